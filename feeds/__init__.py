@@ -1,0 +1,1 @@
+"""From the exchanges' frames to one price an asset. `feeds` imports `trinity`, never `workers`."""

@@ -1,0 +1,57 @@
+"""The one decorator of compiled code, and where its cache lies.
+
+Rules: every compiled function is bounds-checked (an index error raises, it never corrupts memory), releases
+the interpreter lock and is cached on disk. `NUMBA_DISABLE_JIT=1` turns all of them into plain Python, for
+hypothesis and the coverage tool.
+
+numba's cache looks only at the file of each function, not at the files of the functions it calls, so a change
+in one module could leave stale machine code in another. The cache folder's name therefore holds a hash of every
+source that compiled code may come from: `prepare_cache` must run before the first compiled module is imported.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# The packages whose sources may hold compiled functions.
+COMPILED_PACKAGES = ("trinity", "workers", "benchmarks")
+
+
+def jit_enabled() -> bool:
+    """Whether compiled functions are machine code (False under NUMBA_DISABLE_JIT=1)."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+
+def compiled(function: F) -> F:
+    """Compile `function` with bounds checks, without the interpreter lock, cached on disk."""
+    import numba
+
+    jitted: F = numba.njit(nogil=True, boundscheck=True, cache=True)(function)
+    return jitted
+
+
+def prepare_cache(data_dir: Path) -> Path:
+    """Point numba at `data_dir/compiled/<hash of the sources>` and return that folder.
+
+    Also keeps numpy to one thread: a process that is to fork must have no other threads, and importing numpy
+    starts one per core for OpenBLAS.
+    """
+    folder = data_dir / "compiled" / _sources_hash()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return folder
+
+
+def _sources_hash() -> str:
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.blake2b(digest_size=8)
+    for package in COMPILED_PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,204 @@
+"""The node's configuration: one frozen tree, decoded once and strictly, from a TOML file and the environment.
+
+Rules: unknown names in the file are errors; the environment wins over the file; secrets come from the environment or
+from a file named by `<NAME>_FILE`, never from the TOML. Everything is checked before any process starts, and an
+error names the key as the user wrote it.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from trinity.errors import ConfigError
+from trinity.markets import DEFAULT_PATH
+
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: frozen, no unknown names."""
+
+
+class NodeSection(Section):
+    """Who this node is."""
+
+    name: str = "trinity"  # CLUSTER_NODE; part of the names of its shared memory
+    environment: str = "production"  # NODE_ENV; only shown
+    server_type: ServerType = "APP_REPORT_SERVER"
+    data_dir: Path = Path.home() / ".local" / "share" / "trinity"
+    bind_host: str = "127.0.0.1"  # loopback, until the operator decides otherwise
+    markets_file: Path = DEFAULT_PATH
+
+
+class PortsSection(Section):
+    """Listeners; the names are those of the environment in lower case."""
+
+    tcp_port_lpo: int = 8080
+    health_port_lpo: int = 8081
+    tcp_port_lrs: int = 9090
+    health_port_lrs: int = 9091
+    udp_port_lpo: int = 2679
+    udp_port_lrs: int = 2680
+
+
+class RequestSection(Section):
+    """The request workers."""
+
+    workers: int = 0  # 0: one a vCPU
+    pin: bool = True  # worker i to the i-th CPU that the node may use
+    udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
+
+
+class FeedsSection(Section):
+    """Where the exchanges are; an empty base URL means the exchange's own."""
+
+    simulated: bool = False
+    ws_base_urls: dict[str, str] = {}
+    rest_base_urls: dict[str, str] = {}
+
+
+class SimulatorSection(Section):
+    """The simulated exchanges of `trinity demo` and `trinity simulate`."""
+
+    port: int = 8090
+    seed: int = 1
+    quotes_per_second: int = 300
+
+
+class StoresSection(Section):
+    """Addresses and secrets of the stores; never in the TOML file."""
+
+    database_url: str | None = None
+    cache_url: str | None = None
+    admin_key: str | None = None
+
+
+class Config(Section):
+    """The whole tree; a process gets one section of it."""
+
+    node: NodeSection = NodeSection()
+    ports: PortsSection = PortsSection()
+    request: RequestSection = RequestSection()
+    feeds: FeedsSection = FeedsSection()
+    simulator: SimulatorSection = SimulatorSection()
+    stores: StoresSection = StoresSection()
+
+
+def _list_of(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+# Environment name -> (section, field, how its text becomes the field's value).
+ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
+    "CLUSTER_NODE": ("node", "name", str),
+    "NODE_ENV": ("node", "environment", str),
+    "SERVER_TYPE": ("node", "server_type", str),
+    "TRINITY_DATA_DIR": ("node", "data_dir", str),
+    "BIND_HOST": ("node", "bind_host", str),
+    "MARKETS_FILE": ("node", "markets_file", str),
+    "TCP_PORT_LPO": ("ports", "tcp_port_lpo", int),
+    "HEALTH_PORT_LPO": ("ports", "health_port_lpo", int),
+    "TCP_PORT_LRS": ("ports", "tcp_port_lrs", int),
+    "HEALTH_PORT_LRS": ("ports", "health_port_lrs", int),
+    "UDP_PORT_LPO": ("ports", "udp_port_lpo", int),
+    "UDP_PORT_LRS": ("ports", "udp_port_lrs", int),
+    "REQUEST_WORKERS": ("request", "workers", int),
+    "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
+    "SIMULATOR_PORT": ("simulator", "port", int),
+    "SIMULATOR_SEED": ("simulator", "seed", int),
+    "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
+    "DATABASE_URL": ("stores", "database_url", str),
+    "CACHE_URL": ("stores", "cache_url", str),
+    "ADMIN_KEY": ("stores", "admin_key", str),
+}
+SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY")
+
+
+def load_config(environment: Mapping[str, str], file: Path | None = None) -> Config:
+    """Decode file and environment into one checked tree; ConfigError names the key and the reason."""
+    tree = _read_file(file) if file is not None else {}
+    for name, (section, field, convert) in ENVIRONMENT.items():
+        text = _text_of(name, environment)
+        if text is None:
+            continue
+        try:
+            value = convert(text)
+        except ValueError:
+            raise ConfigError(name, f"{text!r} is not a whole number") from None
+        tree.setdefault(section, {})[field] = value
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_key_of(str(error)), str(error)) from None
+    _check(config)
+    return config
+
+
+def worker_count(request: RequestSection) -> int:
+    """Request workers to start: as configured, else one for each CPU this process may use."""
+    return request.workers or len(os.sched_getaffinity(0))
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(file), str(error)) from None
+    if "stores" in tree:
+        names = ", ".join(SECRETS)
+        raise ConfigError("stores", f"secrets do not belong into the file: set {names} or {SECRETS[0]}_FILE")
+    return tree
+
+
+def _text_of(name: str, environment: Mapping[str, str]) -> str | None:
+    text = environment.get(name)
+    path = environment.get(f"{name}_FILE") if name in SECRETS else None
+    if path is None:
+        return text or None
+    if text:
+        raise ConfigError(name, f"set it or {name}_FILE, not both")
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{name}_FILE", str(error)) from None
+
+
+def _key_of(message: str) -> str:
+    """The environment name or file key out of msgspec's "... - at `$.section.field`"."""
+    found = re.search(r"`\$\.(\w+)\.(\w+)", message)
+    if found is None:
+        return "configuration file"
+    for name, (section, field, _) in ENVIRONMENT.items():
+        if (section, field) == found.groups():
+            return f"{name} ({section}.{field})"
+    return ".".join(found.groups())
+
+
+def _check(config: Config) -> None:
+    """What types cannot say."""
+    if not _NODE_NAME.fullmatch(config.node.name):
+        raise ConfigError("CLUSTER_NODE", f"{config.node.name!r} is not 1 to 40 of letters, digits, - and _")
+    ports = {name.upper(): port for name, port in msgspec.to_builtins(config.ports).items()}
+    ports["SIMULATOR_PORT"] = config.simulator.port
+    for name, port in ports.items():
+        if not 1 <= port <= 65535:
+            raise ConfigError(name, f"{port} is not a port (1 to 65535)")
+    tcp = [name for name in ports if not name.startswith("UDP")]
+    for names in (tcp, [name for name in ports if name.startswith("UDP")]):
+        for name in names:
+            twin = next((other for other in names if other != name and ports[other] == ports[name]), None)
+            if twin is not None:
+                raise ConfigError(name, f"{ports[name]} is also {twin}")
+    if not 0 <= config.request.workers <= 256:
+        raise ConfigError("REQUEST_WORKERS", f"{config.request.workers} is not between 0 and 256")
+    if not 1 <= config.simulator.quotes_per_second <= 5000:
+        value = config.simulator.quotes_per_second
+        raise ConfigError("SIMULATOR_QUOTES_PER_SECOND", f"{value} is not between 1 and 5000")
+    if config.node.server_type == "WEBHOOK_SERVER":
+        raise ConfigError("SERVER_TYPE", "WEBHOOK_SERVER is not part of this version: use APP_REPORT_SERVER")

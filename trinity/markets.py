@@ -1,0 +1,137 @@
+"""Which asset is traded on which exchange: the catalog, decoded from `markets.toml` or the user's own file.
+
+Rules: the order of exchanges and assets in the catalog is their index in every shared table, fixed for the life of
+the node. Names are upper case. A wrong file is a ConfigError that names the key.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trinity.errors import ConfigError
+from trinity.limits import ASSET_NAME_BYTES_MAX, ASSETS_MAX
+from trinity.metrics import EXCHANGES
+
+DEFAULT_PATH = Path(__file__).with_name("markets.toml")
+_ASSET_NAME = re.compile(rf"[A-Z0-9]{{1,{ASSET_NAME_BYTES_MAX}}}")
+QUOTES = ("USD", "USDT", "USDC")
+
+
+class AssetRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How strict the consensus is with one asset. Basis points are 1/10,000 of the price."""
+
+    max_age_ms: int  # a quote older than this is stale
+    min_sources: int  # fewer good sources: unavailable
+    majority_window_bps: int  # a majority of the sources must lie within this window
+    outlier_floor_bps: int  # a source this near to the median is never left out
+    max_spread_bps: int  # a book wider than this gives no mid price
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """One asset of the catalog."""
+
+    name: str
+    rules: AssetRules
+
+
+class Market(msgspec.Struct, frozen=True):
+    """One row: an asset on an exchange, in the currency that it is quoted in there.
+
+    `symbol` is None where the exchange's own naming rule gives it.
+    """
+
+    exchange: str
+    asset: str
+    quote: str
+    symbol: str | None = None
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """All exchanges, assets and markets; positions are the indexes of the shared tables."""
+
+    exchanges: tuple[str, ...]
+    assets: tuple[Asset, ...]
+    markets: tuple[Market, ...]
+
+    def exchange_index(self, exchange: str) -> int:
+        return self.exchanges.index(exchange)
+
+    def asset_index(self, asset: str) -> int:
+        """Position of an asset by its upper-case name; ValueError for an unknown one."""
+        return [known.name for known in self.assets].index(asset)
+
+    def markets_of(self, exchange: str) -> tuple[Market, ...]:
+        return tuple(market for market in self.markets if market.exchange == exchange)
+
+
+class _ExchangeTable(msgspec.Struct, forbid_unknown_fields=True):
+    quote: str
+    assets: list[str]
+    legs: list[str] = []
+    symbols: dict[str, str] = {}
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    defaults: AssetRules
+    exchanges: dict[str, _ExchangeTable]
+    assets: dict[str, dict[str, int]] = {}
+
+
+def load_catalog(path: Path = DEFAULT_PATH) -> Catalog:
+    """Read and check a markets file; ConfigError names the file and the key that is wrong."""
+    try:
+        raw: Mapping[str, Any] = tomllib.loads(path.read_text())
+        file = msgspec.convert(raw, _File)
+    except FileNotFoundError:
+        raise ConfigError("MARKETS_FILE", f"{path} does not exist") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError(path.name, str(error)) from None
+    markets = [market for name, table in file.exchanges.items() for market in _markets(name, table)]
+    rows = {(market.exchange, market.asset) for market in markets}
+    if len(rows) < len(markets):
+        raise ConfigError(path.name, "an exchange lists the same asset twice")
+    names = tuple(dict.fromkeys(market.asset for market in markets))
+    if not 1 <= len(names) <= ASSETS_MAX:
+        raise ConfigError(path.name, f"{len(names)} assets; between 1 and {ASSETS_MAX} are possible")
+    for name in file.assets:
+        if name not in names:
+            raise ConfigError(f"assets.{name}", "no exchange lists this asset")
+    assets = tuple(Asset(name, _rules(name, file)) for name in names)
+    return Catalog(tuple(file.exchanges), assets, tuple(markets))
+
+
+def _markets(exchange: str, table: _ExchangeTable) -> list[Market]:
+    key = f"exchanges.{exchange}"
+    if exchange not in EXCHANGES:
+        raise ConfigError(key, f"unknown exchange; known are {', '.join(EXCHANGES)}")
+    pairs = [(asset, table.quote) for asset in table.assets]
+    for leg in table.legs:
+        base, slash, quote = leg.partition("/")
+        if not slash:
+            raise ConfigError(f"{key}.legs", f"{leg!r} is not BASE/QUOTE")
+        pairs.append((base, quote))
+    for asset, quote in pairs:
+        if not _ASSET_NAME.fullmatch(asset):
+            raise ConfigError(f"{key}.assets", f"{asset!r} is not 1 to {ASSET_NAME_BYTES_MAX} of A-Z, 0-9")
+        if quote not in QUOTES:
+            raise ConfigError(f"{key}.quote", f"{quote!r} is not one of {', '.join(QUOTES)}")
+    unused = set(table.symbols) - {asset for asset, _ in pairs}
+    if unused:
+        raise ConfigError(f"{key}.symbols", f"{', '.join(sorted(unused))} not among the assets")
+    return [Market(exchange, asset, quote, table.symbols.get(asset)) for asset, quote in pairs]
+
+
+def _rules(asset: str, file: _File) -> AssetRules:
+    fields = msgspec.to_builtins(file.defaults) | file.assets.get(asset, {})
+    try:
+        rules = msgspec.convert(fields, AssetRules)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"assets.{asset}", str(error)) from None
+    for field in AssetRules.__struct_fields__:
+        if getattr(rules, field) < 1:
+            raise ConfigError(f"assets.{asset}.{field}", "must be at least 1")
+    return rules

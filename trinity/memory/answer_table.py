@@ -1,0 +1,134 @@
+"""The answer table: what request workers serve, rendered once per change.
+
+    row = asset * (1 + exchanges) + 0            the consensus price of the asset
+    row = asset * (1 + exchanges) + 1 + exchange that exchange's own price
+
+    +-------------------------------------------------------------------+
+    | header (segment.py)                                               |
+    +-------------------------------------------------------------------+
+    | row 0: counter line, slot 0 (ANSWER_DTYPE), slot 1 (ANSWER_DTYPE)  |
+    | row 1: ...                                                        |
+    +-------------------------------------------------------------------+
+
+Rules: one writer, the consensus process. A slot holds the numbers that a worker checks (state, validity, sources,
+confidence) and the bytes that it copies: `head` is the status line and the headers that do not change with the
+request, each ended by CRLF, without the blank line; `body` is the JSON object. A worker decides freshness itself
+against `valid_until_ns`, so that a dead consensus process leads to `stale_price` and never to an old number.
+
+A price that cannot be given keeps its last good number in `price`, `price_text`, `timestamp_ms` and
+`newest_received_at_ns`, for the error answer; `body_length` is then 0.
+"""
+
+import enum
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.memory.atomics import Words
+from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
+from trinity.memory.segment import Segment
+
+LAYOUT_VERSION = 1
+
+# 19 digits, a point, a sign and a leading "0." fit in 40 bytes.
+PRICE_TEXT_BYTES = 40
+# Status line, Content-Type, Cache-Control, CORS and Content-Length: 160 bytes today.
+HEAD_BYTES = 256
+# The longest consensus body: six marked exchanges by name, all numbers at full length: 480 bytes.
+BODY_BYTES = 640
+
+ANSWER_DTYPE = np.dtype(
+    [
+        ("state", np.int64),  # AnswerState
+        ("valid_until_ns", np.int64),  # monotonic: from then on the price is stale
+        ("newest_received_at_ns", np.int64),  # monotonic receipt of the newest quote used: the price's age
+        ("timestamp_ms", np.int64),  # wall clock of the same receipt
+        ("price", np.int64),  # mantissa
+        ("confidence", np.int64),  # mantissa, same scale
+        ("confidence_milli_bps", np.int64),  # confidence / price in 1/1000 basis points, rounded up
+        ("scale", np.int32),
+        ("disagreement_milli_bps", np.int64),  # (highest - lowest) / price before any was left out
+        ("sources", np.int32),
+        ("rejected", np.int32),
+        ("sources_required", np.int32),
+        ("has_last_good", np.int32),  # 1 when price, price_text and timestamp_ms hold a price
+        ("price_text_length", np.int32),
+        ("head_length", np.int32),
+        ("body_length", np.int32),
+        ("price_text", np.uint8, PRICE_TEXT_BYTES),
+        ("head", np.uint8, HEAD_BYTES),
+        ("body", np.uint8, BODY_BYTES),
+    ],
+    align=True,
+)
+assert ANSWER_DTYPE.itemsize % 64 == 0, "a slot is whole cache lines"
+
+SLOT_WORDS = ANSWER_DTYPE.itemsize // WORD_BYTES
+ROW_WORDS = cell_words(SLOT_WORDS)
+
+
+class AnswerState(enum.IntEnum):
+    """Why a row can or cannot be served; the error codes are those of the answers."""
+
+    EMPTY = 0  # stale_price: nothing was ever received
+    GOOD = 1
+    STALE = 2  # stale_price
+    TOO_FEW_SOURCES = 3  # too_few_sources
+    SOURCES_DISAGREE = 4  # sources_disagree
+    NOT_LISTED = 5  # unknown_market: the exchange does not list the asset
+
+
+ERROR_CODES = {
+    AnswerState.EMPTY: "stale_price",
+    AnswerState.STALE: "stale_price",
+    AnswerState.TOO_FEW_SOURCES: "too_few_sources",
+    AnswerState.SOURCES_DISAGREE: "sources_disagree",
+    AnswerState.NOT_LISTED: "unknown_market",
+}
+
+
+class AnswerTable:
+    """Answers by row; `words` is for the compiled readers of the request workers."""
+
+    def __init__(self, segment: Segment, exchanges: int, assets: int) -> None:
+        self.segment = segment
+        self.words: Words = segment.body
+        self.exchanges = exchanges
+        self.assets = assets
+
+    @classmethod
+    def create(cls, name: str, exchanges: int, assets: int) -> "AnswerTable":
+        """Make an empty table (see Segment.create for the errors)."""
+        body_words = assets * (1 + exchanges) * ROW_WORDS
+        segment = Segment.create(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets), body_words)
+        return cls(segment, exchanges, assets)
+
+    @classmethod
+    def attach(cls, name: str, exchanges: int, assets: int) -> "AnswerTable":
+        """Open the table of a running node (see Segment.attach for the errors)."""
+        segment = Segment.attach(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets))
+        return cls(segment, exchanges, assets)
+
+    def row_of(self, asset: int, exchange: int | None = None) -> int:
+        """Row of the consensus (exchange None) or of one exchange's own price."""
+        column = 0 if exchange is None else 1 + exchange
+        if not (0 <= asset < self.assets and 0 <= column <= self.exchanges):
+            raise IndexError(f"no answer row for asset {asset}, exchange {exchange}")
+        return asset * (1 + self.exchanges) + column
+
+    def write(self, row: int, answer: NDArray[np.void]) -> None:
+        """Publish `answer`, an array of one ANSWER_DTYPE record; only the consensus process may call it."""
+        publish(self.words, row * ROW_WORDS, SLOT_WORDS, answer.view(np.uint64))
+
+    def read(self, row: int) -> NDArray[np.void] | None:
+        """A copy of the newest record as an array of one, None when there is none or the tries ran out."""
+        answer = np.zeros(1, dtype=ANSWER_DTYPE)
+        found = snapshot(self.words, row * ROW_WORDS, SLOT_WORDS, answer.view(np.uint64))
+        return answer if found else None
+
+
+def layout_hash_of(exchanges: int, assets: int) -> int:
+    """Hash of everything that the bytes' meaning depends on."""
+    text = f"{ANSWER_DTYPE.descr}|{ROW_WORDS}|{exchanges}|{assets}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -1,0 +1,141 @@
+"""Atomic operations on aligned 64-bit words of shared memory.
+
+Rules: an index out of range raises IndexError; nothing here spins. Compiled, each function is one LLVM
+instruction (so x86 and ARM both get the order they need); under NUMBA_DISABLE_JIT=1 each is its plain Python
+twin, which has no ordering of its own and is meant for single-process tests.
+
+    load_acquire   later reads cannot move before it
+    store_release  earlier writes cannot move after it
+    fence          nothing moves across it, either way
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.compiled import compiled, jit_enabled
+
+Words = NDArray[np.uint64]
+
+
+def _word_intrinsics() -> tuple[Any, Any, Any, Any, Any]:
+    """The five LLVM instructions as numba intrinsics; none checks its index, the functions below do."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    def pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.gep(array.data, [args[1]])
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(_context: Any, words: Any, index: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load_atomic(pointer(context, builder, signature, args), "acquire", 8)
+
+        return types.uint64(words, types.intp), emit
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store(_context: Any, words: Any, index: Any, value: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store_atomic(args[2], pointer(context, builder, signature, args), "release", 8)
+            return context.get_dummy_value()
+
+        return types.void(words, types.intp, types.uint64), emit
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def barrier(_context: Any) -> Any:
+        def emit(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            builder.fence("seq_cst")
+            return context.get_dummy_value()
+
+        return types.void(), emit
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def swap(_context: Any, words: Any, index: Any, expected: Any, desired: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = pointer(context, builder, signature, args)
+            pair = builder.cmpxchg(word, args[2], args[3], "acq_rel", "acquire")
+            return builder.extract_value(pair, 1)
+
+        return types.boolean(words, types.intp, types.uint64, types.uint64), emit
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add(_context: Any, words: Any, index: Any, amount: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = pointer(context, builder, signature, args)
+            return builder.atomic_rmw("add", word, args[2], "acq_rel")
+
+        return types.uint64(words, types.intp, types.uint64), emit
+
+    return load, store, barrier, swap, add
+
+
+def _plain_twins() -> tuple[Callable[..., Any], ...]:
+    """The same five in plain Python, for NUMBA_DISABLE_JIT=1."""
+
+    def load(words: Words, index: int) -> np.uint64:
+        return np.uint64(words[index])
+
+    def store(words: Words, index: int, value: int) -> None:
+        words[index] = value
+
+    def barrier() -> None:
+        return None
+
+    def swap(words: Words, index: int, expected: int, desired: int) -> bool:
+        if words[index] != expected:
+            return False
+        words[index] = desired
+        return True
+
+    def add(words: Words, index: int, amount: int) -> np.uint64:
+        before = np.uint64(words[index])
+        words[index] = np.uint64((int(before) + int(amount)) % 2**64)
+        return before
+
+    return load, store, barrier, swap, add
+
+
+_load, _store, _barrier, _swap, _add = _word_intrinsics() if jit_enabled() else _plain_twins()
+
+
+@compiled
+def _check(words: Words, index: int) -> None:
+    if index < 0 or index >= words.size:
+        raise IndexError("atomic word out of range")
+
+
+@compiled
+def load_acquire(words: Words, index: int) -> int:
+    """Read `words[index]`; later reads stay behind it."""
+    _check(words, index)
+    return _load(words, index)  # type: ignore[no-any-return]
+
+
+@compiled
+def store_release(words: Words, index: int, value: int) -> None:
+    """Write `words[index]`; earlier writes stay before it."""
+    _check(words, index)
+    _store(words, index, np.uint64(value))
+
+
+@compiled
+def fence() -> None:
+    """A full barrier: no read or write crosses it."""
+    _barrier()
+
+
+@compiled
+def compare_and_swap(words: Words, index: int, expected: int, desired: int) -> bool:
+    """Replace `expected` by `desired`; False when the word held something else."""
+    _check(words, index)
+    return _swap(words, index, np.uint64(expected), np.uint64(desired))  # type: ignore[no-any-return]
+
+
+@compiled
+def fetch_add(words: Words, index: int, amount: int) -> int:
+    """Add `amount` (modulo 2**64) and return the value before."""
+    _check(words, index)
+    return _add(words, index, np.uint64(amount))  # type: ignore[no-any-return]

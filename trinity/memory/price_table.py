@@ -1,0 +1,200 @@
+"""The price table: the newest quote of each exchange for each asset.
+
+    +--------------------------------------------------------------------+
+    | header (segment.py)                                                |
+    +--------------------------------------------------------------------+
+    | row state words: exchanges * assets, one word each (RowState)      |
+    +--------------------------------------------------------------------+
+    | cell [exchange 0, asset 0]                                         |
+    |   0    counter, padded to one 64-byte line (cell.py)               |
+    |   64   slot 0: QUOTE_DTYPE, 64 bytes                               |
+    |   128  slot 1: QUOTE_DTYPE, 64 bytes                               |
+    | cell [exchange 0, asset 1] ...                                     |
+    +--------------------------------------------------------------------+
+
+Rules: one writer a cell, the feed process of its exchange. An exchange's cells and states are contiguous. Prices
+are integers: mantissa * 10**-scale, so no digit that an exchange sent is lost. Absence is a flag, never a zero
+price. `read` returns a copied value; no view of the memory leaves this file but `words`, for compiled readers.
+"""
+
+import enum
+import hashlib
+from decimal import Decimal
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.memory.atomics import Words, load_acquire, store_release
+from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
+from trinity.memory.segment import Segment
+
+LAYOUT_VERSION = 1
+
+QUOTE_DTYPE = np.dtype(
+    [
+        ("bid", np.int64),
+        ("ask", np.int64),
+        ("last", np.int64),
+        ("exchange_time_ns", np.int64),
+        ("received_at_ns", np.int64),
+        ("received_wall_ns", np.int64),
+        ("scale", np.uint8),
+        ("via", np.uint8),
+        ("has_book", np.uint8),
+        ("has_last", np.uint8),
+        ("has_exchange_time", np.uint8),
+        ("reserved", np.uint8, 11),
+    ],
+    align=True,
+)
+assert QUOTE_DTYPE.itemsize == 64, "one slot is one cache line"
+
+SLOT_WORDS = QUOTE_DTYPE.itemsize // WORD_BYTES
+CELL_WORDS = cell_words(SLOT_WORDS)
+
+# 18 decimal digits always fit a signed 64-bit mantissa; the finest tick seen on the six exchanges is 12 digits.
+SCALE_MAX = 18
+
+
+class Via(enum.IntEnum):
+    """How a quote reached us; the names are those of the answers' `via`."""
+
+    NONE = 0
+    WS = 1
+    REST = 2
+
+
+class RowState(enum.IntEnum):
+    """What the feed says of one of its rows, beside the quote itself."""
+
+    UNKNOWN = 0  # the exchange does not list it, or the feed has not started
+    STARTING = 1  # subscribed, nothing received yet
+    LIVE = 2
+    QUIET = 3  # no message for longer than its own baseline: REST asks for it
+    STALE = 4  # older than its limit
+    FROZEN = 5  # the other exchanges moved, this one did not: left out of the consensus
+
+
+class StoredQuote(NamedTuple):
+    """A quote as the table keeps it; prices None where the exchange sent none."""
+
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    exchange_time_ns: int | None
+    received_at_ns: int
+    received_wall_ns: int
+    via: Via
+
+
+class PriceTable:
+    """Quotes by (exchange index, asset index); indexes are those of the node's catalog."""
+
+    def __init__(self, segment: Segment, exchanges: int, assets: int) -> None:
+        self.segment = segment
+        self.words: Words = segment.body
+        self.exchanges = exchanges
+        self.assets = assets
+        self._cells_base = exchanges * assets
+        self._scratch: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
+        self._scratch_words: Words = self._scratch.view(np.uint64)
+
+    @classmethod
+    def create(cls, name: str, exchanges: int, assets: int) -> "PriceTable":
+        """Make an empty table (see Segment.create for the errors)."""
+        rows = exchanges * assets
+        layout_hash = layout_hash_of(exchanges, assets)
+        segment = Segment.create(name, LAYOUT_VERSION, layout_hash, rows + rows * CELL_WORDS)
+        return cls(segment, exchanges, assets)
+
+    @classmethod
+    def attach(cls, name: str, exchanges: int, assets: int) -> "PriceTable":
+        """Open the table of a running node (see Segment.attach for the errors)."""
+        segment = Segment.attach(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets))
+        return cls(segment, exchanges, assets)
+
+    def write(self, exchange: int, asset: int, quote: StoredQuote) -> None:
+        """Publish a quote; only the feed process of `exchange` may call it.
+
+        Raises ValueError when a price has more digits than a cell holds.
+        """
+        row = self._scratch[0]
+        prices = (quote.bid, quote.ask, quote.last)
+        scale = max((scale_of(p) for p in prices if p is not None), default=0)
+        has_book = quote.bid is not None and quote.ask is not None
+        row["scale"] = scale
+        row["bid"] = mantissa_of(quote.bid, scale) if quote.bid is not None and has_book else 0
+        row["ask"] = mantissa_of(quote.ask, scale) if quote.ask is not None and has_book else 0
+        row["last"] = mantissa_of(quote.last, scale) if quote.last is not None else 0
+        row["exchange_time_ns"] = quote.exchange_time_ns or 0
+        row["received_at_ns"] = quote.received_at_ns
+        row["received_wall_ns"] = quote.received_wall_ns
+        row["via"] = quote.via
+        row["has_book"] = has_book
+        row["has_last"] = quote.last is not None
+        row["has_exchange_time"] = quote.exchange_time_ns is not None
+        publish(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words)
+
+    def read(self, exchange: int, asset: int) -> StoredQuote | None:
+        """The newest quote, None when there is none yet or it could not be read in a bounded number of tries."""
+        if not snapshot(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words):
+            return None
+        (bid, ask, last, exchange_time_ns, received_at_ns, received_wall_ns) = (
+            self._scratch_words[:6].view(np.int64).tolist()
+        )
+        row = self._scratch[0]
+        exponent = -int(row["scale"])
+        has_book = bool(row["has_book"])
+        return StoredQuote(
+            bid=Decimal(bid).scaleb(exponent) if has_book else None,
+            ask=Decimal(ask).scaleb(exponent) if has_book else None,
+            last=Decimal(last).scaleb(exponent) if row["has_last"] else None,
+            exchange_time_ns=exchange_time_ns if row["has_exchange_time"] else None,
+            received_at_ns=received_at_ns,
+            received_wall_ns=received_wall_ns,
+            via=Via(int(row["via"])),
+        )
+
+    def write_state(self, exchange: int, asset: int, state: RowState) -> None:
+        """Say what the feed thinks of a row; only the feed process of `exchange` may call it."""
+        store_release(self.words, exchange * self.assets + asset, int(state))
+
+    def read_state(self, exchange: int, asset: int) -> RowState:
+        return RowState(int(load_acquire(self.words, exchange * self.assets + asset)))
+
+    def versions(self) -> NDArray[np.uint64]:
+        """A copy of all counters, shape [exchanges, assets]: a cell changed when its counter did."""
+        counters = self.words[self._cells_base :: CELL_WORDS]
+        return counters.copy().reshape(self.exchanges, self.assets)
+
+    def states(self) -> NDArray[np.uint64]:
+        """A copy of all row states, shape [exchanges, assets]."""
+        return self.words[: self._cells_base].copy().reshape(self.exchanges, self.assets)
+
+    def _cell(self, exchange: int, asset: int) -> int:
+        if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
+            raise IndexError(f"no cell [{exchange}, {asset}] in a table of [{self.exchanges}, {self.assets}]")
+        return self._cells_base + (exchange * self.assets + asset) * CELL_WORDS
+
+
+def scale_of(price: Decimal) -> int:
+    """Digits behind the point that `price` needs; trailing zeros count as sent."""
+    exponent = price.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError(f"price {price} is not a finite number")
+    return max(0, -exponent)
+
+
+def mantissa_of(price: Decimal, scale: int) -> int:
+    """`price` as an integer of 10**-scale; ValueError when it needs more than 18 digits."""
+    # `adjusted` first: int() of a price like 1E+999999999 would never end.
+    if scale > SCALE_MAX or price.adjusted() + scale >= SCALE_MAX:
+        raise ValueError(f"price {price} has more digits than a cell holds")
+    return int(price.scaleb(scale))
+
+
+def layout_hash_of(exchanges: int, assets: int) -> int:
+    """Hash of everything that the bytes' meaning depends on."""
+    text = f"{QUOTE_DTYPE.descr}|{CELL_WORDS}|{exchanges}|{assets}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

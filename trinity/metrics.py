@@ -1,0 +1,146 @@
+"""Every metric of the node, declared once: which process counts it, and in which word of its block.
+
+Rules: names follow Prometheus (`_total` for counters, base units). A process counts into its own block of the
+control segment through the index that `Register.index` gives; the health process alone exports them. Label values
+are closed sets, declared here, so that every series has its word before the first event.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, NamedTuple
+
+from trinity.memory.control import COUNTER_WORDS
+
+EXCHANGES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
+
+# Why a frame, or a part of it, was refused. The first five mean that the payload has not the documented shape.
+REFUSAL_REASONS = (
+    "not_json",
+    "unknown_shape",
+    "missing_field",
+    "bad_number",
+    "bad_time",
+    "nonpositive_price",
+    "unknown_symbol",
+    "bad_sequence",
+    "exchange_error",
+    "too_large",
+)
+SHAPE_REASONS = REFUSAL_REASONS[:5]
+
+RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
+
+# Why the consensus left a source out.
+REJECT_REASONS = (
+    "no_quote",
+    "nonpositive_price",
+    "crossed_book",
+    "wide_spread",
+    "stale",
+    "stale_exchange_time",
+    "future_exchange_time",
+    "frozen",
+    "no_index",
+    "outlier",
+    "held_out",
+)
+
+HTTP_STATUSES = ("200", "204", "400", "404", "405", "408", "413", "414", "431", "503")
+UDP_RESULTS = ("answered", "error", "dropped")
+
+# Upper bounds in seconds: an answer takes microseconds; the tail shows a worker that was not scheduled.
+DURATION_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1)
+
+
+class Metric(NamedTuple):
+    """One family: its series are all combinations of its label values."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def series(self) -> Iterator[tuple[str, ...]]:
+        """Label values of each series, in the order of their words."""
+        return product(*(values for _, values in self.labels))
+
+
+class Register:
+    """The words of one kind of process: a fixed index for each series of each metric."""
+
+    def __init__(self, *metrics: Metric) -> None:
+        self.metrics = metrics
+        keys = [(metric.name, series) for metric in metrics for series in metric.series()]
+        self._index = {key: i for i, key in enumerate(keys)}
+        assert len(keys) == len(self._index), "a series is declared twice"
+        assert len(keys) <= COUNTER_WORDS, "raise COUNTER_WORDS in trinity/memory/control.py"
+
+    def index(self, name: str, *label_values: str) -> int:
+        """Word of a series within the counters of a block; KeyError for an undeclared one."""
+        return self._index[(name, label_values)]
+
+
+FEED = Register(
+    Metric("oracle_frames_total", "counter", "Frames received from the exchange."),
+    Metric("oracle_quotes_total", "counter", "Quotes written to the table.", (("via", ("ws", "rest")),)),
+    Metric(
+        "oracle_parse_errors_total",
+        "counter",
+        "Frames or parts of frames refused.",
+        (("reason", REFUSAL_REASONS),),
+    ),
+    Metric(
+        "oracle_ws_reconnects_total",
+        "counter",
+        "WebSocket connections given up.",
+        (("reason", RECONNECT_REASONS),),
+    ),
+    Metric("oracle_ws_connected", "gauge", "1 while the WebSocket is connected."),
+    Metric(
+        "oracle_rest_requests_total",
+        "counter",
+        "REST requests by outcome.",
+        (("result", ("ok", "rate_limited", "refused", "failed")),),
+    ),
+    Metric("oracle_rest_active", "gauge", "1 while REST stands in for the WebSocket."),
+    Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
+    Metric("oracle_unknown_symbols", "gauge", "Configured symbols that the exchange does not know."),
+    Metric("oracle_frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
+)
+
+CONSENSUS = Register(
+    Metric("oracle_price_updates_total", "counter", "Consensus prices published."),
+    Metric(
+        "oracle_price_rejected_total",
+        "counter",
+        "Sources left out of a consensus price.",
+        (("exchange", EXCHANGES), ("reason", REJECT_REASONS)),
+    ),
+    Metric("oracle_sources_disagree_total", "counter", "Times that an asset lost its majority."),
+    Metric("oracle_usdt_usd_index", "gauge", "Measured USDT/USD, 0 when there is none."),
+    Metric("oracle_usdc_usd_index", "gauge", "Measured USDC/USD, 0 when there is none."),
+    Metric(
+        "oracle_stablecoin_depeg",
+        "gauge",
+        "0 at par, 1 when more than 50 bps off for a minute, 2 when more than 200 bps off.",
+        (("coin", ("USDT", "USDC")),),
+    ),
+)
+
+REQUEST = Register(
+    Metric("oracle_http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
+    Metric("oracle_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
+    Metric("oracle_lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
+    Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
+    Metric("oracle_http_connections_refused_total", "counter", "Connections closed at the limit."),
+    Metric("oracle_internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
+    Metric(
+        "oracle_http_request_duration_seconds",
+        "histogram",
+        "Time from a readable socket to the answer's send.",
+        (("le", (*(str(bound) for bound in DURATION_BUCKETS), "+Inf", "sum")),),
+    ),
+)
+
+REGISTERS = {"feed": FEED, "consensus": CONSENSUS, "worker": REQUEST}

@@ -1,0 +1,1 @@
+"""The answer path: bytes in, bytes out, out of shared memory only."""
