@@ -9,6 +9,13 @@
     | row 0: counter line, slot 0 (ANSWER_DTYPE), slot 1 (ANSWER_DTYPE)  |
     | row 1: ...                                                        |
     +-------------------------------------------------------------------+
+    | verdict words: exchanges * assets, one word each                  |
+    +-------------------------------------------------------------------+
+    | index words: float64 bits of USDT/USD, USDC/USD (0: none), 6 spare |
+    +-------------------------------------------------------------------+
+
+A verdict word says what the consensus made of a source: 0 nothing yet, 1 used, 2 + i rejected for
+`metrics.REJECT_REASONS[i]`.
 
 Rules: one writer, the consensus process. A slot holds the numbers that a worker checks (state, validity, sources,
 confidence) and the bytes that it copies: `head` is the status line and the headers that do not change with the
@@ -25,14 +32,14 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.memory.atomics import Words
+from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
 LAYOUT_VERSION = 1
 
-# 19 digits, a point, a sign and a leading "0." fit in 40 bytes.
-PRICE_TEXT_BYTES = 40
+# 19 digits, a point and a leading "0" fit in 32 bytes.
+PRICE_TEXT_BYTES = 32
 # Status line, Content-Type, Cache-Control, CORS and Content-Length: 160 bytes today.
 HEAD_BYTES = 256
 # The longest consensus body: six marked exchanges by name, all numbers at full length: 480 bytes.
@@ -67,6 +74,9 @@ assert ANSWER_DTYPE.itemsize % 64 == 0, "a slot is whole cache lines"
 SLOT_WORDS = ANSWER_DTYPE.itemsize // WORD_BYTES
 ROW_WORDS = cell_words(SLOT_WORDS)
 
+INDEX_WORDS = 8
+VERDICT_NONE, VERDICT_USED, VERDICT_REJECTED = range(3)
+
 
 class AnswerState(enum.IntEnum):
     """Why a row can or cannot be served; the error codes are those of the answers."""
@@ -96,11 +106,13 @@ class AnswerTable:
         self.words: Words = segment.body
         self.exchanges = exchanges
         self.assets = assets
+        self._verdicts_base = assets * (1 + exchanges) * ROW_WORDS
+        self._indexes = self.words[self._verdicts_base + exchanges * assets :].view(np.float64)
 
     @classmethod
     def create(cls, name: str, exchanges: int, assets: int) -> "AnswerTable":
         """Make an empty table (see Segment.create for the errors)."""
-        body_words = assets * (1 + exchanges) * ROW_WORDS
+        body_words = assets * (1 + exchanges) * ROW_WORDS + exchanges * assets + INDEX_WORDS
         segment = Segment.create(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets), body_words)
         return cls(segment, exchanges, assets)
 
@@ -126,6 +138,25 @@ class AnswerTable:
         answer = np.zeros(1, dtype=ANSWER_DTYPE)
         found = snapshot(self.words, row * ROW_WORDS, SLOT_WORDS, answer.view(np.uint64))
         return answer if found else None
+
+    def write_verdict(self, exchange: int, asset: int, verdict: int) -> None:
+        """Say what became of a source; only the consensus process may call it."""
+        store_release(self.words, self._verdict(exchange, asset), verdict)
+
+    def read_verdict(self, exchange: int, asset: int) -> int:
+        return int(load_acquire(self.words, self._verdict(exchange, asset)))
+
+    def write_index(self, coin: int, usd: float) -> None:
+        """Publish USDT/USD (coin 0) or USDC/USD (coin 1), 0 when there is none; for people and tools."""
+        self._indexes[coin] = usd
+
+    def read_index(self, coin: int) -> float:
+        return float(self._indexes[coin])
+
+    def _verdict(self, exchange: int, asset: int) -> int:
+        if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
+            raise IndexError(f"no verdict [{exchange}, {asset}]")
+        return self._verdicts_base + exchange * self.assets + asset
 
 
 def layout_hash_of(exchanges: int, assets: int) -> int:
