@@ -158,7 +158,7 @@ RefusalReason = Literal[
 ]
 
 
-class BadField(Exception):
+class BadFieldError(Exception):
     """Inside a decoder: a field cannot be used; its `on_frame` turns it into a Refusal."""
 
     def __init__(self, reason: RefusalReason, detail: str) -> None:
@@ -170,13 +170,13 @@ class BadField(Exception):
 def parse_price(text: str) -> Decimal:
     """A price above zero out of plain decimal digits.
 
-    Raises BadField `bad_number` (sign, exponent, NaN, too many digits) or `nonpositive_price` (zero).
+    Raises BadFieldError `bad_number` (sign, exponent, NaN, too many digits) or `nonpositive_price` (zero).
     """
     if not _PRICE_TEXT.fullmatch(text):
-        raise BadField("bad_number", f"{text[:40]!r} is not a price")
+        raise BadFieldError("bad_number", f"{text[:40]!r} is not a price")
     price = Decimal(text)
     if price == 0:
-        raise BadField("nonpositive_price", f"{text[:40]!r} is not above zero")
+        raise BadFieldError("nonpositive_price", f"{text[:40]!r} is not above zero")
     if len(text.replace(".", "").lstrip("0")) > PRICE_DIGITS_MAX:
-        raise BadField("bad_number", f"{text[:40]!r} has more than {PRICE_DIGITS_MAX} digits")
+        raise BadFieldError("bad_number", f"{text[:40]!r} has more than {PRICE_DIGITS_MAX} digits")
     return price

@@ -25,7 +25,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Base of all sections: frozen, no unknown names."""
 
 
-class NodeSection(Section):
+class NodeSection(Section, frozen=True):
     """Who this node is."""
 
     name: str = "trinity"  # CLUSTER_NODE; part of the names of its shared memory
@@ -36,7 +36,7 @@ class NodeSection(Section):
     markets_file: Path = DEFAULT_PATH
 
 
-class PortsSection(Section):
+class PortsSection(Section, frozen=True):
     """Listeners; the names are those of the environment in lower case."""
 
     tcp_port_lpo: int = 8080
@@ -47,7 +47,7 @@ class PortsSection(Section):
     udp_port_lrs: int = 2680
 
 
-class RequestSection(Section):
+class RequestSection(Section, frozen=True):
     """The request workers."""
 
     workers: int = 0  # 0: one a vCPU
@@ -55,7 +55,7 @@ class RequestSection(Section):
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
 
 
-class FeedsSection(Section):
+class FeedsSection(Section, frozen=True):
     """Where the exchanges are; an empty base URL means the exchange's own."""
 
     simulated: bool = False
@@ -63,7 +63,7 @@ class FeedsSection(Section):
     rest_base_urls: dict[str, str] = {}
 
 
-class SimulatorSection(Section):
+class SimulatorSection(Section, frozen=True):
     """The simulated exchanges of `trinity demo` and `trinity simulate`."""
 
     port: int = 8090
@@ -71,7 +71,7 @@ class SimulatorSection(Section):
     quotes_per_second: int = 300
 
 
-class StoresSection(Section):
+class StoresSection(Section, frozen=True):
     """Addresses and secrets of the stores; never in the TOML file."""
 
     database_url: str | None = None
@@ -79,7 +79,7 @@ class StoresSection(Section):
     admin_key: str | None = None
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """The whole tree; a process gets one section of it."""
 
     node: NodeSection = NodeSection()

@@ -54,8 +54,8 @@ ANSWER_DTYPE = np.dtype(
         ("price", np.int64),  # mantissa
         ("confidence", np.int64),  # mantissa, same scale
         ("confidence_milli_bps", np.int64),  # confidence / price in 1/1000 basis points, rounded up
-        ("scale", np.int32),
         ("disagreement_milli_bps", np.int64),  # (highest - lowest) / price before any was left out
+        ("scale", np.int32),
         ("sources", np.int32),
         ("rejected", np.int32),
         ("sources_required", np.int32),

@@ -40,7 +40,7 @@ def publish(words: Words, base: int, slot_words: int, value: Words) -> None:
     fence()
     for i in range(slot_words):
         words[slot + i] = value[i]
-    store_release(words, base, counter + 1)
+    store_release(words, base, counter + 1)  # type: ignore[arg-type]
 
 
 @compiled

@@ -33,13 +33,20 @@ WORD_BYTES = 8
 _MAGIC, _VERSION, _HASH, _OWNER_PID, _OWNER_START, _TOTAL_WORDS, _FILLED = range(7)
 
 
+class _Mapping(shared_memory.SharedMemory):
+    """SharedMemory that is unmapped when the last array over it goes, not while one is still in use."""
+
+    def __del__(self) -> None:
+        """The base class would close the mapping here, and raise BufferError because arrays still point into it."""
+
+
 class Segment:
     """A created or attached piece of shared memory; `body` is all of it behind the header."""
 
-    def __init__(self, memory: shared_memory.SharedMemory, owned: bool) -> None:
+    def __init__(self, memory: _Mapping, owned: bool) -> None:
         self._memory = memory
         self._owned = owned
-        words: Words = np.frombuffer(memory.buf, dtype=np.uint64)
+        words: Words = _words_of(memory)
         self._header = words[:HEADER_WORDS]
         total_words = int(self._header[_TOTAL_WORDS]) or words.size
         self.body: Words = words[HEADER_WORDS:total_words]
@@ -60,10 +67,10 @@ class Segment:
         """
         total_words = HEADER_WORDS + body_words
         remove_leftover(name)
-        memory = shared_memory.SharedMemory(name, create=True, size=total_words * WORD_BYTES)
+        memory = _Mapping(name, create=True, size=total_words * WORD_BYTES)
         _untrack(memory)
         _reserve(name, memory)
-        words = np.frombuffer(memory.buf, dtype=np.uint64)
+        words = _words_of(memory)
         words[:] = 0
         words[_VERSION] = version
         words[_HASH] = layout_hash
@@ -81,9 +88,9 @@ class Segment:
 
         Raises FileNotFoundError when no node made it, LayoutError when another layout did.
         """
-        memory = shared_memory.SharedMemory(name)
+        memory = _Mapping(name)
         _untrack(memory)
-        words = np.frombuffer(memory.buf, dtype=np.uint64)
+        words = _words_of(memory)
         found = {"magic": int(words[_MAGIC]), "layout version": int(words[_VERSION])}
         expected = {"magic": MAGIC, "layout version": version}
         if layout_hash is not None:
@@ -133,11 +140,16 @@ def process_start_ticks(pid: int) -> int | None:
     return None if state in ("Z", "X") else int(fields[18])
 
 
+def _words_of(memory: _Mapping) -> Words:
+    assert memory.buf is not None, "the mapping is open"
+    return np.frombuffer(memory.buf, dtype=np.uint64)
+
+
 def _path(name: str) -> Path:
-    return Path("/dev/shm") / name
+    return Path("/dev/shm") / name  # noqa: S108 - where Linux keeps POSIX shared memory
 
 
-def _reserve(name: str, memory: shared_memory.SharedMemory) -> None:
+def _reserve(name: str, memory: _Mapping) -> None:
     """Make the kernel hand out every page now: a full /dev/shm is an OSError here and a SIGBUS later."""
     with _path(name).open("r+b") as file:
         try:
@@ -147,6 +159,7 @@ def _reserve(name: str, memory: shared_memory.SharedMemory) -> None:
             raise
 
 
-def _untrack(memory: shared_memory.SharedMemory) -> None:
+def _untrack(memory: _Mapping) -> None:
     """Keep the resource tracker from unlinking at our exit (Python < 3.13 has no `track=False`)."""
-    resource_tracker.unregister(memory._name, "shared_memory")  # type: ignore[attr-defined]
+    tracked = memory._name  # type: ignore[attr-defined]  # noqa: SLF001 - documented workaround below 3.13
+    resource_tracker.unregister(tracked, "shared_memory")
