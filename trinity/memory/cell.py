@@ -46,12 +46,18 @@ def publish(words: Words, base: int, slot_words: int, value: Words) -> None:
 @compiled
 def snapshot(words: Words, base: int, slot_words: int, value: Words) -> bool:
     """Copy the newest version into `value`; False when none was ever published or the tries ran out."""
+    return snapshot_prefix(words, base, slot_words, slot_words, value)
+
+
+@compiled
+def snapshot_prefix(words: Words, base: int, slot_words: int, prefix_words: int, value: Words) -> bool:
+    """As `snapshot`, but only the slot's first `prefix_words` words, for readers that need no more."""
     for _ in range(READ_TRIES_MAX):
         counter = np.int64(load_acquire(words, base))
         if counter == 0:
             return False
         slot = base + COUNTER_WORDS + (counter & 1) * slot_words
-        for i in range(slot_words):
+        for i in range(prefix_words):
             value[i] = words[slot + i]
         fence()
         if np.int64(load_acquire(words, base)) == counter:
