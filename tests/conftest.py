@@ -1,8 +1,14 @@
-"""What every test needs: the cache of compiled code before the first compiled import."""
+"""What every test needs: the cache of compiled code before the first compiled import, hypothesis without a clock."""
 
 import os
 from pathlib import Path
 
+from hypothesis import settings
+
 from trinity.compiled import prepare_cache
 
 prepare_cache(Path(os.environ.get("TRINITY_DATA_DIR", Path(__file__).resolve().parent.parent / ".data")))
+
+# The machine is shared and the first call of a compiled function compiles it: a deadline would test the weather.
+settings.register_profile("trinity", deadline=None)
+settings.load_profile("trinity")

@@ -116,7 +116,8 @@ def remove_leftover(name: str) -> bool:
     Raises NodeRunningError when its owner lives.
     """
     try:
-        raw = _path(name).open("rb").read(HEADER_WORDS * WORD_BYTES)
+        with _path(name).open("rb") as file:
+            raw = file.read(HEADER_WORDS * WORD_BYTES)
     except FileNotFoundError:
         return False
     if len(raw) == HEADER_WORDS * WORD_BYTES:

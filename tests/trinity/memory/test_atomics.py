@@ -1,0 +1,80 @@
+"""trinity/memory/atomics.py"""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity.compiled import jit_enabled
+from trinity.memory.atomics import compare_and_swap, fence, fetch_add, load_acquire, store_release
+from trinity.memory.segment import Segment
+
+WORDS = st.integers(min_value=0, max_value=2**64 - 1)
+
+
+@pytest.mark.uncompiled
+@given(value=WORDS)
+def test_a_stored_word_is_read_back(value: int) -> None:
+    """What store_release writes, load_acquire reads, for every 64-bit value."""
+    words = np.zeros(4, np.uint64)
+    store_release(words, 2, np.uint64(value))
+    fence()
+    assert int(load_acquire(words, 2)) == value
+    assert words.tolist() == [0, 0, value, 0]
+
+
+@pytest.mark.uncompiled
+@given(value=WORDS, amount=WORDS)
+def test_fetch_add_returns_the_old_value_and_wraps(value: int, amount: int) -> None:
+    """fetch_add adds modulo 2**64 and gives the value before."""
+    words = np.array([value], np.uint64)
+    assert int(fetch_add(words, 0, np.uint64(amount))) == value
+    assert int(words[0]) == (value + amount) % 2**64
+
+
+@pytest.mark.uncompiled
+@given(value=WORDS, expected=WORDS, desired=WORDS)
+def test_compare_and_swap_changes_only_what_was_expected(value: int, expected: int, desired: int) -> None:
+    """A word that holds something else stays, and the caller is told."""
+    words = np.array([value], np.uint64)
+    swapped = compare_and_swap(words, 0, np.uint64(expected), np.uint64(desired))
+    assert bool(swapped) == (value == expected)
+    assert int(words[0]) == (desired if value == expected else value)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("index", [-1, 4, 2**40])
+def test_an_index_out_of_range_raises(index: int) -> None:
+    """No atomic touches memory outside of its array."""
+    words = np.zeros(4, np.uint64)
+    with pytest.raises(IndexError):
+        load_acquire(words, index)
+    with pytest.raises(IndexError):
+        store_release(words, index, np.uint64(1))
+    with pytest.raises(IndexError):
+        fetch_add(words, index, np.uint64(1))
+    with pytest.raises(IndexError):
+        compare_and_swap(words, index, np.uint64(0), np.uint64(1))
+
+
+def _add_many(words: object, times: int) -> None:
+    for _ in range(times):
+        fetch_add(words, 0, np.uint64(1))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not jit_enabled(), reason="the plain twins order nothing between processes")
+def test_two_processes_lose_no_addition(segment_name: str) -> None:
+    """fetch_add is one indivisible instruction between processes."""
+    segment = Segment.create(segment_name, 1, 1, 8)
+    fetch_add(segment.body, 0, np.uint64(0))
+    fork = multiprocessing.get_context("fork")
+    adders = [fork.Process(target=_add_many, args=(segment.body, 200_000)) for _ in range(2)]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join(60)
+        assert adder.exitcode == 0
+    assert int(segment.body[0]) == 400_000
+    segment.unlink()
