@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Literal, NamedTuple
 
-from trinity.memory.control import COUNTER_WORDS
+from trinity.limits import COUNTER_WORDS
 
 EXCHANGES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
 
@@ -73,7 +73,7 @@ class Register:
         keys = [(metric.name, series) for metric in metrics for series in metric.series()]
         self._index = {key: i for i, key in enumerate(keys)}
         assert len(keys) == len(self._index), "a series is declared twice"
-        assert len(keys) <= COUNTER_WORDS, "raise COUNTER_WORDS in trinity/memory/control.py"
+        assert len(keys) <= COUNTER_WORDS, "raise COUNTER_WORDS in trinity/limits.py"
 
     def index(self, name: str, *label_values: str) -> int:
         """Word of a series within the counters of a block; KeyError for an undeclared one."""

@@ -21,6 +21,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.limits import COUNTER_WORDS
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.segment import Segment
 
@@ -30,8 +31,6 @@ NODE_WORDS = 8
 NODE_STARTED_NS = 0  # wall clock
 NODE_SIMULATED = 1  # 1 when the exchanges are simulated
 
-# 248 counters a process: the largest user, a request worker, needs fewer than 100.
-COUNTER_WORDS = 248
 BLOCK_WORDS = 8 + COUNTER_WORDS
 
 HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND = range(5)
