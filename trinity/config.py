@@ -133,7 +133,7 @@ def load_config(environment: Mapping[str, str], file: Path | None = None) -> Con
             raise ConfigError(name, f"{text!r} is not a whole number") from None
         tree.setdefault(section, {})[field] = value
     try:
-        config = msgspec.convert(tree, Config)
+        config = msgspec.convert(tree, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
         raise ConfigError(_key_of(str(error)), str(error)) from None
     _check(config)
@@ -143,6 +143,13 @@ def load_config(environment: Mapping[str, str], file: Path | None = None) -> Con
 def worker_count(request: RequestSection) -> int:
     """Request workers to start: as configured, else one for each CPU this process may use."""
     return request.workers or len(os.sched_getaffinity(0))
+
+
+def _decode_path(wanted: type, value: Any) -> Any:
+    """Paths are the one type of the tree that msgspec does not know."""
+    if wanted is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise NotImplementedError(wanted)
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -26,9 +26,7 @@ def test_a_created_segment_is_zero_and_can_be_attached(segment_name: str) -> Non
     assert not (Path("/dev/shm") / segment_name).exists()
 
 
-@pytest.mark.parametrize(
-    ("version", "layout_hash", "what"), [(4, 0xABC, "layout version"), (3, 0xABD, "layout hash")]
-)
+@pytest.mark.parametrize(("version", "layout_hash", "what"), [(4, 0xABC, "layout version"), (3, 0xABD, "layout hash")])
 def test_another_layout_is_refused(segment_name: str, version: int, layout_hash: int, what: str) -> None:
     """A second program of another layout cannot attach, so it cannot write either."""
     made = Segment.create(segment_name, 3, 0xABC, 8)

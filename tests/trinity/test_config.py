@@ -1,0 +1,103 @@
+"""trinity/config.py"""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity.config import ENVIRONMENT, SECRETS, Config, load_config, worker_count
+from trinity.errors import ConfigError
+
+
+def test_the_defaults_are_the_specified_ports_on_loopback() -> None:
+    """Without any setting a node listens where the specification says, on this machine only."""
+    config = load_config({})
+    assert config.node.bind_host == "127.0.0.1"
+    ports = config.ports
+    assert (ports.tcp_port_lpo, ports.health_port_lpo, ports.udp_port_lpo) == (8080, 8081, 2679)
+    assert (ports.tcp_port_lrs, ports.health_port_lrs, ports.udp_port_lrs) == (9090, 9091, 2680)
+    assert not config.feeds.simulated
+    assert worker_count(config.request) >= 1
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """Both are read; the same setting in the environment holds."""
+    file = tmp_path / "trinity.toml"
+    file.write_text('[node]\nname = "a"\n[ports]\ntcp_port_lpo = 1234\nudp_port_lpo = 999\n')
+    config = load_config({"TCP_PORT_LPO": "4321", "TRINITY_DATA_DIR": str(tmp_path)}, file)
+    assert (config.node.name, config.ports.tcp_port_lpo, config.ports.udp_port_lpo) == ("a", 4321, 999)
+    assert config.node.data_dir == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("environment", "key"),
+    [
+        ({"TCP_PORT_LPO": "http"}, "TCP_PORT_LPO"),
+        ({"TCP_PORT_LPO": "0"}, "TCP_PORT_LPO"),
+        ({"UDP_PORT_LPO": "65536"}, "UDP_PORT_LPO"),
+        ({"TCP_PORT_LPO": "8081"}, "TCP_PORT_LPO"),
+        ({"REQUEST_WORKERS": "-1"}, "REQUEST_WORKERS"),
+        ({"REQUEST_WORKERS": "many"}, "REQUEST_WORKERS"),
+        ({"CLUSTER_NODE": "a/b"}, "CLUSTER_NODE"),
+        ({"SERVER_TYPE": "LPO"}, "SERVER_TYPE (node.server_type)"),
+        ({"SERVER_TYPE": "WEBHOOK_SERVER"}, "SERVER_TYPE"),
+        ({"SIMULATOR_QUOTES_PER_SECOND": "5001"}, "SIMULATOR_QUOTES_PER_SECOND"),
+        ({"ADMIN_KEY": "a", "ADMIN_KEY_FILE": "b"}, "ADMIN_KEY"),
+        ({"DATABASE_URL_FILE": "/does/not/exist"}, "DATABASE_URL_FILE"),
+    ],
+)
+def test_a_wrong_setting_names_its_key(environment: dict[str, str], key: str) -> None:
+    """The error carries the name that the user wrote."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(environment)
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[node]\nnmae = 'a'\n", "configuration file"),
+        ("[ports]\ntcp_port_lpo = 'x'\n", "TCP_PORT_LPO (ports.tcp_port_lpo)"),
+        ("[request]\npin = 3\n", "request.pin"),
+        ("[stores]\nadmin_key = 'secret'\n", "stores"),
+        ("[[[", "trinity.toml"),
+    ],
+)
+def test_a_wrong_file_names_the_key(tmp_path: Path, text: str, key: str) -> None:
+    """Unknown names, wrong types and secrets in the file start nothing."""
+    file = tmp_path / "trinity.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config({}, file)
+    assert key in caught.value.key
+
+
+def test_a_secret_can_come_from_a_file_and_is_not_in_any_error(tmp_path: Path) -> None:
+    """`<NAME>_FILE` is read and stripped, and an error about another key does not show it."""
+    file = tmp_path / "key"
+    file.write_text("hunter2\n")
+    environment = {"ADMIN_KEY_FILE": str(file)}
+    assert load_config(environment).stores.admin_key == "hunter2"
+    with pytest.raises(ConfigError) as caught:
+        load_config(environment | {"TCP_PORT_LPO": "x"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_environment_name_points_at_a_field() -> None:
+    """The table of names and the tree agree; secrets are in it."""
+    config = Config()
+    for section, field, _ in ENVIRONMENT.values():
+        assert hasattr(getattr(config, section), field)
+    assert set(SECRETS) <= set(ENVIRONMENT)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(ENVIRONMENT)), st.text(max_size=12)))
+def test_any_environment_is_a_tree_or_a_configuration_error(environment: dict[str, str]) -> None:
+    """Nothing but ConfigError comes out, whatever the user wrote."""
+    try:
+        config = load_config(environment)
+    except ConfigError as error:
+        assert error.key  # noqa: PT017 - the property is "a tree or this error"
+    else:
+        assert 1 <= config.ports.tcp_port_lpo <= 65535

@@ -1,0 +1,31 @@
+"""trinity/errors.py"""
+
+import pytest
+
+from trinity import errors
+
+TEXTS = [
+    (errors.ConfigError("REQUEST_WORKERS", "'x' is not a whole number"),
+     "configuration: REQUEST_WORKERS: 'x' is not a whole number"),
+    (errors.PortTakenError("TCP_PORT_LPO", "127.0.0.1", 8080),
+     "TCP_PORT_LPO=8080 is taken on 127.0.0.1: stop the program that uses it or set TCP_PORT_LPO to a free port"),
+    (errors.PeerError("kraken", "no such pair"), "kraken: no such pair"),
+    (errors.LayoutError("trinity-a-prices", "layout version", 1, 2),
+     "shared memory trinity-a-prices: layout version is 0x2, this version needs 0x1: "
+     "stop the node that made it, then start again"),
+    (errors.NodeRunningError("trinity-a-prices", 77),
+     "shared memory trinity-a-prices belongs to the running process 77: "
+     "stop that node or give this one another CLUSTER_NODE"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "text"), TEXTS, ids=lambda value: type(value).__name__)
+def test_each_error_says_what_is_wrong_and_what_to_do(error: errors.TrinityError, text: str) -> None:
+    """The sentence is made of the fields."""
+    assert str(error) == text
+
+
+def test_every_error_class_has_its_text_here() -> None:
+    """A new error needs a line in the table above; bases have no text of their own."""
+    classes = {value for value in vars(errors).values() if isinstance(value, type)}
+    assert classes - {errors.TrinityError, errors.BugError} == {type(error) for error, _ in TEXTS}
