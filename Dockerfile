@@ -1,0 +1,25 @@
+# One image for every type of node; SERVER_TYPE and the other variables of README.md choose what it runs.
+FROM python:3.13-slim-trixie AS build
+WORKDIR /build
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+RUN python -m venv /opt/trinity \
+ && /opt/trinity/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY trinity trinity
+COPY feeds feeds
+COPY workers workers
+COPY benchmarks benchmarks
+RUN /opt/trinity/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.13-slim-trixie
+# numpy would start one thread a core for OpenBLAS, and a process that forks must have a single one.
+ENV OPENBLAS_NUM_THREADS=1 PYTHONUNBUFFERED=1 TRINITY_DATA_DIR=/var/lib/trinity BIND_HOST=0.0.0.0
+RUN useradd --system --uid 10001 --home-dir /var/lib/trinity --create-home trinity
+COPY --from=build /opt/trinity /opt/trinity
+USER trinity
+VOLUME /var/lib/trinity
+EXPOSE 8080 8081 9091 2679/udp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=3s --start-period=60s \
+  CMD ["/opt/trinity/bin/python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/live', timeout=2)"]
+ENTRYPOINT ["/opt/trinity/bin/trinity"]
+CMD ["run"]
