@@ -1,0 +1,356 @@
+"""A request's answer out of shared memory: freshness and quality checked, rendered bytes copied. Pure, compiled.
+
+HTTP and UDP are two skins over this file. How a skin uses it, for asset number `asset`:
+
+    asset = find_name(assets, buffer, start, end)              -1: unknown; any case
+    exchange = find_name(exchanges, buffer, start, end)        -1: unknown
+    row = row_of(exchanges, asset, exchange)                   exchange CONSENSUS (-1): the consensus price
+    read_answer(table_words, row, record)                      copy the newest record into the scratch record
+    verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)     GOOD, or why not
+    at = write_price(record, verdict, assets, asset, now_ns, out, at)                the JSON object, good or error
+    VERDICT_STATUS[verdict]                                    the HTTP status of that object when it stands alone
+
+    count = parse_assets(assets, buffer, start, end, wanted)   "BTC,ETH"; -1: an empty name or too many
+    at = write_prices(table_words, record, assets, exchanges, buffer, wanted, count, exchange, now_ns, ..., out, at)
+
+Python side: `make_names` for `assets` and `exchanges`, `make_record` for the scratch record, both made once a worker.
+`record.longs[LONG_*]`, `record.ints[INT_*]` and `record.octets[OCTET_* ...]` are the record's fields.
+Byte helpers (append_slice, append_integer, parse_integer, parse_decimal ...) are in octets.py.
+
+Rules: now_ns is CLOCK_MONOTONIC. A limit <= 0 is not stated. A price whose `valid_until_ns` has passed is stale
+whatever its state says, so a dead consensus process gives `stale_price` and never an old number.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.clock import NS_PER_MS
+from trinity.compiled import compiled
+from trinity.limits import ASSET_NAME_BYTES_MAX
+from trinity.memory.answer_table import (
+    ANSWER_DTYPE,
+    BODY_BYTES,
+    PRICE_TEXT_BYTES,
+    ROW_WORDS,
+    SLOT_WORDS,
+    AnswerState,
+)
+from trinity.memory.atomics import Words
+from trinity.memory.cell import snapshot
+from workers.request.octets import (
+    Integers,
+    Octets,
+    append_byte,
+    append_integer,
+    append_octets,
+    append_packed,
+    append_slice,
+    folded,
+    octets_of,
+    pack_texts,
+)
+
+UNKNOWN = -1
+CONSENSUS = -1
+
+
+def _offset(field: str, item_bytes: int) -> int:
+    """Where a field of the record begins, in items of its own size."""
+    assert ANSWER_DTYPE.fields is not None
+    return int(ANSWER_DTYPE.fields[field][1]) // item_bytes
+
+
+LONG_STATE = _offset("state", 8)
+LONG_VALID_UNTIL_NS = _offset("valid_until_ns", 8)
+LONG_RECEIVED_AT_NS = _offset("newest_received_at_ns", 8)
+LONG_TIMESTAMP_MS = _offset("timestamp_ms", 8)
+LONG_PRICE = _offset("price", 8)
+LONG_CONFIDENCE = _offset("confidence", 8)
+LONG_CONFIDENCE_MILLI_BPS = _offset("confidence_milli_bps", 8)
+INT_SCALE = _offset("scale", 4)
+INT_SOURCES = _offset("sources", 4)
+INT_HAS_LAST_GOOD = _offset("has_last_good", 4)
+INT_PRICE_TEXT_LENGTH = _offset("price_text_length", 4)
+INT_HEAD_LENGTH = _offset("head_length", 4)
+INT_BODY_LENGTH = _offset("body_length", 4)
+OCTET_PRICE_TEXT = _offset("price_text", 1)
+OCTET_HEAD = _offset("head", 1)
+OCTET_BODY = _offset("body", 1)
+
+# --- verdicts: why a price is or is not given -----------------------------------------------------------------
+
+_VERDICTS = (
+    ("fresh", 200, ""),
+    ("stale_price", 503, "no fresh price"),
+    ("too_few_sources", 503, "too few exchanges have a good price"),
+    ("sources_disagree", 503, "the exchanges' prices disagree and none has a majority"),
+    ("unknown_market", 404, "this exchange does not list the asset"),
+    ("price_too_old", 503, "the newest price is older than max_age_ms"),
+    ("too_few_sources", 503, "fewer sources than min_sources"),
+    ("confidence_too_wide", 503, "the confidence interval is wider than max_conf_bps"),
+    ("unknown_asset", 404, "no such asset; GET /assets lists them"),
+)
+(
+    GOOD,
+    STALE_PRICE,
+    TOO_FEW_SOURCES,
+    SOURCES_DISAGREE,
+    UNKNOWN_MARKET,
+    PRICE_TOO_OLD,
+    FEWER_THAN_MIN_SOURCES,
+    CONFIDENCE_TOO_WIDE,
+    UNKNOWN_ASSET,
+) = range(len(_VERDICTS))
+
+VERDICT_CODES = tuple(code for code, _, _ in _VERDICTS)
+VERDICT_STATUS = np.array([status for _, status, _ in _VERDICTS], dtype=np.int64)
+# Answers by AnswerState, for a state that is not GOOD; an unknown state is as good as none.
+_OF_STATE = np.full(len(AnswerState), STALE_PRICE, dtype=np.int64)
+_OF_STATE[AnswerState.GOOD] = GOOD
+_OF_STATE[AnswerState.TOO_FEW_SOURCES] = TOO_FEW_SOURCES
+_OF_STATE[AnswerState.SOURCES_DISAGREE] = SOURCES_DISAGREE
+_OF_STATE[AnswerState.NOT_LISTED] = UNKNOWN_MARKET
+
+_ERRORS, _ERROR_BOUNDS = pack_texts(
+    [
+        f'{{"error":{{"code":"{code}","message":"{text}"}},"status":"{code}","asset":"'.encode()
+        for code, _, text in _VERDICTS
+    ]
+)
+_LAST_PRICE = octets_of(b'","last_price":')
+_LAST_TIMESTAMP = octets_of(b',"last_timestamp":')
+_AGE = octets_of(b',"age_ms":')
+_END_OF_NAME = octets_of(b'"}')
+_PRICES = octets_of(b'{"prices":[')
+_END_OF_PRICES = octets_of(b"]}")
+_COMMA, _BRACE, _QUESTION_MARK = b",}?"
+
+# One price as an element of a list, with its comma. An error is shorter: texts of some 150 bytes, a name, numbers.
+PRICE_BYTES_MAX = BODY_BYTES + 1
+
+
+# --- names ----------------------------------------------------------------------------------------------------
+
+
+class Names(NamedTuple):
+    """Assets or exchanges by index, and a hash table to find them.
+
+    text     uint8[count, ASSET_NAME_BYTES_MAX]; as in the catalog
+    lengths  int64[count]
+    slots    int64[power of two]; index of a name or UNKNOWN, open addressing by the hash of the folded name
+    """
+
+    text: NDArray[np.uint8]
+    lengths: Integers
+    slots: Integers
+
+
+def make_names(names: Sequence[str]) -> Names:
+    """Build the table; ValueError for a name that is too long or there twice (case does not tell names apart)."""
+    slot_count = 8
+    while slot_count < 4 * len(names):  # a quarter full: nearly every name is found at the first look
+        slot_count *= 2
+    table = Names(
+        np.zeros((len(names), ASSET_NAME_BYTES_MAX), dtype=np.uint8),
+        np.zeros(len(names), dtype=np.int64),
+        np.full(slot_count, UNKNOWN, dtype=np.int64),
+    )
+    for index, name in enumerate(names):
+        octets = octets_of(name.encode("ascii"))
+        if not 1 <= octets.size <= ASSET_NAME_BYTES_MAX or find_name(table, octets, 0, octets.size) != UNKNOWN:
+            raise ValueError(f"name {name!r} is too long or there twice")
+        table.text[index, : octets.size] = octets
+        table.lengths[index] = octets.size
+        slot = int(_hash_of(octets, 0, octets.size)) % slot_count
+        while table.slots[slot] != UNKNOWN:
+            slot = (slot + 1) % slot_count
+        table.slots[slot] = index
+    return table
+
+
+@compiled
+def _hash_of(buffer: Octets, start: int, end: int) -> int:
+    """FNV-1a of the folded bytes in 32 bits; the product stays below 2**57."""
+    value = 2166136261
+    for i in range(start, end):
+        value = ((value ^ folded(np.int64(buffer[i]))) * 16777619) & 0xFFFFFFFF
+    return value ^ (value >> 15)
+
+
+@compiled
+def find_name(names: Names, buffer: Octets, start: int, end: int) -> int:
+    """Index of the name `buffer[start:end]` in any case, UNKNOWN when there is none."""
+    length = end - start
+    if length < 1 or length > ASSET_NAME_BYTES_MAX:
+        return UNKNOWN
+    mask = names.slots.size - 1
+    slot = _hash_of(buffer, start, end) & mask
+    while names.slots[slot] != UNKNOWN:
+        index = names.slots[slot]
+        if names.lengths[index] == length:
+            i = 0
+            while i < length and folded(np.int64(names.text[index, i])) == folded(np.int64(buffer[start + i])):
+                i += 1
+            if i == length:
+                return index
+        slot = (slot + 1) & mask
+    return UNKNOWN
+
+
+@compiled
+def append_name(names: Names, index: int, out: Octets, at: int) -> int:
+    """Append a name as the catalog writes it."""
+    for i in range(names.lengths[index]):
+        out[at + i] = names.text[index, i]
+    return at + names.lengths[index]
+
+
+# --- one record -----------------------------------------------------------------------------------------------
+
+
+class Record(NamedTuple):
+    """Four views of one scratch ANSWER_DTYPE record."""
+
+    words: Words
+    longs: Integers
+    ints: NDArray[np.int32]
+    octets: Octets
+
+
+def make_record() -> Record:
+    words = np.zeros(SLOT_WORDS, dtype=np.uint64)
+    return Record(words, words.view(np.int64), words.view(np.int32), words.view(np.uint8))
+
+
+@compiled
+def row_of(exchanges: Names, asset: int, exchange: int) -> int:
+    """Row of an asset's consensus price (exchange CONSENSUS) or of its price on one exchange."""
+    return asset * (1 + exchanges.lengths.size) + 1 + exchange
+
+
+@compiled
+def read_answer(table_words: Words, row: int, record: Record) -> bool:
+    """Copy the newest record of `row`; False when there is none, and the record then says EMPTY."""
+    if snapshot(table_words, row * ROW_WORDS, SLOT_WORDS, record.words):
+        return True
+    record.longs[LONG_STATE] = 0
+    record.ints[INT_HAS_LAST_GOOD] = 0
+    record.ints[INT_BODY_LENGTH] = 0
+    return False
+
+
+@compiled
+def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_conf_milli_bps: int) -> int:
+    """GOOD, or the first reason not to give this price to this caller."""
+    state = record.longs[LONG_STATE]
+    if state < 0 or state >= _OF_STATE.size:
+        return STALE_PRICE
+    verdict = _OF_STATE[state]
+    if verdict != GOOD:
+        return verdict
+    if now_ns >= record.longs[LONG_VALID_UNTIL_NS]:
+        return STALE_PRICE
+    if max_age_ms > 0 and now_ns - record.longs[LONG_RECEIVED_AT_NS] > max_age_ms * NS_PER_MS:
+        return PRICE_TOO_OLD
+    if min_sources > 0 and record.ints[INT_SOURCES] < min_sources:
+        return FEWER_THAN_MIN_SOURCES
+    if max_conf_milli_bps > 0 and record.longs[LONG_CONFIDENCE_MILLI_BPS] > max_conf_milli_bps:
+        return CONFIDENCE_TOO_WIDE
+    return GOOD
+
+
+@compiled
+def age_ms_of(record: Record, now_ns: int) -> int:
+    """Age of the record's price in whole milliseconds."""
+    return max(0, now_ns - record.longs[LONG_RECEIVED_AT_NS]) // NS_PER_MS
+
+
+@compiled
+def write_price(record: Record, verdict: int, assets: Names, asset: int, now_ns: int, out: Octets, at: int) -> int:
+    """Append the JSON object of one price: the rendered body when GOOD, else the error with the last good price."""
+    if verdict == GOOD:
+        return append_slice(record.octets, OCTET_BODY, record.ints[INT_BODY_LENGTH], out, at)
+    at = append_packed(_ERRORS, _ERROR_BOUNDS, verdict, out, at)
+    at = append_name(assets, asset, out, at)
+    if record.ints[INT_HAS_LAST_GOOD] != 1:
+        return append_octets(_END_OF_NAME, out, at)
+    at = append_octets(_LAST_PRICE, out, at)
+    text_length = min(record.ints[INT_PRICE_TEXT_LENGTH], PRICE_TEXT_BYTES)
+    at = append_slice(record.octets, OCTET_PRICE_TEXT, text_length, out, at)
+    at = append_octets(_LAST_TIMESTAMP, out, at)
+    at = append_integer(record.longs[LONG_TIMESTAMP_MS], out, at)
+    at = append_octets(_AGE, out, at)
+    at = append_integer(age_ms_of(record, now_ns), out, at)
+    return append_byte(_BRACE, out, at)
+
+
+@compiled
+def write_unknown_asset(buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
+    """Append the error object of a name that no asset has; bytes that need care in JSON are shown as `?`."""
+    at = append_packed(_ERRORS, _ERROR_BOUNDS, UNKNOWN_ASSET, out, at)
+    for i in range(start, min(end, start + ASSET_NAME_BYTES_MAX)):
+        byte = np.int64(buffer[i])
+        plain = 0x20 < byte < 0x7F and byte != 0x22 and byte != 0x5C  # neither quote nor backslash
+        at = append_byte(byte if plain else _QUESTION_MARK, out, at)
+    return append_octets(_END_OF_NAME, out, at)
+
+
+# --- several assets -------------------------------------------------------------------------------------------
+
+
+@compiled
+def parse_assets(assets: Names, buffer: Octets, start: int, end: int, wanted: NDArray[np.int64]) -> int:
+    """Split `BTC,ETH` into rows of `wanted` (int64[n, 3]: asset or UNKNOWN, start and end of the name).
+
+    Returns how many there are, UNKNOWN when a name is empty or there are more than `wanted` holds.
+    """
+    count = 0
+    name_start = start
+    for i in range(start, end + 1):
+        if i == end or buffer[i] == _COMMA:
+            if i == name_start or count >= wanted.shape[0]:
+                return UNKNOWN
+            wanted[count, 0] = find_name(assets, buffer, name_start, i)
+            wanted[count, 1] = name_start
+            wanted[count, 2] = i
+            count += 1
+            name_start = i + 1
+    return count
+
+
+@compiled
+def write_prices(
+    table_words: Words,
+    record: Record,
+    assets: Names,
+    exchanges: Names,
+    buffer: Octets,
+    wanted: NDArray[np.int64],
+    count: int,
+    exchange: int,
+    now_ns: int,
+    max_age_ms: int,
+    min_sources: int,
+    max_conf_milli_bps: int,
+    out: Octets,
+    at: int,
+) -> int:
+    """Append `{"prices":[...]}` over `count` rows of `wanted`, each good or with its own error.
+
+    `buffer` is only read for the names of unknown assets. At most PRICE_BYTES_MAX bytes an asset.
+    """
+    at = append_octets(_PRICES, out, at)
+    for i in range(count):
+        if i > 0:
+            at = append_byte(_COMMA, out, at)
+        asset = wanted[i, 0]
+        if asset == UNKNOWN:
+            at = write_unknown_asset(buffer, wanted[i, 1], wanted[i, 2], out, at)
+        else:
+            read_answer(table_words, row_of(exchanges, asset, exchange), record)
+            verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
+            at = write_price(record, verdict, assets, asset, now_ns, out, at)
+    return append_octets(_END_OF_PRICES, out, at)

@@ -1,0 +1,171 @@
+"""Bytes in compiled code: copy, append, render and read numbers; what every protocol of the workers stands on.
+
+Rules: `out` is a byte array, `at` the position of the next byte; every `append_*` returns the position behind what
+it wrote. A range outside an array raises IndexError, checked once per copy instead of once per byte. Numbers that
+cannot be read give BAD_NUMBER; nothing here raises for what a client sent.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.compiled import compiled, jit_enabled
+
+Octets = NDArray[np.uint8]
+Integers = NDArray[np.int64]
+
+BAD_NUMBER = -1
+# 18 digits always fit a signed 64-bit integer.
+DIGITS_MAX = 18
+
+_ZERO, _NINE, _POINT, _MINUS = b"09.-"
+_UPPER_A, _UPPER_Z = b"AZ"
+_CASE_BIT = 0x20
+
+
+def octets_of(text: bytes) -> Octets:
+    """A constant for compiled code: its own, writable copy, so that all byte arrays have one compiled type."""
+    return np.frombuffer(text, dtype=np.uint8).copy()
+
+
+def pack_texts(texts: Sequence[bytes]) -> tuple[Octets, Integers]:
+    """Several constants in one array, and where each begins; text i ends where text i + 1 begins."""
+    bounds = np.cumsum([0, *(len(text) for text in texts)], dtype=np.int64)
+    return octets_of(b"".join(texts)), bounds
+
+
+def _move_intrinsic() -> Callable[..., Any]:
+    """LLVM's memmove between two byte arrays; it checks nothing, `append_slice` does."""
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def move(_context: Any, out: Any, at: Any, source: Any, start: Any, length: Any) -> Any:
+        def pointer(context: Any, builder: Any, signature: Any, args: Any, position: int) -> Any:
+            array = context.make_array(signature.args[position])(context, builder, args[position])
+            return builder.gep(array.data, [args[position + 1]])
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            target = pointer(context, builder, signature, args, 0)
+            origin = pointer(context, builder, signature, args, 2)
+            memmove = builder.module.declare_intrinsic("llvm.memmove", [target.type, origin.type, args[4].type])
+            builder.call(memmove, [target, origin, args[4], ir.Constant(ir.IntType(1), 0)])
+            return context.get_dummy_value()
+
+        return types.void(out, types.intp, source, types.intp, types.intp), emit
+
+    return move  # type: ignore[no-any-return]
+
+
+def _move_plainly(out: Octets, at: int, source: Octets, start: int, length: int) -> None:
+    out[at : at + length] = source[start : start + length].copy()
+
+
+_move = _move_intrinsic() if jit_enabled() else _move_plainly
+
+
+@compiled
+def append_slice(source: Octets, start: int, length: int, out: Octets, at: int) -> int:
+    """Copy `length` bytes from `source[start:]` to `out[at:]`; they may overlap."""
+    if length < 0 or start < 0 or at < 0 or start > source.size - length or at > out.size - length:
+        raise IndexError("copy out of range")
+    _move(out, at, source, start, length)
+    return at + length
+
+
+@compiled
+def append_octets(source: Octets, out: Octets, at: int) -> int:
+    """Copy all of `source`."""
+    return append_slice(source, 0, source.size, out, at)
+
+
+@compiled
+def append_packed(texts: Octets, bounds: Integers, which: int, out: Octets, at: int) -> int:
+    """Copy one text of those that `pack_texts` made."""
+    return append_slice(texts, bounds[which], bounds[which + 1] - bounds[which], out, at)
+
+
+@compiled
+def append_byte(byte: int, out: Octets, at: int) -> int:
+    out[at] = byte
+    return at + 1
+
+
+@compiled
+def append_integer(value: int, out: Octets, at: int) -> int:
+    """Plain decimal digits; a minus sign for negative values."""
+    if value < 0:
+        out[at] = _MINUS
+        at += 1
+        value = -value
+    digits = 1
+    rest = value // 10
+    while rest > 0:
+        digits += 1
+        rest //= 10
+    for i in range(digits):
+        out[at + digits - 1 - i] = _ZERO + value % 10
+        value //= 10
+    return at + digits
+
+
+@compiled
+def parse_integer(source: Octets, start: int, end: int) -> int:
+    """1 to 18 decimal digits and nothing else; BAD_NUMBER otherwise."""
+    if end <= start or end - start > DIGITS_MAX:
+        return BAD_NUMBER
+    value = 0
+    for i in range(start, end):
+        byte = np.int64(source[i])
+        if byte < _ZERO or byte > _NINE:
+            return BAD_NUMBER
+        value = value * 10 + (byte - _ZERO)
+    return value
+
+
+@compiled
+def parse_decimal(source: Octets, start: int, end: int, places: int) -> int:
+    """Plain digits with an optional fraction of at most `places` digits, as an integer of 10**-places.
+
+    `12`, `12.5` and `0.125` are numbers; `.5`, `5.`, signs and exponents are BAD_NUMBER.
+    """
+    point = start
+    while point < end and source[point] != _POINT:
+        point += 1
+    decimals = max(0, end - point - 1)
+    if point < end and (decimals == 0 or decimals > places):
+        return BAD_NUMBER
+    if point - start + places > DIGITS_MAX:
+        return BAD_NUMBER
+    value = parse_integer(source, start, point)
+    fraction = parse_integer(source, point + 1, end) if decimals > 0 else 0
+    if value == BAD_NUMBER or fraction == BAD_NUMBER:
+        return BAD_NUMBER
+    for _ in range(decimals):
+        value *= 10
+    value += fraction
+    for _ in range(places - decimals):
+        value *= 10
+    return value
+
+
+@compiled
+def folded(byte: int) -> int:
+    """An ASCII letter in lower case, any other byte as it is."""
+    if _UPPER_A <= byte <= _UPPER_Z:
+        return byte | _CASE_BIT
+    return byte
+
+
+@compiled
+def equals_folded(source: Octets, start: int, end: int, lower: Octets) -> bool:
+    """Whether `source[start:end]` is `lower`, without regard to case; `lower` must be in lower case."""
+    if end - start != lower.size:
+        return False
+    for i in range(lower.size):  # noqa: SIM110 - a generator expression does not compile
+        if folded(np.int64(source[start + i])) != np.int64(lower[i]):
+            return False
+    return True
