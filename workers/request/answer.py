@@ -48,6 +48,7 @@ from workers.request.octets import (
     append_octets,
     append_packed,
     append_slice,
+    byte_at,
     folded,
     octets_of,
     pack_texts,
@@ -176,7 +177,7 @@ def _hash_of(buffer: Octets, start: int, end: int) -> int:
     """FNV-1a of the folded bytes in 32 bits; the product stays below 2**57."""
     value = 2166136261
     for i in range(start, end):
-        value = ((value ^ folded(np.int64(buffer[i]))) * 16777619) & 0xFFFFFFFF
+        value = ((value ^ folded(byte_at(buffer, i))) * 16777619) & 0xFFFFFFFF
     return value ^ (value >> 15)
 
 
@@ -189,10 +190,10 @@ def find_name(names: Names, buffer: Octets, start: int, end: int) -> int:
     mask = names.slots.size - 1
     slot = _hash_of(buffer, start, end) & mask
     while names.slots[slot] != UNKNOWN:
-        index = names.slots[slot]
+        index: int = names.slots[slot]
         if names.lengths[index] == length:
             i = 0
-            while i < length and folded(np.int64(names.text[index, i])) == folded(np.int64(buffer[start + i])):
+            while i < length and folded(names.text[index, i]) == folded(byte_at(buffer, start + i)):
                 i += 1
             if i == length:
                 return index
@@ -203,9 +204,10 @@ def find_name(names: Names, buffer: Octets, start: int, end: int) -> int:
 @compiled
 def append_name(names: Names, index: int, out: Octets, at: int) -> int:
     """Append a name as the catalog writes it."""
-    for i in range(names.lengths[index]):
+    length: int = names.lengths[index]
+    for i in range(length):
         out[at + i] = names.text[index, i]
-    return at + names.lengths[index]
+    return at + length
 
 
 # --- one record -----------------------------------------------------------------------------------------------
@@ -248,7 +250,7 @@ def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_co
     state = record.longs[LONG_STATE]
     if state < 0 or state >= _OF_STATE.size:
         return STALE_PRICE
-    verdict = _OF_STATE[state]
+    verdict: int = _OF_STATE[state]
     if verdict != GOOD:
         return verdict
     if now_ns >= record.longs[LONG_VALID_UNTIL_NS]:
@@ -265,7 +267,8 @@ def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_co
 @compiled
 def age_ms_of(record: Record, now_ns: int) -> int:
     """Age of the record's price in whole milliseconds."""
-    return max(0, now_ns - record.longs[LONG_RECEIVED_AT_NS]) // NS_PER_MS
+    received_at_ns: int = record.longs[LONG_RECEIVED_AT_NS]
+    return max(0, now_ns - received_at_ns) // NS_PER_MS
 
 
 @compiled
@@ -292,7 +295,7 @@ def write_unknown_asset(buffer: Octets, start: int, end: int, out: Octets, at: i
     """Append the error object of a name that no asset has; bytes that need care in JSON are shown as `?`."""
     at = append_packed(_ERRORS, _ERROR_BOUNDS, UNKNOWN_ASSET, out, at)
     for i in range(start, min(end, start + ASSET_NAME_BYTES_MAX)):
-        byte = np.int64(buffer[i])
+        byte = byte_at(buffer, i)
         plain = 0x20 < byte < 0x7F and byte != 0x22 and byte != 0x5C  # neither quote nor backslash
         at = append_byte(byte if plain else _QUESTION_MARK, out, at)
     return append_octets(_END_OF_NAME, out, at)

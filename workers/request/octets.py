@@ -43,7 +43,7 @@ def _move_intrinsic() -> Callable[..., Any]:
     from numba.extending import intrinsic
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def move(_context: Any, out: Any, at: Any, source: Any, start: Any, length: Any) -> Any:
+    def move(_context: Any, out: Any, at: Any, source: Any, start: Any, length: Any) -> Any:  # noqa: ARG001 - the types
         def pointer(context: Any, builder: Any, signature: Any, args: Any, position: int) -> Any:
             array = context.make_array(signature.args[position])(context, builder, args[position])
             return builder.gep(array.data, [args[position + 1]])
@@ -65,6 +65,12 @@ def _move_plainly(out: Octets, at: int, source: Octets, start: int, length: int)
 
 
 _move = _move_intrinsic() if jit_enabled() else _move_plainly
+
+
+@compiled
+def byte_at(source: Octets, position: int) -> int:
+    """One byte as a signed integer: numba makes a float of uint8 and int64 in some expressions, numpy wraps around."""
+    return np.int64(source[position])  # type: ignore[return-value]
 
 
 @compiled
@@ -119,7 +125,7 @@ def parse_integer(source: Octets, start: int, end: int) -> int:
         return BAD_NUMBER
     value = 0
     for i in range(start, end):
-        byte = np.int64(source[i])
+        byte = byte_at(source, i)
         if byte < _ZERO or byte > _NINE:
             return BAD_NUMBER
         value = value * 10 + (byte - _ZERO)
@@ -166,6 +172,6 @@ def equals_folded(source: Octets, start: int, end: int, lower: Octets) -> bool:
     if end - start != lower.size:
         return False
     for i in range(lower.size):  # noqa: SIM110 - a generator expression does not compile
-        if folded(np.int64(source[start + i])) != np.int64(lower[i]):
+        if folded(byte_at(source, start + i)) != byte_at(lower, i):
             return False
     return True
