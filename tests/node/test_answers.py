@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.conftest import Node
+from tests.node.harness import Node
 from trinity.markets import load_catalog
 
 PRICE_TEXT = re.compile(r'"price":(\d+(?:\.\d+)?)[,}]')
@@ -95,7 +95,11 @@ def test_health_and_metrics_tell_the_truth(healthy: Node) -> None:
         assert report["simulated"] is True
         assert set(load_catalog().exchanges) <= set(report["feeds"])
     families = {family.name for family in text_string_to_metric_families(healthy.text("/metrics", "HEALTH_PORT_LPO"))}
-    assert {"oracle_source_last_update_timestamp_seconds", "oracle_price_sources_used", "oracle_usdt_usd_index"} <= families
+    assert {
+        "oracle_source_last_update_timestamp_seconds",
+        "oracle_price_sources_used",
+        "oracle_usdt_usd_index",
+    } <= families
 
 
 def test_the_tools_read_a_running_node(healthy: Node) -> None:

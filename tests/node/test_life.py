@@ -1,0 +1,161 @@
+"""A whole node's life: start, kill -9 of its parts, drain, and the next start after a violent end."""
+
+import os
+import signal
+import socket
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.node.harness import Node, new_node
+
+BACK_SECONDS = 2.0
+
+
+def _processes(node: Node) -> dict[str, int]:
+    """Process name -> pid, out of /health."""
+    return {name: int(entry["pid"]) for name, entry in node.health()["processes"].items()}
+
+
+class Questions(threading.Thread):
+    """Asks for BTC over and over on new connections and keeps what was answered."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(daemon=True)
+        self.node = node
+        self.answers: list[tuple[int, Any]] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.005):
+            status, body = self.node.price()
+            self.answers.append((status, body.get("price")))
+
+
+@pytest.mark.parametrize("victim", ["kraken", "consensus", "worker", "health", "simulator"])
+def test_a_killed_process_is_back_within_two_seconds(healthy: Node, victim: str) -> None:
+    """kill -9 of one process: the others go on answering, no wrong price meanwhile, the process returns."""
+    name = next(name for name in _processes(healthy) if victim in name)
+    pid = _processes(healthy)[name]
+    before = healthy.price()[1]["price"]
+    questions = Questions(healthy)
+    questions.start()
+    os.kill(pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        processes = healthy.health().get("processes", {})
+        return processes.get(name, {}).get("pid", pid) not in (pid, 0, None)
+
+    healthy.wait(f"{name} back", is_back, BACK_SECONDS + 3)
+    healthy.wait("a price", lambda: healthy.price()[0] == 200, 10)
+    questions.ended.set()
+    questions.join(10)
+    prices = [price for status, price in questions.answers if status == 200]
+    assert prices, "answers went on"
+    assert all(abs(price / before - 1) < 0.01 for price in prices)
+    # A connection that the killed worker held is reset; everything else is an answer or an honest refusal.
+    assert {status for status, _ in questions.answers} <= ({0, 200, 503} if victim == "worker" else {200, 503})
+
+
+def test_a_stuck_consensus_leads_to_refusals_and_is_replaced(healthy: Node) -> None:
+    """SIGSTOP: workers see the prices turn stale by themselves, the supervisor kills the stuck process."""
+    pid = _processes(healthy)["consensus"]
+    os.kill(pid, signal.SIGSTOP)
+    healthy.wait("another consensus", lambda: _processes(healthy)["consensus"] not in (pid, 0), 20)
+    healthy.wait_all_sources()
+
+
+def test_sigterm_drains_and_leaves_nothing_behind(fresh_node: Node) -> None:
+    """Exit code 0, in under 5 s, with no process and no shared memory left."""
+    fresh_node.start()
+    fresh_node.wait_ready()
+    assert fresh_node.process is not None
+    family = psutil.Process(fresh_node.process.pid).children(recursive=True)
+    assert len(family) >= 9
+    fresh_node.process.send_signal(signal.SIGTERM)
+    assert fresh_node.process.wait(5) == 0
+    _, alive = psutil.wait_procs(family, timeout=1)
+    assert not alive
+    assert not list(Path("/dev/shm").glob(f"trinity-{fresh_node.environment['CLUSTER_NODE']}-*"))
+
+
+def test_after_sigkill_of_everything_the_next_start_is_clean(fresh_node: Node) -> None:
+    """No leftover of the dead node stops or confuses the new one."""
+    fresh_node.start()
+    fresh_node.wait_ready()
+    assert fresh_node.process is not None
+    family = psutil.Process(fresh_node.process.pid).children(recursive=True)
+    fresh_node.process.kill()
+    for process in family:
+        if process.is_running():
+            process.kill()
+    fresh_node.process.wait(10)
+    psutil.wait_procs(family, timeout=10)
+    fresh_node.start()
+    fresh_node.wait_ready()
+    assert fresh_node.price()[0] == 200
+    assert fresh_node.stop() == 0
+
+
+def test_no_process_survives_a_killed_supervisor(fresh_node: Node) -> None:
+    """SIGKILL of the supervisor alone takes its children with it."""
+    fresh_node.start()
+    fresh_node.wait_ready()
+    assert fresh_node.process is not None
+    family = psutil.Process(fresh_node.process.pid).children(recursive=True)
+    fresh_node.process.kill()
+    fresh_node.process.wait(10)
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+
+
+@pytest.mark.parametrize("port_name", ["TCP_PORT_LPO", "HEALTH_PORT_LPO", "UDP_PORT_LPO", "SIMULATOR_PORT"])
+def test_a_taken_port_stops_the_start_with_its_name(fresh_node: Node, port_name: str) -> None:
+    """The message names the port, and nothing is left running."""
+    kind = socket.SOCK_DGRAM if port_name.startswith("UDP") else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind(("127.0.0.1", fresh_node.ports[port_name]))
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
+        fresh_node.start()
+        assert fresh_node.process is not None
+        assert fresh_node.process.wait(60) == 3
+    assert f"{port_name}={fresh_node.ports[port_name]} is taken" in fresh_node.output()
+
+
+def test_a_wrong_setting_starts_nothing(tmp_path: Path) -> None:
+    """The message names the key and the reason, the exit code is 2."""
+    with new_node(tmp_path / "data", REQUEST_WORKERS="many") as node:
+        node.start()
+        assert node.process is not None
+        assert node.process.wait(60) == 2
+        assert "configuration: REQUEST_WORKERS: 'many' is not a whole number" in node.output()
+
+
+def test_a_second_node_of_the_same_name_is_refused(healthy: Node, tmp_path: Path) -> None:
+    """Two nodes cannot write the same tables; the message names the variable to change."""
+    name = healthy.environment["CLUSTER_NODE"]
+    with new_node(tmp_path / "data", CLUSTER_NODE=name) as second:
+        second.start()
+        assert second.process is not None
+        assert second.process.wait(60) == 3
+        assert "CLUSTER_NODE" in second.output()
+    assert healthy.price()[0] == 200
+
+
+def test_run_never_uses_the_simulator_unasked(fresh_node: Node) -> None:
+    """`trinity run` without a network has no prices, says so, and opens no simulated exchange."""
+    fresh_node.start("run")
+    fresh_node.wait("health", lambda: fresh_node.get("/live", "HEALTH_PORT_LPO")[0] == 200, 60)
+    assert fresh_node.health()["simulated"] is False
+    status, body = fresh_node.get("/ready", "HEALTH_PORT_LPO")
+    assert status == 503
+    assert body["reasons"]
+    assert fresh_node.price()[0] == 503
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{fresh_node.ports['SIMULATOR_PORT']}/faults", timeout=2)
+    assert fresh_node.stop() == 0
