@@ -45,12 +45,16 @@ class Node:
     process: "subprocess.Popen[str] | None" = None
     ports: dict[str, int] = field(default_factory=dict)
 
-    def start(self, command: str = "demo") -> None:
-        """Start `trinity <command>`; its output goes to files in the data directory."""
+    def start(self, *arguments: str) -> None:
+        """Start `trinity <arguments>`, `trinity demo` by default; its output goes to files in the data directory."""
         out = (self.data_dir / "stdout").open("a")
         err = (self.data_dir / "stderr").open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "trinity", command], env=self.environment, stdout=out, stderr=err, text=True
+            [sys.executable, "-m", "trinity", *(arguments or ("demo",))],
+            env=self.environment,
+            stdout=out,
+            stderr=err,
+            text=True,
         )
         out.close()
         err.close()

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.node.harness import Node, new_node
+from trinity.metrics import EXCHANGES
 
 BACK_SECONDS = 2.0
 
@@ -148,8 +149,12 @@ def test_a_second_node_of_the_same_name_is_refused(healthy: Node, tmp_path: Path
 
 
 def test_run_never_uses_the_simulator_unasked(fresh_node: Node) -> None:
-    """`trinity run` without a network has no prices, says so, and opens no simulated exchange."""
-    fresh_node.start("run")
+    """`trinity run` while no exchange can be reached has no prices, says so, and opens no simulated exchange."""
+    file = fresh_node.data_dir / "trinity.toml"
+    closed = ", ".join(f'{exchange} = "%s://127.0.0.1:1"' for exchange in EXCHANGES)
+    ws, rest = closed.replace("%s", "ws"), closed.replace("%s", "http")
+    file.write_text(f"[feeds]\nws_base_urls = {{ {ws} }}\nrest_base_urls = {{ {rest} }}\n")
+    fresh_node.start("run", "--config", str(file))
     fresh_node.wait("health", lambda: fresh_node.get("/live", "HEALTH_PORT_LPO")[0] == 200, 60)
     assert fresh_node.health()["simulated"] is False
     status, body = fresh_node.get("/ready", "HEALTH_PORT_LPO")
