@@ -20,8 +20,62 @@ RECONNECT_BASE_SECONDS = 0.5
 RECONNECT_CAP_SECONDS = 30.0
 # The back-off starts anew only after the stream delivered fresh quotes for this long.
 RECONNECT_RESET_SECONDS = 60.0
+# The feed's loop looks at all its rows, and beats, this often; the supervisor expects a beat each 250 ms.
+FEED_CHECK_SECONDS = 0.2
+# A TCP connect, TLS and an upgrade take under 1 s; a handshake that hangs must not block the retries.
+HANDSHAKE_SECONDS = 10.0
+# The closing handshake is a courtesy; a drain must end within 1 s.
+CLOSE_SECONDS = 0.4
+# Frames that wait for the decoder on one connection before the socket is no longer read (back pressure, not memory).
+FRAMES_QUEUED_MAX = 64
+# A successor that delivers has this long to serve every row before the old connection is closed.
+OVERLAP_SECONDS = 5.0
+# A replacement for the sake of single rows, while the others are well: at most one a minute, then ever more seldom.
+ROW_REPLACE_SECONDS = 60.0
+ROW_REPLACE_CAP_SECONDS = 3600.0
+# A REST answer takes 30-50 ms; a dead server must not hold the only request in flight for longer than an age limit.
+REST_TIMEOUT_SECONDS = 5.0
+# A row is asked for again after this share of its age limit: two answers may be lost before it is stale.
+REST_ASKS_PER_MAX_AGE = 5
+# An exchange may ask us to stay away; for longer than this we try again anyway.
+RETRY_AFTER_SECONDS_MAX = 300.0
+
+# --- consensus ---------------------------------------------------------------------------------------------
+
+# Every asset is looked at again after this long although nothing changed: time alone makes sources stale. A turn
+# waits at most the other value, so together no price outlives its sources by more than 250 ms.
+CONSENSUS_REVIEW_NS = 150 * 1_000_000
+CONSENSUS_WAIT_MS_MAX = 100
+# A source that was left out comes back after it lay within half the limit for this long; CF Benchmarks has the
+# half, others wait 5 s to 5 min: venues of one market agree again within seconds, so the shortest is enough.
+REENTRY_NS = 5 * 1_000_000_000
+# A price that moved by more than this against the last one waits, unless all sources say so (Pyth Pro: ~10 %) ...
+JUMP_PERCENT_MAX = 10
+# ... but never longer than this: six times the age limit of a major asset, so no slow source can explain it.
+JUMP_HOLD_NS = 60 * 1_000_000_000
+# Stablecoin legs that are further apart than this do not agree: twice the depeg that is worth a warning.
+LEG_WINDOW_BPS = 100
+# A stablecoin this far from 1 for this long is worth a warning; further than the second, a page.
+DEPEG_WARN_BPS = 50
+DEPEG_WARN_NS = 60 * 1_000_000_000
+DEPEG_PAGE_BPS = 200
+# An asset that comes and goes writes at most one log line in this time.
+STATE_LOG_GAP_NS = 1_000_000_000
 
 # --- request workers ---------------------------------------------------------------------------------------
+
+# The largest useful datagram is a binary request for 64 assets with padding, 1,432 bytes; JSON may pad to 2 KB.
+UDP_REQUEST_BYTES_MAX = 2048
+# Assets in one datagram: as many as a binary reply holds within one Ethernet frame.
+UDP_ASSETS_MAX = 64
+# A JSON reply for 64 assets at full length (641 bytes each) is 41 KB; UDP itself carries 65,507 bytes.
+UDP_REPLY_BYTES_MAX = 48 * 1024
+# Ethernet's 1,500 bytes without the IPv4 and UDP headers: a binary reply is never fragmented.
+UDP_PAYLOAD_BYTES_MAX = 1472
+# A request id that is text; a UUID has 36.
+UDP_ID_BYTES_MAX = 64
+# An API key in a datagram; longer ones are refused.
+API_KEY_BYTES_MAX = 128
 
 # --- supervisor --------------------------------------------------------------------------------------------
 
@@ -29,7 +83,7 @@ RECONNECT_RESET_SECONDS = 60.0
 COUNTER_WORDS = 248
 # A data loop beats every 250 ms at the latest: after 20 missed beats it is stuck, not slow.
 HEARTBEAT_AGE_MAX_NS = 5 * 1_000_000_000
-# From the fork to the first beat: 0.1 s to 1 s measured; far more only where cores are missing or the disk stands still.
+# From the fork to the first beat: 0.1 s to 1 s measured; far more only where cores are missing or the disk hangs.
 BOOT_MAX_NS = 30 * 1_000_000_000
 # Wait before a restart by the number of short lives in a row: at once, then longer, but always back within 2 s.
 RESTART_DELAYS_NS = (0, 200_000_000, 500_000_000, 1_000_000_000)
@@ -44,6 +98,8 @@ SUPERVISOR_GAP_MAX_NS = 1_000_000_000
 DRAIN_STAGE_MAX_NS = 1_500_000_000
 # ... and whoever is left after this is killed.
 DRAIN_MAX_NS = 4_000_000_000
+# A first price takes 2 to 5 s; without one for this long the operator is told where to look.
+READY_HINT_NS = 20 * 1_000_000_000
 # What a dying process may leave as its cause of death.
 LAST_WORDS_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.
@@ -52,6 +108,8 @@ OPEN_FILES_WANTED = 65_536
 # --- relations ---------------------------------------------------------------------------------------------
 
 assert RECONNECT_BASE_SECONDS < RECONNECT_CAP_SECONDS <= RECONNECT_RESET_SECONDS
-assert CRASH_LOOP_DEATHS == len(RESTART_DELAYS_NS) + 1
+assert len(RESTART_DELAYS_NS) + 1 == CRASH_LOOP_DEATHS
 assert SUPERVISOR_TURN_MS * 1_000_000 < SUPERVISOR_GAP_MAX_NS < HEARTBEAT_AGE_MAX_NS < BOOT_MAX_NS
 assert DRAIN_STAGE_MAX_NS < DRAIN_MAX_NS < 5 * 1_000_000_000
+assert CONSENSUS_REVIEW_NS + CONSENSUS_WAIT_MS_MAX * 1_000_000 <= 250_000_000
+assert DEPEG_WARN_BPS < LEG_WINDOW_BPS < DEPEG_PAGE_BPS
