@@ -64,6 +64,36 @@ STATE_LOG_GAP_NS = 1_000_000_000
 
 # --- request workers ---------------------------------------------------------------------------------------
 
+# The longest useful request line, 256 assets by name, is 2 KB; nginx allows 8 KB for all uses.
+REQUEST_LINE_BYTES_MAX = 2 * 1024
+# Request line and headers together; browsers behind proxies send 1 KB to 2 KB. Also what a connection may leave unread.
+HEAD_BYTES_MAX = 8 * 1024
+# A browser behind two proxies sends about 30 headers; Apache's default limit is 100.
+HEADERS_MAX = 100
+# Answers to one connection before the others get their turn; load generators pipeline 16 to 64.
+PIPELINED_MAX = 64
+# Open HTTP connections of one worker: twice the largest load level (4,096), 64 MB when all are stuck in half a head.
+CONNECTIONS_MAX = 8 * 1024
+# Connections whose reader is slower than its answers, of one worker: each keeps up to a whole turn's output.
+STALLED_MAX = 256
+# nginx's keep-alive time-out; longer than the 60 s of common load balancers, so that they close first.
+IDLE_MAX_NS = 75 * 1_000_000_000
+# From the first byte of a request's head to its last.
+HEAD_MAX_NS = 10 * 1_000_000_000
+# A client that takes no byte of its answers for this long is gone.
+STALL_MAX_NS = 30 * 1_000_000_000
+# After a refusal the rest of what the client sends is read and dropped, so that it can read the answer (RFC 9112, 9.6).
+LINGER_MAX_NS = 2 * 1_000_000_000
+# Draining: an idle connection may still bring a request that was on its way ...
+DRAIN_IDLE_MAX_NS = 300_000_000
+# ... and a slow reader gets this long in all; less than DRAIN_STAGE_MAX_NS.
+DRAIN_WORKER_MAX_NS = 1_200_000_000
+# Events fetched, and connections accepted, in one turn of the loop.
+EVENTS_MAX = 256
+ACCEPTS_MAX = 64
+# Datagrams received, and sent, by one system call; more did not make it faster.
+DATAGRAMS_MAX = 64
+
 # The largest useful datagram is a binary request for 64 assets with padding, 1,432 bytes; JSON may pad to 2 KB.
 UDP_REQUEST_BYTES_MAX = 2048
 # Assets in one datagram: as many as a binary reply holds within one Ethernet frame.
@@ -113,3 +143,5 @@ assert SUPERVISOR_TURN_MS * 1_000_000 < SUPERVISOR_GAP_MAX_NS < HEARTBEAT_AGE_MA
 assert DRAIN_STAGE_MAX_NS < DRAIN_MAX_NS < 5 * 1_000_000_000
 assert CONSENSUS_REVIEW_NS + CONSENSUS_WAIT_MS_MAX * 1_000_000 <= 250_000_000
 assert DEPEG_WARN_BPS < LEG_WINDOW_BPS < DEPEG_PAGE_BPS
+assert REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX
+assert DRAIN_IDLE_MAX_NS < DRAIN_WORKER_MAX_NS < DRAIN_STAGE_MAX_NS
