@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from trinity.markets import Market
 
-# At most 18 digits before and behind the point, as the price table holds; no sign, no exponent.
-_PRICE_TEXT = re.compile(r"\d{1,18}(?:\.\d{1,18})?", re.ASCII)
+# At most 18 digits before and behind the point, as the price table holds; no exponent. A minus is read to be refused.
+_PRICE_TEXT = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?", re.ASCII)
 PRICE_DIGITS_MAX = 18
 
 
@@ -87,7 +87,8 @@ class RestRequest(NamedTuple):
 class Profile(NamedTuple):
     """What an exchange publishes about its limits and how its connections behave.
 
-    ws_url, rest_url      base addresses; the path of the WebSocket is part of ws_url
+    ws_url, rest_url      base addresses, without a closing slash; another base may take their place
+    ws_path               follows ws_url; the paths of REST stand in RestRequest.path
     ping_seconds          a client ping is due after this long, None when the exchange wants none
     silence_seconds       nothing at all received for this long: the connection is dead
     connect_gap_seconds   least time between two connection attempts
@@ -170,12 +171,12 @@ class BadFieldError(Exception):
 def parse_price(text: str) -> Decimal:
     """A price above zero out of plain decimal digits.
 
-    Raises BadFieldError `bad_number` (sign, exponent, NaN, too many digits) or `nonpositive_price` (zero).
+    Raises BadFieldError `bad_number` (exponent, NaN, too many digits) or `nonpositive_price` (zero, negative).
     """
     if not _PRICE_TEXT.fullmatch(text):
         raise BadFieldError("bad_number", f"{text[:40]!r} is not a price")
     price = Decimal(text)
-    if price == 0:
+    if price <= 0:
         raise BadFieldError("nonpositive_price", f"{text[:40]!r} is not above zero")
     if len(text.replace(".", "").lstrip("0")) > PRICE_DIGITS_MAX:
         raise BadFieldError("bad_number", f"{text[:40]!r} has more than {PRICE_DIGITS_MAX} digits")
