@@ -6,7 +6,8 @@
     |-- PeerError         an exchange or a client broke the rules        (peer, reason)
     |-- BugError          our own code broke its promise: the process ends
     |   `-- LayoutError   shared memory has another layout than this code (segment, what, expected, found)
-    `-- NodeRunningError  another live node holds this name's memory     (segment, owner_pid)
+    |-- NodeRunningError  another live node holds this name's memory     (segment, owner_pid)
+    `-- NodeAbsentError   a tool looks for a node that does not run      (node)
 
 Errors keep their fields; the sentence is made in `__str__` and says what to do.
 """
@@ -89,4 +90,18 @@ class NodeRunningError(TrinityError):
         return (
             f"shared memory {self.segment} belongs to the running process {self.owner_pid}: "
             "stop that node or give this one another CLUSTER_NODE"
+        )
+
+
+class NodeAbsentError(TrinityError):
+    """No live node of this name has its memory on this machine."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return (
+            f"no node named {self.node} runs on this machine: start one with `trinity run` or `trinity demo`, "
+            "or set CLUSTER_NODE to the name of the one that runs"
         )

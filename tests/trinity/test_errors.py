@@ -16,6 +16,9 @@ TEXTS = [
     (errors.NodeRunningError("trinity-a-prices", 77),
      "shared memory trinity-a-prices belongs to the running process 77: "
      "stop that node or give this one another CLUSTER_NODE"),
+    (errors.NodeAbsentError("trinity"),
+     "no node named trinity runs on this machine: start one with `trinity run` or `trinity demo`, "
+     "or set CLUSTER_NODE to the name of the one that runs"),
 ]  # fmt: skip
 
 

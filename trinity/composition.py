@@ -1,0 +1,253 @@
+"""The composition root: the one list of the node's processes, and what must exist before the first of them.
+
+Order of a start, so that a failure leaves nothing behind: every port is tried, shared memory is made, the request
+loop is compiled, then the launcher forks. At the end the shared memory is removed, whatever the reason.
+
+`feeds` and `workers` are imported here, before the fork: the children share the code's memory, and a restarted
+process is back at once. Import this module only after `prepare_cache`.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import logging
+import os
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from trinity.clock import SystemClock
+from trinity.config import Config, FeedsSection, worker_count
+from trinity.console import Console, Listener
+from trinity.errors import ConfigError, PortTakenError
+from trinity.launcher import Launcher, Process
+from trinity.limits import OPEN_FILES_WANTED
+from trinity.log import open_log
+from trinity.markets import Catalog, load_catalog
+from trinity.memory.atomics import load_acquire, store_release
+from trinity.memory.cell import cell_words, publish, snapshot
+from trinity.memory.control import NODE_SIMULATED, NODE_STARTED_NS
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from trinity.seat import Seat
+from trinity.supervisor import Stop
+
+_WILDCARD_HOSTS = ("0.0.0.0", "")
+
+
+def _late(name):  # type: ignore
+    import importlib
+    return importlib.import_module(name)
+
+
+class Plan(NamedTuple):
+    """What is to be started."""
+
+    config: Config
+    catalog: Catalog
+    with_simulator: bool
+
+
+class Role(NamedTuple):
+    """One kind of process.
+
+    `instances` names its processes (an empty name: there is one, called as its kind), `start` is the life of one of
+    them. A drain stops the lowest stage first: workers answer what is in flight while prices still come in.
+    """
+
+    kind: str
+    instances: Callable[[Plan], Sequence[str]]
+    drain_stage: int
+    start: Callable[[Seat, Plan, str], None]
+
+
+ROLES = (
+    Role(
+        "simulator",
+        lambda plan: [""] if plan.with_simulator else [],
+        2,
+        lambda seat, plan, _: _late("feeds.simulator.server").run(seat, plan.config.simulator, plan.config.node.bind_host),
+    ),
+    Role(
+        "feed",
+        lambda plan: plan.catalog.exchanges,
+        1,
+        lambda seat, plan, exchange: _late("feeds.runner").run(seat, plan.config.feeds, exchange),
+    ),
+    Role(
+        "consensus",
+        lambda _: [""],
+        1,
+        lambda seat, _plan, _name: _late("feeds.aggregator").run(seat),
+    ),
+    Role(
+        "worker",
+        lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
+        0,
+        lambda seat, plan, number: _late("workers.request.loop").run(
+            seat, plan.config.ports, plan.config.request, plan.config.node.bind_host, int(number)
+        ),
+    ),
+    Role(
+        "health",
+        lambda _: [""],
+        2,
+        lambda seat, plan, _: _late("workers.health.server").run(
+            seat, card_of(plan), plan.config.ports, plan.config.node.bind_host
+        ),
+    ),
+)
+
+
+def _landed():  # type: ignore
+    import importlib.util
+    modules = {"simulator": "feeds.simulator.server", "feed": "feeds.runner", "consensus": "feeds.aggregator",
+               "worker": "workers.request.loop", "health": "workers.health.server"}
+    return [role for role in ROLES if importlib.util.find_spec(modules[role.kind])]
+
+
+def run_node(config: Config, with_simulator: bool) -> Stop:
+    """Start the node and stay until it has ended; the result says why.
+
+    Raises ConfigError, PortTakenError or NodeRunningError before anything was started.
+    """
+    if with_simulator:
+        config = with_simulated_exchanges(config)
+    plan = Plan(config, load_catalog(config.node.markets_file), with_simulator)
+    log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
+    console = Console(config, plan.catalog, with_simulator)
+    console.show_start()
+    for listener in console.listeners:
+        check_port(listener, config.node.bind_host)
+    raise_file_limit()
+    memory = create_memory(card_of(plan))
+    try:
+        clock = SystemClock()
+        memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
+        memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
+        compile_before_fork()
+        processes = build_processes(plan, memory)
+        launcher = Launcher(processes, clock, log, lambda: console.on_turn(memory, clock.monotonic_ns()))
+        log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
+        stop = launcher.run()
+        log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})
+        return stop
+    finally:
+        memory.unlink()
+
+
+def with_simulated_exchanges(config: Config) -> Config:
+    """The same configuration with the simulated exchanges of this node in the place of the real ones."""
+    host = "127.0.0.1" if config.node.bind_host in _WILDCARD_HOSTS else config.node.bind_host
+    address = f"{host}:{config.simulator.port}"
+    exchanges = load_catalog(config.node.markets_file).exchanges
+    section = FeedsSection(
+        simulated=True,
+        ws_base_urls={exchange: f"ws://{address}/{exchange}" for exchange in exchanges},
+        rest_base_urls={exchange: f"http://{address}/{exchange}" for exchange in exchanges},
+    )
+    return msgspec.structs.replace(config, feeds=section)
+
+
+def card_of(plan: Plan) -> Card:
+    """The node's card: its processes in the order of the control segment's blocks."""
+    entries = tuple(
+        ProcessEntry(f"{role.kind}-{instance}" if instance else role.kind, role.kind)
+        for role in _landed()
+        for instance in role.instances(plan)
+    )
+    return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
+
+
+@dataclass(frozen=True)
+class _Life:
+    """The life of one process, called in the child; the seat's log is opened there."""
+
+    role: Role
+    instance: str
+    plan: Plan
+    seat: Seat
+
+    def __call__(self) -> None:
+        log = open_log(self.seat.name, self.plan.config.node.data_dir)
+        log.info("started", extra={"fields": {"pid": os.getpid()}})
+        self.role.start(dataclasses.replace(self.seat, log=log), self.plan, self.instance)
+        log.info("stopped")
+
+
+def build_processes(plan: Plan, memory: NodeMemory) -> list[Process]:
+    """All processes with their seats, in the order of the card."""
+    wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    clock = SystemClock()
+    instances = [(role, instance) for role in _landed() for instance in role.instances(plan)]
+    processes = []
+    for index, ((role, instance), entry) in enumerate(zip(instances, memory.card.processes, strict=True)):
+        seat = Seat(
+            name=entry.name,
+            kind=entry.kind,
+            index=index,
+            catalog=plan.catalog,
+            clock=clock,
+            prices=memory.prices,
+            answers=memory.answers,
+            control=memory.control,
+            block=memory.control.block(index),
+            wake_fd=wake_fd,
+            control_fd=os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC),
+            simulated=plan.config.feeds.simulated,
+            log=logging.getLogger(f"trinity.{entry.name}"),
+        )
+        life = _Life(role, instance, plan, seat)
+        processes.append(Process(entry.name, role.drain_stage, life, seat.block, seat.control_fd))
+    return processes
+
+
+def check_port(listener: Listener, host: str) -> None:
+    """Bind a listener's port once; PortTakenError or ConfigError names it."""
+    kind = socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if not listener.udp:
+            # Connections of a node that just ended (TIME_WAIT) are no reason; a listening program still is.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, listener.port))
+            if not listener.udp:
+                probe.listen()
+        except PermissionError:
+            raise ConfigError(listener.name, f"{listener.port} needs privileges: use a port above 1023") from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTakenError(listener.name, host, listener.port) from None
+            raise ConfigError("BIND_HOST", f"{host!r}: {error.strerror}") from None
+
+
+def create_memory(card: Card) -> NodeMemory:
+    """The node's shared memory; NodeRunningError when a live node has it, ConfigError when there is no room."""
+    try:
+        return NodeMemory.create(card)
+    except OSError as error:
+        raise ConfigError("/dev/shm", f"{error.strerror}: 64 MB are enough (docker: --shm-size=64m)") from None
+
+
+def raise_file_limit() -> None:
+    """As many open files as the machine permits, up to what a worker can use."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def compile_before_fork() -> None:
+    """Compile, or load from the cache, what the children call: they inherit it through the fork."""
+    words = np.zeros(cell_words(8), dtype=np.uint64)
+    publish(words, 0, 8, np.ones(8, dtype=np.uint64))
+    snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
+    store_release(words, 0, load_acquire(words, 0))
+    import importlib.util
+    if importlib.util.find_spec("workers.request.loop"):
+        _late("workers.request.loop").warm_up()

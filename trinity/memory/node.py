@@ -1,0 +1,118 @@
+"""All shared memory of one node, by the node's name: two tables, the control segment and the card.
+
+    /dev/shm/trinity-<node>-prices    price_table.py
+    /dev/shm/trinity-<node>-answers   answer_table.py
+    /dev/shm/trinity-<node>-control   control.py
+    /dev/shm/trinity-<node>-card      segment header, then JSON of `Card`, filled up with zero bytes
+
+Rules: the supervisor creates all four before the first fork and unlinks them at the end. The card says what the
+indexes of the other three mean (exchanges, assets, processes), so that a tool needs to know the node's name only.
+It is written once.
+"""
+
+import contextlib
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from trinity.errors import LayoutError, NodeAbsentError
+from trinity.markets import Catalog
+from trinity.memory.answer_table import AnswerTable
+from trinity.memory.control import Control
+from trinity.memory.price_table import PriceTable
+from trinity.memory.segment import WORD_BYTES, Segment, process_start_ticks
+
+CARD_LAYOUT_VERSION = 1
+CARD_LAYOUT_HASH = 0  # JSON describes itself
+
+
+class ProcessEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One process of the node; its position in the card is the index of its block in the control segment."""
+
+    name: str
+    kind: str
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who the node is, and what the indexes of its shared memory mean."""
+
+    node: str
+    simulated: bool
+    processes: tuple[ProcessEntry, ...]
+    catalog: Catalog
+
+
+@dataclass(frozen=True)
+class NodeMemory:
+    """The node's memory, created or attached; `card_segment` is None in a process that has it from its seat."""
+
+    card: Card
+    prices: PriceTable
+    answers: AnswerTable
+    control: Control
+    card_segment: Segment | None = None
+
+    @classmethod
+    def create(cls, card: Card) -> "NodeMemory":
+        """Make all segments of a node; none is left behind when one of them fails.
+
+        Raises NodeRunningError when a live node has this name, OSError when /dev/shm is too small.
+        """
+        exchanges, assets = len(card.catalog.exchanges), len(card.catalog.assets)
+        with contextlib.ExitStack() as undo:
+            card_segment = _create_card(card)
+            undo.callback(card_segment.unlink)
+            prices = PriceTable.create(name_of(card.node, "prices"), exchanges, assets)
+            undo.callback(prices.segment.unlink)
+            answers = AnswerTable.create(name_of(card.node, "answers"), exchanges, assets)
+            undo.callback(answers.segment.unlink)
+            control = Control.create(name_of(card.node, "control"), len(card.processes))
+            undo.pop_all()
+        return cls(card, prices, answers, control, card_segment)
+
+    @classmethod
+    def attach(cls, node: str) -> "NodeMemory":
+        """Open the memory of a running node; raises NodeAbsentError or LayoutError."""
+        try:
+            segment = Segment.attach(name_of(node, "card"), CARD_LAYOUT_VERSION, CARD_LAYOUT_HASH)
+            if process_start_ticks(segment.owner_pid) is None:
+                raise NodeAbsentError(node)
+            card = _read_card(segment)
+            exchanges, assets = len(card.catalog.exchanges), len(card.catalog.assets)
+            return cls(
+                card=card,
+                card_segment=segment,
+                prices=PriceTable.attach(name_of(node, "prices"), exchanges, assets),
+                answers=AnswerTable.attach(name_of(node, "answers"), exchanges, assets),
+                control=Control.attach(name_of(node, "control"), len(card.processes)),
+            )
+        except FileNotFoundError:
+            raise NodeAbsentError(node) from None
+
+    def unlink(self) -> None:
+        """Remove the names; only the creator's call does anything."""
+        for segment in (self.prices.segment, self.answers.segment, self.control.segment, self.card_segment):
+            if segment is not None:
+                segment.unlink()
+
+
+def name_of(node: str, part: str) -> str:
+    """Name of a node's segment in /dev/shm."""
+    return f"trinity-{node}-{part}"
+
+
+def _create_card(card: Card) -> Segment:
+    text = msgspec.json.encode(card)
+    words = -(-len(text) // WORD_BYTES)
+    segment = Segment.create(name_of(card.node, "card"), CARD_LAYOUT_VERSION, CARD_LAYOUT_HASH, words)
+    segment.body.view(np.uint8)[: len(text)] = np.frombuffer(text, dtype=np.uint8)
+    return segment
+
+
+def _read_card(segment: Segment) -> Card:
+    text = segment.body.tobytes().rstrip(b"\0")
+    try:
+        return msgspec.json.decode(text, type=Card)
+    except msgspec.DecodeError:
+        raise LayoutError(segment.name, "card", CARD_LAYOUT_VERSION, 0) from None

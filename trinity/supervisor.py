@@ -1,0 +1,247 @@
+"""What the supervisor decides: `step(now, events) -> actions`. Pure: no process, signal, file or clock.
+
+Rules:
+    boot failure    exit code 3 ends the node: trying again would fail in the same way
+    crash loop      five short lives in a row of one process end the node
+    other deaths    restart, at once after the first, later after the more recent deaths
+    stuck           no heartbeat for 5 s (30 s before the first one): SIGKILL, then as any death
+    SIGTERM, SIGINT drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
+    a second one    SIGKILL for all at once
+
+The launcher executes the actions in their order and reports what happened with the next step. A `Fork` is taken as
+done; one that failed is reported as an exit. The last action of a node's life is `Stop`.
+"""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trinity.limits import (
+    BOOT_MAX_NS,
+    CRASH_LOOP_DEATHS,
+    DRAIN_MAX_NS,
+    DRAIN_STAGE_MAX_NS,
+    HEARTBEAT_AGE_MAX_NS,
+    RESTART_DELAYS_NS,
+    SHORT_LIFE_NS,
+    SUPERVISOR_GAP_MAX_NS,
+)
+from trinity.memory.control import Command
+from trinity.seat import EXIT_BOOT_FAILURE
+
+# Exit codes of the node itself; 2 is a wrong configuration, before there is a supervisor.
+EXIT_DRAINED = 0
+EXIT_NODE_BOOT_FAILURE = 3
+EXIT_CRASH_LOOP = 4
+
+
+class Exited(NamedTuple):
+    """A process ended: exit code, or minus the signal that killed it; `last_words` is its own account, if any."""
+
+    name: str
+    code: int
+    last_words: str = ""
+
+
+class SignalReceived(NamedTuple):
+    """The supervisor itself was sent SIGTERM or SIGINT."""
+
+    number: int
+
+
+class Heartbeats(NamedTuple):
+    """The heartbeat words of all processes, monotonic ns; 0 where there was never one."""
+
+    beats: Mapping[str, int]
+
+
+Event = Exited | SignalReceived | Heartbeats
+
+
+class Fork(NamedTuple):
+    name: str
+
+
+class Kill(NamedTuple):
+    name: str
+    signal: int
+
+
+class SetCommand(NamedTuple):
+    name: str
+    command: Command
+
+
+class Report(NamedTuple):
+    """Something for the log."""
+
+    event: str
+    fields: Mapping[str, object]
+
+
+class Stop(NamedTuple):
+    """Everything is down: leave with this code; `message` is empty after an ordinary drain."""
+
+    exit_code: int
+    message: str
+
+
+Action = Fork | Kill | SetCommand | Report | Stop
+
+
+class Charge(NamedTuple):
+    """A process to look after. A drain stops the lowest stage first."""
+
+    name: str
+    drain_stage: int
+
+
+@dataclass
+class _Life:
+    """What is known of one process, over all its lives."""
+
+    name: str
+    stage: int
+    running: bool = False
+    fork_at_ns: int | None = 0  # None: not due
+    forked_at_ns: int = 0
+    beat_ns: int = 0  # newest heartbeat of this life, 0 before the first
+    first_beat_ns: int = 0
+    short_lives: int = 0
+    killed_as_stuck: bool = False
+
+
+class Supervisor:
+    """The state of the node; `step` is its only door."""
+
+    def __init__(self, charges: Sequence[Charge]) -> None:
+        self._lives = {charge.name: _Life(charge.name, charge.drain_stage) for charge in charges}
+        self._actions: list[Action] = []
+        self._last_step_ns: int | None = None
+        self._judge_from_ns = 0  # nobody is stuck before this time
+        self._exit_code = EXIT_DRAINED
+        self._message = ""
+        self._draining_since_ns: int | None = None
+        self._stages_told: set[int] = set()
+        self._killed_all = False
+
+    def step(self, now_ns: int, events: Sequence[Event]) -> list[Action]:
+        """Take in what happened and say what to do; `now_ns` is monotonic and never falls."""
+        self._actions = []
+        if self._last_step_ns is not None and now_ns - self._last_step_ns > SUPERVISOR_GAP_MAX_NS:
+            self._judge_from_ns = now_ns + HEARTBEAT_AGE_MAX_NS
+        self._last_step_ns = now_ns
+        for event in events:
+            _ON_EVENT[type(event)](self, now_ns, event)
+        if self._draining_since_ns is None:
+            self._kill_stuck(now_ns)
+            self._fork_due(now_ns)
+        else:
+            self._drain_on(now_ns, self._draining_since_ns)
+        return self._actions
+
+    def _on_exited(self, now_ns: int, event: Exited) -> None:
+        life = self._lives[event.name]
+        worked_ns = now_ns - life.first_beat_ns if life.first_beat_ns else 0
+        life.short_lives = life.short_lives + 1 if worked_ns < SHORT_LIFE_NS else 1
+        life.running = False
+        cause = cause_of(event, life.killed_as_stuck)
+        if self._draining_since_ns is not None:
+            return
+        self._report("process died", process=life.name, cause=cause, short_lives=life.short_lives)
+        if event.code == EXIT_BOOT_FAILURE:
+            self._halt(now_ns, EXIT_NODE_BOOT_FAILURE, f"{life.name} could not start: {cause}")
+        elif life.short_lives >= CRASH_LOOP_DEATHS:
+            died = f"{life.name} died {life.short_lives} times in a row, each time within seconds"
+            self._halt(now_ns, EXIT_CRASH_LOOP, f"{died}; the last time: {cause}")
+        else:
+            life.fork_at_ns = now_ns + RESTART_DELAYS_NS[life.short_lives - 1]
+
+    def _on_signal(self, now_ns: int, event: SignalReceived) -> None:
+        if self._draining_since_ns is None:
+            self._report("draining", signal=signal.Signals(event.number).name)
+            self._draining_since_ns = now_ns
+        else:
+            self._kill_all()
+
+    def _on_heartbeats(self, _now_ns: int, event: Heartbeats) -> None:
+        for life in self._lives.values():
+            beat_ns = event.beats.get(life.name, 0)
+            # The word still holds the beat of the life before until the new process writes its own.
+            if life.running and beat_ns >= life.forked_at_ns:
+                life.beat_ns = beat_ns
+                life.first_beat_ns = life.first_beat_ns or beat_ns
+
+    def _halt(self, now_ns: int, exit_code: int, message: str) -> None:
+        self._exit_code, self._message = exit_code, message
+        self._draining_since_ns = now_ns
+
+    def _kill_stuck(self, now_ns: int) -> None:
+        for life in self._lives.values():
+            since_ns, limit_ns = (
+                (life.beat_ns, HEARTBEAT_AGE_MAX_NS) if life.beat_ns else (life.forked_at_ns, BOOT_MAX_NS)
+            )
+            stuck = life.running and now_ns >= self._judge_from_ns and now_ns - since_ns > limit_ns
+            if stuck and not life.killed_as_stuck:
+                life.killed_as_stuck = True
+                self._report("process stuck", process=life.name, silent_ms=(now_ns - since_ns) // 1_000_000)
+                self._actions.append(Kill(life.name, signal.SIGKILL))
+
+    def _fork_due(self, now_ns: int) -> None:
+        for life in self._lives.values():
+            if not life.running and life.fork_at_ns is not None and life.fork_at_ns <= now_ns:
+                life.running, life.fork_at_ns, life.forked_at_ns = True, None, now_ns
+                life.beat_ns = life.first_beat_ns = 0
+                life.killed_as_stuck = False
+                self._actions.append(Fork(life.name))
+
+    def _drain_on(self, now_ns: int, since_ns: int) -> None:
+        for number, stage in enumerate(sorted({life.stage for life in self._lives.values()})):
+            before = [life for life in self._lives.values() if life.stage < stage and life.running]
+            if before and now_ns - since_ns < number * DRAIN_STAGE_MAX_NS:
+                break
+            self._tell_stage(stage)
+        if now_ns - since_ns >= DRAIN_MAX_NS and not self._killed_all:
+            self._kill_all()
+        if not any(life.running for life in self._lives.values()):
+            self._actions.append(Stop(self._exit_code, self._message))
+
+    def _tell_stage(self, stage: int) -> None:
+        if stage in self._stages_told:
+            return
+        self._stages_told.add(stage)
+        for life in self._lives.values():
+            if life.stage == stage and life.running:
+                self._actions.append(SetCommand(life.name, Command.DRAIN))
+                self._actions.append(Kill(life.name, signal.SIGTERM))
+
+    def _kill_all(self) -> None:
+        self._killed_all = True
+        for life in self._lives.values():
+            if life.running:
+                self._report("process killed at the end of the drain", process=life.name)
+                self._actions.append(Kill(life.name, signal.SIGKILL))
+
+    def _report(self, event: str, **fields: object) -> None:
+        self._actions.append(Report(event, fields))
+
+
+_ON_EVENT: Mapping[type, Callable[..., None]] = {
+    Exited: Supervisor._on_exited,  # noqa: SLF001 - the table belongs to the class
+    SignalReceived: Supervisor._on_signal,  # noqa: SLF001
+    Heartbeats: Supervisor._on_heartbeats,  # noqa: SLF001
+}
+
+
+def cause_of(event: Exited, killed_as_stuck: bool = False) -> str:
+    """One phrase that says why a process ended."""
+    if killed_as_stuck:
+        return "it made no progress and was killed"
+    if event.last_words:
+        return event.last_words
+    if event.code < 0:
+        # Real-time signals have no name.
+        names = {int(known): known.name for known in signal.Signals}
+        return f"killed by {names.get(-event.code, f'signal {-event.code}')}"
+    return f"it ended with exit code {event.code}"

@@ -1,0 +1,1 @@
+"""The health servers: whether the node lives, is ready, how each part is, and every metric."""

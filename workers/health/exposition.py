@@ -1,0 +1,183 @@
+"""All metrics of the node as Prometheus text, read from shared memory at the scrape.
+
+Rules: names and words come from `trinity/metrics.py`; a process's own counters get its label (`exchange` for a feed,
+`worker` for a request worker). Nothing is kept here: a restarted health process shows the same numbers.
+
+Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from trinity.clock import NS_PER_SECOND
+from trinity.memory.control import ProcessBlock
+from trinity.metrics import REGISTERS, Register
+from trinity.metrics import Metric as DeclaredMetric
+from trinity.overview import AssetView, ExchangeView, ProcessView, SourceView
+from workers.health.report import Reading, report_ready
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# The label that tells processes of one kind apart; a kind with a single process needs none.
+_PROCESS_LABELS = {"feed": "exchange", "worker": "worker"}
+
+
+def render_metrics(reading: Reading) -> bytes:
+    """The text of /metrics."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(reading))
+    return generate_latest(registry)
+
+
+class _Collected(Collector):
+    """prometheus_client's view of one reading."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterable[Metric]:
+        reading = self._reading
+        yield from _node_families(reading)
+        yield from _process_families(reading.processes)
+        yield from _source_families(reading.sources)
+        yield from _exchange_families(reading.exchanges)
+        yield from _asset_families(reading.assets)
+        for kind, register in REGISTERS.items():
+            yield from _register_families(reading, kind, register)
+
+
+def _node_families(reading: Reading) -> Iterator[Metric]:
+    ready, _ = report_ready(reading)
+    yield GaugeMetricFamily("oracle_ready", "1 when lookups may be sent to this node.", value=float(ready))
+    simulated = float(reading.memory.card.simulated)
+    yield GaugeMetricFamily("oracle_simulated", "1 when the exchanges are simulated.", value=simulated)
+
+
+def _process_families(views: list[ProcessView]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("oracle_process_up", "1 when the process makes progress.", labels=["process"])
+    age = GaugeMetricFamily(
+        "oracle_process_heartbeat_age_seconds", "Time since the data loop's last turn.", labels=["process"]
+    )
+    restarts = CounterMetricFamily("oracle_process_restarts", "Starts after the first.", labels=["process"])
+    for view in views:
+        up.add_metric([view.name], float(view.alive))
+        restarts.add_metric([view.name], view.restarts)
+        if view.heartbeat_age_ns is not None:
+            age.add_metric([view.name], view.heartbeat_age_ns / NS_PER_SECOND)
+    yield from (up, age, restarts)
+
+
+def _source_families(views: list[SourceView]) -> Iterator[Metric]:
+    labels = ["exchange", "asset"]
+    updated = GaugeMetricFamily(
+        "oracle_source_last_update_timestamp_seconds", "Receipt of the newest quote, wall clock.", labels=labels
+    )
+    state = GaugeMetricFamily(
+        "oracle_source_state", "0 unknown, 1 starting, 2 live, 3 quiet, 4 stale, 5 frozen.", labels=labels
+    )
+    used = GaugeMetricFamily("oracle_source_used", "1 when the source is part of the consensus price.", labels=labels)
+    for view in views:
+        key = [view.exchange, view.asset]
+        state.add_metric(key, float(view.state))
+        used.add_metric(key, float(view.verdict == "used"))
+        if view.received_wall_ns is not None:
+            updated.add_metric(key, view.received_wall_ns / NS_PER_SECOND)
+    yield from (updated, state, used)
+
+
+def _exchange_families(views: list[ExchangeView]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("oracle_feed_up", "1 when the exchange delivers, by WebSocket or REST.", labels=["exchange"])
+    for view in views:
+        up.add_metric([view.exchange], float(view.status != "down"))
+    yield up
+
+
+# Name, help and value of each gauge that an asset has; None leaves the series out.
+_ASSET_GAUGES: tuple[tuple[str, str, Callable[[AssetView], float | None]], ...] = (
+    ("oracle_price_fresh", "1 when the asset's price is served.", lambda view: float(view.fresh)),
+    (
+        "oracle_price_usd",
+        "Consensus price; the last good one while not fresh.",
+        lambda view: None if view.price is None else float(view.price),
+    ),
+    (
+        "oracle_price_age_seconds",
+        "Age of the newest quote in the price.",
+        lambda view: None if view.age_ns is None else view.age_ns / NS_PER_SECOND,
+    ),
+    ("oracle_price_sources_used", "Sources in the price.", lambda view: float(view.sources)),
+    ("oracle_price_sources_rejected", "Sources left out of the price.", lambda view: float(view.rejected)),
+    ("oracle_price_sources_required", "Fewest sources that make a price.", lambda view: float(view.sources_required)),
+    (
+        "oracle_price_disagreement_ratio",
+        "(highest - lowest) / price before any source was left out.",
+        lambda view: view.disagreement_ratio,
+    ),
+    ("oracle_price_confidence_ratio", "Confidence / price.", lambda view: view.confidence_ratio),
+)
+
+
+def _asset_families(views: list[AssetView]) -> Iterator[Metric]:
+    for name, text, value_of in _ASSET_GAUGES:
+        family = GaugeMetricFamily(name, text, labels=["asset"])
+        for view in views:
+            value = value_of(view)
+            if value is not None:
+                family.add_metric([view.asset], value)
+        yield family
+
+
+def _register_families(reading: Reading, kind: str, register: Register) -> Iterator[Metric]:
+    label = _PROCESS_LABELS.get(kind)
+    blocks = [
+        ([entry.name.removeprefix(f"{kind}-")] if label else [], reading.memory.control.block(index))
+        for index, entry in enumerate(reading.memory.card.processes)
+        if entry.kind == kind
+    ]
+    for metric in register.metrics:
+        yield _FAMILIES[metric.kind](register, metric, [label] if label else [], blocks)
+
+
+_Blocks = list[tuple[list[str], ProcessBlock]]
+
+
+def _counter_family(register: Register, metric: DeclaredMetric, labels: list[str], blocks: _Blocks) -> Metric:
+    names = labels + [name for name, _ in metric.labels]
+    family = CounterMetricFamily(metric.name, metric.text, labels=names)
+    for own, block in blocks:
+        for series in metric.series():
+            family.add_metric([*own, *series], block.read_counter(register.index(metric.name, *series)))
+    return family
+
+
+def _gauge_family(register: Register, metric: DeclaredMetric, labels: list[str], blocks: _Blocks) -> Metric:
+    names = labels + [name for name, _ in metric.labels]
+    family = GaugeMetricFamily(metric.name, metric.text, labels=names)
+    for own, block in blocks:
+        for series in metric.series():
+            family.add_metric([*own, *series], block.read_gauge(register.index(metric.name, *series)))
+    return family
+
+
+def _histogram_family(register: Register, metric: DeclaredMetric, labels: list[str], blocks: _Blocks) -> Metric:
+    family = HistogramMetricFamily(metric.name, metric.text, labels=labels)
+    bounds = [bound for bound in metric.labels[0][1] if bound != "sum"]
+    for own, block in blocks:
+        total, buckets = 0, []
+        for bound in bounds:
+            total += block.read_counter(register.index(metric.name, bound))
+            buckets.append((bound, float(total)))
+        sum_ns = block.read_counter(register.index(metric.name, "sum"))
+        family.add_metric(own, buckets, sum_ns / NS_PER_SECOND)
+    return family
+
+
+_FAMILIES = {"counter": _counter_family, "gauge": _gauge_family, "histogram": _histogram_family}

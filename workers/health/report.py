@@ -1,0 +1,164 @@
+"""What the health server says, as plain objects; pure: a reading of shared memory in, JSON-ready values out.
+
+Rules: truthful means computed from shared memory for each question, never remembered. A node is
+
+    ok         every process makes progress, every exchange delivers by WebSocket, every asset is fresh
+    degraded   prices are answered, but something of that is missing; `reasons` says what
+    down       no asset is fresh, or nobody is there to answer
+
+Ages are milliseconds; null where nothing was ever received.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from trinity.clock import NS_PER_MS
+from trinity.memory.node import NodeMemory
+from trinity.overview import (
+    AssetView,
+    ExchangeView,
+    ProcessView,
+    SourceView,
+    read_assets,
+    read_exchanges,
+    read_indexes,
+    read_processes,
+    read_sources,
+)
+
+Json = dict[str, Any]
+
+
+class Reading(NamedTuple):
+    """All that the reports need, read at one time."""
+
+    memory: NodeMemory
+    processes: list[ProcessView]
+    sources: list[SourceView]
+    exchanges: list[ExchangeView]
+    assets: list[AssetView]
+
+
+def read_node(memory: NodeMemory, now_ns: int) -> Reading:
+    """Read the shared memory once; `now_ns` is monotonic."""
+    sources = read_sources(memory, now_ns)
+    return Reading(
+        memory=memory,
+        processes=read_processes(memory, now_ns),
+        sources=sources,
+        exchanges=read_exchanges(memory, sources),
+        assets=read_assets(memory, now_ns),
+    )
+
+
+def report_ready(reading: Reading) -> tuple[bool, Json]:
+    """Whether lookups may be sent here, with the reasons when not."""
+    reasons = [
+        {"code": code, "message": message(reading)} for code, is_so, message in _NOT_READY_REASONS if is_so(reading)
+    ]
+    fresh = sum(asset.fresh for asset in reading.assets)
+    return not reasons, {
+        "ready": not reasons,
+        "reasons": reasons,
+        "fresh_assets": fresh,
+        "assets": len(reading.assets),
+        "simulated": reading.memory.card.simulated,
+    }
+
+
+def report_health(reading: Reading) -> tuple[bool, Json]:
+    """The whole node; the first value is False when it is down."""
+    ready, _ = report_ready(reading)
+    reasons = _degraded_reasons(reading)
+    status = "down" if not ready else "degraded" if reasons else "ok"
+    return ready, {
+        "status": status,
+        "reasons": reasons,
+        "node": reading.memory.card.node,
+        "simulated": reading.memory.card.simulated,
+        "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
+        "consensus": _consensus_of(reading),
+        "processes": {view.name: _process_of(view) for view in reading.processes},
+    }
+
+
+def _any_worker_alive(reading: Reading) -> bool:
+    return any(view.alive for view in reading.processes if view.kind == "worker")
+
+
+# Code, when it holds, and its sentence.
+_NOT_READY_REASONS: tuple[tuple[str, Callable[[Reading], bool], Callable[[Reading], str]], ...] = (
+    (
+        "no_fresh_asset",
+        lambda reading: not any(asset.fresh for asset in reading.assets),
+        lambda reading: f"none of the {len(reading.assets)} assets has a fresh price",
+    ),
+    (
+        "no_request_worker",
+        lambda reading: not _any_worker_alive(reading),
+        lambda _: "no request worker makes progress, so nobody answers",
+    ),
+    (
+        "draining",
+        lambda reading: any(view.draining for view in reading.processes),
+        lambda _: "the node is shutting down",
+    ),
+)
+
+
+def _degraded_reasons(reading: Reading) -> list[Json]:
+    _, ready = report_ready(reading)
+    reasons: list[Json] = list(ready["reasons"])
+    silent = [view.name for view in reading.processes if not view.alive]
+    if silent:
+        reasons.append({"code": "process_silent", "message": f"no progress: {', '.join(silent)}"})
+    for view in reading.exchanges:
+        if view.status != "ws":
+            text = {"rest": "delivers by REST alone", "down": "delivers nothing fresh"}[view.status]
+            reasons.append({"code": f"feed_{view.status}", "message": f"{view.exchange} {text}"})
+        if view.frozen:
+            message = f"{view.exchange} stands still: {', '.join(view.frozen)}"
+            reasons.append({"code": "feed_frozen", "message": message})
+    stale = [asset.asset for asset in reading.assets if not asset.fresh]
+    if stale:
+        reasons.append({"code": "assets_unavailable", "message": f"not fresh: {', '.join(stale)}"})
+    return reasons
+
+
+def _feed_of(view: ExchangeView) -> Json:
+    return {
+        "status": view.status,
+        "connected": view.connected,
+        "rows": view.rows,
+        "rows_by_state": view.rows_by_state,
+        "rows_by_via": view.rows_by_via,
+        "newest_age_ms": _ms(view.newest_age_ns),
+        "frozen": view.frozen,
+        "unknown": view.unknown,
+    }
+
+
+def _consensus_of(reading: Reading) -> Json:
+    ages = [asset.age_ns for asset in reading.assets if asset.fresh and asset.age_ns is not None]
+    return {
+        "fresh_assets": len(ages),
+        "assets": len(reading.assets),
+        "newest_age_ms": _ms(min(ages, default=None)),
+        "oldest_fresh_age_ms": _ms(max(ages, default=None)),
+        "usd_indexes": read_indexes(reading.memory),
+        "unavailable": {asset.asset: asset.status for asset in reading.assets if not asset.fresh},
+    }
+
+
+def _process_of(view: ProcessView) -> Json:
+    return {
+        "kind": view.kind,
+        "alive": view.alive,
+        "pid": view.pid,
+        "restarts": view.restarts,
+        "heartbeat_age_ms": _ms(view.heartbeat_age_ns),
+    }
+
+
+def _ms(age_ns: int | None) -> int | None:
+    return None if age_ns is None else age_ns // NS_PER_MS

@@ -1,0 +1,106 @@
+"""The health servers: one process, two ports (LPO and LRS), the same routes.
+
+    GET /live      200 while this process's loop runs
+    GET /ready     200 when lookups may be sent here, else 503 with the reasons
+    GET /health    every feed, process and age; 200, or 503 when the node is down
+    GET /metrics   Prometheus text
+
+Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404, another
+method a 405, both as JSON.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from trinity.config import PortsSection
+from trinity.errors import PortTakenError
+from trinity.memory.node import Card, NodeMemory
+from trinity.seat import Seat
+from workers.health.exposition import CONTENT_TYPE, render_metrics
+from workers.health.report import Json, read_node, report_health, report_ready
+
+BEAT_SECONDS = 0.2
+# Health answers are made within milliseconds; a drain waits no longer for their readers.
+DRAIN_SECONDS = 0.5
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def run(seat: Seat, card: Card, ports: PortsSection, bind_host: str) -> None:
+    """Serve until SIGTERM; raises PortTakenError with the port's name."""
+    asyncio.run(_serve(seat, card, ports, bind_host))
+
+
+async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(make_app(seat, card), access_log=None, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        for name, port in (("HEALTH_PORT_LPO", ports.health_port_lpo), ("HEALTH_PORT_LRS", ports.health_port_lrs)):
+            try:
+                await web.TCPSite(runner, bind_host, port).start()
+            except OSError as error:
+                raise PortTakenError(name, bind_host, port) from error
+        while not stop.is_set():
+            seat.block.beat(seat.clock.monotonic_ns())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+    finally:
+        await runner.cleanup()
+
+
+def make_app(seat: Seat, card: Card) -> web.Application:
+    """The routes over one node's shared memory."""
+    memory = NodeMemory(card, seat.prices, seat.answers, seat.control)
+
+    async def live(_request: web.Request) -> web.Response:
+        return _json(200, {"live": True, "node": card.node, "simulated": card.simulated})
+
+    async def ready(_request: web.Request) -> web.Response:
+        is_ready, body = report_ready(read_node(memory, seat.clock.monotonic_ns()))
+        return _json(200 if is_ready else 503, body)
+
+    async def health(_request: web.Request) -> web.Response:
+        is_up, body = report_health(read_node(memory, seat.clock.monotonic_ns()))
+        return _json(200 if is_up else 503, body)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        text = render_metrics(read_node(memory, seat.clock.monotonic_ns()))
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+    app = web.Application(middlewares=[_refuse_as_json])
+    routes = {"/live": live, "/ready": ready, "/health": health, "/metrics": metrics}
+    app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+    return app
+
+
+@web.middleware
+async def _refuse_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return _refusal(404, "unknown_path", f"{request.path} is not here: try /live, /ready, /health, /metrics")
+    except web.HTTPMethodNotAllowed as error:
+        response = _refusal(405, "method_not_allowed", f"{request.method} is not possible here: use GET")
+        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return response
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    return _json(status, {"error": {"code": code, "message": message}})
+
+
+def _json(status: int, body: Json) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store"},
+    )
