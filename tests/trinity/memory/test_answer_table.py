@@ -1,0 +1,69 @@
+"""trinity/memory/answer_table.py"""
+
+import numpy as np
+import pytest
+
+from trinity.errors import LayoutError
+from trinity.memory.answer_table import (
+    ANSWER_DTYPE,
+    ERROR_CODES,
+    VERDICT_REJECTED,
+    VERDICT_USED,
+    AnswerState,
+    AnswerTable,
+)
+
+
+def test_an_answer_is_read_as_it_was_written(segment_name: str) -> None:
+    """Rows are independent, and a row that nobody wrote has nothing to read."""
+    table = AnswerTable.create(segment_name, 6, 25)
+    answer = np.zeros(1, ANSWER_DTYPE)
+    answer["price"] = 7_100_250
+    answer["body"][0, :4] = list(b"{ab}")
+    table.write(table.row_of(3, 2), answer)
+    read = AnswerTable.attach(segment_name, 6, 25).read(table.row_of(3, 2))
+    assert read is not None
+    assert read.tobytes() == answer.tobytes()
+    assert table.read(table.row_of(3)) is None
+    table.segment.unlink()
+
+
+def test_rows_of_all_assets_and_exchanges_are_distinct(segment_name: str) -> None:
+    """No two (asset, exchange) pairs share a row, and none lies outside."""
+    table = AnswerTable.create(segment_name, 6, 25)
+    rows = {table.row_of(asset, exchange) for asset in range(25) for exchange in (None, *range(6))}
+    assert rows == set(range(25 * 7))
+    for asset, exchange in ((25, None), (-1, None), (0, 6)):
+        with pytest.raises(IndexError):
+            table.row_of(asset, exchange)
+    table.segment.unlink()
+
+
+def test_verdicts_and_indexes_lie_behind_the_rows(segment_name: str) -> None:
+    """Writing every verdict and index leaves every row unwritten."""
+    table = AnswerTable.create(segment_name, 6, 25)
+    for exchange in range(6):
+        for asset in range(25):
+            table.write_verdict(exchange, asset, VERDICT_USED if asset else VERDICT_REJECTED + exchange)
+    table.write_index(0, 0.9997)
+    table.write_index(1, 1.0001)
+    assert [table.read_verdict(exchange, 0) for exchange in range(6)] == [2, 3, 4, 5, 6, 7]
+    assert table.read_verdict(5, 24) == VERDICT_USED
+    assert (table.read_index(0), table.read_index(1)) == (0.9997, 1.0001)
+    assert all(table.read(row) is None for row in range(25 * 7))
+    with pytest.raises(IndexError):
+        table.read_verdict(6, 0)
+    table.segment.unlink()
+
+
+def test_other_counts_are_another_layout(segment_name: str) -> None:
+    """A tool that thinks of other rows is refused."""
+    table = AnswerTable.create(segment_name, 6, 25)
+    with pytest.raises(LayoutError):
+        AnswerTable.attach(segment_name, 5, 30)
+    table.segment.unlink()
+
+
+def test_every_state_but_good_has_an_error_code() -> None:
+    """No price is refused without saying why."""
+    assert set(ERROR_CODES) == set(AnswerState) - {AnswerState.GOOD}
