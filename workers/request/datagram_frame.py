@@ -1,0 +1,221 @@
+"""The binary protocol: one frame asks for up to 64 assets, one frame of fixed-size records answers. Pure, compiled.
+
+All numbers are little-endian. Request, at least 40 bytes; bytes behind the names are padding:
+
+    0   4  magic D7 'T' 'R' 'Q'         8   8  request id, echoed
+    4   1  version 1                    16  4  max_age_ms, 0: not stated
+    5   1  flags, bit 0: LAST_GOOD      20  4  max_conf_milli_bps (1/1000 basis points), 0: not stated
+    6   1  count of names, 1 to 64      24  16 * count  names, any case, filled up with zero bytes
+    7   1  min_sources, 0: not stated
+
+Reply, 24 + 22 * count bytes, so 1,432 at most; a record for each name, in the order asked:
+
+    0   4  magic D7 'T' 'R' 'A'         0   8  price mantissa, signed
+    4   1  version 1                    8   4  confidence mantissa
+    5   1  frame status                 12  4  age in ms, FFFFFFFF: there is no price
+    6   1  count of records             16  1  price exponent of 10, signed
+    7   1  zero                         17  1  confidence exponent of 10, signed
+    8   8  request id                   18  1  status, 0: fresh (answer.VERDICT_CODES)
+    16  8  time_ms, wall clock          19  1  sources
+    24     records of 22 bytes          20  1  rejected
+                                        21  1  zero
+
+Rules: a price that is not fresh is not given: price and confidence are 0 and the status says why. Only a client that
+sets LAST_GOOD gets the last good price there, beside the same status. A frame that cannot be read is answered with a
+header alone, whose status says why; it is never longer than the request. `time_ms - age` is a record's timestamp.
+"""
+
+import numpy as np
+
+from trinity.compiled import compiled
+from trinity.limits import ASSET_NAME_BYTES_MAX, UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
+from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS
+from trinity.memory.atomics import Words
+from trinity.memory.cell import WORD_BYTES, snapshot_prefix
+from workers.request.answer import (
+    CONSENSUS,
+    GOOD,
+    INT_HAS_LAST_GOOD,
+    INT_SCALE,
+    INT_SOURCES,
+    LONG_CONFIDENCE,
+    LONG_PRICE,
+    LONG_STATE,
+    LONG_TIMESTAMP_MS,
+    UNKNOWN,
+    UNKNOWN_ASSET,
+    Names,
+    Record,
+    age_ms_of,
+    find_name,
+    judge,
+    row_of,
+)
+from workers.request.octets import Octets, append_byte, append_slice, byte_at
+
+MAGIC_BYTE = 0xD7  # no text and no UTF-8 JSON begins so
+VERSION = 1
+HEADER_BYTES = 24
+NAME_BYTES = ASSET_NAME_BYTES_MAX
+RECORD_BYTES = 22
+FLAG_LAST_GOOD = 1
+
+FRAME_OK, FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST = range(4)
+AGE_NONE = 2**32 - 1
+
+assert HEADER_BYTES + UDP_ASSETS_MAX * RECORD_BYTES <= UDP_PAYLOAD_BYTES_MAX, "a reply is one Ethernet frame"
+
+_REQUEST_MARK, _REPLY_MARK = b"QA"
+_LETTER_T, _LETTER_R = b"TR"
+_INT_REJECTED = INT_SOURCES + 1
+# The numbers of an answer lie before its texts: only they are copied out of the shared slot.
+assert ANSWER_DTYPE.fields is not None
+assert ANSWER_DTYPE.fields["rejected"][1] == _INT_REJECTED * 4
+_NUMBER_WORDS = ANSWER_DTYPE.fields["price_text"][1] // WORD_BYTES
+
+
+@compiled
+def answer_frame(
+    table_words: Words,
+    record: Record,
+    assets: Names,
+    exchanges: Names,
+    request: Octets,
+    start: int,
+    end: int,
+    reply: Octets,
+    at: int,
+    now_ns: int,
+) -> tuple[int, int, int]:
+    """(position behind the reply, frame status, lookups); nothing is written for what is not a request frame."""
+    if not is_request_frame(request, start, end):
+        return at, FRAME_BAD_REQUEST, 0
+    count = byte_at(request, start + 6)
+    status = _frame_status(request, start, end, count)
+    if status != FRAME_OK:
+        return write_frame_status(request, start, status, reply, at), status, 0
+    min_sources = byte_at(request, start + 7)
+    max_age_ms = _read_u32(request, start + 16)
+    max_conf_milli_bps = _read_u32(request, start + 20)
+    with_last_good = byte_at(request, start + 5) == FLAG_LAST_GOOD
+    time_ms = 0
+    out = _write_header(request, start, FRAME_OK, count, reply, at)
+    for i in range(count):
+        name = start + HEADER_BYTES + i * NAME_BYTES
+        asset = find_name(assets, request, name, _end_of_name(request, name))
+        if asset == UNKNOWN:
+            out = _write_unknown(reply, out)
+            continue
+        row = row_of(exchanges, asset, CONSENSUS)
+        if not snapshot_prefix(table_words, row * ROW_WORDS, SLOT_WORDS, _NUMBER_WORDS, record.words):
+            record.longs[LONG_STATE] = 0
+            record.ints[INT_HAS_LAST_GOOD] = 0
+        verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
+        if time_ms == 0 and record.ints[INT_HAS_LAST_GOOD] == 1:
+            time_ms = record.longs[LONG_TIMESTAMP_MS] + age_ms_of(record, now_ns)
+        out = _write_record(record, verdict, with_last_good, now_ns, reply, out)
+    _put(time_ms, 8, reply, at + 16)
+    return out, FRAME_OK, count
+
+
+@compiled
+def is_request_frame(request: Octets, start: int, end: int) -> bool:
+    """Whether this has a request's header; an answer frame has not, so it is never answered."""
+    return (
+        end - start >= HEADER_BYTES
+        and byte_at(request, start) == MAGIC_BYTE
+        and byte_at(request, start + 1) == _LETTER_T
+        and byte_at(request, start + 2) == _LETTER_R
+        and byte_at(request, start + 3) == _REQUEST_MARK
+    )
+
+
+@compiled
+def write_frame_status(request: Octets, start: int, status: int, reply: Octets, at: int) -> int:
+    """A reply without records, HEADER_BYTES long."""
+    return _write_header(request, start, status, 0, reply, at)
+
+
+@compiled
+def _frame_status(request: Octets, start: int, end: int, count: int) -> int:
+    if byte_at(request, start + 4) != VERSION:
+        return FRAME_BAD_VERSION
+    known_flags = byte_at(request, start + 5) & ~FLAG_LAST_GOOD == 0
+    if known_flags and 1 <= count <= UDP_ASSETS_MAX and end - start >= HEADER_BYTES + count * NAME_BYTES:
+        return FRAME_OK
+    return FRAME_BAD_REQUEST
+
+
+@compiled
+def _write_header(request: Octets, start: int, status: int, count: int, reply: Octets, at: int) -> int:
+    at = append_slice(request, start, 3, reply, at)
+    at = append_byte(_REPLY_MARK, reply, at)
+    at = append_byte(VERSION, reply, at)
+    at = append_byte(status, reply, at)
+    at = append_byte(count, reply, at)
+    at = append_byte(0, reply, at)
+    at = append_slice(request, start + 8, 8, reply, at)
+    return _put(0, 8, reply, at)
+
+
+@compiled
+def _write_record(record: Record, verdict: int, with_last_good: bool, now_ns: int, reply: Octets, at: int) -> int:
+    has_price = verdict == GOOD or record.ints[INT_HAS_LAST_GOOD] == 1
+    shown = verdict == GOOD or (with_last_good and has_price)
+    price = np.int64(0)
+    confidence = np.int64(0)
+    exponent = np.int64(0)
+    if shown:
+        price = record.longs[LONG_PRICE]
+        confidence = record.longs[LONG_CONFIDENCE]
+        exponent = -np.int64(record.ints[INT_SCALE])
+    confidence_exponent = exponent
+    while confidence > AGE_NONE:  # more digits than 32 bits hold: fewer places, rounded up, never too narrow
+        confidence = (confidence + 9) // 10
+        confidence_exponent += 1
+    age_ms = min(age_ms_of(record, now_ns), AGE_NONE - 1) if has_price else AGE_NONE
+    at = _put(price, 8, reply, at)
+    at = _put(confidence, 4, reply, at)
+    at = _put(age_ms, 4, reply, at)
+    at = _put(exponent, 1, reply, at)
+    at = _put(confidence_exponent, 1, reply, at)
+    at = _put(verdict, 1, reply, at)
+    at = _put(np.int64(record.ints[INT_SOURCES]), 1, reply, at)
+    at = _put(np.int64(record.ints[_INT_REJECTED]), 1, reply, at)
+    return _put(0, 1, reply, at)
+
+
+@compiled
+def _write_unknown(reply: Octets, at: int) -> int:
+    """The record of a name that no asset has."""
+    at = _put(0, 8, reply, at)
+    at = _put(0, 4, reply, at)
+    at = _put(AGE_NONE, 4, reply, at)
+    at = _put(0, 2, reply, at)
+    at = _put(UNKNOWN_ASSET, 1, reply, at)
+    return _put(0, 3, reply, at)
+
+
+@compiled
+def _end_of_name(request: Octets, at: int) -> int:
+    """Where the zero bytes of a name field begin."""
+    end = at
+    while end < at + NAME_BYTES and request[end] != 0:
+        end += 1
+    return end
+
+
+@compiled
+def _read_u32(request: Octets, at: int) -> int:
+    value = 0
+    for i in range(4):
+        value |= byte_at(request, at + i) << (8 * i)
+    return value
+
+
+@compiled
+def _put(value: int, size: int, reply: Octets, at: int) -> int:
+    """Append the lowest `size` bytes of `value`, little-endian."""
+    for i in range(size):
+        reply[at + i] = (value >> (8 * i)) & 0xFF
+    return at + size
