@@ -115,6 +115,8 @@ COUNTER_WORDS = 248
 HEARTBEAT_AGE_MAX_NS = 5 * 1_000_000_000
 # From the fork to the first beat: 0.1 s to 1 s measured; far more only where cores are missing or the disk hangs.
 BOOT_MAX_NS = 30 * 1_000_000_000
+# A stage of processes is started when the one before has beaten, or after this long: one that hangs stops nobody else.
+START_STAGE_MAX_NS = 3 * 1_000_000_000
 # Wait before a restart by the number of short lives in a row: at once, then longer, but always back within 2 s.
 RESTART_DELAYS_NS = (0, 200_000_000, 500_000_000, 1_000_000_000)
 # One more short life than there are delays is a crash loop. Five in a row of under 6 s are five deaths within 30 s.

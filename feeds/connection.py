@@ -1,0 +1,145 @@
+"""One WebSocket with its decoder, from the handshake to the close.
+
+Rules: it only pumps: a frame in, the decoder's events out to the rows, replies back. It never reconnects and never
+judges itself: it ends with a reason, and `watch` and `replace` tell the runner whether it should live on. A frame's
+quotes are written before the next frame is read, so nothing queues up in the process but FRAMES_QUEUED_MAX frames.
+"""
+
+import asyncio
+import contextlib
+import os
+from typing import NamedTuple
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from feeds.freshness import ConnectionWatch
+from feeds.rows import Rows
+from feeds.tally import Tally
+from feeds.wire import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
+from trinity.limits import CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
+from trinity.seat import Seat
+
+# RFC 6455 5.5.2: whoever gets a ping must answer it. It finds a dead peer where the exchange itself sends nothing.
+PROTOCOL_PING_SECONDS = 20.0
+MESSAGE_TOO_BIG = 1009  # RFC 6455 7.4.1, sent by our side
+
+
+class Ended(NamedTuple):
+    """Why a connection ended; `reason` is one of metrics.RECONNECT_REASONS."""
+
+    reason: str
+    detail: str
+
+
+class Connection:
+    """A task's worth of one connection: `run` pumps until it ends."""
+
+    def __init__(self, seat: Seat, exchange: Exchange, url: str, rows: Rows, tally: Tally, serial: int) -> None:
+        self._seat = seat
+        self._profile = exchange.PROFILE
+        self._decoder = exchange.new_decoder()
+        self._url = url
+        self._rows = rows
+        self._tally = tally
+        self._confirmed: set[str] = set()
+        self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
+        self.is_open = False
+        self.replace: Reconnect | None = None
+
+    async def run(self) -> Ended:
+        """Connect, subscribe and pump until the connection ends; cancelling it closes the socket."""
+        try:
+            async with connect(
+                self._url,
+                compression=None,
+                max_size=FRAME_BYTES_MAX,
+                max_queue=FRAMES_QUEUED_MAX,
+                open_timeout=HANDSHAKE_SECONDS,
+                close_timeout=CLOSE_SECONDS,
+                ping_interval=PROTOCOL_PING_SECONDS,
+                ping_timeout=PROTOCOL_PING_SECONDS,
+            ) as socket:
+                return await self._converse(socket)
+        except (OSError, TimeoutError, InvalidHandshake) as error:
+            return Ended("refused", f"{type(error).__name__}: {error}"[:300])
+        finally:
+            self.is_open = False
+
+    async def _converse(self, socket: ClientConnection) -> Ended:
+        self.is_open = True
+        self.watch.on_open(self._seat.clock.monotonic_ns())
+        self._seat.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
+        pings = asyncio.create_task(self._ping(socket))
+        try:
+            await asyncio.sleep(self._profile.settle_seconds)
+            await self._subscribe(socket)
+            while True:
+                frame = await socket.recv(decode=False)
+                await self._on_frame(socket, frame)
+        except ConnectionClosed as closed:
+            if closed.sent is not None and closed.sent.code == MESSAGE_TOO_BIG:
+                self._tally.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
+                return Ended("error", str(closed))
+            return Ended("closed", str(closed))
+        finally:
+            pings.cancel()
+            await asyncio.gather(pings, return_exceptions=True)
+
+    async def _subscribe(self, socket: ClientConnection) -> None:
+        """Ask for every known symbol that this connection does not deliver yet."""
+        symbols = [symbol for symbol in self._rows.known_symbols() if symbol not in self._confirmed]
+        if symbols:
+            for frame in self._decoder.subscribe(symbols, self._seat.clock.wall_ns()):
+                await socket.send(frame)
+
+    async def _ping(self, socket: ClientConnection) -> None:
+        seconds = self._profile.ping_seconds
+        if seconds is None:
+            return
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(seconds)
+                for frame in self._decoder.ping(self._seat.clock.wall_ns()):
+                    await socket.send(frame)
+
+    async def _on_frame(self, socket: ClientConnection, frame: bytes) -> None:
+        clock = self._seat.clock
+        at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+        self.watch.frame_at_ns = at_ns
+        self._tally.frame()
+        is_written = must_subscribe = False
+        for event in self._decoder.on_frame(frame):
+            if type(event) is Quote:
+                is_written |= self._rows.take_ws(event, at_ns, wall_ns, self.watch)
+            elif type(event) is Reply:
+                await socket.send(event.frame)
+            else:
+                must_subscribe |= self._on_news(event)
+        if is_written:
+            os.eventfd_write(self._seat.wake_fd, 1)
+        if must_subscribe:
+            await self._subscribe(socket)
+
+    def _on_news(self, event: Event) -> bool:
+        """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""
+        match event:
+            case Refusal(reason, detail):
+                self._tally.refusal(reason, detail)
+            case Subscribed(symbols):
+                self._confirmed.update(symbols)
+            case UnknownSymbol(symbol, rejected_whole_frame):
+                if not self._rows.mark_unknown(symbol):
+                    self._tally.refusal("unknown_symbol", symbol)
+                    return False
+                self._seat.log.warning("symbol unknown to the exchange, left out", extra={"fields": {"symbol": symbol}})
+                if not self._rows.known_symbols():
+                    self._rows.forget_unknown()
+                    self.replace = Reconnect("error", "the exchange says that it knows none of our symbols")
+                    return False
+                return rejected_whole_frame
+            case Reconnect():
+                self.replace = event
+            case Alive():
+                pass
+        return False

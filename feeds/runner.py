@@ -1,0 +1,220 @@
+"""The only WebSocket loop: one exchange, connected, watched, replaced, and backed by REST.
+
+    connection tasks   feeds/connection.py   frame -> decoder -> rows -> table; one, or two while one replaces the other
+    REST task          feeds/rest.py         the rows that want it
+    this loop          every 0.2 s: beat, judge the rows, judge the connection, and act
+
+Rules: all decisions about connections are made here, in `_check`, from what the watches say; the tasks only pump.
+A replacement is made before break: the old connection goes on until the new one has delivered. A task that raises is
+a bug: it ends the process, and the supervisor starts a new one.
+"""
+
+import asyncio
+import signal
+from random import Random
+from typing import NamedTuple
+
+from feeds.backoff import Backoff
+from feeds.connection import Connection, Ended
+from feeds.freshness import Evidence
+from feeds.registry import EXCHANGE_MODULES
+from feeds.rest import RestPump
+from feeds.rows import Rows
+from feeds.tally import Tally
+from feeds.wire import Exchange
+from trinity.clock import NS_PER_SECOND
+from trinity.config import FeedsSection
+from trinity.limits import FEED_CHECK_SECONDS, OVERLAP_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_SECONDS
+from trinity.seat import Seat
+
+_OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
+
+
+def run(seat: Seat, config: FeedsSection, exchange: str) -> None:
+    """Feed one exchange's rows until SIGTERM or SIGINT; then close the sockets and return."""
+    asyncio.run(_run(seat, config, exchange))
+
+
+async def _run(seat: Seat, config: FeedsSection, exchange: str) -> None:
+    feed = Feed(seat, config, exchange, EXCHANGE_MODULES[exchange], Random())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, feed.stop)
+    await feed.serve()
+
+
+class _Link(NamedTuple):
+    """A connection and the task that pumps it."""
+
+    connection: Connection
+    task: asyncio.Task[Ended]
+
+
+class Feed:
+    """One exchange's feed; `serve` runs until `stop`."""
+
+    def __init__(self, seat: Seat, config: FeedsSection, name: str, exchange: Exchange, random: Random) -> None:
+        profile = exchange.PROFILE
+        self._seat = seat
+        self._exchange = exchange
+        self._ws_url = config.ws_base_urls.get(name, profile.ws_url) + profile.ws_path
+        self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
+        self._rows = Rows(seat, name, exchange, self._tally)
+        rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
+        rest_url = config.rest_base_urls.get(name, profile.rest_url)
+        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff)
+        self._backoff = Backoff(random, profile.connect_gap_seconds)
+        self._row_backoff = Backoff(
+            random, ROW_REPLACE_SECONDS, ROW_REPLACE_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_CAP_SECONDS
+        )
+        self._current: _Link | None = None
+        self._successor: _Link | None = None
+        self._closing: set[asyncio.Task[Ended]] = set()
+        self._must_replace = False
+        self._serial = 0
+        self._was_flowing = True
+        self._stopped = False
+        self._wake = asyncio.Event()
+
+    def stop(self) -> None:
+        """Drain: `serve` closes its sockets and returns."""
+        self._stopped = True
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Connect, pump, judge and replace until `stop`."""
+        fields = {"url": self._ws_url, "rows": len(self._rows.known_symbols()), "simulated": self._seat.simulated}
+        event = "feed starts against a SIMULATED exchange" if self._seat.simulated else "feed starts"
+        self._seat.log.info(event, extra={"fields": fields})
+        rest = asyncio.create_task(self._rest.run())
+        try:
+            while not self._stopped:
+                if rest.done():
+                    rest.result()
+                self._check()
+                await self._sleep()
+        finally:
+            links = [link.task for link in (self._current, self._successor) if link is not None]
+            tasks = [rest, *links, *self._closing]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tally.gauge("oracle_ws_connected", 0)
+
+    async def _sleep(self) -> None:
+        """Until the next check, or until a connection ended or `stop`."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(FEED_CHECK_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _check(self) -> None:
+        clock = self._seat.clock
+        now_ns = clock.monotonic_ns()
+        self._seat.block.beat(now_ns)
+        self._reap(now_ns)
+        self._promote(now_ns)
+        watch = self._current.connection.watch if self._current is not None else None
+        is_flowing = watch is not None and watch.is_flowing(now_ns)
+        is_behind = watch is not None and watch.is_behind
+        evidence = self._rows.judge(now_ns, clock.wall_ns(), is_flowing, is_behind)
+        self._tally.check(now_ns)
+        self._show(is_flowing)
+        self._condemn(now_ns, evidence)
+        if is_flowing and not self._must_replace:
+            self._backoff.on_good(now_ns)
+        else:
+            self._backoff.on_stall()
+        self._open(now_ns)
+
+    def _reap(self, now_ns: int) -> None:
+        """Take note of connections that ended by themselves."""
+        for link in (self._current, self._successor):
+            if link is None or not link.task.done():
+                continue
+            ended = link.task.result()
+            self._lost(ended.reason, ended.detail, now_ns)
+            if link is self._successor:
+                self._successor = None
+            else:
+                self._current, self._successor = self._successor, None
+                self._must_replace = False
+
+    def _promote(self, now_ns: int) -> None:
+        """The successor has delivered: it takes the place of the old connection, which is closed."""
+        if self._successor is None:
+            return
+        watch = self._successor.connection.watch
+        if watch.first_quote_ns is None:
+            return
+        rows = [row for row in self._rows if not row.is_unknown]
+        has_all = all(row.connection_serial == watch.serial for row in rows)
+        if has_all or now_ns - watch.first_quote_ns > _OVERLAP_NS:
+            if self._current is not None:
+                self._close(self._current)
+            self._current, self._successor = self._successor, None
+            self._must_replace = False
+            self._seat.log.info("connection replaced", extra={"fields": {"connection": watch.serial}})
+
+    def _condemn(self, now_ns: int, evidence: Evidence) -> None:
+        """Decide whether the current connection must be replaced, and whether a successor is worth waiting for."""
+        if self._successor is not None:
+            verdict = self._successor.connection.watch.verdict(now_ns, evidence._replace(frozen=0, dead=0))
+            if verdict is not None:
+                self._close(self._successor)
+                self._successor = None
+                self._lost(*verdict, now_ns)
+        if self._current is None or self._must_replace:
+            return
+        connection = self._current.connection
+        asked = connection.replace
+        verdict = (asked.reason, asked.detail) if asked is not None else connection.watch.verdict(now_ns, evidence)
+        if verdict is None:
+            self._row_backoff.on_good(now_ns)
+        elif verdict[0] != "frozen" or self._row_backoff.is_due(now_ns):
+            if verdict[0] == "frozen":
+                self._row_backoff.on_failure(now_ns, ROW_REPLACE_SECONDS)
+            self._must_replace = True
+            self._lost(*verdict, now_ns)
+
+    def _open(self, now_ns: int) -> None:
+        """Start a connection where one is missing and its time has come."""
+        if self._successor is not None or not self._backoff.is_due(now_ns):
+            return
+        if self._current is not None and not self._must_replace:
+            return
+        self._serial += 1
+        for row in self._rows:
+            row.watch.on_new_connection()
+        connection = Connection(self._seat, self._exchange, self._ws_url, self._rows, self._tally, self._serial)
+        task = asyncio.create_task(connection.run())
+        task.add_done_callback(lambda _: self._wake.set())
+        link = _Link(connection, task)
+        if self._current is None:
+            self._current = link
+        else:
+            self._successor = link
+
+    def _close(self, link: _Link) -> None:
+        self._closing.add(link.task)
+        link.task.add_done_callback(self._closing.discard)
+        link.task.cancel()
+
+    def _lost(self, reason: str, detail: str, now_ns: int) -> None:
+        """Count a connection that ended or must end, and plan the next."""
+        self._backoff.on_failure(now_ns)
+        self._tally.reconnect(reason)
+        wait_seconds = (self._backoff.due_ns - now_ns) / NS_PER_SECOND
+        fields = {"reason": reason, "detail": detail, "next_try_seconds": round(wait_seconds, 1)}
+        self._seat.log.warning("connection given up", extra={"fields": fields})
+
+    def _show(self, is_flowing: bool) -> None:
+        """Gauges, and a log line when REST takes over or hands back."""
+        is_open = self._current is not None and self._current.connection.is_open
+        self._tally.gauge("oracle_ws_connected", is_open)
+        self._tally.gauge("oracle_rest_active", not is_flowing)
+        if is_flowing != self._was_flowing:
+            self._was_flowing = is_flowing
+            self._seat.log.info("WebSocket delivers" if is_flowing else "REST stands in for the WebSocket")

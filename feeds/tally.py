@@ -1,0 +1,84 @@
+"""What a feed process counts, and the alarm on payloads that changed their shape.
+
+Rules: the only file of a feed that knows metric names; the words are looked up once. A decoder reports refusals as
+values, this file turns them into counters. The alarm is on while more than a small share of the last minute's frames
+had a shape that the decoder does not know, so that a changed payload is loud although nothing raises.
+"""
+
+import logging
+from typing import Literal
+
+from trinity.clock import NS_PER_SECOND
+from trinity.memory.control import ProcessBlock
+from trinity.memory.price_table import Via
+from trinity.metrics import FEED, RECONNECT_REASONS, REFUSAL_REASONS, SHAPE_REASONS
+
+# One strange frame in a hundred is a bug of the peer; more is a change.
+SHAPE_SHARE_MAX = 0.01
+SHAPE_WINDOW_NS = 60 * NS_PER_SECOND
+
+RestResult = Literal["ok", "rate_limited", "refused", "failed"]
+Gauge = Literal[
+    "oracle_ws_connected", "oracle_rest_active", "oracle_unknown_symbols", "oracle_frozen_sources"
+]  # the alarm's gauge is set here alone
+
+_FRAMES = FEED.index("oracle_frames_total")
+_QUOTES = {via: FEED.index("oracle_quotes_total", via.name.lower()) for via in (Via.WS, Via.REST)}
+_REFUSALS = {reason: FEED.index("oracle_parse_errors_total", reason) for reason in REFUSAL_REASONS}
+_RECONNECTS = {reason: FEED.index("oracle_ws_reconnects_total", reason) for reason in RECONNECT_REASONS}
+_ALARM = FEED.index("oracle_payload_shape_alarm")
+
+
+class Tally:
+    """Counts into one process's block; `check` moves the alarm."""
+
+    def __init__(self, block: ProcessBlock, log: logging.Logger, now_ns: int) -> None:
+        self._block = block
+        self._log = log
+        # Frames and shape refusals of the running half window and of the one before.
+        self._now = [0, 0]
+        self._before = [0, 0]
+        self._turn_ns = now_ns + SHAPE_WINDOW_NS // 2
+        self._newest_shape = ""
+        self._is_alarmed = False
+        block.set_gauge(_ALARM, 0.0)
+
+    def frame(self) -> None:
+        self._block.count(_FRAMES)
+        self._now[0] += 1
+
+    def quote(self, via: Via) -> None:
+        self._block.count(_QUOTES[via])
+
+    def refusal(self, reason: str, detail: str) -> None:
+        """A frame or a part of it was refused; `reason` is one of metrics.REFUSAL_REASONS."""
+        self._block.count(_REFUSALS[reason])
+        if reason in SHAPE_REASONS:
+            self._now[1] += 1
+            self._newest_shape = f"{reason}: {detail[:200]}"
+
+    def reconnect(self, reason: str) -> None:
+        self._block.count(_RECONNECTS[reason])
+
+    def rest(self, result: RestResult) -> None:
+        self._block.count(FEED.index("oracle_rest_requests_total", result))
+
+    def gauge(self, name: Gauge, value: float) -> None:
+        self._block.set_gauge(FEED.index(name), value)
+
+    def check(self, now_ns: int) -> None:
+        """Set or clear the alarm; logged once a change."""
+        frames = self._now[0] + self._before[0]
+        strange = self._now[1] + self._before[1]
+        is_alarmed = strange > SHAPE_SHARE_MAX * frames
+        if is_alarmed != self._is_alarmed:
+            self._is_alarmed = is_alarmed
+            self._block.set_gauge(_ALARM, float(is_alarmed))
+            if is_alarmed:
+                fields = {"refused": strange, "frames": frames, "newest": self._newest_shape}
+                self._log.warning("payload shape alarm", extra={"fields": fields})
+            else:
+                self._log.info("payload shape is as documented again")
+        if now_ns >= self._turn_ns:
+            self._before, self._now = self._now, [0, 0]
+            self._turn_ns = now_ns + SHAPE_WINDOW_NS // 2
