@@ -152,7 +152,7 @@ def check_price(
 ) -> int:
     """The timestamp (ms) of a right body for `asset`, or -1 - fault; a new right body is remembered."""
     size = end - start
-    if size == lengths[asset] and size > 0:
+    if size > 0 and size == lengths[asset]:
         i = 0
         while i < size and buffer[start + i] == bodies[asset, i]:
             i += 1
@@ -160,7 +160,7 @@ def check_price(
             return int(times[asset])
     if _is_at(buffer, start, end, _ERROR):
         return -1 - REFUSED
-    if not _names_asset(buffer, start, end, names[asset], name_lengths[asset]):
+    if not names_asset(buffer, start, end, names[asset], name_lengths[asset]):
         return -1 - WRONG_ASSET
     if not is_json_object(buffer, start, end):
         return -1 - BAD_JSON
@@ -183,7 +183,7 @@ def check_price(
 
 
 @compiled
-def _names_asset(buffer: Bytes, start: int, end: int, name: Bytes, length: int) -> bool:
+def names_asset(buffer: Bytes, start: int, end: int, name: Bytes, length: int) -> bool:
     """Whether the body begins with `{"asset":"<name>",`."""
     at = start + _ASSET.size
     if not _is_at(buffer, start, end, _ASSET) or at + length + 2 > end:
