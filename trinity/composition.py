@@ -9,11 +9,9 @@ process is back at once. Import this module only after `prepare_cache`.
 
 import contextlib
 import dataclasses
-import errno
 import logging
 import os
 import resource
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,8 +21,8 @@ import numpy as np
 
 from trinity.clock import SystemClock
 from trinity.config import Config, FeedsSection, worker_count
-from trinity.console import Console, Listener
-from trinity.errors import ConfigError, PortTakenError
+from trinity.console import Console
+from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.log import open_log
@@ -33,14 +31,14 @@ from trinity.memory.atomics import load_acquire, store_release
 from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from trinity.ports import check_port, listeners_of, local_host
 from trinity.seat import Seat
 from trinity.supervisor import Stop
-
-_WILDCARD_HOSTS = ("0.0.0.0", "")
 
 
 def _late(name):  # type: ignore
     import importlib
+
     return importlib.import_module(name)
 
 
@@ -56,12 +54,12 @@ class Role(NamedTuple):
     """One kind of process.
 
     `instances` names its processes (an empty name: there is one, called as its kind), `start` is the life of one of
-    them. A drain stops the lowest stage first: workers answer what is in flight while prices still come in.
+    them. A start begins with the highest stage, a drain with the lowest: workers answer while prices come in.
     """
 
     kind: str
     instances: Callable[[Plan], Sequence[str]]
-    drain_stage: int
+    stage: int
     start: Callable[[Seat, Plan, str], None]
 
 
@@ -70,7 +68,9 @@ ROLES = (
         "simulator",
         lambda plan: [""] if plan.with_simulator else [],
         2,
-        lambda seat, plan, _: _late("feeds.simulator.server").run(seat, plan.config.simulator, plan.config.node.bind_host),
+        lambda seat, plan, _: _late("feeds.simulator.server").run(
+            seat, plan.config.simulator, plan.config.node.bind_host
+        ),
     ),
     Role(
         "feed",
@@ -105,8 +105,14 @@ ROLES = (
 
 def _landed():  # type: ignore
     import importlib.util
-    modules = {"simulator": "feeds.simulator.server", "feed": "feeds.runner", "consensus": "feeds.aggregator",
-               "worker": "workers.request.loop", "health": "workers.health.server"}
+
+    modules = {
+        "simulator": "feeds.simulator.server",
+        "feed": "feeds.runner",
+        "consensus": "feeds.aggregator",
+        "worker": "workers.request.loop",
+        "health": "workers.health.server",
+    }
     return [role for role in ROLES if importlib.util.find_spec(modules[role.kind])]
 
 
@@ -121,7 +127,7 @@ def run_node(config: Config, with_simulator: bool) -> Stop:
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     console = Console(config, plan.catalog, with_simulator)
     console.show_start()
-    for listener in console.listeners:
+    for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
     memory = create_memory(card_of(plan))
@@ -142,8 +148,7 @@ def run_node(config: Config, with_simulator: bool) -> Stop:
 
 def with_simulated_exchanges(config: Config) -> Config:
     """The same configuration with the simulated exchanges of this node in the place of the real ones."""
-    host = "127.0.0.1" if config.node.bind_host in _WILDCARD_HOSTS else config.node.bind_host
-    address = f"{host}:{config.simulator.port}"
+    address = f"{local_host(config.node.bind_host)}:{config.simulator.port}"
     exchanges = load_catalog(config.node.markets_file).exchanges
     section = FeedsSection(
         simulated=True,
@@ -202,27 +207,8 @@ def build_processes(plan: Plan, memory: NodeMemory) -> list[Process]:
             log=logging.getLogger(f"trinity.{entry.name}"),
         )
         life = _Life(role, instance, plan, seat)
-        processes.append(Process(entry.name, role.drain_stage, life, seat.block, seat.control_fd))
+        processes.append(Process(entry.name, role.stage, life, seat.block, seat.control_fd))
     return processes
-
-
-def check_port(listener: Listener, host: str) -> None:
-    """Bind a listener's port once; PortTakenError or ConfigError names it."""
-    kind = socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if not listener.udp:
-            # Connections of a node that just ended (TIME_WAIT) are no reason; a listening program still is.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, listener.port))
-            if not listener.udp:
-                probe.listen()
-        except PermissionError:
-            raise ConfigError(listener.name, f"{listener.port} needs privileges: use a port above 1023") from None
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTakenError(listener.name, host, listener.port) from None
-            raise ConfigError("BIND_HOST", f"{host!r}: {error.strerror}") from None
 
 
 def create_memory(card: Card) -> NodeMemory:
@@ -230,7 +216,7 @@ def create_memory(card: Card) -> NodeMemory:
     try:
         return NodeMemory.create(card)
     except OSError as error:
-        raise ConfigError("/dev/shm", f"{error.strerror}: 64 MB are enough (docker: --shm-size=64m)") from None
+        raise ConfigError("shared memory", f"{error.strerror}: 64 MB are enough (docker: --shm-size=64m)") from None
 
 
 def raise_file_limit() -> None:
@@ -249,5 +235,6 @@ def compile_before_fork() -> None:
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
     import importlib.util
+
     if importlib.util.find_spec("workers.request.loop"):
         _late("workers.request.loop").warm_up()

@@ -4,22 +4,13 @@ Rules: plain lines on standard output, flushed at once; simulated prices are cal
 Logs do not come here.
 """
 
-from typing import NamedTuple
-
 from trinity.clock import NS_PER_SECOND
 from trinity.config import Config, worker_count
 from trinity.limits import READY_HINT_NS
 from trinity.markets import Catalog
 from trinity.memory.node import NodeMemory
 from trinity.overview import read_assets, read_processes
-
-
-class Listener(NamedTuple):
-    """A port that the node opens; `name` is the variable that sets it."""
-
-    name: str
-    port: int
-    udp: bool = False
+from trinity.ports import listeners_of, local_host
 
 
 class Console:
@@ -33,39 +24,23 @@ class Console:
         self._is_ready = False
         self._has_hinted = False
 
-    @property
-    def listeners(self) -> list[Listener]:
-        """All ports that the node opens."""
-        ports = self._config.ports
-        opened = [
-            Listener("TCP_PORT_LPO", ports.tcp_port_lpo),
-            Listener("UDP_PORT_LPO", ports.udp_port_lpo, udp=True),
-            Listener("HEALTH_PORT_LPO", ports.health_port_lpo),
-            Listener("HEALTH_PORT_LRS", ports.health_port_lrs),
-        ]
-        return opened + [Listener("SIMULATOR_PORT", self._config.simulator.port)] * self._with_simulator
-
     def show_start(self) -> None:
         """Who starts, and what will listen where."""
-        node, ports = self._config.node, self._config.ports
+        node = self._config.node
         exchanges, assets = len(self._catalog.exchanges), len(self._catalog.assets)
         if self._config.feeds.simulated:
             _say("SIMULATED PRICES: the exchanges of this node are simulated; none of its prices is real.")
         _say(f"trinity: starting node {node.name}: {exchanges} exchanges, {assets} assets")
         rows = [
-            ("HTTP lookups", f"{node.bind_host}:{ports.tcp_port_lpo}", "TCP_PORT_LPO"),
-            ("UDP lookups", f"{node.bind_host}:{ports.udp_port_lpo}", "UDP_PORT_LPO"),
-            ("health, metrics", f"{node.bind_host}:{ports.health_port_lpo}", "HEALTH_PORT_LPO"),
-            ("health, metrics", f"{node.bind_host}:{ports.health_port_lrs}", "HEALTH_PORT_LRS"),
+            (listener.purpose, f"{node.bind_host}:{listener.port}", listener.name)
+            for listener in listeners_of(self._config, self._with_simulator)
         ]
-        if self._with_simulator:
-            rows.append(("simulator", f"{node.bind_host}:{self._config.simulator.port}", "SIMULATOR_PORT"))
         rows += [
             ("request workers", str(worker_count(self._config.request)), "REQUEST_WORKERS"),
             ("data and logs", str(node.data_dir), "TRINITY_DATA_DIR"),
         ]
         for what, value, variable in rows:
-            _say(f"  {what:<16} {value:<24} {variable}")
+            _say(f"  {what:<22} {value:<21} {variable}")
 
     def on_turn(self, memory: NodeMemory, now_ns: int) -> None:
         """Called at every turn of the supervisor: says once that the node is ready, or once that it is not."""
@@ -80,18 +55,12 @@ class Console:
             self._show_ready(fresh, waited_ns)
         elif waited_ns > READY_HINT_NS and not self._has_hinted:
             self._has_hinted = True
-            host, port = self.host, self._config.ports.health_port_lpo
+            host, port = local_host(self._config.node.bind_host), self._config.ports.health_port_lpo
             _say("trinity: still no fresh price; `trinity doctor` says what to do,")
             _say(f"  and `curl http://{host}:{port}/ready` what is missing")
 
-    @property
-    def host(self) -> str:
-        """Where a user of this machine finds the listeners."""
-        bind_host = self._config.node.bind_host
-        return "127.0.0.1" if bind_host in ("0.0.0.0", "") else bind_host
-
     def _show_ready(self, fresh: int, waited_ns: int) -> None:
-        ports, host = self._config.ports, self.host
+        ports, host = self._config.ports, local_host(self._config.node.bind_host)
         marked = " SIMULATED" if self._config.feeds.simulated else ""
         seconds = waited_ns / NS_PER_SECOND
         _say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")

@@ -52,10 +52,10 @@ _EXIT_CRASHED = 1
 
 @dataclass(frozen=True)
 class Process:
-    """A process to run: `run` is its whole life and is called in the child; `block` and `control_fd` are its own."""
+    """A process to run: `run` is its whole life, called in the child; `stage` is that of its Charge."""
 
     name: str
-    drain_stage: int
+    stage: int
     run: Callable[[], None]
     block: ProcessBlock
     control_fd: int
@@ -68,7 +68,7 @@ class Launcher:
         self, processes: Sequence[Process], clock: Clock, log: logging.Logger, on_turn: Callable[[], None]
     ) -> None:
         self._processes = {process.name: process for process in processes}
-        self._supervisor = Supervisor([Charge(process.name, process.drain_stage) for process in processes])
+        self._supervisor = Supervisor([Charge(process.name, process.stage) for process in processes])
         self._clock = clock
         self._log = log
         self._on_turn = on_turn

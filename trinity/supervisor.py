@@ -1,6 +1,7 @@
 """What the supervisor decides: `step(now, events) -> actions`. Pure: no process, signal, file or clock.
 
 Rules:
+    start           stage by stage in the reverse order of the drain; a stage waits for the first heartbeats, not long
     boot failure    exit code 3 ends the node: trying again would fail in the same way
     crash loop      five short lives in a row of one process end the node
     other deaths    restart, at once after the first, later after the more recent deaths
@@ -25,6 +26,7 @@ from trinity.limits import (
     HEARTBEAT_AGE_MAX_NS,
     RESTART_DELAYS_NS,
     SHORT_LIFE_NS,
+    START_STAGE_MAX_NS,
     SUPERVISOR_GAP_MAX_NS,
 )
 from trinity.memory.control import Command
@@ -91,10 +93,10 @@ Action = Fork | Kill | SetCommand | Report | Stop
 
 
 class Charge(NamedTuple):
-    """A process to look after. A drain stops the lowest stage first."""
+    """A process to look after. A start begins with the highest stage, a drain with the lowest."""
 
     name: str
-    drain_stage: int
+    stage: int
 
 
 @dataclass
@@ -104,7 +106,7 @@ class _Life:
     name: str
     stage: int
     running: bool = False
-    fork_at_ns: int | None = 0  # None: not due
+    fork_at_ns: int | None = None  # None: not due
     forked_at_ns: int = 0
     beat_ns: int = 0  # newest heartbeat of this life, 0 before the first
     first_beat_ns: int = 0
@@ -116,8 +118,10 @@ class Supervisor:
     """The state of the node; `step` is its only door."""
 
     def __init__(self, charges: Sequence[Charge]) -> None:
-        self._lives = {charge.name: _Life(charge.name, charge.drain_stage) for charge in charges}
+        self._lives = {charge.name: _Life(charge.name, charge.stage) for charge in charges}
         self._actions: list[Action] = []
+        self._stages_to_start = sorted({charge.stage for charge in charges})  # the last one is next
+        self._stage_started_at_ns = 0
         self._last_step_ns: int | None = None
         self._judge_from_ns = 0  # nobody is stuck before this time
         self._exit_code = EXIT_DRAINED
@@ -136,6 +140,7 @@ class Supervisor:
             _ON_EVENT[type(event)](self, now_ns, event)
         if self._draining_since_ns is None:
             self._kill_stuck(now_ns)
+            self._start_next_stage(now_ns)
             self._fork_due(now_ns)
         else:
             self._drain_on(now_ns, self._draining_since_ns)
@@ -187,6 +192,19 @@ class Supervisor:
                 life.killed_as_stuck = True
                 self._report("process stuck", process=life.name, silent_ms=(now_ns - since_ns) // 1_000_000)
                 self._actions.append(Kill(life.name, signal.SIGKILL))
+
+    def _start_next_stage(self, now_ns: int) -> None:
+        if not self._stages_to_start:
+            return
+        stage = self._stages_to_start[-1]
+        booting = any(life.stage > stage and not life.first_beat_ns for life in self._lives.values())
+        if booting and now_ns - self._stage_started_at_ns < START_STAGE_MAX_NS:
+            return
+        self._stages_to_start.pop()
+        self._stage_started_at_ns = now_ns
+        for life in self._lives.values():
+            if life.stage == stage:
+                life.fork_at_ns = now_ns
 
     def _fork_due(self, now_ns: int) -> None:
         for life in self._lives.values():
