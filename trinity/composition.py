@@ -16,12 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import feeds.registry
+import feeds.simulator.server
 import msgspec
 import numpy as np
+from rich.console import Console
 
+from trinity import doctor
 from trinity.clock import SystemClock
 from trinity.config import Config, FeedsSection, worker_count
-from trinity.console import Console
+from trinity.console import NodeConsole
 from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
@@ -31,7 +35,7 @@ from trinity.memory.atomics import load_acquire, store_release
 from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
-from trinity.ports import check_port, listeners_of, local_host
+from trinity.ports import Listener, check_port, listeners_of, local_host
 from trinity.seat import Seat
 from trinity.supervisor import Stop
 
@@ -125,7 +129,7 @@ def run_node(config: Config, with_simulator: bool) -> Stop:
         config = with_simulated_exchanges(config)
     plan = Plan(config, load_catalog(config.node.markets_file), with_simulator)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
-    console = Console(config, plan.catalog, with_simulator)
+    console = NodeConsole(config, plan.catalog, with_simulator)
     console.show_start()
     for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
@@ -238,3 +242,36 @@ def compile_before_fork() -> None:
 
     if importlib.util.find_spec("workers.request.loop"):
         _late("workers.request.loop").warm_up()
+
+
+def simulate(config: Config) -> None:
+    """`trinity simulate`: the simulated exchanges alone, until SIGTERM or SIGINT."""
+    section, host = config.simulator, config.node.bind_host
+    check_port(Listener("SIMULATOR_PORT", section.port, "simulated exchanges"), host)
+    address = f"{local_host(host)}:{section.port}"
+    catalog = load_catalog(config.node.markets_file)
+    print("SIMULATED EXCHANGES: none of their prices is real.", flush=True)
+    for exchange in catalog.exchanges:
+        path = feeds.registry.EXCHANGE_MODULES[exchange].PROFILE.ws_path
+        print(f"  {exchange:<10} ws://{address}/{exchange}{path}   http://{address}/{exchange}", flush=True)
+    print(f"  faults     http://{address}/faults", flush=True)
+    log = open_log("simulator", config.node.data_dir)
+    feeds.simulator.server.run_standalone(catalog, section, host, SystemClock(), log)
+
+
+def examine(config: Config) -> bool:
+    """`trinity doctor`: print the findings; True when one of them keeps a node from working."""
+    catalog = load_catalog(config.node.markets_file)
+    urls = {exchange: _cheap_url(config.feeds, catalog, exchange) for exchange in catalog.exchanges}
+    min_sources = max(asset.rules.min_sources for asset in catalog.assets)
+    findings = doctor.examine(config, urls, min_sources, SystemClock())
+    doctor.print_findings(findings, Console())
+    return any(finding.level == "fail" for finding in findings)
+
+
+def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:
+    """The REST request for one of the exchange's symbols: what a feed would ask, at the least cost."""
+    module = feeds.registry.EXCHANGE_MODULES[exchange]
+    symbol = module.symbol_of(catalog.markets_of(exchange)[0])
+    base_url = section.rest_base_urls.get(exchange, module.PROFILE.rest_url)
+    return base_url + module.rest_requests([symbol])[0].path

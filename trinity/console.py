@@ -13,7 +13,7 @@ from trinity.overview import read_assets, read_processes
 from trinity.ports import listeners_of, local_host
 
 
-class Console:
+class NodeConsole:
     """The lines of one node's life."""
 
     def __init__(self, config: Config, catalog: Catalog, with_simulator: bool) -> None:

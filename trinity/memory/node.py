@@ -90,6 +90,10 @@ class NodeMemory:
         except FileNotFoundError:
             raise NodeAbsentError(node) from None
 
+    def is_alive(self) -> bool:
+        """Whether the node's supervisor still runs."""
+        return process_start_ticks(self.control.segment.owner_pid) is not None
+
     def unlink(self) -> None:
         """Remove the names; only the creator's call does anything."""
         for segment in (self.prices.segment, self.answers.segment, self.control.segment, self.card_segment):

@@ -1,0 +1,146 @@
+"""`trinity top`: a live table of assets, sources and ages, read from the running node's memory.
+
+Rules: reads only, so a watcher never disturbs the node. A frame is a pure function of one reading; the loop draws it
+once a second until the user leaves. Where the output is no terminal, one frame is drawn.
+"""
+
+import threading
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from trinity.clock import NS_PER_MS, Clock
+from trinity.errors import NodeAbsentError
+from trinity.memory.node import NodeMemory
+from trinity.overview import (
+    AssetView,
+    ExchangeView,
+    ProcessView,
+    SourceView,
+    read_assets,
+    read_exchanges,
+    read_indexes,
+    read_processes,
+    read_sources,
+)
+
+FRAME_SECONDS = 1.0
+
+# Colour of a status; whatever is not here is an error code, in red.
+_STYLES = {"fresh": "green", "ws": "green", "rest": "yellow", "down": "bold red", "used": "green"}
+
+
+def show(memory: NodeMemory, clock: Clock, once: bool, console: Console | None = None) -> None:
+    """Draw until Ctrl-C, or one frame; raises NodeAbsentError when the node ends meanwhile."""
+    console = console or Console()
+    if once or not console.is_terminal:
+        console.print(draw_frame(memory, clock.monotonic_ns()))
+        return
+    never = threading.Event()
+    with Live(draw_frame(memory, clock.monotonic_ns()), console=console, screen=True, auto_refresh=False) as live:
+        while memory.is_alive():
+            live.update(draw_frame(memory, clock.monotonic_ns()), refresh=True)
+            never.wait(FRAME_SECONDS)
+    raise NodeAbsentError(memory.card.node)
+
+
+def draw_frame(memory: NodeMemory, now_ns: int) -> RenderableType:
+    """One frame; `now_ns` is monotonic."""
+    sources = read_sources(memory, now_ns)
+    card = memory.card
+    title = Text(f"node {card.node}", style="bold")
+    if card.simulated:
+        title.append("   SIMULATED PRICES", style="bold red")
+    for coin, usd in read_indexes(memory).items():
+        title.append(f"   {coin}/USD {'none' if usd is None else f'{usd:.6f}'}")
+    exchanges = _exchange_table(read_exchanges(memory, sources))
+    processes = _process_table(read_processes(memory, now_ns))
+    return Group(title, _asset_table(read_assets(memory, now_ns), sources), exchanges, processes)
+
+
+def _asset_table(assets: Iterable[AssetView], sources: list[SourceView]) -> Table:
+    rows = [
+        (
+            asset.asset,
+            "-" if asset.price is None else f"{asset.price:f}",
+            _styled(asset.status),
+            f"{asset.sources}",
+            f"{asset.rejected}",
+            age_text(asset.age_ns),
+            f"{asset.confidence_ratio * 1e4:.2f}",
+            f"{asset.disagreement_ratio * 1e4:.2f}",
+            " ".join(_left_out(asset.asset, sources)),
+        )
+        for asset in assets
+    ]
+    headings = ("asset", ">price USD", "status", ">used", ">rejected", ">age", ">conf bps", ">spread bps", "left out")
+    return _table("assets", headings, rows)
+
+
+def _left_out(asset: str, sources: list[SourceView]) -> list[str]:
+    return [
+        f"{source.exchange}:{source.verdict}"
+        for source in sources
+        if source.asset == asset and source.verdict not in (None, "used")
+    ]
+
+
+def _exchange_table(exchanges: Iterable[ExchangeView]) -> Table:
+    rows = [
+        (
+            view.exchange,
+            _styled(view.status),
+            "yes" if view.connected else "no",
+            f"{view.rows_by_via.get('ws', 0)}",
+            f"{view.rows_by_via.get('rest', 0)}",
+            f"{view.rows}",
+            age_text(view.newest_age_ns),
+            " ".join(view.frozen) or "-",
+            " ".join(view.unknown) or "-",
+        )
+        for view in exchanges
+    ]
+    headings = ("exchange", "via", "connected", ">by ws", ">by rest", ">rows", ">newest", "frozen", "unknown")
+    return _table("exchanges", headings, rows)
+
+
+def _process_table(processes: Iterable[ProcessView]) -> Table:
+    rows = [
+        (
+            view.name,
+            f"{view.pid}",
+            _styled("fresh" if view.alive else "down", "alive" if view.alive else "silent"),
+            age_text(view.heartbeat_age_ns),
+            f"{view.restarts}",
+        )
+        for view in processes
+    ]
+    return _table("processes", ("process", ">pid", "state", ">heartbeat", ">restarts"), rows)
+
+
+def _table(title: str, headings: tuple[str, ...], rows: Iterable[tuple[str | Text, ...]]) -> Table:
+    """A heading that begins with ">" is of a column of numbers."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def age_text(age_ns: int | None) -> str:
+    """An age as people read it: 12 ms, 3.4 s, 5 min; "-" where there is none."""
+    if age_ns is None:
+        return "-"
+    age_ms = age_ns / NS_PER_MS
+    for limit, unit_ms, unit, digits in ((1_000, 1, "ms", 0), (120_000, 1_000, "s", 1)):
+        if age_ms < limit:
+            return f"{age_ms / unit_ms:.{digits}f} {unit}"
+    return f"{age_ms / 60_000:.0f} min"
+
+
+def _styled(status: str, text: str | None = None) -> Text:
+    return Text(text or status, style=_STYLES.get(status, "red"))
