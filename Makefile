@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TRINITY_DATA_DIR ?= $(CURDIR)/.data
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo run test lint bench setup setup-dev lock clean
+.PHONY: demo run test lint bench fuzz setup setup-dev test-tools peers lock clean
 
 demo: setup
 	$(BIN)/trinity demo
@@ -14,7 +14,7 @@ demo: setup
 run: setup
 	$(BIN)/trinity run
 
-test: setup-dev
+test: setup-dev test-tools
 	$(BIN)/pytest
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m uncompiled
 
@@ -22,6 +22,33 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup-dev peers
+	$(BIN)/trinity bench all
+
+# Ten million mutated requests through the compiled parser; `make test` sends fewer.
+fuzz: setup-dev
+	FUZZ_REQUESTS=10000000 $(BIN)/pytest -q -k fuzz tests/workers
+
+# Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
+# install them, what needs them is skipped by name.
+TEST_TOOLS := curl wrk nginx:nginx-light haproxy
+PEERS := redis-server go:golang-go
+define install_missing
+	@missing=""; for tool in $(1); do \
+	  command -v $${tool%%:*} >/dev/null || test -x /usr/sbin/$${tool%%:*} || missing="$$missing $${tool##*:}"; done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; \
+	  $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	    apt-get -qq install -y --no-install-recommends $$missing >/dev/null \
+	  || echo "could not install$$missing: what needs them is skipped by name"; fi
+endef
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+
+test-tools:
+	$(call install_missing,$(TEST_TOOLS))
+
+peers: test-tools
+	$(call install_missing,$(PEERS))
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
