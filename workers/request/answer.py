@@ -214,7 +214,7 @@ def append_name(names: Names, index: int, out: Octets, at: int) -> int:
 
 
 class Record(NamedTuple):
-    """Four views of one scratch ANSWER_DTYPE record."""
+    """Four views of one scratch ANSWER_DTYPE record; a field's place in its view is named LONG_, INT_ or OCTET_."""
 
     words: Words
     longs: Integers
@@ -255,7 +255,8 @@ def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_co
         return verdict
     if now_ns >= record.longs[LONG_VALID_UNTIL_NS]:
         return STALE_PRICE
-    if max_age_ms > 0 and now_ns - record.longs[LONG_RECEIVED_AT_NS] > max_age_ms * NS_PER_MS:
+    age_ns = now_ns - record.longs[LONG_RECEIVED_AT_NS]
+    if max_age_ms > 0 and (age_ns + NS_PER_MS - 1) // NS_PER_MS > max_age_ms:
         return PRICE_TOO_OLD
     if min_sources > 0 and record.ints[INT_SOURCES] < min_sources:
         return FEWER_THAN_MIN_SOURCES
@@ -291,13 +292,20 @@ def write_price(record: Record, verdict: int, assets: Names, asset: int, now_ns:
 
 
 @compiled
-def write_unknown_asset(buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
-    """Append the error object of a name that no asset has; bytes that need care in JSON are shown as `?`."""
-    at = append_packed(_ERRORS, _ERROR_BOUNDS, UNKNOWN_ASSET, out, at)
+def append_shown(buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
+    """Append a client's own word inside a JSON string, cut to a name's length; bytes that need care become `?`."""
     for i in range(start, min(end, start + ASSET_NAME_BYTES_MAX)):
         byte = byte_at(buffer, i)
         plain = 0x20 < byte < 0x7F and byte != 0x22 and byte != 0x5C  # neither quote nor backslash
         at = append_byte(byte if plain else _QUESTION_MARK, out, at)
+    return at
+
+
+@compiled
+def write_unknown_asset(buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
+    """Append the error object of a name that no asset has."""
+    at = append_packed(_ERRORS, _ERROR_BOUNDS, UNKNOWN_ASSET, out, at)
+    at = append_shown(buffer, start, end, out, at)
     return append_octets(_END_OF_NAME, out, at)
 
 

@@ -17,11 +17,13 @@ Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 
 BAD_NUMBER = -1
+NOT_FOUND = -1
 # 18 digits always fit a signed 64-bit integer.
 DIGITS_MAX = 18
 
-_ZERO, _NINE, _POINT, _MINUS = b"09.-"
+_ZERO, _NINE, _POINT, _MINUS, _PERCENT = b"09.-%"
 _UPPER_A, _UPPER_Z = b"AZ"
+_LOWER_A = ord("a")
 _CASE_BIT = 0x20
 
 
@@ -167,11 +169,72 @@ def folded(byte: int) -> int:
 
 
 @compiled
-def equals_folded(source: Octets, start: int, end: int, lower: Octets) -> bool:
-    """Whether `source[start:end]` is `lower`, without regard to case; `lower` must be in lower case."""
-    if end - start != lower.size:
+def find_text(texts: Octets, bounds: Integers, source: Octets, start: int, end: int) -> int:
+    """Which of the packed texts `source[start:end]` is, byte by byte; NOT_FOUND when none."""
+    for which in range(bounds.size - 1):
+        if bounds[which + 1] - bounds[which] == end - start:
+            shift = bounds[which] - start
+            i = start
+            while i < end and texts[shift + i] == source[i]:
+                i += 1
+            if i == end:
+                return which
+    return NOT_FOUND
+
+
+@compiled
+def find_folded(texts: Octets, bounds: Integers, source: Octets, start: int, end: int) -> int:
+    """As `find_text`, without regard to case; the packed texts must be in lower case."""
+    for which in range(bounds.size - 1):
+        if bounds[which + 1] - bounds[which] == end - start:
+            shift = bounds[which] - start
+            i = start
+            while i < end and byte_at(texts, shift + i) == folded(byte_at(source, i)):
+                i += 1
+            if i == end:
+                return which
+    return NOT_FOUND
+
+
+@compiled
+def starts_with_folded(texts: Octets, bounds: Integers, which: int, source: Octets, start: int, end: int) -> bool:
+    """Whether `source[start:end]` begins with the packed text `which` (in lower case), without regard to case."""
+    length = bounds[which + 1] - bounds[which]
+    if end - start < length:
         return False
-    for i in range(lower.size):  # noqa: SIM110 - a generator expression does not compile
-        if folded(byte_at(source, start + i)) != byte_at(lower, i):
+    for i in range(length):  # noqa: SIM110 - a generator expression does not compile
+        if folded(byte_at(source, start + i)) != byte_at(texts, bounds[which] + i):
             return False
     return True
+
+
+@compiled
+def unquote(buffer: Octets, start: int, end: int) -> int:
+    """Undo percent-encoding in place (RFC 3986, 2.1): the new end, NOT_FOUND for a `%` without two hex digits."""
+    at = start
+    while at < end and buffer[at] != _PERCENT:
+        at += 1
+    out = at
+    while at < end:
+        byte = byte_at(buffer, at)
+        if byte == _PERCENT:
+            if at + 3 > end:
+                return NOT_FOUND
+            high, low = _hex_value(byte_at(buffer, at + 1)), _hex_value(byte_at(buffer, at + 2))
+            if high < 0 or low < 0:
+                return NOT_FOUND
+            byte = high << 4 | low
+            at += 2
+        buffer[out] = byte
+        out += 1
+        at += 1
+    return out
+
+
+@compiled
+def _hex_value(byte: int) -> int:
+    """0 to 15, -1 for a byte that is no hex digit."""
+    if _ZERO <= byte <= _NINE:
+        return byte - _ZERO
+    letter = folded(byte) - _LOWER_A
+    return letter + 10 if 0 <= letter < 6 else -1

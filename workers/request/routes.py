@@ -1,0 +1,339 @@
+"""A parsed HTTP request -> its whole response. Pure, compiled: memory in, memory out.
+
+The loop makes one `Desk` a worker and calls `answer_request` for each head that http1.py parsed, or `refuse`.
+
+    GET /price?asset=BTC[&exchange=kraken][&quality]   one price: 200, or 404/503 with the last good price
+    GET /prices[?assets=BTC,ETH][&exchange=][&quality] several, each with its own status
+    GET /assets                                        what can be asked for
+    GET /health                                        this worker's own view, short
+
+quality = max_age_ms, min_sources, max_conf_bps. HEAD is GET without the body; OPTIONS is answered for browsers.
+
+Rules: a parameter that is unknown, repeated or malformed is refused by name, because a misspelt limit must not be
+dropped silently. Percent-encoding is undone in place, in the bytes of this request, which nobody reads again.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity import metrics
+from trinity.compiled import compiled
+from trinity.limits import ASSET_NAME_BYTES_MAX, REQUEST_LINE_BYTES_MAX
+from trinity.markets import Catalog
+from trinity.memory.answer_table import HEAD_BYTES
+from trinity.memory.atomics import Words
+from workers.request.answer import (
+    CONSENSUS,
+    GOOD,
+    INT_HEAD_LENGTH,
+    OCTET_HEAD,
+    PRICE_BYTES_MAX,
+    UNKNOWN,
+    VERDICT_STATUS,
+    Names,
+    Record,
+    append_shown,
+    find_name,
+    judge,
+    make_names,
+    make_record,
+    parse_assets,
+    read_answer,
+    row_of,
+    write_price,
+    write_prices,
+    write_unknown_asset,
+)
+from workers.request.http1 import (
+    HEAD_WORDS,
+    KEEP_ALIVE,
+    METHOD,
+    METHOD_HEAD,
+    METHOD_OPTIONS,
+    METHOD_OTHER,
+    MINOR_VERSION,
+    TARGET_END,
+    TARGET_START,
+)
+from workers.request.octets import (
+    NOT_FOUND,
+    Integers,
+    Octets,
+    append_byte,
+    append_integer,
+    append_octets,
+    append_packed,
+    append_slice,
+    octets_of,
+    pack_texts,
+)
+from workers.request.response import (
+    BAD_ASSETS,
+    BAD_TARGET,
+    CONNECTION_CLOSED,
+    CONNECTION_KEPT,
+    CONNECTION_SILENT,
+    HEAD_BYTES_MAX,
+    METHOD_NOT_ALLOWED,
+    MISSING_ASSET,
+    STATUS_BAD_REQUEST,
+    STATUS_NO_CONTENT,
+    STATUS_NOT_FOUND,
+    STATUS_OK,
+    UNKNOWN_EXCHANGE,
+    UNKNOWN_PATH,
+    append_head_end,
+    append_no_content,
+    append_response,
+    error_status,
+    make_stamp,
+    status_index,
+    write_error,
+)
+from workers.request.target import (
+    ASSET,
+    ASSET_LIST,
+    BAD_ENCODING,
+    BAD_NAME,
+    BAD_PARAMETER,
+    EXCHANGE,
+    LIMITS,
+    PATH_ASSETS,
+    PATH_HEALTH,
+    PATH_MALFORMED,
+    PATH_PRICE,
+    PATH_UNKNOWN,
+    QUERY_WORDS,
+    find_path,
+    parse_query,
+)
+
+_BAD_PARAMETER_BODY = octets_of(
+    b'{"error":{"code":"bad_parameter","message":"unknown, repeated or malformed parameter","parameter":"'
+)
+_END_OF_BAD_PARAMETER = octets_of(b'"}}')
+_NO_SUCH_EXCHANGE = -2
+
+_HEALTHY, _HEALTHY_BOUNDS = pack_texts([b'{"status":"degraded"', b'{"status":"ok"'])
+(_BRACE,) = b"}"
+_VERDICT_STATUS = np.array([status_index(status) for status in VERDICT_STATUS], dtype=np.int64)
+_STATUS_WORD = metrics.REQUEST.index("oracle_http_responses_total", metrics.HTTP_STATUSES[0])
+_LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
+
+
+class Desk(NamedTuple):
+    """All memory that answering needs; made once a worker by `make_desk`. All but `counters` and tables is scratch."""
+
+    table_words: Words
+    assets: Names
+    exchanges: Names
+    assets_body: Octets  # of GET /assets
+    health_body: Octets  # of GET /health, between status and number of fresh assets
+    counters: Words
+    stamp: Octets
+    record: Record
+    head: Integers
+    query: Integers
+    wanted: NDArray[np.int64]
+    body: Octets
+
+
+def make_desk(
+    table_words: Words, catalog: Catalog, counters: Words, node: str, simulated: bool, worker: int, started_ns: int
+) -> Desk:
+    """A worker's memory over the node's answer table and its own counters."""
+    names = [asset.name for asset in catalog.assets]
+    markets: dict[str, list[str]] = {name: [] for name in names}
+    for market in catalog.markets:
+        markets[market.asset].append(market.exchange)
+    assets_body = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
+    health_body = {"node": node, "worker": worker, "simulated": simulated, "assets": len(names)}
+    return Desk(
+        table_words=table_words,
+        assets=make_names(names),
+        exchanges=make_names(catalog.exchanges),
+        assets_body=octets_of(json.dumps(assets_body, separators=(",", ":")).encode()),
+        health_body=octets_of(f',{json.dumps(health_body, separators=(",", ":"))[1:-1]},"fresh":'.encode()),
+        counters=counters,
+        stamp=make_stamp(worker, started_ns),
+        record=make_record(),
+        head=np.zeros(HEAD_WORDS, dtype=np.int64),
+        query=np.zeros(QUERY_WORDS, dtype=np.int64),
+        wanted=np.zeros((_wanted_max(len(names)), 3), dtype=np.int64),
+        body=np.zeros(_body_bytes_max(len(names)), dtype=np.uint8),
+    )
+
+
+def response_bytes_max(desk: Desk) -> int:
+    """The longest response: all assets, or the list of them."""
+    return HEAD_BYTES + HEAD_BYTES_MAX + max(desk.body.size, desk.assets_body.size)
+
+
+def _wanted_max(assets: int) -> int:
+    """A list may name every asset once; and a few of an unknown name on a small node."""
+    return max(assets, REQUEST_LINE_BYTES_MAX // ASSET_NAME_BYTES_MAX // 2)
+
+
+def _body_bytes_max(assets: int) -> int:
+    return 1024 + _wanted_max(assets) * PRICE_BYTES_MAX
+
+
+@compiled
+def answer_request(desk: Desk, buffer: Octets, last: bool, now_ns: int, out: Octets, at: int) -> int:
+    """Append the response to the request in `desk.head`; the position behind it.
+
+    `last` True: the connection ends with this answer, whatever the client wished. The caller closes it then, and
+    also when `desk.head[KEEP_ALIVE]` is 0.
+    """
+    head = desk.head
+    connection = CONNECTION_CLOSED
+    if head[KEEP_ALIVE] == 1 and not last:
+        connection = CONNECTION_SILENT if head[MINOR_VERSION] == 1 else CONNECTION_KEPT
+    if head[METHOD] == METHOD_OPTIONS:
+        _count(desk, STATUS_NO_CONTENT)
+        return append_no_content(desk.stamp, connection, out, at)
+    path = find_path(desk.query, buffer, head[TARGET_START], head[TARGET_END])
+    if path == PATH_MALFORMED:
+        return _append_error(desk, BAD_TARGET, connection, out, at)
+    if path == PATH_UNKNOWN:
+        return _append_error(desk, UNKNOWN_PATH, connection, out, at)
+    if head[METHOD] == METHOD_OTHER:
+        return _append_error(desk, METHOD_NOT_ALLOWED, connection, out, at)
+    if path == PATH_ASSETS:
+        return _append_body(desk, STATUS_OK, desk.assets_body, desk.assets_body.size, connection, out, at)
+    if path == PATH_HEALTH:
+        length = _write_health(desk, now_ns)
+        return _append_body(desk, STATUS_OK, desk.body, length, connection, out, at)
+    outcome = parse_query(desk.query, buffer, head[TARGET_END], path)
+    if outcome == BAD_ENCODING:
+        return _append_error(desk, BAD_TARGET, connection, out, at)
+    if outcome == BAD_PARAMETER:
+        return _append_bad_parameter(desk, buffer, connection, out, at)
+    if path == PATH_PRICE:
+        return _append_price(desk, buffer, connection, now_ns, out, at)
+    return _append_prices(desk, buffer, connection, now_ns, out, at)
+
+
+@compiled
+def refuse(desk: Desk, error: int, out: Octets, at: int) -> int:
+    """Append the answer to what is no request, or came at a bad time; the caller closes the connection behind it."""
+    length = write_error(error, desk.body)
+    status = error_status(error)
+    _count(desk, status)
+    return append_response(status, desk.body, length, True, desk.stamp, CONNECTION_CLOSED, out, at)
+
+
+@compiled
+def _count(desk: Desk, status: int) -> None:
+    desk.counters[_STATUS_WORD + status] += np.uint64(1)
+
+
+@compiled
+def _append_body(desk: Desk, status: int, body: Octets, length: int, connection: int, out: Octets, at: int) -> int:
+    _count(desk, status)
+    with_body = desk.head[METHOD] != METHOD_HEAD
+    return append_response(status, body, length, with_body, desk.stamp, connection, out, at)
+
+
+@compiled
+def _append_error(desk: Desk, error: int, connection: int, out: Octets, at: int) -> int:
+    length = write_error(error, desk.body)
+    return _append_body(desk, error_status(error), desk.body, length, connection, out, at)
+
+
+@compiled
+def _append_bad_parameter(desk: Desk, buffer: Octets, connection: int, out: Octets, at: int) -> int:
+    length = append_octets(_BAD_PARAMETER_BODY, desk.body, 0)
+    length = append_shown(buffer, desk.query[BAD_NAME], desk.query[BAD_NAME + 1], desk.body, length)
+    length = append_octets(_END_OF_BAD_PARAMETER, desk.body, length)
+    return _append_body(desk, STATUS_BAD_REQUEST, desk.body, length, connection, out, at)
+
+
+@compiled
+def _append_price(desk: Desk, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int) -> int:
+    """GET /price: a good price is copied, head and body, as the consensus process rendered them."""
+    query = desk.query
+    name_start, name_end = query[2 * ASSET], query[2 * ASSET + 1]
+    if name_start in (NOT_FOUND, name_end):
+        return _append_error(desk, MISSING_ASSET, connection, out, at)
+    exchange = _exchange_of(desk.exchanges, query, buffer)
+    if exchange == _NO_SUCH_EXCHANGE:
+        return _append_error(desk, UNKNOWN_EXCHANGE, connection, out, at)
+    desk.counters[_LOOKUPS_WORD] += np.uint64(1)
+    asset = find_name(desk.assets, buffer, name_start, name_end)
+    if asset == UNKNOWN:
+        length = write_unknown_asset(buffer, name_start, name_end, desk.body, 0)
+        return _append_body(desk, STATUS_NOT_FOUND, desk.body, length, connection, out, at)
+    record = desk.record
+    read_answer(desk.table_words, row_of(desk.exchanges, asset, exchange), record)
+    verdict = judge(record, now_ns, query[LIMITS], query[LIMITS + 1], query[LIMITS + 2])
+    if verdict != GOOD:
+        length = write_price(record, verdict, desk.assets, asset, now_ns, desk.body, 0)
+        return _append_body(desk, _VERDICT_STATUS[verdict], desk.body, length, connection, out, at)
+    _count(desk, STATUS_OK)
+    at = append_slice(record.octets, OCTET_HEAD, record.ints[INT_HEAD_LENGTH], out, at)
+    at = append_head_end(desk.stamp, connection, out, at)
+    if desk.head[METHOD] == METHOD_HEAD:
+        return at
+    return write_price(record, GOOD, desk.assets, asset, now_ns, out, at)
+
+
+@compiled
+def _append_prices(desk: Desk, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int) -> int:
+    """GET /prices: always 200, each asset with its own status; all assets when none is named."""
+    query, wanted = desk.query, desk.wanted
+    exchange = _exchange_of(desk.exchanges, query, buffer)
+    if exchange == _NO_SUCH_EXCHANGE:
+        return _append_error(desk, UNKNOWN_EXCHANGE, connection, out, at)
+    if query[2 * ASSET_LIST] == NOT_FOUND:
+        count = desk.assets.lengths.size
+        for asset in range(count):
+            wanted[asset, 0] = asset
+    else:
+        count = parse_assets(desk.assets, buffer, query[2 * ASSET_LIST], query[2 * ASSET_LIST + 1], wanted)
+        if count == UNKNOWN:
+            return _append_error(desk, BAD_ASSETS, connection, out, at)
+    desk.counters[_LOOKUPS_WORD] += np.uint64(count)
+    length = write_prices(
+        desk.table_words,
+        desk.record,
+        desk.assets,
+        desk.exchanges,
+        buffer,
+        wanted,
+        count,
+        exchange,
+        now_ns,
+        query[LIMITS],
+        query[LIMITS + 1],
+        query[LIMITS + 2],
+        desk.body,
+        0,
+    )
+    return _append_body(desk, STATUS_OK, desk.body, length, connection, out, at)
+
+
+@compiled
+def _write_health(desk: Desk, now_ns: int) -> int:
+    """Write this worker's view to `desk.body`: ok while any asset has a fresh price, as the node's /ready."""
+    fresh = 0
+    for asset in range(desk.assets.lengths.size):
+        read_answer(desk.table_words, row_of(desk.exchanges, asset, CONSENSUS), desk.record)
+        fresh += judge(desk.record, now_ns, 0, 0, 0) == GOOD
+    length = append_packed(_HEALTHY, _HEALTHY_BOUNDS, min(1, fresh), desk.body, 0)
+    length = append_octets(desk.health_body, desk.body, length)
+    length = append_integer(fresh, desk.body, length)
+    return append_byte(_BRACE, desk.body, length)
+
+
+@compiled
+def _exchange_of(exchanges: Names, query: Integers, buffer: Octets) -> int:
+    """The exchange that was asked for, CONSENSUS when none was, _NO_SUCH_EXCHANGE when it is not known."""
+    start, end = query[2 * EXCHANGE], query[2 * EXCHANGE + 1]
+    if start == NOT_FOUND:
+        return CONSENSUS
+    exchange = find_name(exchanges, buffer, start, end)
+    return exchange if exchange != UNKNOWN else _NO_SUCH_EXCHANGE
