@@ -32,6 +32,7 @@ RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024
 # Nothing came for this long: what is in flight is lost, and the closed loop asks again.
 LOSS_NS = 500_000_000
 WAIT_MS = 20
+TEXT, BINARY, ECHO = range(3)
 LANES_MAX = 64
 
 LANE_DTYPE = np.dtype(
@@ -49,12 +50,12 @@ Pace = tuple[float, float]  # start of the run (ns), requests a second (0: close
 
 @dataclass(frozen=True)
 class Target:
-    """Where datagrams go: text requests ask for one asset each in turn, a binary frame for all `assets` at once."""
+    """Where datagrams go: TEXT asks for one asset each in turn, BINARY for all `assets` at once, ECHO for itself."""
 
     host: str
     port: int
     assets: list[str]
-    binary: bool = False
+    protocol: int = TEXT
 
 
 class UdpGenerator:
@@ -63,13 +64,14 @@ class UdpGenerator:
     def __init__(self, target: Target, in_flight: int, lanes: int = 1) -> None:
         assert 1 <= lanes <= LANES_MAX
         assert lanes <= in_flight <= IN_FLIGHT_MAX
-        self._binary = target.binary
+        self._protocol = target.protocol
+        binary = target.protocol == BINARY
         self._assets = len(target.assets)
         self._memory = checks.Memory(target.assets)
         self._frames = FrameMemory(len(target.assets))
         self._last_times = np.zeros((lanes, len(target.assets)), dtype=np.int64)
-        requests = [request_frame(target.assets)] if target.binary else [name.encode() for name in target.assets]
-        self._requests, self._ends = _joined(requests * (BATCH if target.binary else 1))
+        requests = [request_frame(target.assets)] if binary else [name.encode() for name in target.assets]
+        self._requests, self._ends = _joined(requests * (BATCH if binary else 1))
         self._window = in_flight // lanes
         self._lanes: Lanes = np.zeros(lanes, dtype=LANE_DTYPE)
         self._sent_at_ns = np.zeros((lanes, IN_FLIGHT_MAX), dtype=np.int64)
@@ -96,7 +98,7 @@ class UdpGenerator:
             self._lane_of_fd,
             self._lanes,
             self._sent_at_ns,
-            (self._requests, self._ends, self._binary, self._window, self._assets),
+            (self._requests, self._ends, self._protocol, self._window, self._assets),
             (self._out.headers, self._out.iovecs, self._in.headers, self._in.buffer),
             (
                 known.names,
@@ -136,7 +138,7 @@ def _joined(requests: list[bytes]) -> tuple[Bytes, Ints]:
     return np.frombuffer(b"".join(requests), dtype=np.uint8).copy(), ends
 
 
-Wanted = tuple[Bytes, Ints, bool, int, int]  # requests, their ends, binary, window a lane, assets
+Wanted = tuple[Bytes, Ints, int, int, int]  # requests, their ends, protocol, window a lane, assets
 Batches = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], Bytes]
 
 
@@ -198,7 +200,8 @@ def _fill(
     now_ns: int,
 ) -> None:
     """Send what the lane's window and, in the open loop, the schedule allow."""
-    requests, ends, binary, window, assets = wanted
+    requests, ends, protocol, window, assets = wanted
+    binary = protocol == BINARY
     headers, iovecs, _, _ = batches
     lane = lanes[i]
     while True:
@@ -257,7 +260,7 @@ def _receive(
         if pace[1] > 0.0:
             asked_ns = np.int64(pace[0] + (number * lanes.size + i + 1) * 1e9 / pace[1])
         counters[load.ANSWERED] += 1
-        counters[load.LOOKUPS] += wanted[4] if wanted[2] else 1
+        counters[load.LOOKUPS] += wanted[4] if wanted[2] == BINARY else 1
         counters[load.ENDED_NS] = now_ns
         record(latencies, now_ns - asked_ns)
 
@@ -267,7 +270,9 @@ def _number_of(reply: Bytes, size: int, i: int, first: int, behind: int, wanted:
     """Which request of the lane this reply answers: the next, or a later one if those between were lost; -1: none."""
     if first >= behind:
         return -1
-    if wanted[2]:
+    if wanted[2] == ECHO:
+        return first
+    if wanted[2] == BINARY:
         number = id_of_reply(reply, size)
         return number if first <= number < behind else -1
     assets = wanted[4]
@@ -283,7 +288,9 @@ def _check(reply: Bytes, size: int, i: int, number: int, wanted: Wanted, known: 
     """-1 for a right reply, else its fault."""
     names, name_lengths, bodies, lengths, times, last_times, frame_times, frame_prices = known
     assets = wanted[4]
-    if wanted[2]:
+    if wanted[2] == ECHO:
+        return -1 if size == known[1][(i + number) % assets] else checks.NOT_AN_ANSWER
+    if wanted[2] == BINARY:
         return check_frame(reply, size, assets, frame_times, frame_prices)
     asset = (i + number) % assets
     time_ms = checks.check_price(reply, 0, size, asset, names, name_lengths, bodies, lengths, times)

@@ -12,7 +12,7 @@ import numpy as np
 from numba.core import types
 from numpy.typing import NDArray
 
-from trinity.compiled import compiled
+from trinity.compiled import compiled_allocating
 
 Words = NDArray[np.uint64]
 
@@ -46,7 +46,7 @@ _NAME, _NAMELEN, _IOV, _IOVLEN, _, _, _, LENGTH = range(MMSG_WORDS)
 SOCKADDR_BYTES = 16  # sockaddr_in
 
 
-@compiled
+@compiled_allocating
 def monotonic_ns() -> int:
     """CLOCK_MONOTONIC in nanoseconds, through the vDSO."""
     spec = np.empty(2, dtype=np.int64)
@@ -54,7 +54,7 @@ def monotonic_ns() -> int:
     return int(spec[0] * 1_000_000_000 + spec[1])
 
 
-@compiled
+@compiled_allocating
 def sleep_ns(duration_ns: int) -> None:
     """Give the processor away for less than a second."""
     spec = np.zeros(2, dtype=np.int64)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.generator_udp import Target, UdpGenerator
+from benchmarks.generator_udp import BINARY, TEXT, Target, UdpGenerator
 from benchmarks.load import Load, Outcome
 
 ASSETS = ["BTC", "ETH", "SOL"]
@@ -55,7 +55,7 @@ def _server(behaviour: Behaviour) -> Iterator[int]:
 
 def _run(behaviour: Behaviour, wanted: Load, in_flight: int = 8, lanes: int = 1, binary: bool = False) -> Outcome:
     with _server(behaviour) as port:
-        generator = UdpGenerator(Target("127.0.0.1", port, ASSETS, binary), in_flight, lanes)
+        generator = UdpGenerator(Target("127.0.0.1", port, ASSETS, BINARY if binary else TEXT), in_flight, lanes)
         try:
             return generator.run(wanted)
         finally:

@@ -1,0 +1,126 @@
+"""Our node for a benchmark, on free ports: the bare worker (answer path alone) or the whole node with simulators.
+
+Rules: a started node is our child and is stopped by its pid; its name holds our pid, so that a benchmark never meets
+a node in service. `assets` are those of the default catalog, in its order.
+"""
+
+import http.client
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import generator_http, generator_udp
+from benchmarks.processes import START_SECONDS_MAX, Server, free_port, start, wait_for_port
+from trinity.errors import PeerError
+from trinity.markets import load_catalog
+from trinity.memory.control import PID
+from trinity.memory.node import NodeMemory
+
+_POLL_SECONDS = 0.2
+_UDP_ASSETS_MAX = 64
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that answers; `worker_pids` are the processes whose processor time is an answer's cost."""
+
+    name: str
+    server: Server
+    tcp_port: int
+    udp_port: int
+    assets: list[str]
+    worker_pids: list[int]
+
+    def http_target(self, assets: list[str] | None = None) -> generator_http.Target:
+        """`GET /price` of all assets in turn, or of those named."""
+        names = assets or self.assets
+        return generator_http.Target("127.0.0.1", self.tcp_port, names, generator_http.price_requests(names))
+
+    def udp_target(self, binary: bool = False) -> generator_udp.Target:
+        """All assets in turn as text, or 64 in each binary frame: all of them, and again from the first."""
+        names = self.assets
+        if binary:
+            names = [self.assets[i % len(self.assets)] for i in range(_UDP_ASSETS_MAX)]
+        return generator_udp.Target(
+            "127.0.0.1", self.udp_port, names, generator_udp.BINARY if binary else generator_udp.TEXT
+        )
+
+    def answer(self, asset: str = "BTC") -> tuple[bytes, bytes]:
+        """(head, body) of one answer as the node sends it now."""
+        with socket.create_connection(("127.0.0.1", self.tcp_port), timeout=5) as connection:
+            connection.sendall(generator_http.price_requests([asset])[0])
+            received = b""
+            while b"\r\n\r\n" not in received or not received.endswith(b"}"):
+                received += connection.recv(65536)
+        head, _, body = received.partition(b"\r\n\r\n")
+        return head + b"\r\n\r\n", body
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+def start_bare(folder: Path, cpu: int | None) -> Node:
+    """One request worker over hand-written answers, pinned to `cpu`."""
+    tcp_port, udp_port = free_port(), free_port(socket.SOCK_DGRAM)
+    name = f"bench-bare-{os.getpid()}"
+    command = [sys.executable, "-m", "benchmarks.bare_worker", name, str(tcp_port), str(udp_port)]
+    server = start("bare_worker", command, folder, cpu)
+    wait_for_port(server, tcp_port)
+    assets = [asset.name for asset in load_catalog().assets]
+    return Node(name, server, tcp_port, udp_port, assets, [server.pid])
+
+
+def start_whole(
+    folder: Path, workers: int, quotes_per_second: int = 300, extra: Mapping[str, str] | None = None
+) -> Node:
+    """`trinity demo` on free ports, once every asset of the catalog is answered; PeerError when it does not come up."""
+    names = ("TCP_PORT_LPO", "TCP_PORT_LRS", "HEALTH_PORT_LPO", "HEALTH_PORT_LRS", "SIMULATOR_PORT")
+    ports = {name: free_port() for name in names}
+    ports |= {name: free_port(socket.SOCK_DGRAM) for name in ("UDP_PORT_LPO", "UDP_PORT_LRS")}
+    environment = {name: str(port) for name, port in ports.items()}
+    environment |= {
+        "CLUSTER_NODE": f"bench-{os.getpid()}",
+        "REQUEST_WORKERS": str(workers),
+        "SIMULATOR_QUOTES_PER_SECOND": str(quotes_per_second),
+        "BIND_HOST": "127.0.0.1",
+        **(extra or {}),
+    }
+    server = start("node", [sys.executable, "-m", "trinity", "demo"], folder, environment=environment)
+    wait_for_port(server, ports["TCP_PORT_LPO"])
+    assets = [asset.name for asset in load_catalog().assets]
+    _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)
+    worker_pids = [pid for name, pid in pids_by_name(environment["CLUSTER_NODE"]).items() if name.startswith("worker")]
+    return Node(environment["CLUSTER_NODE"], server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids)
+
+
+def pids_by_name(node: str) -> dict[str, int]:
+    """The processes of a running node, out of its shared memory."""
+    memory = NodeMemory.attach(node)
+    return {entry.name: memory.control.block(i).read(PID) for i, entry in enumerate(memory.card.processes)}
+
+
+def _wait_until_fresh(server: Server, port: int, assets: list[str]) -> None:
+    """Until every asset has a good price: before that an answer is rightly 503, and would count as refused."""
+    missing = assets
+    for _ in range(int(START_SECONDS_MAX / _POLL_SECONDS)):
+        missing = [asset for asset in missing if _status(port, asset) != http.HTTPStatus.OK]
+        if not missing:
+            return
+        if server.ended_within(_POLL_SECONDS):
+            break
+    server.stop()
+    raise PeerError("node", f"no fresh price of {', '.join(missing[:5])} after {START_SECONDS_MAX} s")
+
+
+def _status(port: int, asset: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", f"/price?asset={asset}")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
