@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks import checks, load, system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.histogram import Counts, Latencies, record
-from trinity.compiled import compiled
+from trinity.compiled import compiled_allocating
 
 # Events taken at once, as many as the request workers take.
 EVENTS_MAX = 256
@@ -131,7 +131,7 @@ def _batches(requests: list[bytes], pipelining: int) -> Batches:
     return np.frombuffer(b"".join(circle), dtype=np.uint8).copy(), ends, len(requests)
 
 
-@compiled
+@compiled_allocating
 def _drive(
     epoll_fd: int,
     events: NDArray[np.uint32],
@@ -178,7 +178,7 @@ def _drive(
                 _send(connections, i, pipelining, batches, counters, system.monotonic_ns())
 
 
-@compiled
+@compiled_allocating
 def _fall_due(
     connections: Connections, until_ns: int, pipelining: int, pace: Pace, batches: Batches, counters: Ints, now_ns: int
 ) -> None:
@@ -191,7 +191,7 @@ def _fall_due(
         _send_due(connections, i, pipelining, batches, counters, now_ns)
 
 
-@compiled
+@compiled_allocating
 def _send_due(connections: Connections, i: int, pipelining: int, batches: Batches, counters: Ints, now_ns: int) -> None:
     """Open loop: send what has fallen due, as far as the connection may have it in flight."""
     row = connections[i]
@@ -202,7 +202,7 @@ def _send_due(connections: Connections, i: int, pipelining: int, batches: Batche
         counters[load.SENT] = sent
 
 
-@compiled
+@compiled_allocating
 def _send(connections: Connections, i: int, count: int, batches: Batches, counters: Ints, now_ns: int) -> None:
     """Write the connection's next `count` requests at once; a write that fails closes the connection."""
     row = connections[i]
@@ -218,7 +218,7 @@ def _send(connections: Connections, i: int, count: int, batches: Batches, counte
         _give_up(connections, i, counters)
 
 
-@compiled
+@compiled_allocating
 def _receive(
     connections: Connections,
     i: int,
@@ -280,7 +280,7 @@ def _receive(
     row["fill"] = end - start
 
 
-@compiled
+@compiled_allocating
 def _check(buffer: Bytes, start: int, end: int, i: int, asset: int, known: Known) -> int:
     """-1 for a right answer, else its fault."""
     names, name_lengths, bodies, lengths, times, last_times = known
@@ -293,7 +293,7 @@ def _check(buffer: Bytes, start: int, end: int, i: int, asset: int, known: Known
     return -1
 
 
-@compiled
+@compiled_allocating
 def _give_up(connections: Connections, i: int, counters: Ints) -> None:
     """Close a connection; what it still owed is broken."""
     row = connections[i]

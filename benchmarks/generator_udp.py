@@ -19,7 +19,7 @@ from benchmarks import checks, load, system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.frames import FrameMemory, check_frame, id_of_reply, request_frame, write_id
 from benchmarks.histogram import Counts, Latencies, record
-from trinity.compiled import compiled
+from trinity.compiled import compiled_allocating
 
 # Datagrams a system call, as many as the request workers take.
 BATCH = 64
@@ -142,7 +142,7 @@ Wanted = tuple[Bytes, Ints, int, int, int]  # requests, their ends, protocol, wi
 Batches = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], Bytes]
 
 
-@compiled
+@compiled_allocating
 def _drive(
     epoll_fd: int,
     events: NDArray[np.uint32],
@@ -188,7 +188,7 @@ def _drive(
             heard_ns = now_ns
 
 
-@compiled
+@compiled_allocating
 def _fill(
     lanes: Lanes,
     i: int,
@@ -226,7 +226,7 @@ def _fill(
             counters[load.SENT] += done
 
 
-@compiled
+@compiled_allocating
 def _receive(
     lanes: Lanes,
     i: int,
@@ -265,7 +265,7 @@ def _receive(
         record(latencies, now_ns - asked_ns)
 
 
-@compiled
+@compiled_allocating
 def _number_of(reply: Bytes, size: int, i: int, first: int, behind: int, wanted: Wanted, known: Known) -> int:
     """Which request of the lane this reply answers: the next, or a later one if those between were lost; -1: none."""
     if first >= behind:
@@ -283,7 +283,7 @@ def _number_of(reply: Bytes, size: int, i: int, first: int, behind: int, wanted:
     return first
 
 
-@compiled
+@compiled_allocating
 def _check(reply: Bytes, size: int, i: int, number: int, wanted: Wanted, known: Known) -> int:
     """-1 for a right reply, else its fault."""
     names, name_lengths, bodies, lengths, times, last_times, frame_times, frame_prices = known

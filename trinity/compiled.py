@@ -2,7 +2,9 @@
 
 Rules: every compiled function is bounds-checked (an index error raises, it never corrupts memory), releases
 the interpreter lock and is cached on disk. `NUMBA_DISABLE_JIT=1` turns all of them into plain Python, for
-hypothesis and the coverage tool.
+hypothesis and the coverage tool. A `compiled` function makes no arrays: its caller owns all memory. So numba counts
+no references, which cost three quarters of an answer's time (text lookup: 970 ns with, 270 ns without). Only a tool
+that cannot be given its memory is `compiled_allocating`.
 
 numba's cache looks only at the file of each function, not at the files of the functions it calls, so a change
 in one module could leave stale machine code in another. The cache folder's name therefore holds a hash of every
@@ -27,10 +29,18 @@ def jit_enabled() -> bool:
 
 
 def compiled(function: F) -> F:
-    """Compile `function` with bounds checks, without the interpreter lock, cached on disk."""
+    """Compile `function` with bounds checks, without the interpreter lock, cached on disk; it makes no arrays."""
     import numba
 
-    jitted: F = numba.njit(nogil=True, boundscheck=True, cache=True)(function)
+    jitted: F = numba.njit(nogil=True, boundscheck=True, cache=True, _nrt=False)(function)
+    return jitted
+
+
+def compiled_allocating(function: F) -> F:
+    """As `compiled`, but the function may make arrays and pays for counting references to them."""
+    import numba
+
+    jitted: F = numba.njit(nogil=True, boundscheck=True, cache=True, _nrt=True)(function)
     return jitted
 
 
