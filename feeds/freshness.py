@@ -57,6 +57,7 @@ class RowWatch:
     def __init__(self, max_age_ns: int, move_limit: float, started_ns: int) -> None:
         self._max_age_ns = max_age_ns
         self._move_limit = move_limit
+        self._connected_at_ns = started_ns
         self._ws_at_ns = started_ns
         self._gap_ns: float | None = None
         self._has_gap_start = False
@@ -90,12 +91,12 @@ class RowWatch:
             self._moved_since_ns = None
         self.newest = seen
 
-    def on_new_connection(self) -> None:
+    def on_new_connection(self, now_ns: int) -> None:
         """Old guilt does not convict a new connection, and the time between two is not a gap of the row's own rate."""
+        self._connected_at_ns = now_ns
         self._has_gap_start = False
         self.contradictions = 0
         self.agreed = False
-        self.frozen_since_ns = None
 
     def judge(self, now_ns: int, now_wall_ns: int, is_flowing: bool, others: Sequence[float | None]) -> RowState:
         """The row's state; `others` are the other exchanges' fresh prices, always in the same order, None for none.
@@ -123,7 +124,8 @@ class RowWatch:
             return True
         if self.frozen_since_ns is None or self.agreed:
             return False
-        return self.contradictions > 0 or now_ns - self.frozen_since_ns > ARBITRATION_NS
+        guilty_since_ns = max(self.frozen_since_ns, self._connected_at_ns)
+        return self.contradictions > 0 or now_ns - guilty_since_ns > ARBITRATION_NS
 
     @property
     def quiet_after_ns(self) -> int:

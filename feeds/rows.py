@@ -19,6 +19,8 @@ from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
 from trinity.seat import Seat
 
 BPS = 10_000
+# A row that waits for a quote is live with it; what else ends at the next check, which sees more than one quote.
+_WAITING = (RowState.STARTING, RowState.QUIET)
 
 
 class Row:
@@ -142,7 +144,7 @@ class Rows:
             return False
         row.watch.accept(seen)
         self._tally.quote(seen.via)
-        if row.state is RowState.STARTING:
+        if row.state in _WAITING:
             self._write_state(row, RowState.LIVE)
         return True
 

@@ -135,7 +135,9 @@ class Feed:
             if link is None or not link.task.done():
                 continue
             ended = link.task.result()
-            self._lost(ended.reason, ended.detail, now_ns)
+            was_condemned = link is self._current and self._must_replace
+            if not was_condemned:  # a condemned one was counted when it was
+                self._lost(ended.reason, ended.detail, now_ns)
             if link is self._successor:
                 self._successor = None
             else:
@@ -187,7 +189,7 @@ class Feed:
             return
         self._serial += 1
         for row in self._rows:
-            row.watch.on_new_connection()
+            row.watch.on_new_connection(now_ns)
         connection = Connection(self._seat, self._exchange, self._ws_url, self._rows, self._tally, self._serial)
         task = asyncio.create_task(connection.run())
         task.add_done_callback(lambda _: self._wake.set())

@@ -1,0 +1,163 @@
+"""Quotes into real shared memory: who may write what, and what the rows say of themselves."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from feeds.freshness import ConnectionWatch
+from feeds.rows import Rows
+from feeds.tally import Tally
+from feeds.wire import Quote
+from trinity.memory.price_table import RowState, StoredQuote, Via
+from trinity.metrics import FEED
+from trinity.seat import Seat
+
+
+class Table:
+    """The rows of `kraken` over real memory, on a manual clock."""
+
+    def __init__(self, seat: Seat, clock: Any, exchange: Any) -> None:
+        self.seat = seat
+        self.clock = clock
+        self.rows = Rows(seat, "kraken", exchange, Tally(seat.block, seat.log, clock.monotonic_ns()))
+
+    def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1) -> bool:
+        quote = Quote(symbol, None, None, Decimal(price), self.clock.wall_ns())
+        watch = ConnectionWatch(serial, 30)
+        return self.rows.take_ws(quote, self.clock.monotonic_ns(), self.clock.wall_ns(), watch)
+
+    def rest(self, price: str, asked_seconds_ago: float = 0.1) -> bool:
+        now_ns = self.clock.monotonic_ns()
+        quote = Quote("BTC-USD", None, None, Decimal(price), None)
+        return self.rows.take_rest(quote, now_ns, self.clock.wall_ns(), now_ns - int(asked_seconds_ago * 1e9))
+
+    def stored(self) -> tuple[str, Via]:
+        quote = self.seat.prices.read(0, 0)
+        assert quote is not None
+        return str(quote.last), quote.via
+
+    def judge(self, is_flowing: bool = True) -> Any:
+        return self.rows.judge(self.clock.monotonic_ns(), self.clock.wall_ns(), is_flowing, False)
+
+    def state(self, asset: int = 0) -> RowState:
+        return self.seat.prices.read_state(0, asset)
+
+    def refusals(self, reason: str) -> int:
+        return self.seat.block.read_counter(FEED.index("oracle_parse_errors_total", reason))
+
+
+@pytest.fixture
+def table(make_seat: Callable[..., Seat], clock: Any, stub_exchange: Any) -> Table:
+    return Table(make_seat(clock), clock, stub_exchange)
+
+
+def test_rows_start_as_starting_and_live_with_their_first_quote(table: Table) -> None:
+    """The states stand in the shared table before and after, without waiting for a check."""
+    assert table.state() is RowState.STARTING
+    assert table.ws("70000.10")
+    assert table.state() is RowState.LIVE
+    assert table.stored() == ("70000.10", Via.WS)
+    assert table.state(1) is RowState.STARTING
+
+
+def test_a_symbol_that_nobody_asked_for_is_refused(table: Table) -> None:
+    """Counted as unknown_symbol, written nowhere."""
+    assert not table.ws("1.0", symbol="DOGE-USD")
+    assert table.refusals("unknown_symbol") == 1
+
+
+def test_an_unknown_symbol_leaves_and_comes_back(table: Table) -> None:
+    """Marked once, its state says so, its quotes are refused; forgotten, it starts again."""
+    assert table.rows.mark_unknown("BTC-USD")
+    assert not table.rows.mark_unknown("BTC-USD")
+    assert not table.rows.mark_unknown("DOGE-USD")
+    assert table.state() is RowState.UNKNOWN
+    assert table.rows.known_symbols() == ["ETH-USD", "SOL-USD"]
+    assert not table.ws("1.0")
+    table.judge()
+    assert table.state() is RowState.UNKNOWN
+    table.rows.forget_unknown()
+    assert table.state() is RowState.STARTING
+    assert table.ws("1.0")
+
+
+def test_a_replaced_connection_cannot_write_over_its_successor(table: Table) -> None:
+    """A row belongs to the youngest connection that delivered for it."""
+    assert table.ws("100", serial=1)
+    assert table.ws("101", serial=2)
+    assert not table.ws("99", serial=1)
+    assert table.stored()[0] == "101"
+
+
+def test_rest_does_not_overwrite_what_came_after_the_asking(table: Table) -> None:
+    """The WebSocket was faster than the answer: it stays; later REST may write."""
+    table.ws("100")
+    assert not table.rest("99")
+    table.clock.advance(1)
+    assert table.rest("101")
+    assert table.stored() == ("101", Via.REST)
+    assert table.ws("102")
+    assert table.stored() == ("102", Via.WS)
+
+
+def test_too_many_digits_leave_the_row_as_it_was(table: Table) -> None:
+    """The table refuses them: counted as bad_number, the good price and its age stay."""
+    table.ws("100")
+    table.clock.advance(1)
+    assert not table.ws("123456789.1234567890123")
+    assert table.refusals("bad_number") == 1
+    assert table.stored()[0] == "100"
+    table.clock.advance(3.1)
+    table.judge()
+    assert table.state() is RowState.STALE
+
+
+def test_rows_that_fall_silent_want_rest(table: Table) -> None:
+    """Not while they are live; soon when nothing flows; later when only they are silent."""
+    row = next(iter(table.rows))
+    table.ws("100")
+    table.judge()
+    assert not row.wants_rest
+    table.clock.advance(1.6)
+    table.judge(is_flowing=True)
+    assert not row.wants_rest
+    table.judge(is_flowing=False)
+    assert row.wants_rest
+    assert table.state() is RowState.QUIET
+    table.ws("100")
+    assert table.state() is RowState.LIVE
+
+
+def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table) -> None:
+    """Two fresh others that moved freeze it; stale or frozen others prove nothing."""
+
+    def others(price: str, state: RowState = RowState.LIVE) -> None:
+        for exchange in (1, 2):
+            stored = StoredQuote(
+                None, None, Decimal(price), None, table.clock.monotonic_ns(), table.clock.wall_ns(), Via.WS
+            )
+            table.seat.prices.write(exchange, 0, stored)
+            table.seat.prices.write_state(exchange, 0, state)
+
+    def go(price: str, state: RowState) -> RowState:
+        for _ in range(8):
+            table.clock.advance(0.5)
+            table.ws("100")
+            others(price, state)
+            table.judge()
+        return table.state()
+
+    others("100")
+    table.ws("100")
+    table.judge()
+    assert go("101", RowState.FROZEN) is RowState.LIVE
+    assert go("101", RowState.LIVE) is RowState.FROZEN
+    evidence = table.judge()
+    assert (evidence.rows, evidence.frozen) == (3, 1)
+    assert table.seat.block.read_gauge(FEED.index("oracle_frozen_sources")) == 1
+    table.clock.advance(4.5)
+    table.ws("100.5")
+    table.judge()
+    assert table.state() is RowState.LIVE

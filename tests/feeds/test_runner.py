@@ -1,0 +1,256 @@
+"""The feed's loop over real sockets: a venue of our own on loopback, real shared memory."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from trinity.memory.control import HEARTBEAT_NS
+from trinity.memory.price_table import RowState, Via
+
+Until = Callable[..., Awaitable[None]]
+BTC, ETH, SOL = range(3)
+
+
+async def judged_twice(run: Any, until: Until) -> None:
+    """Two checks later the loop has seen everything that stands in the table now."""
+    for _ in range(2):
+        beat = run.seat.block.read(HEARTBEAT_NS)
+        await until(lambda beat=beat: run.seat.block.read(HEARTBEAT_NS) > beat)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
+    return [record.__dict__["fields"] for record in caplog.records if record.getMessage() == event]
+
+
+async def test_quotes_reach_the_table_and_wake_the_consensus(venue: Any, start_feed: Any, until: Until) -> None:
+    """A frame's prices, times and way stand in the cell, the row is live and the eventfd counts."""
+    venue.time_offset_ns = -1_000_000
+    run = start_feed()
+    await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)))
+    quote = run.quote(BTC)
+    assert (str(quote.bid), str(quote.ask)) == ("69999.50", "70000.50")
+    assert quote.received_wall_ns > quote.exchange_time_ns
+    assert quote.received_at_ns <= run.seat.clock.monotonic_ns()
+    assert run.state(BTC) is RowState.LIVE
+    assert os.eventfd_read(run.seat.wake_fd) > 0
+    await until(lambda: run.gauge("oracle_ws_connected") == 1)
+
+
+async def test_missing_exchange_time_stays_missing(venue: Any, start_feed: Any, until: Until) -> None:
+    """A quote without a time is written without one, not with the time of its receipt."""
+    venue.has_time = False
+    run = start_feed()
+    await until(lambda: run.quote(BTC) is not None)
+    assert run.quote(BTC).exchange_time_ns is None
+
+
+async def test_the_loop_beats(venue: Any, start_feed: Any, until: Until) -> None:
+    """The heartbeat word grows while nothing at all arrives."""
+    venue.is_refusing = True
+    venue.rest_status = 500
+    run = start_feed()
+    await until(lambda: run.seat.block.read(HEARTBEAT_NS) > 0)
+    first = run.seat.block.read(HEARTBEAT_NS)
+    await until(lambda: run.seat.block.read(HEARTBEAT_NS) > first)
+
+
+async def test_a_closed_connection_is_opened_again(venue: Any, start_feed: Any, until: Until) -> None:
+    """The server closes; a second connection delivers and the loss is counted as closed."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    await venue.sockets[0].close()
+    await until(lambda: venue.opened == 2 and len(venue.sockets) == 1)
+    seen = run.quote(BTC).received_at_ns
+    await until(lambda: run.quote(BTC).received_at_ns > seen)
+    assert run.counter("oracle_ws_reconnects_total", "closed") == 1
+
+
+async def test_rest_takes_over_and_hands_back(venue: Any, start_feed: Any, until: Until) -> None:
+    """Refused by the WebSocket, the rows go on by REST; when it delivers again, they are its own again."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    venue.is_refusing = True
+    for socket in list(venue.sockets):
+        await socket.close()
+    await until(lambda: all(run.via(asset) is Via.REST for asset in range(3)))
+    assert run.gauge("oracle_rest_active") == 1
+    assert run.state(BTC) is RowState.LIVE
+    assert run.counter("oracle_rest_requests_total", "ok") > 0
+    venue.is_refusing = False
+    await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)), 30)
+    await until(lambda: run.gauge("oracle_rest_active") == 0)
+    asked = len(venue.rest_paths)
+    seen = run.counter("oracle_quotes_total", "ws")
+    await until(lambda: run.counter("oracle_quotes_total", "ws") > seen + 60)
+    assert len(venue.rest_paths) <= asked + 1
+
+
+async def test_a_connection_that_only_pings_is_replaced(venue: Any, start_feed: Any, until: Until) -> None:
+    """Heartbeats are not freshness: REST shows that prices move, and the frozen connection is given up as stale."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    venue.is_sending = False
+    await until(lambda: run.via(BTC) is Via.REST)
+    venue.prices["BTC-USD"] = 70100.0
+    await until(lambda: run.counter("oracle_ws_reconnects_total", "stale") == 1)
+    assert run.state(BTC) is RowState.LIVE
+    venue.is_sending = True
+    await until(lambda: run.via(BTC) is Via.WS)
+
+
+async def test_a_quiet_market_is_not_reconnected(venue: Any, start_feed: Any, until: Until) -> None:
+    """Nothing moves, REST says the same prices again: the rows live on by REST and the connection is kept."""
+    run = start_feed()
+    await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)))
+    venue.is_sending = False
+    await until(lambda: run.via(BTC) is Via.REST)
+    reads = run.counter("oracle_rest_requests_total", "ok")
+    await until(lambda: run.counter("oracle_rest_requests_total", "ok") > reads + 14, 30)
+    assert venue.opened == 1
+    assert run.state(BTC) is RowState.LIVE
+
+
+async def test_one_quiet_asset_goes_to_rest_alone(venue: Any, start_feed: Any, until: Until) -> None:
+    """Only the silent symbol is asked for; its neighbours stay with the WebSocket."""
+    venue.silent_symbols.add("SOL-USD")
+    run = start_feed()
+    await until(lambda: run.via(SOL) is Via.REST)
+    assert run.via(BTC) is Via.WS
+    await until(lambda: venue.rest_paths[-1:] == ["/ticker?symbols=SOL-USD"])
+    assert run.gauge("oracle_rest_active") == 0
+    venue.silent_symbols.clear()
+    await until(lambda: run.via(SOL) is Via.WS)
+
+
+async def test_a_frozen_price_is_dropped_and_its_connection_replaced(venue: Any, start_feed: Any, until: Until) -> None:
+    """The others move, this price repeats itself and REST is down: it is frozen, and the socket goes."""
+    venue.has_time = False
+    venue.rest_status = 500
+    run = start_feed()
+    run.write_others(BTC, 70000.0)
+    await until(lambda: run.via(BTC) is Via.WS)
+    await judged_twice(run, until)
+
+    def has_frozen() -> bool:
+        run.write_others(BTC, 70200.0)
+        return run.state(BTC) is RowState.FROZEN
+
+    await until(has_frozen)
+    assert run.state(ETH) is RowState.LIVE
+    await until(lambda: run.gauge("oracle_frozen_sources") == 1)
+
+    def has_replaced() -> bool:
+        run.write_others(BTC, 70200.0)
+        return run.counter("oracle_ws_reconnects_total", "frozen") == 1
+
+    await until(has_replaced, 30)
+    venue.prices["BTC-USD"] = 70200.0
+    await until(lambda: run.state(BTC) is RowState.LIVE)
+
+
+async def test_rest_that_never_changes_is_frozen_too(venue: Any, start_feed: Any, until: Until) -> None:
+    """No WebSocket, and REST repeats an old price while the others move: the row is left out."""
+    venue.is_refusing = True
+    venue.has_time = False
+    run = start_feed()
+    run.write_others(BTC, 70000.0)
+    await until(lambda: run.via(BTC) is Via.REST)
+    await judged_twice(run, until)
+
+    def has_frozen() -> bool:
+        run.write_others(BTC, 70200.0)
+        return run.state(BTC) is RowState.FROZEN
+
+    await until(has_frozen)
+
+
+async def test_an_unknown_symbol_is_named_and_left_out(
+    venue: Any, start_feed: Any, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The whole frame was refused for one symbol: it is logged by name, the others are asked for again and live."""
+    caplog.set_level(logging.INFO)
+    venue.unknown = {"ETH-USD": True}
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS and run.via(SOL) is Via.WS)
+    assert run.state(ETH) is RowState.UNKNOWN
+    assert run.gauge("oracle_unknown_symbols") == 1
+    assert warnings_of(caplog, "symbol unknown to the exchange, left out") == [{"symbol": "ETH-USD"}]
+    assert ["subscribe", "BTC-USD", "SOL-USD"] in venue.received
+
+
+async def test_an_exchange_that_knows_nothing_is_asked_again(venue: Any, start_feed: Any, until: Until) -> None:
+    """All symbols refused is an outage, not a delisting: a new connection asks for all of them."""
+    venue.unknown = dict.fromkeys(("BTC-USD", "ETH-USD", "SOL-USD"), False)
+    run = start_feed()
+    await until(lambda: run.counter("oracle_ws_reconnects_total", "error") >= 1)
+    venue.unknown = {}
+    await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)), 30)
+
+
+async def test_a_planned_replacement_overlaps(venue: Any, start_feed: Any, until: Until) -> None:
+    """The old connection is closed only after the new one delivered: two are open for a while, no price is missed."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    old = venue.sockets[0]
+    await old.send('["reconnect", "planned"]')
+    await until(lambda: venue.opened == 2)
+    assert old in venue.sockets
+    await until(lambda: len(venue.sockets) == 1 and old not in venue.sockets)
+    assert run.counter("oracle_ws_reconnects_total", "planned") == 1
+    assert run.counter("oracle_rest_requests_total", "ok") <= 1
+
+
+async def test_a_reply_goes_back_on_the_same_connection(venue: Any, start_feed: Any, until: Until) -> None:
+    """What the decoder wants sent is sent, and pings go out at the exchange's interval."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    await venue.sockets[0].send('["reply", "[\\"pong\\", \\"7\\"]"]')
+    await until(lambda: ["pong", "7"] in venue.received and ["ping"] in venue.received)
+
+
+async def test_a_changed_payload_raises_the_alarm_once(
+    venue: Any, start_feed: Any, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refused frames are counted by reason, the gauge goes to 1 and the log says it in one line."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    for _ in range(50):
+        await venue.sockets[0].send("<html>")
+    await until(lambda: run.gauge("oracle_payload_shape_alarm") == 1)
+    await until(lambda: run.counter("oracle_parse_errors_total", "not_json") == 50)
+    assert len(warnings_of(caplog, "payload shape alarm")) == 1
+
+
+async def test_an_oversized_frame_costs_the_connection_only(venue: Any, start_feed: Any, until: Until) -> None:
+    """A frame beyond the limit is refused as too large and a new connection follows."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    await venue.sockets[0].send("x" * 300_000)
+    await until(lambda: run.counter("oracle_parse_errors_total", "too_large") == 1)
+    await until(lambda: venue.opened == 2)
+    assert run.counter("oracle_ws_reconnects_total", "error") == 1
+
+
+async def test_a_price_with_too_many_digits_is_refused(venue: Any, start_feed: Any, until: Until) -> None:
+    """The table cannot hold it: counted as bad_number, and the row keeps its last good price."""
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    await venue.sockets[0].send('["quote", "BTC-USD", "123456789.1234567890123", null]')
+    await until(lambda: run.counter("oracle_parse_errors_total", "bad_number") == 1)
+    assert run.quote(BTC).ask < 100_000
+
+
+async def test_stop_closes_the_sockets(venue: Any, start_feed: Any, until: Until) -> None:
+    """After `stop` the feed returns, its connection is closed and no task of it is left."""
+    before = asyncio.all_tasks()
+    run = start_feed()
+    await until(lambda: run.via(BTC) is Via.WS)
+    run.feed.stop()
+    await run.task
+    await until(lambda: not venue.sockets)
+    ours = {task for task in asyncio.all_tasks() - before if "feeds" in repr(task.get_coro())}
+    assert not ours
