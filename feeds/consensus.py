@@ -245,6 +245,11 @@ def pyth_price(votes: Sequence[tuple[Decimal, Decimal]]) -> tuple[Decimal, Decim
     return middle, max(middle - points[quarter], points[-1 - quarter] - middle)
 
 
+def digits_that_fit(price: Decimal, digits: int) -> int:
+    """At most `digits` behind the point: the tables hold 18 in all, so a large price gives up its finest."""
+    return max(0, min(digits, SCALE_MAX - 1 - price.adjusted()))
+
+
 def _price_of(vote: Vote) -> Decimal:
     return vote.price
 
@@ -325,8 +330,7 @@ def _priced(
     digits = max(vote.venue.digits for vote in kept) + 1
     if not any(vote.converted for vote in kept):
         digits = max(digits, scale_of(exact.normalize()))
-    # 18 digits are what the tables hold: a large price gives up its finest digits.
-    digits = max(0, min(digits, SCALE_MAX - 1 - exact.adjusted()))
+    digits = digits_that_fit(exact, digits)
     quantum = Decimal(1).scaleb(-digits)
     price = exact.quantize(quantum, ROUND_HALF_EVEN)
     _, width = pyth_price([(vote.price, vote.half_width) for vote in kept])

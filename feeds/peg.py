@@ -67,7 +67,7 @@ def usable(measured: Mapping[str, Index]) -> dict[str, Decimal]:
 
 
 def watch(usd: Decimal | None, before: Peg, now_ns: int) -> Peg:
-    """The peg after a new index; without one nothing is known, so nothing changes."""
+    """The peg after a new index; without one nothing is known, so nothing changes. A warning lasts until par."""
     if usd is None:
         return before
     off_bps = abs(usd - 1) * BPS
@@ -76,7 +76,7 @@ def watch(usd: Decimal | None, before: Peg, now_ns: int) -> Peg:
     since_ns = now_ns if before.off_since_ns is None else before.off_since_ns
     if off_bps > DEPEG_PAGE_BPS:
         return Peg(2, since_ns)
-    return Peg(1 if now_ns - since_ns >= DEPEG_WARN_NS else 0, since_ns)
+    return Peg(1 if before.level or now_ns - since_ns >= DEPEG_WARN_NS else 0, since_ns)
 
 
 def _fresh(sources: Sequence[Source], currency: str, now_ns: int) -> list[Leg]:

@@ -1,0 +1,137 @@
+"""One asset's desk in the consensus process: its rows as last read, its memory, and what it published last.
+
+Rules: `review` decides and publishes what came out differently; nothing else writes the asset's answers and
+verdicts. A row is judged once a quote and rendered once a change. Counters count changes of a verdict, not turns,
+or a quiet outlier would weigh more than a busy one.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from feeds.consensus import Decision, Source, evaluate, refusal_of
+from feeds.gather import Listing, gather, listings_of, recall
+from feeds.render import Labels, LastGood, last_good_of, render_consensus, render_nothing, render_venue
+from trinity.limits import STATE_LOG_GAP_NS
+from trinity.markets import AssetRules
+from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState, AnswerTable
+from trinity.memory.price_table import PriceTable, RowState, StoredQuote
+from trinity.metrics import CONSENSUS, REJECT_REASONS
+from trinity.seat import Seat
+
+_UPDATES = CONSENSUS.index("oracle_price_updates_total")
+_DISAGREEMENTS = CONSENSUS.index("oracle_sources_disagree_total")
+_VERDICT_OF = {reason: VERDICT_REJECTED + i for i, reason in enumerate(REJECT_REASONS)}
+
+
+class Desk:
+    """One asset: `rows` of the exchanges that list it, in the catalog's order; `index` is the catalog's."""
+
+    def __init__(self, seat: Seat, index: int) -> None:
+        asset = seat.catalog.assets[index]
+        listings = listings_of(seat.catalog, index)
+        self.index = index
+        self.name = asset.name
+        self.reviewed_at_ns = 0
+        self.rows = [Row(seat, index, listing) for listing in listings]
+        self._seat = seat
+        self._rules = asset.rules
+        self._row = seat.answers.row_of(index)
+        self._exchanges = [f"simulated:{name}" if seat.simulated else name for name in seat.catalog.exchanges]
+        self._memory = recall(seat.answers, index, listings)
+        self._last = last_good_of(seat.answers.read(self._row))
+        self._decision: Decision | None = None
+        self._logged_at_ns = 0
+        self._logged_state: AnswerState | None = None
+        for exchange in set(range(len(seat.catalog.exchanges))) - {row.exchange for row in self.rows}:
+            seat.answers.write(
+                seat.answers.row_of(index, exchange), render_nothing(AnswerState.NOT_LISTED, None).record
+            )
+
+    def sources(self) -> list[Source]:
+        """What the rows say, as the consensus wants it."""
+        return [row.source for row in self.rows]
+
+    def review(self, indexes: Mapping[str, Decimal], now_ns: int) -> None:
+        """Decide the asset at `now_ns` (monotonic) and publish what changed."""
+        self.reviewed_at_ns = now_ns
+        for row in self.rows:
+            row.publish(self._seat.answers, now_ns)
+        decision, self._memory = evaluate(self.sources(), self._rules, indexes, self._memory, now_ns)
+        if decision == self._decision:
+            return
+        record, self._last = render_consensus(self.name, decision, self._exchanges, self._rules.min_sources, self._last)
+        self._seat.answers.write(self._row, record)
+        self._count(decision)
+        if self._decision is None or decision.rejected != self._decision.rejected:
+            for row in self.rows:
+                row.publish_verdict(self._seat, self.index, decision.rejected.get(row.exchange))
+        self._decision = decision
+        self._log(decision.state, now_ns)
+
+    def _count(self, decision: Decision) -> None:
+        block = self._seat.block
+        if decision.state is AnswerState.GOOD:
+            block.count(_UPDATES)
+        elif decision.state is AnswerState.SOURCES_DISAGREE and (
+            self._decision is None or self._decision.state is not AnswerState.SOURCES_DISAGREE
+        ):
+            block.count(_DISAGREEMENTS)
+
+    def _log(self, state: AnswerState, now_ns: int) -> None:
+        """A line when the asset comes or goes, at most one in STATE_LOG_GAP_NS."""
+        if state is self._logged_state or now_ns - self._logged_at_ns < STATE_LOG_GAP_NS:
+            return
+        fields = {"asset": self.name, "state": state.name.lower()}
+        self._seat.log.info("asset_state", extra={"fields": fields})
+        self._logged_state, self._logged_at_ns = state, now_ns
+
+
+class Row:
+    """One exchange's row of one asset: the newest quote read, and what was published of it."""
+
+    def __init__(self, seat: Seat, asset: int, listing: Listing) -> None:
+        catalog = seat.catalog
+        self.exchange = listing.exchange
+        self._name = catalog.exchanges[listing.exchange]
+        self._asset = asset
+        self._listing = listing
+        self._rules: AssetRules = catalog.assets[asset].rules
+        self._labels = Labels(catalog.assets[asset].name, self._name, listing.currency, seat.simulated)
+        self._row = seat.answers.row_of(asset, listing.exchange)
+        self._last: LastGood | None = last_good_of(seat.answers.read(self._row))
+        self._verdict = seat.answers.read_verdict(listing.exchange, asset)
+        self._quote: StoredQuote | None = None
+        self._shown: tuple[StoredQuote | None, str | None] | None = None
+        self.source = Source(listing.exchange, listing.currency, RowState.UNKNOWN, None)
+
+    def read(self, prices: PriceTable) -> bool:
+        """Take the newest quote and state; False when no quote could be read, and the one before then stays."""
+        quote, source = gather(prices, self._asset, self._listing, self._rules)
+        if quote is None:
+            self.source = self.source._replace(state=source.state)
+            return False
+        self._quote, self.source = quote, source
+        return True
+
+    def publish(self, answers: AnswerTable, now_ns: int) -> None:
+        """Render the exchange's own price when its quote or its standing changed."""
+        refusal = refusal_of(self.source, now_ns)
+        if self._shown is not None and self._shown[0] is self._quote and self._shown[1] == refusal:
+            return
+        if self._quote is None or self.source.venue is None:
+            rendered = render_nothing(AnswerState.EMPTY, self._last)
+        else:
+            state = AnswerState.GOOD if refusal is None else AnswerState.STALE
+            rendered = render_venue(self._labels, self._quote, self.source.venue, state, self._last)
+        answers.write(self._row, rendered.record)
+        self._last, self._shown = rendered.last, (self._quote, refusal)
+
+    def publish_verdict(self, seat: Seat, asset: int, reason: str | None) -> None:
+        """Say what became of the source; a reason that is new is counted."""
+        verdict = VERDICT_USED if reason is None else _VERDICT_OF[reason]
+        if verdict == self._verdict:
+            return
+        seat.answers.write_verdict(self.exchange, asset, verdict)
+        self._verdict = verdict
+        if reason is not None:
+            seat.block.count(CONSENSUS.index("oracle_price_rejected_total", self._name, reason))
