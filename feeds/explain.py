@@ -75,12 +75,12 @@ def explain_text(case: Case) -> str:
 def _title(case: Case) -> list[str]:
     rules = case.asset.rules
     moment = datetime.fromtimestamp(case.wall_ns / NS_PER_SECOND, UTC).isoformat(timespec="milliseconds")
-    return [
-        f"{case.asset.name} at {moment}",
+    told = (
         f"rules: max_age {rules.max_age_ms} ms, min_sources {rules.min_sources}, "
         f"majority_window {rules.majority_window_bps} bps, outlier_floor {rules.outlier_floor_bps} bps, "
-        f"max_spread {rules.max_spread_bps} bps",
-    ]
+        f"max_spread {rules.max_spread_bps} bps"
+    )
+    return [f"{case.asset.name} at {moment}", told]
 
 
 def _venue_prices(case: Case) -> list[str]:
@@ -189,11 +189,9 @@ def _price(case: Case) -> list[str]:
         if vote.exchange in decision.used
     )
     confidence = f", confidence {price_text(decision.confidence)}" if decision.confidence is not None else ""
-    return [
-        f"8 price: median of {kept}",
-        f"  -> {price_text(decision.candidate)}{confidence}, all sources within "
-        f"{_shown(Decimal(decision.disagreement_milli_bps).scaleb(-3))} bps",
-    ]
+    apart = _shown(Decimal(decision.disagreement_milli_bps).scaleb(-3))
+    price = f"{price_text(decision.candidate)}{confidence}, all sources within {apart} bps"
+    return [f"8 price: median of {kept}", f"  -> {price}"]
 
 
 def _jump(case: Case) -> list[str]:
