@@ -42,7 +42,7 @@ PROFILE = Profile(
     rest_gap_seconds=1,
 )
 
-_UNKNOWN_PAIR = re.compile(r"not supported:? ?([A-Z0-9a-z.]{1,16}/[A-Z0-9]{1,8})")
+_UNKNOWN_PAIR = re.compile(r"pair not supported:?(?: (\S{1,24}))?", re.IGNORECASE)
 _UNKNOWN_REST = re.compile("Unknown asset pair")
 # The REST service and its answers use these names of 2013; everything newer is called as in v2.
 _REST_NAMES: Mapping[str, str] = {"BTC": "XBT", "DOGE": "XDG"}
@@ -177,8 +177,9 @@ def _read_subscribe(message: _Frame) -> list[Event]:
         return [Subscribed((result.symbol,))] if result is not None and is_ticker else [ALIVE]
     text = (message.error or "no reason given")[:200]
     unknown = _UNKNOWN_PAIR.search(text)
-    if unknown:
-        return [UnknownSymbol(message.symbol or unknown[1])]
+    symbol = unknown and (message.symbol or unknown[1])
+    if symbol:
+        return [UnknownSymbol(symbol)]
     return [Refusal("exchange_error", text, message.symbol)]
 
 

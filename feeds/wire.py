@@ -176,8 +176,8 @@ def parse_price(text: str) -> Decimal:
     if not _PRICE_TEXT.fullmatch(text):
         raise BadFieldError("bad_number", f"{text[:40]!r} is not a price")
     price = Decimal(text)
-    if price <= 0:
+    if not price or text[0] == "-":
         raise BadFieldError("nonpositive_price", f"{text[:40]!r} is not above zero")
-    if len(text.replace(".", "").lstrip("0")) > PRICE_DIGITS_MAX:
+    if len(text) > PRICE_DIGITS_MAX and len(text.replace(".", "").lstrip("0")) > PRICE_DIGITS_MAX:
         raise BadFieldError("bad_number", f"{text[:40]!r} has more than {PRICE_DIGITS_MAX} digits")
     return price
