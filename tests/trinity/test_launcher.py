@@ -46,9 +46,8 @@ def tiny_node(*lives: str) -> Iterator[TinyNode]:
     try:
         yield node
     finally:
-        if node.process.poll() is None:
+        with node.process:
             node.process.kill()
-            node.process.communicate(timeout=10)
         Path(f"/dev/shm/trinity-{node.name}-control").unlink(missing_ok=True)
 
 

@@ -1,0 +1,91 @@
+"""A node's shared memory without its processes: tests write what feeds, consensus and supervisor would have written."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+
+import numpy as np
+
+from trinity.markets import load_catalog
+from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState
+from trinity.memory.control import HEARTBEAT_NS, PID, RESTARTS, STARTED_NS
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from trinity.memory.price_table import RowState, StoredQuote, Via
+from trinity.metrics import FEED
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+NOW_NS = 5_000 * SECOND
+WALL_NS = 1_700_000_000 * SECOND
+CATALOG = load_catalog()
+ENTRIES = (
+    *[ProcessEntry(f"feed-{exchange}", "feed") for exchange in CATALOG.exchanges],
+    ProcessEntry("consensus", "consensus"),
+    ProcessEntry("worker-0", "worker"),
+    ProcessEntry("worker-1", "worker"),
+    ProcessEntry("health", "health"),
+)
+
+
+@contextlib.contextmanager
+def empty_node(simulated: bool = False) -> Iterator[NodeMemory]:
+    """A node that has just made its memory: nothing has happened yet."""
+    card = Card(f"t-{uuid.uuid4().hex[:12]}", simulated, ENTRIES, CATALOG)
+    memory = NodeMemory.create(card)
+    try:
+        yield memory
+    finally:
+        memory.unlink()
+
+
+@contextlib.contextmanager
+def busy_node(simulated: bool = False) -> Iterator[NodeMemory]:
+    """A node at `NOW_NS` in which everything is well."""
+    with empty_node(simulated) as memory:
+        for index in range(len(ENTRIES)):
+            set_process(memory, index, beat_age_ns=100 * MS)
+        for exchange_index, exchange in enumerate(CATALOG.exchanges):
+            memory.control.block(exchange_index).set_gauge(FEED.index("oracle_ws_connected"), 1.0)
+            for market in CATALOG.markets_of(exchange):
+                set_source(memory, exchange, market.asset)
+        for asset in CATALOG.assets:
+            set_answer(memory, asset.name)
+        memory.answers.write_index(0, 0.9995)
+        memory.answers.write_index(1, 1.0001)
+        yield memory
+
+
+def set_process(memory: NodeMemory, index: int, beat_age_ns: int, restarts: int = 0) -> None:
+    """A process that was started 100 s ago and last beat `beat_age_ns` ago."""
+    block = memory.control.block(index)
+    block.write(PID, 1000 + index)
+    block.write(STARTED_NS, NOW_NS - 100 * SECOND)
+    block.write(RESTARTS, restarts)
+    block.write(HEARTBEAT_NS, NOW_NS - beat_age_ns)
+
+
+def set_source(
+    memory: NodeMemory, exchange: str, asset: str, state: RowState = RowState.LIVE, via: Via = Via.WS, age_ms: int = 50
+) -> None:
+    """A row with one quote that is used by the consensus."""
+    row = CATALOG.exchange_index(exchange), CATALOG.asset_index(asset)
+    quote = StoredQuote(Decimal("10.1"), Decimal("10.3"), None, None, NOW_NS - age_ms * MS, WALL_NS, via)
+    memory.prices.write(*row, quote)
+    memory.prices.write_state(*row, state)
+    memory.answers.write_verdict(*row, 1)
+
+
+def set_answer(
+    memory: NodeMemory, asset: str, state: AnswerState = AnswerState.GOOD, valid_for_ns: int = 10 * SECOND
+) -> None:
+    """A consensus price of 71002.5 out of five sources, one rejected; an error keeps it as the last good one."""
+    answer = np.zeros(1, dtype=ANSWER_DTYPE)
+    row = answer[0]
+    row["state"] = state
+    row["valid_until_ns"] = NOW_NS + valid_for_ns
+    row["newest_received_at_ns"] = NOW_NS - 30 * MS
+    row["price"], row["scale"] = 710025, 1
+    row["sources"], row["rejected"], row["sources_required"], row["has_last_good"] = 5, 1, 3, 1
+    row["disagreement_milli_bps"], row["confidence_milli_bps"] = 1690, 2500
+    memory.answers.write(memory.answers.row_of(CATALOG.asset_index(asset)), answer)
