@@ -193,7 +193,7 @@ def feed(exchange: str, frames: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGE_MODULES)
-@settings(FUZZ, max_examples=150)
+@settings(FUZZ, max_examples=100)
 @given(st.data())
 def test_random_bytes_give_only_declared_events(exchange: str, data: st.DataObject) -> None:
     """Whatever a peer sends, nothing is raised and no price is invented."""
@@ -201,7 +201,7 @@ def test_random_bytes_give_only_declared_events(exchange: str, data: st.DataObje
 
 
 @pytest.mark.parametrize("exchange", EXCHANGE_MODULES)
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=250)
 @given(st.data())
 def test_mutated_fields_give_only_declared_events(exchange: str, data: st.DataObject) -> None:
     """Deleted keys, swapped types and huge numbers end in refusals."""
@@ -209,7 +209,7 @@ def test_mutated_fields_give_only_declared_events(exchange: str, data: st.DataOb
 
 
 @pytest.mark.parametrize("exchange", EXCHANGE_MODULES)
-@settings(FUZZ, max_examples=300)
+@settings(FUZZ, max_examples=200)
 @given(st.data())
 def test_mutated_bytes_give_only_declared_events(exchange: str, data: st.DataObject) -> None:
     """Cut, doubled and flipped bytes end in refusals."""
