@@ -115,12 +115,14 @@ def _explain(config: Config, parsed: argparse.Namespace) -> int:
     from trinity.memory.node import NodeMemory
 
     memory, clock = NodeMemory.attach(config.node.name), SystemClock()
-    asset = parsed.asset.upper()
-    if asset not in [known.name for known in memory.card.catalog.assets]:
-        names = " ".join(known.name for known in memory.card.catalog.assets)
-        print(f"{asset} is not among the assets of node {config.node.name}: {names}", file=sys.stderr)
-        return EXIT_FOUND_WRONG
     catalog = memory.card.catalog
+    names = [asset.name for asset in catalog.assets]
+    name = parsed.asset.upper()
+    if name not in names:
+        known = " ".join(names)
+        print(f"{name} is not among the assets of node {config.node.name}: {known}", file=sys.stderr, flush=True)
+        return EXIT_FOUND_WRONG
+    asset = names.index(name)
     print(explain(memory.prices, memory.answers, catalog, asset, clock.monotonic_ns(), clock.wall_ns()))
     return 0
 

@@ -80,7 +80,7 @@ class NodeMemory:
                 raise NodeAbsentError(node)
             card = _read_card(segment)
             exchanges, assets = len(card.catalog.exchanges), len(card.catalog.assets)
-            return cls(
+            memory = cls(
                 card=card,
                 card_segment=segment,
                 prices=PriceTable.attach(name_of(node, "prices"), exchanges, assets),
@@ -89,6 +89,10 @@ class NodeMemory:
             )
         except FileNotFoundError:
             raise NodeAbsentError(node) from None
+        # The first call of each compiled reader loads or compiles it, for seconds: not while a caller measures ages.
+        memory.prices.read(0, 0)
+        memory.answers.read(0)
+        return memory
 
     def is_alive(self) -> bool:
         """Whether the node's supervisor still runs."""
