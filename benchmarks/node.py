@@ -73,27 +73,30 @@ def start_bare(folder: Path, cpu: int | None) -> Node:
     return Node(name, server, tcp_port, udp_port, assets, [server.pid])
 
 
-def start_whole(
-    folder: Path, workers: int, quotes_per_second: int = 300, extra: Mapping[str, str] | None = None
-) -> Node:
+def start_whole(folder: Path, workers: int, quotes_per_second: int = 300) -> Node:
     """`trinity demo` on free ports, once every asset of the catalog is answered; PeerError when it does not come up."""
-    names = ("TCP_PORT_LPO", "TCP_PORT_LRS", "HEALTH_PORT_LPO", "HEALTH_PORT_LRS", "SIMULATOR_PORT")
-    ports = {name: free_port() for name in names}
+    environment = {"REQUEST_WORKERS": str(workers), "SIMULATOR_QUOTES_PER_SECOND": str(quotes_per_second)}
+    return _start_command(folder, ["demo"], environment, [asset.name for asset in load_catalog().assets])
+
+
+def start_run(folder: Path, config_file: Path, markets_file: Path, assets: list[str]) -> Node:
+    """`trinity run` with this configuration, which must lead to loopback exchanges, once `assets` are answered."""
+    command = ["run", "--config", str(config_file)]
+    return _start_command(folder, command, {"MARKETS_FILE": str(markets_file)}, assets)
+
+
+def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], assets: list[str]) -> Node:
+    tcp_names = ("TCP_PORT_LPO", "TCP_PORT_LRS", "HEALTH_PORT_LPO", "HEALTH_PORT_LRS", "SIMULATOR_PORT")
+    ports = {name: free_port() for name in tcp_names}
     ports |= {name: free_port(socket.SOCK_DGRAM) for name in ("UDP_PORT_LPO", "UDP_PORT_LRS")}
+    node = f"bench-{os.getpid()}"
     environment = {name: str(port) for name, port in ports.items()}
-    environment |= {
-        "CLUSTER_NODE": f"bench-{os.getpid()}",
-        "REQUEST_WORKERS": str(workers),
-        "SIMULATOR_QUOTES_PER_SECOND": str(quotes_per_second),
-        "BIND_HOST": "127.0.0.1",
-        **(extra or {}),
-    }
-    server = start("node", [sys.executable, "-m", "trinity", "demo"], folder, environment=environment)
+    environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", **extra}
+    server = start("node", [sys.executable, "-m", "trinity", *command], folder, environment=environment)
     wait_for_port(server, ports["TCP_PORT_LPO"])
-    assets = [asset.name for asset in load_catalog().assets]
     _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)
-    worker_pids = [pid for name, pid in pids_by_name(environment["CLUSTER_NODE"]).items() if name.startswith("worker")]
-    return Node(environment["CLUSTER_NODE"], server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids)
+    worker_pids = [pid for name, pid in pids_by_name(node).items() if name.startswith("worker")]
+    return Node(node, server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids)
 
 
 def pids_by_name(node: str) -> dict[str, int]:

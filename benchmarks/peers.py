@@ -165,8 +165,9 @@ def _start_granian(place: Place, port: int) -> Server | None:
 def _start_uvicorn(place: Place, port: int) -> Server | None:
     if find_spec("uvicorn") is None:
         return None
-    options = f"--host 127.0.0.1 --port {port} --no-access-log --log-level warning --lifespan off --backlog 4096 --timeout-keep-alive 600"
-    command = [sys.executable, "-m", "uvicorn", *options.split(), "benchmarks.fixed_answer:asgi"]
+    options = f"--host 127.0.0.1 --port {port} --lifespan off --backlog 4096 --timeout-keep-alive 600"
+    quiet = "--no-access-log --log-level warning"
+    command = [sys.executable, "-m", "uvicorn", *options.split(), *quiet.split(), "benchmarks.fixed_answer:asgi"]
     return _start_python("uvicorn", command, place)
 
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from trinity.errors import PeerError
@@ -88,8 +89,9 @@ def _on_cpu(cpu: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@cache
 def cores() -> tuple[int, int]:
-    """(the server's core, the client's core); the same one where the machine has no second."""
+    """(the server's core, the client's core), as the first call found them; the same one if there is no second."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
 

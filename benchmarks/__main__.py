@@ -1,0 +1,147 @@
+"""`python -m benchmarks`, `trinity bench`, `make bench`: measure this machine and say which figures are reached.
+
+    python -m benchmarks all                the whole table, 5 to 8 minutes
+    python -m benchmarks peers --turns 5    one part of it
+
+Rules: everything runs on loopback and is bounded in time; progress goes to stderr, the tables to stdout; results go
+to `--out` (default: a new folder under the data directory): results.json, results.txt and the plots.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.progress import Progress
+from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.compiled import prepare_cache
+from trinity.errors import TrinityError
+
+EXIT_FAILED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the parts that were asked for; 1 when one of them could not be measured."""
+    wanted = _parser().parse_args(argv)
+    data_dir = Path(os.environ.get("TRINITY_DATA_DIR") or ".data").resolve()
+    prepare_cache(data_dir)
+    # Behind prepare_cache: these import compiled code.
+    from benchmarks.figures import judge
+    from benchmarks.peers import versions
+    from benchmarks.plots import draw_all
+    from benchmarks.processes import cores
+    from benchmarks.report import describe_run, write_results
+
+    clock = SystemClock()
+    day = datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
+    folder = (wanted.out or data_dir / "bench" / day.strftime("%Y-%m-%d-%H%M%S")).resolve()
+    (folder / "servers").mkdir(parents=True, exist_ok=True)
+    run = describe_run(clock, wanted.seed, versions())
+    os.environ["SIMULATOR_SEED"] = str(wanted.seed)
+    progress = Progress(clock)
+    results: dict[str, Any] = {}
+    failed = []
+    whole_machine, (_, client_core) = os.sched_getaffinity(0), cores()
+    for part in _PARTS_OF_ALL if wanted.part == "all" else (wanted.part,):
+        for name, measure in _PARTS[part].items():
+            progress.step(f"--- {name}")
+            os.sched_setaffinity(0, {client_core} if part in _ON_ONE_CORE else whole_machine)
+            try:
+                results[name] = measure(folder / "servers", wanted, progress)
+            except (TrinityError, OSError) as error:
+                failed.append(name)
+                progress.step(f"{name} could not be measured: {error}")
+            finally:
+                os.sched_setaffinity(0, whole_machine)
+    print(write_results(folder, run, results))
+    draw_all(folder, results)
+    missed = [reached.name for reached in judge(results) if not reached.reached]
+    print(f"results: {folder}" + (f"\nnot reached: {'; '.join(missed)}" if missed else ""))
+    return EXIT_FAILED if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trinity bench", description="Measure this machine.")
+    parser.add_argument("part", nargs="?", default="all", choices=("all", *_PARTS), help="default: all")
+    parser.add_argument("--turns", type=int, default=5, help="turns of which the median counts (default 5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one run (default 1)")
+    parser.add_argument("--soak-seconds", type=float, default=40.0, help="length of the soak (default 40)")
+    parser.add_argument("--soak-rate", type=int, default=4_000, help="requests/s of the soak (default 4000)")
+    parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
+    parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the simulated markets (default 1)")
+    parser.add_argument("--out", type=Path, help="folder for the results")
+    return parser
+
+
+Measure = Callable[[Path, argparse.Namespace, Progress], dict[str, Any]]
+
+
+def _http(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.side_by_side import compare_http
+
+    return compare_http(folder, wanted.turns, wanted.seconds, progress)
+
+
+def _udp(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.side_by_side import compare_udp
+
+    return compare_udp(folder, wanted.turns, wanted.seconds, progress)
+
+
+def _levels(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.levels import measure_levels
+
+    return measure_levels(folder, wanted.seconds, progress)
+
+
+def _pipelining(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.rates import measure_pipelining
+
+    return measure_pipelining(folder, wanted.turns, wanted.seconds, progress)
+
+
+def _half_peak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.rates import measure_half_peak
+
+    return measure_half_peak(folder, wanted.turns, wanted.seconds, progress)
+
+
+def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.wire_to_answer import measure_wire
+
+    return measure_wire(folder, wanted.wire_seconds, progress)
+
+
+def _memory(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.soak import measure_memory
+
+    return measure_memory(folder, wanted.workers, progress)
+
+
+def _soak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.soak import measure_soak
+
+    return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.workers, progress)
+
+
+# Part of the command line -> what it measures, by the name in the results.
+_PARTS: Mapping[str, Mapping[str, Measure]] = {
+    "levels": {"levels": _levels},
+    "peers": {"http": _http, "udp": _udp},
+    "pipeline": {"pipelining": _pipelining},
+    "open": {"half_peak": _half_peak},
+    "wire": {"wire": _wire},
+    "memory": {"memory": _memory},
+    "soak": {"soak": _soak},
+}
+_PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "wire", "memory", "soak")
+# The generator on one core, the server on the other; a whole node has all cores, as it would in service.
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

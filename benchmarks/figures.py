@@ -1,0 +1,88 @@
+"""The figures that must be reached, each with where it stands in the results. Measurements and extrapolation apart.
+
+Rules: a figure that was not measured in this run is left out, never guessed. `extrapolate` is arithmetic on
+measurements and says so in its own words; nothing reads it back.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+Results = Mapping[str, Any]
+
+VCPUS = 8
+# What one node of eight processors must do in all; requests a second over HTTP and over UDP.
+NODE_GOALS = {"http": 369_600, "udp": 487_900}
+
+
+class Figure(NamedTuple):
+    """One line of the table; `read` raises KeyError when the results do not hold it."""
+
+    name: str
+    limit: float
+    sense: Literal["<=", ">="]
+    unit: str
+    read: Callable[[Results], float]
+
+
+class Reached(NamedTuple):
+    """A measured figure beside its limit."""
+
+    name: str
+    measured: float
+    sense: str
+    limit: float
+    unit: str
+    reached: bool
+
+
+FIGURES = (
+    Figure("HTTP /price: ours / nginx static return", 1.0, "<=", "CPU", lambda r: r["http"]["ratio_of_ours"]["nginx"]),
+    Figure("HTTP /price: ours / Go net/http + JSON", 0.35, "<=", "CPU", lambda r: r["http"]["ratio_of_ours"]["go"]),
+    Figure("HTTP pipelined by 16 / not pipelined", 4.0, ">=", "requests/s", lambda r: r["pipelining"]["gain"]),
+    Figure("UDP text: ours / bare echo", 1.15, "<=", "CPU", lambda r: r["udp"]["ratio_of_ours"]["echo"]),
+    Figure(
+        "UDP binary, 64 assets: lookups a second of processor", 3e6, ">=", "1/s", lambda r: binary_lookups(r["udp"])
+    ),
+    Figure("user mode of a full HTTP request", 1.0, "<=", "us", lambda r: r["http"]["user_mode_us"]),
+    Figure("p99 at half of the peak rate, open loop", 1_000.0, "<=", "us", lambda r: r["half_peak"]["p99_us"]),
+    Figure("memory of a whole node with 2 workers (PSS)", 600.0, "<=", "MiB", lambda r: r["memory"]["node_mib"]),
+    Figure("frame to answer, median", 1_000.0, "<=", "us", lambda r: r["wire"]["latency_us"]["p50"]),
+    Figure("frame to answer, p99", 5_000.0, "<=", "us", lambda r: r["wire"]["latency_us"]["p99"]),
+)
+
+
+def judge(results: Results) -> list[Reached]:
+    """Every figure that these results hold."""
+    found = []
+    for figure in FIGURES:
+        try:
+            measured = figure.read(results)
+        except KeyError:
+            continue
+        reached = measured <= figure.limit if figure.sense == "<=" else measured >= figure.limit
+        found.append(Reached(figure.name, measured, figure.sense, figure.limit, figure.unit, reached))
+    return found
+
+
+def binary_lookups(udp: Mapping[str, Any]) -> float:
+    """Lookups that one second of processor time answers: 64 a datagram over the processor time of a datagram."""
+    row = next(row for row in udp["contestants"] if row["name"] == "trinity binary")
+    return float(round(row["lookups_per_second"] / row["per_second"] * 1e6 / row["cpu_us"]))
+
+
+def extrapolate(results: Results) -> dict[str, Any]:
+    """What eight such processors would answer if all scaled alike: arithmetic, NOT a measurement."""
+    found: dict[str, Any] = {}
+    for protocol, goal in NODE_GOALS.items():
+        if protocol not in results:
+            continue
+        cpu_us = results[protocol]["contestants"][0]["cpu_us"]
+        found[protocol] = {
+            "cpu_us_measured": cpu_us,
+            "requests_per_second_of_one_processor": round(1e6 / cpu_us),
+            "requests_per_second_of_eight_EXTRAPOLATED": round(VCPUS * 1e6 / cpu_us),
+            "goal": goal,
+        }
+    if found:
+        found["note"] = "extrapolated from one processor to eight as if all scaled alike; nobody measured it"
+    return found

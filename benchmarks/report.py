@@ -1,0 +1,231 @@
+"""Results as people and programs read them: text tables, and one JSON file with all that a comparison needs.
+
+Rules: the JSON says which machine, which versions, which commit and which seed; a result without these says nothing.
+Extrapolation has a section of its own, below all measurements and under its own name.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import extrapolate, judge
+from trinity.clock import NS_PER_SECOND, Clock
+
+_PACKAGES = ("numpy", "numba", "llvmlite", "msgspec", "websockets", "aiohttp", "granian", "uvicorn")
+_ROOT = Path(__file__).resolve().parent.parent
+RESULTS_FILE = "results.json"
+TABLE_FILE = "results.txt"
+
+
+def describe_run(clock: Clock, seed: int, peer_versions: Mapping[str, str]) -> dict[str, Any]:
+    """The run's circumstances."""
+    return {
+        "time": datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "seed": seed,
+        "machine": {
+            "processor": _processor(),
+            "processors": len(os.sched_getaffinity(0)),
+            "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2,
+            "kernel": platform.release(),
+            "load_average": [round(load, 2) for load in os.getloadavg()],
+        },
+        "versions": {"python": platform.python_version(), **_packages(), **peer_versions},
+    }
+
+
+def write_results(folder: Path, run: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Write the JSON and the tables into `folder`; returns the tables."""
+    document = {
+        "run": run,
+        "measured": results,
+        "figures": [reached._asdict() for reached in judge(results)],
+        "extrapolated": extrapolate(results),
+    }
+    (folder / RESULTS_FILE).write_text(json.dumps(document, indent=1) + "\n")
+    text = tables_of(document)
+    (folder / TABLE_FILE).write_text(text)
+    return text
+
+
+def tables_of(document: Mapping[str, Any]) -> str:
+    """All tables of a results document."""
+    run, measured = document["run"], document["measured"]
+    machine = run["machine"]
+    parts = [
+        f"{run['time']}  commit {run['commit'][:12]}{' + changes' if run['uncommitted_changes'] else ''}",
+        f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']}, "
+        + f"load {machine['load_average'][0]}",
+    ]
+    parts += [_contest_table(name, measured[name]) for name in ("http", "udp") if name in measured]
+    for protocol in ("http", "udp"):
+        if "levels" in measured:
+            parts.append(_levels_table(protocol, measured["levels"][protocol]))
+    parts += [section(measured[name]) for name, section in _SECTIONS.items() if name in measured]
+    if document["figures"]:
+        rows = [
+            (
+                f["name"],
+                f"{f['measured']:,g}",
+                f"{f['sense']} {f['limit']:,g} {f['unit']}",
+                "yes" if f["reached"] else "NO",
+            )
+            for f in document["figures"]
+        ]
+        parts.append(table("Figures", ("figure", "measured", "must be", "reached"), rows))
+    if document["extrapolated"]:
+        parts.append(_extrapolation_table(document["extrapolated"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A plain text table, first column to the left, the others to the right."""
+    cells = [[_text(cell) for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in [list(heads), ["-" * width for width in widths], *cells]
+    ]
+    return "\n".join([title, *(line.rstrip() for line in lines)])
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, dict):
+        return ", ".join(f"{key} {value}" for key, value in cell.items()) or "none"
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 1_000 else f"{cell:,.4g}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def _contest_table(name: str, contest: Mapping[str, Any]) -> str:
+    ratios = {contest["contestants"][0]["name"]: 1.0, **contest["ratio_of_ours"]}
+    rows = [
+        (
+            row["name"],
+            row["cpu_us"],
+            ratios[row["name"]],
+            row["per_second"],
+            row["lookups_per_second"],
+            row["p50_us"],
+            row["p99_us"],
+            row["faults"],
+        )
+        for row in contest["contestants"]
+    ]
+    heads = ("server", "CPU us/request", "ours/this", "requests/s", "lookups/s", "p50 us", "p99 us", "faults")
+    title = f"{name.upper()} side by side (medians of {len(contest['contestants'][0]['cpu_us_turns'])} turns)"
+    skipped = f"\nnot installed, skipped: {', '.join(contest['skipped'])}" if contest["skipped"] else ""
+    return table(title, heads, rows) + skipped
+
+
+def _levels_table(protocol: str, levels: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            row["level"],
+            row["per_second"],
+            row["latency_us"]["p50"],
+            row["latency_us"]["p99"],
+            row["latency_us"]["p99.9"],
+            row["cpu_us"],
+            row["faults"],
+        )
+        for row in levels
+    ]
+    heads = ("level", "answers/s", "p50 us", "p99 us", "p99.9 us", "CPU us/request", "faults")
+    return table(f"{protocol.upper()} load levels, closed loop, one worker", heads, rows)
+
+
+def _pipelining_table(found: Mapping[str, Any]) -> str:
+    rows = [(row["pipelining"], row["per_second"], row["cpu_us"]) for row in found["rows"]]
+    return table(f"HTTP pipelining: gain {found['gain']}x", ("in one write", "requests/s", "CPU us/request"), rows)
+
+
+def _half_peak_table(found: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            i + 1,
+            row["peak_per_second"],
+            row["per_second"],
+            *(row["latency_us"][p] for p in ("p50", "p99", "p99.9")),
+            row["faults"],
+        )
+        for i, row in enumerate(found["turns"])
+    ]
+    heads = ("turn", "peak/s", "open loop/s", "p50 us", "p99 us", "p99.9 us", "faults")
+    return table("Open loop at half of the peak rate, 64 connections", heads, rows)
+
+
+def _wire_table(found: Mapping[str, Any]) -> str:
+    latency = found["latency_us"]
+    row = (
+        found["frames"],
+        found["quotes_per_second"],
+        *(latency[p] for p in ("p50", "p90", "p99", "p99.9", "max")),
+        found["frames_never_seen"],
+    )
+    heads = ("frames", "quotes/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us", "never seen")
+    return table("From a frame on the wire to an HTTP answer", heads, [row])
+
+
+def _memory_table(found: Mapping[str, Any]) -> str:
+    rows = [*found["pss_mib"].items(), ("whole node without simulators", found["node_mib"])]
+    return table(f"Memory with {found['workers']} request workers", ("process", "PSS MiB"), rows)
+
+
+def _soak_table(found: Mapping[str, Any]) -> str:
+    drift = found["drift"]
+    rows = [(name, row["first"], row["last"], row["change"]) for name, row in drift.items() if name != "faults"]
+    faults = ", ".join(f"{name} {count}" for name, count in drift["faults"].items()) or "none"
+    title = f"Soak at {found['rate']:,} requests/s, {len(found['samples'])} samples; faults: {faults}"
+    return table(title, ("", "first quarter", "last quarter", "change"), rows)
+
+
+def _extrapolation_table(found: Mapping[str, Any]) -> str:
+    rows = [
+        (name, row["cpu_us_measured"], row["requests_per_second_of_eight_EXTRAPOLATED"], row["goal"])
+        for name, row in found.items()
+        if name != "note"
+    ]
+    heads = ("protocol", "CPU us/request", "8 processors, requests/s", "goal")
+    return table(f"EXTRAPOLATION, not a measurement: {found['note']}", heads, rows)
+
+
+_SECTIONS = {
+    "pipelining": _pipelining_table,
+    "half_peak": _half_peak_table,
+    "wire": _wire_table,
+    "memory": _memory_table,
+    "soak": _soak_table,
+}
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
