@@ -24,12 +24,12 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
+from trinity.clock import NS_PER_MS
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, JUMP_HOLD_NS, JUMP_PERCENT_MAX, REENTRY_NS
 from trinity.markets import AssetRules
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import SCALE_MAX, RowState, StoredQuote, scale_of
 
-NS_PER_MS = 1_000_000
 BPS = Decimal(10_000)
 MILLI_BPS = 10_000_000
 PERCENT = Decimal(100)

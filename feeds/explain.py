@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from feeds.consensus import NS_PER_MS, USD, Decision, Memory, Source, evaluate, refusal_of
+from feeds.consensus import USD, Decision, Memory, Source, evaluate, refusal_of
 from feeds.gather import Gathered, gather, listings_of, recall
 from feeds.peg import COINS, LEGS_MIN, Index, Leg, measure, usable
 from feeds.render import price_text
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import JUMP_HOLD_NS, JUMP_PERCENT_MAX, LEG_WINDOW_BPS, REENTRY_NS
 from trinity.markets import Asset, Catalog
 from trinity.memory.answer_table import AnswerState, AnswerTable
 from trinity.memory.price_table import PriceTable
 
-NS_PER_SECOND = 1_000_000_000
 # Digits that are worth reading: those of the finest quote seen on the six exchanges.
 _DIGITS_SHOWN = 12
 

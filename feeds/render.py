@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus import MILLI_BPS, NS_PER_MS, Decision, VenuePrice, digits_that_fit
+from feeds.consensus import MILLI_BPS, Decision, VenuePrice, digits_that_fit
+from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ANSWER_DTYPE, BODY_BYTES, HEAD_BYTES, AnswerState
 from trinity.memory.price_table import StoredQuote
 

@@ -1,0 +1,438 @@
+"""The nine steps with their known results, and what must hold for all inputs."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feeds.consensus import (
+    Memory,
+    evaluate,
+    judge_quote,
+    majority_window,
+    median,
+    pyth_price,
+    refusal_of,
+)
+from tests.feeds.consensus_cases import NOW_NS, RULES, decide, quote_of, source_of, sources_of
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
+from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, JUMP_HOLD_NS, REENTRY_NS
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.price_table import RowState
+
+SIX = ["71000", "71005", "70998", "71003", "71010", "71002"]
+D = Decimal
+
+
+# --- known results -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prices", "price", "kept", "disagreement_bps"),
+    [
+        (SIX, "71002.5", 6, "1.690"),
+        (["71000", "71005", "70998", "71003", "71010", "75000"], "71003", 5, None),
+        (["71000", "71005", "70998", "71003", "75000", "75000"], "71001.5", 4, None),
+        (["100"] * 6, "100", 6, "0"),
+        (["100"] * 5 + ["100.0001"], "100", 6, "0.010"),
+        (["99.99", "100", "100.01", "100.02", "150"], "100.005", 4, None),
+    ],
+)
+def test_known_sets_give_their_known_price(
+    prices: list[str], price: str, kept: int, disagreement_bps: str | None
+) -> None:
+    """The composite's published examples: price, how many are kept, and how far all are apart."""
+    decision, _ = decide(prices)
+
+    assert decision.state is AnswerState.GOOD
+    assert decision.price == D(price)
+    assert len(decision.used) == kept
+    assert len(decision.used) + len(decision.rejected) == len(prices)
+    if disagreement_bps is not None:
+        assert decision.disagreement_milli_bps == D(disagreement_bps) * 1000
+
+
+@pytest.mark.parametrize(
+    ("prices", "min_sources", "state"),
+    [
+        (["71000", "71005", "70998", "75000", "75001", "75002"], 3, AnswerState.SOURCES_DISAGREE),
+        (["100", "100.01", "100.02", "150", "150", "150"], 3, AnswerState.SOURCES_DISAGREE),
+        (["71000", "75000"], 2, AnswerState.SOURCES_DISAGREE),
+        (["100", "100.01", "150"], 3, AnswerState.TOO_FEW_SOURCES),
+        (["100", "100.01"], 3, AnswerState.TOO_FEW_SOURCES),
+        ([], 3, AnswerState.EMPTY),
+    ],
+)
+def test_known_sets_fail_closed(prices: list[str], min_sources: int, state: AnswerState) -> None:
+    """No majority, too few, or too few after the cut: a state, and no price."""
+    decision, _ = decide(prices, msgspec.structs.replace(RULES, min_sources=min_sources))
+
+    assert decision.state is state
+    assert decision.price is None
+    assert decision.confidence is None
+    assert decision.valid_until_ns == 0
+
+
+@pytest.mark.parametrize(
+    ("votes", "price", "confidence"),
+    [
+        ([("100.00", "1.00")], "100.00", "1.00"),
+        ([("101", "1"), ("110", "10")], "101.50", "8.50"),
+        ([("100", "1")] * 3 + [("80", "0.1")], "99.50", "0.50"),
+        ([("10000", "5"), ("10001", "5"), ("10002", "5"), ("9990", "5"), ("8000", "1")], "9996", "11"),
+        (
+            [("71000", "20"), ("71005", "15"), ("70998", "25"), ("71003", "10"), ("71010", "40"), ("71002", "20")],
+            "71002.5",
+            "17.5",
+        ),
+    ],
+)
+def test_confidence_reproduces_pyths_results(votes: list[tuple[str, str]], price: str, confidence: str) -> None:
+    """Three votes a source, quartiles: the published results of Pyth's aggregation."""
+    assert pyth_price([(D(p), D(c)) for p, c in votes]) == (D(price), D(confidence))
+
+
+def test_usdt_quotes_are_converted_by_the_measured_index() -> None:
+    """The published conversion: Gate.io and OKX through 0.99995, median 70996.5, and 1.345 bps from the furthest."""
+    sources = sources_of(["71002.1", "70995.0", "71000.0"])
+    sources.append(source_of(3, quote_of("70990.5"), "USDT"))
+    sources.append(source_of(4, quote_of("70998.0")))
+    sources.append(source_of(5, quote_of("70991.2"), "USDT"))
+
+    decision, _ = evaluate(sources, RULES, {"USDT": D("0.99995")}, Memory(), NOW_NS)
+
+    converted = {vote.exchange: vote.price for vote in decision.votes if vote.converted}
+    assert converted == {3: D("70986.950475"), 5: D("70987.650440")}
+    assert decision.price == D("70996.5")
+    furthest = max(abs(vote.price - decision.price) for vote in decision.votes)
+    assert round(furthest / decision.price * 10_000, 3) == D("1.345")
+
+
+def test_a_depeg_of_three_percent_is_not_hidden() -> None:
+    """USDT at 0.97: converted, all six agree at 71000; taken as 1.00 they would look 3 % apart."""
+    sources = sources_of(["71000", "71001", "70999"])
+    sources += [source_of(i, quote_of("73195.88"), "USDT") for i in (3, 4, 5)]
+
+    decision, _ = evaluate(sources, RULES, {"USDT": D("0.97")}, Memory(), NOW_NS)
+
+    assert len(decision.used) == 6
+    assert abs(decision.price - 71000) < D("0.01")  # type: ignore[operator]
+    assert decision.disagreement_milli_bps < 1_000
+
+
+# --- step 1: venue price -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quote", "price", "half_width"),
+    [
+        (quote_of("100", "101"), "100.5", "1"),
+        (quote_of("100.0", "100.8", "100.2"), "100.2", "0.4"),
+        (quote_of("100.0", "100.8", "107"), "100.8", "0.4"),
+        (quote_of("100.01", "100.01"), "100.01", "0.01"),
+    ],
+)
+def test_a_sound_book_gives_the_median_of_bid_ask_and_last(quote: object, price: str, half_width: str) -> None:
+    """The last price moves the price within the book only; the half width is at least a tick."""
+    venue = judge_quote(quote, RULES)  # type: ignore[arg-type]
+
+    assert (venue.price, venue.half_width, venue.refusal) == (D(price), D(half_width), None)
+
+
+def test_a_last_price_without_a_book_has_the_width_of_agreement() -> None:
+    """An unknown spread is not a spread of zero: 10 bps of 2000 are 2."""
+    venue = judge_quote(quote_of(None, None, "2000.5"), RULES)
+
+    assert (venue.price, venue.half_width) == (D("2000.5"), D("2.0005"))
+
+
+@pytest.mark.parametrize(
+    ("quote", "reason"),
+    [
+        (quote_of("101", "100"), "crossed_book"),
+        (quote_of("100", "102.1"), "wide_spread"),
+        (quote_of("0", "1"), "nonpositive_price"),
+        (quote_of("-1", "1"), "nonpositive_price"),
+        (quote_of("100", "101", "0"), "nonpositive_price"),
+        (quote_of(None, None, None), "no_quote"),
+        (quote_of("100", behind_ns=-EXCHANGE_CLOCK_ALLOWANCE_NS - 1), "future_exchange_time"),
+    ],
+)
+def test_an_unsound_quote_is_refused_with_its_reason(quote: object, reason: str) -> None:
+    """Crossed, too wide, not above zero, from the future: no price at all."""
+    venue = judge_quote(quote, RULES)  # type: ignore[arg-type]
+
+    assert (venue.price, venue.half_width, venue.refusal) == (None, None, reason)
+
+
+# --- step 2: freshness -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behind_ns", "age_ns", "reason"),
+    [
+        (None, 10_000 * NS_PER_MS, None),
+        (None, 10_000 * NS_PER_MS + 1, "stale"),
+        (0, 10_000 * NS_PER_MS, None),
+        (0, 10_000 * NS_PER_MS + 1, "stale"),
+        (EXCHANGE_CLOCK_ALLOWANCE_NS, 10_000 * NS_PER_MS, None),
+        (8 * NS_PER_SECOND, 7_000 * NS_PER_MS, None),
+        (8 * NS_PER_SECOND, 7_000 * NS_PER_MS + 1, "stale_exchange_time"),
+        (16 * NS_PER_SECOND, 0, "stale_exchange_time"),
+        (-EXCHANGE_CLOCK_ALLOWANCE_NS, 0, None),
+    ],
+)
+def test_a_quote_ages_by_receipt_and_by_the_exchanges_own_time(
+    behind_ns: int | None, age_ns: int, reason: str | None
+) -> None:
+    """The limits are inclusive; an absent exchange time leaves the age by receipt, which is never zero by default."""
+    source = source_of(0, quote_of("100", at_ns=NOW_NS - age_ns, behind_ns=behind_ns))
+
+    assert refusal_of(source, NOW_NS) == reason
+
+
+def test_a_frozen_row_is_left_out_although_it_is_fresh() -> None:
+    """The feed's word that the others moved while this one did not counts at once."""
+    sources = sources_of(SIX)
+    sources[2] = sources[2]._replace(state=RowState.FROZEN)
+
+    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+
+    assert decision.rejected == {2: "frozen"}
+
+
+def test_old_quotes_alone_are_stale_and_not_too_few() -> None:
+    """Nothing fresh at all is a stale price; a single fresh source is one too few."""
+    old = NOW_NS - 11 * NS_PER_SECOND
+    sources = sources_of(SIX, at_ns=old)
+
+    assert evaluate(sources, RULES, {}, Memory(), NOW_NS)[0].state is AnswerState.STALE
+    sources[0] = source_of(0, quote_of("71000"))
+    assert evaluate(sources, RULES, {}, Memory(), NOW_NS)[0].state is AnswerState.TOO_FEW_SOURCES
+
+
+def test_a_quote_without_an_index_is_left_out() -> None:
+    """A coin that could not be measured is not taken as 1.00."""
+    sources = [*sources_of(SIX[:5]), source_of(5, quote_of("71002"), "USDT")]
+
+    decision, _ = evaluate(sources, RULES, {"USDC": D(1)}, Memory(), NOW_NS)
+
+    assert decision.rejected == {5: "no_index"}
+    assert decision.state is AnswerState.GOOD
+
+
+def test_a_price_does_not_outlive_its_required_sources() -> None:
+    """Valid until the moment at which fewer than min_sources of the used quotes are fresh."""
+    ages_s = [1, 2, 3, 4, 5, 6]
+    sources = [
+        source_of(i, quote_of(price, at_ns=NOW_NS - age * NS_PER_SECOND))
+        for i, (price, age) in enumerate(zip(SIX, ages_s, strict=True))
+    ]
+
+    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+
+    assert decision.newest_received_at_ns == NOW_NS - 1 * NS_PER_SECOND
+    assert decision.valid_until_ns == NOW_NS + 7 * NS_PER_SECOND + 1
+    just_before, _ = evaluate(sources, RULES, {}, Memory(), decision.valid_until_ns - 1)
+    then, _ = evaluate(sources, RULES, {}, Memory(), decision.valid_until_ns)
+    assert just_before.state is AnswerState.GOOD
+    assert then.state is AnswerState.TOO_FEW_SOURCES
+
+
+# --- steps 7 and 9 -----------------------------------------------------------------------------------------
+
+
+def test_an_outlier_comes_back_only_after_it_was_calm() -> None:
+    """Cut, then held out within half the limit until REENTRY_NS have passed without a break."""
+    memory = Memory()
+    near, half, far = "71002", "71050", "71200"
+    history = [
+        (0, far, "outlier"),
+        (1, near, "held_out"),
+        (3, half, "held_out"),
+        (4, near, "held_out"),
+        (4 + REENTRY_NS // NS_PER_SECOND - 1, near, "held_out"),
+        (4 + REENTRY_NS // NS_PER_SECOND, near, None),
+        (5 + REENTRY_NS // NS_PER_SECOND, half, None),
+    ]
+    for second, price, expected in history:
+        now_ns = NOW_NS + second * NS_PER_SECOND
+        sources = sources_of([*SIX[:5], price], at_ns=now_ns)
+        decision, memory = evaluate(sources, RULES, {}, memory, now_ns)
+        assert decision.rejected.get(5) == expected, f"at second {second}"
+
+
+def test_a_pause_of_a_held_out_source_starts_its_calm_again() -> None:
+    """Stale is not calm."""
+    _, memory = decide([*SIX[:5], "71200"])
+    _, memory = decide(SIX, memory=memory)
+    assert memory.held == {5: NOW_NS}
+
+    _, memory = decide(SIX[:5], memory=memory)
+
+    assert memory.held == {5: None}
+
+
+def test_a_jump_that_not_all_show_is_held_for_a_bounded_time() -> None:
+    """20 % up with one source behind: SOURCES_DISAGREE, and after JUMP_HOLD_NS the new price."""
+    memory = Memory(last_price=D(71000))
+    up = ["85200", "85205", "85198", "85203", "85210", "71002"]
+    for age_ns, state in (
+        (0, AnswerState.SOURCES_DISAGREE),
+        (JUMP_HOLD_NS - 1, AnswerState.SOURCES_DISAGREE),
+        (JUMP_HOLD_NS, AnswerState.GOOD),
+    ):
+        now_ns = NOW_NS + age_ns
+        decision, memory = evaluate(sources_of(up, at_ns=now_ns), RULES, {}, memory, now_ns)
+        assert decision.state is state
+        assert decision.candidate == D("85203")
+        assert (decision.price is not None) is (state is AnswerState.GOOD)
+    assert memory.last_price == D("85203")
+
+
+def test_a_jump_that_all_show_passes_at_once() -> None:
+    """A real crash is not an outage."""
+    decision, memory = decide(["50000", "50001", "50002"], memory=Memory(last_price=D(71000)))
+
+    assert decision.price == D("50001")
+    assert memory.last_price == D("50001")
+
+
+# --- what holds for all inputs -----------------------------------------------------------------------------
+
+cents = st.integers(10_000, 10_000_000)
+sets_of_prices = st.lists(cents, min_size=1, max_size=6).map(lambda values: [D(v).scaleb(-2) for v in values])
+near_sets = st.builds(
+    lambda base, steps: [D(base * 10_000 + base * step).scaleb(-6) for step in steps],
+    cents,
+    st.lists(st.integers(-60, 60), min_size=2, max_size=6),
+)
+
+
+@settings(max_examples=150)
+@given(prices=st.one_of(sets_of_prices, near_sets), data=st.data())
+def test_the_order_of_the_sources_does_not_matter(prices: list[Decimal], data: st.DataObject) -> None:
+    """Permutation invariance: the same price, confidence and rejections for any order."""
+    sources = sources_of(prices)
+    shuffled = data.draw(st.permutations(sources))
+
+    first, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+    second, _ = evaluate(shuffled, RULES, {}, Memory(), NOW_NS)
+
+    assert (first.state, first.price, first.confidence, first.used) == (
+        second.state,
+        second.price,
+        second.confidence,
+        second.used,
+    )
+    assert first.rejected == second.rejected
+
+
+@settings(max_examples=150)
+@given(prices=st.one_of(sets_of_prices, near_sets), power=st.integers(-4, 4))
+def test_the_unit_of_the_price_does_not_matter(prices: list[Decimal], power: int) -> None:
+    """Scale invariance: prices in another unit give the same decision in that unit."""
+    first, _ = decide(prices)
+    second, _ = decide([price.scaleb(power) for price in prices])
+
+    assert (first.state, first.used, first.rejected) == (second.state, second.used, second.rejected)
+    assert first.disagreement_milli_bps == second.disagreement_milli_bps
+    if first.price is not None:
+        assert second.price == first.price.scaleb(power)
+
+
+@settings(max_examples=200)
+@given(
+    base=cents,
+    steps=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    liars=st.lists(st.integers(1, 10**12), max_size=5),
+    near_liars=st.lists(st.integers(-500, 500), max_size=5),
+)
+def test_a_minority_cannot_move_the_price_out_of_the_honest_range(
+    base: int, steps: list[int], liars: list[int], near_liars: list[int]
+) -> None:
+    """Up to floor((n - 1) / 2) sources may say anything while the honest agree within the outlier floor."""
+    honest = [D(base * 10_000 + base * step).scaleb(-6) for step in steps]
+    lies = [D(value).scaleb(-4) for value in liars] + [
+        D(base * 10_000 + base * step).scaleb(-6) for step in near_liars
+    ]
+    lies = lies[: len(honest) - 1]
+
+    decision, _ = decide([*honest, *lies], msgspec.structs.replace(RULES, min_sources=1))
+
+    assert decision.price is not None
+    assert min(honest) <= decision.price <= max(honest)
+
+
+@settings(max_examples=200)
+@given(
+    base=cents,
+    steps=st.lists(st.integers(0, 95), min_size=2, max_size=6),
+    near_liars=st.lists(st.integers(-500, 500), max_size=5),
+)
+def test_a_minority_moves_even_scattered_honest_sources_by_the_cut_limit_at_most(
+    base: int, steps: list[int], near_liars: list[int]
+) -> None:
+    """The cut is centred on the median of all, which a minority cannot move out of the honest range."""
+    honest = [D(base * 10_000 + base * step).scaleb(-6) for step in steps]
+    lies = [D(base * 10_000 + base * step).scaleb(-6) for step in near_liars][: len(honest) - 1]
+
+    decision, _ = decide([*honest, *lies], msgspec.structs.replace(RULES, min_sources=1))
+
+    assert decision.cut is not None
+    assert min(honest) <= decision.cut.middle <= max(honest)
+    if decision.price is not None:
+        assert abs(decision.price - decision.cut.middle) <= decision.cut.limit
+
+
+@settings(max_examples=200)
+@given(prices=st.lists(st.one_of(cents, st.integers(70_000, 70_100)), max_size=6), least=st.integers(1, 6))
+def test_no_price_ever_comes_from_fewer_than_the_required_sources(prices: list[int], least: int) -> None:
+    """GOOD means at least min_sources used; every source is either used or rejected, never both."""
+    decision, _ = decide([D(p).scaleb(-2) for p in prices], msgspec.structs.replace(RULES, min_sources=least))
+
+    assert (decision.state is AnswerState.GOOD) is (decision.price is not None)
+    if decision.price is not None:
+        assert len(decision.used) >= least
+        assert decision.confidence is not None
+        assert decision.confidence > 0
+    assert sorted([*decision.used, *decision.rejected]) == list(range(len(prices)))
+
+
+@settings(max_examples=100)
+@given(low=cents, gap_bps=st.integers(102, 100_000), half=st.integers(1, 3))
+def test_an_even_split_fails_closed(low: int, gap_bps: int, half: int) -> None:
+    """Two camps of equal size further apart than the window: nobody is believed."""
+    high = D(low) * (10_000 + gap_bps) / 10_000
+    rules = msgspec.structs.replace(RULES, min_sources=1)
+
+    decision, _ = decide([D(low)] * half + [high] * half, rules)
+
+    assert decision.state is AnswerState.SOURCES_DISAGREE
+
+
+@settings(max_examples=150)
+@given(prices=near_sets, which=st.integers(0, 5), up_bps=st.integers(1, 40))
+def test_a_source_that_rises_never_lowers_the_median_of_all(prices: list[Decimal], which: int, up_bps: int) -> None:
+    """Monotone where nothing is cut: a higher quote gives no lower price."""
+    rules = msgspec.structs.replace(RULES, min_sources=1, outlier_floor_bps=10_000)
+    raised = list(prices)
+    raised[which % len(prices)] *= D(10_000 + up_bps) / 10_000
+
+    before, _ = decide(prices, rules)
+    after, _ = decide(raised, rules)
+
+    if before.price is not None and after.price is not None:
+        assert after.price >= before.price
+
+
+@given(prices=near_sets)
+def test_a_majority_always_surrounds_the_median(prices: list[Decimal]) -> None:
+    """So an index that has a majority needs no cut of its own."""
+    ordered = sorted(prices)
+    window = majority_window(ordered, 100)
+
+    if window is not None:
+        assert window[0] <= median(ordered) <= window[1]
