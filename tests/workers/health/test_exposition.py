@@ -1,0 +1,109 @@
+"""/metrics, read back with prometheus_client's own parser."""
+
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_process
+from trinity.memory.node import NodeMemory
+from trinity.metrics import CONSENSUS, DURATION_BUCKETS, FEED, REGISTERS, REQUEST
+from workers.health.exposition import render_metrics
+from workers.health.report import read_node
+
+WORKER_0 = len(CATALOG.exchanges) + 1
+CONSENSUS_PROCESS = len(CATALOG.exchanges)
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def _samples(memory: NodeMemory) -> Samples:
+    text = render_metrics(read_node(memory, NOW_NS)).decode()
+    samples: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            key = sample.name, frozenset(sample.labels.items())
+            assert key not in samples, "a series is there once"
+            samples[key] = sample.value
+    return samples
+
+
+def _value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[(name, frozenset(labels.items()))]
+
+
+def test_every_declared_metric_is_there_before_the_first_event() -> None:
+    """A series that appears only with its first event cannot be alarmed on."""
+    with empty_node() as memory:
+        names = {name for name, _ in _samples(memory)}
+        for register in REGISTERS.values():
+            for metric in register.metrics:
+                assert {metric.name, f"{metric.name}_bucket"} & names, metric.name
+
+
+def test_the_documented_names_carry_what_was_written() -> None:
+    """Sources, prices, indexes and processes, by their labels."""
+    with busy_node(simulated=True) as memory:
+        set_process(memory, 2, beat_age_ns=2 * SECOND, restarts=3)
+        samples = _samples(memory)
+        source = {"exchange": "kraken", "asset": "BTC"}
+        assert _value(samples, "oracle_source_last_update_timestamp_seconds", **source) == WALL_NS / SECOND
+        assert _value(samples, "oracle_source_state", **source) == 2
+        assert _value(samples, "oracle_source_used", **source) == 1
+        assert _value(samples, "oracle_price_sources_used", asset="BTC") == 5
+        assert _value(samples, "oracle_price_sources_rejected", asset="BTC") == 1
+        assert _value(samples, "oracle_price_usd", asset="BTC") == 71002.5
+        assert _value(samples, "oracle_price_age_seconds", asset="BTC") == 0.03
+        assert _value(samples, "oracle_price_disagreement_ratio", asset="BTC") == pytest.approx(1.69e-4)
+        assert _value(samples, "oracle_feed_up", exchange="kraken") == 1
+        assert _value(samples, "oracle_process_restarts_total", process="feed-kraken") == 3
+        assert _value(samples, "oracle_process_heartbeat_age_seconds", process="feed-kraken") == 2
+        assert _value(samples, "oracle_process_up", process="feed-kraken") == 1
+        assert _value(samples, "oracle_ready") == 1
+        assert _value(samples, "oracle_simulated") == 1
+
+
+def test_counters_and_gauges_come_from_the_blocks_with_their_process_as_label() -> None:
+    """A feed's by exchange, a worker's by worker, the consensus without one."""
+    with busy_node() as memory:
+        memory.control.block(2).count(FEED.index("oracle_parse_errors_total", "bad_number"), 7)
+        consensus = memory.control.block(CONSENSUS_PROCESS)
+        consensus.count(CONSENSUS.index("oracle_price_rejected_total", "okx", "outlier"), 2)
+        consensus.set_gauge(CONSENSUS.index("oracle_usdt_usd_index"), 0.9991)
+        memory.control.block(WORKER_0 + 1).count(REQUEST.index("oracle_http_responses_total", "503"), 4)
+        samples = _samples(memory)
+        assert _value(samples, "oracle_parse_errors_total", exchange="kraken", reason="bad_number") == 7
+        assert _value(samples, "oracle_parse_errors_total", exchange="okx", reason="bad_number") == 0
+        assert _value(samples, "oracle_ws_connected", exchange="okx") == 1
+        assert _value(samples, "oracle_price_rejected_total", exchange="okx", reason="outlier") == 2
+        assert _value(samples, "oracle_usdt_usd_index") == 0.9991
+        assert _value(samples, "oracle_http_responses_total", worker="1", status="503") == 4
+        assert _value(samples, "oracle_http_responses_total", worker="0", status="503") == 0
+
+
+def test_a_histogram_is_summed_up_over_its_buckets() -> None:
+    """The words hold each bucket alone; Prometheus wants them cumulative, and the sum in seconds."""
+    name = "oracle_http_request_duration_seconds"
+    with busy_node() as memory:
+        block = memory.control.block(WORKER_0)
+        first, second = str(DURATION_BUCKETS[0]), str(DURATION_BUCKETS[1])
+        block.count(REQUEST.index(name, first), 3)
+        block.count(REQUEST.index(name, second), 2)
+        block.count(REQUEST.index(name, "+Inf"), 1)
+        block.count(REQUEST.index(name, "sum"), 1_500_000_000)
+        samples = _samples(memory)
+        assert _value(samples, f"{name}_bucket", worker="0", le=first) == 3
+        assert _value(samples, f"{name}_bucket", worker="0", le=second) == 5
+        assert _value(samples, f"{name}_bucket", worker="0", le="+Inf") == 6
+        assert _value(samples, f"{name}_count", worker="0") == 6
+        assert _value(samples, f"{name}_sum", worker="0") == 1.5
+
+
+def test_names_follow_the_conventions_of_prometheus() -> None:
+    """One prefix, and `_total` on counters only."""
+    with busy_node() as memory:
+        text = render_metrics(read_node(memory, NOW_NS)).decode()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    assert all(name.startswith("oracle_") for name in kinds)
+    assert {name for name, kind in kinds.items() if kind == "counter"} == {
+        name for name in kinds if name.endswith("_total")
+    }

@@ -1,0 +1,98 @@
+"""What the health server says, from readings of a memory that the test wrote."""
+
+import msgspec
+
+from tests.trinity.node_fixture import (
+    CATALOG,
+    NOW_NS,
+    SECOND,
+    busy_node,
+    empty_node,
+    set_answer,
+    set_process,
+    set_source,
+)
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.control import COMMAND, Command
+from trinity.memory.price_table import RowState, Via
+from workers.health.report import Json, read_node, report_health, report_ready
+
+WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
+
+
+def _codes(report: Json) -> list[str]:
+    return [reason["code"] for reason in report["reasons"]]
+
+
+def test_a_node_without_prices_is_not_ready_and_says_why() -> None:
+    """Each reason has a code and a sentence."""
+    with empty_node() as memory:
+        ready, body = report_ready(read_node(memory, NOW_NS))
+        assert not ready
+        assert _codes(body) == ["no_fresh_asset", "no_request_worker"]
+        assert (body["ready"], body["fresh_assets"], body["assets"]) == (False, 0, len(CATALOG.assets))
+        up, health = report_health(read_node(memory, NOW_NS))
+        assert (up, health["status"]) == (False, "down")
+
+
+def test_one_fresh_asset_and_one_worker_are_enough_to_be_ready() -> None:
+    """Ready means that a question can be answered, not that all is well: that is /health, which is degraded."""
+    with empty_node() as memory:
+        set_answer(memory, "ETH")
+        set_process(memory, WORKER_1, beat_age_ns=0)
+        reading = read_node(memory, NOW_NS)
+        assert report_ready(reading)[0]
+        up, health = report_health(reading)
+        assert (up, health["status"]) == (True, "degraded")
+        assert set(_codes(health)) == {"process_silent", "feed_down", "assets_unavailable"}
+
+
+def test_a_healthy_node_is_ok_without_reasons() -> None:
+    """Everything is there: feeds, processes, consensus, indexes, and it can be sent as JSON."""
+    with busy_node(simulated=True) as memory:
+        up, health = report_health(read_node(memory, NOW_NS))
+        assert (up, health["status"], health["reasons"], health["simulated"]) == (True, "ok", [], True)
+        assert set(health["feeds"]) == set(CATALOG.exchanges)
+        assert health["feeds"]["kraken"]["status"] == "ws"
+        assert health["feeds"]["kraken"]["newest_age_ms"] == 50
+        assert health["processes"]["worker-0"] == {
+            "kind": "worker", "alive": True, "pid": 1000 + WORKER_0, "restarts": 0, "heartbeat_age_ms": 100,
+        }  # fmt: skip
+        assert health["consensus"]["fresh_assets"] == len(CATALOG.assets)
+        assert health["consensus"]["usd_indexes"] == {"USDT": 0.9995, "USDC": 1.0001}
+        assert msgspec.json.decode(msgspec.json.encode(health))["node"] == memory.card.node
+
+
+def test_what_is_wrong_is_named() -> None:
+    """A feed on REST, a frozen asset, a silent process and a refused asset are each a reason of their own."""
+    with busy_node() as memory:
+        for market in CATALOG.markets_of("gemini"):
+            set_source(memory, "gemini", market.asset, via=Via.REST)
+        set_source(memory, "okx", "BTC", RowState.FROZEN)
+        set_process(memory, 0, beat_age_ns=60 * SECOND)
+        set_answer(memory, "BTC", AnswerState.SOURCES_DISAGREE)
+        up, health = report_health(read_node(memory, NOW_NS))
+        assert (up, health["status"]) == (True, "degraded")
+        messages = {reason["code"]: reason["message"] for reason in health["reasons"]}
+        assert messages == {
+            "process_silent": "no progress: feed-coinbase",
+            "feed_rest": "gemini delivers by REST alone",
+            "feed_frozen": "okx stands still: BTC",
+            "assets_unavailable": "not fresh: BTC",
+        }
+        assert health["consensus"]["unavailable"] == {"BTC": "sources_disagree"}
+
+
+def test_nothing_is_remembered() -> None:
+    """The same memory read later is another report: prices age by themselves."""
+    with busy_node() as memory:
+        assert report_health(read_node(memory, NOW_NS))[1]["status"] == "ok"
+        assert report_health(read_node(memory, NOW_NS + 60 * SECOND))[1]["status"] == "down"
+
+
+def test_a_draining_node_is_not_ready() -> None:
+    """A load balancer must send nothing more, although prices are still answered."""
+    with busy_node() as memory:
+        memory.control.block(WORKER_0).write(COMMAND, Command.DRAIN)
+        ready, body = report_ready(read_node(memory, NOW_NS))
+        assert (ready, _codes(body)) == (False, ["draining"])

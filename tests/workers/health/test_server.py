@@ -1,0 +1,118 @@
+"""The health servers over real sockets; the process as a whole is tested with the node."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node
+from trinity.config import PortsSection
+from trinity.errors import PortTakenError
+from trinity.memory.control import HEARTBEAT_NS
+from trinity.memory.node import NodeMemory
+from trinity.seat import Seat
+from workers.health.server import _serve, make_app
+
+
+class StillClock:
+    """A clock that stands at the fixture's time."""
+
+    def __init__(self, monotonic_ns: int = NOW_NS) -> None:
+        self.now_ns = monotonic_ns
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def wall_ns(self) -> int:
+        return 0
+
+
+def _seat(memory: NodeMemory, clock: StillClock) -> Seat:
+    index = len(memory.card.processes) - 1
+    return Seat(
+        name="health", kind="health", index=index, catalog=CATALOG, clock=clock, prices=memory.prices,
+        answers=memory.answers, control=memory.control, block=memory.control.block(index), wake_fd=-1, control_fd=-1,
+        simulated=memory.card.simulated, log=logging.getLogger("trinity.health"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/live", 200), ("/ready", 200), ("/health", 200), ("/metrics", 200), ("/", 404)]
+)
+async def test_a_busy_node_answers_every_route(path: str, status: int) -> None:
+    """GET and HEAD, none of it to be cached."""
+    with busy_node() as memory:
+        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card))) as client:
+            for method in ("GET", "HEAD"):
+                async with client.request(method, path) as response:
+                    assert response.status == status
+                    assert response.headers["Cache-Control"] == "no-store"
+                    assert (await response.read() == b"") == (method == "HEAD")
+
+
+async def test_the_status_follows_the_memory_at_once() -> None:
+    """Ready while a price is fresh, not ready the moment when none is: nothing is cached."""
+    with busy_node() as memory:
+        clock = StillClock()
+        async with TestClient(TestServer(make_app(_seat(memory, clock), memory.card))) as client:
+            assert (await client.get("/ready")).status == 200
+            clock.now_ns += 60 * SECOND
+            for path in ("/ready", "/health"):
+                response = await client.get(path)
+                assert response.status == 503
+                assert (await response.json())["reasons"][0]["code"] == "no_fresh_asset"
+            assert (await client.get("/live")).status == 200, "the process itself lives"
+
+
+async def test_refusals_are_json_with_a_code() -> None:
+    """404 for an unknown path, 405 with Allow for another method."""
+    with empty_node() as memory:
+        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card))) as client:
+            response = await client.get("/nothing?x=<script>")
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_path")
+            response = await client.post("/live", data=b"x")
+            assert (response.status, (await response.json())["error"]["code"]) == (405, "method_not_allowed")
+            assert response.headers["Allow"] == "GET, HEAD"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
+    """8081 and 9091 give the same answers out of one process."""
+    lpo, lrs = _free_ports(2)
+    with busy_node() as memory:
+        seat = _seat(memory, StillClock())
+        seat.block.write(HEARTBEAT_NS, 0)
+        ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
+        server = asyncio.create_task(_serve(seat, memory.card, ports, "127.0.0.1"))
+        async with asyncio.timeout(10):
+            while seat.block.read(HEARTBEAT_NS) == 0:
+                await asyncio.sleep(0.01)
+            async with aiohttp.ClientSession() as session:
+                bodies = []
+                for port in (lpo, lrs):
+                    async with session.get(f"http://127.0.0.1:{port}/health") as response:
+                        bodies.append(await response.json())
+            assert bodies[0] == bodies[1]
+            os.kill(os.getpid(), signal.SIGTERM)
+            await server
+
+
+async def test_a_taken_port_is_named() -> None:
+    """The error names the variable to change."""
+    with empty_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
+        taken, (free,) = holder.getsockname()[1], _free_ports(1)
+        ports = PortsSection(health_port_lpo=free, health_port_lrs=taken)
+        with pytest.raises(PortTakenError, match=f"HEALTH_PORT_LRS={taken}"):
+            await _serve(_seat(memory, StillClock()), memory.card, ports, "127.0.0.1")
