@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from feeds.freshness import ConnectionWatch, Evidence, RowWatch, Sighting
 from feeds.tally import Tally
 from feeds.wire import Exchange, Quote
-from trinity.clock import NS_PER_MS
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.markets import Asset
 from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
 from trinity.seat import Seat
 
 BPS = 10_000
+# "The others moved" is judged over 3 s and more: reading some 130 cells of 8 us at each check would be waste.
+OTHERS_READ_NS = NS_PER_SECOND
 # A row that waits for a quote is live with it; what else ends at the next check, which sees more than one quote.
 _WAITING = (RowState.STARTING, RowState.QUIET)
 
@@ -107,7 +109,7 @@ class Rows:
 
     def judge(self, now_ns: int, wall_ns: int, is_flowing: bool, is_behind: bool) -> Evidence:
         """Judge every row, publish the states that changed, and say what the rows tell of the connection."""
-        self._others.refresh()
+        self._others.refresh(now_ns)
         known = contradicted = agreed = frozen = dead = 0
         for row in self:
             if row.is_unknown:
@@ -164,11 +166,15 @@ class _OtherPrices:
         self._own_index = own_index
         self._assets = set(asset_indexes)
         self._versions: NDArray[np.uint64] = np.zeros((prices.exchanges, prices.assets), dtype=np.uint64)
-        self._states: NDArray[np.uint64] = prices.states()
+        self._states: list[list[int]] = prices.states().tolist()
         self._newest: dict[tuple[int, int], tuple[float, int]] = {}
+        self._due_ns = 0
 
-    def refresh(self) -> None:
-        """Read what changed since the last time."""
+    def refresh(self, now_ns: int) -> None:
+        """Read what changed since the last time, once in OTHERS_READ_NS."""
+        if now_ns < self._due_ns:
+            return
+        self._due_ns = now_ns + OTHERS_READ_NS
         versions = self._table.versions()
         for exchange, asset in np.argwhere(versions != self._versions).tolist():
             if exchange == self._own_index or asset not in self._assets:
@@ -177,18 +183,15 @@ class _OtherPrices:
             if quote is not None:
                 self._newest[exchange, asset] = (_price_of(quote), quote.received_at_ns)
         self._versions = versions
-        self._states = self._table.states()
+        self._states = self._table.states().tolist()
 
     def fresh(self, asset: int, now_ns: int, max_age_ns: int) -> list[float | None]:
         """Prices of the other exchanges in their order; None where there is none or it is not fresh."""
         prices: list[float | None] = []
-        for exchange in range(self._table.exchanges):
+        for exchange, states in enumerate(self._states):
             newest = self._newest.get((exchange, asset))
-            if newest is None or now_ns - newest[1] > max_age_ns:
-                prices.append(None)
-            else:
-                is_frozen = self._states[exchange, asset] == RowState.FROZEN
-                prices.append(None if is_frozen else newest[0])
+            is_fresh = newest is not None and now_ns - newest[1] <= max_age_ns and states[asset] != RowState.FROZEN
+            prices.append(newest[0] if newest is not None and is_fresh else None)
         return prices
 
 

@@ -30,7 +30,7 @@ _ALARM = FEED.index("oracle_payload_shape_alarm")
 
 
 class Tally:
-    """Counts into one process's block; `check` moves the alarm."""
+    """Counts into one process's block; `check`, called some times a second, publishes and moves the alarm."""
 
     def __init__(self, block: ProcessBlock, log: logging.Logger, now_ns: int) -> None:
         self._block = block
@@ -38,17 +38,19 @@ class Tally:
         # Frames and shape refusals of the running half window and of the one before.
         self._now = [0, 0]
         self._before = [0, 0]
+        # Counted once a frame and once a quote: plain integers until the next check, 1.5 us saved each.
+        self._frames = 0
+        self._quotes = dict.fromkeys(_QUOTES, 0)
         self._turn_ns = now_ns + SHAPE_WINDOW_NS // 2
         self._newest_shape = ""
         self._is_alarmed = False
         block.set_gauge(_ALARM, 0.0)
 
     def frame(self) -> None:
-        self._block.count(_FRAMES)
-        self._now[0] += 1
+        self._frames += 1
 
     def quote(self, via: Via) -> None:
-        self._block.count(_QUOTES[via])
+        self._quotes[via] += 1
 
     def refusal(self, reason: str, detail: str) -> None:
         """A frame or a part of it was refused; `reason` is one of metrics.REFUSAL_REASONS."""
@@ -67,7 +69,13 @@ class Tally:
         self._block.set_gauge(FEED.index(name), value)
 
     def check(self, now_ns: int) -> None:
-        """Set or clear the alarm; logged once a change."""
+        """Publish what was counted since the last check; set or clear the alarm, logged once a change."""
+        self._block.count(_FRAMES, self._frames)
+        self._now[0] += self._frames
+        self._frames = 0
+        for via, quotes in self._quotes.items():
+            self._block.count(_QUOTES[via], quotes)
+            self._quotes[via] = 0
         frames = self._now[0] + self._before[0]
         strange = self._now[1] + self._before[1]
         is_alarmed = strange > SHAPE_SHARE_MAX * frames

@@ -31,6 +31,8 @@ def test_everything_is_counted_in_its_own_word(seat: Seat) -> None:
     tally.reconnect("planned")
     tally.rest("rate_limited")
     tally.gauge("oracle_unknown_symbols", 2)
+    for _ in range(2):
+        tally.check(1)  # publishes, and only once
     for name, *labels in (
         ("oracle_frames_total",),
         ("oracle_quotes_total", "rest"),
