@@ -13,7 +13,7 @@ and once a datagram, with the request in `request[start:end]` and UDP_REPLY_BYTE
 `length` is 0 when nothing is to be sent, `result` the index in metrics.UDP_RESULTS, `lookups` the prices looked up.
 A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX, so that an oversized datagram is seen as such.
 
-The first byte tells the protocol: `{` is JSON (datagram_json.py), 0xD7 a binary frame (datagram_frame.py), all else text.
+The first byte tells the protocol: `{` is JSON (datagram_json.py), 0xD7 a frame (datagram_frame.py), all else text.
 
 Rules: nothing that a client sends raises. To a sender that is not trusted the reply is never longer than the request:
 a longer one becomes the coded reply `pad_request`, and nothing if even that is too long. What looks like a reply (an

@@ -25,8 +25,6 @@ sets LAST_GOOD gets the last good price there, beside the same status. A frame t
 header alone, whose status says why; it is never longer than the request. `time_ms - age` is a record's timestamp.
 """
 
-import numpy as np
-
 from trinity.compiled import compiled
 from trinity.limits import ASSET_NAME_BYTES_MAX, UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS
@@ -35,13 +33,6 @@ from trinity.memory.cell import WORD_BYTES, snapshot_prefix
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
-    INT_HAS_LAST_GOOD,
-    INT_SCALE,
-    INT_SOURCES,
-    LONG_CONFIDENCE,
-    LONG_PRICE,
-    LONG_STATE,
-    LONG_TIMESTAMP_MS,
     UNKNOWN,
     UNKNOWN_ASSET,
     Names,
@@ -67,10 +58,8 @@ assert HEADER_BYTES + UDP_ASSETS_MAX * RECORD_BYTES <= UDP_PAYLOAD_BYTES_MAX, "a
 
 _REQUEST_MARK, _REPLY_MARK = b"QA"
 _LETTER_T, _LETTER_R = b"TR"
-_INT_REJECTED = INT_SOURCES + 1
 # The numbers of an answer lie before its texts: only they are copied out of the shared slot.
 assert ANSWER_DTYPE.fields is not None
-assert ANSWER_DTYPE.fields["rejected"][1] == _INT_REJECTED * 4
 _NUMBER_WORDS = ANSWER_DTYPE.fields["price_text"][1] // WORD_BYTES
 
 
@@ -108,12 +97,15 @@ def answer_frame(
             continue
         row = row_of(exchanges, asset, CONSENSUS)
         if not snapshot_prefix(table_words, row * ROW_WORDS, SLOT_WORDS, _NUMBER_WORDS, record.words):
-            record.longs[LONG_STATE] = 0
-            record.ints[INT_HAS_LAST_GOOD] = 0
+            record.fields["state"] = 0
+            record.fields["has_last_good"] = 0
         verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
-        if time_ms == 0 and record.ints[INT_HAS_LAST_GOOD] == 1:
-            time_ms = record.longs[LONG_TIMESTAMP_MS] + age_ms_of(record, now_ns)
-        out = _write_record(record, verdict, with_last_good, now_ns, reply, out)
+        age_ms = AGE_NONE
+        if verdict == GOOD or record.fields["has_last_good"] == 1:
+            age_ms = min(age_ms_of(record, now_ns), AGE_NONE - 1)
+            if time_ms == 0:
+                time_ms = record.fields["timestamp_ms"] + age_ms
+        out = _write_record(record, verdict, with_last_good, age_ms, reply, out)
     _put(time_ms, 8, reply, at + 16)
     return out, FRAME_OK, count
 
@@ -159,29 +151,24 @@ def _write_header(request: Octets, start: int, status: int, count: int, reply: O
 
 
 @compiled
-def _write_record(record: Record, verdict: int, with_last_good: bool, now_ns: int, reply: Octets, at: int) -> int:
-    has_price = verdict == GOOD or record.ints[INT_HAS_LAST_GOOD] == 1
-    shown = verdict == GOOD or (with_last_good and has_price)
-    price = np.int64(0)
-    confidence = np.int64(0)
-    exponent = np.int64(0)
-    if shown:
-        price = record.longs[LONG_PRICE]
-        confidence = record.longs[LONG_CONFIDENCE]
-        exponent = -np.int64(record.ints[INT_SCALE])
+def _write_record(record: Record, verdict: int, with_last_good: bool, age_ms: int, reply: Octets, at: int) -> int:
+    price, confidence, exponent = 0, 0, 0
+    if verdict == GOOD or (with_last_good and age_ms != AGE_NONE):
+        price = record.fields["price"]
+        confidence = record.fields["confidence"]
+        exponent = -record.fields["scale"]
     confidence_exponent = exponent
     while confidence > AGE_NONE:  # more digits than 32 bits hold: fewer places, rounded up, never too narrow
         confidence = (confidence + 9) // 10
         confidence_exponent += 1
-    age_ms = min(age_ms_of(record, now_ns), AGE_NONE - 1) if has_price else AGE_NONE
     at = _put(price, 8, reply, at)
     at = _put(confidence, 4, reply, at)
     at = _put(age_ms, 4, reply, at)
     at = _put(exponent, 1, reply, at)
     at = _put(confidence_exponent, 1, reply, at)
     at = _put(verdict, 1, reply, at)
-    at = _put(np.int64(record.ints[INT_SOURCES]), 1, reply, at)
-    at = _put(np.int64(record.ints[_INT_REJECTED]), 1, reply, at)
+    at = _put(record.fields["sources"], 1, reply, at)
+    at = _put(record.fields["rejected"], 1, reply, at)
     return _put(0, 1, reply, at)
 
 

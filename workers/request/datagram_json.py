@@ -12,8 +12,6 @@ means here what it means to every JSON parser. A member that is unknown, there t
 rest is still read, so that the id is echoed wherever it stands. An object with a member "error" is a reply.
 """
 
-import numpy as np
-
 from trinity.compiled import compiled
 from trinity.limits import API_KEY_BYTES_MAX, UDP_ID_BYTES_MAX
 from workers.request.answer import CONSENSUS, UNKNOWN, Names, find_name
@@ -106,7 +104,7 @@ def _take_member(
 ) -> int:
     """Check one member's value and keep it."""
     start, end = query[_VALUE_START], query[_VALUE_END]
-    if member == _ID and (kind == _NUMBER or kind == _STRING) and end - start <= UDP_ID_BYTES_MAX + 2:
+    if member == _ID and kind in (_NUMBER, _STRING) and end - start <= UDP_ID_BYTES_MAX + 2:
         query[ID_START], query[ID_END] = start, end
         return QUERY_OK
     if member == _API_KEY and kind == _STRING and end - start <= API_KEY_BYTES_MAX + 2:
@@ -123,7 +121,7 @@ def _take_member(
         query[EXCHANGE] = find_name(exchanges, request, start + 1, end - 1)
         return QUERY_BAD_EXCHANGE if query[EXCHANGE] == UNKNOWN else QUERY_OK
     limit = BAD_NUMBER
-    if kind == _NUMBER and (member == _MAX_AGE_MS or member == _MIN_SOURCES):
+    if kind == _NUMBER and member in (_MAX_AGE_MS, _MIN_SOURCES):
         limit = parse_integer(request, start, end)
     elif kind == _NUMBER and member == _MAX_CONF_BPS:
         limit = parse_decimal(request, start, end, 3)
@@ -235,7 +233,7 @@ def _scan_digits(request: Octets, at: int, end: int) -> int:
 def _scan_literal(request: Octets, at: int, end: int) -> int:
     for which in range(_LITERAL_BOUNDS.size - 1):
         first, last = _LITERAL_BOUNDS[which], _LITERAL_BOUNDS[which + 1]
-        literal_end = at + last - first
+        literal_end: int = at + last - first
         if literal_end <= end and _equals(request, at, literal_end, _LITERALS, first, last):
             return literal_end
     return _SYNTAX_ERROR

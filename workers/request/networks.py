@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trinity.compiled import compiled
 from trinity.errors import ConfigError
-from workers.request.octets import Octets
+from workers.request.octets import Octets, byte_at
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 ADDRESS_BYTES = 16
@@ -52,7 +52,7 @@ def trusted_networks(texts: Sequence[str]) -> NDArray[np.uint8]:
 @compiled
 def is_trusted(networks: NDArray[np.uint8], addresses: Octets, at: int) -> bool:
     """Whether the socket address at `addresses[at:]` (as the kernel writes it) lies in one of the networks."""
-    family = np.int64(addresses[at]) | np.int64(addresses[at + 1]) << 8
+    family = byte_at(addresses, at) | byte_at(addresses, at + 1) << 8
     for n in range(networks.shape[0]):
         i = 0
         while i < ADDRESS_BYTES:
@@ -69,10 +69,10 @@ def is_trusted(networks: NDArray[np.uint8], addresses: Octets, at: int) -> bool:
 def _mapped_byte(family: int, addresses: Octets, at: int, i: int) -> int:
     """Byte i of the address as IPv6, -1 for an address of another family."""
     if family == _AF_INET6:
-        return np.int64(addresses[at + _IPV6_AT + i])
+        return byte_at(addresses, at + _IPV6_AT + i)
     if family != _AF_INET:
         return -1
     first = ADDRESS_BYTES - _IPV4_BYTES
     if i >= first:
-        return np.int64(addresses[at + _IPV4_AT + i - first])
+        return byte_at(addresses, at + _IPV4_AT + i - first)
     return 0xFF if i >= first - 2 else 0
