@@ -1,0 +1,100 @@
+"""The explanation over real tables: every step is there, with the numbers of the decision."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from feeds.aggregator import Aggregator
+from feeds.explain import explain
+from tests.feeds.consensus_cases import EXCHANGES, ManualClock, seat_of, write_quote
+from trinity.memory.price_table import RowState
+from trinity.seat import Seat
+
+PRICES = ["71002.1", "70995.0", "71000.0", "70990.5", "70998.0", "70991.2"]
+# Their median with the crossed leg 1 / 1.0003 is 0.99995.
+LEGS = [("coinbase", "1.0002"), ("kraken", "0.9998"), ("cryptocom", "1.0001")]
+STEPS = ("1 venue", "2 fresh", "3 conv", "4 enough", "5 major", "6 robust", "7 hold", "8 price", "9 jump", "result")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def seat(clock: ManualClock) -> Iterator[Seat]:
+    with seat_of(clock) as made:
+        for exchange, price in zip(EXCHANGES, PRICES, strict=True):
+            write_quote(made, exchange, "BTC", price)
+        for exchange, price in LEGS:
+            write_quote(made, exchange, "USDT", price)
+        write_quote(made, "kraken", "USDC", "1")
+        write_quote(made, "gateio", "USDC", "1.0003")
+        yield made
+
+
+def text_of(seat: Seat, asset: str = "BTC") -> str:
+    index = seat.catalog.asset_index(asset)
+    return explain(seat.prices, seat.answers, seat.catalog, index, seat.clock.monotonic_ns(), seat.clock.wall_ns())
+
+
+def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
+    """The published conversion example, step by step."""
+    Aggregator(seat).turn()
+    text = text_of(seat)
+
+    positions = [text.find(f"\n{step}") for step in STEPS]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+    assert "USDT/USD 0.99995 from coinbase 1.0002, kraken 0.9998, cryptocom 1.0001, crossed 0.999700089973" in text
+    assert "70990.5 -> 70986.950475 USD" in text
+    assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in text
+    assert "the running node serves it as: good" in text
+
+
+def test_what_was_left_out_is_named_with_its_reason(seat: Seat, clock: ManualClock) -> None:
+    """Outlier, frozen, crossed and stale sources each by name; the hold-out comes from the running node."""
+    process = Aggregator(seat)
+    write_quote(seat, "coinbase", "BTC", "75000")
+    process.turn()
+    write_quote(seat, "coinbase", "BTC", "71000")
+    process.turn()
+    seat.prices.write_state(2, 0, RowState.FROZEN)
+
+    text = text_of(seat)
+
+    assert "row frozen -> frozen" in text
+    assert "-> coinbase held out" in text
+    assert "left out: coinbase: held_out; kraken: frozen" in text
+
+
+def test_a_price_that_cannot_be_given_ends_at_its_step(seat: Seat) -> None:
+    """No majority: steps 6 to 9 are not reached, and the text says why."""
+    for exchange in EXCHANGES[:3]:
+        write_quote(seat, exchange, "BTC", "80000")
+    Aggregator(seat).turn()
+    text = text_of(seat)
+
+    assert "no 4 of them within 100 bps" in text
+    assert "\n6 robust" not in text
+    assert "result: sources_disagree" in text
+    assert "the running node serves it as: sources_disagree" in text
+
+
+def test_a_dead_consensus_process_is_seen(seat: Seat, clock: ManualClock) -> None:
+    """The published answer ages on its own: after its validity the node serves it as stale."""
+    Aggregator(seat).turn()
+    clock.advance(11)
+
+    assert "the running node serves it as: stale" in text_of(seat)
+    assert "-> stale\n" in text_of(seat)
+
+
+def test_an_empty_asset_is_explained_too(seat: Seat) -> None:
+    """No quote yet, no answer yet: said, not guessed."""
+    text = text_of(seat, "SOL")
+
+    assert text.count("no quote yet") == 3
+    assert "3 conversion: none needed" in text
+    assert "result: empty" in text
+    assert "the running node serves it as: empty" in text
