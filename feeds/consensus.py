@@ -150,7 +150,7 @@ def evaluate(
         decision = _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected, window, cut)
         return decision, memory._replace(held=held)
     decision = _priced(votes, kept, rejected, rules.min_sources, window, cut)
-    return _guard_jump(decision, memory._replace(held=held), all_agree=len(kept) == len(votes), now_ns=now_ns)
+    return _guard_jump(decision, held, memory, all_agree=len(kept) == len(votes), now_ns=now_ns)
 
 
 def judge_quote(quote: StoredQuote, rules: AssetRules) -> VenuePrice:
@@ -356,19 +356,21 @@ def _priced(
     )
 
 
-def _guard_jump(decision: Decision, memory: Memory, *, all_agree: bool, now_ns: int) -> tuple[Decision, Memory]:
+def _guard_jump(
+    decision: Decision, held: Mapping[int, int | None], before: Memory, *, all_agree: bool, now_ns: int
+) -> tuple[Decision, Memory]:
     """Step 9: hold a jump that only some sources show, as SOURCES_DISAGREE, for a bounded time."""
-    price, last = decision.price, memory.last_price
+    price, last = decision.price, before.last_price
     assert price is not None
     if all_agree or last is None or abs(price - last) * PERCENT <= last * JUMP_PERCENT_MAX:
-        return decision, memory._replace(last_price=price, jump_since_ns=None)
-    since_ns = now_ns if memory.jump_since_ns is None else memory.jump_since_ns
+        return decision, Memory(held, price)
+    since_ns = now_ns if before.jump_since_ns is None else before.jump_since_ns
     if now_ns - since_ns >= JUMP_HOLD_NS:
-        return decision, memory._replace(last_price=price, jump_since_ns=None)
-    held = decision._replace(
+        return decision, Memory(held, price)
+    waiting = decision._replace(
         state=AnswerState.SOURCES_DISAGREE, price=None, confidence=None, confidence_milli_bps=0, valid_until_ns=0
     )
-    return held, memory._replace(jump_since_ns=since_ns)
+    return waiting, Memory(held, last, since_ns)
 
 
 def _milli_bps(part: Decimal, whole: Decimal, rounding: str) -> int:
