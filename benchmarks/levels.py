@@ -12,7 +12,7 @@ from benchmarks.generator_http import HttpGenerator
 from benchmarks.generator_udp import UdpGenerator
 from benchmarks.load import Load
 from benchmarks.node import Node, start_bare
-from benchmarks.processes import cores
+from benchmarks.processes import cores, raise_file_limit
 from benchmarks.progress import Progress
 from benchmarks.side_by_side import run_with_cpu
 
@@ -23,6 +23,7 @@ PROTOCOLS = ("http", "udp")
 
 def measure_levels(folder: Path, seconds: float, progress: Progress) -> dict[str, Any]:
     """Every level of both protocols; each row is an outcome with its level and processor time a request."""
+    raise_file_limit()
     with contextlib.ExitStack() as stopping:
         progress.step("starting one request worker")
         node = start_bare(folder, cores()[0])

@@ -59,11 +59,10 @@ def tables_of(document: Mapping[str, Any]) -> str:
     """All tables of a results document."""
     run, measured = document["run"], document["measured"]
     machine = run["machine"]
-    parts = [
-        f"{run['time']}  commit {run['commit'][:12]}{' + changes' if run['uncommitted_changes'] else ''}",
-        f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']}, "
-        + f"load {machine['load_average'][0]}",
-    ]
+    changes = " with uncommitted changes" if run["uncommitted_changes"] else ""
+    where = f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']}"
+    load = f"load average at the start {machine['load_average'][0]}"
+    parts = [f"{run['time']}, commit {run['commit'][:12]}{changes}\n{where}, {load}"]
     parts += [_contest_table(name, measured[name]) for name in ("http", "udp") if name in measured]
     for protocol in ("http", "udp"):
         if "levels" in measured:

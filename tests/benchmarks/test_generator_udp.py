@@ -129,7 +129,7 @@ def test_a_reply_that_nobody_asked_for_is_no_answer() -> None:
 
 def test_a_silent_server_loses_everything_and_the_run_ends() -> None:
     """Nothing comes back: all that was sent is lost, and the window is filled again after the limit."""
-    outcome = _run(lambda *_: [], Load(0.7), in_flight=4)
+    outcome = _run(lambda *_: [], Load(1.2), in_flight=4)
     assert outcome.answered == 0
     assert outcome.faults == {"lost": outcome.sent}
     assert outcome.sent == 8

@@ -1,0 +1,49 @@
+"""Results as a short run leaves them, for the report and the plots."""
+
+from typing import Any
+
+import pytest
+
+LATENCY = {"p50": 10.0, "p90": 20.0, "p99": 30.5, "p99.9": 1_234.0, "mean": 12.0, "max": 2_000.0}
+
+
+def _contestant(name: str, cpu_us: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "what": "",
+        "cpu_us": cpu_us,
+        "cpu_us_turns": [cpu_us] * 5,
+        "per_second": 50_000.0,
+        "lookups_per_second": 3_200_000.0,
+        "p50_us": 10.0,
+        "p99_us": 30.5,
+        "answered": 250_000,
+        "faults": {},
+    }
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    """One result of each part."""
+    row = {"level": 1, "per_second": 9_000.0, "cpu_us": 11.0, "faults": {"lost": 2}, "latency_us": LATENCY}
+    sample = {"seconds": 1.0, "latency_us": LATENCY, "pss_mib": 300.0}
+    drift = {"p50_us": {"first": 10.0, "last": 11.0, "change": 1.0}, "faults": {}}
+    return {
+        "http": {
+            "contestants": [_contestant("trinity", 10.0), _contestant("nginx", 12.5)],
+            "ratio_of_ours": {"nginx": 0.8},
+            "skipped": ["go"],
+            "user_mode_us": 0.9,
+        },
+        "udp": {
+            "contestants": [_contestant("trinity", 5.5), _contestant("trinity binary", 20.0), _contestant("echo", 5.0)],
+            "ratio_of_ours": {"trinity binary": 0.3, "echo": 1.1},
+            "skipped": [],
+        },
+        "levels": {"http": [row, {**row, "level": 2}], "udp": [row, {**row, "level": 2}]},
+        "pipelining": {"rows": [{"pipelining": 16, "per_second": 200_000.0, "cpu_us": 2.0}], "gain": 4.4, "faults": {}},
+        "half_peak": {"turns": [{"peak_per_second": 80_000.0, **row}], "all_turns_us": LATENCY, "p99_us": 30.5},
+        "wire": {"frames": 900, "frames_never_seen": 0, "quotes_per_second": 2_000.0, "latency_us": LATENCY},
+        "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
+        "soak": {"rate": 4_000, "samples": [sample, sample], "drift": drift},
+    }

@@ -1,0 +1,53 @@
+"""Our own node under the generators: every answer right, over each protocol."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.generator_http import HttpGenerator
+from benchmarks.generator_udp import UdpGenerator
+from benchmarks.load import Load
+from benchmarks.node import pids_by_name, start_bare, start_whole
+from benchmarks.processes import cpu_ns
+from trinity.errors import NodeAbsentError
+
+
+def test_the_bare_worker_answers_every_protocol_rightly(tmp_path: Path) -> None:
+    """HTTP, pipelined HTTP, UDP text and UDP binary: no fault, and the work is seen in the worker's time."""
+    node = start_bare(tmp_path, None)
+    try:
+        head, body = node.answer("ETH")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body.startswith(b'{"asset":"ETH","price":')
+        generators = (
+            HttpGenerator(node.http_target(), 8),
+            HttpGenerator(node.http_target(), 2, pipelining=16),
+            UdpGenerator(node.udp_target(), 32),
+            UdpGenerator(node.udp_target(binary=True), 8),
+        )
+        for generator in generators:
+            before_ns = cpu_ns(node.worker_pids)
+            outcome = generator.run(Load(0.2))
+            generator.close()
+            assert outcome.answered == outcome.sent > 0
+            assert outcome.faults == {}
+            assert cpu_ns(node.worker_pids) > before_ns
+    finally:
+        node.stop()
+    with pytest.raises(NodeAbsentError):
+        pids_by_name(node.name)
+
+
+def test_the_whole_node_comes_up_with_fresh_prices_and_named_processes(tmp_path: Path) -> None:
+    """`start_whole` returns when every asset is answered; the request workers are known by pid."""
+    node = start_whole(tmp_path, workers=2)
+    try:
+        assert len(node.worker_pids) == 2
+        assert {"consensus", "worker-0", "worker-1"} <= pids_by_name(node.name).keys()
+        generator = HttpGenerator(node.http_target(), 4)
+        outcome = generator.run(Load(0.3, rate=300))
+        generator.close()
+        assert outcome.answered == outcome.sent > 0
+        assert outcome.faults == {}
+    finally:
+        node.stop()
