@@ -14,7 +14,7 @@ HTTP and UDP are two skins over this file. How a skin uses it, for asset number 
     at = write_prices(table_words, record, assets, exchanges, buffer, wanted, count, exchange, now_ns, ..., out, at)
 
 Python side: `make_names` for `assets` and `exchanges`, `make_record` for the scratch record, both made once a worker.
-`record.longs[LONG_*]`, `record.ints[INT_*]` and `record.octets[OCTET_* ...]` are the record's fields.
+`record.fields["price"]` and so on are the numbers of ANSWER_DTYPE, `record.octets` its texts.
 Byte helpers (append_slice, append_integer, parse_integer, parse_decimal ...) are in octets.py.
 
 Rules: now_ns is CLOCK_MONOTONIC. A limit <= 0 is not stated. A price whose `valid_until_ns` has passed is stale
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled
-from trinity.limits import ASSET_NAME_BYTES_MAX
+from trinity.limits import ASSET_NAME_BYTES_MAX, ASSETS_MAX
 from trinity.memory.answer_table import (
     ANSWER_DTYPE,
     BODY_BYTES,
@@ -41,7 +41,6 @@ from trinity.memory.answer_table import (
 from trinity.memory.atomics import Words
 from trinity.memory.cell import snapshot
 from workers.request.octets import (
-    Integers,
     Octets,
     append_byte,
     append_integer,
@@ -57,29 +56,8 @@ from workers.request.octets import (
 UNKNOWN = -1
 CONSENSUS = -1
 
-
-def _offset(field: str, item_bytes: int) -> int:
-    """Where a field of the record begins, in items of its own size."""
-    assert ANSWER_DTYPE.fields is not None
-    return int(ANSWER_DTYPE.fields[field][1]) // item_bytes
-
-
-LONG_STATE = _offset("state", 8)
-LONG_VALID_UNTIL_NS = _offset("valid_until_ns", 8)
-LONG_RECEIVED_AT_NS = _offset("newest_received_at_ns", 8)
-LONG_TIMESTAMP_MS = _offset("timestamp_ms", 8)
-LONG_PRICE = _offset("price", 8)
-LONG_CONFIDENCE = _offset("confidence", 8)
-LONG_CONFIDENCE_MILLI_BPS = _offset("confidence_milli_bps", 8)
-INT_SCALE = _offset("scale", 4)
-INT_SOURCES = _offset("sources", 4)
-INT_HAS_LAST_GOOD = _offset("has_last_good", 4)
-INT_PRICE_TEXT_LENGTH = _offset("price_text_length", 4)
-INT_HEAD_LENGTH = _offset("head_length", 4)
-INT_BODY_LENGTH = _offset("body_length", 4)
-OCTET_PRICE_TEXT = _offset("price_text", 1)
-OCTET_HEAD = _offset("head", 1)
-OCTET_BODY = _offset("body", 1)
+assert ANSWER_DTYPE.fields is not None
+PRICE_TEXT_AT, HEAD_AT, BODY_AT = (int(ANSWER_DTYPE.fields[field][1]) for field in ("price_text", "head", "body"))
 
 # --- verdicts: why a price is or is not given -----------------------------------------------------------------
 
@@ -136,39 +114,37 @@ PRICE_BYTES_MAX = BODY_BYTES + 1
 # --- names ----------------------------------------------------------------------------------------------------
 
 
-class Names(NamedTuple):
-    """Assets or exchanges by index, and a hash table to find them.
-
-    text     uint8[count, ASSET_NAME_BYTES_MAX]; as in the catalog
-    lengths  int64[count]
-    slots    int64[power of two]; index of a name or UNKNOWN, open addressing by the hash of the folded name
-    """
-
-    text: NDArray[np.uint8]
-    lengths: Integers
-    slots: Integers
+# Four slots a name: nearly every name is found at the first look.
+_SLOTS = 4 * ASSETS_MAX
+# Assets or exchanges by index, and a hash table to find them: index of a name or UNKNOWN, by the hash of the folded
+# name, open addressing. A record and not a tuple of arrays: compiled code then passes one pointer.
+NAMES_DTYPE = np.dtype(
+    [
+        ("count", np.int64),
+        ("lengths", np.int64, ASSETS_MAX),
+        ("slots", np.int64, _SLOTS),
+        ("text", np.uint8, (ASSETS_MAX, ASSET_NAME_BYTES_MAX)),  # as in the catalog
+    ],
+    align=True,
+)
+Names = np.void
 
 
 def make_names(names: Sequence[str]) -> Names:
-    """Build the table; ValueError for a name that is too long or there twice (case does not tell names apart)."""
-    slot_count = 8
-    while slot_count < 4 * len(names):  # a quarter full: nearly every name is found at the first look
-        slot_count *= 2
-    table = Names(
-        np.zeros((len(names), ASSET_NAME_BYTES_MAX), dtype=np.uint8),
-        np.zeros(len(names), dtype=np.int64),
-        np.full(slot_count, UNKNOWN, dtype=np.int64),
-    )
+    """One NAMES_DTYPE record; ValueError for a name that is too long or there twice (case tells no names apart)."""
+    table: Names = np.zeros(1, dtype=NAMES_DTYPE)[0]
+    table["slots"] = UNKNOWN
     for index, name in enumerate(names):
         octets = octets_of(name.encode("ascii"))
         if not 1 <= octets.size <= ASSET_NAME_BYTES_MAX or find_name(table, octets, 0, octets.size) != UNKNOWN:
             raise ValueError(f"name {name!r} is too long or there twice")
-        table.text[index, : octets.size] = octets
-        table.lengths[index] = octets.size
-        slot = int(_hash_of(octets, 0, octets.size)) % slot_count
-        while table.slots[slot] != UNKNOWN:
-            slot = (slot + 1) % slot_count
-        table.slots[slot] = index
+        table["text"][index, : octets.size] = octets
+        table["lengths"][index] = octets.size
+        table["count"] = index + 1
+        slot = int(_hash_of(octets, 0, octets.size)) % _SLOTS
+        while table["slots"][slot] != UNKNOWN:
+            slot = (slot + 1) % _SLOTS
+        table["slots"][slot] = index
     return table
 
 
@@ -187,50 +163,48 @@ def find_name(names: Names, buffer: Octets, start: int, end: int) -> int:
     length = end - start
     if length < 1 or length > ASSET_NAME_BYTES_MAX:
         return UNKNOWN
-    mask = names.slots.size - 1
-    slot = _hash_of(buffer, start, end) & mask
-    while names.slots[slot] != UNKNOWN:
-        index: int = names.slots[slot]
-        if names.lengths[index] == length:
+    slot = _hash_of(buffer, start, end) % _SLOTS
+    index: int = names["slots"][slot]
+    while index != UNKNOWN:
+        if names["lengths"][index] == length:
             i = 0
-            while i < length and folded(names.text[index, i]) == folded(byte_at(buffer, start + i)):
+            while i < length and folded(byte_at(names["text"][index], i)) == folded(byte_at(buffer, start + i)):
                 i += 1
             if i == length:
                 return index
-        slot = (slot + 1) & mask
+        slot = (slot + 1) % _SLOTS
+        index = names["slots"][slot]
     return UNKNOWN
 
 
 @compiled
 def append_name(names: Names, index: int, out: Octets, at: int) -> int:
     """Append a name as the catalog writes it."""
-    length: int = names.lengths[index]
-    for i in range(length):
-        out[at + i] = names.text[index, i]
-    return at + length
+    length: int = names["lengths"][index]
+    return append_slice(names["text"][index], 0, length, out, at)
 
 
 # --- one record -----------------------------------------------------------------------------------------------
 
 
 class Record(NamedTuple):
-    """Four views of one scratch ANSWER_DTYPE record; a field's place in its view is named LONG_, INT_ or OCTET_."""
+    """One scratch ANSWER_DTYPE record: its words, and in the same memory its numbers by name and its texts."""
 
     words: Words
-    longs: Integers
-    ints: NDArray[np.int32]
-    octets: Octets
+    fields: np.void
+    octets: Octets  # texts begin at PRICE_TEXT_AT, HEAD_AT and BODY_AT
 
 
 def make_record() -> Record:
     words = np.zeros(SLOT_WORDS, dtype=np.uint64)
-    return Record(words, words.view(np.int64), words.view(np.int32), words.view(np.uint8))
+    return Record(words, words.view(ANSWER_DTYPE)[0], words.view(np.uint8))
 
 
 @compiled
 def row_of(exchanges: Names, asset: int, exchange: int) -> int:
     """Row of an asset's consensus price (exchange CONSENSUS) or of its price on one exchange."""
-    return asset * (1 + exchanges.lengths.size) + 1 + exchange
+    columns: int = 1 + exchanges["count"]
+    return asset * columns + 1 + exchange
 
 
 @compiled
@@ -238,29 +212,29 @@ def read_answer(table_words: Words, row: int, record: Record) -> bool:
     """Copy the newest record of `row`; False when there is none, and the record then says EMPTY."""
     if snapshot(table_words, row * ROW_WORDS, SLOT_WORDS, record.words):
         return True
-    record.longs[LONG_STATE] = 0
-    record.ints[INT_HAS_LAST_GOOD] = 0
-    record.ints[INT_BODY_LENGTH] = 0
+    record.fields["state"] = 0
+    record.fields["has_last_good"] = 0
+    record.fields["body_length"] = 0
     return False
 
 
 @compiled
 def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_conf_milli_bps: int) -> int:
     """GOOD, or the first reason not to give this price to this caller."""
-    state = record.longs[LONG_STATE]
+    state = record.fields["state"]
     if state < 0 or state >= _OF_STATE.size:
         return STALE_PRICE
     verdict: int = _OF_STATE[state]
     if verdict != GOOD:
         return verdict
-    if now_ns >= record.longs[LONG_VALID_UNTIL_NS]:
+    if now_ns >= record.fields["valid_until_ns"]:
         return STALE_PRICE
-    age_ns = now_ns - record.longs[LONG_RECEIVED_AT_NS]
+    age_ns = now_ns - record.fields["newest_received_at_ns"]
     if max_age_ms > 0 and (age_ns + NS_PER_MS - 1) // NS_PER_MS > max_age_ms:
         return PRICE_TOO_OLD
-    if min_sources > 0 and record.ints[INT_SOURCES] < min_sources:
+    if min_sources > 0 and record.fields["sources"] < min_sources:
         return FEWER_THAN_MIN_SOURCES
-    if max_conf_milli_bps > 0 and record.longs[LONG_CONFIDENCE_MILLI_BPS] > max_conf_milli_bps:
+    if max_conf_milli_bps > 0 and record.fields["confidence_milli_bps"] > max_conf_milli_bps:
         return CONFIDENCE_TOO_WIDE
     return GOOD
 
@@ -268,7 +242,7 @@ def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_co
 @compiled
 def age_ms_of(record: Record, now_ns: int) -> int:
     """Age of the record's price in whole milliseconds."""
-    received_at_ns: int = record.longs[LONG_RECEIVED_AT_NS]
+    received_at_ns: int = record.fields["newest_received_at_ns"]
     return max(0, now_ns - received_at_ns) // NS_PER_MS
 
 
@@ -276,16 +250,16 @@ def age_ms_of(record: Record, now_ns: int) -> int:
 def write_price(record: Record, verdict: int, assets: Names, asset: int, now_ns: int, out: Octets, at: int) -> int:
     """Append the JSON object of one price: the rendered body when GOOD, else the error with the last good price."""
     if verdict == GOOD:
-        return append_slice(record.octets, OCTET_BODY, record.ints[INT_BODY_LENGTH], out, at)
+        return append_slice(record.octets, BODY_AT, record.fields["body_length"], out, at)
     at = append_packed(_ERRORS, _ERROR_BOUNDS, verdict, out, at)
     at = append_name(assets, asset, out, at)
-    if record.ints[INT_HAS_LAST_GOOD] != 1:
+    if record.fields["has_last_good"] != 1:
         return append_octets(_END_OF_NAME, out, at)
     at = append_octets(_LAST_PRICE, out, at)
-    text_length = min(record.ints[INT_PRICE_TEXT_LENGTH], PRICE_TEXT_BYTES)
-    at = append_slice(record.octets, OCTET_PRICE_TEXT, text_length, out, at)
+    text_length = min(record.fields["price_text_length"], PRICE_TEXT_BYTES)
+    at = append_slice(record.octets, PRICE_TEXT_AT, text_length, out, at)
     at = append_octets(_LAST_TIMESTAMP, out, at)
-    at = append_integer(record.longs[LONG_TIMESTAMP_MS], out, at)
+    at = append_integer(record.fields["timestamp_ms"], out, at)
     at = append_octets(_AGE, out, at)
     at = append_integer(age_ms_of(record, now_ns), out, at)
     return append_byte(_BRACE, out, at)

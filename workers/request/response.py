@@ -99,6 +99,7 @@ CONNECTION_SILENT, CONNECTION_KEPT, CONNECTION_CLOSED = range(3)
 
 _LINE_END = octets_of(b"\r\n")
 _STAMP = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Request-Id: 0000000000000000\r\n"
+STAMP_BYTES = len(_STAMP)
 _DATE_AT = len(b"Date: ")
 _ID_END = len(_STAMP) - len(b"\r\n")
 _ID_DIGITS = 16

@@ -17,19 +17,16 @@ import json
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trinity import metrics
 from trinity.compiled import compiled
-from trinity.limits import ASSET_NAME_BYTES_MAX, REQUEST_LINE_BYTES_MAX
+from trinity.limits import ASSETS_MAX
 from trinity.markets import Catalog
 from trinity.memory.answer_table import HEAD_BYTES
 from trinity.memory.atomics import Words
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
-    INT_HEAD_LENGTH,
-    OCTET_HEAD,
+    HEAD_AT,
     PRICE_BYTES_MAX,
     UNKNOWN,
     VERDICT_STATUS,
@@ -116,35 +113,39 @@ _BAD_PARAMETER_BODY = octets_of(
 )
 _END_OF_BAD_PARAMETER = octets_of(b'"}}')
 _NO_SUCH_EXCHANGE = -2
+_BODY_FRAME_BYTES = 1024  # what stands around the prices, and every other body but that of /assets
 
 _HEALTHY, _HEALTHY_BOUNDS = pack_texts([b'{"status":"degraded"', b'{"status":"ok"'])
 (_BRACE,) = b"}"
 _VERDICT_STATUS = np.array([status_index(status) for status in VERDICT_STATUS], dtype=np.int64)
-_STATUS_WORD = metrics.REQUEST.index("oracle_http_responses_total", metrics.HTTP_STATUSES[0])
-_LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 
 
 class Desk(NamedTuple):
-    """All memory that answering needs; made once a worker by `make_desk`. All but `counters` and tables is scratch."""
+    """All memory that answering needs; made once a worker by `make_desk`.
+
+    `head` and `query` are laid out by http1.py and target.py, `wanted` by answer.parse_assets; `body` is scratch.
+    """
 
     table_words: Words
+    record: Record
     assets: Names
     exchanges: Names
-    assets_body: Octets  # of GET /assets
-    health_body: Octets  # of GET /health, between status and number of fresh assets
-    counters: Words
-    stamp: Octets
-    record: Record
     head: Integers
     query: Integers
-    wanted: NDArray[np.int64]
+    wanted: Integers
+    tally: Integers  # TALLY_*
+    stamp: Octets
     body: Octets
+    assets_body: Octets  # of GET /assets
+    health_body: Octets  # of GET /health, between status and number of fresh assets
 
 
-def make_desk(
-    table_words: Words, catalog: Catalog, counters: Words, node: str, simulated: bool, worker: int, started_ns: int
-) -> Desk:
-    """A worker's memory over the node's answer table and its own counters."""
+# Words of Desk.tally: the last response's status, as an index of metrics.HTTP_STATUSES; lookups so far.
+TALLY_STATUS, TALLY_LOOKUPS, _TALLY_WORDS = range(3)
+
+
+def make_desk(table_words: Words, catalog: Catalog, node: str, simulated: bool, worker: int, started_ns: int) -> Desk:
+    """A worker's memory, over the words of the node's answer table."""
     names = [asset.name for asset in catalog.assets]
     markets: dict[str, list[str]] = {name: [] for name in names}
     for market in catalog.markets:
@@ -153,37 +154,32 @@ def make_desk(
     health_body = {"node": node, "worker": worker, "simulated": simulated, "assets": len(names)}
     return Desk(
         table_words=table_words,
+        record=make_record(),
         assets=make_names(names),
         exchanges=make_names(catalog.exchanges),
-        assets_body=octets_of(json.dumps(assets_body, separators=(",", ":")).encode()),
-        health_body=octets_of(f',{json.dumps(health_body, separators=(",", ":"))[1:-1]},"fresh":'.encode()),
-        counters=counters,
-        stamp=make_stamp(worker, started_ns),
-        record=make_record(),
         head=np.zeros(HEAD_WORDS, dtype=np.int64),
         query=np.zeros(QUERY_WORDS, dtype=np.int64),
-        wanted=np.zeros((_wanted_max(len(names)), 3), dtype=np.int64),
-        body=np.zeros(_body_bytes_max(len(names)), dtype=np.uint8),
+        wanted=np.zeros((ASSETS_MAX, 3), dtype=np.int64),  # a list may name every asset of the largest catalog
+        tally=np.zeros(_TALLY_WORDS, dtype=np.int64),
+        stamp=make_stamp(worker, started_ns),
+        body=np.zeros(_BODY_FRAME_BYTES + ASSETS_MAX * PRICE_BYTES_MAX, dtype=np.uint8),
+        assets_body=octets_of(_json(assets_body)),
+        health_body=octets_of(b"," + _json(health_body)[1:-1] + b',"fresh":'),
     )
 
 
 def response_bytes_max(desk: Desk) -> int:
-    """The longest response: all assets, or the list of them."""
+    """The longest response: the largest of the bodies with its head."""
     return HEAD_BYTES + HEAD_BYTES_MAX + max(desk.body.size, desk.assets_body.size)
 
 
-def _wanted_max(assets: int) -> int:
-    """A list may name every asset once; and a few of an unknown name on a small node."""
-    return max(assets, REQUEST_LINE_BYTES_MAX // ASSET_NAME_BYTES_MAX // 2)
-
-
-def _body_bytes_max(assets: int) -> int:
-    return 1024 + _wanted_max(assets) * PRICE_BYTES_MAX
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 @compiled
 def answer_request(desk: Desk, buffer: Octets, last: bool, now_ns: int, out: Octets, at: int) -> int:
-    """Append the response to the request in `desk.head`; the position behind it.
+    """Append the response to the request in `desk.scratch`; the position behind it.
 
     `last` True: the connection ends with this answer, whatever the client wished. The caller closes it then, and
     also when `desk.head[KEEP_ALIVE]` is 0.
@@ -193,7 +189,7 @@ def answer_request(desk: Desk, buffer: Octets, last: bool, now_ns: int, out: Oct
     if head[KEEP_ALIVE] == 1 and not last:
         connection = CONNECTION_SILENT if head[MINOR_VERSION] == 1 else CONNECTION_KEPT
     if head[METHOD] == METHOD_OPTIONS:
-        _count(desk, STATUS_NO_CONTENT)
+        desk.tally[TALLY_STATUS] = STATUS_NO_CONTENT
         return append_no_content(desk.stamp, connection, out, at)
     path = find_path(desk.query, buffer, head[TARGET_START], head[TARGET_END])
     if path == PATH_MALFORMED:
@@ -222,18 +218,13 @@ def refuse(desk: Desk, error: int, out: Octets, at: int) -> int:
     """Append the answer to what is no request, or came at a bad time; the caller closes the connection behind it."""
     length = write_error(error, desk.body)
     status = error_status(error)
-    _count(desk, status)
+    desk.tally[TALLY_STATUS] = status
     return append_response(status, desk.body, length, True, desk.stamp, CONNECTION_CLOSED, out, at)
 
 
 @compiled
-def _count(desk: Desk, status: int) -> None:
-    desk.counters[_STATUS_WORD + status] += np.uint64(1)
-
-
-@compiled
 def _append_body(desk: Desk, status: int, body: Octets, length: int, connection: int, out: Octets, at: int) -> int:
-    _count(desk, status)
+    desk.tally[TALLY_STATUS] = status
     with_body = desk.head[METHOD] != METHOD_HEAD
     return append_response(status, body, length, with_body, desk.stamp, connection, out, at)
 
@@ -262,7 +253,7 @@ def _append_price(desk: Desk, buffer: Octets, connection: int, now_ns: int, out:
     exchange = _exchange_of(desk.exchanges, query, buffer)
     if exchange == _NO_SUCH_EXCHANGE:
         return _append_error(desk, UNKNOWN_EXCHANGE, connection, out, at)
-    desk.counters[_LOOKUPS_WORD] += np.uint64(1)
+    desk.tally[TALLY_LOOKUPS] += 1
     asset = find_name(desk.assets, buffer, name_start, name_end)
     if asset == UNKNOWN:
         length = write_unknown_asset(buffer, name_start, name_end, desk.body, 0)
@@ -273,8 +264,8 @@ def _append_price(desk: Desk, buffer: Octets, connection: int, now_ns: int, out:
     if verdict != GOOD:
         length = write_price(record, verdict, desk.assets, asset, now_ns, desk.body, 0)
         return _append_body(desk, _VERDICT_STATUS[verdict], desk.body, length, connection, out, at)
-    _count(desk, STATUS_OK)
-    at = append_slice(record.octets, OCTET_HEAD, record.ints[INT_HEAD_LENGTH], out, at)
+    desk.tally[TALLY_STATUS] = STATUS_OK
+    at = append_slice(record.octets, HEAD_AT, record.fields["head_length"], out, at)
     at = append_head_end(desk.stamp, connection, out, at)
     if desk.head[METHOD] == METHOD_HEAD:
         return at
@@ -289,14 +280,14 @@ def _append_prices(desk: Desk, buffer: Octets, connection: int, now_ns: int, out
     if exchange == _NO_SUCH_EXCHANGE:
         return _append_error(desk, UNKNOWN_EXCHANGE, connection, out, at)
     if query[2 * ASSET_LIST] == NOT_FOUND:
-        count = desk.assets.lengths.size
+        count = desk.assets["count"]
         for asset in range(count):
             wanted[asset, 0] = asset
     else:
         count = parse_assets(desk.assets, buffer, query[2 * ASSET_LIST], query[2 * ASSET_LIST + 1], wanted)
         if count == UNKNOWN:
             return _append_error(desk, BAD_ASSETS, connection, out, at)
-    desk.counters[_LOOKUPS_WORD] += np.uint64(count)
+    desk.tally[TALLY_LOOKUPS] += count
     length = write_prices(
         desk.table_words,
         desk.record,
@@ -320,7 +311,7 @@ def _append_prices(desk: Desk, buffer: Octets, connection: int, now_ns: int, out
 def _write_health(desk: Desk, now_ns: int) -> int:
     """Write this worker's view to `desk.body`: ok while any asset has a fresh price, as the node's /ready."""
     fresh = 0
-    for asset in range(desk.assets.lengths.size):
+    for asset in range(desk.assets["count"]):
         read_answer(desk.table_words, row_of(desk.exchanges, asset, CONSENSUS), desk.record)
         fresh += judge(desk.record, now_ns, 0, 0, 0) == GOOD
     length = append_packed(_HEALTHY, _HEALTHY_BOUNDS, min(1, fresh), desk.body, 0)
