@@ -14,6 +14,7 @@ import os
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import feeds.registry
@@ -134,6 +135,8 @@ def run_node(config: Config, with_simulator: bool) -> Stop:
     for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
+    if not has_compiled_code():
+        console.show_compiling()
     memory = create_memory(card_of(plan))
     try:
         clock = SystemClock()
@@ -230,6 +233,11 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def has_compiled_code() -> bool:
+    """Whether an earlier start of this version left its compiled code."""
+    return any(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))
 
 
 def compile_before_fork() -> None:

@@ -4,6 +4,9 @@ Rules: plain lines on standard output, flushed at once; simulated prices are cal
 Logs do not come here.
 """
 
+import os
+import sys
+
 from trinity.clock import NS_PER_SECOND
 from trinity.config import Config, worker_count
 from trinity.limits import READY_HINT_NS
@@ -42,6 +45,10 @@ class NodeConsole:
         for what, value, variable in rows:
             _say(f"  {what:<22} {value:<21} {variable}")
 
+    def show_compiling(self) -> None:
+        """Said before the only wait of a start that is long, and happens once."""
+        _say("trinity: compiling the request loop, once after an installation or an update: up to a minute")
+
     def on_turn(self, memory: NodeMemory, now_ns: int) -> None:
         """Called at every turn of the supervisor: says once that the node is ready, or once that it is not."""
         if self._is_ready:
@@ -70,4 +77,8 @@ class NodeConsole:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except OSError:
+        # Whoever read our lines has left (`trinity demo | head`): a node does not end for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

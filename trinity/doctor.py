@@ -297,6 +297,8 @@ async def _ask_store(url: str) -> str:
         writer.close()
     except TimeoutError:
         return f"no connection within {ASK_SECONDS:g} s"
-    except (OSError, ValueError) as error:
+    except ValueError:
+        return "not an address: scheme://host:port/ is expected"  # its text may hold the password: not shown
+    except OSError as error:
         return str(error)
     return ""

@@ -45,7 +45,8 @@ from trinity.supervisor import (
 )
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# SIGHUP: the terminal was closed.
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
 _EXIT_CRASHED = 1
 
@@ -165,7 +166,9 @@ class Launcher:
 
     def _catch_signals(self) -> None:
         for number in _SIGNALS:
-            signal.signal(number, lambda _number, _frame: None)
+            # An ignored SIGHUP is the wish of nohup.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._signal_write_fd, warn_on_full_buffer=False)
 
     def _wait(self) -> list[Event]:

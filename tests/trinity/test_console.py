@@ -1,5 +1,8 @@
 """What the terminal shows while a node starts."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer
@@ -57,3 +60,18 @@ def test_a_node_that_gets_no_prices_says_where_to_look_once(capsys: pytest.Captu
     text = capsys.readouterr().out
     assert text.count("trinity doctor") == 1
     assert "http://127.0.0.1:8081/ready" in text
+
+
+def test_a_node_does_not_end_because_nobody_reads_its_lines() -> None:
+    """`trinity demo | head`: the lines go nowhere, the node goes on, and its exit code stays its own."""
+    script = (
+        "import sys; from trinity.console import NodeConsole; from trinity.config import Config;"
+        "from trinity.markets import load_catalog; sys.stdin.read();"
+        "[NodeConsole(Config(), load_catalog(), False).show_start() for _ in range(3)]; sys.exit(7)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdin is not None
+        run.stdout.close()
+        run.stdin.close()
+        assert run.wait(60) == 7

@@ -97,6 +97,7 @@ async def test_exchanges_and_stores_are_asked_over_the_network() -> None:
                 "DATABASE_URL": f"postgresql://u:p@127.0.0.1:{server.port}/db",
                 "CACHE_URL": f"redis://127.0.0.1:{closed}/0",
                 "OTHER_URL": None,
+                "WRONG_URL": "redis://user:secret/x@host",
             }
             answers, reachable = await doctor._ask_network(urls, stores, SystemClock())
     assert answers["good"].status == 200
@@ -107,6 +108,8 @@ async def test_exchanges_and_stores_are_asked_over_the_network() -> None:
     assert reachable["DATABASE_URL"] == ""
     assert reachable["CACHE_URL"]
     assert "OTHER_URL" not in reachable
+    assert reachable["WRONG_URL"]
+    assert "secret" not in reachable["WRONG_URL"], "a password is not shown, also when it is mistaken for a port"
 
 
 def test_a_machine_is_examined_as_a_whole(tmp_path: Path) -> None:

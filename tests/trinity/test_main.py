@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -99,6 +100,24 @@ def test_doctor_fails_where_no_exchange_can_be_reached(environment: dict[str, st
     assert run.returncode == 1, run.stderr
     assert "0 of 6 reachable" in run.stdout
     assert "port TCP_PORT_LPO" in run.stdout
+
+
+def test_simulate_serves_the_exchanges_until_it_is_told_to_stop(environment: dict[str, str]) -> None:
+    """It says that they are simulated and where they are; SIGTERM ends it with exit code 0."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "trinity", "simulate"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        lines = [run.stdout.readline() for _ in range(8)]
+        assert lines[0].startswith("SIMULATED")
+        assert f"ws://127.0.0.1:{environment['SIMULATOR_PORT']}/kraken/v2" in "".join(lines)
+        for _ in range(1000):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(environment["SIMULATOR_PORT"]))) == 0:
+                    break
+            threading.Event().wait(0.02)
+        run.terminate()
+        assert run.wait(20) == 0
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
