@@ -12,6 +12,8 @@ import dataclasses
 import logging
 import os
 import resource
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +137,8 @@ def run_node(config: Config, with_simulator: bool) -> Stop:
     for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
+    # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     if not has_compiled_code():
         console.show_compiling()
     memory = create_memory(card_of(plan))
