@@ -5,8 +5,8 @@
     GET /health    every feed, process and age; 200, or 503 when the node is down
     GET /metrics   Prometheus text
 
-Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404, another
-method a 405, both as JSON.
+Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404,
+another method a 405, both as JSON.
 """
 
 import asyncio
