@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import cores, data_dir
 from benchmarks.progress import Progress
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.compiled import prepare_cache
@@ -26,22 +27,21 @@ EXIT_FAILED = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the parts that were asked for; 1 when one of them could not be measured."""
     wanted = _parser().parse_args(argv)
-    data_dir = Path(os.environ.get("TRINITY_DATA_DIR") or ".data").resolve()
-    prepare_cache(data_dir)
+    prepare_cache(data_dir())
     # Behind prepare_cache: these import compiled code.
     from benchmarks.figures import judge
     from benchmarks.peers import versions
     from benchmarks.plots import draw_all
-    from benchmarks.processes import cores
     from benchmarks.report import describe_run, write_results
 
     clock = SystemClock()
     day = datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
-    folder = (wanted.out or data_dir / "bench" / day.strftime("%Y-%m-%d-%H%M%S")).resolve()
+    folder = (wanted.out or data_dir() / "bench" / day.strftime("%Y-%m-%d-%H%M%S")).resolve()
     (folder / "servers").mkdir(parents=True, exist_ok=True)
     run = describe_run(clock, wanted.seed, versions())
     os.environ["SIMULATOR_SEED"] = str(wanted.seed)
     progress = Progress(clock)
+    progress.step(f"results go to {folder}; the first run after an update compiles for a minute or two")
     results: dict[str, Any] = {}
     failed = []
     whole_machine, (_, client_core) = os.sched_getaffinity(0), cores()

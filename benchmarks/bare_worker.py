@@ -11,12 +11,12 @@ import logging
 import os
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.processes import data_dir
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.compiled import prepare_cache
 from trinity.config import PortsSection, RequestSection
@@ -92,7 +92,7 @@ def _write_for_ever(memory: "NodeMemory", clock: SystemClock, parent: int) -> No
 def main(arguments: list[str]) -> None:
     """Serve on the given ports until SIGTERM."""
     name, tcp_port, udp_port = arguments
-    prepare_cache(Path(os.environ.get("TRINITY_DATA_DIR", ".data")))
+    prepare_cache(data_dir())
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.seat import Seat
     from workers.request import loop

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import generator_http, generator_udp
-from benchmarks.processes import START_SECONDS_MAX, Server, free_port, start, wait_for_port
+from benchmarks.processes import START_SECONDS_MAX, Server, data_dir, free_port, start, wait_for_port
 from trinity.errors import PeerError
 from trinity.markets import load_catalog
 from trinity.memory.control import PID
@@ -91,7 +91,7 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     ports |= {name: free_port(socket.SOCK_DGRAM) for name in ("UDP_PORT_LPO", "UDP_PORT_LRS")}
     node = f"bench-{os.getpid()}"
     environment = {name: str(port) for name, port in ports.items()}
-    environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", **extra}
+    environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", "TRINITY_DATA_DIR": str(data_dir()), **extra}
     server = start("node", [sys.executable, "-m", "trinity", *command], folder, environment=environment)
     wait_for_port(server, ports["TCP_PORT_LPO"])
     _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)

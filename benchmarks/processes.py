@@ -109,6 +109,11 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
+def data_dir() -> Path:
+    """Where compiled code is cached and results go, the same for us and for every node that we start."""
+    return Path(os.environ.get("TRINITY_DATA_DIR") or ".data").resolve()
+
+
 def raise_file_limit() -> None:
     """As many open files as the machine permits, for us and what we start: 4,096 connections need more than 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

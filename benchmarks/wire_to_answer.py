@@ -24,7 +24,7 @@ from benchmarks.checks import Bytes, Ints
 from benchmarks.generator_http import price_requests
 from benchmarks.histogram import Latencies, record
 from benchmarks.node import start_run
-from benchmarks.processes import free_port, start, wait_for_port
+from benchmarks.processes import data_dir, free_port, start, wait_for_port
 from benchmarks.progress import Progress
 from trinity.compiled import compiled
 from trinity.markets import DEFAULT_PATH
@@ -50,12 +50,13 @@ def measure_wire(folder: Path, seconds: float, progress: Progress) -> dict[str, 
     probe_exchange.open_times(times_file, "w+").flush()
     with contextlib.ExitStack() as stopping:
         progress.step("starting the simulators, the probing exchange and a whole node")
-        simulator = start(
-            "simulator",
-            [sys.executable, "-m", "trinity", "simulate"],
-            folder,
-            environment={"SIMULATOR_PORT": str(simulator_port), "SIMULATOR_QUOTES_PER_SECOND": str(_simulator_rate())},
-        )
+        environment = {
+            "SIMULATOR_PORT": str(simulator_port),
+            "SIMULATOR_QUOTES_PER_SECOND": str(_simulator_rate()),
+            "TRINITY_DATA_DIR": str(data_dir()),
+        }
+        command = [sys.executable, "-m", "trinity", "simulate"]
+        simulator = start("simulator", command, folder, environment=environment)
         stopping.callback(simulator.stop)
         command = [
             sys.executable,
