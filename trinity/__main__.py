@@ -35,7 +35,10 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed, parsed.passed_on = parser.parse_known_args(arguments)
+    if parsed.passed_on and parsed.command != "bench":
+        parser.error(f"unknown arguments: {' '.join(parsed.passed_on)}")
     try:
         config = load_config(os.environ, parsed.config)
         _prepare(config)
@@ -53,13 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="trinity", description="A self-hosted crypto price oracle.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _HELP.items():
-        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        # What follows `bench`, also --help, is for the benchmarks' own command line.
+        command = commands.add_parser(name, help=text, description=text, parents=[common], add_help=name != "bench")
         if name == "explain":
             command.add_argument("asset", metavar="ASSET", help="for example BTC")
         if name == "top":
             command.add_argument("--once", action="store_true", help="print one frame and leave")
-        if name == "bench":
-            command.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on; see `trinity bench -- --help`")
     return parser
 
 
@@ -130,7 +132,7 @@ def _explain(config: Config, parsed: argparse.Namespace) -> int:
 def _bench(_config: Config, parsed: argparse.Namespace) -> int:
     from benchmarks.__main__ import main as bench
 
-    return int(bench([argument for argument in parsed.arguments if argument != "--"]) or 0)
+    return bench(parsed.passed_on)
 
 
 _HELP: Mapping[str, str] = {

@@ -131,3 +131,13 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["walk"])
     assert refused.value.code == 2
+
+
+def test_bench_has_its_own_arguments(environment: dict[str, str]) -> None:
+    """They are passed on, also --help; no other command takes arguments that it does not know."""
+    run = _trinity(environment, "bench", "--help")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "--config" not in run.stdout
+    run = _trinity(environment, "top", "--fast")
+    assert run.returncode == 2
+    assert "unknown arguments: --fast" in run.stderr
