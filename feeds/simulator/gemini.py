@@ -31,8 +31,6 @@ PING_SECONDS = 20.0
 # 120 requests a minute; a burst of 5 more is queued, then 429.
 REST_LIMIT = Limit("rest", 125, 60.0)
 PRICE_FIELDS = ("b", "a", "c", "p", "bid", "ask", "last", "close", "price")
-# Gemini's own names of assets.
-NAMES = {"RENDER": "rndr"}
 # The stream shows more decimals than the order book has ("85868.36000").
 STREAM_ZEROS = "000"
 
@@ -203,7 +201,7 @@ def _base(row: Row) -> str:
 
 
 def _symbol_of(market: Market) -> str:
-    return market.symbol or f"{NAMES.get(market.asset, market.asset)}{market.quote}".lower()
+    return market.symbol or f"{market.asset}{market.quote}".lower()
 
 
 _RATE_LIMITS = [
