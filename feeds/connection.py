@@ -53,6 +53,7 @@ class Connection:
             async with connect(
                 self._url,
                 compression=None,
+                proxy=None if self._seat.simulated else True,  # the environment's, but not to reach loopback
                 max_size=FRAME_BYTES_MAX,
                 max_queue=FRAMES_QUEUED_MAX,
                 open_timeout=HANDSHAKE_SECONDS,

@@ -21,6 +21,9 @@ from trinity.memory.price_table import RowState, Via
 # age limit, so that REST has the other half to answer before the price is too old.
 QUIET_GAPS = 8
 QUIET_FLOOR_NS = 3 * NS_PER_SECOND
+# A quote this much older than the one before it came out of order. Less is the difference between the times of a book
+# and of a trade; more than the clock allowance is a clock that was set.
+OUT_OF_ORDER_NS = NS_PER_SECOND // 4
 # No WebSocket data flows at all: a row waits this long, not its own quiet time.
 DOWN_NS = int(1.5 * NS_PER_SECOND)
 # The baseline forgets over some 50 messages: slow beside a burst, fast beside a day.
@@ -79,6 +82,16 @@ class RowWatch:
         if seen.via is Via.WS and self.frozen_since_ns is not None and seen.price == self._ws_price:
             return False
         return _is_newer(seen, newest, asked_at_ns)
+
+    def is_out_of_order(self, seen: Sighting) -> bool:
+        """A WebSocket quote from before the newest one, by the exchange's own clock."""
+        newest = self.newest
+        if newest is None or newest.via is not Via.WS:
+            return False
+        seen_time, newest_time = _trusted_time(seen), _trusted_time(newest)
+        if seen_time is None or newest_time is None:
+            return False
+        return OUT_OF_ORDER_NS < newest_time - seen_time <= EXCHANGE_CLOCK_ALLOWANCE_NS
 
     def accept(self, seen: Sighting) -> None:
         """This quote, found newer, is the row's now."""

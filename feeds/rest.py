@@ -44,7 +44,9 @@ class RestPump:
         """Ask and write until cancelled."""
         profile = self._exchange.PROFILE
         timeout = aiohttp.ClientTimeout(total=REST_TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(headers=profile.headers, timeout=timeout, trust_env=True) as session:
+        async with aiohttp.ClientSession(
+            headers=profile.headers, timeout=timeout, trust_env=not self._seat.simulated
+        ) as session:
             while True:
                 request = self._due_request()
                 if request is None:

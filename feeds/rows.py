@@ -76,7 +76,11 @@ class Rows:
             return False
         row.connection_serial = connection.serial
         seen = Sighting(_price_of(quote), quote.exchange_time_ns, at_ns, wall_ns, Via.WS)
-        is_written = row.watch.is_newer(seen) and self._write(row, quote, seen)
+        is_written = False
+        if row.watch.is_out_of_order(seen):
+            self._tally.refusal("bad_sequence", f"{quote.symbol}: older than the quote before it")
+        elif row.watch.is_newer(seen):
+            is_written = self._write(row, quote, seen)
         connection.on_quote(seen, is_written)
         return is_written
 

@@ -29,6 +29,9 @@ from trinity.seat import Seat
 
 _OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
 
+# A thin market stops and starts all the time; only what lasts is worth a line of the log.
+_STEADY_NS = 2 * NS_PER_SECOND
+
 
 def run(seat: Seat, config: FeedsSection, exchange: str) -> None:
     """Feed one exchange's rows until SIGTERM or SIGINT; then close the sockets and return."""
@@ -57,11 +60,11 @@ class Feed:
         profile = exchange.PROFILE
         self._seat = seat
         self._exchange = exchange
-        self._ws_url = config.ws_base_urls.get(name, profile.ws_url) + profile.ws_path
+        self._ws_url = (config.ws_base_urls.get(name) or profile.ws_url) + profile.ws_path
         self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
         self._rows = Rows(seat, name, exchange, self._tally)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
-        rest_url = config.rest_base_urls.get(name, profile.rest_url)
+        rest_url = config.rest_base_urls.get(name) or profile.rest_url
         self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff)
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
@@ -72,7 +75,8 @@ class Feed:
         self._closing: set[asyncio.Task[Ended]] = set()
         self._must_replace = False
         self._serial = 0
-        self._was_flowing = True
+        self._logged_flowing = False
+        self._flow_steady_ns = 0
         self._stopped = False
         self._wake = asyncio.Event()
 
@@ -121,7 +125,7 @@ class Feed:
         is_behind = watch is not None and watch.is_behind
         evidence = self._rows.judge(now_ns, clock.wall_ns(), is_flowing, is_behind)
         self._tally.check(now_ns)
-        self._show(is_flowing)
+        self._show(now_ns, is_flowing)
         self._condemn(now_ns, evidence)
         if is_flowing and not self._must_replace:
             self._backoff.on_good(now_ns)
@@ -212,11 +216,13 @@ class Feed:
         fields = {"reason": reason, "detail": detail, "next_try_seconds": round(wait_seconds, 1)}
         self._seat.log.warning("connection given up", extra={"fields": fields})
 
-    def _show(self, is_flowing: bool) -> None:
-        """Gauges, and a log line when REST takes over or hands back."""
+    def _show(self, now_ns: int, is_flowing: bool) -> None:
+        """Gauges, and a log line when REST took over or handed back for good."""
         is_open = self._current is not None and self._current.connection.is_open
         self._tally.gauge("oracle_ws_connected", is_open)
         self._tally.gauge("oracle_rest_active", not is_flowing)
-        if is_flowing != self._was_flowing:
-            self._was_flowing = is_flowing
+        if is_flowing == self._logged_flowing:
+            self._flow_steady_ns = now_ns
+        elif now_ns - self._flow_steady_ns > _STEADY_NS:
+            self._logged_flowing = is_flowing
             self._seat.log.info("WebSocket delivers" if is_flowing else "REST stands in for the WebSocket")

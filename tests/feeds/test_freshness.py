@@ -226,6 +226,13 @@ def test_a_snapshot_older_than_the_rest_price_is_not_fresh_data(bench: Bench) ->
     assert bench.ws(lag=0.0)
 
 
+@pytest.mark.parametrize(("lag", "is_late"), [(0.2, False), (0.3, True), (5.0, True), (5.1, False), (None, False)])
+def test_a_quote_from_before_the_newest_is_out_of_order(bench: Bench, lag: float | None, is_late: bool) -> None:
+    """A quarter of a second is jitter between book and trades, more than 5 s is a clock that was set."""
+    bench.ws(lag=0.0)
+    assert bench.watch.is_out_of_order(bench.sight(101.0, Via.WS, lag)) is is_late
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the clock only ever goes on
 @given(events=st.lists(st.tuples(st.sampled_from("wrj"), st.floats(1, 2), st.none() | st.floats(-60, 60)), max_size=40))
 def test_a_row_always_has_its_newest_accepted_quote(clock: Any, events: list[tuple[str, float, float | None]]) -> None:

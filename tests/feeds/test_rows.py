@@ -10,6 +10,7 @@ from feeds.freshness import ConnectionWatch
 from feeds.rows import Rows
 from feeds.tally import Tally
 from feeds.wire import Quote
+from trinity.clock import NS_PER_MS
 from trinity.memory.price_table import RowState, StoredQuote, Via
 from trinity.metrics import FEED
 from trinity.seat import Seat
@@ -23,8 +24,8 @@ class Table:
         self.clock = clock
         self.rows = Rows(seat, "kraken", exchange, Tally(seat.block, seat.log, clock.monotonic_ns()))
 
-    def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1) -> bool:
-        quote = Quote(symbol, None, None, Decimal(price), self.clock.wall_ns())
+    def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1, late_ms: int = 0) -> bool:
+        quote = Quote(symbol, None, None, Decimal(price), self.clock.wall_ns() - late_ms * NS_PER_MS)
         watch = ConnectionWatch(serial, 30)
         return self.rows.take_ws(quote, self.clock.monotonic_ns(), self.clock.wall_ns(), watch)
 
@@ -89,6 +90,14 @@ def test_a_replaced_connection_cannot_write_over_its_successor(table: Table) -> 
     assert table.ws("101", serial=2)
     assert not table.ws("99", serial=1)
     assert table.stored()[0] == "101"
+
+
+def test_a_quote_out_of_order_is_refused(table: Table) -> None:
+    """Two seconds older than the one before it: counted as bad_sequence, the newer price stays."""
+    table.ws("100")
+    assert not table.ws("99", late_ms=2000)
+    assert table.refusals("bad_sequence") == 1
+    assert table.stored()[0] == "100"
 
 
 def test_rest_does_not_overwrite_what_came_after_the_asking(table: Table) -> None:

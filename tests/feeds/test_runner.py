@@ -2,14 +2,23 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any
 
 import pytest
 
+from feeds import freshness, runner
+from feeds.registry import EXCHANGE_MODULES
+from feeds.simulator.server import Simulator
+from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.config import FeedsSection, SimulatorSection
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.price_table import RowState, Via
+from trinity.metrics import FEED, REFUSAL_REASONS
+from trinity.seat import Seat
 
 Until = Callable[..., Awaitable[None]]
 BTC, ETH, SOL = range(3)
@@ -102,14 +111,17 @@ async def test_a_connection_that_only_pings_is_replaced(venue: Any, start_feed: 
     await until(lambda: run.via(BTC) is Via.WS)
 
 
-async def test_a_quiet_market_is_not_reconnected(venue: Any, start_feed: Any, until: Until) -> None:
+async def test_a_quiet_market_is_not_reconnected(
+    venue: Any, start_feed: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing moves, REST says the same prices again: the rows live on by REST and the connection is kept."""
+    monkeypatch.setattr(freshness, "ARBITRATION_NS", 3 * NS_PER_SECOND)
     run = start_feed()
     await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)))
     venue.is_sending = False
     await until(lambda: run.via(BTC) is Via.REST)
     reads = run.counter("oracle_rest_requests_total", "ok")
-    await until(lambda: run.counter("oracle_rest_requests_total", "ok") > reads + 14, 30)
+    await until(lambda: run.counter("oracle_rest_requests_total", "ok") > reads + 4, 30)
     assert venue.opened == 1
     assert run.state(BTC) is RowState.LIVE
 
@@ -126,8 +138,11 @@ async def test_one_quiet_asset_goes_to_rest_alone(venue: Any, start_feed: Any, u
     await until(lambda: run.via(SOL) is Via.WS)
 
 
-async def test_a_frozen_price_is_dropped_and_its_connection_replaced(venue: Any, start_feed: Any, until: Until) -> None:
+async def test_a_frozen_price_is_dropped_and_its_connection_replaced(
+    venue: Any, start_feed: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others move, this price repeats itself and REST is down: it is frozen, and the socket goes."""
+    monkeypatch.setattr(freshness, "ARBITRATION_NS", 3 * NS_PER_SECOND)
     venue.has_time = False
     venue.rest_status = 500
     run = start_feed()
@@ -254,3 +269,46 @@ async def test_stop_closes_the_sockets(venue: Any, start_feed: Any, until: Until
     await until(lambda: not venue.sockets)
     ours = {task for task in asyncio.all_tasks() - before if "feeds" in repr(task.get_coro())}
     assert not ours
+
+
+def test_a_process_beats_and_ends_on_sigterm(make_seat: Callable[..., Seat]) -> None:
+    """`run` in a process of its own, its exchange unreachable: it beats, and SIGTERM ends it with code 0."""
+    seat = make_seat()
+    nowhere = {"kraken": "ws://127.0.0.1:1"}, {"kraken": "http://127.0.0.1:1"}
+    config = FeedsSection(simulated=True, ws_base_urls=nowhere[0], rest_base_urls=nowhere[1])
+    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(seat, config, "kraken"))
+    process.start()
+    for _ in range(300):
+        process.join(0.1)
+        if not process.is_alive() or seat.block.read(HEARTBEAT_NS):
+            break
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("name", ["kraken", "okx", "gemini"])
+async def test_a_real_decoder_feeds_from_its_simulated_exchange(
+    name: str, make_seat: Callable[..., Seat], until: Until
+) -> None:
+    """The exchange's own file and its simulator, over sockets: every row is live by WebSocket, nothing is refused."""
+    seat = make_seat()
+    index = seat.catalog.exchange_index(name)
+    section = SimulatorSection(quotes_per_second=100)
+    async with Simulator(seat.catalog, section, "127.0.0.1", SystemClock(), seat.log) as simulator:
+        base = f"127.0.0.1:{simulator.port}/{name}"
+        config = FeedsSection(
+            simulated=True, ws_base_urls={name: f"ws://{base}"}, rest_base_urls={name: f"http://{base}"}
+        )
+        feed = runner.Feed(seat, config, name, EXCHANGE_MODULES[name], Random(1))
+        serving = asyncio.create_task(feed.serve())
+
+        def is_live(asset: int) -> bool:
+            quote = seat.prices.read(index, asset)
+            return quote is not None and quote.via is Via.WS
+
+        await until(lambda: all(is_live(asset) for asset in range(3)))
+        refused = [FEED.index("oracle_parse_errors_total", reason) for reason in REFUSAL_REASONS]
+        assert not any(seat.block.read_counter(word) for word in refused)
+        feed.stop()
+        await serving
