@@ -1,0 +1,209 @@
+"""trinity/client.py"""
+
+import ast
+import asyncio
+import json
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from trinity import client as module
+from trinity.client import Client, OracleError, Via, encode
+from trinity.limits import UDP_REQUEST_BYTES_MAX
+from workers.request.answer import VERDICT_CODES
+
+BTC = b'{"asset":"BTC","price":71002.50,"currency":"USD","confidence":17.5,"sources":5,"status":"fresh"}'
+NOPE = b'{"error":{"code":"unknown_asset","message":"no"},"status":"unknown_asset","asset":"NOPE"}'
+PRICES = b'{"prices":[' + BTC + b"," + NOPE + b"]}"
+
+
+def answer_text(request: bytes) -> list[bytes]:
+    """What a node says to a JSON datagram for BTC and NOPE."""
+    asked = json.loads(request)
+    assert asked["assets"] == ["BTC", "NOPE"]
+    return [b'{"id":%d,' % asked["id"] + PRICES[1:]]
+
+
+def answer_binary(request: bytes) -> list[bytes]:
+    """The same as a frame: BTC fresh, NOPE unknown."""
+    records = struct.pack("<qIIbbBBBx", 7_100_250, 175, 250, -2, -1, 0, 5, 1)
+    records += struct.pack("<qIIbbBBBx", 0, 0, 2**32 - 1, 0, 0, VERDICT_CODES.index("unknown_asset"), 0, 0)
+    return [b"\xd7TRA\x01\x00\x02\x00" + request[8:16] + struct.pack("<Q", 1_767_225_600_250) + records]
+
+
+ANSWERS: dict[str, Callable[[bytes], list[bytes]]] = {"text": answer_text, "binary": answer_binary}
+
+
+@contextmanager
+def udp_node(answer: Callable[[int, bytes], list[bytes]]) -> Iterator[int]:
+    """A real UDP server on loopback; `answer(number of the request, request)` gives its replies. Yields the port."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def serve() -> None:
+        number = 0
+        while True:
+            request, sender = server.recvfrom(4096)
+            if request == b"stop":
+                return
+            number += 1
+            for reply in answer(number, request):
+                server.sendto(reply, sender)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closer:
+            closer.sendto(b"stop", server.getsockname())
+        thread.join()
+        server.close()
+
+
+def check(prices: module.Prices, via: str) -> None:
+    assert [price["asset"] for price in prices] == ["BTC", "NOPE"]
+    assert [price["status"] for price in prices] == ["fresh", "unknown_asset"]
+    assert (prices[0]["price"], prices[0]["confidence"], prices[0]["sources"]) == (
+        Decimal("71002.5"),
+        Decimal("17.5"),
+        5,
+    )
+    assert "price" not in prices[1]
+    if via == "binary":
+        assert (prices[0]["age_ms"], prices[0]["timestamp"]) == (250, 1_767_225_600_000)
+        assert "age_ms" not in prices[1]
+
+
+@pytest.mark.parametrize("via", ["text", "binary"])
+def test_prices_over_udp_are_exact_decimals_in_the_order_asked(via: Via) -> None:
+    """A price that is not fresh is not there at all."""
+    with udp_node(lambda _, request: ANSWERS[via](request)) as port:
+        check(Client("127.0.0.1", udp_port=port, timeout=5).prices("BTC", "NOPE", via=via), via)
+
+
+@pytest.mark.parametrize("via", ["text", "binary"])
+async def test_asyncio_calls_run_side_by_side(via: Via) -> None:
+    """Many at once, each with its own reply."""
+    with udp_node(lambda _, request: ANSWERS[via](request)) as port:
+        client = Client("127.0.0.1", udp_port=port, timeout=5)
+        calls = [client.prices_async("BTC", "NOPE", via=via) for _ in range(20)]
+        for prices in await asyncio.gather(*calls):
+            check(prices, via)
+
+
+@pytest.mark.parametrize("via", ["text", "binary"])
+def test_a_lost_datagram_is_sent_again(via: Via) -> None:
+    """Two are lost, the third is answered."""
+    with udp_node(lambda number, request: ANSWERS[via](request) if number == 3 else []) as port:
+        check(Client("127.0.0.1", udp_port=port, timeout=0.1, tries=10).prices("BTC", "NOPE", via=via), via)
+
+
+@pytest.mark.parametrize("via", ["text", "binary"])
+def test_replies_to_other_requests_and_noise_are_passed_over(via: Via) -> None:
+    """Another id, the other protocol, half a reply, nonsense: only the matching reply counts."""
+
+    def answer(_: int, request: bytes) -> list[bytes]:
+        (right,) = ANSWERS[via](request)
+        frame = b"\xd7TRA\x01\x00\x00\x00" + request[8:16] + bytes(8)
+        other = right.replace(b'{"id":', b'{"id":1') if via == "text" else right[:8] + b"\xff" + right[9:]
+        refusal = b'{"id":1,"error":{"code":"bad_request"}}' if via == "text" else b"\xd7TRX\x01\x01" + frame[6:]
+        return [b"", b"[]", b"\xff\xd7", b"{}", frame, right[:30], right[:-1], other, refusal, right]
+
+    with udp_node(answer) as port:
+        check(Client("127.0.0.1", udp_port=port, timeout=5, tries=1).prices("BTC", "NOPE", via=via), via)
+
+
+@pytest.mark.parametrize("via", ["http", "text", "binary"])
+def test_no_answer_after_all_tries_is_a_time_out(via: Via) -> None:
+    """Also where nobody listens at all."""
+    with udp_node(lambda _, request: []) as port, socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        client = Client("127.0.0.1", unheard.getsockname()[1], port, timeout=0.02, tries=3)
+        with pytest.raises(TimeoutError, match="3 times"):
+            client.prices("BTC", via=via)
+
+
+@pytest.mark.parametrize("via", ["text", "binary"])
+def test_a_refused_request_is_an_error_with_its_code(via: Via) -> None:
+    """It is not tried again."""
+
+    def answer(number: int, request: bytes) -> list[bytes]:
+        assert number == 1
+        if via == "binary":
+            return [b"\xd7TRA\x01\x01\x00\x00" + request[8:16] + bytes(8)]
+        return [b'{"id":%d,"error":{"code":"bad_request","message":"why"}}' % json.loads(request)["id"]]
+
+    with udp_node(answer) as port, pytest.raises(OracleError) as caught:
+        Client("127.0.0.1", udp_port=port, timeout=5).prices("BTC", via=via)
+    assert caught.value.args == ("bad_request", "" if via == "binary" else "why")
+
+
+class _Http(BaseHTTPRequestHandler):
+    """Breaks the first connection, refuses the asset BAD, and answers all else."""
+
+    broken = False
+
+    def do_GET(self) -> None:
+        if not _Http.broken:
+            _Http.broken = True
+            self.close_connection = True
+            return
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        bad = query["assets"] == ["BAD"]
+        assert parts.path == "/prices"
+        assert bad or query == {"assets": ["BTC,NOPE"], "max_age_ms": ["500"], "max_conf_bps": ["2.5"]}
+        body = b'{"error":{"code":"bad_request","message":"why"}}' if bad else PRICES
+        self.send_response(400 if bad else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+async def test_http_is_tried_again_and_states_quality() -> None:
+    """The first connection breaks; blocking and asyncio give the same."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Http) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            client = Client("127.0.0.1", server.server_address[1], timeout=5)
+            check(await client.prices_async("BTC", "NOPE", via="http", max_age_ms=500, max_conf_bps=2.5), "http")
+            prices = await asyncio.to_thread(client.prices, "BTC", "NOPE", via="http", max_age_ms=500, max_conf_bps=2.5)
+            check(prices, "http")
+            with pytest.raises(OracleError):
+                await client.prices_async("BAD", via="http")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_requests_are_padded_to_the_reply_and_never_oversized(count: int) -> None:
+    """A frame is exactly as long as its reply; text is as long as a datagram may be at most."""
+    assets = ("BTC",) * count
+    assert len(encode("binary", assets, {}, 7)) == 24 + 22 * count
+    assert 400 <= len(encode("text", assets, {}, 7)) <= UDP_REQUEST_BYTES_MAX
+
+
+def test_the_file_stands_alone_and_is_short() -> None:
+    """Only the standard library, under 100 lines; its status names are the node's."""
+    assert tuple(module.STATUSES) == VERDICT_CODES
+    text = Path(module.__file__).read_text()
+    assert text.count("\n") < 100
+    for node in ast.walk(ast.parse(text)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert {name.partition(".")[0] for name in names} <= set(sys.stdlib_module_names)

@@ -1,0 +1,98 @@
+"""A client over HTTP, UDP text (JSON) and UDP binary. It needs no other file of Trinity, so it may be copied out alone.
+
+    prices = Client("127.0.0.1").prices("BTC", "ETH", via="binary", max_age_ms=2000)
+    prices = await Client("127.0.0.1").prices_async("BTC", "ETH", min_sources=4)
+
+One dict an asset, in order; "price" (a Decimal) is there only where "status" is "fresh". A request refused as a whole
+raises OracleError(code, message); no answer after all tries raises TimeoutError. Nothing stays open between calls.
+"""
+
+import asyncio
+import json
+import secrets
+import socket
+import struct
+from contextlib import closing, suppress
+from decimal import Decimal
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+Via = Literal["http", "text", "binary"]
+Prices = list[dict[str, Any]]
+STATUSES = ["fresh", "stale_price", "too_few_sources", "sources_disagree", "unknown_market", "price_too_old"]
+STATUSES += ["too_few_sources", "confidence_too_wide", "unknown_asset"]
+REFUSALS = ("", "bad_request", "bad_version", "pad_request")
+AGE_NONE, STRAYS_MAX, REPLY_BYTES_MAX = 2**32 - 1, 64, 65535
+
+
+class OracleError(Exception):
+    """The request was refused as a whole."""
+
+
+def encode(via: Via, assets: tuple[str, ...], quality: dict[str, float], request_id: int) -> bytes:
+    """A request datagram, as long as its usual reply, so that no node asks a stranger for padding."""
+    if via == "text":
+        text = json.dumps({"id": request_id, "assets": assets, **quality}).encode()
+        return text.ljust(min(360 * len(assets) + 40, 2048))
+    limits = int(quality.get("max_age_ms", 0)), round(1000 * quality.get("max_conf_bps", 0))
+    head = (b"\xd7TRQ", 1, 0, len(assets), int(quality.get("min_sources", 0)), request_id, *limits)
+    names = b"".join(struct.pack("16s", name.encode()) for name in assets)
+    return (struct.pack("<4sBBBBQII", *head) + names).ljust(24 + 22 * len(assets), b"\0")
+
+
+def decode(via: Via, reply: bytes, assets: tuple[str, ...], request_id: int | None) -> Prices | None:
+    """The prices; None for what does not answer this request."""
+    with suppress(AttributeError, LookupError, ValueError, struct.error):
+        found = _read_frame(reply, assets) if via == "binary" else json.loads(reply, parse_float=Decimal)
+        if found.get("id") == request_id and "error" in found:
+            raise OracleError(found["error"]["code"], found["error"].get("message", ""))
+        return list(found["prices"]) if found.get("id") == request_id else None
+    return None
+
+
+def _read_frame(reply: bytes, assets: tuple[str, ...]) -> dict[str, Any]:
+    magic, _, refusal, _, _, request_id, time_ms = struct.unpack_from("<4sBBBBQQ", reply)
+    if magic != b"\xd7TRA" or refusal:
+        return {"id": request_id, "error": {"code": REFUSALS[refusal]}} if magic == b"\xd7TRA" else {}
+    prices: Prices = []
+    for asset, record in zip(assets, struct.iter_unpack("<qIIbbBBBx", reply[24:]), strict=True):
+        price, confidence, age_ms, exponent, places, status, sources, rejected = record
+        prices.append({"asset": asset, "status": STATUSES[status], "sources": sources, "rejected": rejected})
+        if age_ms != AGE_NONE:
+            prices[-1] |= {"age_ms": age_ms, "timestamp": time_ms - age_ms}
+        if status == 0:
+            prices[-1] |= {"price": Decimal(price).scaleb(exponent), "confidence": Decimal(confidence).scaleb(places)}
+    return {"id": request_id, "prices": prices}
+
+
+class Client:
+    def __init__(self, host: str, http_port: int = 8080, udp_port: int = 2679, timeout: float = 0.25, tries: int = 4):
+        self.host, self.http_port, self.udp_port, self.timeout, self.tries = host, http_port, udp_port, timeout, tries
+
+    def prices(self, *assets: str, via: Via = "text", **quality: float) -> Prices:
+        """`quality`: max_age_ms, min_sources, max_conf_bps; what is left out is not asked for."""
+        ask = self._ask_http if via == "http" else self._ask_udp
+        for _ in range(self.tries):
+            with suppress(OSError, HTTPException):
+                if (prices := ask(via, assets, quality)) is not None:
+                    return prices
+        raise TimeoutError(f"{self.host} gave no answer {self.tries} times")
+
+    async def prices_async(self, *assets: str, via: Via = "text", **quality: float) -> Prices:
+        """As `prices`, in a thread of the loop's executor: one code path, and the loop never waits."""
+        return await asyncio.to_thread(self.prices, *assets, via=via, **quality)
+
+    def _ask_http(self, via: Via, assets: tuple[str, ...], quality: dict[str, float]) -> Prices | None:
+        with closing(HTTPConnection(self.host, self.http_port, timeout=self.timeout)) as connection:
+            connection.request("GET", "/prices?" + urlencode({"assets": ",".join(assets)} | quality))
+            return decode(via, connection.getresponse().read(), assets, None)
+
+    def _ask_udp(self, via: Via, assets: tuple[str, ...], quality: dict[str, float]) -> Prices | None:
+        request_id = secrets.randbits(63)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(self.timeout)
+            udp.connect((self.host, self.udp_port))
+            udp.send(encode(via, assets, quality, request_id))
+            replies = (decode(via, udp.recv(REPLY_BYTES_MAX), assets, request_id) for _ in range(STRAYS_MAX))
+            return next((prices for prices in replies if prices is not None), None)
