@@ -76,10 +76,10 @@ ANSWERED, ERROR, DROPPED = (metrics.UDP_RESULTS.index(result) for result in ("an
 _PROBLEMS = (
     ("bad_request", "text is BTC or BTC,ETH with 1 to 64 names"),
     ("bad_request", "JSON is one flat object of plain strings, numbers and lists"),
-    ("bad_parameter", "unknown, given twice or out of range: "),
-    ("missing_asset", "name an asset"),
-    ("unknown_exchange", "no such exchange"),
-    ("pad_request", "the reply is longer than the request; pad it to bytes: "),
+    ("bad_parameter", "unknown, repeated or malformed parameter"),
+    ("missing_asset", "say which asset"),
+    ("unknown_exchange", "no such exchange; GET /assets lists them"),
+    ("pad_request", "the reply is longer than the request"),
 )
 _BAD_TEXT, _BAD_JSON, _BAD_PARAMETER, _MISSING_ASSET, _UNKNOWN_EXCHANGE, _PAD_REQUEST = range(len(_PROBLEMS))
 _PROBLEM_OF_QUERY = np.zeros(6, dtype=np.int64)
@@ -92,6 +92,9 @@ _TEXTS, _TEXT_BOUNDS = pack_texts(
     [f'{{"error":{{"code":"{code}","message":"{message}'.encode() for code, message in _PROBLEMS]
 )
 _TEXT_END = octets_of(b'"}}')
+_PARAMETER = octets_of(b'","parameter":"')
+_BYTES = octets_of(b'","bytes":')
+_NUMBER_END = octets_of(b"}}")
 _SHORT_PAD_REQUEST = octets_of(b'{"error":{"code":"pad_request"}}')
 _ID = octets_of(b'{"id":')
 _KEY = octets_of(b"key=")
@@ -256,6 +259,7 @@ def _write_problem(desk: Desk, request: Octets, problem: int, reply: Octets, at:
     end = append_packed(_TEXTS, _TEXT_BOUNDS, problem, reply, body)
     if problem == _BAD_PARAMETER:
         shown = min(query[json.BAD_END] - query[json.BAD_START], _MEMBER_BYTES_SHOWN)
+        end = append_octets(_PARAMETER, reply, end)
         end = append_slice(request, query[json.BAD_START], shown, reply, end)
     end = append_octets(_TEXT_END, reply, end)
     return _join_id(reply, at, body, end)
@@ -286,7 +290,8 @@ def _ask_for_padding(desk: Desk, request: Octets, needed: int, size: int, reply:
     """The longest form of `pad_request` that fits `size` bytes: with the length needed, without, or nothing."""
     body = _write_id(desk.query, request, reply, at)
     end = append_packed(_TEXTS, _TEXT_BOUNDS, _PAD_REQUEST, reply, body)
-    end = append_octets(_TEXT_END, reply, append_integer(needed, reply, end))
+    end = append_integer(needed, reply, append_octets(_BYTES, reply, end))
+    end = append_octets(_NUMBER_END, reply, end)
     if end - at <= size:
         return _join_id(reply, at, body, end)
     end = append_octets(_SHORT_PAD_REQUEST, reply, body)
