@@ -11,7 +11,7 @@ Framings: HTTP/1.1 with Content-Length, RESP's bulk string (Valkey and Redis), a
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Memory:
         self.times = np.zeros(len(assets), dtype=np.int64)
 
 
-@compiled_allocating
+@compiled
 def frame_answer(framing: int, buffer: Bytes, start: int, end: int, frame: Ints) -> int:
     """Find one answer's head, body and tail from `start` on: INCOMPLETE, COMPLETE, BAD_STATUS or MALFORMED."""
     if framing == FRAMING_RESP:
@@ -65,7 +65,7 @@ def frame_answer(framing: int, buffer: Bytes, start: int, end: int, frame: Ints)
     return _frame_http(buffer, start, end, frame)
 
 
-@compiled_allocating
+@compiled
 def _same_layout(buffer: Bytes, start: int, end: int, frame: Ints) -> bool:
     """Whether the head is as long as the last one, and says 200 and a length where the last one said it."""
     head = frame[HEAD_BYTES]
@@ -86,7 +86,7 @@ def _same_layout(buffer: Bytes, start: int, end: int, frame: Ints) -> bool:
     return True
 
 
-@compiled_allocating
+@compiled
 def _frame_http(buffer: Bytes, start: int, end: int, frame: Ints) -> int:
     stop = _end_of_head(buffer, start, end)
     if stop < 0:
@@ -111,7 +111,7 @@ def _frame_http(buffer: Bytes, start: int, end: int, frame: Ints) -> int:
     return _complete(start, end, frame, COMPLETE if _is_at(buffer, start, end, _HTTP_200) else BAD_STATUS)
 
 
-@compiled_allocating
+@compiled
 def _frame_resp(buffer: Bytes, start: int, end: int, frame: Ints) -> int:
     """`$<length>CRLF<body>CRLF` (RESP 2, bulk strings); anything else is not a value."""
     if start >= end:
@@ -132,13 +132,13 @@ def _frame_resp(buffer: Bytes, start: int, end: int, frame: Ints) -> int:
     return _complete(start, end, frame, COMPLETE)
 
 
-@compiled_allocating
+@compiled
 def _complete(start: int, end: int, frame: Ints, verdict: int) -> int:
     total = frame[HEAD_BYTES] + frame[BODY_BYTES] + frame[TAIL_BYTES]
     return verdict if end - start >= total else INCOMPLETE
 
 
-@compiled_allocating
+@compiled
 def check_price(
     buffer: Bytes,
     start: int,
@@ -176,13 +176,14 @@ def check_price(
     if time_ms < 0:
         return -1 - NO_PRICE
     if size <= KNOWN_BODY_BYTES:
-        bodies[asset, :size] = buffer[start:end]
+        for i in range(size):
+            bodies[asset, i] = buffer[start + i]
         lengths[asset] = size
         times[asset] = time_ms
     return time_ms
 
 
-@compiled_allocating
+@compiled
 def names_asset(buffer: Bytes, start: int, end: int, name: Bytes, length: int) -> bool:
     """Whether the body begins with `{"asset":"<name>",`."""
     at = start + _ASSET.size
@@ -194,7 +195,7 @@ def names_asset(buffer: Bytes, start: int, end: int, name: Bytes, length: int) -
     return bool(buffer[at + length] == _QUOTE and buffer[at + length + 1] == 44)
 
 
-@compiled_allocating
+@compiled
 def is_json_object(buffer: Bytes, start: int, end: int) -> bool:
     """Whether the bytes are one JSON object (RFC 8259) in ASCII without white space outside of strings."""
     if start >= end or buffer[start] != 123:
@@ -241,7 +242,7 @@ def is_json_object(buffer: Bytes, start: int, end: int) -> bool:
     return False
 
 
-@compiled_allocating
+@compiled
 def _skip_scalar(buffer: Bytes, at: int, end: int) -> int:
     """Behind the string, number or literal at `at`, -1 when there is none."""
     byte = buffer[at]
@@ -255,7 +256,7 @@ def _skip_scalar(buffer: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@compiled_allocating
+@compiled
 def _skip_string(buffer: Bytes, at: int, end: int) -> int:
     if at >= end or buffer[at] != _QUOTE:
         return -1
@@ -283,7 +284,7 @@ def _skip_string(buffer: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@compiled_allocating
+@compiled
 def _skip_number(buffer: Bytes, at: int, end: int) -> int:
     if buffer[at] == 45:
         at += 1
@@ -301,7 +302,7 @@ def _skip_number(buffer: Bytes, at: int, end: int) -> int:
     return at
 
 
-@compiled_allocating
+@compiled
 def _skip_digits(buffer: Bytes, at: int, end: int) -> int:
     """Behind one or more digits, -1 when there is none."""
     begin = at
@@ -310,12 +311,12 @@ def _skip_digits(buffer: Bytes, at: int, end: int) -> int:
     return at if at > begin else -1
 
 
-@compiled_allocating
+@compiled
 def _is_hex(byte: int) -> bool:
     return 48 <= byte <= 57 or 65 <= byte <= 70 or 97 <= byte <= 102
 
 
-@compiled_allocating
+@compiled
 def find(buffer: Bytes, start: int, end: int, pattern: Bytes) -> int:
     """First place of `pattern` in buffer[start:end], -1 when it is not there."""
     first = pattern[0]
@@ -325,7 +326,7 @@ def find(buffer: Bytes, start: int, end: int, pattern: Bytes) -> int:
     return -1
 
 
-@compiled_allocating
+@compiled
 def _is_at(buffer: Bytes, at: int, end: int, pattern: Bytes) -> bool:
     if at < 0 or at + pattern.size > end:
         return False
@@ -335,7 +336,7 @@ def _is_at(buffer: Bytes, at: int, end: int, pattern: Bytes) -> bool:
     return True
 
 
-@compiled_allocating
+@compiled
 def _end_of_head(buffer: Bytes, start: int, end: int) -> int:
     """Behind the first empty line, -1 when it has not come yet."""
     for at in range(start + 3, end):
@@ -344,7 +345,7 @@ def _end_of_head(buffer: Bytes, start: int, end: int) -> int:
     return -1
 
 
-@compiled_allocating
+@compiled
 def _digits(buffer: Bytes, start: int, end: int) -> int:
     """The whole number in buffer[start:end], -1 when it is none or longer than 15 digits."""
     if not 0 < end - start <= 15:

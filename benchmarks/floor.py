@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks import system
 from benchmarks.checks import Bytes
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
+from workers.request import libc
 
 EVENTS_MAX = 256
 BATCH = 64
@@ -32,10 +33,11 @@ def serve_http(port: int, answer: bytes) -> None:
     listener.setblocking(False)
     epoll = select.epoll()
     epoll.register(listener.fileno(), select.EPOLLIN)
-    events = np.zeros(EVENTS_MAX * system.EVENT_WORDS32, dtype=np.uint32)
+    events = np.zeros(EVENTS_MAX * libc.EVENT_WORDS, dtype=np.uint32)
+    request = np.empty(_REQUEST_BYTES_MAX, dtype=np.uint8)
     octets = np.frombuffer(answer, dtype=np.uint8)
     while True:
-        _answer_streams(epoll.fileno(), listener.fileno(), events, octets)
+        _answer_streams(epoll.fileno(), listener.fileno(), events, request, octets)
         while True:
             try:
                 connection, _ = listener.accept()
@@ -46,21 +48,20 @@ def serve_http(port: int, answer: bytes) -> None:
             epoll.register(connection.detach(), select.EPOLLIN)
 
 
-@compiled_allocating
-def _answer_streams(epoll_fd: int, listener_fd: int, events: NDArray[np.uint32], answer: Bytes) -> None:
+@compiled
+def _answer_streams(epoll_fd: int, listener_fd: int, events: NDArray[np.uint32], request: Bytes, answer: Bytes) -> None:
     """Until somebody wants to connect: accepting is rare and stays in Python."""
-    request = np.empty(_REQUEST_BYTES_MAX, dtype=np.uint8)
     accepting = False
     while not accepting:
-        ready = system.epoll_wait(epoll_fd, events.ctypes.data, EVENTS_MAX, -1)
+        ready = libc.wait_events(epoll_fd, events, -1)
         for event in range(ready):
-            fd = np.int64(events[event * system.EVENT_WORDS32 + system.EVENT_FD_WORD32])
+            fd = libc.event_tag(events, event)
             if fd == listener_fd:
                 accepting = True
-            elif system.recv(fd, request.ctypes.data, request.size, system.MSG_DONTWAIT) > 0:
-                system.send(fd, answer.ctypes.data, answer.size, system.MSG_NOSIGNAL)
+            elif libc.receive(fd, request, 0, request.size) > 0:
+                libc.send(fd, answer, 0, answer.size)
             else:
-                system.close(fd)
+                libc.close(fd)
 
 
 def serve_udp(port: int, answer: bytes) -> None:
@@ -74,32 +75,34 @@ def serve_udp(port: int, answer: bytes) -> None:
     received = system.Datagrams(BATCH, 2048, with_names=True)
     octets = np.frombuffer(answer or b"\0", dtype=np.uint8)
     reply_bytes = len(answer)
-    _answer_datagrams(epoll.fileno(), lane.fileno(), received.headers, received.iovecs, octets, reply_bytes)
+    events = np.zeros(libc.EVENT_WORDS, dtype=np.uint32)
+    buffers = received.iovecs[:, 0].copy()
+    batch = (received.headers, received.iovecs, buffers)
+    _answer_datagrams(epoll.fileno(), lane.fileno(), events, batch, octets, reply_bytes)
 
 
-@compiled_allocating
+@compiled
 def _answer_datagrams(
     epoll_fd: int,
     fd: int,
-    headers: NDArray[np.uint64],
-    iovecs: NDArray[np.uint64],
+    events: NDArray[np.uint32],
+    batch: tuple[libc.Words, libc.Words, libc.Words],
     answer: Bytes,
     reply_bytes: int,
 ) -> None:
     """One loop for ever; an iovec points to the received bytes or, for the send, to the answer."""
-    events = np.zeros(system.EVENT_WORDS32, dtype=np.uint32)
-    buffers = iovecs[:, 0].copy()
+    headers, iovecs, buffers = batch
     room = iovecs[0, 1]
     while True:
-        system.epoll_wait(epoll_fd, events.ctypes.data, 1, -1)
-        count = system.recvmmsg(fd, headers.ctypes.data, BATCH, system.MSG_DONTWAIT, np.uintp(0))
+        libc.wait_events(epoll_fd, events, -1)
+        count = libc.receive_many(fd, headers, BATCH)
         for k in range(count):
-            iovecs[k, 1] = headers[k, system.LENGTH] & np.uint64(0xFFFFFFFF)
+            iovecs[k, 1] = np.uint64(system.length_of(headers, k))
             if reply_bytes > 0:
                 iovecs[k, 0] = np.uint64(answer.ctypes.data)
                 iovecs[k, 1] = np.uint64(reply_bytes)
         if count > 0:
-            system.sendmmsg(fd, headers.ctypes.data, count, system.MSG_DONTWAIT)
+            libc.send_many(fd, headers, 0, count)
         for k in range(count):
             iovecs[k, 0] = buffers[k]
             iovecs[k, 1] = room

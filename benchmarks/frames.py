@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks import checks
 from benchmarks.checks import Bytes, Ints
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
 
 ASSETS_MAX = 64
 HEADER_BYTES = 24
@@ -43,14 +43,14 @@ def request_frame(assets: list[str], request_id: int = 0) -> bytes:
     return struct.pack("<4sBBBBQII", b"\xd7TRQ", 1, 0, len(assets), 0, request_id, 0, 0) + names
 
 
-@compiled_allocating
+@compiled
 def write_id(buffer: Bytes, start: int, request_id: int) -> None:
     """Put another id into the request frame at `start`."""
     for i in range(8):
         buffer[start + _ID_AT + i] = np.uint8((request_id >> (8 * i)) & 0xFF)
 
 
-@compiled_allocating
+@compiled
 def id_of_reply(reply: Bytes, size: int) -> int:
     """The request id that a reply frame echoes, -1 for what is no reply frame."""
     if size < HEADER_BYTES:
@@ -61,7 +61,7 @@ def id_of_reply(reply: Bytes, size: int) -> int:
     return _read(reply, _ID_AT, 8)
 
 
-@compiled_allocating
+@compiled
 def check_frame(reply: Bytes, size: int, count: int, last_times: Ints, last_prices: NDArray[np.float64]) -> int:
     """-1 when every record holds a fresh price of its asset, else the first fault."""
     for i in range(_REPLY_START.size):
@@ -90,7 +90,7 @@ def check_frame(reply: Bytes, size: int, count: int, last_times: Ints, last_pric
     return -1
 
 
-@compiled_allocating
+@compiled
 def _read(buffer: Bytes, start: int, size: int) -> int:
     """A little-endian whole number."""
     value = 0

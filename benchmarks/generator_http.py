@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from benchmarks import checks, load, system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.histogram import Counts, Latencies, record
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
+from workers.request import libc
 
 # Events taken at once, as many as the request workers take.
 EVENTS_MAX = 256
@@ -41,6 +42,7 @@ CONNECTION_DTYPE = np.dtype(
 Connections = NDArray[np.void]
 Batches = tuple[Bytes, Ints, int]
 Known = tuple[Bytes, Ints, Bytes, Ints, Ints, Ints]
+Scratch = tuple[Ints, Ints]  # where the last answer's parts lay, a timespec
 Pace = tuple[float, float]  # start of the run (ns), requests a second (0: closed loop)
 
 
@@ -73,7 +75,9 @@ class HttpGenerator:
         self._connections: Connections = np.zeros(connections, dtype=CONNECTION_DTYPE)
         self._buffers = np.zeros((connections, pipelining * ANSWER_BYTES_MAX), dtype=np.uint8)
         self._last_times = np.zeros((connections, len(target.assets)), dtype=np.int64)
-        self._events = np.zeros(EVENTS_MAX * system.EVENT_WORDS32, dtype=np.uint32)
+        self._events = np.zeros(EVENTS_MAX * libc.EVENT_WORDS, dtype=np.uint32)
+        self._frame = np.zeros(checks.FRAME_WORDS, dtype=np.int64)
+        self._timespec = system.make_timespec()
         self._epoll = select.epoll()
         self._connections["fd"] = -1
         for i in range(connections):
@@ -98,6 +102,7 @@ class HttpGenerator:
             self._batches,
             (known.names, known.name_lengths, known.bodies, known.lengths, known.times, self._last_times),
             self._framing,
+            (self._frame, self._timespec),
             self.pipelining,
             int(wanted.seconds * 1e9),
             float(wanted.rate),
@@ -131,7 +136,7 @@ def _batches(requests: list[bytes], pipelining: int) -> Batches:
     return np.frombuffer(b"".join(circle), dtype=np.uint8).copy(), ends, len(requests)
 
 
-@compiled_allocating
+@compiled
 def _drive(
     epoll_fd: int,
     events: NDArray[np.uint32],
@@ -141,6 +146,7 @@ def _drive(
     batches: Batches,
     known: Known,
     framing: int,
+    scratch: Scratch,
     pipelining: int,
     duration_ns: int,
     rate: float,
@@ -148,8 +154,8 @@ def _drive(
     latencies: Counts,
 ) -> None:
     """The loop of one run; see the module's docstring."""
-    frame = np.zeros(checks.FRAME_WORDS, dtype=np.int64)
-    start_ns = system.monotonic_ns()
+    timespec = scratch[1]
+    start_ns = system.monotonic_ns(timespec)
     stop_ns = start_ns + duration_ns
     counters[load.STARTED_NS] = start_ns
     pace = (np.float64(start_ns), rate)
@@ -160,7 +166,7 @@ def _drive(
             if rate == 0.0:
                 _send(connections, i, pipelining, batches, counters, start_ns)
     while True:
-        now_ns = system.monotonic_ns()
+        now_ns = system.monotonic_ns(timespec)
         sending = now_ns < stop_ns
         if now_ns >= stop_ns + load.DRAIN_NS or counters[load.CLOSED] == alive:
             break
@@ -168,17 +174,17 @@ def _drive(
             break
         if rate > 0.0:
             _fall_due(connections, min(now_ns, stop_ns), pipelining, pace, batches, counters, now_ns)
-        ready = system.epoll_wait(epoll_fd, events.ctypes.data, EVENTS_MAX, WAIT_MS if rate == 0.0 else 0)
+        ready = libc.wait_events(epoll_fd, events, WAIT_MS if rate == 0.0 else 0)
         for event in range(ready):
-            i = index_of_fd[events[event * system.EVENT_WORDS32 + system.EVENT_FD_WORD32]]
-            _receive(connections, i, buffers, known, batches[2], framing, frame, pace, counters, latencies)
+            i = index_of_fd[libc.event_tag(events, event)]
+            _receive(connections, i, buffers, known, batches[2], framing, scratch, pace, counters, latencies)
             if rate > 0.0:
                 _send_due(connections, i, pipelining, batches, counters, now_ns)
             elif sending and connections[i]["answered"] == connections[i]["sent"]:
-                _send(connections, i, pipelining, batches, counters, system.monotonic_ns())
+                _send(connections, i, pipelining, batches, counters, system.monotonic_ns(timespec))
 
 
-@compiled_allocating
+@compiled
 def _fall_due(
     connections: Connections, until_ns: int, pipelining: int, pace: Pace, batches: Batches, counters: Ints, now_ns: int
 ) -> None:
@@ -191,7 +197,7 @@ def _fall_due(
         _send_due(connections, i, pipelining, batches, counters, now_ns)
 
 
-@compiled_allocating
+@compiled
 def _send_due(connections: Connections, i: int, pipelining: int, batches: Batches, counters: Ints, now_ns: int) -> None:
     """Open loop: send what has fallen due, as far as the connection may have it in flight."""
     row = connections[i]
@@ -202,7 +208,7 @@ def _send_due(connections: Connections, i: int, pipelining: int, batches: Batche
         counters[load.SENT] = sent
 
 
-@compiled_allocating
+@compiled
 def _send(connections: Connections, i: int, count: int, batches: Batches, counters: Ints, now_ns: int) -> None:
     """Write the connection's next `count` requests at once; a write that fails closes the connection."""
     row = connections[i]
@@ -214,11 +220,11 @@ def _send(connections: Connections, i: int, count: int, batches: Batches, counte
     row["sent_at_ns"] = now_ns
     row["sent"] += count
     counters[load.SENT] += count
-    if system.send(row["fd"], requests.ctypes.data + ends[first], size, system.MSG_NOSIGNAL) != size:
+    if libc.send(row["fd"], requests, ends[first], size) != size:
         _give_up(connections, i, counters)
 
 
-@compiled_allocating
+@compiled
 def _receive(
     connections: Connections,
     i: int,
@@ -226,21 +232,20 @@ def _receive(
     known: Known,
     circle: int,
     framing: int,
-    frame: Ints,
+    scratch: Scratch,
     pace: Pace,
     counters: Ints,
     latencies: Counts,
 ) -> None:
     """Take what one connection received, and check each answer that is complete."""
     row = connections[i]
-    room = buffers.shape[1] - row["fill"]
-    address = buffers.ctypes.data + i * buffers.shape[1] + row["fill"]
-    got = system.recv(row["fd"], address, room, system.MSG_DONTWAIT)
-    now_ns = system.monotonic_ns()
+    frame, timespec = scratch
+    buffer = buffers[i]
+    got = libc.receive(row["fd"], buffer, row["fill"], buffer.size - row["fill"])
+    now_ns = system.monotonic_ns(timespec)
     if got <= 0:
         _give_up(connections, i, counters)
         return
-    buffer = buffers[i]
     start = 0
     end = row["fill"] + got
     while start < end:
@@ -280,7 +285,7 @@ def _receive(
     row["fill"] = end - start
 
 
-@compiled_allocating
+@compiled
 def _check(buffer: Bytes, start: int, end: int, i: int, asset: int, known: Known) -> int:
     """-1 for a right answer, else its fault."""
     names, name_lengths, bodies, lengths, times, last_times = known
@@ -293,13 +298,13 @@ def _check(buffer: Bytes, start: int, end: int, i: int, asset: int, known: Known
     return -1
 
 
-@compiled_allocating
+@compiled
 def _give_up(connections: Connections, i: int, counters: Ints) -> None:
     """Close a connection; what it still owed is broken."""
     row = connections[i]
     if row["fd"] < 0:
         return
-    system.close(row["fd"])
+    libc.close(row["fd"])
     row["fd"] = -1
     counters[load.CLOSED] += 1
     counters[load.FAULT_BASE + checks.BROKEN] += row["sent"] - row["answered"]

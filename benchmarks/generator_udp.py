@@ -19,7 +19,8 @@ from benchmarks import checks, load, system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.frames import FrameMemory, check_frame, id_of_reply, request_frame, write_id
 from benchmarks.histogram import Counts, Latencies, record
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
+from workers.request import libc
 
 # Datagrams a system call, as many as the request workers take.
 BATCH = 64
@@ -81,7 +82,8 @@ class UdpGenerator:
         for i in range(lanes):
             self._lanes[i]["fd"] = fd = _connect(target.host, target.port)
             self._epoll.register(fd, select.EPOLLIN)
-        self._events = np.zeros(LANES_MAX * system.EVENT_WORDS32, dtype=np.uint32)
+        self._events = np.zeros(LANES_MAX * libc.EVENT_WORDS, dtype=np.uint32)
+        self._timespec = system.make_timespec()
         self._lane_of_fd = np.full(int(self._lanes["fd"].max()) + 1, -1, dtype=np.int64)
         self._lane_of_fd[self._lanes["fd"]] = np.arange(lanes)
 
@@ -110,6 +112,7 @@ class UdpGenerator:
                 frames.last_times,
                 frames.last_prices,
             ),
+            self._timespec,
             int(wanted.seconds * 1e9),
             float(wanted.rate),
             counters,
@@ -142,7 +145,7 @@ Wanted = tuple[Bytes, Ints, int, int, int]  # requests, their ends, protocol, wi
 Batches = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], Bytes]
 
 
-@compiled_allocating
+@compiled
 def _drive(
     epoll_fd: int,
     events: NDArray[np.uint32],
@@ -152,19 +155,20 @@ def _drive(
     wanted: Wanted,
     batches: Batches,
     known: Known,
+    timespec: Ints,
     duration_ns: int,
     rate: float,
     counters: Ints,
     latencies: Counts,
 ) -> None:
     """The loop of one run; see the module's docstring."""
-    start_ns = system.monotonic_ns()
+    start_ns = system.monotonic_ns(timespec)
     stop_ns = start_ns + duration_ns
     counters[load.STARTED_NS] = start_ns
     heard_ns = start_ns
     pace = (np.float64(start_ns), rate)
     while True:
-        now_ns = system.monotonic_ns()
+        now_ns = system.monotonic_ns(timespec)
         sending = now_ns < stop_ns
         if now_ns >= stop_ns + load.DRAIN_NS or (not sending and load.in_flight(counters) == 0):
             break
@@ -181,14 +185,14 @@ def _drive(
         for i in range(lanes.size):
             if sending or rate > 0.0:
                 _fill(lanes, i, sent_at_ns, wanted, batches, rate, counters, now_ns)
-        ready = system.epoll_wait(epoll_fd, events.ctypes.data, LANES_MAX, WAIT_MS if rate == 0.0 else 0)
+        ready = libc.wait_events(epoll_fd, events, WAIT_MS if rate == 0.0 else 0)
         for event in range(ready):
-            i = lane_of_fd[events[event * system.EVENT_WORDS32 + system.EVENT_FD_WORD32]]
-            _receive(lanes, i, sent_at_ns, wanted, batches, known, pace, counters, latencies)
+            i = lane_of_fd[libc.event_tag(events, event)]
+            _receive(lanes, i, sent_at_ns, wanted, batches, known, timespec, pace, counters, latencies)
             heard_ns = now_ns
 
 
-@compiled_allocating
+@compiled
 def _fill(
     lanes: Lanes,
     i: int,
@@ -218,7 +222,7 @@ def _fill(
             iovecs[k, 0] = np.uint64(requests.ctypes.data + ends[request])
             iovecs[k, 1] = np.uint64(ends[request + 1] - ends[request])
             sent_at_ns[i, number % IN_FLIGHT_MAX] = now_ns
-        done = system.sendmmsg(lane["fd"], headers.ctypes.data, count, system.MSG_DONTWAIT)
+        done = libc.send_many(lane["fd"], headers, 0, count)
         if done <= 0:
             return
         lane["sent"] += done
@@ -226,7 +230,7 @@ def _fill(
             counters[load.SENT] += done
 
 
-@compiled_allocating
+@compiled
 def _receive(
     lanes: Lanes,
     i: int,
@@ -234,6 +238,7 @@ def _receive(
     wanted: Wanted,
     batches: Batches,
     known: Known,
+    timespec: Ints,
     pace: Pace,
     counters: Ints,
     latencies: Counts,
@@ -241,11 +246,11 @@ def _receive(
     """Take one batch of replies and check each."""
     lane = lanes[i]
     _, _, headers, buffers = batches
-    count = system.recvmmsg(lane["fd"], headers.ctypes.data, BATCH, system.MSG_DONTWAIT, np.uintp(0))
-    now_ns = system.monotonic_ns()
+    count = libc.receive_many(lane["fd"], headers, BATCH)
+    now_ns = system.monotonic_ns(timespec)
     for k in range(count):
         reply = buffers[k]
-        size = int(headers[k, system.LENGTH] & np.uint64(0xFFFFFFFF))
+        size = system.length_of(headers, k)
         number = _number_of(reply, size, i, lane["settled"], lane["sent"], wanted, known)
         if number < 0:
             counters[load.FAULT_BASE + checks.NOT_AN_ANSWER] += 1
@@ -265,7 +270,7 @@ def _receive(
         record(latencies, now_ns - asked_ns)
 
 
-@compiled_allocating
+@compiled
 def _number_of(reply: Bytes, size: int, i: int, first: int, behind: int, wanted: Wanted, known: Known) -> int:
     """Which request of the lane this reply answers: the next, or a later one if those between were lost; -1: none."""
     if first >= behind:
@@ -283,7 +288,7 @@ def _number_of(reply: Bytes, size: int, i: int, first: int, behind: int, wanted:
     return first
 
 
-@compiled_allocating
+@compiled
 def _check(reply: Bytes, size: int, i: int, number: int, wanted: Wanted, known: Known) -> int:
     """-1 for a right reply, else its fault."""
     names, name_lengths, bodies, lengths, times, last_times, frame_times, frame_prices = known

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
 
 Counts = NDArray[np.int64]
 
@@ -68,7 +68,7 @@ class Latencies:
         return found
 
 
-@compiled_allocating
+@compiled
 def record(counts: Counts, value_ns: int) -> None:
     """Count one value; below 0 counts as 0, above VALUE_NS_MAX as VALUE_NS_MAX."""
     value = min(max(value_ns, 0), VALUE_NS_MAX)

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.checks import FAULTS, LOST, Ints
 from benchmarks.histogram import Latencies
-from trinity.compiled import compiled_allocating
+from trinity.compiled import compiled
 
 # Words of the counters that the compiled loops fill; behind them one word a fault.
 SENT, ANSWERED, LOOKUPS, CLOSED, STARTED_NS, ENDED_NS = range(6)
@@ -67,7 +67,7 @@ class Outcome:
         }
 
 
-@compiled_allocating
+@compiled
 def in_flight(counters: Ints) -> int:
     """Requests that fell due and are neither answered nor counted as a fault."""
     count = int(counters[SENT] - counters[ANSWERED])

@@ -11,6 +11,7 @@ and pause are part of the figure: it is an upper bound.
 
 import contextlib
 import json
+import select
 import socket
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import checks, probe_exchange, system
 from benchmarks.checks import Bytes, Ints
@@ -30,6 +32,9 @@ from trinity.compiled import compiled
 from trinity.markets import DEFAULT_PATH
 from trinity.memory.node import NodeMemory
 from trinity.metrics import EXCHANGES, FEED
+from workers.request import libc
+
+Scratch = tuple[NDArray[np.uint32], Bytes, Ints, Ints]  # events, buffer, frame, timespec
 
 PROBE_EXCHANGE = "kraken"
 PROBES_PER_SECOND = 47.0
@@ -102,36 +107,41 @@ def match(sent_ns: Ints, seen_ns: Ints) -> tuple[Latencies, int]:
 
 def _ask(port: int, seen_ns: Ints, seconds: float) -> int:
     request = np.frombuffer(price_requests([probe_exchange.ASSET])[0], dtype=np.uint8)
-    with socket.create_connection(("127.0.0.1", port)) as connection:
+    events = np.zeros(libc.EVENT_WORDS, dtype=np.uint32)
+    buffer = np.zeros(_ANSWER_BYTES_MAX, dtype=np.uint8)
+    frame = np.zeros(checks.FRAME_WORDS, dtype=np.int64)
+    with socket.create_connection(("127.0.0.1", port)) as connection, select.epoll() as epoll:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _poll(connection.fileno(), request, seen_ns, int(seconds * 1e9), PAUSE_NS)
+        epoll.register(connection.fileno(), select.EPOLLIN)
+        scratch = (events, buffer, frame, system.make_timespec())
+        return _poll(connection.fileno(), epoll.fileno(), request, scratch, seen_ns, int(seconds * 1e9))
 
 
 @compiled
-def _poll(fd: int, request: Bytes, seen_ns: Ints, duration_ns: int, pause_ns: int) -> int:
+def _poll(fd: int, epoll_fd: int, request: Bytes, scratch: Scratch, seen_ns: Ints, duration_ns: int) -> int:
     """Ask again and again; note when each price was seen first. Returns the number of answers."""
-    buffer = np.zeros(_ANSWER_BYTES_MAX, dtype=np.uint8)
-    frame = np.zeros(checks.FRAME_WORDS, dtype=np.int64)
-    stop_ns = system.monotonic_ns() + duration_ns
+    events, buffer, frame, timespec = scratch
+    stop_ns = system.monotonic_ns(timespec) + duration_ns
     answers = 0
-    while system.monotonic_ns() < stop_ns:
-        if system.send(fd, request.ctypes.data, request.size, system.MSG_NOSIGNAL) != request.size:
+    while system.monotonic_ns(timespec) < stop_ns:
+        if libc.send(fd, request, 0, request.size) != request.size:
             break
         fill = 0
         verdict = checks.INCOMPLETE
         while verdict == checks.INCOMPLETE:
-            got = system.recv(fd, buffer.ctypes.data + fill, buffer.size - fill, 0)
+            libc.wait_events(epoll_fd, events, -1)
+            got = libc.receive(fd, buffer, fill, buffer.size - fill)
             if got <= 0:
                 return answers
             fill += got
             verdict = checks.frame_answer(checks.FRAMING_HTTP, buffer, 0, fill, frame)
-        now_ns = system.monotonic_ns()
+        now_ns = system.monotonic_ns(timespec)
         if verdict == checks.COMPLETE:
             answers += 1
             number = number_in(buffer, frame[checks.HEAD_BYTES], fill)
             if 0 <= number < seen_ns.size and seen_ns[number] == 0:
                 seen_ns[number] = now_ns
-        system.sleep_ns(pause_ns)
+        system.sleep_ns(PAUSE_NS, timespec)
     return answers
 
 

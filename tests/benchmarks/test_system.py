@@ -8,26 +8,28 @@ import numpy as np
 from benchmarks import system
 from trinity.clock import SystemClock
 from trinity.compiled import compiled
+from workers.request import libc
 
 
 @compiled
-def _echo_batch(fd: int, epoll_fd: int, events: np.ndarray, received: system.Words, iovecs: system.Words) -> int:
-    """Wait, take one batch and send it back to where it came from."""
-    system.epoll_wait(epoll_fd, events.ctypes.data, 1, 5_000)
-    count = system.recvmmsg(fd, received.ctypes.data, received.shape[0], system.MSG_DONTWAIT, np.uintp(0))
+def _echo_batch(fd: int, epoll_fd: int, events: libc.Events, received: libc.Words, iovecs: libc.Words) -> int:
+    """Wait, take one batch and send it back to where it came from; returns the descriptor that was ready."""
+    libc.wait_events(epoll_fd, events, 5_000)
+    count = libc.receive_many(fd, received, received.shape[0])
     for k in range(count):
-        iovecs[k, 1] = received[k, system.LENGTH] & np.uint64(0xFFFFFFFF)
-    system.sendmmsg(fd, received.ctypes.data, count, 0)
-    return np.int64(events[system.EVENT_FD_WORD32])
+        iovecs[k, 1] = np.uint64(system.length_of(received, k))
+    libc.send_many(fd, received, 0, count)
+    return libc.event_tag(events, 0)
 
 
 def test_the_clock_is_the_one_that_python_reads() -> None:
     """Our monotonic time lies between two readings of Python's."""
     clock = SystemClock()
+    timespec = system.make_timespec()
     before = clock.monotonic_ns()
-    ours = system.monotonic_ns()
+    ours = system.monotonic_ns(timespec)
     assert before <= ours <= clock.monotonic_ns()
-    system.sleep_ns(2_000_000)
+    system.sleep_ns(2_000_000, timespec)
     assert clock.monotonic_ns() - ours >= 2_000_000
 
 
@@ -46,7 +48,7 @@ def test_a_batch_of_datagrams_goes_back_to_its_senders() -> None:
             client.connect(server.getsockname())
             client.send(text)
         batch = system.Datagrams(8, 100, with_names=True)
-        events = np.zeros(system.EVENT_WORDS32, dtype=np.uint32)
+        events = np.zeros(libc.EVENT_WORDS, dtype=np.uint32)
         ready = _echo_batch(server.fileno(), epoll.fileno(), events, batch.headers, batch.iovecs)
         assert ready == server.fileno()
         assert first.recv(100) == b"one"
