@@ -1,0 +1,163 @@
+"""A node's shared memory with answers written by hand, and a real request worker forked over it."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
+from trinity.compiled import jit_enabled
+from trinity.config import PortsSection, RequestSection
+from trinity.markets import Asset, AssetRules, Catalog, Market
+from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState, AnswerTable
+from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.memory.price_table import PriceTable
+from trinity.seat import Seat
+
+HOST = "127.0.0.1"
+ASSETS = ("BTC", "ETH", "SOL", "DOGE")
+EXCHANGES = ("kraken", "okx")
+_RULES = AssetRules(max_age_ms=5000, min_sources=1, majority_window_bps=100, outlier_floor_bps=20, max_spread_bps=100)
+CATALOG = Catalog(
+    EXCHANGES,
+    tuple(Asset(name, _RULES) for name in ASSETS),
+    tuple(Market(exchange, name, "USD") for exchange in EXCHANGES for name in ASSETS),
+)
+
+
+def make_answer(asset: str, price: str = "71002.5", **fields: int) -> NDArray[np.void]:
+    """One good ANSWER_DTYPE record as the consensus process would render it; `fields` replace its numbers."""
+    now_ns = time.monotonic_ns()
+    timestamp_ms = time.time_ns() // NS_PER_MS
+    body = (
+        f'{{"asset":"{asset}","price":{price},"currency":"USD","confidence":17.5,"sources":5,"rejected":1,'
+        f'"source":"consensus","timestamp":{timestamp_ms},"status":"fresh"}}'
+    ).encode()
+    head = (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
+        f"Access-Control-Allow-Origin: *\r\nContent-Length: {len(body)}\r\n"
+    ).encode()
+    whole, _, decimals = price.partition(".")
+    answer = np.zeros(1, dtype=ANSWER_DTYPE)
+    numbers = {
+        "state": AnswerState.GOOD,
+        "valid_until_ns": now_ns + 3600 * NS_PER_SECOND,
+        "newest_received_at_ns": now_ns,
+        "timestamp_ms": timestamp_ms,
+        "price": int(whole + decimals),
+        "scale": len(decimals),
+        "confidence": 175,
+        "confidence_milli_bps": 2465,
+        "sources": 5,
+        "rejected": 1,
+        "has_last_good": 1,
+    }
+    for name, value in (numbers | fields).items():
+        answer[name] = value
+    for name, text in (("price_text", price.encode()), ("head", head), ("body", body)):
+        answer[name][0, : len(text)] = np.frombuffer(text, dtype=np.uint8)
+        answer[f"{name}_length"] = len(text)
+    return answer
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Node:
+    """Shared memory of a node without feeds, and its forked request workers."""
+
+    def __init__(self, name: str) -> None:
+        self.answers = AnswerTable.create(f"{name}-answers", len(EXCHANGES), len(ASSETS))
+        self.prices = PriceTable.create(f"{name}-prices", len(EXCHANGES), len(ASSETS))
+        self.control = Control.create(f"{name}-control", 2)
+        self.ports = PortsSection(tcp_port_lpo=free_port(), udp_port_lpo=free_port(socket.SOCK_DGRAM))
+        self.seats: list[Seat] = []
+        self.processes: list[Any] = []
+
+    def write(self, asset: str, answer: NDArray[np.void], exchange: int | None = None) -> None:
+        self.answers.write(self.answers.row_of(ASSETS.index(asset), exchange), answer)
+
+    def seat(self, index: int) -> Seat:
+        return Seat(
+            name=f"worker-{index}",
+            kind="worker",
+            index=index,
+            catalog=CATALOG,
+            clock=SystemClock(),
+            prices=self.prices,
+            answers=self.answers,
+            control=self.control,
+            block=self.control.block(index),
+            wake_fd=os.eventfd(0, os.EFD_NONBLOCK),
+            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
+            simulated=True,
+            log=logging.getLogger("test"),
+        )
+
+    def start(self, index: int = 0, request: RequestSection | None = None) -> None:
+        """Fork worker `index` and wait for its first heartbeat."""
+        from workers.request import loop
+
+        loop.warm_up()
+        seat = self.seat(index)
+        context = multiprocessing.get_context("fork")
+        section = request or RequestSection(pin=False)
+        process = context.Process(target=loop.run, args=(seat, self.ports, section, HOST, index), daemon=True)
+        process.start()
+        self.seats.append(seat)
+        self.processes.append(process)
+        wait_until(lambda: seat.block.read(HEARTBEAT_NS) > 0, "the worker's first heartbeat")
+
+    def counter(self, name: str, *labels: str) -> int:
+        from trinity import metrics
+
+        return sum(seat.block.read_counter(metrics.REQUEST.index(name, *labels)) for seat in self.seats)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+        for owner in (self.answers, self.prices, self.control):
+            owner.segment.unlink()
+
+
+def wait_until(condition: Any, what: str, seconds: float = 10.0) -> None:
+    """Poll until the condition holds; fails naming what was awaited."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node whose BTC, ETH and SOL are good and whose DOGE has never had a price; its workers end with the test."""
+    made = Node(f"trinity-test-request-{os.getpid()}")
+    for asset in ASSETS[:3]:
+        made.write(asset, make_answer(asset))
+    made.write("BTC", make_answer("BTC", "71000.25", sources=1), 0)
+    made.write("BTC", make_answer("BTC", state=AnswerState.NOT_LISTED, has_last_good=0), 1)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def worker(node: Node) -> Node:
+    """The node with one worker that answers."""
+    if not jit_enabled():
+        pytest.skip("the loop exists only compiled")
+    node.start()
+    return node

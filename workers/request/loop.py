@@ -1,0 +1,364 @@
+"""The one loop of a request worker: epoll over HTTP and UDP, compiled, out of shared memory only.
+
+`run` makes the sockets and the memory and calls `_serve`, which returns to Python only when the worker has drained.
+So no Python signal handler runs meanwhile: SIGTERM comes through a signalfd and the supervisor's command through the
+control segment and an eventfd, all in the epoll set; the loop itself writes its heartbeat at each turn.
+
+A turn: wait at most 100 ms, serve the ready list, each connection's event, one batch of datagrams, then new
+connections. An error that is raised while a connection is served is caught, counted, and costs that connection only.
+
+To drain: accept what is waiting, shut the listener, answer what is in flight with `Connection: close`, let idle
+connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
+"""
+
+import ctypes
+import errno
+import os
+import select
+import signal
+import socket
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity import metrics
+from trinity.clock import NS_PER_SECOND
+from trinity.compiled import compiled, jit_enabled
+from trinity.config import PortsSection, RequestSection
+from trinity.errors import PortTakenError
+from trinity.limits import (
+    ACCEPTS_MAX,
+    CONNECTIONS_MAX,
+    DATAGRAMS_MAX,
+    DRAIN_IDLE_MAX_NS,
+    DRAIN_WORKER_MAX_NS,
+    EVENTS_MAX,
+)
+from trinity.markets import load_catalog
+from trinity.memory.atomics import Words, load_acquire, store_release
+from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
+from trinity.seat import Seat
+from workers.request import datagram
+from workers.request.connections import (
+    ANSWERED,
+    CURRENT,
+    DEADLINE_NS,
+    DRAINING,
+    FD,
+    FREE_COUNT,
+    HIGHEST,
+    IDLE,
+    PHASE,
+    READY_COUNT,
+    Connections,
+    close_connection,
+    expire,
+    make_connections,
+    open_connection,
+    serve_event,
+    serve_ready,
+)
+from workers.request.libc import (
+    EAGAIN,
+    EPOLL_ADD,
+    EPOLL_DELETE,
+    EPOLLIN,
+    EVENT_WORDS,
+    MONOTONIC,
+    REALTIME,
+    Events,
+    accept,
+    close,
+    control_events,
+    event_bits,
+    event_tag,
+    is_exhausted,
+    read_clock,
+    read_words,
+    wait_events,
+)
+from workers.request.mailbox import Mailbox, make_mailbox, serve_datagrams
+from workers.request.networks import trusted_networks
+from workers.request.octets import Integers, Octets
+from workers.request.response import write_date
+from workers.request.routes import Desk, make_desk
+
+# Tags of the epoll set beside the connections' slots.
+_TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
+# Words of Worker.fds.
+_EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _FD_COUNT = range(6)
+# Words of Worker.marks: monotonic times.
+_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _MARK_COUNT = range(5)
+
+_TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervisor allows 5 s
+_DRAIN_TURN_MS = 20
+_SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
+_ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
+_UDP_ROUNDS_MAX = 8  # batches in one turn, so that a flood of datagrams cannot starve HTTP
+_BACKLOG = 4096
+# One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
+_UDP_BUFFER_BYTES = 4 * 1024 * 1024
+
+_CONNECTIONS_GAUGE = metrics.REQUEST.index("oracle_http_connections")
+_ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
+_DURATION = "oracle_http_request_duration_seconds"
+_DURATION_WORD = metrics.REQUEST.index(_DURATION, str(metrics.DURATION_BUCKETS[0]))
+_DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
+_DRAIN = int(Command.DRAIN)
+_BUCKETS_NS = np.array([round(bound * NS_PER_SECOND) for bound in metrics.DURATION_BUCKETS], dtype=np.int64)
+
+
+class Worker(NamedTuple):
+    """All that the compiled loop touches."""
+
+    fds: Integers
+    marks: Integers
+    block: Words
+    counters: Words
+    gauges: NDArray[np.float64]
+    events: Events
+    event: Events  # scratch for epoll_ctl
+    timespec: Integers
+    signals: Octets  # scratch for what signalfd and eventfd hold
+    desk: Desk
+    connections: Connections
+    mailbox: Mailbox
+
+
+def run(seat: Seat, ports: PortsSection, request: RequestSection, bind_host: str, worker: int) -> None:
+    """Serve until the supervisor says DRAIN or SIGTERM comes.
+
+    Raises PortTakenError when a port cannot be bound, OSError for other failures of the system.
+    """
+    if request.pin:
+        _pin(worker)
+    tcp = _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM)
+    udp = _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM)
+    tcp.listen(_BACKLOG)
+    epoll = select.epoll()
+    signal_fd = _open_signal_fd()
+    fds = np.array([epoll.fileno(), tcp.detach(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
+    desk = make_desk(seat.answers.words, seat.catalog, seat.control.segment.name, seat.simulated, worker, seat.clock.wall_ns())
+    networks = trusted_networks(request.udp_trusted_networks)
+    seat.log.info("serving", extra={"host": bind_host, "tcp_port": ports.tcp_port_lpo, "udp_port": ports.udp_port_lpo})
+    _serve(_make_worker(fds, seat.block.words, desk, networks, CONNECTIONS_MAX))
+    seat.log.info("drained")
+    udp.close()
+    epoll.close()
+    os.close(signal_fd)
+
+
+def warm_up() -> None:
+    """Compile all that `run` calls, or load it from the cache: the supervisor does it once, before it forks."""
+    if not jit_enabled():
+        return
+    from numba import typeof
+
+    words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
+    desk = make_desk(words, load_catalog(), "warm-up", False, 0, 0)
+    worker = _make_worker(np.zeros(_FD_COUNT, dtype=np.int64), words, desk, trusted_networks(()), 1)
+    _serve.compile((typeof(worker),))  # type: ignore[attr-defined]
+
+
+def _make_worker(fds: Integers, block: Words, desk: Desk, networks: NDArray[np.uint8], connections: int) -> Worker:
+    counters = block[COUNTERS:]
+    return Worker(
+        fds=fds,
+        marks=np.zeros(_MARK_COUNT, dtype=np.int64),
+        block=block,
+        counters=counters,
+        gauges=counters.view(np.float64),
+        events=np.zeros(EVENTS_MAX * EVENT_WORDS, dtype=np.uint32),
+        event=np.zeros(EVENT_WORDS, dtype=np.uint32),
+        timespec=np.zeros(2, dtype=np.int64),
+        signals=np.zeros(128, dtype=np.uint8),
+        desk=desk,
+        connections=make_connections(int(fds[_EPOLL]), desk, connections),
+        mailbox=make_mailbox(datagram.make_desk(desk.table_words, desk.assets, desk.exchanges), networks),
+    )
+
+
+def _pin(worker: int) -> None:
+    """Worker i runs on the i-th CPU that the node may use, so that no other CPU's cache has to be filled."""
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {allowed[worker % len(allowed)]})
+
+
+def _bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """A socket that shares its port with the other workers, each with a queue of its own."""
+    family = socket.getaddrinfo(host, port, type=kind)[0][0]
+    bound = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if kind == socket.SOCK_STREAM:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by what is accepted: an answer must not wait for the acknowledgement of the one before.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UDP_BUFFER_BYTES)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(name, host, port) from None
+        raise
+    return bound
+
+
+def _open_signal_fd() -> int:
+    """Block SIGTERM and SIGINT and have them as a readable descriptor (signalfd(2); Python has no call for it)."""
+    wanted = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    mask = (ctypes.c_uint64 * 16)()
+    mask[0] = sum(1 << (number - 1) for number in wanted)
+    fd: int = ctypes.CDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "signalfd")
+    return fd
+
+
+@compiled
+def _serve(worker: Worker) -> None:
+    """The loop; returns when the worker has drained."""
+    fds, marks, state = worker.fds, worker.marks, worker.connections.state
+    for which in range(_LISTENER, _FD_COUNT):
+        tag = _TAG_LISTENER + which - _LISTENER
+        control_events(fds[_EPOLL], EPOLL_ADD, fds[which], EPOLLIN, tag, worker.event)
+    while True:
+        timeout_ms = _DRAIN_TURN_MS if state[DRAINING] == 1 else _TURN_MS
+        count = wait_events(fds[_EPOLL], worker.events, 0 if state[READY_COUNT] > 0 else timeout_ms)
+        now_ns = read_clock(MONOTONIC, worker.timespec)
+        store_release(worker.block, HEARTBEAT_NS, now_ns)
+        if now_ns >= marks[_NEXT_SECOND_NS]:
+            _tick(worker, now_ns)
+        if 0 < marks[_ACCEPT_AGAIN_NS] <= now_ns:
+            marks[_ACCEPT_AGAIN_NS] = 0
+            control_events(fds[_EPOLL], EPOLL_ADD, fds[_LISTENER], EPOLLIN, _TAG_LISTENER, worker.event)
+        if now_ns >= marks[_NEXT_SWEEP_NS]:
+            _sweep(worker.connections, worker.desk, worker.counters, now_ns)
+            marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
+        state[ANSWERED] = 0
+        _serve_ready_list(worker.connections, worker.desk, worker.counters, now_ns)
+        accepting = drain = False
+        for i in range(count):
+            tag = event_tag(worker.events, i)
+            if tag < CONNECTIONS_MAX:
+                _serve_slot(worker.connections, worker.desk, worker.counters, tag, event_bits(worker.events, i), now_ns)
+            elif tag == _TAG_LISTENER:
+                accepting = True
+            elif tag == _TAG_UDP:
+                _serve_udp(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+            else:
+                read_words(fds[_CONTROL + tag - _TAG_CONTROL], worker.signals)
+                drain |= tag == _TAG_SIGNAL
+        if accepting:
+            _accept_waiting(worker, now_ns)
+        if state[ANSWERED] > 0:
+            _count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - now_ns)
+        if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
+            _begin_drain(worker, now_ns)
+        if state[DRAINING] == 1 and (_open_count(worker.connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
+            break
+    _serve_udp(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+
+
+@compiled
+def _serve_slot(connections: Connections, desk: Desk, counters: Words, slot: int, bits: int, now_ns: int) -> None:
+    """Serve an event; an error costs the connection that was served."""
+    try:
+        serve_event(connections, desk, counters, slot, bits, now_ns)
+    except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
+        counters[_ERRORS_WORD] += np.uint64(1)
+        close_connection(connections, slot)
+
+
+@compiled
+def _serve_ready_list(connections: Connections, desk: Desk, counters: Words, now_ns: int) -> None:
+    """Serve what was on the list before; what is pushed meanwhile has its turn next."""
+    state = connections.state
+    count = state[READY_COUNT]
+    for i in range(count):
+        try:
+            serve_ready(connections, desk, counters, i, now_ns)
+        except Exception:  # noqa: BLE001 - as above
+            counters[_ERRORS_WORD] += np.uint64(1)
+            close_connection(connections, state[CURRENT])
+    if count > 0:
+        for i in range(count, state[READY_COUNT]):
+            connections.ready[i - count] = connections.ready[i]
+        state[READY_COUNT] -= count
+
+
+@compiled
+def _serve_udp(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int) -> None:
+    for _ in range(_UDP_ROUNDS_MAX):
+        if serve_datagrams(mailbox, counters, udp_fd, now_ns) < DATAGRAMS_MAX:
+            return
+
+
+@compiled
+def _accept_waiting(worker: Worker, now_ns: int) -> None:
+    """Take in a burst of new connections; without descriptors, leave the listener alone for a moment."""
+    fds = worker.fds
+    for _ in range(ACCEPTS_MAX):
+        fd = accept(fds[_LISTENER])
+        if fd == -EAGAIN:
+            return
+        if is_exhausted(fd):
+            control_events(fds[_EPOLL], EPOLL_DELETE, fds[_LISTENER], 0, 0, worker.event)
+            worker.marks[_ACCEPT_AGAIN_NS] = now_ns + _ACCEPT_PAUSE_NS
+            return
+        if fd >= 0:
+            open_connection(worker.connections, worker.desk, worker.counters, fd, now_ns)
+
+
+@compiled
+def _tick(worker: Worker, now_ns: int) -> None:
+    """Once a second of the wall clock: the date of the answers and the gauge."""
+    wall_ns = read_clock(REALTIME, worker.timespec)
+    write_date(worker.desk.stamp, wall_ns // NS_PER_SECOND)
+    worker.marks[_NEXT_SECOND_NS] = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
+    worker.gauges[_CONNECTIONS_GAUGE] = _open_count(worker.connections)
+
+
+@compiled
+def _open_count(connections: Connections) -> int:
+    free: int = connections.state[FREE_COUNT]
+    return connections.free.size - free
+
+
+@compiled
+def _sweep(connections: Connections, desk: Desk, counters: Words, now_ns: int) -> None:
+    """Let all deadlines that have passed take effect."""
+    table = connections.table
+    for slot in range(connections.state[HIGHEST]):
+        if table[slot, FD] >= 0 and now_ns >= table[slot, DEADLINE_NS]:
+            expire(connections, desk, counters, slot, now_ns)
+
+
+@compiled
+def _count_duration(counters: Words, answered: int, duration_ns: int) -> None:
+    """All answers of a turn took at most as long as the turn; one count for each bucket alone, the sum in ns."""
+    bucket = 0
+    while bucket < _BUCKETS_NS.size and duration_ns > _BUCKETS_NS[bucket]:
+        bucket += 1
+    counters[_DURATION_WORD + bucket] += np.uint64(answered)
+    counters[_DURATION_SUM_WORD] += np.uint64(answered * duration_ns)
+
+
+@compiled
+def _begin_drain(worker: Worker, now_ns: int) -> None:
+    """Shut the door, and give everyone inside a deadline."""
+    fds, connections = worker.fds, worker.connections
+    connections.state[DRAINING] = 1
+    worker.marks[_DRAIN_END_NS] = now_ns + DRAIN_WORKER_MAX_NS
+    worker.marks[_NEXT_SWEEP_NS] = now_ns
+    _accept_waiting(worker, now_ns)
+    control_events(fds[_EPOLL], EPOLL_DELETE, fds[_LISTENER], 0, 0, worker.event)
+    close(fds[_LISTENER])
+    for slot in range(connections.state[HIGHEST]):
+        idle = connections.table[slot, PHASE] == IDLE
+        limit_ns = now_ns + (DRAIN_IDLE_MAX_NS if idle else DRAIN_WORKER_MAX_NS)
+        connections.table[slot, DEADLINE_NS] = min(connections.table[slot, DEADLINE_NS], limit_ns)

@@ -1,0 +1,145 @@
+"""UDP in batches: one system call receives up to 64 datagrams, one sends their replies. Compiled.
+
+Rules: the kernel writes into fixed places of `inbox` and `names`; replies are packed one behind the other into
+`outbox`, so that a batch touches little memory. A reply that the socket does not take at once is dropped, as the
+network would: the client asks again. An error in one datagram costs that datagram.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity import metrics
+from trinity.compiled import compiled
+from trinity.limits import DATAGRAMS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
+from trinity.memory.atomics import Words
+from workers.request.datagram import Desk, answer_datagram
+from workers.request.libc import (
+    IOV,
+    IOV_COUNT,
+    IOV_WORDS,
+    LENGTH,
+    MESSAGE_WORDS,
+    NAME,
+    NAME_LENGTH,
+    receive_many,
+    send_many,
+)
+from workers.request.networks import is_trusted
+from workers.request.octets import Octets
+
+# One byte more than the longest request shows that a datagram was longer; 64 more keep the places from sharing
+# one set of the first-level cache.
+_RECEIVE_BYTES = UDP_REQUEST_BYTES_MAX + 1
+_PLACE_BYTES = UDP_REQUEST_BYTES_MAX + 64
+_NAME_BYTES = 32  # a sockaddr_in6 has 28
+# A batch of the usual replies, and always room for a longest one.
+_OUTBOX_BYTES = 64 * 1024 + UDP_REPLY_BYTES_MAX
+
+_RESULT_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", metrics.UDP_RESULTS[0])
+_DROPPED = metrics.UDP_RESULTS.index("dropped")
+_LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
+_ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
+
+
+class Mailbox(NamedTuple):
+    """The memory of one batch; `outbox_address` is where the kernel finds the outbox."""
+
+    desk: Desk
+    networks: NDArray[np.uint8]
+    received: Words
+    replies: Words
+    received_iov: Words
+    reply_iov: Words
+    names: Octets
+    inbox: Octets
+    outbox: Octets
+
+
+def make_mailbox(desk: Desk, networks: NDArray[np.uint8]) -> Mailbox:
+    """Lay the kernel's structs out over arrays that live as long as the mailbox."""
+    mailbox = Mailbox(
+        desk=desk,
+        networks=networks,
+        received=np.zeros(DATAGRAMS_MAX * MESSAGE_WORDS, dtype=np.uint64),
+        replies=np.zeros(DATAGRAMS_MAX * MESSAGE_WORDS, dtype=np.uint64),
+        received_iov=np.zeros(DATAGRAMS_MAX * IOV_WORDS, dtype=np.uint64),
+        reply_iov=np.zeros(DATAGRAMS_MAX * IOV_WORDS, dtype=np.uint64),
+        names=np.zeros(DATAGRAMS_MAX * _NAME_BYTES, dtype=np.uint8),
+        inbox=np.zeros(DATAGRAMS_MAX * _PLACE_BYTES, dtype=np.uint8),
+        outbox=np.zeros(_OUTBOX_BYTES, dtype=np.uint8),
+    )
+    for i in range(DATAGRAMS_MAX):
+        name = mailbox.names.ctypes.data + i * _NAME_BYTES
+        for messages, iov in ((mailbox.received, mailbox.received_iov), (mailbox.replies, mailbox.reply_iov)):
+            messages[i * MESSAGE_WORDS + NAME] = name
+            messages[i * MESSAGE_WORDS + IOV] = iov.ctypes.data + i * IOV_WORDS * 8
+            messages[i * MESSAGE_WORDS + IOV_COUNT] = 1
+        mailbox.received_iov[i * IOV_WORDS] = mailbox.inbox.ctypes.data + i * _PLACE_BYTES
+        mailbox.received_iov[i * IOV_WORDS + 1] = _RECEIVE_BYTES
+    return mailbox
+
+
+@compiled
+def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int) -> int:
+    """Answer one batch; how many datagrams came, DATAGRAMS_MAX when more may be waiting."""
+    received = mailbox.received
+    for i in range(DATAGRAMS_MAX):
+        received[i * MESSAGE_WORDS + NAME_LENGTH] = _NAME_BYTES
+    count = receive_many(udp_fd, received, DATAGRAMS_MAX)
+    at = replies = 0
+    for i in range(count):
+        length = _answer_one(mailbox, counters, i, at, now_ns)
+        if length > 0:
+            _address_reply(mailbox, replies, i, at, length)
+            at += length
+            replies += 1
+            if at > mailbox.outbox.size - UDP_REPLY_BYTES_MAX:
+                _send_replies(mailbox, counters, udp_fd, replies)
+                at = replies = 0
+    _send_replies(mailbox, counters, udp_fd, replies)
+    return count
+
+
+@compiled
+def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int) -> int:
+    """Write the reply to datagram i to `outbox[at:]`; its length, 0 for none."""
+    start = i * _PLACE_BYTES
+    length: int = mailbox.received[i * MESSAGE_WORDS + LENGTH] & np.uint64(0xFFFFFFFF)
+    end = start + np.int64(length)
+    trusted = is_trusted(mailbox.networks, mailbox.names, i * _NAME_BYTES)
+    try:
+        length, result, lookups = answer_datagram(
+            mailbox.desk, mailbox.inbox, start, end, mailbox.outbox, at, trusted, now_ns
+        )
+    except Exception:  # noqa: BLE001 - an internal error costs this datagram and is counted
+        counters[_ERRORS_WORD] += np.uint64(1)
+        return 0
+    counters[_RESULT_WORD + result] += np.uint64(1)
+    counters[_LOOKUPS_WORD] += np.uint64(lookups)
+    return length
+
+
+@compiled
+def _address_reply(mailbox: Mailbox, reply: int, i: int, at: int, length: int) -> None:
+    """Point message `reply` at `outbox[at:at + length]` and at the sender of datagram i."""
+    if at < 0 or length < 0 or at > mailbox.outbox.size - length:
+        raise IndexError("reply out of range")
+    word = reply * MESSAGE_WORDS
+    mailbox.replies[word + NAME] = mailbox.received[i * MESSAGE_WORDS + NAME]
+    mailbox.replies[word + NAME_LENGTH] = mailbox.received[i * MESSAGE_WORDS + NAME_LENGTH]
+    mailbox.reply_iov[reply * IOV_WORDS] = mailbox.outbox.ctypes.data + np.uint64(at)
+    mailbox.reply_iov[reply * IOV_WORDS + 1] = length
+
+
+@compiled
+def _send_replies(mailbox: Mailbox, counters: Words, udp_fd: int, count: int) -> None:
+    """Send the addressed replies; one that fails is dropped and the others go on."""
+    sent = 0
+    while sent < count:
+        result = send_many(udp_fd, mailbox.replies, sent, count - sent)
+        if result <= 0:
+            counters[_RESULT_WORD + _DROPPED] += np.uint64(1)
+            result = 1
+        sent += result
