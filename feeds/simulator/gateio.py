@@ -213,6 +213,11 @@ def _pair(row: Row) -> dict[str, Any]:
     }
 
 
+def _margin_pairs(_: Board, __: RestCall) -> Answer:
+    """GET /api/v4/margin/currency_pairs: no pair here can be traded on margin; common clients ask at start"""
+    return Answer(200, "[]")
+
+
 def _time(_: Board, call: RestCall) -> Answer:
     """GET /api/v4/spot/time"""
     return Answer(200, f'{{"server_time":{call.now.wall_ns // 1_000_000}}}')
@@ -238,6 +243,7 @@ VENUE = Venue(
         Route("/api/v4/spot/tickers", _tickers, _limit("tickers")),
         Route("/api/v4/spot/currency_pairs", _currency_pairs, _limit("currency_pairs")),
         Route("/api/v4/spot/currency_pairs/{pair}", _one_pair, _limit("currency_pair")),
+        Route("/api/v4/margin/currency_pairs", _margin_pairs, _limit("margin")),
         Route("/api/v4/spot/time", _time, _limit("time")),
     ),
     symbol_of=_symbol_of,

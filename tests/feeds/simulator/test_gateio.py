@@ -125,6 +125,7 @@ async def test_rest_answers_have_the_documented_shape(running: Any) -> None:
     _, pair = await running.get("/gateio/api/v4/spot/currency_pairs/BTC_USDT")
     assert pairs[0] == pair
     assert (pair["base"], pair["quote"], pair["trade_status"]) == ("BTC", "USDT", "tradable")
+    assert await running.get("/gateio/api/v4/margin/currency_pairs") == (200, [])
     _, now = await running.get("/gateio/api/v4/spot/time")
     assert now["server_time"] > 1_700_000_000_000
 
