@@ -1,4 +1,4 @@
-"""The command line: `trinity run | demo | simulate | doctor | top | explain ASSET | bench`.
+"""The command line: `trinity run | demo | simulate | doctor | top | explain ASSET | bench | compile`.
 
 Rules: nothing heavy is imported before the configuration is checked and the cache of compiled code is set, so each
 command imports what it needs. Standard output has lines for people, standard error has errors and JSON logs.
@@ -36,9 +36,10 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = _parser()
-    parsed, parsed.passed_on = parser.parse_known_args(arguments)
-    if parsed.passed_on and parsed.command != "bench":
-        parser.error(f"unknown arguments: {' '.join(parsed.passed_on)}")
+    parsed, parsed_not = parser.parse_known_args(arguments)
+    if parsed_not and parsed.command != "bench":
+        parser.error(f"unknown arguments: {' '.join(parsed_not)}")
+    parsed.passed_on = parsed_not
     try:
         config = load_config(os.environ, parsed.config)
         _prepare(config)
@@ -135,6 +136,13 @@ def _bench(_config: Config, parsed: argparse.Namespace) -> int:
     return bench(parsed.passed_on)
 
 
+def _compile(_config: Config, _parsed: argparse.Namespace) -> int:
+    from trinity.composition import compile_before_fork
+
+    compile_before_fork()
+    return 0
+
+
 _HELP: Mapping[str, str] = {
     "run": "run a node with the live exchanges",
     "demo": "run a node with simulated exchanges and no network; its prices are NOT real",
@@ -143,6 +151,7 @@ _HELP: Mapping[str, str] = {
     "top": "watch assets, sources and ages of the running node",
     "explain": "show each step of an asset's consensus, with its numbers",
     "bench": "measure this machine",
+    "compile": "compile the request loop now, so that the first start does not have to wait for it",
 }
 _COMMANDS: Mapping[str, Callable[[Config, argparse.Namespace], int]] = {
     "run": _run,
@@ -152,6 +161,7 @@ _COMMANDS: Mapping[str, Callable[[Config, argparse.Namespace], int]] = {
     "top": _top,
     "explain": _explain,
     "bench": _bench,
+    "compile": _compile,
 }
 
 if __name__ == "__main__":

@@ -19,12 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import feeds.registry
-import feeds.simulator.server
 import msgspec
 import numpy as np
 from rich.console import Console
 
+import feeds.aggregator
+import feeds.registry
+import feeds.runner
+import feeds.simulator.server
+import workers.health.server
+import workers.request.loop
 from trinity import doctor
 from trinity.clock import SystemClock
 from trinity.config import Config, FeedsSection, worker_count
@@ -41,12 +45,6 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.ports import Listener, check_port, listeners_of, local_host
 from trinity.seat import Seat
 from trinity.supervisor import Stop
-
-
-def _late(name):  # type: ignore
-    import importlib
-
-    return importlib.import_module(name)
 
 
 class Plan(NamedTuple):
@@ -75,27 +73,25 @@ ROLES = (
         "simulator",
         lambda plan: [""] if plan.with_simulator else [],
         2,
-        lambda seat, plan, _: _late("feeds.simulator.server").run(
-            seat, plan.config.simulator, plan.config.node.bind_host
-        ),
+        lambda seat, plan, _: feeds.simulator.server.run(seat, plan.config.simulator, plan.config.node.bind_host),
     ),
     Role(
         "feed",
         lambda plan: plan.catalog.exchanges,
         1,
-        lambda seat, plan, exchange: _late("feeds.runner").run(seat, plan.config.feeds, exchange),
+        lambda seat, plan, exchange: feeds.runner.run(seat, plan.config.feeds, exchange),
     ),
     Role(
         "consensus",
         lambda _: [""],
         1,
-        lambda seat, _plan, _name: _late("feeds.aggregator").run(seat),
+        lambda seat, _plan, _name: feeds.aggregator.run(seat),
     ),
     Role(
         "worker",
         lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
         0,
-        lambda seat, plan, number: _late("workers.request.loop").run(
+        lambda seat, plan, number: workers.request.loop.run(
             seat, plan.config.ports, plan.config.request, plan.config.node.bind_host, int(number)
         ),
     ),
@@ -103,24 +99,11 @@ ROLES = (
         "health",
         lambda _: [""],
         2,
-        lambda seat, plan, _: _late("workers.health.server").run(
+        lambda seat, plan, _: workers.health.server.run(
             seat, card_of(plan), plan.config.ports, plan.config.node.bind_host
         ),
     ),
 )
-
-
-def _landed():  # type: ignore
-    import importlib.util
-
-    modules = {
-        "simulator": "feeds.simulator.server",
-        "feed": "feeds.runner",
-        "consensus": "feeds.aggregator",
-        "worker": "workers.request.loop",
-        "health": "workers.health.server",
-    }
-    return [role for role in ROLES if importlib.util.find_spec(modules[role.kind])]
 
 
 def run_node(config: Config, with_simulator: bool) -> Stop:
@@ -173,7 +156,7 @@ def card_of(plan: Plan) -> Card:
     """The node's card: its processes in the order of the control segment's blocks."""
     entries = tuple(
         ProcessEntry(f"{role.kind}-{instance}" if instance else role.kind, role.kind)
-        for role in _landed()
+        for role in ROLES
         for instance in role.instances(plan)
     )
     return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
@@ -199,7 +182,7 @@ def build_processes(plan: Plan, memory: NodeMemory) -> list[Process]:
     """All processes with their seats, in the order of the card."""
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     clock = SystemClock()
-    instances = [(role, instance) for role in _landed() for instance in role.instances(plan)]
+    instances = [(role, instance) for role in ROLES for instance in role.instances(plan)]
     processes = []
     for index, ((role, instance), entry) in enumerate(zip(instances, memory.card.processes, strict=True)):
         seat = Seat(
@@ -250,10 +233,7 @@ def compile_before_fork() -> None:
     publish(words, 0, 8, np.ones(8, dtype=np.uint64))
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
-    import importlib.util
-
-    if importlib.util.find_spec("workers.request.loop"):
-        _late("workers.request.loop").warm_up()
+    workers.request.loop.warm_up()
 
 
 def simulate(config: Config) -> None:

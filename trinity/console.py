@@ -47,7 +47,7 @@ class NodeConsole:
 
     def show_compiling(self) -> None:
         """Said before the only wait of a start that is long, and happens once."""
-        _say("trinity: compiling the request loop, once after an installation or an update: up to a minute")
+        _say("trinity: compiling the request loop, once after an installation or an update: a minute or two")
 
     def on_turn(self, memory: NodeMemory, now_ns: int) -> None:
         """Called at every turn of the supervisor: says once that the node is ready, or once that it is not."""

@@ -105,7 +105,7 @@ def test_no_room_for_shared_memory_is_said_before_anything_starts() -> None:
     script = (
         "import resource, signal, sys; from trinity.composition import *; from trinity.config import NodeSection;"
         "config = Config(node=NodeSection(name=sys.argv[1]));"
-        "card = card_of(Plan(config, load_catalog(), False)); compile_before_fork();"
+        "card = card_of(Plan(config, load_catalog(), False));"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
         "create_memory(card)"
     )
@@ -139,7 +139,14 @@ def test_nothing_in_the_composition_starts_a_thread(tmp_path: Path) -> None:
     (tmp_path / "compiled" / cache.name).symlink_to(cache)
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=500,
         check=True,
     )  # fmt: skip
     assert run.stdout.strip() == "1"
+
+
+def test_compiled_code_is_found_by_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start says that it compiles only where there is nothing yet."""
+    assert composition.has_compiled_code()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not composition.has_compiled_code()

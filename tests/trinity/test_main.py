@@ -126,7 +126,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert asked.value.code == 0
     text = capsys.readouterr().out
-    for command in ("run", "demo", "simulate", "doctor", "top", "explain", "bench"):
+    for command in ("run", "demo", "simulate", "doctor", "top", "explain", "bench", "compile"):
         assert f"\n    {command} " in text
     with pytest.raises(SystemExit) as refused:
         main(["walk"])
