@@ -1,8 +1,8 @@
 """Simulated OKX: WebSocket v5 (public) and the public REST service.
 
 Sources: www.okx.com/docs-v5, recordings of 2022 and 2026-09. Implemented: channel `tickers` (at most one frame in
-100 ms for each instrument, the first right behind its acknowledgement), one acknowledgement an argument, text `ping`
-and `pong`, errors 60012, 60014 and 60018, 480 subscriptions an hour, closing after 30 s without data or ping.
+100 ms for each instrument, the first right behind its acknowledgement), `bbo-tbt` and `trades`, one acknowledgement an
+argument, text `ping` and `pong`, errors 60012, 60014 and 60018, 480 subscriptions an hour, closing after 30 s without data or ping.
 """
 
 import random
@@ -31,7 +31,7 @@ TICKERS_GAP_NS = 100 * NS_PER_MS
 IDLE_SECONDS_MAX = 30.0
 ARGUMENTS_BYTES_MAX = 64 * 1024
 SUBSCRIBE_LIMIT = Limit("subscribe", 480, 3600.0)
-PRICE_FIELDS = ("last", "askPx", "bidPx")
+PRICE_FIELDS = ("last", "askPx", "bidPx", "asks", "bids", "px")
 _UNKNOWN_INSTRUMENT = (
     '{"code":"51001","data":[],"msg":"Instrument ID, Instrument ID code, or Spread ID doesn\'t exist."}'
 )
@@ -56,7 +56,7 @@ class OkxSession(Session):
     def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._connection_id = f"{rng.randrange(2**32):08x}"
-        self._instruments: set[str] = set()
+        self._subscribed: set[tuple[str, str]] = set()  # (channel, instrument)
         self._buckets = Buckets()
 
     def on_text(self, text: str, now: Instant) -> list[Out]:
@@ -77,12 +77,15 @@ class OkxSession(Session):
         return [out for argument in request.args for out in self._change(argument, request, now)]
 
     def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
-        if quote.row.symbol not in self._instruments:
-            return []
-        if not self.is_due("tickers", quote, frames, TICKERS_GAP_NS, now):
-            return []
-        self.sent_at_ns = now.monotonic_ns
-        return [self.frame("tickers", quote, frames, _ticker)]
+        symbol = quote.row.symbol
+        wanted = [channel for channel in CHANNELS if (channel, symbol) in self._subscribed]
+        if "trades" in wanted and not quote.traded:
+            wanted.remove("trades")
+        if "tickers" in wanted and not self.is_due("tickers", quote, frames, TICKERS_GAP_NS, now):
+            wanted.remove("tickers")
+        if wanted:
+            self.sent_at_ns = now.monotonic_ns
+        return [self.frame(channel, quote, frames, CHANNELS[channel]) for channel in wanted]
 
     def on_timer(self, now: Instant) -> list[Out]:
         if seconds_since(self.sent_at_ns, now) >= IDLE_SECONDS_MAX:
@@ -91,28 +94,28 @@ class OkxSession(Session):
         return [
             self.frame("tickers", quote, frames, _ticker)
             for quote, frames in released
-            if quote.row.symbol in self._instruments
+            if ("tickers", quote.row.symbol) in self._subscribed
         ]
 
     def _change(self, argument: _Argument, request: _Request, now: Instant) -> list[Out]:
-        instrument = argument.instId
-        if argument.channel != "tickers" or instrument not in self.board.rows:
+        channel, instrument = argument.channel, argument.instId
+        if channel not in CHANNELS or instrument not in self.board.rows:
             message = (
-                f"Subscribe failed, wrong URL or channel:{argument.channel[:40]},instId:{instrument[:40]} "
+                f"Subscribe failed, wrong URL or channel:{channel[:40]},instId:{instrument[:40]} "
                 "doesn't exist. Please use the correct URL, channel and parameters referring to API document."
             )
             return [self._error("60018", message, request.id)]
         acknowledgement: dict[str, Any] = {} if request.id is None else {"id": request.id}
-        acknowledgement |= {"event": request.op, "arg": {"channel": "tickers", "instId": instrument}}
+        acknowledgement |= {"event": request.op, "arg": {"channel": channel, "instId": instrument}}
         out: list[Out] = [to_json(acknowledgement | {"connId": self._connection_id})]
         if request.op == "unsubscribe":
-            self._instruments.discard(instrument)
+            self._subscribed.discard((channel, instrument))
             return out
-        self._instruments.add(instrument)
+        self._subscribed.add((channel, instrument))
         quote = self.board.streamed(instrument, now)
         if quote is not None:
             self.sent_at_ns = now.monotonic_ns
-            out.append(self.frame("tickers", quote, {}, _ticker))
+            out.append(self.frame(channel, quote, {}, CHANNELS[channel]))
         return out
 
     def _error(self, code: str, message: str, request_id: str | None) -> str:
@@ -134,6 +137,31 @@ def _ticker_object(quote: Quote) -> str:
         f'"open24h":"{start}","high24h":"{row.text(quote.last * 1.02)}","low24h":"{row.text(quote.last * 0.98)}",'
         f'"sodUtc0":"{start}","sodUtc8":"{start}","volCcy24h":"458903124.056360828","vol24h":"5449.95415651"{stamp}}}'
     )
+
+
+def _best_offers(quote: Quote) -> str:
+    row = quote.row
+    stamp = "" if quote.time_ns is None else f'"ts":"{quote.time_ns // NS_PER_MS}",'
+    return (
+        f'{{"arg":{{"channel":"bbo-tbt","instId":"{row.symbol}"}},"data":[{{'
+        f'"asks":[["{row.text(quote.ask)}","0.25697131","0","13"]],'
+        f'"bids":[["{row.text(quote.bid)}","0.65302934","0","12"]],{stamp}"seqId":{81_625_379_835 + quote.number}}}]}}'
+    )
+
+
+def _trade(quote: Quote) -> str:
+    row = quote.row
+    stamp = "" if quote.time_ns is None else f'"ts":"{quote.time_ns // NS_PER_MS}",'
+    return (
+        f'{{"arg":{{"channel":"trades","instId":"{row.symbol}"}},"data":[{{"instId":"{row.symbol}",'
+        f'"tradeId":"{1_062_992_715 + quote.number}","px":"{row.text(quote.last)}","sz":"0.0000178",'
+        f'"side":"{"sell" if quote.last <= quote.bid else "buy"}",{stamp}"count":"1","source":"0",'
+        f'"seqId":{81_625_379_835 + quote.number}}}]}}'
+    )
+
+
+# Channel -> how its frame is built; acknowledged and started alike.
+CHANNELS = {"tickers": _ticker, "bbo-tbt": _best_offers, "trades": _trade}
 
 
 def _rest_ticker(board: Board, call: RestCall) -> Answer:

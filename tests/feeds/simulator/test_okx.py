@@ -33,6 +33,19 @@ async def test_an_acknowledgement_an_argument_then_data(running: Any) -> None:
     assert all(isinstance(value, str) for value in ticker.values())
 
 
+@pytest.mark.parametrize(
+    ("channel", "fields"), [("bbo-tbt", {"asks", "bids", "ts", "seqId"}), ("trades", {"px", "ts"})]
+)
+async def test_the_other_channels_flow_too(running: Any, find_frame: Any, channel: str, fields: set[str]) -> None:
+    """bbo-tbt carries the best offers as lists, trades the trades."""
+    async with running.connect("/okx/ws/v5/public") as socket:
+        await socket.send(_subscribe("BTC-USDT", channel=channel))
+        for _ in range(2):
+            frame = await find_frame(socket, lambda one: "data" in one)
+            assert frame["arg"] == {"channel": channel, "instId": "BTC-USDT"}
+            assert fields <= set(frame["data"][0])
+
+
 @pytest.mark.parametrize("argument", [("NO-USDT", "tickers"), ("BTC-USDT", "candle1m")])
 def test_a_bad_argument_is_refused_alone(make_bench: Any, frames_of: Any, at: At, argument: tuple[str, str]) -> None:
     """The recorded sentence of 60018 with the argument's own words."""
