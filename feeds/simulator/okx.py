@@ -2,7 +2,8 @@
 
 Sources: www.okx.com/docs-v5, recordings of 2022 and 2026-09. Implemented: channel `tickers` (at most one frame in
 100 ms for each instrument, the first right behind its acknowledgement), `bbo-tbt` and `trades`, one acknowledgement an
-argument, text `ping` and `pong`, errors 60012, 60014 and 60018, 480 subscriptions an hour, closing after 30 s without data or ping.
+argument, text `ping` and `pong`, errors 60012, 60014 and 60018, 480 subscriptions an hour, closing after 30 s without
+data or ping.
 """
 
 import random
