@@ -18,6 +18,7 @@ out: it would unlink the memory of a living node when any tool that attached end
 
 import contextlib
 import os
+from collections.abc import Iterator
 from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
 
@@ -67,8 +68,8 @@ class Segment:
         """
         total_words = HEADER_WORDS + body_words
         remove_leftover(name)
-        memory = _Mapping(name, create=True, size=total_words * WORD_BYTES)
-        _untrack(memory)
+        with _untracked():
+            memory = _Mapping(name, create=True, size=total_words * WORD_BYTES)
         _reserve(name, memory)
         words = _words_of(memory)
         words[:] = 0
@@ -88,8 +89,8 @@ class Segment:
 
         Raises FileNotFoundError when no node made it, LayoutError when another layout did.
         """
-        memory = _Mapping(name)
-        _untrack(memory)
+        with _untracked():
+            memory = _Mapping(name)
         words = _words_of(memory)
         found = {"magic": int(words[_MAGIC]), "layout version": int(words[_VERSION])}
         expected = {"magic": MAGIC, "layout version": version}
@@ -160,7 +161,16 @@ def _reserve(name: str, memory: _Mapping) -> None:
             raise
 
 
-def _untrack(memory: _Mapping) -> None:
-    """Keep the resource tracker from unlinking at our exit (Python < 3.13 has no `track=False`)."""
-    tracked = memory._name  # type: ignore[attr-defined]  # noqa: SLF001 - documented workaround below 3.13
-    resource_tracker.unregister(tracked, "shared_memory")
+@contextlib.contextmanager
+def _untracked() -> Iterator[None]:
+    """Keep Python's resource tracker out, as `track=False` does from 3.13 on.
+
+    It would unlink the memory of a living node when a tool ends, and it is a process of its own: the node would
+    have one that the supervisor does not know, and that outlives it.
+    """
+    register = resource_tracker.register
+    resource_tracker.register = lambda name, rtype: None  # noqa: ARG005 - called by these names
+    try:
+        yield
+    finally:
+        resource_tracker.register = register
