@@ -110,6 +110,12 @@ def _half_peak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     return measure_half_peak(folder, wanted.turns, wanted.seconds, progress)
 
 
+def _user(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.user_mode import measure_user_mode
+
+    return measure_user_mode(folder, wanted.turns, wanted.seconds, progress)
+
+
 def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.wire_to_answer import measure_wire
 
@@ -134,13 +140,14 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "peers": {"http": _http, "udp": _udp},
     "pipeline": {"pipelining": _pipelining},
     "open": {"half_peak": _half_peak},
+    "user": {"user_mode": _user},
     "wire": {"wire": _wire},
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
 }
-_PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "wire", "memory", "soak")
+_PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "wire", "memory", "soak")
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user")
 
 
 if __name__ == "__main__":

@@ -164,6 +164,15 @@ def _half_peak_table(found: Mapping[str, Any]) -> str:
     return table("Open loop at half of the peak rate, 64 connections", heads, rows)
 
 
+def _user_mode_table(found: Mapping[str, Any]) -> str:
+    rows = [(f"pure: {name.removesuffix('_us').replace('_', ' ')}", us) for name, us in found["pure"].items()]
+    if "sampled" in found:
+        rows.append(
+            (f"sampled by perf: http ({found['sampled']['user_share']:.1%} of its time)", found["sampled"]["http_us"])
+        )
+    return table("Outside of the kernel", ("", "us"), rows)
+
+
 def _wire_table(found: Mapping[str, Any]) -> str:
     latency = found["latency_us"]
     row = (
@@ -202,6 +211,7 @@ def _extrapolation_table(found: Mapping[str, Any]) -> str:
 _SECTIONS = {
     "pipelining": _pipelining_table,
     "half_peak": _half_peak_table,
+    "user_mode": _user_mode_table,
     "wire": _wire_table,
     "memory": _memory_table,
     "soak": _soak_table,

@@ -18,7 +18,7 @@ from benchmarks.generator_udp import ECHO, TEXT, Target, UdpGenerator
 from benchmarks.load import Load, Outcome
 from benchmarks.node import Node, start_bare
 from benchmarks.peers import ASSET, PEERS, Place, start_peer, start_udp_floor
-from benchmarks.processes import cores, cpu_ns, family_of, user_and_system_ticks
+from benchmarks.processes import cores, cpu_ns, family_of
 from benchmarks.progress import Progress
 from trinity.errors import PeerError
 
@@ -113,11 +113,8 @@ def compare_http(folder: Path, turns: int, seconds: float, progress: Progress) -
             stopping.callback(server.stop)
             generator = HttpGenerator(target, CONNECTIONS)
             contestants.append(Contestant(peer.name, peer.what, family_of(server.pid), generator))
-        ticks = user_and_system_ticks(ours.pids)
         contest(contestants, turns, seconds, progress)
-        user_share = _user_share(ticks, user_and_system_ticks(ours.pids))
     found = _result(contestants, skipped)
-    found["user_mode_us"] = round(user_share * statistics.median(ours.us), 3)
     found["answer_bytes"] = {"head": len(head), "body": len(body)}
     return found
 
@@ -153,12 +150,6 @@ def _bare_node(folder: Path, stopping: contextlib.ExitStack, progress: Progress)
 
 def _udp_contestant(name: str, what: str, pids: Sequence[int], target: Target) -> Contestant:
     return Contestant(name, what, pids, UdpGenerator(target, DATAGRAMS_IN_FLIGHT))
-
-
-def _user_share(before: tuple[int, int], after: tuple[int, int]) -> float:
-    """Share of the time in user mode, by the timer's samples."""
-    user, kernel = after[0] - before[0], after[1] - before[1]
-    return user / (user + kernel) if user + kernel else 0.0
 
 
 def _result(contestants: list[Contestant], skipped: list[str]) -> dict[str, Any]:

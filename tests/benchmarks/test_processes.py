@@ -30,11 +30,10 @@ def test_a_server_and_what_it_forked_are_found_and_stopped(tmp_path: Path) -> No
 
 
 def test_processor_time_grows_with_work_only() -> None:
-    """Counting uses this process's time in nanoseconds, and user mode holds most of it."""
-    before_ns, (user_before, _) = processes.cpu_ns([os.getpid()]), processes.user_and_system_ticks([os.getpid()])
+    """Counting uses some of this process's time, which is given in nanoseconds."""
+    before_ns = processes.cpu_ns([os.getpid()])
     sum(range(6_000_000))
     assert processes.cpu_ns([os.getpid()]) - before_ns > 10_000_000
-    assert processes.user_and_system_ticks([os.getpid()])[0] > user_before
 
 
 def test_a_server_is_pinned_and_we_are_not(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ def test_http_is_measured_beside_the_floor_and_nginx(tmp_path: Path) -> None:
     for row in found["contestants"]:
         assert row["faults"] == {}
         assert row["cpu_us"] > 0
-    assert 0 <= found["user_mode_us"] < found["contestants"][0]["cpu_us"]
 
 
 def test_udp_is_measured_beside_the_bare_loops(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""What an answer costs outside of the kernel: parsing, checks and the copy of the rendered bytes.
+
+Two views, both shown:
+    pure      the worker's own functions over requests of all assets in turn, in this process, without a socket:
+              exactly parse, checks and copy, with warm caches; the least of the turns, so it holds on noisy machines
+    sampled   a worker under load, watched by `perf record -e cpu-clock`: the share of its samples outside of the
+              kernel times its processor time a request; all of the loop, with the caches as the kernel leaves them;
+              absent where perf is not installed
+
+Rules: the kernel's own user/system account (/proc/<pid>/stat) is not used: it counts whole clock ticks by what runs
+when the timer fires, and on virtual machines it was seen to give six times what perf samples.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import system
+from benchmarks.bare_worker import write_all
+from benchmarks.checks import Bytes, Ints
+from benchmarks.frames import request_frame
+from benchmarks.generator_http import HttpGenerator, price_requests
+from benchmarks.load import Load
+from benchmarks.node import start_bare
+from benchmarks.processes import cores
+from benchmarks.progress import Progress
+from benchmarks.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
+from trinity.clock import SystemClock
+from trinity.compiled import compiled
+from trinity.markets import load_catalog
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from workers.request import answer, datagram, http1, routes
+
+REQUESTS = 20_000
+SAMPLES_PER_SECOND = 4_999
+_BINARY_ASSETS = 64
+_OUT_BYTES = 128 * 1024
+
+
+def measure_user_mode(folder: Path, turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
+    """Microseconds outside of the kernel, a request and for a binary frame also a lookup."""
+    progress.step("parsing and answering without a socket")
+    found: dict[str, Any] = {"pure": _measure_pure(turns)}
+    if shutil.which("perf") is None:
+        progress.step("perf is not installed: not sampled")
+    else:
+        found["sampled"] = _measure_sampled(folder, seconds, progress)
+    return found
+
+
+def _measure_pure(turns: int) -> dict[str, float]:
+    catalog, clock = load_catalog(), SystemClock()
+    names = [asset.name for asset in catalog.assets]
+    memory = NodeMemory.create(Card(f"bench-pure-{os.getpid()}", True, (ProcessEntry("worker-0", "worker"),), catalog))
+    try:
+        write_all(memory, clock, 0)
+        out, timespec = np.zeros(_OUT_BYTES, dtype=np.uint8), system.make_timespec()
+        http = routes.make_desk(memory.answers.words, catalog, memory.card.node, True, 0, clock.wall_ns())
+        assets, exchanges = answer.make_names(names), answer.make_names(list(catalog.exchanges))
+        udp = datagram.make_desk(memory.answers.words, assets, exchanges)
+        frame = request_frame([names[i % len(names)] for i in range(_BINARY_ASSETS)])
+        batches: dict[str, tuple[Callable[..., int], Any, list[bytes]]] = {
+            "http": (_answer_http, http, price_requests(names)),
+            "udp_text": (_answer_udp, udp, [name.encode() for name in names]),
+            "udp_binary": (_answer_udp, udp, [frame]),
+        }
+        found = {}
+        for name, (loop, desk, requests) in batches.items():
+            octets, ends = _joined(requests)
+            times = [loop(desk, octets, ends, REQUESTS, out, timespec) for _ in range(turns + 1)]
+            found[f"{name}_us"] = round(min(times[1:]) / REQUESTS / 1_000, 4)  # the first compiles
+        found["udp_binary_lookup_us"] = round(found["udp_binary_us"] / _BINARY_ASSETS, 4)
+    finally:
+        memory.unlink()
+    return found
+
+
+def _joined(requests: list[bytes]) -> tuple[Bytes, Ints]:
+    ends = np.concatenate([[0], np.cumsum([len(request) for request in requests])]).astype(np.int64)
+    return np.frombuffer(b"".join(requests), dtype=np.uint8).copy(), ends
+
+
+@compiled
+def _answer_http(desk: routes.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+    """Nanoseconds for `count` requests; 0 when one of them was not understood."""
+    start_ns = system.monotonic_ns(timespec)
+    for number in range(count):
+        which = number % (ends.size - 1)
+        if http1.parse_head(requests, ends[which], ends[which + 1], desk.head) != http1.REQUEST:
+            return 0
+        routes.answer_request(desk, requests, False, start_ns, out, 0)
+    return system.monotonic_ns(timespec) - start_ns
+
+
+@compiled
+def _answer_udp(desk: datagram.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+    """Nanoseconds for `count` datagrams; 0 when one of them was not answered."""
+    start_ns = system.monotonic_ns(timespec)
+    for number in range(count):
+        which = number % (ends.size - 1)
+        found = datagram.answer_datagram(desk, requests, ends[which], ends[which + 1], out, 0, True, start_ns)
+        if found[1] != datagram.ANSWERED:
+            return 0
+    return system.monotonic_ns(timespec) - start_ns
+
+
+def _measure_sampled(folder: Path, seconds: float, progress: Progress) -> dict[str, float]:
+    with contextlib.ExitStack() as stopping:
+        progress.step("starting one request worker")
+        node = start_bare(folder, cores()[0])
+        stopping.callback(node.stop)
+        generator = HttpGenerator(node.http_target(), CONNECTIONS)
+        stopping.callback(generator.close)
+        generator.run(Load(WARM_SECONDS))
+        progress.step("sampling it under load")
+        _, cpu_us = run_with_cpu(generator, node.worker_pids, Load(seconds))
+        record = folder / "perf.data"
+        command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(SAMPLES_PER_SECOND), "-o", str(record)]
+        with subprocess.Popen(
+            [*command, "-p", str(node.worker_pids[0]), "--", "sleep", f"{seconds:.1f}"], stderr=subprocess.DEVNULL
+        ):
+            generator.run(Load(seconds + WARM_SECONDS))
+    share = 1.0 - kernel_share_of(_perf_report(record))
+    return {"cpu_us": round(cpu_us, 3), "user_share": round(share, 4), "http_us": round(share * cpu_us, 3)}
+
+
+def _perf_report(record: Path) -> str:
+    command = ["perf", "report", "-i", str(record), "--no-children", "--sort", "dso", "--stdio"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def kernel_share_of(report: str) -> float:
+    """The kernel's share of the samples, out of perf's report by shared object; 1.0 for one without any."""
+    shares = {"kernel": 0.0, "user": 0.0}
+    for line in report.splitlines():
+        percent, _, rest = line.strip().partition("%")
+        if rest and not percent.startswith("#"):
+            shares["kernel" if "[kernel" in rest else "user"] += float(percent)
+    total = sum(shares.values())
+    return shares["kernel"] / total if total else 1.0
