@@ -48,8 +48,8 @@ def test_a_killed_process_is_back_within_two_seconds(healthy: Node, victim: str)
     os.kill(pid, signal.SIGKILL)
 
     def is_back() -> bool:
-        processes = healthy.health().get("processes", {})
-        return processes.get(name, {}).get("pid", pid) not in (pid, 0, None)
+        entry = healthy.health().get("processes", {}).get(name, {"pid": pid})
+        return entry["pid"] not in (pid, 0) and bool(entry["alive"])
 
     healthy.wait(f"{name} back", is_back, BACK_SECONDS + 3)
     healthy.wait("a price", lambda: healthy.price()[0] == 200, 10)
@@ -160,7 +160,7 @@ def test_run_never_uses_the_simulator_unasked(fresh_node: Node) -> None:
     status, body = fresh_node.get("/ready", "HEALTH_PORT_LPO")
     assert status == 503
     assert body["reasons"]
-    assert fresh_node.price()[0] == 503
+    fresh_node.wait("a refusal", lambda: fresh_node.price()[0] == 503, 20)
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://127.0.0.1:{fresh_node.ports['SIMULATOR_PORT']}/faults", timeout=2)
     assert fresh_node.stop() == 0
