@@ -21,6 +21,11 @@ from trinity.memory.control import COMMAND, Command, Control, ProcessBlock
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+def say(line: str) -> None:
+    """One write a line: the processes share standard output."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
 def serve(block: ProcessBlock) -> None:
     """Beats until SIGTERM, then ends in order, if the DRAIN command was there before the signal."""
     stop = threading.Event()
@@ -54,7 +59,7 @@ def leave_orphan(block: ProcessBlock) -> None:
     child = os.fork()
     if child == 0:
         if os.fork() == 0:
-            print("orphan", os.getpid(), flush=True)
+            say(f"orphan {os.getpid()}")
         os._exit(0)
     os.waitpid(child, 0)
     serve(block)
@@ -73,7 +78,7 @@ def main(name: str, lives: list[str]) -> int:
         block = control.block(index)
 
         def run(life: str = life, block: ProcessBlock = block) -> None:
-            print(life, os.getpid(), random.random(), flush=True)
+            say(f"{life} {os.getpid()} {random.random()}")
             LIVES[life](block)
 
         processes.append(Process(f"{life}-{index}", 0, run, block, os.eventfd(0, os.EFD_NONBLOCK)))
