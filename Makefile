@@ -8,10 +8,13 @@ export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo run test lint bench fuzz setup setup-dev test-tools peers lock clean
 
+# The request loop is compiled once after an installation or an update; `compile` finds it done in a second.
 demo: setup
+	$(BIN)/trinity compile
 	$(BIN)/trinity demo
 
 run: setup
+	$(BIN)/trinity compile
 	$(BIN)/trinity run
 
 test: setup-dev test-tools
