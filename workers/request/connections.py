@@ -10,8 +10,9 @@ A connection is a row of `Connections.table`; its slot is the row's number and i
 Rules: edge-triggered, so a socket costs no second look while it is quiet and a client that must wait is simply not
 read; a read that fills less than it could has emptied the socket (epoll(7)). All answers of a turn go out in one
 send. What is unfinished is kept in the slot: up to one head of input, up to one turn of output. A slot with more to
-do than its turn allows goes on the ready list. Slots are closed and reused only between two events of one wait, each
-slot has at most one event in a wait, and accepting comes last: so an event never meets a reused slot.
+do than its turn allows goes on the ready list, whose entries the next turn serves like events. Accepting comes last
+in a turn, so an event never meets a reused slot, at most a closed one. An error raised while a connection is served
+is caught and counted, and costs that connection only.
 """
 
 from typing import NamedTuple
@@ -34,7 +35,6 @@ from trinity.memory.atomics import Words
 from workers.request.http1 import KEEP_ALIVE, NEED_MORE, NEXT, REQUEST, parse_head
 from workers.request.libc import (
     EAGAIN,
-    EINTR,
     EPOLL_ADD,
     EPOLL_MODIFY,
     EPOLLERR,
@@ -49,6 +49,7 @@ from workers.request.libc import (
     control_events,
     receive,
     send,
+    set_event,
     shut_output,
 )
 from workers.request.octets import Integers, Octets, append_slice
@@ -77,7 +78,6 @@ IDLE, HEAD, STALLED, LINGERING = range(4)
     HIGHEST,  # no slot from here on was ever used
     EPOLL_FD,
     DRAINING,
-    CURRENT,  # the slot that is being served, for whoever catches an error
     ANSWERED,  # requests answered in this turn
     _OUT,  # of this turn: bytes of output,
     _CONSUMED,  # bytes of input that were answered,
@@ -85,7 +85,7 @@ IDLE, HEAD, STALLED, LINGERING = range(4)
     _STOPPED,  # 1 when the turn's bounds stopped it with requests left,
     _END,  # whether the connection ends: _STAYS, _CLOSES or _LINGERS
     _STATE_WORDS,
-) = range(14)
+) = range(13)
 _STAYS, _CLOSES, _LINGERS = range(3)
 _STALL_START, _STALL_END = range(2)
 
@@ -96,6 +96,7 @@ _TURN_BYTES = 64 * 1024  # output of a turn in which a further answer still begi
 _STATUS_WORD = metrics.REQUEST.index("oracle_http_responses_total", metrics.HTTP_STATUSES[0])
 _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 _ACCEPTED_WORD = metrics.REQUEST.index("oracle_http_connections_total")
+_ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 _REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
 
 
@@ -153,9 +154,8 @@ def open_connection(at: Connections, desk: Desk, counters: Words, fd: int, now_n
     state[FREE_COUNT] -= 1
     state[HIGHEST] = max(state[HIGHEST], slot + 1)
     row = at.table[slot]
-    for column in range(_COLUMNS):
-        row[column] = 0
-    row[FD], row[PHASE], row[DEADLINE_NS] = fd, IDLE, now_ns + IDLE_MAX_NS
+    row[:] = 0  # IDLE
+    row[FD], row[DEADLINE_NS] = fd, now_ns + IDLE_MAX_NS
     if control_events(state[EPOLL_FD], EPOLL_ADD, fd, _BASE_EVENTS, slot, at.event) < 0:
         close_connection(at, slot)
 
@@ -175,39 +175,38 @@ def close_connection(at: Connections, slot: int) -> None:
 
 @compiled
 def serve_event(at: Connections, desk: Desk, counters: Words, slot: int, bits: int, now_ns: int) -> None:
-    """Do what an event of this connection asks for."""
+    """Do what an event of this connection, or its entry on the ready list, asks for."""
     row = at.table[slot]
-    at.state[CURRENT] = slot
     if row[FD] < 0:
-        return
-    if bits & (EPOLLERR | EPOLLHUP):
-        close_connection(at, slot)
         return
     if bits & EPOLLRDHUP:
         row[HALF_CLOSED] = 1
     phase = row[PHASE]
-    if phase == STALLED:
-        if bits & EPOLLOUT:
-            _resume(at, slot, now_ns)
-    elif phase == LINGERING:
-        _drop_input(at, slot)
-    elif bits & (EPOLLIN | EPOLLRDHUP):
-        _serve_input(at, desk, counters, slot, now_ns)
+    try:
+        if bits & (EPOLLERR | EPOLLHUP):
+            close_connection(at, slot)
+        elif phase == STALLED:
+            if bits & EPOLLOUT:
+                _resume(at, slot, now_ns)
+        elif phase == LINGERING:
+            _drop_input(at, slot)
+        else:
+            _serve_input(at, desk, counters, slot, now_ns)
+    except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
+        counters[_ERRORS_WORD] += np.uint64(1)
+        close_connection(at, slot)
 
 
 @compiled
-def serve_ready(at: Connections, desk: Desk, counters: Words, index: int, now_ns: int) -> None:
-    """Go on with an entry of the ready list, whose connection may be gone or stalled by now."""
-    slot = at.ready[index]
-    row = at.table[slot]
-    at.state[CURRENT] = slot
-    if row[FD] < 0 or row[READY] == 0:
-        return
-    row[READY] = 0
-    if row[PHASE] == LINGERING:
-        _drop_input(at, slot)
-    elif row[PHASE] != STALLED:
-        _serve_input(at, desk, counters, slot, now_ns)
+def take_ready(at: Connections, events: Events, count: int) -> int:
+    """Put the ready list behind the `count` events that the kernel reported; how many there are now."""
+    for i in range(at.state[READY_COUNT]):
+        slot = at.ready[i]
+        at.table[slot, READY] = 0
+        set_event(events, count, EPOLLIN, slot)
+        count += 1
+    at.state[READY_COUNT] = 0
+    return count
 
 
 @compiled
@@ -233,11 +232,10 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
     space = HEAD_BYTES_MAX - kept
     received = receive(row[FD], at.inbox, kept, space) if space > 0 else -EAGAIN
     ended = received == 0
-    if received < 0:
-        if received not in (-EAGAIN, -EINTR):
-            close_connection(at, slot)
-            return
-        received = 0
+    if received < 0 and received != -EAGAIN:
+        close_connection(at, slot)
+        return
+    received = max(0, received)
     total = kept + received
     _answer_all(at, desk, counters, total, now_ns)
     if ended and state[_PARSED] == 0 and state[_END] == _STAYS:
@@ -251,7 +249,7 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
     elif left == 0:
         row[PHASE], row[DEADLINE_NS] = IDLE, now_ns + IDLE_MAX_NS
     if state[_STOPPED] == 1 or received == space or row[HALF_CLOSED] == 1:
-        push_ready(at, slot)
+        _push_ready(at, slot)
 
 
 @compiled
@@ -295,13 +293,12 @@ def _send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
     """Send the outbox and keep the unfinished input; False when the connection ended or has to wait for its client."""
     row, state = at.table[slot], at.state
     out, consumed = state[_OUT], state[_CONSUMED]
-    row[KEPT] = total - consumed
+    row[KEPT], row[ENDING] = total - consumed, state[_END]
     append_slice(at.inbox, consumed, total - consumed, at.inputs, slot * HEAD_BYTES_MAX)
-    row[ENDING] = state[_END]
     sent = send(row[FD], at.outbox, 0, out) if out > 0 else 0
     if sent == -EAGAIN:
         sent = 0
-    if sent < 0:
+    elif sent < 0:
         close_connection(at, slot)
         return False
     if sent < out:
@@ -322,7 +319,7 @@ def _end_if_due(at: Connections, slot: int, now_ns: int) -> bool:
 
 
 @compiled
-def push_ready(at: Connections, slot: int) -> None:
+def _push_ready(at: Connections, slot: int) -> None:
     """Serve this connection in the next turn, without waiting for an event."""
     if at.table[slot, READY] == 0:
         at.table[slot, READY] = 1
@@ -368,7 +365,7 @@ def _resume(at: Connections, slot: int, now_ns: int) -> None:
     row[PHASE], row[DEADLINE_NS] = HEAD, now_ns + HEAD_MAX_NS
     control_events(at.state[EPOLL_FD], EPOLL_MODIFY, row[FD], _BASE_EVENTS, slot, at.event)
     if _end_if_due(at, slot, now_ns):
-        push_ready(at, slot)  # input may be waiting, here or in the socket
+        _push_ready(at, slot)  # input may be waiting, here or in the socket
 
 
 @compiled
@@ -387,7 +384,7 @@ def _linger(at: Connections, slot: int, now_ns: int) -> None:
     row = at.table[slot]
     shut_output(row[FD])
     row[PHASE], row[DEADLINE_NS] = LINGERING, now_ns + LINGER_MAX_NS
-    push_ready(at, slot)
+    _push_ready(at, slot)
 
 
 @compiled
@@ -399,4 +396,4 @@ def _drop_input(at: Connections, slot: int) -> None:
         if received <= 0:
             close_connection(at, slot)
             return
-    push_ready(at, slot)
+    _push_ready(at, slot)

@@ -34,14 +34,14 @@ Words = NDArray[np.uint64]
 EVENT_WORDS = 3 if platform.machine() == "x86_64" else 4
 _TAG_WORD = 1 if platform.machine() == "x86_64" else 2
 MESSAGE_WORDS = 8
-NAME, NAME_LENGTH, IOV, IOV_COUNT, _CONTROL, _CONTROL_LENGTH, FLAGS, LENGTH = range(MESSAGE_WORDS)
+NAME, NAME_LENGTH, IOV, IOV_COUNT, _CONTROL, _CONTROL_LENGTH, _FLAGS, _LENGTH = range(MESSAGE_WORDS)
 IOV_WORDS = 2
 
 EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLERR, select.EPOLLHUP
 EPOLLRDHUP, EPOLLET = select.EPOLLRDHUP, 1 << 31
 EPOLL_ADD, EPOLL_DELETE, EPOLL_MODIFY = 1, 2, 3  # epoll.h
 
-EAGAIN, EINTR = errno.EAGAIN, errno.EINTR
+EAGAIN = errno.EAGAIN
 # Out of descriptors or memory: accepting again at once would fail again at once (accept(2)).
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -50,7 +50,6 @@ _NONBLOCK = int(socket.SOCK_NONBLOCK)
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
 _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
-_TRUNC = int(socket.MSG_TRUNC)
 _SHUT_WR = int(socket.SHUT_WR)
 
 _int, _long, _pointer = types.int32, types.int64, types.uintp
@@ -103,9 +102,10 @@ def read_clock(which: int, timespec: Integers) -> int:
 
 
 @compiled
-def wait_events(epoll_fd: int, events: Events, timeout_ms: int) -> int:
-    """Fill `events` with what is ready; how many there are."""
-    return _result(_epoll_wait(epoll_fd, events.ctypes.data, events.size // EVENT_WORDS, timeout_ms))
+def wait_events(epoll_fd: int, events: Events, count: int, timeout_ms: int) -> int:
+    """Fill `events` with up to `count` that are ready; how many there are."""
+    _check(events.size, 0, count * EVENT_WORDS)
+    return _result(_epoll_wait(epoll_fd, events.ctypes.data, count, timeout_ms))
 
 
 @compiled
@@ -119,10 +119,15 @@ def event_tag(events: Events, which: int) -> int:
 
 
 @compiled
+def set_event(events: Events, which: int, bits: int, tag: int) -> None:
+    events[which * EVENT_WORDS] = bits
+    events[which * EVENT_WORDS + _TAG_WORD] = tag
+
+
+@compiled
 def control_events(epoll_fd: int, operation: int, fd: int, bits: int, tag: int, event: Events) -> int:
     """EPOLL_ADD, EPOLL_MODIFY or EPOLL_DELETE; `event` is scratch of EVENT_WORDS."""
-    event[0] = bits
-    event[_TAG_WORD] = tag
+    set_event(event, 0, bits, tag)
     _check(event.size, 0, EVENT_WORDS)
     return _result(_epoll_ctl(epoll_fd, operation, fd, event.ctypes.data))
 
@@ -158,6 +163,12 @@ def receive_many(fd: int, messages: Words, count: int) -> int:
     """Receive up to `count` datagrams into the buffers that `messages` names; how many came."""
     _check(messages.size, 0, count * MESSAGE_WORDS)
     return _result(_recvmmsg(fd, messages.ctypes.data, count, _DONTWAIT, 0))
+
+
+@compiled
+def message_length(messages: Words, which: int) -> int:
+    """Bytes of a received datagram: the lower half of its word."""
+    return np.int64(messages[which * MESSAGE_WORDS + _LENGTH] & np.uint64(0xFFFFFFFF))  # type: ignore[return-value]
 
 
 @compiled

@@ -4,8 +4,8 @@
 So no Python signal handler runs meanwhile: SIGTERM comes through a signalfd and the supervisor's command through the
 control segment and an eventfd, all in the epoll set; the loop itself writes its heartbeat at each turn.
 
-A turn: wait at most 100 ms, serve the ready list, each connection's event, one batch of datagrams, then new
-connections. An error that is raised while a connection is served is caught, counted, and costs that connection only.
+A turn: wait at most 100 ms, serve each event of a connection, of the datagrams and of the ready list, then new
+connections, then count.
 
 To drain: accept what is waiting, shut the listener, answer what is in flight with `Connection: close`, let idle
 connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
@@ -17,6 +17,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,6 @@ from trinity.errors import PortTakenError
 from trinity.limits import (
     ACCEPTS_MAX,
     CONNECTIONS_MAX,
-    DATAGRAMS_MAX,
     DRAIN_IDLE_MAX_NS,
     DRAIN_WORKER_MAX_NS,
     EVENTS_MAX,
@@ -38,11 +38,12 @@ from trinity.limits import (
 from trinity.markets import load_catalog
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
+from trinity.memory.node import name_of
 from trinity.seat import Seat
 from workers.request import datagram
+from workers.request.answer import write_prices
 from workers.request.connections import (
     ANSWERED,
-    CURRENT,
     DEADLINE_NS,
     DRAINING,
     FD,
@@ -52,12 +53,11 @@ from workers.request.connections import (
     PHASE,
     READY_COUNT,
     Connections,
-    close_connection,
     expire,
     make_connections,
     open_connection,
     serve_event,
-    serve_ready,
+    take_ready,
 )
 from workers.request.libc import (
     EAGAIN,
@@ -95,7 +95,6 @@ _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervis
 _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
-_UDP_ROUNDS_MAX = 8  # batches in one turn, so that a flood of datagrams cannot starve HTTP
 _BACKLOG = 4096
 # One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
 _UDP_BUFFER_BYTES = 4 * 1024 * 1024
@@ -139,7 +138,7 @@ def run(seat: Seat, ports: PortsSection, request: RequestSection, bind_host: str
     epoll = select.epoll()
     signal_fd = _open_signal_fd()
     fds = np.array([epoll.fileno(), tcp.detach(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
-    desk = make_desk(seat.answers.words, seat.catalog, seat.control.segment.name, seat.simulated, worker, seat.clock.wall_ns())
+    desk = make_desk(seat.answers.words, seat.catalog, _node_name(seat), seat.simulated, worker, seat.clock.wall_ns())
     networks = trusted_networks(request.udp_trusted_networks)
     seat.log.info("serving", extra={"host": bind_host, "tcp_port": ports.tcp_port_lpo, "udp_port": ports.udp_port_lpo})
     _serve(_make_worker(fds, seat.block.words, desk, networks, CONNECTIONS_MAX))
@@ -153,12 +152,27 @@ def warm_up() -> None:
     """Compile all that `run` calls, or load it from the cache: the supervisor does it once, before it forks."""
     if not jit_enabled():
         return
-    from numba import typeof
-
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
     desk = make_desk(words, load_catalog(), "warm-up", False, 0, 0)
     worker = _make_worker(np.zeros(_FD_COUNT, dtype=np.int64), words, desk, trusted_networks(()), 1)
-    _serve.compile((typeof(worker),))  # type: ignore[attr-defined]
+    # What both protocols share first, then each on a core of its own; the loop then finds both in the cache.
+    limits = (0, 0, 0, 0, 0)
+    inbox, outbox = worker.connections.inbox, worker.connections.outbox
+    _compile(write_prices, words, desk.record, desk.assets, desk.exchanges, inbox, desk.wanted, 0, *limits, outbox, 0)
+    helper = os.fork()
+    if helper == 0:
+        _compile(serve_datagrams, worker.mailbox, words, 0, 0)
+        os._exit(0)
+    _compile(serve_event, worker.connections, desk, words, 0, 0, 0)
+    os.waitpid(helper, 0)
+    _compile(_serve, worker)
+
+
+def _compile(function: Callable[..., object], *examples: object) -> None:
+    """Compile a function for arguments of these types."""
+    from numba import typeof
+
+    function.compile(tuple(typeof(example) for example in examples))  # type: ignore[attr-defined]
 
 
 def _make_worker(fds: Integers, block: Words, desk: Desk, networks: NDArray[np.uint8], connections: int) -> Worker:
@@ -169,7 +183,7 @@ def _make_worker(fds: Integers, block: Words, desk: Desk, networks: NDArray[np.u
         block=block,
         counters=counters,
         gauges=counters.view(np.float64),
-        events=np.zeros(EVENTS_MAX * EVENT_WORDS, dtype=np.uint32),
+        events=np.zeros((EVENTS_MAX + connections) * EVENT_WORDS, dtype=np.uint32),
         event=np.zeros(EVENT_WORDS, dtype=np.uint32),
         timespec=np.zeros(2, dtype=np.int64),
         signals=np.zeros(128, dtype=np.uint8),
@@ -177,6 +191,12 @@ def _make_worker(fds: Integers, block: Words, desk: Desk, networks: NDArray[np.u
         connections=make_connections(int(fds[_EPOLL]), desk, connections),
         mailbox=make_mailbox(datagram.make_desk(desk.table_words, desk.assets, desk.exchanges), networks),
     )
+
+
+def _node_name(seat: Seat) -> str:
+    """The node's name out of its control segment's name."""
+    before, after = name_of("*", "control").split("*")
+    return seat.control.segment.name.removeprefix(before).removesuffix(after)
 
 
 def _pin(worker: int) -> None:
@@ -228,7 +248,7 @@ def _serve(worker: Worker) -> None:
         control_events(fds[_EPOLL], EPOLL_ADD, fds[which], EPOLLIN, tag, worker.event)
     while True:
         timeout_ms = _DRAIN_TURN_MS if state[DRAINING] == 1 else _TURN_MS
-        count = wait_events(fds[_EPOLL], worker.events, 0 if state[READY_COUNT] > 0 else timeout_ms)
+        count = wait_events(fds[_EPOLL], worker.events, EVENTS_MAX, 0 if state[READY_COUNT] > 0 else timeout_ms)
         now_ns = read_clock(MONOTONIC, worker.timespec)
         store_release(worker.block, HEARTBEAT_NS, now_ns)
         if now_ns >= marks[_NEXT_SECOND_NS]:
@@ -240,16 +260,16 @@ def _serve(worker: Worker) -> None:
             _sweep(worker.connections, worker.desk, worker.counters, now_ns)
             marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
         state[ANSWERED] = 0
-        _serve_ready_list(worker.connections, worker.desk, worker.counters, now_ns)
         accepting = drain = False
-        for i in range(count):
+        for i in range(take_ready(worker.connections, worker.events, max(0, count))):
             tag = event_tag(worker.events, i)
             if tag < CONNECTIONS_MAX:
-                _serve_slot(worker.connections, worker.desk, worker.counters, tag, event_bits(worker.events, i), now_ns)
+                bits = event_bits(worker.events, i)
+                serve_event(worker.connections, worker.desk, worker.counters, tag, bits, now_ns)
             elif tag == _TAG_LISTENER:
                 accepting = True
             elif tag == _TAG_UDP:
-                _serve_udp(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+                serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
             else:
                 read_words(fds[_CONTROL + tag - _TAG_CONTROL], worker.signals)
                 drain |= tag == _TAG_SIGNAL
@@ -261,41 +281,7 @@ def _serve(worker: Worker) -> None:
             _begin_drain(worker, now_ns)
         if state[DRAINING] == 1 and (_open_count(worker.connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
             break
-    _serve_udp(worker.mailbox, worker.counters, fds[_UDP], now_ns)
-
-
-@compiled
-def _serve_slot(connections: Connections, desk: Desk, counters: Words, slot: int, bits: int, now_ns: int) -> None:
-    """Serve an event; an error costs the connection that was served."""
-    try:
-        serve_event(connections, desk, counters, slot, bits, now_ns)
-    except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
-        counters[_ERRORS_WORD] += np.uint64(1)
-        close_connection(connections, slot)
-
-
-@compiled
-def _serve_ready_list(connections: Connections, desk: Desk, counters: Words, now_ns: int) -> None:
-    """Serve what was on the list before; what is pushed meanwhile has its turn next."""
-    state = connections.state
-    count = state[READY_COUNT]
-    for i in range(count):
-        try:
-            serve_ready(connections, desk, counters, i, now_ns)
-        except Exception:  # noqa: BLE001 - as above
-            counters[_ERRORS_WORD] += np.uint64(1)
-            close_connection(connections, state[CURRENT])
-    if count > 0:
-        for i in range(count, state[READY_COUNT]):
-            connections.ready[i - count] = connections.ready[i]
-        state[READY_COUNT] -= count
-
-
-@compiled
-def _serve_udp(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int) -> None:
-    for _ in range(_UDP_ROUNDS_MAX):
-        if serve_datagrams(mailbox, counters, udp_fd, now_ns) < DATAGRAMS_MAX:
-            return
+    serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
 
 
 @compiled
