@@ -45,7 +45,7 @@ class Kind(NamedTuple):
 
 KINDS: Mapping[str, Kind] = {
     "disconnect": Kind(one_asset=False),  # sockets are closed: once, or again and again for `seconds`
-    "refuse": Kind(one_asset=False),  # the exchange is down: sockets closed, upgrades and REST answered 503
+    "refuse": Kind(one_asset=False),  # sockets closed, upgrades answered 503; REST goes on unless rest_500
     "freeze": Kind(one_asset=True),  # no quotes on the sockets, heartbeats go on; REST stays fresh
     "slow": Kind(one_asset=True, value=(0.82, 0.01, 1.0)),  # quotes leave at this share of the rate: they get old
     "zero_price": Kind(one_asset=True),

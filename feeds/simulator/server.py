@@ -215,8 +215,6 @@ class Simulator:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             now = self._now()
-            if self._fault(venue, "refuse", now):
-                return web.Response(status=503, text="service unavailable")
             if self._fault(venue, "rest_500", now):
                 return _response(venue.broken)
             left = self._buckets.take((venue.name, request.remote), route.limit, now.monotonic_ns)
