@@ -119,7 +119,7 @@ def _user(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[
 def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.wire_to_answer import measure_wire
 
-    return measure_wire(folder, wanted.wire_seconds, progress)
+    return measure_wire(folder, wanted.wire_seconds, SystemClock(), progress)
 
 
 def _memory(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _answer_streams(epoll_fd: int, listener_fd: int, events: NDArray[np.uint32],
     """Until somebody wants to connect: accepting is rare and stays in Python."""
     accepting = False
     while not accepting:
-        ready = libc.wait_events(epoll_fd, events, -1)
+        ready = libc.wait_events(epoll_fd, events, EVENTS_MAX, -1)
         for event in range(ready):
             fd = libc.event_tag(events, event)
             if fd == listener_fd:
@@ -94,10 +94,10 @@ def _answer_datagrams(
     headers, iovecs, buffers = batch
     room = iovecs[0, 1]
     while True:
-        libc.wait_events(epoll_fd, events, -1)
+        libc.wait_events(epoll_fd, events, 1, -1)
         count = libc.receive_many(fd, headers, BATCH)
         for k in range(count):
-            iovecs[k, 1] = np.uint64(system.length_of(headers, k))
+            iovecs[k, 1] = np.uint64(libc.message_length(headers, k))
             if reply_bytes > 0:
                 iovecs[k, 0] = np.uint64(answer.ctypes.data)
                 iovecs[k, 1] = np.uint64(reply_bytes)

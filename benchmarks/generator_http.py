@@ -174,7 +174,7 @@ def _drive(
             break
         if rate > 0.0:
             _fall_due(connections, min(now_ns, stop_ns), pipelining, pace, batches, counters, now_ns)
-        ready = libc.wait_events(epoll_fd, events, WAIT_MS if rate == 0.0 else 0)
+        ready = libc.wait_events(epoll_fd, events, EVENTS_MAX, WAIT_MS if rate == 0.0 else 0)
         for event in range(ready):
             i = index_of_fd[libc.event_tag(events, event)]
             _receive(connections, i, buffers, known, batches[2], framing, scratch, pace, counters, latencies)

@@ -185,7 +185,7 @@ def _drive(
         for i in range(lanes.size):
             if sending or rate > 0.0:
                 _fill(lanes, i, sent_at_ns, wanted, batches, rate, counters, now_ns)
-        ready = libc.wait_events(epoll_fd, events, WAIT_MS if rate == 0.0 else 0)
+        ready = libc.wait_events(epoll_fd, events, LANES_MAX, WAIT_MS if rate == 0.0 else 0)
         for event in range(ready):
             i = lane_of_fd[libc.event_tag(events, event)]
             _receive(lanes, i, sent_at_ns, wanted, batches, known, timespec, pace, counters, latencies)
@@ -250,7 +250,7 @@ def _receive(
     now_ns = system.monotonic_ns(timespec)
     for k in range(count):
         reply = buffers[k]
-        size = system.length_of(headers, k)
+        size = libc.message_length(headers, k)
         number = _number_of(reply, size, i, lane["settled"], lane["sent"], wanted, known)
         if number < 0:
             counters[load.FAULT_BASE + checks.NOT_AN_ANSWER] += 1

@@ -182,7 +182,8 @@ def _wire_table(found: Mapping[str, Any]) -> str:
         found["frames_never_seen"],
     )
     heads = ("frames", "quotes/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us", "never seen")
-    return table("From a frame on the wire to an HTTP answer", heads, [row])
+    busy = ", ".join(f"{name} {share:.0%}" for name, share in found["share_of_a_processor"].items())
+    return table("From a frame on the wire to an HTTP answer", heads, [row]) + f"\nof a processor: {busy}"
 
 
 def _memory_table(found: Mapping[str, Any]) -> str:

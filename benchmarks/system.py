@@ -47,28 +47,23 @@ def sleep_ns(duration_ns: int, timespec: Ints) -> None:
     _nanosleep(timespec.ctypes.data, np.uintp(0))
 
 
-@compiled
-def length_of(headers: Words, which: int) -> int:
-    """Bytes received as datagram `which` of a batch."""
-    return int(headers[which, libc.LENGTH] & np.uint64(0xFFFFFFFF))
-
-
 class Datagrams:
     """A batch for receive_many and send_many: `size` datagrams of up to `bytes_max` bytes.
 
-    `headers` and `iovecs` are what the kernel reads, a row each datagram; with `with_names` each row keeps its
-    sender's address, so that a batch that was received can be sent back.
+    `headers` (flat, as libc.py wants it) and `iovecs` (a row each datagram) are what the kernel reads; with
+    `with_names` each datagram keeps its sender's address, so that a batch that was received can be sent back.
     """
 
     def __init__(self, size: int, bytes_max: int, with_names: bool = False) -> None:
         self.buffer: Bytes = np.zeros((size, bytes_max), dtype=np.uint8)
         self.names = np.zeros((size, SOCKADDR_BYTES), dtype=np.uint8)
         self.iovecs: Words = np.zeros((size, libc.IOV_WORDS), dtype=np.uint64)
-        self.headers: Words = np.zeros((size, libc.MESSAGE_WORDS), dtype=np.uint64)
+        self.headers: Words = np.zeros(size * libc.MESSAGE_WORDS, dtype=np.uint64)
+        rows = self.headers.reshape(size, libc.MESSAGE_WORDS)
         for i in range(size):
             self.iovecs[i] = (self.buffer[i].ctypes.data, bytes_max)
-            self.headers[i, libc.IOV] = self.iovecs[i].ctypes.data
-            self.headers[i, libc.IOV_COUNT] = 1
+            rows[i, libc.IOV] = self.iovecs[i].ctypes.data
+            rows[i, libc.IOV_COUNT] = 1
             if with_names:
-                self.headers[i, libc.NAME] = self.names[i].ctypes.data
-                self.headers[i, libc.NAME_LENGTH] = SOCKADDR_BYTES
+                rows[i, libc.NAME] = self.names[i].ctypes.data
+                rows[i, libc.NAME_LENGTH] = SOCKADDR_BYTES

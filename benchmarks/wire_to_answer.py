@@ -25,9 +25,10 @@ from benchmarks import checks, probe_exchange, system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.generator_http import price_requests
 from benchmarks.histogram import Latencies, record
-from benchmarks.node import start_run
-from benchmarks.processes import data_dir, free_port, start, wait_for_port
+from benchmarks.node import pids_by_name, start_run
+from benchmarks.processes import cpu_ns, data_dir, free_port, start, wait_for_port
 from benchmarks.progress import Progress
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.compiled import compiled
 from trinity.markets import DEFAULT_PATH
 from trinity.memory.node import NodeMemory
@@ -45,7 +46,7 @@ _ANSWER_BYTES_MAX = 8 * 1024
 _PRICE = np.frombuffer(b'"price":', dtype=np.uint8)
 
 
-def measure_wire(folder: Path, seconds: float, progress: Progress) -> dict[str, Any]:
+def measure_wire(folder: Path, seconds: float, clock: Clock, progress: Progress) -> dict[str, Any]:
     """Percentiles of the time from frame to answer, and the quotes a second that the node really took."""
     simulator_port, probe_port = free_port(), free_port()
     markets_file, config_file, times_file = folder / "markets.toml", folder / "wire.toml", folder / "sent.i64"
@@ -80,15 +81,19 @@ def measure_wire(folder: Path, seconds: float, progress: Progress) -> dict[str, 
         progress.step(f"asking for {seconds:g} s")
         seen_ns = np.zeros(probe_exchange.FRAMES_MAX, dtype=np.int64)
         memory = NodeMemory.attach(node.name)
-        quotes = _quotes_taken(memory)
+        pids = pids_by_name(node.name)
+        before = {name: cpu_ns([pid]) for name, pid in pids.items()}
+        started_ns, quotes = clock.monotonic_ns(), _quotes_taken(memory)
         asked = _ask(node.tcp_port, seen_ns, seconds)
-        quotes = _quotes_taken(memory) - quotes
+        taken_ns, quotes = clock.monotonic_ns() - started_ns, _quotes_taken(memory) - quotes
+        busy = {name: round((cpu_ns([pid]) - before[name]) / taken_ns, 4) for name, pid in pids.items()}
         sent_ns = np.array(probe_exchange.open_times(times_file, "r"))
     latencies, missed = match(sent_ns, seen_ns)
     return {
-        "seconds": seconds,
-        "quotes_per_second": round(quotes / seconds, 1),
-        "answers_per_second": round(asked / seconds, 1),
+        "seconds": round(taken_ns / NS_PER_SECOND, 3),
+        "quotes_per_second": round(quotes * NS_PER_SECOND / taken_ns, 1),
+        "answers_per_second": round(asked * NS_PER_SECOND / taken_ns, 1),
+        "share_of_a_processor": busy,
         "frames": latencies.total,
         "frames_never_seen": missed,
         "latency_us": latencies.summary_us(),
@@ -129,7 +134,7 @@ def _poll(fd: int, epoll_fd: int, request: Bytes, scratch: Scratch, seen_ns: Int
         fill = 0
         verdict = checks.INCOMPLETE
         while verdict == checks.INCOMPLETE:
-            libc.wait_events(epoll_fd, events, -1)
+            libc.wait_events(epoll_fd, events, 1, -1)
             got = libc.receive(fd, buffer, fill, buffer.size - fill)
             if got <= 0:
                 return answers

@@ -43,7 +43,13 @@ def results() -> dict[str, Any]:
         "pipelining": {"rows": [{"pipelining": 16, "per_second": 200_000.0, "cpu_us": 2.0}], "gain": 4.4, "faults": {}},
         "half_peak": {"turns": [{"peak_per_second": 80_000.0, **row}], "all_turns_us": LATENCY, "p99_us": 30.5},
         "user_mode": {"pure": {"http_us": 0.7}, "sampled": {"cpu_us": 10.0, "user_share": 0.1, "http_us": 1.0}},
-        "wire": {"frames": 900, "frames_never_seen": 0, "quotes_per_second": 2_000.0, "latency_us": LATENCY},
+        "wire": {
+            "frames": 900,
+            "frames_never_seen": 0,
+            "quotes_per_second": 2_000.0,
+            "share_of_a_processor": {"consensus": 0.2},
+            "latency_us": LATENCY,
+        },
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "samples": [sample, sample], "drift": drift},
     }

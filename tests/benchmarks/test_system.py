@@ -14,10 +14,10 @@ from workers.request import libc
 @compiled
 def _echo_batch(fd: int, epoll_fd: int, events: libc.Events, received: libc.Words, iovecs: libc.Words) -> int:
     """Wait, take one batch and send it back to where it came from; returns the descriptor that was ready."""
-    libc.wait_events(epoll_fd, events, 5_000)
-    count = libc.receive_many(fd, received, received.shape[0])
+    libc.wait_events(epoll_fd, events, 1, 5_000)
+    count = libc.receive_many(fd, received, received.size // libc.MESSAGE_WORDS)
     for k in range(count):
-        iovecs[k, 1] = np.uint64(system.length_of(received, k))
+        iovecs[k, 1] = np.uint64(libc.message_length(received, k))
     libc.send_many(fd, received, 0, count)
     return libc.event_tag(events, 0)
 
