@@ -93,6 +93,17 @@ class RowWatch:
             return False
         return OUT_OF_ORDER_NS < newest_time - seen_time <= EXCHANGE_CLOCK_ALLOWANCE_NS
 
+    def is_bare_repeat(self, seen: Sighting) -> bool:
+        """REST gives the price that the row has, without a time: nobody knows how old it is.
+
+        It may confirm a quiet market, but must not make the row younger, or a frozen REST service would for ever.
+        """
+        return self.newest is not None and seen.exchange_time_ns is None and seen.price == self.newest.price
+
+    def on_bare_repeat(self, seen: Sighting) -> None:
+        """Remember whether REST agrees with the WebSocket; the row keeps its age."""
+        self._accept_rest(seen)
+
     def accept(self, seen: Sighting) -> None:
         """This quote, found newer, is the row's now."""
         if seen.via is Via.WS:

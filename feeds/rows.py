@@ -90,6 +90,9 @@ class Rows:
         if row is None:
             return False
         seen = Sighting(_price_of(quote), quote.exchange_time_ns, at_ns, wall_ns, Via.REST)
+        if row.watch.is_bare_repeat(seen):
+            row.watch.on_bare_repeat(seen)
+            return False
         return row.watch.is_newer(seen, asked_at_ns) and self._write(row, quote, seen)
 
     def mark_unknown(self, symbol: str) -> bool:

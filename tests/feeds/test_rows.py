@@ -170,3 +170,16 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
     table.ws("100.5")
     table.judge()
     assert table.state() is RowState.LIVE
+
+
+def test_a_price_that_rest_repeats_without_a_time_does_not_make_the_row_younger(table: Table) -> None:
+    """A REST service that stands still would keep its price fresh for ever; a new price or a time is news again."""
+    table.ws("70000.10")
+    table.clock.advance(6)
+    first_ns = table.seat.prices.read(0, 0)
+    assert not table.rest("70000.10")
+    assert table.seat.prices.read(0, 0) == first_ns
+    assert table.rest("70000.20")
+    assert table.stored() == ("70000.20", Via.REST)
+    table.clock.advance(6)
+    assert not table.rest("70000.20")
