@@ -69,9 +69,9 @@ def _path_start(buffer: Octets, start: int, end: int) -> int:
         if starts_with_folded(_SCHEMES, _SCHEME_BOUNDS, scheme, buffer, start, end):
             at = start + _SCHEME_BOUNDS[scheme + 1] - _SCHEME_BOUNDS[scheme]
             authority_start = at
-            while at < end and buffer[at] != _SLASH:
+            while at < end and buffer[at] != _SLASH and buffer[at] != _QUESTION_MARK:
                 at += 1
-            return at if authority_start < at < end else NOT_FOUND
+            return at if at > authority_start else NOT_FOUND
     return NOT_FOUND
 
 

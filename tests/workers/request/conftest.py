@@ -1,13 +1,11 @@
 """A node's shared memory with answers written by hand, and a real request worker forked over it."""
 
-import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,7 +32,7 @@ CATALOG = Catalog(
 )
 
 
-def make_answer(asset: str, price: str = "71002.5", **fields: int) -> NDArray[np.void]:
+def answer_of(asset: str, price: str = "71002.5", **fields: int) -> NDArray[np.void]:
     """One good ANSWER_DTYPE record as the consensus process would render it; `fields` replace its numbers."""
     now_ns = time.monotonic_ns()
     timestamp_ms = time.time_ns() // NS_PER_MS
@@ -147,9 +145,9 @@ def node(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node whose BTC, ETH and SOL are good and whose DOGE has never had a price; its workers end with the test."""
     made = Node(f"trinity-test-request-{os.getpid()}")
     for asset in ASSETS[:3]:
-        made.write(asset, make_answer(asset))
-    made.write("BTC", make_answer("BTC", "71000.25", sources=1), 0)
-    made.write("BTC", make_answer("BTC", state=AnswerState.NOT_LISTED, has_last_good=0), 1)
+        made.write(asset, answer_of(asset))
+    made.write("BTC", answer_of("BTC", "71000.25", sources=1), 0)
+    made.write("BTC", answer_of("BTC", state=AnswerState.NOT_LISTED, has_last_good=0), 1)
     yield made
     made.stop()
 
@@ -161,3 +159,15 @@ def worker(node: Node) -> Node:
         pytest.skip("the loop exists only compiled")
     node.start()
     return node
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    """Four assets on two exchanges."""
+    return CATALOG
+
+
+@pytest.fixture(scope="session")
+def make_answer() -> Callable[..., NDArray[np.void]]:
+    """`answer_of`, for tests that write answers of their own."""
+    return answer_of

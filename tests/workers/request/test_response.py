@@ -1,0 +1,104 @@
+"""Response heads: dates, request ids, and h11's opinion of every error."""
+
+import datetime
+import json
+
+import h11
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity import metrics
+from workers.request import http1, response
+from workers.request.octets import octets_of
+
+pytestmark = pytest.mark.uncompiled
+
+
+def parse(raw: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
+    """The one response in `raw` as h11 reads it as a client; fails when it is none or more follows."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(raw)
+    head = client.next_event()
+    assert isinstance(head, h11.Response)
+    body = b""
+    while isinstance(event := client.next_event(), h11.Data):
+        body += bytes(event.data)
+    assert isinstance(event, h11.EndOfMessage)
+    assert client.trailing_data[0] == b""
+    return head, body
+
+
+@given(st.integers(0, 253_402_300_799))
+def test_the_date_is_the_one_that_the_library_writes(seconds: int) -> None:
+    """Every second until the year 9999, leap years included, is written as RFC 9110 wants it."""
+    when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    stamp = response.make_stamp(0, 0)
+    response.write_date(stamp, seconds)
+    assert f"Date: {when:%a, %d %b %Y %H:%M:%S} GMT\r\n".encode() in bytes(stamp)
+
+
+def test_request_ids_count_up_in_hexadecimal_and_begin_with_the_worker() -> None:
+    """Ids of one worker differ by one, and two workers' ids differ from the start."""
+    first, second = response.make_stamp(1, 5 * 10**9), response.make_stamp(2, 5 * 10**9)
+    out = np.zeros(200, dtype=np.uint8)
+    ids = []
+    for _ in range(300):
+        end = response.append_head_end(first, response.CONNECTION_SILENT, out, 0)
+        ids.append(int(bytes(out[:end]).split(b"X-Request-Id: ")[1][:16], 16))
+    assert ids == list(range(ids[0], ids[0] + 300))
+    assert ids[0] >> 56 == 1
+    assert bytes(second).split(b"X-Request-Id: ")[1].startswith(b"02")
+
+
+@pytest.mark.parametrize("error", range(len(response.ERRORS)))
+def test_every_error_is_a_whole_json_response(error: int) -> None:
+    """Status, code and text are those of the table; h11 finds the length right."""
+    status, code, message = response.ERRORS[error]
+    body, out = np.zeros(400, dtype=np.uint8), np.zeros(1000, dtype=np.uint8)
+    length = response.write_error(error, body)
+    stamp = response.make_stamp(0, 0)
+    end = response.append_response(
+        response.error_status(error), body, length, True, stamp, response.CONNECTION_CLOSED, out, 0
+    )
+    head, read = parse(bytes(out[:end]))
+    headers = dict(head.headers)
+    assert head.status_code == status
+    assert json.loads(read) == {"error": {"code": code, "message": message}}
+    assert headers[b"connection"] == b"close"
+    assert headers[b"cache-control"] == b"no-store"
+    assert (headers.get(b"allow") is not None) == (status == 405)
+    assert end - length <= response.HEAD_BYTES_MAX
+
+
+def test_an_answer_to_head_has_the_length_and_not_the_body() -> None:
+    """HEAD gets every header of GET and no byte behind them."""
+    stamp, out = response.make_stamp(0, 0), np.zeros(1000, dtype=np.uint8)
+    end = response.append_response(
+        response.STATUS_OK, octets_of(b"{}"), 2, False, stamp, response.CONNECTION_KEPT, out, 0
+    )
+    head, body = parse(bytes(out[:end]), "HEAD")
+    assert body == b""
+    assert dict(head.headers)[b"content-length"] == b"2"
+    assert dict(head.headers)[b"connection"] == b"keep-alive"
+
+
+def test_options_is_answered_for_browsers() -> None:
+    """204 with what a preflight request asks for, without a length."""
+    out = np.zeros(1000, dtype=np.uint8)
+    end = response.append_no_content(response.make_stamp(0, 0), response.CONNECTION_SILENT, out, 0)
+    head, body = parse(bytes(out[:end]), "OPTIONS")
+    headers = dict(head.headers)
+    assert (head.status_code, body) == (204, b"")
+    assert headers[b"access-control-allow-origin"] == b"*"
+    assert b"GET" in headers[b"access-control-allow-methods"]
+    assert b"content-length" not in headers
+
+
+def test_every_status_that_can_be_answered_is_counted() -> None:
+    """All statuses of the error table are declared in the metrics."""
+    assert {str(status) for status, _, _ in response.ERRORS} <= set(metrics.HTTP_STATUSES)
+    assert response.ERRORS[: len(http1.REFUSALS)] == http1.REFUSALS
