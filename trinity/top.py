@@ -125,7 +125,9 @@ def _table(title: str, headings: tuple[str, ...], rows: Iterable[tuple[str | Tex
     """A heading that begins with ">" is of a column of numbers."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
+        is_number = heading.startswith(">")
+        # A number that is cut short is a wrong number: text gives way to it.
+        table.add_column(heading.lstrip(">"), justify="right" if is_number else "left", no_wrap=is_number)
     for row in rows:
         table.add_row(*row)
     return table

@@ -11,14 +11,14 @@ TEXTS = [
      "TCP_PORT_LPO=8080 is taken on 127.0.0.1: stop the program that uses it or set TCP_PORT_LPO to a free port"),
     (errors.PeerError("kraken", "no such pair"), "kraken: no such pair"),
     (errors.LayoutError("trinity-a-prices", "layout version", 1, 2),
-     "shared memory trinity-a-prices: layout version is 0x2, this version needs 0x1: "
-     "stop the node that made it, then start again"),
+     ("shared memory trinity-a-prices: layout version is 0x2, this version needs 0x1: "
+      "stop the node that made it, then start again")),
     (errors.NodeRunningError("trinity-a-prices", 77),
-     "shared memory trinity-a-prices belongs to the running process 77: "
-     "stop that node or give this one another CLUSTER_NODE"),
+     ("shared memory trinity-a-prices belongs to the running process 77: "
+      "stop that node or give this one another CLUSTER_NODE")),
     (errors.NodeAbsentError("trinity"),
-     "no node named trinity runs on this machine: start one with `trinity run` or `trinity demo`, "
-     "or set CLUSTER_NODE to the name of the one that runs"),
+     ("no node named trinity runs on this machine: start one with `trinity run` or `trinity demo`, "
+      "or set CLUSTER_NODE to the name of the one that runs")),
 ]  # fmt: skip
 
 

@@ -49,9 +49,8 @@ def test_a_writer_that_stopped_before_publishing_leaves_the_old_value() -> None:
 def test_a_cell_that_does_not_fit_its_memory_raises() -> None:
     """Bounds checks are on: no write goes past the end."""
     words = np.zeros(cell_words(8) - 1, np.uint64)
-    words[0] = 2
+    words[0] = 2  # the next version goes into the slot that is cut short
     with pytest.raises(IndexError):
-        publish(words, 0, 8, np.zeros(8, np.uint64))
         publish(words, 0, 8, np.zeros(8, np.uint64))
 
 
