@@ -31,7 +31,7 @@ bench: setup-dev peers
 
 # Ten million mutated requests through the compiled parser; `make test` sends fewer.
 fuzz: setup-dev
-	FUZZ_REQUESTS=10000000 $(BIN)/pytest -q -k fuzz tests/workers
+	HTTP_FUZZ_COUNT=10000000 $(BIN)/pytest -q -k mutated tests/workers/request
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
