@@ -24,8 +24,8 @@ _REPLY_START = np.frombuffer(b"\xd7TRA\x01\x00", dtype=np.uint8)  # magic, versi
 _MAGIC_BYTES = 4
 # An asset's price does not double within a run: one that seems to is another asset's.
 JUMP_MAX = 2.0
-# Ages are rounded to milliseconds when the frame is made.
-ROUNDING_MS = 1
+# A record's time is a sum of three numbers that were each cut to whole milliseconds, at other moments in each frame.
+ROUNDING_MS = 3
 
 
 class FrameMemory:
