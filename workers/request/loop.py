@@ -132,20 +132,22 @@ def run(seat: Seat, ports: PortsSection, request: RequestSection, bind_host: str
     """
     if request.pin:
         _pin(worker)
-    tcp = _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM)
-    udp = _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM)
-    tcp.listen(_BACKLOG)
-    epoll = select.epoll()
-    signal_fd = _open_signal_fd()
-    fds = np.array([epoll.fileno(), tcp.detach(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
-    desk = make_desk(seat.answers.words, seat.catalog, _node_name(seat), seat.simulated, worker, seat.clock.wall_ns())
-    networks = trusted_networks(request.udp_trusted_networks)
-    seat.log.info("serving", extra={"host": bind_host, "tcp_port": ports.tcp_port_lpo, "udp_port": ports.udp_port_lpo})
-    _serve(_make_worker(fds, seat.block.words, desk, networks, CONNECTIONS_MAX))
+    with (
+        _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
+        _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
+        select.epoll() as epoll,
+    ):
+        tcp.listen(_BACKLOG)
+        signal_fd = _open_signal_fd()
+        fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
+        started_ns = seat.clock.wall_ns()
+        desk = make_desk(seat.answers.words, seat.catalog, _node_name(seat), seat.simulated, worker, started_ns)
+        networks = trusted_networks(request.udp_trusted_networks)
+        seat.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
+        _serve(_make_worker(fds, seat.block.words, desk, networks, CONNECTIONS_MAX))
+        tcp.detach()  # the loop closed it when it began to drain
+        os.close(signal_fd)
     seat.log.info("drained")
-    udp.close()
-    epoll.close()
-    os.close(signal_fd)
 
 
 def warm_up() -> None:

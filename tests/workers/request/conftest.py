@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
-from trinity.compiled import jit_enabled
 from trinity.config import PortsSection, RequestSection
 from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState, AnswerTable
@@ -109,7 +108,6 @@ class Node:
         """Fork worker `index` and wait for its first heartbeat."""
         from workers.request import loop
 
-        loop.warm_up()
         seat = self.seat(index)
         context = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
@@ -140,6 +138,14 @@ def wait_until(condition: Any, what: str, seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture(scope="session")
+def warm() -> None:
+    """The loop's machine code, compiled on two cores or loaded from the cache."""
+    from workers.request import loop
+
+    loop.warm_up()
+
+
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node whose BTC, ETH and SOL are good and whose DOGE has never had a price; its workers end with the test."""
@@ -153,10 +159,8 @@ def node(request: pytest.FixtureRequest) -> Iterator[Node]:
 
 
 @pytest.fixture
-def worker(node: Node) -> Node:
+def worker(warm: None, node: Node) -> Node:
     """The node with one worker that answers."""
-    if not jit_enabled():
-        pytest.skip("the loop exists only compiled")
     node.start()
     return node
 
@@ -171,3 +175,13 @@ def catalog() -> Catalog:
 def make_answer() -> Callable[..., NDArray[np.void]]:
     """`answer_of`, for tests that write answers of their own."""
     return answer_of
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture(name="free_port")
+def free_port_fixture() -> Callable[..., int]:
+    return free_port

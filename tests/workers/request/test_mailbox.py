@@ -1,0 +1,105 @@
+"""Batches of datagrams over real sockets, without the loop around them."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trinity import metrics
+from trinity.compiled import jit_enabled
+from trinity.limits import DATAGRAMS_MAX
+from trinity.markets import Catalog
+from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS
+from trinity.memory.cell import publish
+from workers.request import datagram, mailbox
+from workers.request.answer import make_names
+from workers.request.networks import trusted_networks
+
+pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
+
+NOW = 10**18
+
+
+class Post:
+    """A bound server socket with its mailbox, and a client."""
+
+    def __init__(self, catalog: Catalog, make_answer: Any) -> None:
+        words = np.zeros(12 * ROW_WORDS, dtype=np.uint64)
+        publish(words, 0, SLOT_WORDS, make_answer("BTC", valid_until_ns=NOW * 2).view(np.uint64))
+        names = make_names([asset.name for asset in catalog.assets])
+        desk = datagram.make_desk(words, names, make_names(catalog.exchanges))
+        self.mailbox = mailbox.make_mailbox(desk, trusted_networks(()))
+        self.counters = np.zeros(248, dtype=np.uint64)
+        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.server.bind(("127.0.0.1", 0))
+        self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.client.connect(self.server.getsockname())
+        self.client.settimeout(5)
+
+    def serve(self) -> None:
+        mailbox.serve_datagrams(self.mailbox, self.counters, self.server.fileno(), NOW)
+
+    def count(self, name: str, *labels: str) -> int:
+        return int(self.counters[metrics.REQUEST.index(name, *labels)])
+
+
+@pytest.fixture
+def post(warm: None, catalog: Catalog, make_answer: Any) -> Iterator[Post]:
+    made = Post(catalog, make_answer)
+    yield made
+    made.server.close()
+    made.client.close()
+
+
+def test_several_batches_are_answered_in_order(post: Post) -> None:
+    """More datagrams than one system call takes are answered each, to their sender."""
+    count = 2 * DATAGRAMS_MAX + 5
+    for i in range(count):
+        post.client.send(b'{"asset":"BTC","id":%d}' % i)
+    post.serve()
+    assert [json.loads(post.client.recv(4096))["id"] for _ in range(count)] == list(range(count))
+    assert post.count("oracle_udp_datagrams_total", "answered") == count
+    assert post.count("oracle_lookups_total") == count
+
+
+def test_each_sender_gets_its_own_answer(post: Post) -> None:
+    """Replies of one batch go to different addresses."""
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with other:
+        other.connect(post.server.getsockname())
+        other.settimeout(5)
+        post.client.send(b"BTC")
+        other.send(b"nope")
+        post.client.send(b"btc")
+        post.serve()
+        assert json.loads(other.recv(4096))["error"]["code"] == "unknown_asset"
+        assert [json.loads(post.client.recv(4096))["asset"] for _ in range(2)] == ["BTC", "BTC"]
+
+
+def test_an_oversized_datagram_is_dropped_and_the_next_one_answered(post: Post) -> None:
+    """What is longer than a request may be is no request, and costs nothing else."""
+    post.client.send(b"B" * 5000)
+    post.client.send(b"BTC")
+    post.serve()
+    assert json.loads(post.client.recv(4096))["status"] == "fresh"
+    assert post.count("oracle_udp_datagrams_total", "dropped") == 1
+
+
+def test_an_internal_error_costs_one_datagram(post: Post) -> None:
+    """An index out of range is counted, its sender gets nothing, and the socket goes on being served."""
+    broken = post.mailbox._replace(outbox=np.zeros(4, dtype=np.uint8))
+    post.client.send(b"BTC")
+    mailbox.serve_datagrams(broken, post.counters, post.server.fileno(), NOW)
+    assert post.count("oracle_internal_errors_total") == 1
+    post.client.send(b"BTC")
+    post.serve()
+    assert json.loads(post.client.recv(4096))["asset"] == "BTC"
+
+
+def test_nobody_waiting_is_no_work(post: Post) -> None:
+    """An empty socket changes nothing."""
+    post.serve()
+    assert post.counters.sum() == 0
