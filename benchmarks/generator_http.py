@@ -168,12 +168,12 @@ def _drive(
     while True:
         now_ns = system.monotonic_ns(timespec)
         sending = now_ns < stop_ns
+        if rate > 0.0:
+            _fall_due(connections, min(now_ns, stop_ns), pipelining, pace, batches, counters, now_ns)
         if now_ns >= stop_ns + load.DRAIN_NS or counters[load.CLOSED] == alive:
             break
         if not sending and load.in_flight(counters) == 0:
             break
-        if rate > 0.0:
-            _fall_due(connections, min(now_ns, stop_ns), pipelining, pace, batches, counters, now_ns)
         ready = libc.wait_events(epoll_fd, events, EVENTS_MAX, WAIT_MS if rate == 0.0 else 0)
         for event in range(ready):
             i = index_of_fd[libc.event_tag(events, event)]

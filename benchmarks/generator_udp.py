@@ -170,6 +170,11 @@ def _drive(
     while True:
         now_ns = system.monotonic_ns(timespec)
         sending = now_ns < stop_ns
+        if rate > 0.0:
+            due_by_now = np.int64((min(now_ns, stop_ns) - start_ns) * rate / 1e9)
+            while counters[load.SENT] < due_by_now:
+                lanes[counters[load.SENT] % lanes.size]["due"] += 1
+                counters[load.SENT] += 1
         if now_ns >= stop_ns + load.DRAIN_NS or (not sending and load.in_flight(counters) == 0):
             break
         if rate == 0.0 and now_ns - heard_ns > LOSS_NS:
@@ -177,11 +182,6 @@ def _drive(
                 counters[load.FAULT_BASE + checks.LOST] += lanes[i]["sent"] - lanes[i]["settled"]
                 lanes[i]["settled"] = lanes[i]["sent"]
             heard_ns = now_ns
-        if rate > 0.0:
-            due_by_now = np.int64((min(now_ns, stop_ns) - start_ns) * rate / 1e9)
-            while counters[load.SENT] < due_by_now:
-                lanes[counters[load.SENT] % lanes.size]["due"] += 1
-                counters[load.SENT] += 1
         for i in range(lanes.size):
             if sending or rate > 0.0:
                 _fill(lanes, i, sent_at_ns, wanted, batches, rate, counters, now_ns)

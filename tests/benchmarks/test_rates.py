@@ -21,5 +21,6 @@ def test_the_open_loop_runs_at_half_of_the_peak(tmp_path: Path) -> None:
     """Each turn asks for half of what its own closed loop reached."""
     found = measure_half_peak(tmp_path, 1, 0.3, QUIET)
     (turn,) = found["turns"]
-    assert abs(turn["sent"] - turn["peak_per_second"] / 2 * 0.3) <= 2
+    # The rate is a whole number, and the peak is shown with one decimal.
+    assert abs(turn["sent"] - turn["peak_per_second"] / 2 * 0.3) <= 1.5
     assert found["p99_us"] >= turn["latency_us"]["p50"] > 0
