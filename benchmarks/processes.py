@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from trinity.config import NodeSection
 from trinity.errors import PeerError
 
 # A node compiles at its very first start: a minute on a quiet machine, several on a busy one.
@@ -111,7 +112,7 @@ def cores() -> tuple[int, int]:
 
 def data_dir() -> Path:
     """Where compiled code is cached and results go, the same for us and for every node that we start."""
-    return Path(os.environ.get("TRINITY_DATA_DIR") or ".data").resolve()
+    return Path(os.environ.get("TRINITY_DATA_DIR") or NodeSection().data_dir).resolve()
 
 
 def raise_file_limit() -> None:
