@@ -17,9 +17,13 @@ run: setup
 	$(BIN)/trinity compile
 	$(BIN)/trinity run
 
+# One test process a core; a file's tests stay together, because many of them share one running node.
+PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
+
 test: setup-dev test-tools
-	$(BIN)/pytest
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -m uncompiled
+	$(BIN)/trinity compile
+	$(PYTEST)
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m uncompiled
 
 lint: setup-dev
 	$(BIN)/ruff check .
