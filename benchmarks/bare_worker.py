@@ -92,6 +92,7 @@ def _write_for_ever(memory: "NodeMemory", clock: SystemClock, parent: int) -> No
 def main(arguments: list[str]) -> None:
     """Serve on the given ports until SIGTERM."""
     name, tcp_port, udp_port = arguments
+    signal.signal(signal.SIGTERM, _end)  # until the loop takes the signal over: leave no memory behind
     prepare_cache(data_dir())
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.seat import Seat
@@ -128,6 +129,10 @@ def main(arguments: list[str]) -> None:
         loop.run(seat, ports, RequestSection(workers=1, pin=False), "127.0.0.1", 0)
     finally:
         memory.unlink()
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
