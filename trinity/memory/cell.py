@@ -17,7 +17,7 @@ words under an old counter); the reader's stops its copy from sinking below the 
 import numpy as np
 
 from trinity.compiled import compiled
-from trinity.memory.atomics import Words, fence, load_acquire, store_release
+from trinity.memory.atomics import Words, copy_words, fence, load_acquire, read_fence, store_release
 
 COUNTER_WORDS = 8  # one cache line of 64 bytes
 WORD_BYTES = 8
@@ -57,9 +57,8 @@ def snapshot_prefix(words: Words, base: int, slot_words: int, prefix_words: int,
         if counter == 0:
             return False
         slot = base + COUNTER_WORDS + (counter & 1) * slot_words
-        for i in range(prefix_words):
-            value[i] = words[slot + i]
-        fence()
+        copy_words(words, slot, value, prefix_words)  # type: ignore[arg-type]
+        read_fence()
         if np.int64(load_acquire(words, base)) == counter:
             return True
     return False

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ASSET_NAME_BYTES_MAX, ASSETS_MAX
 from trinity.memory.answer_table import (
     ANSWER_DTYPE,
@@ -157,7 +157,7 @@ def _hash_of(buffer: Octets, start: int, end: int) -> int:
     return value ^ (value >> 15)
 
 
-@compiled
+@compiled_inline
 def find_name(names: Names, buffer: Octets, start: int, end: int) -> int:
     """Index of the name `buffer[start:end]` in any case, UNKNOWN when there is none."""
     length = end - start
@@ -207,7 +207,7 @@ def row_of(exchanges: Names, asset: int, exchange: int) -> int:
     return asset * columns + 1 + exchange
 
 
-@compiled
+@compiled_inline
 def read_answer(table_words: Words, row: int, record: Record) -> bool:
     """Copy the newest record of `row`; False when there is none, and the record then says EMPTY."""
     if snapshot(table_words, row * ROW_WORDS, SLOT_WORDS, record.words):
@@ -218,7 +218,7 @@ def read_answer(table_words: Words, row: int, record: Record) -> bool:
     return False
 
 
-@compiled
+@compiled_inline
 def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_conf_milli_bps: int) -> int:
     """GOOD, or the first reason not to give this price to this caller."""
     state = record.fields["state"]
@@ -295,7 +295,7 @@ def parse_assets(assets: Names, buffer: Octets, start: int, end: int, wanted: ND
     count = 0
     name_start = start
     for i in range(start, end + 1):
-        if i == end or buffer[i] == _COMMA:
+        if i == end or byte_at(buffer, i) == _COMMA:
             if i == name_start or count >= wanted.shape[0]:
                 return UNKNOWN
             wanted[count, 0] = find_name(assets, buffer, name_start, i)

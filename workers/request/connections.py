@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity import metrics
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import (
     CONNECTIONS_MAX,
     HEAD_BYTES_MAX,
@@ -222,7 +222,7 @@ def expire(at: Connections, desk: Desk, counters: Words, slot: int, now_ns: int)
     _linger(at, slot, now_ns)
 
 
-@compiled
+@compiled_inline
 def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns: int) -> None:
     """One read, all whole requests answered, one send."""
     row, state = at.table[slot], at.state
@@ -252,7 +252,7 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
         _push_ready(at, slot)
 
 
-@compiled
+@compiled_inline
 def _answer_all(at: Connections, desk: Desk, counters: Words, total: int, now_ns: int) -> None:
     """Answer what is whole in `inbox[:total]` into the outbox, and leave in `state` what came of it."""
     inbox, outbox, state = at.inbox, at.outbox, at.state
@@ -280,7 +280,7 @@ def _answer_all(at: Connections, desk: Desk, counters: Words, total: int, now_ns
     state[ANSWERED] += parsed
 
 
-@compiled
+@compiled_inline
 def _count_answer(desk: Desk, counters: Words) -> None:
     tally = desk.tally
     counters[_STATUS_WORD + tally[TALLY_STATUS]] += np.uint64(1)
@@ -288,7 +288,7 @@ def _count_answer(desk: Desk, counters: Words) -> None:
     tally[TALLY_LOOKUPS] = 0
 
 
-@compiled
+@compiled_inline
 def _send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
     """Send the outbox and keep the unfinished input; False when the connection ended or has to wait for its client."""
     row, state = at.table[slot], at.state
@@ -307,7 +307,7 @@ def _send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
     return _end_if_due(at, slot, now_ns)
 
 
-@compiled
+@compiled_inline
 def _end_if_due(at: Connections, slot: int, now_ns: int) -> bool:
     """All output is sent: close or linger if the connection is to end; True when it goes on."""
     row = at.table[slot]

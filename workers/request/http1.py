@@ -13,7 +13,7 @@ because where the next request would begin is then unknown. A method that is not
 
 import numpy as np
 
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX
 from workers.request.octets import (
     NOT_FOUND,
@@ -76,7 +76,7 @@ NEED_MORE = REQUEST + 1
 
 # --- classes of bytes -----------------------------------------------------------------------------------------
 
-_TOKEN, _TARGET, _VALUE, _HOST = 1, 2, 4, 8
+_TOKEN, _TARGET, _VALUE, _HOST, _BLANK = 1, 2, 4, 8, 16
 _ALPHANUMERIC = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -86,13 +86,13 @@ def _byte_classes() -> Octets:
     classes[0x21:0x7F] |= _TARGET
     classes[0x21:0x7F] |= _VALUE
     classes[0x80:] |= _VALUE  # obs-text: opaque, but it cannot end a line anywhere
-    classes[list(b" \t")] |= _VALUE
+    classes[list(b" \t")] |= _VALUE | _BLANK
     classes[list(_ALPHANUMERIC + b"-._~%!$&'()*+;=:[]")] |= _HOST  # RFC 3986, 3.2.2, without the comma of lists
     return classes
 
 
 _CLASSES = _byte_classes()
-_SPACE, _TAB, _COLON, _COMMA, _ZERO, _NINE = b" \t:,09"
+_SPACE, _COLON, _COMMA, _ZERO, _NINE = b" :,09"
 _CR, _LF = b"\r\n"
 
 _VERSIONS, _VERSION_BOUNDS = pack_texts([b"HTTP/1.0\r\n", b"HTTP/1.1\r\n"])
@@ -104,6 +104,12 @@ _KNOWN_HEADERS, _KNOWN_HEADER_BOUNDS = pack_texts(
 _IS_HOST, _IS_CONTENT_LENGTH, _IS_TRANSFER_ENCODING, _IS_EXPECT, _IS_CONNECTION = range(5)
 _CONNECTION_OPTIONS, _CONNECTION_OPTION_BOUNDS = pack_texts([b"close", b"keep-alive"])
 _IS_CLOSE, _IS_KEEP_ALIVE = range(2)
+
+
+@compiled_inline
+def _class_at(buffer: Octets, at: int) -> int:
+    byte_class: int = _CLASSES[buffer[np.uint64(at)]]
+    return byte_class
 
 
 @compiled
@@ -119,7 +125,7 @@ def parse_head(buffer: Octets, start: int, end: int, head: Integers) -> int:
     unfinished = NEED_MORE if end - start < HEAD_BYTES_MAX else HEAD_TOO_LARGE
     at: int = head[NEXT]
     head[HEADER_COUNT] = 0
-    while at < limit and buffer[at] != _CR:
+    while at < limit and byte_at(buffer, at) != _CR:
         if head[HEADER_COUNT] == HEADERS_MAX:
             return HEAD_TOO_LARGE
         outcome = _parse_header(buffer, at, limit, head)
@@ -128,33 +134,33 @@ def parse_head(buffer: Octets, start: int, end: int, head: Integers) -> int:
         at = head[NEXT]
     if at + 1 >= limit:
         return unfinished
-    if buffer[at + 1] != _LF:
+    if byte_at(buffer, at + 1) != _LF:
         return BAD_HEADER
     head[NEXT] = at + 2
     return _check_headers(buffer, head)
 
 
-@compiled
+@compiled_inline
 def _parse_request_line(buffer: Octets, start: int, end: int, head: Integers) -> int:
     """Method, target and version; head[NEXT] is then the start of the headers."""
     limit = min(end, start + REQUEST_LINE_BYTES_MAX)
     unfinished = NEED_MORE if end - start < REQUEST_LINE_BYTES_MAX else TARGET_TOO_LONG
     at = start
-    while at < limit and _CLASSES[buffer[at]] & _TOKEN:
+    while at < limit and _class_at(buffer, at) & _TOKEN:
         at += 1
     head[METHOD_START], head[METHOD_END] = start, at
     if at == limit:
         return unfinished
-    if at == start or buffer[at] != _SPACE:
+    if at == start or byte_at(buffer, at) != _SPACE:
         return BAD_REQUEST_LINE
     at += 1
     head[TARGET_START] = at
-    while at < limit and _CLASSES[buffer[at]] & _TARGET:
+    while at < limit and _class_at(buffer, at) & _TARGET:
         at += 1
     head[TARGET_END] = at
     if at == limit:
         return unfinished
-    if at == head[TARGET_START] or buffer[at] != _SPACE:
+    if at == head[TARGET_START] or byte_at(buffer, at) != _SPACE:
         return BAD_REQUEST_LINE
     at += 1
     if limit - at < _VERSION_BYTES:
@@ -173,34 +179,34 @@ def _parse_request_line(buffer: Octets, start: int, end: int, head: Integers) ->
 def _may_be_version(buffer: Octets, start: int, end: int) -> bool:
     """Whether more bytes could make a version out of these, so that a wrong one is refused at once."""
     for i in range(start, end):
-        if buffer[i] != _VERSIONS[i - start] and buffer[i] != _VERSIONS[_VERSION_BYTES + i - start]:
+        if byte_at(buffer, i) != _VERSIONS[i - start] and byte_at(buffer, i) != _VERSIONS[_VERSION_BYTES + i - start]:
             return False
     return True
 
 
-@compiled
+@compiled_inline
 def _parse_header(buffer: Octets, start: int, limit: int, head: Integers) -> int:
     """One header line; head[NEXT] is then the start of the next line."""
     at = start
-    while at < limit and _CLASSES[buffer[at]] & _TOKEN:
+    while at < limit and _class_at(buffer, at) & _TOKEN:
         at += 1
     name_end = at
     if at == limit:
         return NEED_MORE
-    if at == start or buffer[at] != _COLON:
+    if at == start or byte_at(buffer, at) != _COLON:
         return BAD_HEADER
     at += 1
-    while at < limit and (buffer[at] == _SPACE or buffer[at] == _TAB):
+    while at < limit and _class_at(buffer, at) & _BLANK:
         at += 1
     value_start = at
-    while at < limit and _CLASSES[buffer[at]] & _VALUE:
+    while at < limit and _class_at(buffer, at) & _VALUE:
         at += 1
-    if at == limit or (at + 1 == limit and buffer[at] == _CR):
+    if at == limit or (at + 1 == limit and byte_at(buffer, at) == _CR):
         return NEED_MORE
-    if buffer[at] != _CR or buffer[at + 1] != _LF:
+    if byte_at(buffer, at) != _CR or byte_at(buffer, at + 1) != _LF:
         return BAD_HEADER
     value_end = at
-    while value_end > value_start and (buffer[value_end - 1] == _SPACE or buffer[value_end - 1] == _TAB):
+    while value_end > value_start and _class_at(buffer, value_end - 1) & _BLANK:
         value_end -= 1
     word = HEADERS + head[HEADER_COUNT] * HEADER_WORDS
     head[word], head[word + 1], head[word + 2], head[word + 3] = start, name_end, value_start, value_end
@@ -209,7 +215,7 @@ def _parse_header(buffer: Octets, start: int, limit: int, head: Integers) -> int
     return REQUEST
 
 
-@compiled
+@compiled_inline
 def _check_headers(buffer: Octets, head: Integers) -> int:
     """What the headers that matter to the connection say: REQUEST or a refusal; sets head[KEEP_ALIVE]."""
     hosts = lengths = bodies = 0
@@ -246,7 +252,7 @@ def _check_headers(buffer: Octets, head: Integers) -> int:
 @compiled
 def _is_host(buffer: Octets, start: int, end: int) -> bool:
     for i in range(start, end):  # noqa: SIM110 - a generator expression does not compile
-        if not _CLASSES[buffer[i]] & _HOST:
+        if not _class_at(buffer, i) & _HOST:
             return False
     return True
 
@@ -268,11 +274,11 @@ def _has_option(buffer: Octets, start: int, end: int, option: int) -> bool:
     """Whether the comma-separated list of a Connection header names the option (RFC 9110, 5.6.1)."""
     item_start = start
     for i in range(start, end + 1):
-        if i == end or buffer[i] == _COMMA:
+        if i == end or byte_at(buffer, i) == _COMMA:
             item_end = i
-            while item_start < item_end and (buffer[item_start] == _SPACE or buffer[item_start] == _TAB):
+            while item_start < item_end and _class_at(buffer, item_start) & _BLANK:
                 item_start += 1
-            while item_end > item_start and (buffer[item_end - 1] == _SPACE or buffer[item_end - 1] == _TAB):
+            while item_end > item_start and _class_at(buffer, item_end - 1) & _BLANK:
                 item_end -= 1
             if find_folded(_CONNECTION_OPTIONS, _CONNECTION_OPTION_BOUNDS, buffer, item_start, item_end) == option:
                 return True

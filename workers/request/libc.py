@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from workers.request.octets import Integers, Octets
 
 Events = NDArray[np.uint32]
@@ -77,7 +77,7 @@ def _int_behind(_context: Any, address: Any) -> Any:
     return types.int32(address), emit
 
 
-@compiled
+@compiled_inline
 def _result(returned: int) -> int:
     """What libc returned, or the negative errno of what failed."""
     if returned >= 0:
@@ -86,7 +86,7 @@ def _result(returned: int) -> int:
     return -error
 
 
-@compiled
+@compiled_inline
 def _check(size: int, at: int, length: int) -> None:
     if at < 0 or length < 0 or at > size - length:
         raise IndexError("system call out of range")
@@ -144,14 +144,14 @@ def is_exhausted(returned: int) -> bool:
     return -returned in EXHAUSTED
 
 
-@compiled
+@compiled_inline
 def receive(fd: int, buffer: Octets, at: int, length: int) -> int:
     """Receive at most `length` bytes to `buffer[at:]`; 0: the peer sends no more."""
     _check(buffer.size, at, length)
     return _result(_recv(fd, buffer.ctypes.data + np.uint64(at), length, _DONTWAIT))
 
 
-@compiled
+@compiled_inline
 def send(fd: int, buffer: Octets, at: int, length: int) -> int:
     """Send `buffer[at:at + length]`, or as much of it as the socket takes."""
     _check(buffer.size, at, length)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity import metrics
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import DATAGRAMS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.memory.atomics import Words
 from workers.request.datagram import Desk, answer_datagram
@@ -106,7 +106,7 @@ def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int)
             return
 
 
-@compiled
+@compiled_inline
 def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int) -> int:
     """Write the reply to datagram i to `outbox[at:]`; its length, 0 for none."""
     start = i * _PLACE_BYTES
@@ -124,7 +124,7 @@ def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int)
     return length
 
 
-@compiled
+@compiled_inline
 def _address_reply(mailbox: Mailbox, reply: int, i: int, at: int, length: int) -> None:
     """Point message `reply` at `outbox[at:at + length]` and at the sender of datagram i."""
     if at < 0 or length < 0 or at > mailbox.outbox.size - length:

@@ -71,8 +71,11 @@ _move = _move_intrinsic() if jit_enabled() else _move_plainly
 
 @compiled
 def byte_at(source: Octets, position: int) -> int:
-    """One byte as a signed integer: numba makes a float of uint8 and int64 in some expressions, numpy wraps around."""
-    return np.int64(source[position])  # type: ignore[return-value]
+    """One byte as a signed integer: numba makes a float of uint8 and int64 in some expressions, numpy wraps around.
+
+    A negative position is out of range; the unsigned index spares the code that would count it from the end.
+    """
+    return np.int64(source[np.uint64(position)])  # type: ignore[return-value]
 
 
 @compiled
@@ -175,7 +178,7 @@ def find_text(texts: Octets, bounds: Integers, source: Octets, start: int, end: 
         if bounds[which + 1] - bounds[which] == end - start:
             shift = bounds[which] - start
             i = start
-            while i < end and texts[shift + i] == source[i]:
+            while i < end and byte_at(texts, shift + i) == byte_at(source, i):
                 i += 1
             if i == end:
                 return which
@@ -212,7 +215,7 @@ def starts_with_folded(texts: Octets, bounds: Integers, which: int, source: Octe
 def unquote(buffer: Octets, start: int, end: int) -> int:
     """Undo percent-encoding in place (RFC 3986, 2.1): the new end, NOT_FOUND for a `%` without two hex digits."""
     at = start
-    while at < end and buffer[at] != _PERCENT:
+    while at < end and byte_at(buffer, at) != _PERCENT:
         at += 1
     out = at
     while at < end:

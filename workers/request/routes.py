@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ASSETS_MAX
 from trinity.markets import Catalog
 from trinity.memory.answer_table import HEAD_BYTES
@@ -177,7 +177,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-@compiled
+@compiled_inline
 def answer_request(desk: Desk, buffer: Octets, last: bool, now_ns: int, out: Octets, at: int) -> int:
     """Append the response to the request in `desk.scratch`; the position behind it.
 
@@ -243,7 +243,7 @@ def _append_bad_parameter(desk: Desk, buffer: Octets, connection: int, out: Octe
     return _append_body(desk, STATUS_BAD_REQUEST, desk.body, length, connection, out, at)
 
 
-@compiled
+@compiled_inline
 def _append_price(desk: Desk, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int) -> int:
     """GET /price: a good price is copied, head and body, as the consensus process rendered them."""
     query = desk.query

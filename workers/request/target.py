@@ -6,11 +6,12 @@ again; `+` is a plus. A parameter is known by its exact name, at most once; what
 
 import numpy as np
 
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from workers.request.octets import (
     NOT_FOUND,
     Integers,
     Octets,
+    byte_at,
     find_text,
     pack_texts,
     parse_decimal,
@@ -50,7 +51,7 @@ def find_path(query: Integers, buffer: Octets, start: int, end: int) -> int:
     if path_start == NOT_FOUND:
         return PATH_MALFORMED
     path_end = path_start
-    while path_end < end and buffer[path_end] != _QUESTION_MARK:
+    while path_end < end and byte_at(buffer, path_end) != _QUESTION_MARK:
         path_end += 1
     query[_QUERY_START] = path_end + 1
     decoded_end = unquote(buffer, path_start, path_end)
@@ -60,16 +61,16 @@ def find_path(query: Integers, buffer: Octets, start: int, end: int) -> int:
     return PATH_UNKNOWN if path == NOT_FOUND else path
 
 
-@compiled
+@compiled_inline
 def _path_start(buffer: Octets, start: int, end: int) -> int:
     """Where the path begins in `/path` or `http://host/path` (RFC 9112, 3.2), NOT_FOUND for other forms."""
-    if buffer[start] == _SLASH:
+    if byte_at(buffer, start) == _SLASH:
         return start
     for scheme in range(2):
         if starts_with_folded(_SCHEMES, _SCHEME_BOUNDS, scheme, buffer, start, end):
             at = start + _SCHEME_BOUNDS[scheme + 1] - _SCHEME_BOUNDS[scheme]
             authority_start = at
-            while at < end and buffer[at] != _SLASH and buffer[at] != _QUESTION_MARK:
+            while at < end and byte_at(buffer, at) != _SLASH and byte_at(buffer, at) != _QUESTION_MARK:
                 at += 1
             return at if at > authority_start else NOT_FOUND
     return NOT_FOUND
@@ -84,7 +85,7 @@ def parse_query(query: Integers, buffer: Octets, end: int, path: int) -> int:
     start: int = query[_QUERY_START]
     while start < end:
         pair_end = start
-        while pair_end < end and buffer[pair_end] != _AMPERSAND:
+        while pair_end < end and byte_at(buffer, pair_end) != _AMPERSAND:
             pair_end += 1
         if pair_end > start:
             outcome = _parse_pair(query, buffer, start, pair_end, path)
@@ -94,11 +95,11 @@ def parse_query(query: Integers, buffer: Octets, end: int, path: int) -> int:
     return FINE
 
 
-@compiled
+@compiled_inline
 def _parse_pair(query: Integers, buffer: Octets, start: int, end: int, path: int) -> int:
     """One `name=value`; a parameter that is unknown, repeated or no number above zero is left by name in `query`."""
     name_end = start
-    while name_end < end and buffer[name_end] != _EQUALS:
+    while name_end < end and byte_at(buffer, name_end) != _EQUALS:
         name_end += 1
     value_start = min(name_end + 1, end)
     value_end = unquote(buffer, value_start, end)

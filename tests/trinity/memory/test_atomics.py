@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.compiled import jit_enabled
-from trinity.memory.atomics import compare_and_swap, fence, fetch_add, load_acquire, store_release
+from trinity.memory.atomics import (
+    compare_and_swap,
+    copy_words,
+    fence,
+    fetch_add,
+    load_acquire,
+    read_fence,
+    store_release,
+)
 from trinity.memory.segment import Segment
 
 WORDS = st.integers(min_value=0, max_value=2**64 - 1)
@@ -57,6 +65,21 @@ def test_an_index_out_of_range_raises(index: int) -> None:
         fetch_add(words, index, np.uint64(1))
     with pytest.raises(IndexError):
         compare_and_swap(words, index, np.uint64(0), np.uint64(1))
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize(("start", "count"), [(-1, 1), (3, 2), (0, 5), (0, -1), (2**62, 1)])
+def test_words_are_copied_in_range_or_not_at_all(start: int, count: int) -> None:
+    """copy_words copies exactly the words asked for and raises for a range outside of either array."""
+    words, value = np.arange(4, dtype=np.uint64), np.full(3, 9, dtype=np.uint64)
+    copy_words(words, 2, value, 2)
+    assert list(value) == [2, 3, 9]
+    with pytest.raises(IndexError):
+        copy_words(words, start, value, count)
+    with pytest.raises(IndexError):
+        copy_words(words, 0, value, 4)
+    read_fence()
+    assert list(value) == [2, 3, 9]
 
 
 def _add_many(words: object, times: int) -> None:
