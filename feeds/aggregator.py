@@ -3,7 +3,7 @@
 One turn: find the cells whose counters or states changed, judge each changed quote once, decide each touched asset
 once however many of its quotes changed, publish what came out differently (`feeds/desk.py` does one asset). Then wait
 for the feeds' eventfd, at most CONSENSUS_WAIT_MS_MAX. An asset that nobody touched is looked at again after
-CONSENSUS_REVIEW_NS, because time alone makes sources stale. Coins are measured after the assets of a turn: every
+CONSENSUS_REVIEW_NS, because time alone makes sources stale; a few in a turn, so that no quote waits behind them all. Coins are measured after the assets of a turn: every
 conversion uses the index of the turn before, so no order of the assets matters.
 
 Rules: the only writer of the answer table. It may be killed at any moment: all it needs is in shared memory, and
@@ -21,7 +21,7 @@ import numpy as np
 
 from feeds.desk import Desk
 from feeds.peg import COINS, Index, Peg, measure, usable, watch
-from trinity.limits import CONSENSUS_REVIEW_NS, CONSENSUS_WAIT_MS_MAX
+from trinity.limits import CONSENSUS_REVIEW_NS, CONSENSUS_REVIEWS_MAX, CONSENSUS_WAIT_MS_MAX
 from trinity.memory.control import COMMAND, Command
 from trinity.metrics import CONSENSUS
 from trinity.seat import Seat
@@ -49,9 +49,9 @@ def run(seat: Seat) -> None:
         poll.register(fd, select.POLLIN)
     seat.log.info("started")
     while not stopped and seat.block.read(COMMAND) != Command.DRAIN:
-        aggregator.turn()
+        is_done = aggregator.turn()
         # An eventfd is emptied before the table is compared, so no wake-up is lost between the two.
-        for fd, _ in poll.poll(CONSENSUS_WAIT_MS_MAX):
+        for fd, _ in poll.poll(CONSENSUS_WAIT_MS_MAX if is_done else 0):
             os.eventfd_read(fd)
     seat.log.info("stopped")
 
@@ -73,18 +73,19 @@ class Aggregator:
         self._read_changes()
         self._indexes = usable(self._measured(seat.clock.monotonic_ns()))
 
-    def turn(self) -> None:
-        """Bring every answer up to date with the price table and the clock."""
+    def turn(self) -> bool:
+        """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
         touched = self._read_changes()
         now_ns = self._seat.clock.monotonic_ns()
-        reviewed = [
-            desk for desk in self._desks if desk.index in touched or now_ns - desk.reviewed_at_ns >= CONSENSUS_REVIEW_NS
-        ]
+        due_before_ns = now_ns - CONSENSUS_REVIEW_NS
+        due = [desk for desk in self._desks if desk.reviewed_at_ns <= due_before_ns and desk.index not in touched]
+        reviewed = [self._desks[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
         for desk in reviewed:
             desk.review(self._indexes, now_ns)
         if any(desk.name in self._coins for desk in reviewed):
             self._publish_indexes(now_ns)
         self._seat.block.beat(now_ns)
+        return len(due) <= CONSENSUS_REVIEWS_MAX
 
     def _read_changes(self) -> set[int]:
         """Read the cells that changed since the last turn; returns the indexes of their assets."""

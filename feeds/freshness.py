@@ -94,15 +94,21 @@ class RowWatch:
         return OUT_OF_ORDER_NS < newest_time - seen_time <= EXCHANGE_CLOCK_ALLOWANCE_NS
 
     def is_bare_repeat(self, seen: Sighting) -> bool:
-        """REST gives the price that the row has, without a time: nobody knows how old it is.
+        """REST gives the price that the row has, without a newer time: it may be as old as the row itself.
 
         It may confirm a quiet market, but must not make the row younger, or a frozen REST service would for ever.
         """
-        return self.newest is not None and seen.exchange_time_ns is None and seen.price == self.newest.price
+        newest = self.newest
+        if newest is None or seen.price != newest.price:
+            return False
+        if seen.exchange_time_ns is None:
+            return True
+        return newest.exchange_time_ns is not None and seen.exchange_time_ns <= newest.exchange_time_ns
 
     def on_bare_repeat(self, seen: Sighting) -> None:
-        """Remember whether REST agrees with the WebSocket; the row keeps its age."""
+        """Remember whether REST agrees with the WebSocket; the row keeps its age and is not confirmed by it."""
         self._accept_rest(seen)
+        self._confirmed = False
 
     def accept(self, seen: Sighting) -> None:
         """This quote, found newer, is the row's now."""

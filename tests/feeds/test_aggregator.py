@@ -112,6 +112,26 @@ def test_time_alone_makes_an_asset_stale(seat: Seat, clock: ManualClock) -> None
     assert int(consensus(seat)["has_last_good"]) == 1
 
 
+def test_reviews_come_a_few_a_turn_behind_the_changed_assets(
+    seat: Seat, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quote never waits behind all the assets that are due, and the turn says that more are due."""
+    write_market(seat)
+    process = Aggregator(seat)
+    process.turn()
+    clock.advance(10.2)
+    monkeypatch.setattr("feeds.aggregator.CONSENSUS_REVIEWS_MAX", 1)
+    for exchange in EXCHANGES:
+        write_quote(seat, exchange, "BTC", "72000")
+
+    done = [process.turn() for _ in range(3)]
+
+    assert done == [False, False, True]
+    assert price_of(seat) == 72000
+    states = [AnswerState(int(consensus(seat, asset)["state"])) for asset in range(4)]
+    assert states == [AnswerState.GOOD, AnswerState.EMPTY, AnswerState.STALE, AnswerState.STALE]
+
+
 def test_one_exchange_off_by_a_tenth_in_everything_does_not_move_the_price(seat: Seat) -> None:
     """Kraken scales BTC, USDT/USD and USDC/USD by 1.1: it is left out, the index and the price stay."""
     write_market(seat)

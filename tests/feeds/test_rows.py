@@ -29,9 +29,9 @@ class Table:
         watch = ConnectionWatch(serial, 30)
         return self.rows.take_ws(quote, self.clock.monotonic_ns(), self.clock.wall_ns(), watch)
 
-    def rest(self, price: str, asked_seconds_ago: float = 0.1) -> bool:
+    def rest(self, price: str, asked_seconds_ago: float = 0.1, time_ns: int | None = None) -> bool:
         now_ns = self.clock.monotonic_ns()
-        quote = Quote("BTC-USD", None, None, Decimal(price), None)
+        quote = Quote("BTC-USD", None, None, Decimal(price), time_ns)
         return self.rows.take_rest(quote, now_ns, self.clock.wall_ns(), now_ns - int(asked_seconds_ago * 1e9))
 
     def stored(self) -> tuple[str, Via]:
@@ -183,3 +183,14 @@ def test_a_price_that_rest_repeats_without_a_time_does_not_make_the_row_younger(
     assert table.stored() == ("70000.20", Via.REST)
     table.clock.advance(6)
     assert not table.rest("70000.20")
+
+
+def test_a_price_that_rest_repeats_with_the_same_time_does_not_make_the_row_younger(table: Table) -> None:
+    """Only a later time of the exchange says that the price still stands."""
+    time_ns = table.clock.wall_ns()
+    assert table.ws("70000.10")
+    table.clock.advance(6)
+    assert not table.rest("70000.10", time_ns=time_ns)
+    assert table.stored() == ("70000.10", Via.WS)
+    assert table.rest("70000.10", time_ns=table.clock.wall_ns())
+    assert table.stored() == ("70000.10", Via.REST)
