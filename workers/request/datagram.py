@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity import metrics
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import (
     API_KEY_BYTES_MAX,
     UDP_ASSETS_MAX,
@@ -124,7 +124,7 @@ def make_desk(table_words: Words, assets: Names, exchanges: Names) -> Desk:
     return Desk(table_words, assets, exchanges, make_record(), wanted, query)
 
 
-@compiled
+@compiled_inline
 def answer_datagram(
     desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, trusted: bool, now_ns: int
 ) -> tuple[int, int, int]:
@@ -157,7 +157,7 @@ def answer_datagram(
 # --- text: NAMES[@EXCHANGE][ key=KEY] -------------------------------------------------------------------------
 
 
-@compiled
+@compiled_inline
 def _answer_text(
     desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
 ) -> tuple[int, int, int]:
@@ -229,7 +229,7 @@ def _answer_json(
     return _write_answer(desk, request, reply, at, now_ns), ANSWERED, query[json.COUNT]
 
 
-@compiled
+@compiled_inline
 def _write_answer(desk: Desk, request: Octets, reply: Octets, at: int, now_ns: int) -> int:
     """Append the object of one asset, or `{"prices":[...]}`, as the query has it."""
     query = desk.query

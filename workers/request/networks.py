@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.compiled import compiled
+from trinity.compiled import compiled_inline
 from trinity.errors import ConfigError
 from workers.request.octets import Octets, byte_at
 
@@ -49,7 +49,7 @@ def trusted_networks(texts: Sequence[str]) -> NDArray[np.uint8]:
     return table
 
 
-@compiled
+@compiled_inline
 def is_trusted(networks: NDArray[np.uint8], addresses: Octets, at: int) -> bool:
     """Whether the socket address at `addresses[at:]` (as the kernel writes it) lies in one of the networks."""
     family = byte_at(addresses, at) | byte_at(addresses, at + 1) << 8
@@ -65,7 +65,7 @@ def is_trusted(networks: NDArray[np.uint8], addresses: Octets, at: int) -> bool:
     return False
 
 
-@compiled
+@compiled_inline
 def _mapped_byte(family: int, addresses: Octets, at: int, i: int) -> int:
     """Byte i of the address as IPv6, -1 for an address of another family."""
     if family == _AF_INET6:
