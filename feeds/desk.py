@@ -52,13 +52,16 @@ class Desk:
         return [row.source for row in self.rows]
 
     def review(self, indexes: Mapping[str, Decimal], now_ns: int) -> None:
-        """Decide the asset at `now_ns` (monotonic) and publish what changed."""
+        """Decide the asset at `now_ns` (monotonic) and publish what changed, the consensus before the rows."""
         self.reviewed_at_ns = now_ns
+        decision, self._memory = evaluate(self.sources(), self._rules, indexes, self._memory, now_ns)
+        if decision != self._decision:
+            self._publish(decision, now_ns)
         for row in self.rows:
             row.publish(self._seat.answers, now_ns)
-        decision, self._memory = evaluate(self.sources(), self._rules, indexes, self._memory, now_ns)
-        if decision == self._decision:
-            return
+
+    def _publish(self, decision: Decision, now_ns: int) -> None:
+        """Render and write the consensus answer, then tell of it."""
         record, self._last = render_consensus(self.name, decision, self._exchanges, self._rules.min_sources, self._last)
         self._seat.answers.write(self._row, record)
         self._count(decision)
