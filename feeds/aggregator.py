@@ -3,8 +3,9 @@
 One turn: find the cells whose counters or states changed, judge each changed quote once, decide each touched asset
 once however many of its quotes changed, publish what came out differently (`feeds/desk.py` does one asset). Then wait
 for the feeds' eventfd, at most CONSENSUS_WAIT_MS_MAX. An asset that nobody touched is looked at again after
-CONSENSUS_REVIEW_NS, because time alone makes sources stale; a few in a turn, so that no quote waits behind them all. Coins are measured after the assets of a turn: every
-conversion uses the index of the turn before, so no order of the assets matters.
+CONSENSUS_REVIEW_NS, because time alone makes sources stale; a few in a turn, so that no quote waits behind them all.
+Coins are measured after the assets of a turn: every conversion uses the index of the turn before, so no order of the
+assets matters.
 
 Rules: the only writer of the answer table. It may be killed at any moment: all it needs is in shared memory, and
 what it had not published yet is found again by its successor, which reads everything once.
