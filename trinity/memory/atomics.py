@@ -24,25 +24,30 @@ Words = NDArray[np.uint64]
 
 def _word_intrinsics() -> tuple[Any, ...]:
     """The LLVM instructions as numba intrinsics; none checks its index, the functions below do."""
-    from llvmlite import ir
+    return *_ordering_intrinsics(), *_changing_intrinsics()
+
+
+def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """The address of the word that the first two arguments, array and index, name."""
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    return builder.gep(array.data, [args[1]])
+
+
+def _ordering_intrinsics() -> tuple[Any, Any, Any, Any]:
     from numba import types
     from numba.extending import intrinsic
-
-    def pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.gep(array.data, [args[1]])
 
     @intrinsic  # type: ignore[untyped-decorator]
     def load(_context: Any, words: Any, index: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.load_atomic(pointer(context, builder, signature, args), "acquire", 8)
+            return builder.load_atomic(_pointer(context, builder, signature, args), "acquire", 8)
 
         return types.uint64(words, types.intp), emit
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store(_context: Any, words: Any, index: Any, value: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            builder.store_atomic(args[2], pointer(context, builder, signature, args), "release", 8)
+            builder.store_atomic(args[2], _pointer(context, builder, signature, args), "release", 8)
             return context.get_dummy_value()
 
         return types.void(words, types.intp, types.uint64), emit
@@ -63,10 +68,18 @@ def _word_intrinsics() -> tuple[Any, ...]:
 
         return types.void(), emit
 
+    return load, store, barrier, read_barrier
+
+
+def _changing_intrinsics() -> tuple[Any, Any, Any]:
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
     @intrinsic  # type: ignore[untyped-decorator]
     def swap(_context: Any, words: Any, index: Any, expected: Any, desired: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            word = pointer(context, builder, signature, args)
+            word = _pointer(context, builder, signature, args)
             pair = builder.cmpxchg(word, args[2], args[3], "acq_rel", "acquire")
             return builder.extract_value(pair, 1)
 
@@ -75,7 +88,7 @@ def _word_intrinsics() -> tuple[Any, ...]:
     @intrinsic  # type: ignore[untyped-decorator]
     def add(_context: Any, words: Any, index: Any, amount: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            word = pointer(context, builder, signature, args)
+            word = _pointer(context, builder, signature, args)
             return builder.atomic_rmw("add", word, args[2], "acq_rel")
 
         return types.uint64(words, types.intp, types.uint64), emit
@@ -83,7 +96,7 @@ def _word_intrinsics() -> tuple[Any, ...]:
     @intrinsic  # type: ignore[untyped-decorator]
     def copy(_context: Any, words: Any, start: Any, value: Any, count: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            source = pointer(context, builder, signature, args)
+            source = _pointer(context, builder, signature, args)
             target = context.make_array(signature.args[2])(context, builder, args[2]).data
             size = builder.mul(args[3], ir.Constant(args[3].type, 8))
             memcpy = builder.module.declare_intrinsic("llvm.memcpy", [target.type, source.type, size.type])
@@ -92,7 +105,7 @@ def _word_intrinsics() -> tuple[Any, ...]:
 
         return types.void(words, types.intp, value, types.intp), emit
 
-    return load, store, barrier, read_barrier, swap, add, copy
+    return swap, add, copy
 
 
 def _plain_twins() -> tuple[Callable[..., Any], ...]:
