@@ -22,6 +22,8 @@ from trinity.errors import PeerError
 ASSET = "BTC"
 _HERE = Path(__file__).resolve().parent
 _GO_BUILD_SECONDS_MAX = 300
+# The floor listens first and compiles with its first client: some seconds, a minute on a busy machine.
+_FIRST_ANSWER_SECONDS_MAX = 120
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Peer:
 
 
 def start_peer(peer: Peer, place: Place) -> tuple[Server, Target] | None:
-    """Start it and wait until it accepts; None when it is not installed, PeerError when it does not start."""
+    """Start it and wait until it answers; None when it is not installed, PeerError when it does not start."""
     port = free_port()
     server = peer.start(place, port)
     if server is None:
@@ -61,6 +63,8 @@ def start_peer(peer: Peer, place: Place) -> tuple[Server, Target] | None:
     if peer.framing == checks.FRAMING_RESP:
         _resp(port, ["SET", f"price:{ASSET}", place.body.decode()])
         requests = [_resp_request(["GET", f"price:{ASSET}"])]
+    else:
+        _wait_for_answer(port, requests[0])
     return server, Target("127.0.0.1", port, [ASSET], requests, peer.framing)
 
 
@@ -199,6 +203,12 @@ def _start_go(place: Place, port: int) -> Server | None:
     if build.returncode != 0:
         raise PeerError("go", f"did not compile: {build.stderr.strip()[-300:]}")
     return start("go", [str(program), str(port), str(place.body_file)], place.folder, place.cpu)
+
+
+def _wait_for_answer(port: int, request: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=_FIRST_ANSWER_SECONDS_MAX) as connection:
+        connection.sendall(request)
+        connection.recv(1024)
 
 
 def _resp_request(words: list[str]) -> bytes:
