@@ -14,7 +14,8 @@ import pytest
 from tests.node.harness import Node, new_node
 from trinity.metrics import EXCHANGES
 
-BACK_SECONDS = 2.0
+# Two seconds are the promise (1 s measured); the rest is for a machine that runs other tests beside.
+BACK_SECONDS = 2.0 + 3.0
 
 
 def _processes(node: Node) -> dict[str, int]:
@@ -38,7 +39,7 @@ class Questions(threading.Thread):
 
 
 @pytest.mark.parametrize("victim", ["kraken", "consensus", "worker", "health", "simulator"])
-def test_a_killed_process_is_back_within_two_seconds(healthy: Node, victim: str) -> None:
+def test_a_killed_process_comes_back_while_the_others_answer(healthy: Node, victim: str) -> None:
     """kill -9 of one process: the others go on answering, no wrong price meanwhile, the process returns."""
     name = next(name for name in _processes(healthy) if victim in name)
     pid = _processes(healthy)[name]
@@ -51,7 +52,7 @@ def test_a_killed_process_is_back_within_two_seconds(healthy: Node, victim: str)
         entry = healthy.health().get("processes", {}).get(name, {"pid": pid})
         return entry["pid"] not in (pid, 0) and bool(entry["alive"])
 
-    healthy.wait(f"{name} back", is_back, BACK_SECONDS + 3)
+    healthy.wait(f"{name} back", is_back, BACK_SECONDS)
     healthy.wait("a price", lambda: healthy.price()[0] == 200, 10)
     questions.ended.set()
     questions.join(10)
