@@ -163,8 +163,10 @@ def warm_up() -> None:
     _compile(write_prices, words, desk.record, desk.assets, desk.exchanges, inbox, desk.wanted, 0, *limits, outbox, 0)
     helper = os.fork()
     if helper == 0:
-        _compile(serve_datagrams, worker.mailbox, words, 0, 0)
-        os._exit(0)
+        try:
+            _compile(serve_datagrams, worker.mailbox, words, 0, 0)
+        finally:
+            os._exit(0)  # whatever it missed, the parent compiles
     _compile(serve_event, worker.connections, desk, words, 0, 0, 0)
     os.waitpid(helper, 0)
     _compile(_serve, worker)
