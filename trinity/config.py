@@ -18,6 +18,7 @@ from trinity.errors import ConfigError
 from trinity.markets import DEFAULT_PATH
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": False, "false": False, "no": False}
 ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
 
 
@@ -71,6 +72,36 @@ class SimulatorSection(Section, frozen=True):
     quotes_per_second: int = 300
 
 
+class AccessSection(Section, frozen=True):
+    """Who may ask, and how often."""
+
+    auth: Literal["required", "optional"] = "required"  # in `trinity demo` optional, unless it is set
+    anonymous_rate: int = 0  # requests a second and address without a key, when auth is optional; 0: no limit
+    keys_max: int = 100_000  # room in shared memory; 105 MB for a million keys
+    trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For and PROXY headers are believed
+    proxy_protocol: bool = False  # connections of trusted proxies begin with a PROXY protocol v2 header
+
+
+class LedgerSection(Section, frozen=True):
+    """The usage ledger."""
+
+    ring_records: int = 1 << 19  # a worker; 32 MB, five seconds and more of the highest rate
+    spool_bytes_max: int = 10 * 1024**3
+
+
+class RecordingSection(Section, frozen=True):
+    """Raw frames and decisions on disk, for `trinity replay` and for explaining a past moment."""
+
+    on: bool = False  # from the start; `trinity record on` and `off` change it while the node runs
+    bytes_max: int = 2 * 1024**3  # of all segments together; the oldest are dropped
+
+
+class ReportsSection(Section, frozen=True):
+    """The reporting service."""
+
+    processes: int = 1
+
+
 class StoresSection(Section, frozen=True):
     """Addresses and secrets of the stores; never in the TOML file."""
 
@@ -87,11 +118,21 @@ class Config(Section, frozen=True):
     request: RequestSection = RequestSection()
     feeds: FeedsSection = FeedsSection()
     simulator: SimulatorSection = SimulatorSection()
+    access: AccessSection = AccessSection()
+    ledger: LedgerSection = LedgerSection()
+    recording: RecordingSection = RecordingSection()
+    reports: ReportsSection = ReportsSection()
     stores: StoresSection = StoresSection()
 
 
 def _list_of(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _switch_of(text: str) -> bool:
+    if text.lower() not in _SWITCH:
+        raise ValueError(f"{text!r} is neither on nor off")
+    return _SWITCH[text.lower()]
 
 
 # Environment name -> (section, field, how its text becomes the field's value).
@@ -113,6 +154,16 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "SIMULATOR_PORT": ("simulator", "port", int),
     "SIMULATOR_SEED": ("simulator", "seed", int),
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
+    "AUTH": ("access", "auth", str),
+    "ANONYMOUS_RATE": ("access", "anonymous_rate", int),
+    "KEYS_MAX": ("access", "keys_max", int),
+    "TRUSTED_PROXIES": ("access", "trusted_proxies", _list_of),
+    "PROXY_PROTOCOL": ("access", "proxy_protocol", _switch_of),
+    "LEDGER_RING_RECORDS": ("ledger", "ring_records", int),
+    "LEDGER_SPOOL_BYTES_MAX": ("ledger", "spool_bytes_max", int),
+    "RECORD": ("recording", "on", _switch_of),
+    "RECORD_BYTES_MAX": ("recording", "bytes_max", int),
+    "REPORT_PROCESSES": ("reports", "processes", int),
     "DATABASE_URL": ("stores", "database_url", str),
     "CACHE_URL": ("stores", "cache_url", str),
     "ADMIN_KEY": ("stores", "admin_key", str),
@@ -120,8 +171,11 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
 SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY")
 
 
-def load_config(environment: Mapping[str, str], file: Path | None = None) -> Config:
-    """Decode file and environment into one checked tree; ConfigError names the key and the reason."""
+def load_config(environment: Mapping[str, str], file: Path | None = None, *, demo: bool = False) -> Config:
+    """Decode file and environment into one checked tree; ConfigError names the key and the reason.
+
+    In a demo keys are optional unless the user says otherwise.
+    """
     tree = _read_file(file) if file is not None else {}
     for name, (section, field, convert) in ENVIRONMENT.items():
         text = _text_of(name, environment)
@@ -129,9 +183,12 @@ def load_config(environment: Mapping[str, str], file: Path | None = None) -> Con
             continue
         try:
             value = convert(text)
-        except ValueError:
-            raise ConfigError(name, f"{text!r} is not a whole number") from None
+        except ValueError as error:
+            reason = str(error) if convert is not int else f"{text!r} is not a whole number"
+            raise ConfigError(name, reason) from None
         tree.setdefault(section, {})[field] = value
+    if demo and isinstance(access := tree.setdefault("access", {}), dict):
+        access.setdefault("auth", "optional")
     try:
         config = msgspec.convert(tree, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
@@ -202,10 +259,22 @@ def _check(config: Config) -> None:
             twin = next((other for other in names if other != name and ports[other] == ports[name]), None)
             if twin is not None:
                 raise ConfigError(name, f"{ports[name]} is also {twin}")
-    if not 0 <= config.request.workers <= 256:
-        raise ConfigError("REQUEST_WORKERS", f"{config.request.workers} is not between 0 and 256")
+    if not 0 <= config.request.workers <= 127:  # seven bits of a request id
+        raise ConfigError("REQUEST_WORKERS", f"{config.request.workers} is not between 0 and 127")
     if not 1 <= config.simulator.quotes_per_second <= 5000:
         value = config.simulator.quotes_per_second
         raise ConfigError("SIMULATOR_QUOTES_PER_SECOND", f"{value} is not between 1 and 5000")
+    for name, value, low, high in (
+        ("ANONYMOUS_RATE", config.access.anonymous_rate, 0, 1_000_000),
+        ("KEYS_MAX", config.access.keys_max, 1, 4_000_000),
+        ("LEDGER_RING_RECORDS", config.ledger.ring_records, 1 << 10, 1 << 24),
+        ("LEDGER_SPOOL_BYTES_MAX", config.ledger.spool_bytes_max, 1 << 24, 1 << 50),
+        ("RECORD_BYTES_MAX", config.recording.bytes_max, 1 << 26, 1 << 50),
+        ("REPORT_PROCESSES", config.reports.processes, 1, 64),
+    ):
+        if not low <= value <= high:
+            raise ConfigError(name, f"{value} is not between {low} and {high}")
+    if config.ledger.ring_records & (config.ledger.ring_records - 1):
+        raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")
     if config.node.server_type == "WEBHOOK_SERVER":
         raise ConfigError("SERVER_TYPE", "WEBHOOK_SERVER is not part of this version: use APP_REPORT_SERVER")

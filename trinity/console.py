@@ -1,11 +1,11 @@
 """What the terminal shows while a node runs: where it listens, when it is ready, what to try.
 
-Rules: plain lines on standard output, flushed at once; simulated prices are called simulated before anything else.
+Rules: plain lines, flushed at once; simulated prices are called simulated before anything else.
 Logs do not come here.
 """
 
-import os
 import sys
+from typing import TextIO
 
 from trinity.clock import NS_PER_SECOND
 from trinity.config import Config, worker_count
@@ -14,15 +14,18 @@ from trinity.markets import Catalog
 from trinity.memory.node import NodeMemory
 from trinity.overview import read_assets, read_processes
 from trinity.ports import listeners_of, local_host
+from trinity.store.database import database_url, is_embedded, shown_url
+from trinity.terminal import say
 
 
 class NodeConsole:
     """The lines of one node's life."""
 
-    def __init__(self, config: Config, catalog: Catalog, with_simulator: bool) -> None:
+    def __init__(self, config: Config, catalog: Catalog, with_simulator: bool, stream: TextIO | None = None) -> None:
         self._config = config
         self._catalog = catalog
         self._with_simulator = with_simulator
+        self._stream = stream or sys.stdout
         self._started_ns: int | None = None
         self._is_ready = False
         self._has_hinted = False
@@ -32,8 +35,8 @@ class NodeConsole:
         node = self._config.node
         exchanges, assets = len(self._catalog.exchanges), len(self._catalog.assets)
         if self._config.feeds.simulated:
-            _say("SIMULATED PRICES: the exchanges of this node are simulated; none of its prices is real.")
-        _say(f"trinity: starting node {node.name}: {exchanges} exchanges, {assets} assets")
+            self._say("SIMULATED PRICES: the exchanges of this node are simulated; none of its prices is real.")
+        self._say(f"trinity: starting node {node.name}: {exchanges} exchanges, {assets} assets")
         rows = [
             (listener.purpose, f"{node.bind_host}:{listener.port}", listener.name)
             for listener in listeners_of(self._config, self._with_simulator)
@@ -41,13 +44,14 @@ class NodeConsole:
         rows += [
             ("request workers", str(worker_count(self._config.request)), "REQUEST_WORKERS"),
             ("data and logs", str(node.data_dir), "TRINITY_DATA_DIR"),
+            ("database", self._database(), "DATABASE_URL"),
         ]
         for what, value, variable in rows:
-            _say(f"  {what:<22} {value:<21} {variable}")
+            self._say(f"  {what:<22} {value:<21} {variable}")
 
     def show_compiling(self) -> None:
         """Said before the only wait of a start that is long, and happens once."""
-        _say("trinity: compiling the request loop, once after an installation or an update: a minute or two")
+        self._say("trinity: compiling the request loop, once after an installation or an update: a minute or two")
 
     def on_turn(self, memory: NodeMemory, now_ns: int) -> None:
         """Called at every turn of the supervisor: says once that the node is ready, or once that it is not."""
@@ -63,22 +67,22 @@ class NodeConsole:
         elif waited_ns > READY_HINT_NS and not self._has_hinted:
             self._has_hinted = True
             host, port = local_host(self._config.node.bind_host), self._config.ports.health_port_lpo
-            _say("trinity: still no fresh price; `trinity doctor` says what to do,")
-            _say(f"  and `curl http://{host}:{port}/ready` what is missing")
+            self._say("trinity: still no fresh price; `trinity doctor` says what to do,")
+            self._say(f"  and `curl http://{host}:{port}/ready` what is missing")
 
     def _show_ready(self, fresh: int, waited_ns: int) -> None:
         ports, host = self._config.ports, local_host(self._config.node.bind_host)
         marked = " SIMULATED" if self._config.feeds.simulated else ""
         seconds = waited_ns / NS_PER_SECOND
-        _say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")
-        _say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC'")
-        _say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC&exchange=kraken'")
-        _say(f"  printf BTC | nc -u -w1 {host} {ports.udp_port_lpo}")
+        self._say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")
+        self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC'")
+        self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC&exchange=kraken'")
+        self._say(f"  printf BTC | nc -u -w1 {host} {ports.udp_port_lpo}")
 
+    def _database(self) -> str:
+        if is_embedded(self._config):
+            return "embedded"
+        return shown_url(database_url(self._config))
 
-def _say(line: str) -> None:
-    try:
-        print(line, flush=True)
-    except OSError:
-        # Whoever read our lines has left (`trinity demo | head`): a node does not end for that.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def _say(self, line: str) -> None:
+        say(line, self._stream)

@@ -6,8 +6,18 @@
     |-- PeerError         an exchange or a client broke the rules        (peer, reason)
     |-- BugError          our own code broke its promise: the process ends
     |   `-- LayoutError   shared memory has another layout than this code (segment, what, expected, found)
+    |-- DataDirTakenError another live node works in this data directory (data_dir)
     |-- NodeRunningError  another live node holds this name's memory     (segment, owner_pid)
-    `-- NodeAbsentError   a tool looks for a node that does not run      (node)
+    |-- NodeAbsentError   a tool looks for a node that does not run      (node)
+    |-- SnapshotError     the access snapshot is broken; it is ignored   (path, reason)
+    |-- InputError        a value on the command line is wrong           (field, reason)
+    |-- AbsentError       a command names something that is not there    (what, name, hint)
+    |-- RefusedError      a command asks for what must not be done       (what, reason)
+    |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
+    |-- SchemaError       the database's tables do not fit this version  (reason)
+    |-- KeysFullError     more API keys than there is room for           (key_id, keys_max)
+    |-- KeyChangesError   too many keys changed under their id           (key_id)
+    `-- BlocksFullError   more blocked networks than there is room for   (count, limit)
 
 Errors keep their fields; the sentence is made in `__str__` and says what to do.
 """
@@ -93,6 +103,20 @@ class NodeRunningError(TrinityError):
         )
 
 
+class DataDirTakenError(TrinityError):
+    """A live node holds the lock of this data directory."""
+
+    def __init__(self, data_dir: str) -> None:
+        super().__init__(data_dir)
+        self.data_dir = data_dir
+
+    def __str__(self) -> str:
+        return (
+            f"the data directory {self.data_dir} belongs to a node that runs: "
+            "stop that node or give this one another TRINITY_DATA_DIR"
+        )
+
+
 class NodeAbsentError(TrinityError):
     """No live node of this name has its memory on this machine."""
 
@@ -104,4 +128,119 @@ class NodeAbsentError(TrinityError):
         return (
             f"no node named {self.node} runs on this machine: start one with `trinity run` or `trinity demo`, "
             "or set CLUSTER_NODE to the name of the one that runs"
+        )
+
+
+class InputError(TrinityError):
+    """A value on the command line is malformed or out of range; nothing was changed."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class AbsentError(TrinityError):
+    """A command names something that the database does not have."""
+
+    def __init__(self, what: str, name: str, hint: str) -> None:
+        super().__init__(what, name, hint)
+        self.what = what
+        self.name = name
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"there is no {self.what} {self.name}: {self.hint}"
+
+
+class RefusedError(TrinityError):
+    """A command is well-formed, but what it asks for must not be done; nothing was changed."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what = what
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+class SnapshotError(TrinityError):
+    """The file with the last known keys, plans and blocks is not whole; the node goes on without it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"access snapshot {self.path}: {self.reason}: it is ignored, and replaced once the database answers"
+
+
+class StoreUnavailableError(TrinityError):
+    """PostgreSQL does not start, cannot be reached or has gone; prices are answered without it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"database: {self.reason}"
+
+
+class SchemaError(TrinityError):
+    """The database's tables are newer than this version, or were made by other migrations than it has."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"database schema: {self.reason}"
+
+
+class KeysFullError(TrinityError):
+    """An API key has no place in shared memory; every key with a lower id has."""
+
+    def __init__(self, key_id: int, keys_max: int) -> None:
+        super().__init__(key_id, keys_max)
+        self.key_id = key_id
+        self.keys_max = keys_max
+
+    def __str__(self) -> str:
+        return (
+            f"API key {self.key_id} has no room: KEYS_MAX is {self.keys_max}: "
+            f"set KEYS_MAX to more than {self.key_id} and start the node again"
+        )
+
+
+class KeyChangesError(TrinityError):
+    """So many ids got another key that the index of this node's memory is used up."""
+
+    def __init__(self, key_id: int) -> None:
+        super().__init__(key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return (
+            f"API key {self.key_id} cannot be taken over: too many ids stand for another key than before, "
+            "as after a restored database: start the node again"
+        )
+
+
+class BlocksFullError(TrinityError):
+    """More blocked networks than a node compares an address with; the ones before stay in force."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(count, limit)
+        self.count = count
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} blocked networks are more than {self.limit}: "
+            "block whole networks instead of single addresses, or unblock some"
         )

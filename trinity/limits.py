@@ -109,6 +109,19 @@ UDP_ID_BYTES_MAX = 64
 # An API key in a datagram; longer ones are refused.
 API_KEY_BYTES_MAX = 128
 
+# --- access ------------------------------------------------------------------------------------------------
+
+# Callers without a key whose limits are kept apart; 1 MB, more than a node's anonymous callers of one second.
+ADDRESS_CELLS = 65_536
+# Blocked networks after merging: 5,000 are asked for; 13 steps of a search, 512 KB in two buffers.
+BLOCKS_MAX = 8_192
+# Keys that one worker recognises without SHA-256; 2 MB of its own memory. Others are proven again, for under 1 us.
+RECOGNISED_KEYS_MAX = 65_536
+# Lost races in a row for one limit before a request is refused: 127 workers on one key never came near.
+LIMIT_TRIES_MAX = 1_000
+# Until the keys are there for the first time: a client may ask again after a second.
+KEYS_RETRY_MS = 1_000
+
 # --- supervisor --------------------------------------------------------------------------------------------
 
 # 248 counters a process: the largest user, the consensus, needs 72. With the 8 words before them 2 KB a process.
@@ -139,6 +152,19 @@ LAST_WORDS_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.
 OPEN_FILES_WANTED = 65_536
 
+# --- ledger ------------------------------------------------------------------------------------------------
+
+# The specification's alarm: more than 400 of the 999 slots are used. Here: of a ring's or the spool's room.
+USAGE_ALARM_SHARE = 400 / 999
+# The rings are drained this often, at least each 100 ms: 100,000 records a second are 5,000 in a turn.
+DRAIN_TURN_MS = 50
+# One spool segment is one transaction: 16 MB, 262,144 records, 2.6 s of load at 100,000 rows a second.
+SEGMENT_BYTES_MAX = 16 * 1024**2
+# With little to do, a transaction this often: each costs some ms, and nobody bills by the half second.
+LOAD_GAP_SECONDS = 0.5
+# While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.
+RING_SUM_SHARE = 0.75
+
 # --- relations ---------------------------------------------------------------------------------------------
 
 assert RECONNECT_BASE_SECONDS < RECONNECT_CAP_SECONDS <= RECONNECT_RESET_SECONDS
@@ -148,4 +174,8 @@ assert DRAIN_STAGE_MAX_NS < DRAIN_MAX_NS < 5 * 1_000_000_000
 assert CONSENSUS_REVIEW_NS + CONSENSUS_WAIT_MS_MAX * 1_000_000 <= 250_000_000
 assert DEPEG_WARN_BPS < LEG_WINDOW_BPS < DEPEG_PAGE_BPS
 assert REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX
+assert DRAIN_TURN_MS < 100
+assert USAGE_ALARM_SHARE < RING_SUM_SHARE < 1
 assert DRAIN_IDLE_MAX_NS < DRAIN_WORKER_MAX_NS < DRAIN_STAGE_MAX_NS
+assert ADDRESS_CELLS % 4 == 0
+assert RECOGNISED_KEYS_MAX & (RECOGNISED_KEYS_MAX - 1) == 0

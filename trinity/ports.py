@@ -29,6 +29,8 @@ def listeners_of(config: Config, with_simulator: bool) -> list[Listener]:
     opened = [
         Listener("TCP_PORT_LPO", ports.tcp_port_lpo, "lookups over HTTP"),
         Listener("UDP_PORT_LPO", ports.udp_port_lpo, "lookups over UDP", udp=True),
+        Listener("TCP_PORT_LRS", ports.tcp_port_lrs, "reports over HTTP"),
+        Listener("UDP_PORT_LRS", ports.udp_port_lrs, "reports over UDP", udp=True),
         Listener("HEALTH_PORT_LPO", ports.health_port_lpo, "health and metrics"),
         Listener("HEALTH_PORT_LRS", ports.health_port_lrs, "health and metrics"),
     ]

@@ -101,3 +101,16 @@ def test_any_environment_is_a_tree_or_a_configuration_error(environment: dict[st
         assert error.key  # noqa: PT017 - the property is "a tree or this error"
     else:
         assert 1 <= config.ports.tcp_port_lpo <= 65535
+
+
+def test_keys_are_required_but_in_a_demo_and_the_user_has_the_last_word(tmp_path: Path) -> None:
+    """AUTH and the file win over the demo's default."""
+    file = tmp_path / "trinity.toml"
+    file.write_text('[access]\nauth = "required"\n')
+    assert load_config({}).access.auth == "required"
+    assert load_config({}, demo=True).access.auth == "optional"
+    assert load_config({"AUTH": "required"}, demo=True).access.auth == "required"
+    assert load_config({}, file, demo=True).access.auth == "required"
+    file.write_text("access = 1")
+    with pytest.raises(ConfigError):
+        load_config({}, file, demo=True)

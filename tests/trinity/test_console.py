@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer
-from trinity.config import Config, FeedsSection, NodeSection
+from trinity.config import Config, FeedsSection, NodeSection, StoresSection
 from trinity.console import NodeConsole
 from trinity.limits import READY_HINT_NS
 
@@ -31,6 +31,17 @@ def test_a_live_node_shows_what_listens_where_and_says_nothing_of_simulation(
     assert "simulat" not in text.lower()
     for expected in ("127.0.0.1:8080", "TCP_PORT_LPO", "127.0.0.1:2679", "127.0.0.1:8081", "127.0.0.1:9091"):
         assert expected in text
+
+
+def test_the_database_is_named_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
+    """The embedded one by that word, another by its address."""
+    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start()
+    assert "embedded" in capsys.readouterr().out
+    stores = StoresSection(database_url="postgresql://user:secret@db.example/name")
+    NodeConsole(Config(stores=stores), CATALOG, with_simulator=False).show_start()
+    text = capsys.readouterr().out
+    assert "db.example" in text
+    assert "secret" not in text
 
 
 def test_ready_is_said_once_with_commands_that_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,9 +16,34 @@ TEXTS = [
     (errors.NodeRunningError("trinity-a-prices", 77),
      ("shared memory trinity-a-prices belongs to the running process 77: "
       "stop that node or give this one another CLUSTER_NODE")),
+    (
+        errors.DataDirTakenError("/data"),
+        (
+            "the data directory /data belongs to a node that runs: "
+            "stop that node or give this one another TRINITY_DATA_DIR"
+        ),
+    ),
     (errors.NodeAbsentError("trinity"),
      ("no node named trinity runs on this machine: start one with `trinity run` or `trinity demo`, "
       "or set CLUSTER_NODE to the name of the one that runs")),
+    (errors.SnapshotError("access.snapshot", "its checksum is wrong"),
+     ("access snapshot access.snapshot: its checksum is wrong: "
+      "it is ignored, and replaced once the database answers")),
+    (errors.InputError("--rate", "'x' is not a whole number"), "--rate: 'x' is not a whole number"),
+    (errors.AbsentError("plan", "gold", "`trinity plans list` shows them"),
+     "there is no plan gold: `trinity plans list` shows them"),
+    (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
+    (errors.SchemaError("it is newer"), "database schema: it is newer"),
+    (errors.RefusedError("key 7", "it is revoked"), "key 7: it is revoked"),
+    (errors.KeysFullError(1001, 1000),
+     ("API key 1001 has no room: KEYS_MAX is 1000: "
+      "set KEYS_MAX to more than 1001 and start the node again")),
+    (errors.KeyChangesError(7),
+     ("API key 7 cannot be taken over: too many ids stand for another key than before, "
+      "as after a restored database: start the node again")),
+    (errors.BlocksFullError(9000, 8192),
+     ("9000 blocked networks are more than 8192: "
+      "block whole networks instead of single addresses, or unblock some")),
 ]  # fmt: skip
 
 

@@ -18,10 +18,10 @@ def test_every_listener_has_the_name_of_its_variable() -> None:
     config = Config(ports=PortsSection(tcp_port_lpo=1234))
     listeners = listeners_of(config, with_simulator=False)
     assert [listener.name for listener in listeners] == [
-        "TCP_PORT_LPO", "UDP_PORT_LPO", "HEALTH_PORT_LPO", "HEALTH_PORT_LRS",
+        "TCP_PORT_LPO", "UDP_PORT_LPO", "TCP_PORT_LRS", "UDP_PORT_LRS", "HEALTH_PORT_LPO", "HEALTH_PORT_LRS",
     ]  # fmt: skip
     assert listeners[0].port == 1234
-    assert [listener.udp for listener in listeners] == [False, True, False, False]
+    assert [listener.udp for listener in listeners] == [False, True, False, True, False, False]
     assert [listener.name for listener in listeners_of(config, with_simulator=True)][-1] == "SIMULATOR_PORT"
 
 

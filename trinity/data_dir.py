@@ -1,0 +1,94 @@
+"""The node's data directory: who works in it, the node's identity, and the workers' usage rings.
+
+    lock           locked (flock) by the node that runs here; a second node is refused
+    node-uuid      made at the first start: what the database knows the node by, whatever its name
+    usage/ring-<n> the ring of worker n
+
+Rules: claimed before anything else is made, because rings and spool have one writer each. The lock belongs to the open
+file, which the children inherit: it is free again when the last process of the node has ended.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from trinity.errors import ConfigError, DataDirTakenError
+from trinity.memory.usage_ring import UsageRing
+
+# After a SIGKILL of the whole node its last process may take some 100 ms to be gone.
+_CLAIM_TRIES = 20
+_CLAIM_WAIT_SECONDS = 0.1
+
+_RING_NAME = re.compile(r"ring-(\d{1,3})")
+
+
+@contextlib.contextmanager
+def claim_data_dir(data_dir: Path) -> Iterator[None]:
+    """Hold the directory's lock; raises DataDirTakenError, or ConfigError when it cannot be written."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError("TRINITY_DATA_DIR", f"{data_dir}: {error.strerror}") from None
+    try:
+        _lock(fd, data_dir)
+        yield
+    finally:
+        os.close(fd)
+
+
+def node_uuid(data_dir: Path) -> uuid.UUID:
+    """The node's identity; made when it is not there. Only under the directory's lock."""
+    path = data_dir / "node-uuid"
+    try:
+        return uuid.UUID(path.read_text().strip())
+    except FileNotFoundError:
+        made = uuid.uuid4()
+        _write_durably(path, f"{made}\n")
+        return made
+    except (ValueError, UnicodeDecodeError):
+        reason = f"{path} holds no UUID: restore it from a backup, or remove it to start as a new node"
+        raise ConfigError("TRINITY_DATA_DIR", reason) from None
+
+
+def open_rings(data_dir: Path, workers: int, capacity: int, wall_seconds: int) -> tuple[UsageRing, ...]:
+    """The rings of all workers in the order of their numbers, then those of former workers, which may hold records.
+
+    Raises ConfigError when there is no room for them.
+    """
+    folder = data_dir / "usage"
+    try:
+        folder.mkdir(exist_ok=True)
+        found = (_RING_NAME.fullmatch(path.name) for path in folder.iterdir())
+        former = sorted(number for match in found if match and (number := int(match[1])) >= workers)
+        return tuple(
+            UsageRing.open(folder / f"ring-{number}", number, capacity, wall_seconds)
+            for number in (*range(workers), *former)
+        )
+    except OSError as error:
+        needed = workers * capacity * 64 // 2**20
+        reason = f"{folder}: {error.strerror}: the usage rings need {needed} MB (LEDGER_RING_RECORDS)"
+        raise ConfigError("TRINITY_DATA_DIR", reason) from None
+
+
+def _lock(fd: int, data_dir: Path) -> None:
+    for _ in range(_CLAIM_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        select.select([], [], [], _CLAIM_WAIT_SECONDS)
+    raise DataDirTakenError(str(data_dir))
+
+
+def _write_durably(path: Path, text: str) -> None:
+    draft = path.with_suffix(".new")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
