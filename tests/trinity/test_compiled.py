@@ -35,10 +35,10 @@ def test_an_overrun_raises_compiled_and_uncompiled(tmp_path: Path, disabled: str
 
 
 def test_a_changed_source_gets_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stale machine code cannot be loaded: the folder's name is a hash of every source."""
+    """Stale machine code cannot be loaded: the folder's name is a hash of every source that it comes from."""
     before = prepare_cache(tmp_path)
-    (tmp_path / "trinity").mkdir()
-    (tmp_path / "trinity" / "new.py").write_text("x = 1\n")
+    (tmp_path / "trinity" / "memory").mkdir(parents=True)
+    (tmp_path / "trinity" / "memory" / "new.py").write_text("x = 1\n")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "trinity" / "compiled.py"))
     try:
         assert prepare_cache(tmp_path) != before
@@ -57,3 +57,17 @@ def test_a_compiled_function_gives_the_plain_result() -> None:
 
     assert double(21) == 42
     assert jit_enabled() == hasattr(double, "py_func")
+
+
+def test_compiled_functions_lie_only_in_the_hashed_sources() -> None:
+    """A compiled function elsewhere would be loaded from the cache after its source changed."""
+    root = Path(module.__file__).parent.parent
+    hashed = {path for pattern in module.COMPILED_SOURCES for path in root.glob(pattern)}
+    users = {
+        path
+        for package in ("trinity", "feeds", "workers", "benchmarks")
+        for path in (root / package).rglob("*.py")
+        if "trinity.compiled import compiled" in path.read_text()
+    }
+    assert users, "there are some"
+    assert users <= hashed

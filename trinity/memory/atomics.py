@@ -9,6 +9,8 @@ twin, which has no ordering of its own and is meant for single-process tests.
     fence          nothing moves across it, either way
     read_fence     reads do not move across it; costs nothing on x86, a full fence some 50 ns
     copy_words     no atomic: many words at once, at the speed of memcpy, checked once
+
+`signed` and `unsigned` say which of the two a number is: compiled code makes a float of a mixture.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.compiled import compiled, jit_enabled
+from trinity.compiled import compiled, compiled_inline, jit_enabled
 
 Words = NDArray[np.uint64]
 
@@ -192,3 +194,15 @@ def copy_words(words: Words, start: int, value: Words, count: int) -> None:
     if start < 0 or count < 0 or start > words.size - count or count > value.size:
         raise IndexError("words out of range")
     _copy(words, start, value, count)
+
+
+@compiled_inline
+def signed(number: Any) -> int:
+    """A number below 2**63 as an int64."""
+    return np.int64(number)  # type: ignore[return-value]
+
+
+@compiled_inline
+def unsigned(number: Any) -> int:
+    """A number that is not negative as a uint64."""
+    return np.uint64(number)  # type: ignore[return-value]

@@ -37,8 +37,13 @@ _MAGIC, _VERSION, _HASH, _OWNER_PID, _OWNER_START, _TOTAL_WORDS, _FILLED = range
 class _Mapping(shared_memory.SharedMemory):
     """SharedMemory that is unmapped when the last array over it goes, not while one is still in use."""
 
+    _fd: int
+
     def __del__(self) -> None:
         """The base class would close the mapping here, and raise BufferError because arrays still point into it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class Segment:

@@ -15,7 +15,9 @@ from trinity.memory.atomics import (
     fetch_add,
     load_acquire,
     read_fence,
+    signed,
     store_release,
+    unsigned,
 )
 from trinity.memory.segment import Segment
 
@@ -101,3 +103,10 @@ def test_two_processes_lose_no_addition(segment_name: str) -> None:
         assert adder.exitcode == 0
     assert int(segment.body[0]) == 400_000
     segment.unlink()
+
+
+@pytest.mark.uncompiled
+@given(st.integers(0, 2**63 - 1))
+def test_a_number_keeps_its_value_as_signed_and_unsigned(value: int) -> None:
+    """Only the kind changes."""
+    assert int(signed(np.uint64(value))) == int(unsigned(value)) == value

@@ -1,0 +1,212 @@
+"""trinity/memory/limit_table.py"""
+
+import multiprocessing
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity.errors import LayoutError
+from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
+from trinity.memory.limit_table import LimitTable, bytes_needed, take_key_pace, take_quota
+
+SECOND = 1_000_000_000
+NOW_NS = 1_000 * SECOND
+WALL_NS = 1_700_000_000 * SECOND
+BOOT = bytes(range(16))
+OTHER_BOOT = bytes(range(1, 17))
+MONTH = 2026 * 12
+
+
+def open_table(
+    path: Path, keys_max: int = 10, boot_id: bytes = BOOT, now_ns: int = NOW_NS, wall_ns: int = WALL_NS
+) -> LimitTable:
+    return LimitTable.open(path, keys_max, boot_id, now_ns, wall_ns)
+
+
+def take(table: LimitTable, key_id: int, now_ns: int = NOW_NS, rate: int = 1, burst: int = 5) -> int:
+    """Nanoseconds to wait; 0 when the request was admitted."""
+    found = np.zeros(FOUND_WORDS, dtype=np.int64)
+    admitted = take_key_pace(table.words, key_id, now_ns, rate, burst, found)
+    assert admitted == (found[RETRY_NS] == 0)
+    return int(found[RETRY_NS])
+
+
+def spend(table: LimitTable, key_id: int) -> None:
+    for _ in range(5):
+        assert take(table, key_id) == 0
+
+
+def _take_many(path: Path, count: int, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
+    table = open_table(path)
+    gate = table.words
+    found = np.zeros(FOUND_WORDS, dtype=np.int64)
+    paced = sum(bool(take_key_pace(gate, 3, NOW_NS, 1, 10_000, found)) for _ in range(count))
+    under_quota = sum(take_quota(gate, 3, MONTH, 10_000) >= 0 for _ in range(count))
+    results.put((paced, under_quota))
+
+
+def test_four_processes_on_one_key_get_the_limit_and_not_one_more(tmp_path: Path) -> None:
+    """32,000 requests at one moment against a burst of 10,000, and as many against a quota of 10,000."""
+    path = tmp_path / "limits"
+    open_table(path)
+    context = multiprocessing.get_context("fork")
+    results: multiprocessing.SimpleQueue[tuple[int, int]] = context.SimpleQueue()
+    processes = [context.Process(target=_take_many, args=(path, 8_000, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    counts = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    assert [sum(column) for column in zip(*counts, strict=True)] == [10_000, 10_000]
+
+
+def test_limits_survive_a_restart(tmp_path: Path) -> None:
+    """Rate and quota go on where they were; other keys have theirs untouched."""
+    path = tmp_path / "access" / "limits"
+    table = open_table(path)
+    spend(table, 2)
+    for _ in range(3):
+        take_quota(table.words, 2, MONTH, 100)
+    again = open_table(path, now_ns=NOW_NS + 5, wall_ns=WALL_NS + 5)
+    assert take(again, 2) == SECOND
+    assert again.quota_used(2) == (MONTH, 3)
+    assert take(again, 1) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_limits_survive_the_death_of_who_counted(tmp_path: Path) -> None:
+    """SIGKILL right behind the last count loses none of it."""
+    path = tmp_path / "limits"
+    open_table(path)
+    child = os.fork()
+    if child == 0:
+        table = open_table(path)
+        spend(table, 1)
+        take_quota(table.words, 1, MONTH, 100)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    again = open_table(path)
+    assert take(again, 1) == SECOND
+    assert again.quota_used(1) == (MONTH, 1)
+
+
+def test_a_debt_is_over_at_the_same_moment_after_a_reboot(tmp_path: Path) -> None:
+    """The monotonic clock begins anew; the wall clock connects the two."""
+    path = tmp_path / "limits"
+    spend(open_table(path), 1)
+    booted = open_table(path, boot_id=OTHER_BOOT, now_ns=20 * SECOND, wall_ns=WALL_NS + SECOND // 2)
+    assert take(booted, 1, now_ns=20 * SECOND) == SECOND // 2
+    later = open_table(path, boot_id=BOOT, now_ns=SECOND, wall_ns=WALL_NS + 3600 * SECOND)
+    assert take(later, 1, now_ns=SECOND) == 0
+
+
+def test_a_wall_clock_that_was_set_is_noted_for_the_next_boot(tmp_path: Path) -> None:
+    """A machine that booted with a wrong date and was corrected does not forget or extend debts at its reboot."""
+    path = tmp_path / "limits"
+    table = open_table(path, wall_ns=WALL_NS - 3600 * SECOND)
+    table.note_clock(NOW_NS, WALL_NS)
+    spend(table, 1)
+    booted = open_table(path, boot_id=OTHER_BOOT, now_ns=20 * SECOND, wall_ns=WALL_NS)
+    assert take(booted, 1, now_ns=20 * SECOND) == SECOND
+
+
+def test_more_keys_make_the_file_grow_and_fewer_leave_it(tmp_path: Path) -> None:
+    """What was counted stays, whichever way KEYS_MAX is changed."""
+    path = tmp_path / "limits"
+    spend(open_table(path, keys_max=10), 10)
+    grown = open_table(path, keys_max=1000)
+    assert path.stat().st_size == bytes_needed(1001)
+    assert take(grown, 10) == SECOND
+    assert take(grown, 1000) == 0
+    small = open_table(path, keys_max=5)
+    assert take(small, 10) == SECOND
+    assert path.stat().st_size == bytes_needed(1001)
+
+
+@pytest.mark.parametrize(
+    ("what", "content"),
+    [("magic", b""), ("magic", b"other" * 40), ("layout version", b"TRINITYL" + bytes(100)), ("size", None)],
+)
+def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, what: str, content: bytes | None) -> None:
+    """Nothing is read as limits that is none, and the file is left as it is."""
+    path = tmp_path / "limits"
+    if content is None:
+        open_table(path)
+        content = path.read_bytes()[:-8]
+    path.write_bytes(content)
+    with pytest.raises(LayoutError, match=f"limits: {what}"):
+        open_table(path)
+    assert path.read_bytes() == content
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from trinity.memory.limit_table import LimitTable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    LimitTable.open(Path(sys.argv[1]), int(sys.argv[2]), bytes(16), 1, 1)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_full_disk_is_an_error_at_the_start_and_leaves_what_was(tmp_path: Path) -> None:
+    """Made or grown: the room is reserved before the first use, half a file is never left under the name."""
+    path = tmp_path / "limits"
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+
+    def run(keys_max: int) -> str:
+        command = [sys.executable, "-c", FULL_DISK, str(path), str(keys_max)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert run(100_000) == "File too large\n"
+    assert list(tmp_path.iterdir()) == []
+    assert run(10) == ""
+    assert run(100_000) == "File too large\n"
+    assert run(10) == ""
+
+
+@pytest.mark.uncompiled
+@given(
+    quota=st.integers(1, 20),
+    steps=st.lists(st.sampled_from([0, 0, 0, 1, -1]), max_size=60),
+)
+def test_a_month_admits_its_quota_and_a_clock_set_back_gives_nothing_again(quota: int, steps: list[int]) -> None:
+    """The newest month counts, also while the clock says the one before."""
+    table, month, newest, used = LimitTable.private(1), MONTH, MONTH, 0
+    for step in [0, *steps]:
+        month = max(min(month + step, newest + 1), newest - 1)
+        if month > newest:
+            newest, used = month, 0
+        left = int(take_quota(table.words, 1, month, quota))
+        assert left == (quota - used - 1 if used < quota else -1)
+        used = min(used + 1, quota)
+        assert table.quota_used(1) == (newest, used)
+
+
+@pytest.mark.uncompiled
+def test_a_month_far_ahead_was_an_error_and_its_count_goes_on_in_the_month_of_now() -> None:
+    """A clock that was a year ahead for a moment does not take the quota of a year, nor give one away."""
+    table = LimitTable.private(1)
+    for _ in range(3):
+        assert take_quota(table.words, 1, MONTH + 12, 5) >= 0
+    assert take_quota(table.words, 1, MONTH, 5) == 1
+    assert table.quota_used(1) == (MONTH, 4)
+    assert take_quota(table.words, 1, MONTH + 1, 5) == 4
+
+
+def test_the_room_is_reserved_not_only_promised(tmp_path: Path) -> None:
+    """A sparse file would be a SIGBUS on a disk that is full by then."""
+    path = tmp_path / "limits"
+    open_table(path, keys_max=100_000)
+    assert path.stat().st_blocks * 512 >= bytes_needed(100_001)

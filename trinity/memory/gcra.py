@@ -1,0 +1,57 @@
+"""GCRA, the rate limit in one word: the time at which a caller will have paid for all that it was given.
+
+The word is the "theoretical arrival time" (TAT) in monotonic nanoseconds. Each request costs 1/rate; a caller may be
+in debt for `burst` of them:
+
+    next = max(TAT, now) + interval        admitted when next - now <= burst * interval; then TAT = next
+
+Rules: exact across processes, because the word changes by compare-and-swap only; a refused request costs nothing.
+The interval is rounded up to whole nanoseconds: never more than the rate, and at 1,000 requests a second at most a
+millionth less. A debt far beyond the bucket is of other terms (a smaller plan now, another boot) and is cut to a full
+bucket: nobody pays longer than its own plan says. "Far" is longer than a worker may live with an old time.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.clock import NS_PER_SECOND
+from trinity.compiled import compiled
+from trinity.limits import HEARTBEAT_AGE_MAX_NS, LIMIT_TRIES_MAX
+from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed
+
+Numbers = NDArray[np.int64]
+
+# Words of what `take_pace` found.
+RETRY_NS, REMAINING, RESET_NS, FOUND_WORDS = range(4)
+
+# A worker whose time is older than this was killed by the supervisor.
+_FOREIGN_DEBT_NS = 2 * HEARTBEAT_AGE_MAX_NS
+
+
+@compiled
+def take_pace(words: Words, at: int, now_ns: int, rate_per_second: int, burst: int, found: Numbers) -> bool:
+    """Take one request from the limit in `words[at]`; False when it must wait `found[RETRY_NS]`.
+
+    `found[REMAINING]` requests are left at once; in `found[RESET_NS]` it will be all of `burst` again.
+    """
+    interval_ns = (NS_PER_SECOND + rate_per_second - 1) // rate_per_second
+    bucket_ns = burst * interval_ns
+    found[REMAINING] = 0
+    for _ in range(LIMIT_TRIES_MAX):
+        word = load_acquire(words, at)
+        debt_ns = max(signed(word) - now_ns, 0)
+        if debt_ns > bucket_ns + _FOREIGN_DEBT_NS:
+            if not compare_and_swap(words, at, word, now_ns + bucket_ns):
+                continue
+            debt_ns = bucket_ns
+        if debt_ns + interval_ns > bucket_ns:
+            found[RETRY_NS] = debt_ns + interval_ns - bucket_ns
+            found[RESET_NS] = debt_ns
+            return False
+        if compare_and_swap(words, at, word, now_ns + debt_ns + interval_ns):
+            found[RETRY_NS] = 0
+            found[RESET_NS] = debt_ns + interval_ns
+            found[REMAINING] = (bucket_ns - debt_ns - interval_ns) // interval_ns
+            return True
+    found[RETRY_NS] = found[RESET_NS] = interval_ns
+    return False
