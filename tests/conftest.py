@@ -12,3 +12,5 @@ prepare_cache(Path(os.environ.get("TRINITY_DATA_DIR", Path(__file__).resolve().p
 # The machine is shared and the first call of a compiled function compiles it: a deadline would test the weather.
 settings.register_profile("trinity", deadline=None)
 settings.load_profile("trinity")
+
+pytest_plugins = ["tests.database"]

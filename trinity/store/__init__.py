@@ -1,0 +1,1 @@
+"""PostgreSQL, the source of truth: the embedded server, migrations, connections and named queries."""

@@ -1,0 +1,37 @@
+-- What the access process reads: everything, or what changed since a time.
+
+-- name: keys
+-- So many keys above an id as one value, 64 bytes each: the bytes of KEY_DTYPE in workers/access/rows.py.
+SELECT
+    string_agg(
+        int4send(id) || int2send(plan_id)
+        || int2send((CASE state WHEN 'active' THEN 1 WHEN 'suspended' THEN 2 ELSE 3 END)::smallint)
+        || int4send(coalesce(rate_per_second, -1)) || int4send(coalesce(burst, -1))
+        || int8send(coalesce(monthly_quota, -1))
+        || int8send(
+            CASE WHEN expires_at < 'infinity' THEN (extract(epoch FROM greatest(expires_at, to_timestamp(0))) * 1000000)::bigint
+            ELSE 9223372036854775807 END
+        )
+        || digest,
+        '' ORDER BY id
+    ),
+    max(id)
+FROM (
+    SELECT * FROM api_keys
+    WHERE id > %(after)s AND changed_at >= coalesce(%(since)s, '-infinity'::timestamptz)
+    ORDER BY id
+    LIMIT %(count)s
+) AS chunk;
+
+-- name: plans
+SELECT id, rate_per_second, burst, monthly_quota, dry_run FROM plans ORDER BY id;
+
+-- name: blocks
+-- The newest first: when there are too many, the oldest find no room.
+SELECT
+    network::text,
+    CASE WHEN expires_at < 'infinity' THEN (extract(epoch FROM greatest(expires_at, to_timestamp(0))) * 1000000)::bigint
+    ELSE 9223372036854775807 END
+FROM blocks
+WHERE expires_at IS NULL OR expires_at > now()
+ORDER BY created_at DESC, network;

@@ -1,0 +1,127 @@
+-- Accounts, plans, keys and blocks: what the operator's commands ask and change.
+
+-- name: upsert_account
+-- Empty values leave what is there.
+INSERT INTO accounts (name, email, language)
+VALUES (%(name)s, %(email)s, coalesce(%(language)s, 'en'))
+ON CONFLICT (name) DO UPDATE SET
+    email = coalesce(%(email)s, accounts.email),
+    language = coalesce(%(language)s, accounts.language)
+RETURNING id;
+
+-- name: accounts
+SELECT a.id, a.name, a.email, a.language, count(k.id) AS keys, a.created_at
+FROM accounts AS a LEFT JOIN api_keys AS k ON k.account_id = a.id
+GROUP BY a.id
+ORDER BY a.id;
+
+-- name: plans
+SELECT p.id, p.name, p.rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys
+FROM plans AS p LEFT JOIN api_keys AS k ON k.plan_id = p.id
+GROUP BY p.id
+ORDER BY p.id;
+
+-- name: plan_id
+SELECT id FROM plans WHERE name = %(name)s;
+
+-- name: set_plan
+-- Empty values leave what is there; a new plan needs rate, burst and quota.
+UPDATE plans SET
+    rate_per_second = coalesce(%(rate_per_second)s, rate_per_second),
+    burst = coalesce(%(burst)s, burst),
+    monthly_quota = coalesce(%(monthly_quota)s, monthly_quota),
+    dry_run = coalesce(%(dry_run)s, dry_run)
+WHERE name = %(name)s;
+
+-- name: insert_plan
+INSERT INTO plans (name, rate_per_second, burst, monthly_quota, dry_run)
+VALUES (%(name)s, %(rate_per_second)s, %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false));
+
+-- name: insert_key
+INSERT INTO api_keys (
+    account_id, plan_id, digest, prefix, name, state, rate_per_second, burst, monthly_quota, expires_at
+)
+VALUES (
+    %(account_id)s, %(plan_id)s, %(digest)s, %(prefix)s, %(name)s, %(state)s,
+    %(rate_per_second)s, %(burst)s, %(monthly_quota)s, %(expires_at)s
+)
+RETURNING id;
+
+-- name: find_keys
+-- The ids that a reference may mean: its own number, or the beginning of a prefix.
+SELECT id FROM api_keys
+WHERE id = %(id)s OR starts_with(prefix, %(prefix)s)
+ORDER BY id
+LIMIT 4;
+
+-- name: keys
+-- Whole rows, by id or by what they belong to; empty values select all. Limits are those that hold.
+SELECT
+    k.id, k.prefix, k.name, a.name AS account, p.name AS plan,
+    CASE WHEN k.state <> 'revoked' AND k.expires_at <= now() THEN 'expired' ELSE k.state END AS state,
+    coalesce(k.rate_per_second, p.rate_per_second) AS rate_per_second,
+    coalesce(k.burst, p.burst) AS burst,
+    coalesce(k.monthly_quota, p.monthly_quota) AS monthly_quota,
+    p.dry_run,
+    num_nonnulls(k.rate_per_second, k.burst, k.monthly_quota) > 0 AS own_limits,
+    k.expires_at, k.replaced_by, k.created_at, k.changed_at
+FROM api_keys AS k
+JOIN accounts AS a ON a.id = k.account_id
+JOIN plans AS p ON p.id = k.plan_id
+WHERE (%(id)s::integer IS NULL OR k.id = %(id)s)
+    AND (%(account)s::text IS NULL OR a.name = %(account)s)
+    AND (%(plan)s::text IS NULL OR p.name = %(plan)s)
+ORDER BY k.id DESC
+LIMIT %(count)s;
+
+-- name: lock_key
+SELECT id, account_id, plan_id, name, state, rate_per_second, burst, monthly_quota, expires_at, replaced_by,
+    expires_at <= now() AS is_over
+FROM api_keys
+WHERE id = %(id)s
+FOR UPDATE;
+
+-- name: set_state
+UPDATE api_keys SET state = %(state)s WHERE id = %(id)s;
+
+-- name: set_limits
+UPDATE api_keys SET
+    plan_id = %(plan_id)s,
+    rate_per_second = %(rate_per_second)s,
+    burst = %(burst)s,
+    monthly_quota = %(monthly_quota)s
+WHERE id = %(id)s;
+
+-- name: replace_key
+-- The old key of a rotation ends with its grace, or sooner where its end was set before.
+UPDATE api_keys SET
+    replaced_by = %(replaced_by)s,
+    expires_at = least(expires_at, now() + %(grace)s)
+WHERE id = %(id)s;
+
+-- name: lock_blocks
+-- Two commands that add at the same time must not both find the last place free.
+LOCK TABLE blocks IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: blocks
+SELECT network::text, reason, created_at, expires_at
+FROM blocks
+WHERE expires_at IS NULL OR expires_at > now()
+ORDER BY blocks.network;
+
+-- name: remove_ended_blocks
+DELETE FROM blocks WHERE expires_at <= now();
+
+-- name: upsert_block
+INSERT INTO blocks (network, reason, expires_at)
+VALUES (%(network)s, %(reason)s, now() + %(duration)s::interval)
+ON CONFLICT (network) DO UPDATE SET reason = excluded.reason, expires_at = excluded.expires_at;
+
+-- name: remove_block
+DELETE FROM blocks WHERE network = %(network)s;
+
+-- name: covering_blocks
+-- Blocks that hold a network, beside its own.
+SELECT network::text FROM blocks
+WHERE network >> %(network)s AND (expires_at IS NULL OR expires_at > now())
+ORDER BY blocks.network;

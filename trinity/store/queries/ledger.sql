@@ -1,0 +1,111 @@
+-- The ledger's loader: one transaction a segment of the spool.
+
+-- name: find_node
+SELECT id FROM nodes WHERE uuid = %s;
+
+-- name: add_node
+INSERT INTO nodes (uuid, name) VALUES (%s, %s) ON CONFLICT (uuid) DO NOTHING;
+
+-- name: rename_node
+UPDATE nodes SET name = %(name)s WHERE id = %(id)s AND name <> %(name)s;
+
+-- name: assets
+SELECT name, id FROM assets;
+
+-- name: add_assets
+-- In the order of the names, so that two nodes never wait for each other; a name that is there costs no number.
+INSERT INTO assets (name)
+SELECT wanted.name FROM unnest(%s::text[]) AS wanted (name)
+WHERE NOT EXISTS (SELECT FROM assets WHERE assets.name = wanted.name)
+ORDER BY wanted.name
+ON CONFLICT (name) DO NOTHING;
+
+-- name: prepare
+-- An answer is billed when it is committed, so a commit means the disk, whatever the server's setting.
+SET synchronous_commit = on;
+
+-- name: create_sums
+CREATE TEMPORARY TABLE IF NOT EXISTS batch_sums (
+    unit smallint,
+    start timestamptz,
+    key_id integer,
+    asset_id smallint,
+    protocol smallint,
+    status smallint,
+    requests bigint,
+    lookups bigint,
+    latency_sum_ns bigint,
+    latency_buckets bigint[]
+) ON COMMIT DELETE ROWS;
+
+-- name: lock
+-- One transaction a node: that of a killed predecessor may still be under way. The first number is the ledger's own.
+SELECT pg_advisory_xact_lock(1819304562, %s);
+
+-- name: loaded
+-- The position behind the newest loaded record of each ring.
+SELECT asked.ring, newest.end_position
+FROM unnest(%(rings)s::smallint[]) AS asked (ring)
+CROSS JOIN LATERAL (
+    SELECT end_position FROM usage_batches
+    WHERE node_id = %(node_id)s AND ring = asked.ring
+    ORDER BY end_position DESC LIMIT 1
+) AS newest;
+
+-- name: copy_usage
+COPY usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, source, code)
+FROM STDIN (FORMAT binary);
+
+-- name: copy_sums
+COPY batch_sums FROM STDIN (FORMAT binary);
+
+-- name: add_minutes
+-- Rows in the order of the key, so that two transactions never wait for each other.
+INSERT INTO usage_minute AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
+    latency_sum_ns, latency_buckets)
+SELECT start, key_id, asset_id, protocol, status, %s, requests, lookups, latency_sum_ns, latency_buckets
+FROM batch_sums WHERE unit = 1
+ORDER BY start, key_id, asset_id, protocol, status
+ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
+    requests = kept.requests + excluded.requests,
+    lookups = kept.lookups + excluded.lookups,
+    latency_sum_ns = kept.latency_sum_ns + excluded.latency_sum_ns,
+    latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
+
+-- name: add_hours
+INSERT INTO usage_hour AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
+    latency_sum_ns, latency_buckets)
+SELECT start, key_id, asset_id, protocol, status, %s, requests, lookups, latency_sum_ns, latency_buckets
+FROM batch_sums WHERE unit = 60
+ORDER BY start, key_id, asset_id, protocol, status
+ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
+    requests = kept.requests + excluded.requests,
+    lookups = kept.lookups + excluded.lookups,
+    latency_sum_ns = kept.latency_sum_ns + excluded.latency_sum_ns,
+    latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
+
+-- name: add_days
+INSERT INTO usage_day AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
+    latency_sum_ns, latency_buckets)
+SELECT start, key_id, asset_id, protocol, status, %s, requests, lookups, latency_sum_ns, latency_buckets
+FROM batch_sums WHERE unit = 1440
+ORDER BY start, key_id, asset_id, protocol, status
+ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
+    requests = kept.requests + excluded.requests,
+    lookups = kept.lookups + excluded.lookups,
+    latency_sum_ns = kept.latency_sum_ns + excluded.latency_sum_ns,
+    latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
+
+-- name: add_batch
+INSERT INTO usage_batches (node_id, ring, first_position, end_position, rows, lost)
+VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s);
+
+-- name: prune_batches
+-- The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.
+DELETE FROM usage_batches AS old
+WHERE node_id = %s
+  AND loaded_at < now() - CASE WHEN lost = 0 THEN interval '1 day' ELSE interval '93 days' END
+  AND EXISTS (
+    SELECT FROM usage_batches AS newer
+    WHERE newer.node_id = old.node_id AND newer.ring = old.ring AND newer.end_position > old.end_position
+  );

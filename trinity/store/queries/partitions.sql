@@ -1,0 +1,53 @@
+-- name: lock
+-- Until the end of the transaction; nodes make and drop partitions one after the other.
+SELECT pg_advisory_xact_lock(%s);
+
+-- name: missing
+SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL;
+
+-- name: existing
+SELECT parent.relname, child.relname
+FROM pg_inherits
+JOIN pg_class AS child ON child.oid = inhrelid
+JOIN pg_class AS parent ON parent.oid = inhparent
+WHERE parent.relname = ANY(%s) AND pg_table_is_visible(parent.oid)
+ORDER BY parent.relname, child.relname;
+
+-- name: create
+-- Made beside its table and then attached: this waits for no reader, as PARTITION OF would.
+CREATE TABLE {partition} (LIKE {table} INCLUDING ALL);
+
+-- name: attach
+ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) TO ({end});
+
+-- name: wait_shortly
+-- A reader in the way: whoever queues behind the DROP waits with it, so not for long.
+SET LOCAL lock_timeout = '1s';
+
+-- name: drop
+DROP TABLE {partition};
+
+-- name: delete_old_hours
+DELETE FROM usage_hour WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_hour WHERE start < %s ORDER BY start LIMIT %s));
+
+-- name: delete_old_days
+DELETE FROM usage_day WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_day WHERE start < %s ORDER BY start LIMIT %s));
+
+-- name: delete_old_hours_of_all
+DELETE FROM usage_hour_all
+WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_hour_all WHERE start < %s ORDER BY start LIMIT %s));
+
+-- name: delete_old_days_of_all
+DELETE FROM usage_day_all
+WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_day_all WHERE start < %s ORDER BY start LIMIT %s));
+
+-- name: delete_old_candles
+-- The key begins with the asset: its index finds the old minutes of each.
+DELETE FROM price_minute
+WHERE ctid = ANY(ARRAY(
+    SELECT old.ctid
+    FROM assets
+    CROSS JOIN LATERAL (
+        SELECT price_minute.ctid FROM price_minute WHERE asset_id = assets.id AND minute < %s ORDER BY minute LIMIT %s
+    ) AS old
+));
