@@ -1,0 +1,1 @@
+"""Who may ask, as the operator sees it: accounts, plans, keys and blocked networks in PostgreSQL."""

@@ -1,0 +1,192 @@
+"""API keys in PostgreSQL: made, replaced, limited, suspended, revoked.
+
+Rules: a key is known to nobody but its customer: `new_key` makes it, the caller shows it once, and the database gets
+its SHA-256 and the prefix that people recognise it by. Functions work on a connection inside a transaction of their
+own and raise typed errors; every change wakes the nodes through the trigger on the table. A revoked key stays revoked:
+what was published once must never work again.
+"""
+
+import datetime
+import hashlib
+import secrets
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg.rows import class_row, dict_row
+
+from trinity.access.values import KEY_START, PREFIX_CHARS
+from trinity.errors import AbsentError, InputError, RefusedError
+from trinity.store.queries import load
+
+Connection = psycopg.Connection[Any]
+
+# 256 bits, so that nobody ever guesses one; 43 characters, in all 47 of the 128 that a key may have.
+SECRET_BYTES = 32
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One key as the operator sees it; its limits are those that hold. `expired`: its end has come."""
+
+    id: int
+    prefix: str
+    name: str
+    account: str
+    plan: str
+    state: str  # active, suspended, revoked, expired
+    rate_per_second: int
+    burst: int
+    monthly_quota: int
+    dry_run: bool
+    own_limits: bool
+    expires_at: datetime.datetime | None
+    replaced_by: int | None
+    created_at: datetime.datetime
+    changed_at: datetime.datetime
+
+
+class OwnLimits(NamedTuple):
+    """A key's own limits; None is the plan's."""
+
+    rate_per_second: int | None = None
+    burst: int | None = None
+    monthly_quota: int | None = None
+
+
+class NewKey(NamedTuple):
+    """What a key is made from."""
+
+    account: str
+    plan: str
+    name: str = ""
+    limits: OwnLimits = OwnLimits()
+    lifetime: datetime.timedelta | None = None
+    language: str | None = None
+    email: str | None = None
+
+
+def new_key() -> str:
+    """A key that never existed before."""
+    return KEY_START + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def create(connection: Connection, wanted: NewKey, keys_max: int) -> tuple[Key, str]:
+    """Make a key, and its account when there is none of that name; the key itself is in no other place."""
+    with connection.transaction():
+        account = {"name": wanted.account, "email": wanted.email, "language": wanted.language}
+        row = connection.execute(load("keys.upsert_account"), account).fetchone()
+        assert row is not None, "an upsert returns its row"
+        expires_at = None
+        if wanted.lifetime is not None:
+            expires_at = datetime.datetime.now(datetime.UTC) + wanted.lifetime
+        fields = {
+            "account_id": row[0],
+            "plan_id": plan_id(connection, wanted.plan),
+            "name": wanted.name,
+            "state": "active",
+            "expires_at": expires_at,
+            **wanted.limits._asdict(),
+        }
+        return _insert(connection, fields, keys_max)
+
+
+def find(connection: Connection, reference: int | str) -> Key:
+    """The one key that `reference` (values.key_reference) names."""
+    return _show(connection, _id_of(connection, reference))
+
+
+def list_keys(connection: Connection, account: str | None, plan: str | None, count: int) -> list[Key]:
+    """Up to `count` keys, the newest first."""
+    parameters = {"id": None, "account": account, "plan": plan, "count": count}
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(load("keys.keys"), parameters).fetchall()
+
+
+def rotate(
+    connection: Connection, reference: int | str, grace: datetime.timedelta, keys_max: int
+) -> tuple[Key, Key, str]:
+    """Put a new key in the place of an old one, which works for `grace` longer: (new, old, the new key itself)."""
+    with connection.transaction():
+        old = _lock(connection, reference)
+        if old["state"] != "active" or old["is_over"]:
+            what = "over" if old["is_over"] else old["state"]
+            raise RefusedError(f"key {old['id']}", f"it is {what}: only an active key is rotated")
+        if old["replaced_by"] is not None:
+            raise RefusedError(f"key {old['id']}", f"it was replaced by key {old['replaced_by']}: rotate that one")
+        copied = ("account_id", "plan_id", "name", "state", "rate_per_second", "burst", "monthly_quota", "expires_at")
+        new, secret = _insert(connection, {field: old[field] for field in copied}, keys_max)
+        change = {"id": old["id"], "replaced_by": new.id, "grace": grace}
+        connection.execute(load("keys.replace_key"), change)
+        return new, _show(connection, old["id"]), secret
+
+
+def limit(connection: Connection, reference: int | str, plan: str | None, changes: dict[str, int | None]) -> Key:
+    """Give a key another plan or limits of its own: `changes` has fields of OwnLimits, None for the plan's."""
+    with connection.transaction():
+        row = _lock(connection, reference)
+        fields = {field: changes.get(field, row[field]) for field in OwnLimits._fields}
+        fields["plan_id"] = row["plan_id"] if plan is None else plan_id(connection, plan)
+        connection.execute(load("keys.set_limits"), {"id": row["id"], **fields})
+        return _show(connection, row["id"])
+
+
+def set_state(connection: Connection, reference: int | str, state: str) -> tuple[Key, bool]:
+    """Make a key active, suspended or revoked; the second value says whether that changed anything."""
+    with connection.transaction():
+        row = _lock(connection, reference)
+        if row["state"] == "revoked" and state != "revoked":
+            raise RefusedError(f"key {row['id']}", "it is revoked, and that is for ever: create another key")
+        if row["is_over"] and state == "active":
+            raise RefusedError(f"key {row['id']}", "it is expired, and that is for ever: create another key")
+        is_change = row["state"] != state
+        if is_change:
+            connection.execute(load("keys.set_state"), {"id": row["id"], "state": state})
+        return _show(connection, row["id"]), is_change
+
+
+def plan_id(connection: Connection, name: str) -> int:
+    """The id of a plan; AbsentError when there is none of that name."""
+    row = connection.execute(load("keys.plan_id"), {"name": name}).fetchone()
+    if row is None:
+        raise AbsentError("plan", ascii(name), "`trinity plans list` shows them all")
+    return int(row[0])
+
+
+def _insert(connection: Connection, fields: dict[str, Any], keys_max: int) -> tuple[Key, str]:
+    secret = new_key()
+    digest = hashlib.sha256(secret.encode()).digest()
+    row = connection.execute(
+        load("keys.insert_key"), {**fields, "digest": digest, "prefix": secret[:PREFIX_CHARS]}
+    ).fetchone()
+    assert row is not None, "an insert returns its row"
+    number = int(row[0])
+    if number > keys_max:
+        reason = f"the nodes have room for keys up to {keys_max}: set KEYS_MAX higher and start them again"
+        raise RefusedError(f"key {number}", reason)
+    return _show(connection, number), secret
+
+
+def _id_of(connection: Connection, reference: int | str) -> int:
+    is_number = isinstance(reference, int)
+    parameters = {"id": reference if is_number else None, "prefix": None if is_number else reference}
+    found = [row[0] for row in connection.execute(load("keys.find_keys"), parameters)]
+    if not found:
+        raise AbsentError("key", str(reference), "`trinity keys list` shows them by number and prefix")
+    if len(found) > 1:
+        raise InputError("KEY", f"{reference} fits several keys ({', '.join(map(str, found))} ...): give the number")
+    return int(found[0])
+
+
+def _lock(connection: Connection, reference: int | str) -> dict[str, Any]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(load("keys.lock_key"), {"id": _id_of(connection, reference)}).fetchone()
+    assert row is not None, "a key is never deleted by this program"
+    return row
+
+
+def _show(connection: Connection, number: int) -> Key:
+    parameters = {"id": number, "account": None, "plan": None, "count": 1}
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        row = cursor.execute(load("keys.keys"), parameters).fetchone()
+    assert row is not None, "a key is never deleted by this program"
+    return row

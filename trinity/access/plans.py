@@ -1,0 +1,90 @@
+"""Plans and accounts in PostgreSQL: what customers are held to, and who they are.
+
+Rules: a change of a plan reaches every key that is on it, at once and on all nodes; limits that a key has of its own
+stay. An account comes into being with its first key.
+"""
+
+import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg.rows import class_row
+
+from trinity.errors import InputError
+from trinity.store.queries import load
+
+Connection = psycopg.Connection[Any]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One plan; a rate or a quota of 0 is no limit. `dry_run`: what would be refused is only counted."""
+
+    id: int
+    name: str
+    rate_per_second: int
+    burst: int
+    monthly_quota: int
+    dry_run: bool
+    keys: int
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One customer; `language` is what they prefer to read."""
+
+    id: int
+    name: str
+    email: str | None
+    language: str
+    keys: int
+    created_at: datetime.datetime
+
+
+class PlanChange(NamedTuple):
+    """What is to be another; None stays."""
+
+    rate_per_second: int | None = None
+    burst: int | None = None
+    monthly_quota: int | None = None
+    dry_run: bool | None = None
+
+
+def list_plans(connection: Connection) -> list[Plan]:
+    """All plans with the number of their keys."""
+    with connection.cursor(row_factory=class_row(Plan)) as cursor:
+        return cursor.execute(load("keys.plans")).fetchall()
+
+
+def set_plan(connection: Connection, name: str, change: PlanChange) -> tuple[Plan, bool]:
+    """Change a plan, or make it; the second value says that it is new."""
+    parameters = {"name": name, **change._asdict()}
+    with connection.transaction():
+        try:
+            with connection.transaction():
+                is_new = connection.execute(load("keys.set_plan"), parameters).rowcount == 0
+                if is_new:
+                    _check_complete(name, change)
+                    connection.execute(load("keys.insert_plan"), parameters)
+        except psycopg.errors.CheckViolation:
+            raise InputError("--burst", "a plan with a rate needs a burst of at least 1") from None
+        return next(plan for plan in list_plans(connection) if plan.name == name), is_new
+
+
+def list_accounts(connection: Connection) -> list[Account]:
+    """All accounts with the number of their keys."""
+    with connection.cursor(row_factory=class_row(Account)) as cursor:
+        return cursor.execute(load("keys.accounts")).fetchall()
+
+
+def set_account(connection: Connection, name: str, email: str | None, language: str | None) -> Account:
+    """Change an account, or make it; None stays."""
+    with connection.transaction():
+        connection.execute(load("keys.upsert_account"), {"name": name, "email": email, "language": language})
+        return next(account for account in list_accounts(connection) if account.name == name)
+
+
+def _check_complete(name: str, change: PlanChange) -> None:
+    options = {"rate_per_second": "--rate", "burst": "--burst", "monthly_quota": "--quota"}
+    missing = [option for field, option in options.items() if getattr(change, field) is None]
+    if missing:
+        raise InputError(missing[0], f"{name!a} is a new plan: it needs {', '.join(missing)}")

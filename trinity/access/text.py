@@ -1,0 +1,87 @@
+"""Keys, plans and blocks as lines for people."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from trinity.access.keys import Key
+from trinity.access.plans import Plan
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Columns as wide as they need to be, numbers to the right."""
+    texts = [head, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
+    is_number = [all(isinstance(row[i], int) for row in rows) and bool(rows) for i in range(len(head))]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, is_number, strict=True)
+        ).rstrip()
+        for row in texts
+    ]
+
+
+def key_table(keys: Sequence[Key]) -> list[str]:
+    """One line a key."""
+    rows = [
+        (
+            key.id,
+            key.prefix,
+            key.state,
+            key.plan + ("*" if key.own_limits else ""),
+            limit_text(key.rate_per_second),
+            limit_text(key.monthly_quota),
+            key.account,
+            key.name,
+            when(key.expires_at),
+        )
+        for key in keys
+    ]
+    lines = table(("id", "prefix", "state", "plan", "rate/s", "quota/month", "account", "name", "until"), rows)
+    return lines + (["* with limits of its own"] if any(key.own_limits for key in keys) else [])
+
+
+def plan_table(plans: Sequence[Plan]) -> list[str]:
+    """One line a plan."""
+    rows = [
+        (
+            plan.name,
+            limit_text(plan.rate_per_second),
+            plan.burst,
+            limit_text(plan.monthly_quota),
+            "on" if plan.dry_run else "off",
+            plan.keys,
+        )
+        for plan in plans
+    ]
+    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "keys"), rows)
+
+
+def key_lines(key: Key) -> list[str]:
+    """All about one key."""
+    fields = (
+        ("key", f"{key.id}, begins with {key.prefix}"),
+        ("state", key.state),
+        ("account", key.account),
+        ("name", key.name),
+        ("plan", key.plan + (", dry run: nothing is refused for its limits" if key.dry_run else "")),
+        ("limits", f"{limit_text(key.rate_per_second)} a second, burst {key.burst}"),
+        ("quota", f"{limit_text(key.monthly_quota)} a month"),
+        ("", "some of these limits are the key's own, not its plan's" if key.own_limits else ""),
+        ("until", when(key.expires_at)),
+        ("replaced by", "" if key.replaced_by is None else f"key {key.replaced_by}"),
+        ("created", when(key.created_at)),
+        ("changed", when(key.changed_at)),
+    )
+    return [f"{what:<12} {value}" for what, value in fields if value]
+
+
+def limit_text(limit: int) -> str:
+    """0 is no limit."""
+    return str(limit) if limit else "unlimited"
+
+
+def when(moment: datetime.datetime | None) -> str:
+    """To the second, in UTC; nothing for never."""
+    return "" if moment is None else moment.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

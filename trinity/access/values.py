@@ -1,0 +1,94 @@
+"""What an operator may write on the command line about keys, plans and blocks: text -> checked value.
+
+Rules: pure. Every refusal is an InputError that names the field as the user wrote it, and shows no more of a value than
+is no secret.
+"""
+
+import datetime
+import re
+
+from trinity.errors import InputError
+
+# A key as it is made: long enough that no prefix is one, short enough for every place that a key may stand in.
+KEY_START = "trk_"
+PREFIX_CHARS = 12
+# PostgreSQL's integer; more than a billion requests a second are no limit.
+RATE_MAX = 1_000_000_000
+# PostgreSQL's bigint holds it, and so do 63 bits in shared memory.
+QUOTA_MAX = 10**15
+NAME_CHARS_MAX = 100
+DURATION_SECONDS_MAX = 10 * 365 * 86_400
+
+_ID_MAX = 2**31 - 1
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
+# RFC 5646: a language, then subtags; "en", "pt-BR", "zh-Hant-TW".
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def key_reference(text: str) -> int | str:
+    """An id, or the beginning of a key's prefix."""
+    if text.isascii() and text.isdigit():
+        number = int(text[:12])
+        if not 1 <= number <= _ID_MAX:
+            raise InputError("KEY", f"{text[:12]} is not a key's number (1 to {_ID_MAX})")
+        return number
+    if not _KEY_PREFIX.fullmatch(text):
+        raise InputError("KEY", "it is neither a number nor a prefix of letters, digits, - and _")
+    if len(text) > PREFIX_CHARS:
+        raise InputError(
+            "KEY", f"name a key by its number or its first {PREFIX_CHARS} characters: others can read command lines"
+        )
+    return text
+
+
+def whole_number(field: str, text: str, low: int, high: int) -> int:
+    """A whole number within its bounds."""
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(field, f"{text!a} is not a whole number")
+    number = int(text[:20])
+    if not low <= number <= high:
+        raise InputError(field, f"{number} is not between {low} and {high}")
+    return number
+
+
+def duration(field: str, text: str) -> datetime.timedelta:
+    """`90s`, `15m`, `1h`, `7d`, `2w` or `0`."""
+    found = _DURATION.fullmatch("0s" if text == "0" else text)
+    if found is None:
+        raise InputError(field, f"{text!a} is not a time like 90s, 15m, 1h, 7d or 2w")
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > DURATION_SECONDS_MAX:
+        raise InputError(field, f"{text} is more than ten years: leave it out for ever")
+    return datetime.timedelta(seconds=seconds)
+
+
+def name(field: str, text: str) -> str:
+    """A name for people, in any script, on one line."""
+    stripped = text.strip()
+    if not stripped or len(stripped) > NAME_CHARS_MAX or not stripped.isprintable():
+        raise InputError(field, f"{text[:NAME_CHARS_MAX]!a} is not 1 to {NAME_CHARS_MAX} printable characters")
+    return stripped
+
+
+def language(field: str, text: str) -> str:
+    """A BCP 47 tag."""
+    if len(text) > 35 or not _LANGUAGE.fullmatch(text):
+        raise InputError(field, f"{text!a} is not a language tag like en, de or pt-BR")
+    return text
+
+
+def email(field: str, text: str) -> str:
+    """Something with an @ in it: only the mail server knows more."""
+    if len(text) > 254 or not text.isprintable() or not _EMAIL.fullmatch(text):
+        raise InputError(field, f"{text!a} is not an e-mail address")
+    return text
+
+
+def switch(field: str, text: str) -> bool:
+    """`on` or `off`."""
+    if text not in ("on", "off"):
+        raise InputError(field, f"{text!a} is neither on nor off")
+    return text == "on"
