@@ -1,0 +1,219 @@
+"""workers/access/keeper.py, on a real PostgreSQL"""
+
+import datetime
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.access.conftest import KEYS_MAX, WALL_NS, gauge, make_seat, move, snapshot_path
+from tests.workers.access.test_database import insert_keys
+from tests.workers.access.test_tables import blocked
+from trinity.config import AccessSection
+from trinity.memory.block_table import BlockTable
+from trinity.memory.key_table import KeyTable
+from trinity.seat import Seat
+from workers.access import database
+from workers.access.database import AsyncConnection, Change
+from workers.access.keeper import Keeper
+from workers.access.rows import ACTIVE, REVOKED, SUSPENDED
+
+WALL = datetime.datetime.fromtimestamp(WALL_NS / 1e9, datetime.UTC)
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[AsyncConnection]:
+    async with await database.connect(database_url) as connected:
+        yield connected
+
+
+def make_keeper(seat: Seat, tmp_path: Path) -> Keeper:
+    return Keeper(seat, AccessSection(), tmp_path)
+
+
+def reborn(seat: Seat) -> Seat:
+    """The seat of a node's next start: other shared memory, the same time."""
+    return make_seat(seat.clock, KeyTable.private(KEYS_MAX), BlockTable.private(), seat.block)
+
+
+def states(seat: Seat, *ids: int) -> list[int]:
+    return [int(seat.keys.states()[number]) for number in ids]
+
+
+async def news(keeper: Keeper, connection: AsyncConnection) -> None:
+    """Take over what was notified."""
+    change = await database.wait_for_change(connection, 5)
+    assert change is not None
+    await keeper.take(connection, change)
+
+
+async def test_keys_are_unknown_until_they_are_compared(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """Without a snapshot nothing is loaded; after the first comparison everything is."""
+    await insert_keys(connection, 3)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.load_snapshot()
+    assert not seat.keys.loaded
+    await keeper.compare(connection)
+    assert seat.keys.loaded
+    assert states(seat, 0, 1, 2, 3, 4) == [0, ACTIVE, ACTIVE, ACTIVE, 0]
+    assert (gauge(seat, "access_keys"), gauge(seat, "access_loaded")) == (3, 1)
+    assert gauge(seat, "access_compared_timestamp_seconds") == WALL_NS / 1e9
+
+
+async def test_every_kind_of_change_is_taken_over(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
+    """States, plans, new keys, deleted keys and blocks, each by its own notification."""
+    await insert_keys(connection, 3)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    await database.wait_for_change(connection, 5)
+    await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
+    await news(keeper, connection)
+    assert states(seat, 1, 2, 3) == [ACTIVE, SUSPENDED, ACTIVE]
+    await connection.execute("DELETE FROM api_keys WHERE id = 3")
+    await news(keeper, connection)
+    assert states(seat, 1, 2, 3) == [ACTIVE, SUSPENDED, REVOKED]
+    versions = seat.keys.words.copy()
+    await connection.execute("UPDATE plans SET rate_per_second = 77 WHERE id = 1")
+    await news(keeper, connection)
+    assert (versions != seat.keys.words).any()
+    await connection.execute("INSERT INTO blocks (network) VALUES ('203.0.113.0/24')")
+    await news(keeper, connection)
+    assert blocked(seat, "203.0.113.1")
+    await connection.execute("TRUNCATE blocks")
+    await news(keeper, connection)
+    assert not blocked(seat, "203.0.113.1")
+
+
+async def test_a_comparison_repairs_what_was_never_notified(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """A change without a trigger is found all the same."""
+    await insert_keys(connection, 2)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    await connection.execute("ALTER TABLE api_keys DISABLE TRIGGER ALL")
+    await connection.execute("UPDATE api_keys SET state = 'revoked' WHERE id = 2")
+    await keeper.compare(connection)
+    assert states(seat, 1, 2) == [ACTIVE, REVOKED]
+
+
+async def test_the_next_start_knows_everything_without_a_database(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """Keys, their plans and the blocks come from the snapshot."""
+    await insert_keys(connection, 3)
+    await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
+    await connection.execute("INSERT INTO blocks (network) VALUES ('203.0.113.0/24')")
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    await keeper.save_news()
+    later = reborn(seat)
+    await make_keeper(later, tmp_path).load_snapshot()
+    assert later.keys.loaded
+    assert (later.keys.words == seat.keys.words).all()
+    assert blocked(later, "203.0.113.1")
+
+
+async def test_ends_come_with_the_database_down(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
+    """A key past its end is revoked and a block lifted by the clock alone, also out of a snapshot."""
+    await insert_keys(connection, 2)
+    await connection.execute(
+        "UPDATE api_keys SET expires_at = %s WHERE id = 2", [WALL + datetime.timedelta(seconds=60)]
+    )
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    await connection.execute("INSERT INTO blocks (network, expires_at) VALUES ('203.0.113.0/24', %s)", [end])
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    await keeper.save_news()
+    later = reborn(seat)
+    keeper = make_keeper(later, tmp_path)
+    await keeper.load_snapshot()
+    move(later, 59)
+    await keeper.tick()
+    assert states(later, 1, 2) == [ACTIVE, ACTIVE]
+    move(later, 1)
+    await keeper.tick()
+    assert states(later, 1, 2) == [ACTIVE, REVOKED]
+    assert blocked(later, "203.0.113.1")
+    move(later, (end - WALL).total_seconds())
+    await keeper.tick()
+    assert not blocked(later, "203.0.113.1")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 100])
+async def test_a_broken_snapshot_is_reported_ignored_and_replaced(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is loaded from it; the first comparison makes a good one."""
+    snapshot_path(tmp_path).write_bytes(content)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.load_snapshot()
+    assert not seat.keys.loaded
+    assert "it is ignored" in caplog.text
+    await keeper.compare(connection)
+    await keeper.save_news()
+    later = reborn(seat)
+    await make_keeper(later, tmp_path).load_snapshot()
+    assert later.keys.loaded
+
+
+async def test_a_restarted_process_does_not_bring_back_what_the_snapshot_had(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """Shared memory is newer than the snapshot: a key that was revoked since stays revoked while the database is down,
+    and the first comparison sets everything right."""
+    await insert_keys(connection, 2)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    await keeper.save_news()
+    await connection.execute("UPDATE api_keys SET state = 'revoked' WHERE id = 1")
+    await keeper.take(connection, Change(everything=True))  # killed before the snapshot
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.load_snapshot()
+    await keeper.tick()
+    assert states(seat, 1, 2) == [REVOKED, ACTIVE]
+    await connection.execute("UPDATE api_keys SET state = 'active' WHERE id = 1")
+    await connection.execute("DELETE FROM api_keys WHERE id = 2")
+    await keeper.compare(connection)
+    assert states(seat, 1, 2) == [ACTIVE, REVOKED]
+
+
+async def test_keys_without_room_are_reported(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are loaded; log and metric say that KEYS_MAX is too low."""
+    await insert_keys(connection, KEYS_MAX + 3)
+    await make_keeper(seat, tmp_path).compare(connection)
+    assert (gauge(seat, "access_keys"), gauge(seat, "access_keys_beyond_room")) == (KEYS_MAX, 3)
+    assert "set KEYS_MAX higher" in caplog.text
+
+
+async def test_a_disk_that_takes_no_snapshot_is_reported_and_tried_again(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Shared memory is right all the same."""
+    keeper = make_keeper(seat, tmp_path)
+    await insert_keys(connection, 1)
+    await keeper.compare(connection)
+    draft = tmp_path / "access.snapshot.new"
+    draft.mkdir()
+    assert await keeper.save_news() > 1
+    assert "access snapshot not written" in caplog.text
+    draft.rmdir()
+    await keeper.save_news()
+    assert snapshot_path(tmp_path).exists()
+    assert states(seat, 1) == [ACTIVE]
+
+
+async def test_without_news_no_snapshot_is_written(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
+    """A comparison that finds nothing new leaves the file alone."""
+    keeper = make_keeper(seat, tmp_path)
+    await insert_keys(connection, 1)
+    await keeper.compare(connection)
+    await keeper.save_news()
+    snapshot_path(tmp_path).unlink()
+    await keeper.compare(connection)
+    await keeper.save_news()
+    assert not snapshot_path(tmp_path).exists()

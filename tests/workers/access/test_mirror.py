@@ -1,0 +1,127 @@
+"""workers/access/mirror.py"""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.access.mirror import Mirror
+from workers.access.rows import ACTIVE, END_NEVER, KEY_DTYPE, NULL, REVOKED, SUSPENDED, Plan, Rows
+
+PLANS = (Plan(1, 10, 20, 1000, False), Plan(2, 0, 0, 0, True))
+NOW = 1_000_000
+
+
+def make_rows(*ids: int, **fields: int) -> Rows:
+    """Active keys of plan 1 without limits of their own or an end."""
+    rows = np.zeros(len(ids), dtype=KEY_DTYPE)
+    rows["id"] = ids
+    defaults = {"plan_id": 1, "state": ACTIVE, "rate_per_second": NULL, "burst": NULL, "monthly_quota": NULL}
+    for field, value in (defaults | {"ends_at_us": END_NEVER} | fields).items():
+        rows[field] = value
+    rows["digest"] = np.array(ids, dtype=np.uint8)[:, None]
+    return rows
+
+
+def make_mirror(*rows: Rows) -> Mirror:
+    """A mirror of 100 keys at most."""
+    mirror = Mirror(100)
+    mirror.put_plans(PLANS)
+    for some in rows:
+        mirror.put_keys(some)
+    return mirror
+
+
+def test_only_what_differs_is_a_change() -> None:
+    """The same row again changes nothing; any other field does."""
+    mirror = make_mirror()
+    assert mirror.put_keys(make_rows(1, 2, 3)).tolist() == [1, 2, 3]
+    assert mirror.put_keys(make_rows(1, 2, 3)).tolist() == []
+    assert mirror.put_keys(make_rows(2, state=SUSPENDED)).tolist() == [2]
+    assert mirror.put_keys(make_rows(3, burst=7)).tolist() == [3]
+    assert mirror.key_count == 3
+
+
+def test_a_key_is_granted_its_own_limits_else_its_plans() -> None:
+    """Nothing of its own: all of the plan's; one limit of its own: that one alone."""
+    mirror = make_mirror(make_rows(1), make_rows(2, rate_per_second=5), make_rows(3, plan_id=2))
+    grants = mirror.grants(np.array([1, 2, 3]), NOW)
+    assert grants.states.tolist() == [ACTIVE] * 3
+    assert grants.rates_per_second.tolist() == [10, 5, 0]
+    assert grants.bursts.tolist() == [20, 20, 0]
+    assert grants.monthly_quotas.tolist() == [1000, 1000, 0]
+    assert grants.dry_runs.tolist() == [False, False, True]
+    assert grants.digests[:, 0].tolist() == [1, 2, 3]
+
+
+def test_a_rate_of_its_own_under_a_plan_without_a_burst_can_be_used() -> None:
+    """A burst of 0 would refuse everything: a second's requests take its place."""
+    grants = make_mirror(make_rows(1, plan_id=2, rate_per_second=5)).grants(np.array([1]), NOW)
+    assert grants.bursts.tolist() == [5]
+
+
+def test_a_changed_plan_touches_its_keys() -> None:
+    """And no others; the same plans again touch nobody."""
+    mirror = make_mirror(make_rows(1, 2), make_rows(3, plan_id=2))
+    assert mirror.put_plans(PLANS).tolist() == []
+    assert mirror.put_plans((PLANS[0], Plan(2, 1, 1, 1, False))).tolist() == [3]
+    assert mirror.grants(np.array([3]), NOW).rates_per_second.tolist() == [1]
+
+
+def test_a_key_of_an_unknown_plan_gets_hardly_anything() -> None:
+    """A row that overtook its plan does not get a free ride, whatever the plan's number."""
+    mirror = make_mirror(make_rows(1, plan_id=3), make_rows(2, plan_id=30_000))
+    assert mirror.grants(np.array([1, 2]), NOW).rates_per_second.tolist() == [1, 1]
+
+
+def test_a_key_past_its_end_is_revoked_once() -> None:
+    """It is found when its end comes, and not again; keys without an end never are."""
+    mirror = make_mirror(make_rows(1), make_rows(2, ends_at_us=NOW), make_rows(3, ends_at_us=NOW + 5))
+    assert mirror.ended(NOW - 1).tolist() == []
+    assert mirror.grants(np.array([2]), NOW - 1).states.tolist() == [ACTIVE]
+    assert mirror.ended(NOW).tolist() == [2]
+    assert mirror.ended(NOW + 4).tolist() == []
+    assert mirror.ended(NOW + 5).tolist() == [3]
+    assert mirror.ended(2**62).tolist() == []
+    assert mirror.grants(np.array([1, 2, 3]), NOW + 5).states.tolist() == [ACTIVE, REVOKED, REVOKED]
+
+
+def test_a_key_that_is_gone_is_revoked() -> None:
+    """A comparison finds what the database no longer has, and only that."""
+    mirror = make_mirror(make_rows(1, 2, 3))
+    mirror.begin_comparison()
+    mirror.put_keys(make_rows(1, 3))
+    gone = mirror.end_comparison()
+    assert gone.tolist() == [2]
+    assert mirror.grants(gone, NOW).states.tolist() == [REVOKED]
+    assert mirror.rows()["id"].tolist() == [1, 3]
+
+
+def test_keys_without_room_are_counted_and_left_out() -> None:
+    """No index beyond the table, and a later comparison counts anew."""
+    mirror = make_mirror()
+    assert mirror.put_keys(make_rows(100, 101, 250)).tolist() == [100]
+    assert mirror.keys_beyond == 2
+    mirror.begin_comparison()
+    mirror.put_keys(make_rows(100))
+    assert mirror.end_comparison().tolist() == []
+    assert mirror.keys_beyond == 0
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 3), st.integers(0, 50)), max_size=8), max_size=6))
+def test_after_any_changes_the_grants_are_those_of_the_last_rows(
+    batches: list[list[tuple[int, int, int]]],
+) -> None:
+    """Whoever applies only the reported changes holds what a full application would hold."""
+    mirror = make_mirror()
+    applied: dict[int, tuple[int, int]] = {}
+    last: dict[int, tuple[int, int]] = {}
+    for batch in batches:
+        rows = {number: (state, burst) for number, state, burst in batch}
+        last |= rows
+        if not rows:
+            continue
+        made = np.concatenate([make_rows(n, state=state, burst=burst) for n, (state, burst) in rows.items()])
+        grants = mirror.grants(mirror.put_keys(made.astype(KEY_DTYPE)), NOW)
+        held = zip(grants.states.tolist(), grants.bursts.tolist(), strict=True)
+        applied |= dict(zip(grants.ids.tolist(), held, strict=True))
+    assert applied == {n: (state, burst or 10) for n, (state, burst) in last.items()}

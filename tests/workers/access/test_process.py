@@ -1,0 +1,180 @@
+"""workers/access/process.py: the real process, forked, on a real PostgreSQL"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.workers.access.conftest import KEYS_MAX, gauge, make_seat
+from trinity.clock import SystemClock
+from trinity.config import AccessSection
+from trinity.limits import HEARTBEAT_AGE_MAX_NS
+from trinity.memory.block_table import BlockTable
+from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.memory.key_table import KeyTable
+from trinity.seat import Seat
+from workers.access import process
+from workers.access.rows import ACTIVE, REVOKED, SUSPENDED
+
+NOWHERE = "postgresql:///trinity?host=/nonexistent"
+Start = Callable[[str], Any]
+
+
+@pytest.fixture
+def shared() -> Iterator[Seat]:
+    """A seat whose memory is really shared."""
+    name = f"t-{uuid.uuid4().hex[:12]}"
+    with contextlib.ExitStack() as undo:
+        keys, blocks = KeyTable.create(f"{name}-keys", KEYS_MAX), BlockTable.create(f"{name}-blocks")
+        control = Control.create(f"{name}-control", 1)
+        for segment in (keys.segment, blocks.segment, control.segment):
+            assert segment is not None
+            undo.callback(segment.unlink)
+        yield make_seat(SystemClock(), keys, blocks, control.block(0))
+
+
+@pytest.fixture
+def start(shared: Seat, tmp_path: Path) -> Iterator[Start]:
+    """Fork the access process; whatever still runs at the end is killed."""
+    started: list[Any] = []
+
+    def forked(url: str) -> Any:
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=process.run, args=(shared, AccessSection(), tmp_path, url))
+        child.start()
+        started.append(child)
+        return child
+
+    yield forked
+    for child in started:
+        child.kill()
+        child.join()
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_url, autocommit=True) as connected:
+        connected.execute("INSERT INTO accounts (name) VALUES ('acme')")
+        yield connected
+
+
+def wait(what: str, ready: Callable[[], object], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"no {what} within {seconds} s"
+        time.sleep(0.01)
+
+
+def state(seat: Seat, number: int) -> int:
+    return int(seat.keys.states()[number])
+
+
+def insert_key(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute(
+        "INSERT INTO api_keys (account_id, plan_id, digest, prefix)"
+        " VALUES (1, 1, sha256(gen_random_uuid()::text::bytea), 'trk_') RETURNING id"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def set_state(connection: psycopg.Connection[Any], number: int, name: str) -> None:
+    connection.execute("UPDATE api_keys SET state = %s WHERE id = %s", [name, number])
+
+
+def test_changes_arrive_by_notification_and_the_end_is_in_order(
+    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    """A key is known soon after it was made, suspended soon after it was; SIGTERM ends the process with a snapshot."""
+    child = start(database_url)
+    wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
+    number = insert_key(connection)
+    wait("the new key", lambda: state(shared, number) == ACTIVE)
+    set_state(connection, number, "suspended")
+    wait("the suspension", lambda: state(shared, number) == SUSPENDED)
+    os.kill(child.pid, signal.SIGTERM)
+    child.join(10)
+    assert child.exitcode == 0
+    assert (tmp_path / "access.snapshot").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_connection_is_made_again_and_nothing_is_missed(
+    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    """A change that falls into the gap is found by the comparison after it."""
+    start(database_url)
+    wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
+    number = insert_key(connection)
+    with connection.transaction():
+        connection.execute("ALTER TABLE api_keys DISABLE TRIGGER api_keys_changed")  # heard of by nobody
+        set_state(connection, number, "revoked")
+        connection.execute("ALTER TABLE api_keys ENABLE TRIGGER api_keys_changed")
+    ended = connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'trinity access' AND datname = current_database()"
+    ).fetchall()
+    assert ended == [(True,)]
+    wait("the revocation", lambda: state(shared, number) == REVOKED)
+
+
+def test_a_lost_notification_is_repaired_by_the_comparison(
+    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is compared now and then, whether or not anything was heard."""
+    monkeypatch.setattr(process, "COMPARE_SECONDS", 0.5)
+    start(database_url)
+    number = insert_key(connection)
+    wait("the new key", lambda: state(shared, number) == ACTIVE)
+    connection.execute("ALTER TABLE api_keys DISABLE TRIGGER api_keys_changed")
+    set_state(connection, number, "revoked")
+    wait("the revocation", lambda: state(shared, number) == REVOKED)
+
+
+def test_without_a_database_the_snapshot_holds_and_the_process_beats(
+    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    """A start without a database knows the keys of the last life; without a snapshot it knows that it knows none."""
+    first = start(NOWHERE)
+    wait("a beat", lambda: shared.block.read(HEARTBEAT_NS))
+    before = shared.block.read(HEARTBEAT_NS)
+    wait("the next beat", lambda: shared.block.read(HEARTBEAT_NS) > before)
+    assert not shared.keys.loaded
+    first.terminate()
+    first.join(10)
+    number = insert_key(connection)
+    second = start(database_url)
+    wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
+    second.terminate()
+    second.join(10)
+    shared.keys.words[:] = KeyTable.private(KEYS_MAX).words  # as a new node has it
+    start(NOWHERE)
+    wait("the key out of the snapshot", lambda: shared.keys.loaded and state(shared, number) == ACTIVE)
+    assert gauge(shared, "access_database_up") == 0
+
+
+def test_a_killed_process_leaves_the_keys_and_its_successor_goes_on(
+    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    """SIGKILL loses nothing: what is in shared memory holds, and the next life takes over what was missed."""
+    number = insert_key(connection)
+    child = start(database_url)
+    wait("the key", lambda: state(shared, number) == ACTIVE)
+    child.kill()
+    child.join()
+    set_state(connection, number, "revoked")
+    assert state(shared, number) == ACTIVE
+    start(database_url)
+    wait("the revocation", lambda: state(shared, number) == REVOKED)
+
+
+def test_a_beat_is_far_more_often_than_the_supervisor_expects() -> None:
+    """Twenty of them fit into the age at which a process is taken for stuck."""
+    assert process.BEAT_SECONDS * 20 * 1e9 < HEARTBEAT_AGE_MAX_NS

@@ -1,0 +1,1 @@
+"""The access process: who may ask, out of PostgreSQL into shared memory."""

@@ -1,0 +1,196 @@
+"""What the access process knows and keeps up to date: mirror, shared memory, snapshot, metrics.
+
+    snapshot -> mirror -> shared memory      at the start, so that keys are known without a database
+    database -> mirror -> shared memory      at each notification, and all of it at each comparison
+    clock    -> mirror -> shared memory      keys and blocks whose end has come
+    mirror   -> snapshot                     after each change, not more often than it can be written
+
+Rules: shared memory outlives this process. What a former life left there is newer than the snapshot, so a later life
+takes the snapshot as its knowledge, but writes nothing of it; the first comparison writes everything. All parts give
+way to the event loop between chunks, so the process beats while it loads a million keys.
+"""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from trinity.clock import NS_PER_SECOND, NS_PER_US
+from trinity.config import AccessSection
+from trinity.errors import SnapshotError
+from trinity.metrics import ACCESS
+from trinity.seat import Seat
+from workers.access import database
+from workers.access.database import AsyncConnection, Change
+from workers.access.mirror import Ids, Mirror
+from workers.access.rows import END_NEVER, Rows
+from workers.access.snapshot import FILE_NAME, Snapshot, load, save
+from workers.access.tables import KEYS_AT_ONCE, Tables
+
+# Writing a snapshot takes at most this share of the time, however many keys there are.
+_SNAPSHOT_SHARE = 0.05
+_SNAPSHOT_GAP_SECONDS = 0.5
+# A disk that was full is tried again after this long.
+_SNAPSHOT_RETRY_SECONDS = 5.0
+
+
+class Keeper:
+    """One node's knowledge of who may ask."""
+
+    def __init__(self, seat: Seat, section: AccessSection, data_dir: Path) -> None:
+        self._seat = seat
+        self._mirror = Mirror(seat.keys.keys_max)
+        self._tables = Tables(seat.keys, seat.blocks, section.trusted_proxies, seat.log)
+        self._path = data_dir / FILE_NAME
+        self._is_compared = False  # with the database, in this life
+        self._has_snapshot = False  # a good one, of whatever age
+        self._has_news = False  # that the snapshot does not have
+        self._blocks_end_us = END_NEVER
+        self._keys_beyond = 0
+        self._set("access_loaded", seat.keys.loaded)
+
+    async def load_snapshot(self) -> None:
+        """Take what the last life knew; a broken snapshot is reported and ignored."""
+        try:
+            found = await asyncio.to_thread(load, self._path)
+        except SnapshotError as error:
+            self._count("access_snapshot_errors_total")
+            self._seat.log.error(str(error))
+            return
+        if found is None:
+            return
+        self._has_snapshot = True
+        is_first_life = not self._seat.keys.loaded
+        self._mirror.put_plans(found.plans)
+        for at in range(0, len(found.keys), KEYS_AT_ONCE):
+            ids = self._mirror.put_keys(found.keys[at : at + KEYS_AT_ONCE])
+            if is_first_life:
+                await self._write(ids)
+        self._mirror.blocks = found.blocks
+        if is_first_life:
+            self._write_blocks()
+            self._mark_loaded()
+        age = (self.wall_us() - found.made_at_us) // 1_000_000
+        self._seat.log.info("snapshot loaded", extra={"fields": {"keys": self._mirror.key_count, "age_seconds": age}})
+
+    async def compare(self, connection: AsyncConnection) -> None:
+        """Bring everything to the database's state."""
+        await self._take_plans(connection)
+        self._mirror.begin_comparison()
+        async for rows in database.read_keys(connection, None):
+            await self._take_keys(rows)
+        gone = self._mirror.end_comparison()
+        self._has_news |= len(gone) > 0
+        await self._write(gone)
+        if not self._is_compared:
+            self._count("access_changes_total", self._tables.revoke_others(self._mirror))
+        await self._take_blocks(connection)
+        self._is_compared = True
+        self._has_news |= not self._has_snapshot
+        self._mark_loaded()
+        self._set("access_compared_timestamp_seconds", self._seat.clock.wall_ns() / NS_PER_SECOND)
+
+    async def take(self, connection: AsyncConnection, change: Change) -> None:
+        """Bring what changed to the database's state."""
+        if change.everything:
+            await self.compare(connection)
+            return
+        if change.plans:
+            await self._take_plans(connection)
+        if change.keys_since_us is not None:
+            async for rows in database.read_keys(connection, change.keys_since_us):
+                await self._take_keys(rows)
+        if change.blocks:
+            await self._take_blocks(connection)
+        self._report_keys()
+
+    async def tick(self) -> None:
+        """Revoke the keys and lift the blocks whose end has come."""
+        now_us = self.wall_us()
+        ended = self._mirror.ended(now_us)
+        if len(ended):
+            await self._write(ended)
+            self._seat.log.info("keys ended", extra={"fields": {"keys": ended[:10].tolist(), "count": len(ended)}})
+        if now_us >= self._blocks_end_us:
+            self._write_blocks()
+
+    async def save_news(self) -> float:
+        """Write the snapshot if there is news; returns after how many seconds to ask again."""
+        if not (self._has_news and (self._is_compared or self._has_snapshot)):
+            return _SNAPSHOT_GAP_SECONDS
+        started_ns = self._seat.clock.monotonic_ns()
+        made_at_us = self.wall_us()
+        # A copy is made here and now, so that what is written in the thread is of one moment.
+        now = Snapshot(made_at_us, self._mirror.rows(), tuple(self._mirror.plans.values()), self._mirror.blocks)
+        self._has_news = False
+        try:
+            await asyncio.to_thread(save, self._path, now)
+        except OSError as error:
+            self._has_news = True
+            self._count("access_snapshot_errors_total")
+            self._seat.log.error("access snapshot not written", extra={"fields": {"reason": str(error)}})
+            return _SNAPSHOT_RETRY_SECONDS
+        self._has_snapshot = True
+        self._set("access_snapshot_timestamp_seconds", made_at_us / 1_000_000)
+        taken_seconds = (self._seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
+        return max(_SNAPSHOT_GAP_SECONDS, taken_seconds / _SNAPSHOT_SHARE)
+
+    def report_database(self, is_up: bool) -> None:
+        self._set("access_database_up", is_up)
+
+    def wall_us(self) -> int:
+        """Now, as PostgreSQL counts."""
+        return self._seat.clock.wall_ns() // NS_PER_US
+
+    async def _take_plans(self, connection: AsyncConnection) -> None:
+        before = self._mirror.plans
+        touched = self._mirror.put_plans(await database.read_plans(connection))
+        self._has_news |= self._mirror.plans != before
+        await self._write(touched)
+
+    async def _take_keys(self, rows: Rows) -> None:
+        changed = self._mirror.put_keys(rows)
+        self._has_news |= len(changed) > 0
+        ids = changed if self._is_compared else rows["id"].astype(np.int64)
+        await self._write(ids[ids <= self._mirror.keys_max])
+
+    async def _take_blocks(self, connection: AsyncConnection) -> None:
+        before = self._mirror.blocks
+        self._mirror.blocks = await database.read_blocks(connection)
+        self._has_news |= self._mirror.blocks != before
+        self._write_blocks()
+
+    async def _write(self, ids: Ids) -> None:
+        """Write keys to shared memory, with a look at everything else after each part."""
+        for at in range(0, len(ids), KEYS_AT_ONCE):
+            changed = self._tables.write_keys(self._mirror, ids[at : at + KEYS_AT_ONCE], self.wall_us())
+            self._count("access_changes_total", changed)
+            await asyncio.sleep(0)
+
+    def _write_blocks(self) -> None:
+        now_us = self.wall_us()
+        self._count("access_changes_total", self._tables.write_blocks(self._mirror.blocks, now_us))
+        ends = (block.ends_at_us for block in self._mirror.blocks)
+        self._blocks_end_us = min((end for end in ends if end > now_us), default=END_NEVER)
+        self._set("access_blocks", self._tables.blocked_count)
+        self._set("access_blocks_refused", self._tables.refused_count)
+
+    def _mark_loaded(self) -> None:
+        self._seat.keys.mark_loaded()
+        self._set("access_loaded", 1)
+        self._report_keys()
+
+    def _report_keys(self) -> None:
+        self._set("access_keys", self._mirror.key_count)
+        beyond = self._mirror.keys_beyond
+        self._set("access_keys_beyond_room", beyond)
+        if beyond > self._keys_beyond:
+            fields = {"keys": beyond, "keys_max": self._mirror.keys_max}
+            self._seat.log.error("keys have no room here: set KEYS_MAX higher and restart", extra={"fields": fields})
+        self._keys_beyond = beyond
+
+    def _set(self, name: str, value: float) -> None:
+        self._seat.block.set_gauge(ACCESS.index(name), float(value))
+
+    def _count(self, name: str, amount: int = 1) -> None:
+        self._seat.block.count(ACCESS.index(name), amount)
