@@ -2,21 +2,24 @@
 
 The loop calls, once a worker:
 
-    desk = make_desk(table_words, assets, exchanges)             tables and scratch memory
+    desk = make_desk(routes_desk)                                tables and scratch memory
     networks = trusted_networks(config.udp_trusted_networks)     networks.py
 
-and once a datagram, with the request in `request[start:end]` and UDP_REPLY_BYTES_MAX free bytes at `reply[at:]`:
+and once a datagram, with the sender in `desk.caller`, the request in `request[start:end]` and UDP_REPLY_BYTES_MAX free
+bytes at `reply[at:]`:
 
-    trusted = is_trusted(networks, addresses, address_at)        networks.py
+    trusted = is_inside(networks, addresses, address_at)         networks.py
     length, result, lookups = answer_datagram(desk, request, start, end, reply, at, trusted, now_ns)
 
 `length` is 0 when nothing is to be sent, `result` the index in metrics.UDP_RESULTS, `lookups` the prices looked up.
-A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX, so that an oversized datagram is seen as such.
+What the answer is, is noted in `desk.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
+so that an oversized datagram is seen as such.
 
 The first byte tells the protocol: `{` is JSON (datagram_json.py), 0xD7 a frame (datagram_frame.py), all else text.
 
-Rules: nothing that a client sends raises. To a sender that is not trusted the reply is never longer than the request:
-a longer one becomes the coded reply `pad_request`, and nothing if even that is too long. What looks like a reply (an
+Rules: nothing that a client sends raises. Who may not ask is told so before what is wrong with the question. Without
+a good key a sender that is not trusted gets no reply longer than its request: a longer one becomes the coded reply
+`pad_request`, a refusal loses its message, and if even that is too long there is nothing. What looks like a reply (an
 error object, an answer frame) is never answered, so that two nodes cannot be set to answering each other for ever.
 """
 
@@ -34,11 +37,15 @@ from trinity.limits import (
     UDP_REQUEST_BYTES_MAX,
 )
 from trinity.memory.atomics import Words
+from trinity.outcomes import CODE_OK, UDP_BINARY, UDP_JSON, UDP_TEXT
 from workers.request import datagram_json as json
+from workers.request import routes
+from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
     PRICE_BYTES_MAX,
     UNKNOWN,
+    UNKNOWN_ASSET,
     Names,
     Record,
     find_name,
@@ -52,56 +59,53 @@ from workers.request.answer import (
     write_unknown_asset,
 )
 from workers.request.datagram_frame import (
+    FRAME_MISSING_KEY,
     FRAME_OK,
     FRAME_PAD_REQUEST,
+    HEADER_BYTES,
     MAGIC_BYTE,
     answer_frame,
+    check_frame,
+    end_of_name,
+    frame_key,
+    is_request_frame,
     write_frame_status,
 )
-from workers.request.octets import (
-    Integers,
-    Octets,
-    append_byte,
-    append_integer,
-    append_octets,
-    append_packed,
-    append_slice,
-    byte_at,
-    octets_of,
-    pack_texts,
+from workers.request.datagram_problems import (
+    ADDRESS_BLOCKED,
+    BAD_JSON,
+    BAD_PARAMETER,
+    BAD_TEXT,
+    MISSING_ASSET,
+    MISSING_KEY,
+    NO_PROBLEM,
+    PAD_REQUEST,
+    UNKNOWN_EXCHANGE,
+    is_refusal_of_access,
+    join_id,
+    note_bad_frame,
+    note_problem,
+    problem_of_access,
+    shorten,
+    wait_ms_of,
+    write_id,
+    write_problem,
 )
+from workers.request.forwarded import Caller
+from workers.request.gate import Gate
+from workers.request.ledger import TALLY_CODE, TALLY_KEY, Ledger, begin, note_price, note_prices
+from workers.request.octets import Integers, Octets, byte_at, octets_of
 
 ANSWERED, ERROR, DROPPED = (metrics.UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
 
-_PROBLEMS = (
-    ("bad_request", "text is BTC or BTC,ETH with 1 to 64 names"),
-    ("bad_request", "JSON is one flat object of plain strings, numbers and lists"),
-    ("bad_parameter", "unknown, repeated or malformed parameter"),
-    ("missing_asset", "say which asset"),
-    ("unknown_exchange", "no such exchange; GET /assets lists them"),
-    ("pad_request", "the reply is longer than the request"),
-)
-_BAD_TEXT, _BAD_JSON, _BAD_PARAMETER, _MISSING_ASSET, _UNKNOWN_EXCHANGE, _PAD_REQUEST = range(len(_PROBLEMS))
 _PROBLEM_OF_QUERY = np.zeros(6, dtype=np.int64)
-_PROBLEM_OF_QUERY[json.QUERY_MALFORMED] = _BAD_JSON
-_PROBLEM_OF_QUERY[json.QUERY_BAD_MEMBER] = _BAD_PARAMETER
-_PROBLEM_OF_QUERY[json.QUERY_NO_ASSET] = _MISSING_ASSET
-_PROBLEM_OF_QUERY[json.QUERY_BAD_EXCHANGE] = _UNKNOWN_EXCHANGE
+_PROBLEM_OF_QUERY[json.QUERY_MALFORMED] = BAD_JSON
+_PROBLEM_OF_QUERY[json.QUERY_BAD_MEMBER] = BAD_PARAMETER
+_PROBLEM_OF_QUERY[json.QUERY_NO_ASSET] = MISSING_ASSET
+_PROBLEM_OF_QUERY[json.QUERY_BAD_EXCHANGE] = UNKNOWN_EXCHANGE
 
-_TEXTS, _TEXT_BOUNDS = pack_texts(
-    [f'{{"error":{{"code":"{code}","message":"{message}'.encode() for code, message in _PROBLEMS]
-)
-_TEXT_END = octets_of(b'"}}')
-_PARAMETER = octets_of(b'","parameter":"')
-_BYTES = octets_of(b'","bytes":')
-_NUMBER_END = octets_of(b"}}")
-_SHORT_PAD_REQUEST = octets_of(b'{"error":{"code":"pad_request"}}')
-_ID = octets_of(b'{"id":')
 _KEY = octets_of(b"key=")
-_OPEN, _COMMA, _SPACE, _AT_SIGN = b"{, @"
-# What may be shown of a member's name; the names that are known are shorter.
-_MEMBER_BYTES_SHOWN = 32
-
+_OPEN, _SPACE, _AT_SIGN = b"{ @"
 # The id and the frame of the list come on top of the prices; the id's quotes count.
 assert UDP_ASSETS_MAX * PRICE_BYTES_MAX + UDP_ID_BYTES_MAX + 32 <= UDP_REPLY_BYTES_MAX
 
@@ -115,13 +119,26 @@ class Desk(NamedTuple):
     record: Record
     wanted: Integers
     query: Integers
+    caller: Caller
+    gate: Gate
+    ledger: Ledger
 
 
-def make_desk(table_words: Words, assets: Names, exchanges: Names) -> Desk:
-    """`table_words` is AnswerTable.words; the names come from answer.make_names."""
+def make_desk(desk: routes.Desk) -> Desk:
+    """Memory for datagrams beside the HTTP desk of the same worker, with which it shares who asks and what is noted."""
     wanted = np.zeros((UDP_ASSETS_MAX, 3), dtype=np.int64)
     query = np.zeros(json.QUERY_WORDS, dtype=np.int64)
-    return Desk(table_words, assets, exchanges, make_record(), wanted, query)
+    return Desk(
+        table_words=desk.table_words,
+        assets=desk.assets,
+        exchanges=desk.exchanges,
+        record=make_record(),
+        wanted=wanted,
+        query=query,
+        caller=desk.caller,
+        gate=desk.gate,
+        ledger=desk.ledger,
+    )
 
 
 @compiled_inline
@@ -133,25 +150,71 @@ def answer_datagram(
     if size < 1 or size > UDP_REQUEST_BYTES_MAX:
         return 0, DROPPED, 0
     if byte_at(request, start) == MAGIC_BYTE:
-        reply_end, status, lookups = answer_frame(
-            desk.table_words, desk.record, desk.assets, desk.exchanges, request, start, end, reply, at, now_ns
-        )
-        if not trusted and reply_end - at > size:
-            reply_end = write_frame_status(request, start, FRAME_PAD_REQUEST, reply, at)
-            status = FRAME_PAD_REQUEST
-        result = ANSWERED if status == FRAME_OK else ERROR
-        return reply_end - at, result if reply_end > at else DROPPED, lookups
+        begin(desk.ledger, UDP_BINARY)
+        reply_end, result, lookups = _answer_binary(desk, request, start, end, reply, at, now_ns)
+        if reply_end - at > size and not _may_be_longer(desk, trusted):
+            note_problem(desk.ledger, PAD_REQUEST)
+            reply_end = write_frame_status(request, start, FRAME_PAD_REQUEST, 0, reply, at)
+            result = ERROR
+        return reply_end - at, result, lookups
     desk.query[:] = 0
     data_end = _trimmed(request, start, end)
     data_start = json.skip_space(request, start, data_end)
     if data_start < data_end and request[data_start] == _OPEN:
+        begin(desk.ledger, UDP_JSON)
         reply_end, result, lookups = _answer_json(desk, request, data_start, data_end, reply, at, now_ns)
     else:
+        begin(desk.ledger, UDP_TEXT)
         reply_end, result, lookups = _answer_text(desk, request, data_start, data_end, reply, at, now_ns)
-    if not trusted and reply_end - at > size:
-        reply_end = _ask_for_padding(desk, request, reply_end - at, size, reply, at)
+    if reply_end - at > size and not _may_be_longer(desk, trusted):
+        reply_end = shorten(desk.ledger, desk.query, request, reply_end - at, size, reply, at)
         result = ERROR if reply_end > at else DROPPED
     return reply_end - at, result, lookups
+
+
+@compiled_inline
+def _may_be_longer(desk: Desk, trusted: bool) -> bool:
+    """Whether the sender may get more bytes than it sent: who holds a good key has said who it is."""
+    tally = desk.ledger.tally
+    return trusted or (tally[TALLY_KEY] > 0 and not is_refusal_of_access(tally[TALLY_CODE]))
+
+
+@compiled_inline
+def _admit(desk: Desk, request: Octets, key_start: int, key_end: int, now_ns: int) -> int:
+    """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask."""
+    code = admit_caller(desk.gate, desk.ledger, desk.caller, request, key_start, key_end, now_ns)
+    return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
+
+
+# --- binary ---------------------------------------------------------------------------------------------------
+
+
+@compiled_inline
+def _answer_binary(
+    desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
+) -> tuple[int, int, int]:
+    if not is_request_frame(request, start, end):
+        return at, DROPPED, 0
+    status, problem = check_frame(request, start, end), NO_PROBLEM
+    if status == FRAME_OK:
+        key_start, key_end = frame_key(request, start)
+        problem = _admit(desk, request, key_start, key_end, now_ns)
+    elif is_barred(desk.gate, desk.caller):
+        problem = ADDRESS_BLOCKED
+    else:
+        note_bad_frame(desk.ledger, status)
+        return write_frame_status(request, start, status, 0, reply, at), ERROR, 0
+    if problem != NO_PROBLEM:
+        note_problem(desk.ledger, problem)
+        status = FRAME_MISSING_KEY + problem - MISSING_KEY
+        wait_ms = wait_ms_of(desk.gate, problem)
+        return write_frame_status(request, start, status, wait_ms, reply, at), ERROR, 0
+    reply_end, lookups = answer_frame(
+        desk.table_words, desk.record, desk.assets, desk.exchanges, request, start, reply, at, now_ns
+    )
+    name = start + HEADER_BYTES
+    note_prices(desk.ledger, find_name(desk.assets, request, name, end_of_name(request, name)), lookups, CONSENSUS)
+    return reply_end, ANSWERED, lookups
 
 
 # --- text: NAMES[@EXCHANGE][ key=KEY] -------------------------------------------------------------------------
@@ -161,37 +224,51 @@ def answer_datagram(
 def _answer_text(
     desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
 ) -> tuple[int, int, int]:
-    if start == end:
-        return _write_problem(desk, request, _MISSING_ASSET, reply, at), ERROR, 0
     names_end = _find(request, start, end, _SPACE)
-    if names_end < end and not _is_key(request, names_end + 1, end):
-        return _write_problem(desk, request, _BAD_TEXT, reply, at), ERROR, 0
-    for i in range(start, names_end):
+    key_start = key_end = end
+    if names_end < end:
+        if not _is_key(request, names_end + 1, end):
+            return _write_refusal(desk, request, BAD_TEXT, reply, at), ERROR, 0
+        key_start = names_end + 1 + _KEY.size
+    problem = _admit(desk, request, key_start, key_end, now_ns)
+    if problem == NO_PROBLEM:
+        problem = _parse_names(desk, request, start, names_end)
+    if problem != NO_PROBLEM:
+        return write_problem(desk.gate, desk.ledger, desk.query, request, problem, reply, at), ERROR, 0
+    return _write_answer(desk, request, reply, at, now_ns), ANSWERED, desk.query[json.COUNT]
+
+
+@compiled_inline
+def _parse_names(desk: Desk, request: Octets, start: int, end: int) -> int:
+    """NO_PROBLEM with the names in `desk.wanted` and the rest in `desk.query`, or what is wrong."""
+    if start == end:
+        return MISSING_ASSET
+    for i in range(start, end):
         if not 0x20 < byte_at(request, i) < 0x7F:
-            return _write_problem(desk, request, _BAD_TEXT, reply, at), ERROR, 0
-    assets_end = _find(request, start, names_end, _AT_SIGN)
+            return BAD_TEXT
+    assets_end = _find(request, start, end, _AT_SIGN)
     desk.query[json.EXCHANGE] = CONSENSUS
-    if assets_end < names_end:
-        desk.query[json.EXCHANGE] = find_name(desk.exchanges, request, assets_end + 1, names_end)
+    if assets_end < end:
+        desk.query[json.EXCHANGE] = find_name(desk.exchanges, request, assets_end + 1, end)
         if desk.query[json.EXCHANGE] == UNKNOWN:
-            return _write_problem(desk, request, _UNKNOWN_EXCHANGE, reply, at), ERROR, 0
+            return UNKNOWN_EXCHANGE
     count = parse_assets(desk.assets, request, start, assets_end, desk.wanted)
     if count < 1:
-        return _write_problem(desk, request, _BAD_TEXT, reply, at), ERROR, 0
+        return BAD_TEXT
     desk.query[json.COUNT] = count
     desk.query[json.IS_LIST] = 1 if count > 1 else 0
-    return _write_answer(desk, request, reply, at, now_ns), ANSWERED, count
+    return NO_PROBLEM
 
 
 @compiled
 def _is_key(request: Octets, start: int, end: int) -> bool:
-    """Whether this is `key=` and a key: no space, no control bytes."""
+    """Whether this is `key=` and a key: no space, no control bytes; bytes beyond ASCII are for the gate to refuse."""
     length = end - start - _KEY.size
     if length < 1 or length > API_KEY_BYTES_MAX:
         return False
     for i in range(start, end):
         byte = byte_at(request, i)
-        if byte <= 0x20 or byte > 0x7E or (i - start < _KEY.size and byte != byte_at(_KEY, i - start)):
+        if byte <= 0x20 or byte == 0x7F or (i - start < _KEY.size and byte != byte_at(_KEY, i - start)):
             return False
     return True
 
@@ -224,8 +301,13 @@ def _answer_json(
     outcome = json.parse_query(desk.assets, desk.exchanges, request, start, end, query, desk.wanted)
     if outcome == json.QUERY_IS_REPLY:
         return at, DROPPED, 0
-    if outcome != json.QUERY_OK:
-        return _write_problem(desk, request, _PROBLEM_OF_QUERY[outcome], reply, at), ERROR, 0
+    if outcome == json.QUERY_MALFORMED:
+        return _write_refusal(desk, request, BAD_JSON, reply, at), ERROR, 0
+    problem = _admit(desk, request, query[json.KEY_START], query[json.KEY_END], now_ns)
+    if problem == NO_PROBLEM and outcome != json.QUERY_OK:
+        problem = _PROBLEM_OF_QUERY[outcome]
+    if problem != NO_PROBLEM:
+        return write_problem(desk.gate, desk.ledger, desk.query, request, problem, reply, at), ERROR, 0
     return _write_answer(desk, request, reply, at, now_ns), ANSWERED, query[json.COUNT]
 
 
@@ -235,64 +317,29 @@ def _write_answer(desk: Desk, request: Octets, reply: Octets, at: int, now_ns: i
     query = desk.query
     max_age_ms, min_sources = query[json.MAX_AGE_MS], query[json.MIN_SOURCES]
     max_conf, exchange = query[json.MAX_CONF_MILLI_BPS], query[json.EXCHANGE]
-    body = _write_id(query, request, reply, at)
+    body = write_id(query, request, reply, at)
     if query[json.IS_LIST] == 1:
+        note_prices(desk.ledger, desk.wanted[0, 0], query[json.COUNT], exchange)
         end = write_prices(
             desk.table_words, desk.record, desk.assets, desk.exchanges, request, desk.wanted, query[json.COUNT],
             exchange, now_ns, max_age_ms, min_sources, max_conf, reply, body,
         )  # fmt: skip
     elif desk.wanted[0, 0] == UNKNOWN:
+        note_price(desk.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
         end = write_unknown_asset(request, desk.wanted[0, 1], desk.wanted[0, 2], reply, body)
     else:
         asset = desk.wanted[0, 0]
         read_answer(desk.table_words, row_of(desk.exchanges, asset, exchange), desk.record)
         verdict = judge(desk.record, now_ns, max_age_ms, min_sources, max_conf)
+        note_price(desk.ledger, asset, exchange, verdict)
         end = write_price(desk.record, verdict, desk.assets, asset, now_ns, reply, body)
-    return _join_id(reply, at, body, end)
+    return join_id(reply, at, body, end)
 
 
 @compiled
-def _write_problem(desk: Desk, request: Octets, problem: int, reply: Octets, at: int) -> int:
-    """Append the error object of a request that cannot be answered."""
-    query = desk.query
-    body = _write_id(query, request, reply, at)
-    end = append_packed(_TEXTS, _TEXT_BOUNDS, problem, reply, body)
-    if problem == _BAD_PARAMETER:
-        shown = min(query[json.BAD_END] - query[json.BAD_START], _MEMBER_BYTES_SHOWN)
-        end = append_octets(_PARAMETER, reply, end)
-        end = append_slice(request, query[json.BAD_START], shown, reply, end)
-    end = append_octets(_TEXT_END, reply, end)
-    return _join_id(reply, at, body, end)
-
-
-@compiled
-def _write_id(query: Integers, request: Octets, reply: Octets, at: int) -> int:
-    """Append `{"id":7` when the request has an id: the object that follows is then joined by `_join_id`."""
-    length = query[json.ID_END] - query[json.ID_START]
-    if length == 0:
-        return at
-    return append_slice(request, query[json.ID_START], length, reply, append_octets(_ID, reply, at))
-
-
-@compiled
-def _join_id(reply: Octets, at: int, body: int, end: int) -> int:
-    """Turn the object's opening brace into a comma when the id stands before it."""
-    if body > at:
-        append_byte(_COMMA, reply, body)
-    return end
-
-
-# --- no amplification -----------------------------------------------------------------------------------------
-
-
-@compiled
-def _ask_for_padding(desk: Desk, request: Octets, needed: int, size: int, reply: Octets, at: int) -> int:
-    """The longest form of `pad_request` that fits `size` bytes: with the length needed, without, or nothing."""
-    body = _write_id(desk.query, request, reply, at)
-    end = append_packed(_TEXTS, _TEXT_BOUNDS, _PAD_REQUEST, reply, body)
-    end = append_integer(needed, reply, append_octets(_BYTES, reply, end))
-    end = append_octets(_NUMBER_END, reply, end)
-    if end - at <= size:
-        return _join_id(reply, at, body, end)
-    end = append_octets(_SHORT_PAD_REQUEST, reply, body)
-    return _join_id(reply, at, body, end) if end - at <= size else at
+def _write_refusal(desk: Desk, request: Octets, problem: int, reply: Octets, at: int) -> int:
+    """As `write_problem`, for what is so broken that it has no key: nobody but a blocked sender is asked who he is."""
+    blocked = is_barred(desk.gate, desk.caller)
+    return write_problem(
+        desk.gate, desk.ledger, desk.query, request, ADDRESS_BLOCKED if blocked else problem, reply, at
+    )

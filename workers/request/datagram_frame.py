@@ -1,12 +1,12 @@
 """The binary protocol: one frame asks for up to 64 assets, one frame of fixed-size records answers. Pure, compiled.
 
-All numbers are little-endian. Request, at least 40 bytes; bytes behind the names are padding:
+All numbers are little-endian. Request, at least 40 bytes; bytes behind the names, or the key, are padding:
 
     0   4  magic D7 'T' 'R' 'Q'         8   8  request id, echoed
     4   1  version 1                    16  4  max_age_ms, 0: not stated
-    5   1  flags, bit 0: LAST_GOOD      20  4  max_conf_milli_bps (1/1000 basis points), 0: not stated
+    5   1  flags: 1 LAST_GOOD, 2 KEY    20  4  max_conf_milli_bps (1/1000 basis points), 0: not stated
     6   1  count of names, 1 to 64      24  16 * count  names, any case, filled up with zero bytes
-    7   1  min_sources, 0: not stated
+    7   1  min_sources, 0: not stated       with KEY: 1 byte length of the API key, 1 to 128, then the key
 
 Reply, 24 + 22 * count bytes, so 1,432 at most; a record for each name, in the order asked:
 
@@ -21,12 +21,13 @@ Reply, 24 + 22 * count bytes, so 1,432 at most; a record for each name, in the o
                                         21  1  zero
 
 Rules: a price that is not fresh is not given: price and confidence are 0 and the status says why. Only a client that
-sets LAST_GOOD gets the last good price there, beside the same status. A frame that cannot be read is answered with a
-header alone, whose status says why; it is never longer than the request. `time_ms - age` is a record's timestamp.
+sets LAST_GOOD gets the last good price there, beside the same status. `time_ms - age` is a record's timestamp. A frame
+that cannot be read, or whose sender may not ask, is answered with a header alone, whose status says why; it is never
+longer than the request. Where time is all that is missing, it has the milliseconds to wait in the place of the time.
 """
 
 from trinity.compiled import compiled
-from trinity.limits import ASSET_NAME_BYTES_MAX, UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
+from trinity.limits import API_KEY_BYTES_MAX, ASSET_NAME_BYTES_MAX, UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS
 from trinity.memory.atomics import Words
 from trinity.memory.cell import WORD_BYTES, snapshot_prefix
@@ -49,12 +50,16 @@ VERSION = 1
 HEADER_BYTES = 24
 NAME_BYTES = ASSET_NAME_BYTES_MAX
 RECORD_BYTES = 22
-FLAG_LAST_GOOD = 1
+FLAG_LAST_GOOD, FLAG_KEY = 1, 2
 
-FRAME_OK, FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST = range(4)
+# Then the refusals of the gate, in the order of outcomes.CODES from missing_key on.
+FRAME_OK, FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST, FRAME_MISSING_KEY = range(5)
 AGE_NONE = 2**32 - 1
 
 assert HEADER_BYTES + UDP_ASSETS_MAX * RECORD_BYTES <= UDP_PAYLOAD_BYTES_MAX, "a reply is one Ethernet frame"
+assert HEADER_BYTES + UDP_ASSETS_MAX * NAME_BYTES + 1 + API_KEY_BYTES_MAX <= UDP_PAYLOAD_BYTES_MAX, (
+    "and so is a request"
+)
 
 _REQUEST_MARK, _REPLY_MARK = b"QA"
 _LETTER_T, _LETTER_R = b"TR"
@@ -71,27 +76,21 @@ def answer_frame(
     exchanges: Names,
     request: Octets,
     start: int,
-    end: int,
     reply: Octets,
     at: int,
     now_ns: int,
-) -> tuple[int, int, int]:
-    """(position behind the reply, frame status, lookups); nothing is written for what is not a request frame."""
-    if not is_request_frame(request, start, end):
-        return at, FRAME_BAD_REQUEST, 0
+) -> tuple[int, int]:
+    """(position behind the reply, lookups) of a frame that `check_frame` found good and whose sender may ask."""
     count = byte_at(request, start + 6)
-    status = _frame_status(request, start, end, count)
-    if status != FRAME_OK:
-        return write_frame_status(request, start, status, reply, at), status, 0
     min_sources = byte_at(request, start + 7)
     max_age_ms = _read_u32(request, start + 16)
     max_conf_milli_bps = _read_u32(request, start + 20)
-    with_last_good = byte_at(request, start + 5) == FLAG_LAST_GOOD
+    with_last_good = byte_at(request, start + 5) & FLAG_LAST_GOOD != 0
     time_ms = 0
     out = _write_header(request, start, FRAME_OK, count, reply, at)
     for i in range(count):
         name = start + HEADER_BYTES + i * NAME_BYTES
-        asset = find_name(assets, request, name, _end_of_name(request, name))
+        asset = find_name(assets, request, name, end_of_name(request, name))
         if asset == UNKNOWN:
             out = _write_unknown(reply, out)
             continue
@@ -107,7 +106,7 @@ def answer_frame(
                 time_ms = record.fields["timestamp_ms"] + age_ms
         out = _write_record(record, verdict, with_last_good, age_ms, reply, out)
     _put(time_ms, 8, reply, at + 16)
-    return out, FRAME_OK, count
+    return out, count
 
 
 @compiled
@@ -123,19 +122,38 @@ def is_request_frame(request: Octets, start: int, end: int) -> bool:
 
 
 @compiled
-def write_frame_status(request: Octets, start: int, status: int, reply: Octets, at: int) -> int:
+def write_frame_status(request: Octets, start: int, status: int, wait_ms: int, reply: Octets, at: int) -> int:
     """A reply without records, HEADER_BYTES long."""
-    return _write_header(request, start, status, 0, reply, at)
+    end = _write_header(request, start, status, 0, reply, at)
+    _put(wait_ms, 8, reply, at + 16)
+    return end
 
 
 @compiled
-def _frame_status(request: Octets, start: int, end: int, count: int) -> int:
+def check_frame(request: Octets, start: int, end: int) -> int:
+    """FRAME_OK when the request frame can be read, with its key, else why not."""
+    flags, count = byte_at(request, start + 5), byte_at(request, start + 6)
     if byte_at(request, start + 4) != VERSION:
         return FRAME_BAD_VERSION
-    known_flags = byte_at(request, start + 5) & ~FLAG_LAST_GOOD == 0
-    if known_flags and 1 <= count <= UDP_ASSETS_MAX and end - start >= HEADER_BYTES + count * NAME_BYTES:
-        return FRAME_OK
-    return FRAME_BAD_REQUEST
+    names_end = start + HEADER_BYTES + count * NAME_BYTES
+    if flags & ~(FLAG_LAST_GOOD | FLAG_KEY) != 0 or not 1 <= count <= UDP_ASSETS_MAX or end < names_end:
+        return FRAME_BAD_REQUEST
+    if flags & FLAG_KEY != 0:
+        if end == names_end:
+            return FRAME_BAD_REQUEST
+        length = byte_at(request, names_end)
+        if not 1 <= length <= API_KEY_BYTES_MAX or end < names_end + 1 + length:
+            return FRAME_BAD_REQUEST
+    return FRAME_OK
+
+
+@compiled
+def frame_key(request: Octets, start: int) -> tuple[int, int]:
+    """Start and end of the API key in a frame that `check_frame` found good; the same when it has none."""
+    at = start + HEADER_BYTES + byte_at(request, start + 6) * NAME_BYTES
+    if byte_at(request, start + 5) & FLAG_KEY == 0:
+        return at, at
+    return at + 1, at + 1 + byte_at(request, at)
 
 
 @compiled
@@ -184,8 +202,8 @@ def _write_unknown(reply: Octets, at: int) -> int:
 
 
 @compiled
-def _end_of_name(request: Octets, at: int) -> int:
-    """Where the zero bytes of a name field begin."""
+def end_of_name(request: Octets, at: int) -> int:
+    """Where the zero bytes of the name field at `at` begin."""
     end = at
     while end < at + NAME_BYTES and request[end] != 0:
         end += 1

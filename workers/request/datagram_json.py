@@ -2,13 +2,14 @@
 
     {"asset":"BTC"} or {"assets":["BTC","ETH"]}, and any of
     "id"            echoed: a number, or a string of at most UDP_ID_BYTES_MAX bytes
-    "api_key"       a string; accepted and not yet looked at, never echoed
+    "api_key"       a string; never echoed
     "exchange"      that exchange's own prices instead of the consensus
     "max_age_ms", "min_sources"    whole numbers from 1
     "max_conf_bps"  a number above 0 with at most three decimals
 
 Rules: accepted is a part of RFC 8259: one flat object, strings of printable ASCII without escapes. What is accepted
-means here what it means to every JSON parser. A member that is unknown, there twice or out of range is named; the
+means here what it means to every JSON parser. Only an API key may hold other bytes, so that a
+wrong key is told from a malformed request. A member that is unknown, there twice or out of range is named; the
 rest is still read, so that the id is echoed wherever it stands. An object with a member "error" is a reply.
 """
 
@@ -27,9 +28,9 @@ from workers.request.octets import (
 
 # The words of a query: positions are those in the request; an empty range means that there is none.
 (
-    ID_START, ID_END, BAD_START, BAD_END, EXCHANGE, MAX_AGE_MS, MIN_SOURCES, MAX_CONF_MILLI_BPS, COUNT, IS_LIST,
-    _VALUE_START, _VALUE_END, _VALUE_COUNT, QUERY_WORDS,
-) = range(14)  # fmt: skip
+    ID_START, ID_END, KEY_START, KEY_END, BAD_START, BAD_END, EXCHANGE, MAX_AGE_MS, MIN_SOURCES, MAX_CONF_MILLI_BPS,
+    COUNT, IS_LIST, _VALUE_START, _VALUE_END, _VALUE_COUNT, QUERY_WORDS,
+) = range(16)  # fmt: skip
 
 QUERY_OK, QUERY_MALFORMED, QUERY_BAD_MEMBER, QUERY_NO_ASSET, QUERY_BAD_EXCHANGE, QUERY_IS_REPLY = range(6)
 
@@ -47,6 +48,7 @@ _SYNTAX_ERROR = -1
 _LITERALS, _LITERAL_BOUNDS = pack_texts([b"true", b"false", b"null"])
 _QUOTE, _BACKSLASH, _COLON, _COMMA, _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = b'"\\:,{}[]'
 _SPACES = (0x20, 0x09, 0x0A, 0x0D)
+_ASCII_LAST, _DELETE = 0x7E, 0x7F
 _MINUS, _PLUS, _POINT, _ZERO, _NINE, _SMALL_E, _LARGE_E = b"-+.09eE"
 
 
@@ -67,7 +69,7 @@ def parse_query(
         return QUERY_NO_ASSET if skip_space(request, at + 1, end) == end else QUERY_MALFORMED
     while True:
         name_start = at + 1
-        name_end = _scan_string(request, at, end) - 1
+        name_end = _scan_string(request, at, end, _ASCII_LAST) - 1
         if name_end < name_start:
             return QUERY_MALFORMED
         member = _member_of(request, name_start, name_end)
@@ -77,7 +79,8 @@ def parse_query(
         if at >= end or request[at] != _COLON:
             return QUERY_MALFORMED
         at = skip_space(request, at + 1, end)
-        kind = _scan_value(assets, request, at, end, query, wanted)
+        last_byte = 0xFF if member == _API_KEY else _ASCII_LAST
+        kind = _scan_value(assets, request, at, end, last_byte, query, wanted)
         if kind == _SYNTAX_ERROR:
             return QUERY_MALFORMED
         taken = QUERY_BAD_MEMBER
@@ -108,6 +111,7 @@ def _take_member(
         query[ID_START], query[ID_END] = start, end
         return QUERY_OK
     if member == _API_KEY and kind == _STRING and end - start <= API_KEY_BYTES_MAX + 2:
+        query[KEY_START], query[KEY_END] = start + 1, end - 1
         return QUERY_OK
     if member == _ASSETS and kind == _LIST and query[COUNT] == 0 and query[_VALUE_COUNT] > 0:
         query[COUNT], query[IS_LIST] = query[_VALUE_COUNT], 1
@@ -163,15 +167,20 @@ def skip_space(request: Octets, at: int, end: int) -> int:
 
 
 @compiled
-def _scan_value(assets: Names, request: Octets, at: int, end: int, query: Integers, wanted: Integers) -> int:
-    """The kind of the value at `at`; its range goes to the query, the names of a list to `wanted`."""
+def _scan_value(
+    assets: Names, request: Octets, at: int, end: int, last_byte: int, query: Integers, wanted: Integers
+) -> int:
+    """The kind of the value at `at`; its range goes to the query, the names of a list to `wanted`.
+
+    A string may hold bytes up to `last_byte`.
+    """
     if at >= end:
         return _SYNTAX_ERROR
     kind = _LITERAL
     first = byte_at(request, at)
     if first == _QUOTE:
         kind = _STRING
-        value_end = _scan_string(request, at, end)
+        value_end = _scan_string(request, at, end, last_byte)
     elif first == _OPEN_LIST:
         kind = _LIST
         value_end = _scan_list(assets, request, at, end, query, wanted)
@@ -185,14 +194,14 @@ def _scan_value(assets: Names, request: Octets, at: int, end: int, query: Intege
 
 
 @compiled
-def _scan_string(request: Octets, at: int, end: int) -> int:
+def _scan_string(request: Octets, at: int, end: int, last_byte: int) -> int:
     if at >= end or request[at] != _QUOTE:
         return _SYNTAX_ERROR
     for i in range(at + 1, end):
         byte = byte_at(request, i)
         if byte == _QUOTE:
             return i + 1
-        if byte < 0x20 or byte > 0x7E or byte == _BACKSLASH:
+        if byte < 0x20 or byte in (_DELETE, _BACKSLASH) or byte > last_byte:
             return _SYNTAX_ERROR
     return _SYNTAX_ERROR
 
@@ -248,7 +257,7 @@ def _scan_list(assets: Names, request: Octets, at: int, end: int, query: Integer
     if at < end and request[at] == _CLOSE_LIST:
         return at + 1
     while True:
-        string_end = _scan_string(request, at, end)
+        string_end = _scan_string(request, at, end, _ASCII_LAST)
         if string_end == _SYNTAX_ERROR:
             return _SYNTAX_ERROR
         if count < wanted.shape[0]:

@@ -36,9 +36,13 @@ from workers.request.octets import (
     MINOR_VERSION,  # 0 or 1
     KEEP_ALIVE,  # 1 unless the client or a body behind the head ends the connection
     NEXT,  # position behind the head
+    KEYS,  # how many API keys the headers hold; the last one's start and end follow
+    KEY_START,
+    KEY_END,
+    FORWARDED,  # how many X-Forwarded-For headers there are
     HEADER_COUNT,
     HEADERS,  # from here on HEADER_WORDS words a header: name start and end, value start and end
-) = range(10)
+) = range(14)
 HEADER_WORDS = 4
 HEAD_WORDS = HEADERS + HEADERS_MAX * HEADER_WORDS
 
@@ -99,9 +103,29 @@ _VERSIONS, _VERSION_BOUNDS = pack_texts([b"HTTP/1.0\r\n", b"HTTP/1.1\r\n"])
 _VERSION_BYTES = len(b"HTTP/1.1\r\n")
 
 _KNOWN_HEADERS, _KNOWN_HEADER_BOUNDS = pack_texts(
-    [b"host", b"content-length", b"transfer-encoding", b"expect", b"connection"]
+    [
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"connection",
+        b"x-api-key",
+        b"authorization",
+        b"x-forwarded-for",
+    ]
 )
-_IS_HOST, _IS_CONTENT_LENGTH, _IS_TRANSFER_ENCODING, _IS_EXPECT, _IS_CONNECTION = range(5)
+(
+    _IS_HOST,
+    _IS_CONTENT_LENGTH,
+    _IS_TRANSFER_ENCODING,
+    _IS_EXPECT,
+    _IS_CONNECTION,
+    _IS_API_KEY,
+    _IS_AUTHORIZATION,
+    _IS_FORWARDED,
+) = range(8)
+_SCHEMES, _SCHEME_BOUNDS = pack_texts([b"bearer"])
+_SCHEME_BYTES = len(b"bearer")
 _CONNECTION_OPTIONS, _CONNECTION_OPTION_BOUNDS = pack_texts([b"close", b"keep-alive"])
 _IS_CLOSE, _IS_KEEP_ALIVE = range(2)
 
@@ -220,6 +244,7 @@ def _check_headers(buffer: Octets, head: Integers) -> int:
     """What the headers that matter to the connection say: REQUEST or a refusal; sets head[KEEP_ALIVE]."""
     hosts = lengths = bodies = 0
     close = keep_alive = False
+    head[KEYS] = head[FORWARDED] = 0
     for i in range(head[HEADER_COUNT]):
         word = HEADERS + i * HEADER_WORDS
         value_start, value_end = head[word + 2], head[word + 3]
@@ -241,12 +266,37 @@ def _check_headers(buffer: Octets, head: Integers) -> int:
         elif known == _IS_CONNECTION:
             close |= _has_option(buffer, value_start, value_end, _IS_CLOSE)
             keep_alive |= _has_option(buffer, value_start, value_end, _IS_KEEP_ALIVE)
+        elif known == _IS_API_KEY:
+            _take_key(value_start, value_end, head)
+        elif known == _IS_AUTHORIZATION:
+            _take_bearer(buffer, value_start, value_end, head)
+        elif known == _IS_FORWARDED:
+            head[FORWARDED] += 1
     if hosts > 1 or (hosts == 0 and head[MINOR_VERSION] == 1):
         return BAD_HOST
     if bodies > 0 and head[METHOD] != METHOD_OTHER:
         return BODY
     head[KEEP_ALIVE] = not close and bodies == 0 and (head[MINOR_VERSION] == 1 or keep_alive)
     return REQUEST
+
+
+@compiled_inline
+def _take_key(start: int, end: int, head: Integers) -> None:
+    head[KEYS] += 1
+    head[KEY_START], head[KEY_END] = start, end
+
+
+@compiled
+def _take_bearer(buffer: Octets, start: int, end: int, head: Integers) -> None:
+    """The token of `Bearer TOKEN` (RFC 6750, 2.1) is a key, an empty one too; other schemes are not ours."""
+    scheme_end = min(end, start + _SCHEME_BYTES)
+    if find_folded(_SCHEMES, _SCHEME_BOUNDS, buffer, start, scheme_end) == NOT_FOUND:
+        return
+    at = scheme_end
+    while at < end and _class_at(buffer, at) & _BLANK:
+        at += 1
+    if at > scheme_end or at == end:
+        _take_key(at, end, head)
 
 
 @compiled

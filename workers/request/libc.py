@@ -10,6 +10,7 @@ The structs, little-endian (x86-64 and arm64, the two that Trinity runs on):
     mmsghdr      uint64[8]             name, name length, iov, iov count, control, control length, flags, length
     iovec        uint64[2]             base, length
     timespec     int64[2]              seconds, nanoseconds
+    sockaddr     uint64[4]             as addresses.py reads it
 """
 
 import errno
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, compiled_inline
+from workers.request.addresses import SOCKADDR_BYTES, SOCKADDR_WORDS
 from workers.request.octets import Integers, Octets
 
 Events = NDArray[np.uint32]
@@ -132,10 +134,18 @@ def control_events(epoll_fd: int, operation: int, fd: int, bits: int, tag: int, 
     return _result(_epoll_ctl(epoll_fd, operation, fd, event.ctypes.data))
 
 
+def make_sockaddr() -> Words:
+    """Memory for one peer's address and, behind it, its length."""
+    return np.zeros(SOCKADDR_WORDS + 1, dtype=np.uint64)
+
+
 @compiled
-def accept(listener_fd: int) -> int:
-    """The next waiting connection, as a descriptor that does not block."""
-    return _result(_accept4(listener_fd, 0, 0, _NONBLOCK | _CLOEXEC))
+def accept(listener_fd: int, sockaddr: Words) -> int:
+    """The next waiting connection, as a descriptor that does not block; its peer goes to `sockaddr`."""
+    _check(sockaddr.size, 0, SOCKADDR_WORDS + 1)
+    sockaddr[SOCKADDR_WORDS] = SOCKADDR_BYTES
+    address = sockaddr.ctypes.data
+    return _result(_accept4(listener_fd, address, address + np.uint64(SOCKADDR_BYTES), _NONBLOCK | _CLOEXEC))
 
 
 @compiled

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from trinity import metrics
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, jit_enabled
-from trinity.config import PortsSection, RequestSection
+from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.errors import PortTakenError
 from trinity.limits import (
     ACCEPTS_MAX,
@@ -35,30 +35,19 @@ from trinity.limits import (
     DRAIN_WORKER_MAX_NS,
     EVENTS_MAX,
 )
-from trinity.markets import load_catalog
+from trinity.markets import Catalog, load_catalog
+from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.memory.node import name_of
+from trinity.memory.usage_ring import private_ring
 from trinity.seat import Seat
 from workers.request import datagram
 from workers.request.answer import write_prices
-from workers.request.connections import (
-    ANSWERED,
-    DEADLINE_NS,
-    DRAINING,
-    FD,
-    FREE_COUNT,
-    HIGHEST,
-    IDLE,
-    PHASE,
-    READY_COUNT,
-    Connections,
-    expire,
-    make_connections,
-    open_connection,
-    serve_event,
-    take_ready,
-)
+from workers.request.connections import expire, open_connection, serve_event
+from workers.request.forwarded import make_caller
+from workers.request.gate import make_gate, turn_month
+from workers.request.ledger import WALL_OFFSET_NS, make_ledger
 from workers.request.libc import (
     EAGAIN,
     EPOLL_ADD,
@@ -79,10 +68,24 @@ from workers.request.libc import (
     wait_events,
 )
 from workers.request.mailbox import Mailbox, make_mailbox, serve_datagrams
-from workers.request.networks import trusted_networks
+from workers.request.networks import Networks, trusted_networks
 from workers.request.octets import Integers, Octets
 from workers.request.response import write_date
 from workers.request.routes import Desk, make_desk
+from workers.request.slots import (
+    ANSWERED,
+    DEADLINE_NS,
+    DRAINING,
+    FD,
+    FREE_COUNT,
+    HIGHEST,
+    IDLE,
+    PHASE,
+    READY_COUNT,
+    Connections,
+    make_connections,
+    take_ready,
+)
 
 # Tags of the epoll set beside the connections' slots.
 _TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
@@ -96,6 +99,7 @@ _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
 _BACKLOG = 4096
+_PRIVATE_RECORDS = 1 << 12  # of a ring that nobody drains
 # One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
 _UDP_BUFFER_BYTES = 4 * 1024 * 1024
 
@@ -125,7 +129,9 @@ class Worker(NamedTuple):
     mailbox: Mailbox
 
 
-def run(seat: Seat, ports: PortsSection, request: RequestSection, bind_host: str, worker: int) -> None:
+def run(
+    seat: Seat, ports: PortsSection, request: RequestSection, access: AccessSection, bind_host: str, worker: int
+) -> None:
     """Serve until the supervisor says DRAIN or SIGTERM comes.
 
     Raises PortTakenError when a port cannot be bound, OSError for other failures of the system.
@@ -140,11 +146,20 @@ def run(seat: Seat, ports: PortsSection, request: RequestSection, bind_host: str
         tcp.listen(_BACKLOG)
         signal_fd = _open_signal_fd()
         fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
-        started_ns = seat.clock.wall_ns()
-        desk = make_desk(seat.answers.words, seat.catalog, _node_name(seat), seat.simulated, worker, started_ns)
+        desk = make_desk(
+            table_words=seat.answers.words,
+            catalog=seat.catalog,
+            node=_node_name(seat),
+            simulated=seat.simulated,
+            worker=worker,
+            caller=make_caller(access.trusted_proxies),
+            gate=make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, seat.block.counters, access),
+            ledger=make_ledger(seat.rings[worker].words, seat.catalog),
+        )
         networks = trusted_networks(request.udp_trusted_networks)
+        connections = make_connections(epoll.fileno(), desk, CONNECTIONS_MAX, access.proxy_protocol)
         seat.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        _serve(_make_worker(fds, seat.block.words, desk, networks, CONNECTIONS_MAX))
+        _serve(_make_worker(fds, seat.block.words, desk, networks, connections))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
     seat.log.info("drained")
@@ -155,8 +170,9 @@ def warm_up() -> None:
     if not jit_enabled():
         return
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
-    desk = make_desk(words, load_catalog(), "warm-up", False, 0, 0)
-    worker = _make_worker(np.zeros(_FD_COUNT, dtype=np.int64), words, desk, trusted_networks(()), 1)
+    desk = make_private_desk(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
+    fds = np.zeros(_FD_COUNT, dtype=np.int64)
+    worker = _make_worker(fds, words, desk, trusted_networks(()), make_connections(0, desk, 1))
     # What both protocols share first, then each on a core of its own; the loop then finds both in the cache.
     limits = (0, 0, 0, 0, 0)
     inbox, outbox = worker.connections.inbox, worker.connections.outbox
@@ -172,6 +188,22 @@ def warm_up() -> None:
     _compile(_serve, worker)
 
 
+def make_private_desk(
+    table_words: Words, catalog: Catalog, counters: Words, section: AccessSection, access: AccessMemory
+) -> Desk:
+    """The desk of a worker without a node: for compiling, measuring and tests."""
+    return make_desk(
+        table_words=table_words,
+        catalog=catalog,
+        node="private",
+        simulated=False,
+        worker=0,
+        caller=make_caller(section.trusted_proxies),
+        gate=make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section),
+        ledger=make_ledger(private_ring(0, _PRIVATE_RECORDS), catalog),
+    )
+
+
 def _compile(function: Callable[..., object], *examples: object) -> None:
     """Compile a function for arguments of these types."""
     from numba import typeof
@@ -179,7 +211,7 @@ def _compile(function: Callable[..., object], *examples: object) -> None:
     function.compile(tuple(typeof(example) for example in examples))  # type: ignore[attr-defined]
 
 
-def _make_worker(fds: Integers, block: Words, desk: Desk, networks: NDArray[np.uint8], connections: int) -> Worker:
+def _make_worker(fds: Integers, block: Words, desk: Desk, networks: Networks, connections: Connections) -> Worker:
     counters = block[COUNTERS:]
     return Worker(
         fds=fds,
@@ -187,13 +219,13 @@ def _make_worker(fds: Integers, block: Words, desk: Desk, networks: NDArray[np.u
         block=block,
         counters=counters,
         gauges=counters.view(np.float64),
-        events=np.zeros((EVENTS_MAX + connections) * EVENT_WORDS, dtype=np.uint32),
+        events=np.zeros((EVENTS_MAX + connections.ready.size) * EVENT_WORDS, dtype=np.uint32),
         event=np.zeros(EVENT_WORDS, dtype=np.uint32),
         timespec=np.zeros(2, dtype=np.int64),
         signals=np.zeros(128, dtype=np.uint8),
         desk=desk,
-        connections=make_connections(int(fds[_EPOLL]), desk, connections),
-        mailbox=make_mailbox(datagram.make_desk(desk.table_words, desk.assets, desk.exchanges), networks),
+        connections=connections,
+        mailbox=make_mailbox(datagram.make_desk(desk), networks),
     )
 
 
@@ -293,7 +325,7 @@ def _accept_waiting(worker: Worker, now_ns: int) -> None:
     """Take in a burst of new connections; without descriptors, leave the listener alone for a moment."""
     fds = worker.fds
     for _ in range(ACCEPTS_MAX):
-        fd = accept(fds[_LISTENER])
+        fd = accept(fds[_LISTENER], worker.connections.sockaddr)
         if fd == -EAGAIN:
             return
         if is_exhausted(fd):
@@ -306,9 +338,11 @@ def _accept_waiting(worker: Worker, now_ns: int) -> None:
 
 @compiled
 def _tick(worker: Worker, now_ns: int) -> None:
-    """Once a second of the wall clock: the date of the answers and the gauge."""
+    """Once a second of the wall clock: the answers' date, the records' time, the quotas' month, and the gauge."""
     wall_ns = read_clock(REALTIME, worker.timespec)
-    write_date(worker.desk.stamp, wall_ns // NS_PER_SECOND)
+    write_date(worker.desk.stamp.octets, wall_ns // NS_PER_SECOND)
+    worker.desk.ledger.tally[WALL_OFFSET_NS] = wall_ns - now_ns
+    turn_month(worker.desk.gate, wall_ns, now_ns)
     worker.marks[_NEXT_SECOND_NS] = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
     worker.gauges[_CONNECTIONS_GAUGE] = _open_count(worker.connections)
 

@@ -2,38 +2,41 @@
 
 Rules: the kernel writes into fixed places of `inbox` and `names`; replies are packed one behind the other into
 `outbox`, so that a batch touches little memory. A reply that the socket does not take at once is dropped, as the
-network would: the client asks again. An error in one datagram costs that datagram.
+network would: the client asks again, although its usage record stands. An error in one datagram costs that datagram.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trinity import metrics
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import DATAGRAMS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.memory.atomics import Words
+from workers.request.addresses import SOCKADDR_BYTES, SOCKADDR_WORDS, read_sockaddr
 from workers.request.datagram import Desk, answer_datagram
+from workers.request.forwarded import PEER, forget_forwarded
+from workers.request.ledger import record
 from workers.request.libc import (
     IOV,
     IOV_COUNT,
     IOV_WORDS,
     MESSAGE_WORDS,
+    MONOTONIC,
     NAME,
     NAME_LENGTH,
     message_length,
+    read_clock,
     receive_many,
     send_many,
 )
-from workers.request.networks import is_trusted
-from workers.request.octets import Octets
+from workers.request.networks import Networks, is_inside
+from workers.request.octets import Integers, Octets
 
 # One byte more than the longest request shows that a datagram was longer; 64 more keep the places from sharing
 # one set of the first-level cache.
 _RECEIVE_BYTES = UDP_REQUEST_BYTES_MAX + 1
 _PLACE_BYTES = UDP_REQUEST_BYTES_MAX + 64
-_NAME_BYTES = 32  # a sockaddr_in6 has 28
 # A batch of the usual replies, and always room for a longest one.
 _OUTBOX_BYTES = 64 * 1024 + UDP_REPLY_BYTES_MAX
 
@@ -42,6 +45,7 @@ _BATCHES_MAX = 8  # in one turn of the loop, so that a flood of datagrams cannot
 _RESULT_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", metrics.UDP_RESULTS[0])
 _DROPPED = metrics.UDP_RESULTS.index("dropped")
 _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
+_UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 
 
@@ -49,17 +53,18 @@ class Mailbox(NamedTuple):
     """The memory of one batch; the kernel's structs hold addresses of the other arrays."""
 
     desk: Desk
-    networks: NDArray[np.uint8]
+    networks: Networks
     received: Words
     replies: Words
     received_iov: Words
     reply_iov: Words
-    names: Octets
+    names: Words  # SOCKADDR_WORDS each
+    timespec: Integers  # scratch for the clock
     inbox: Octets
     outbox: Octets
 
 
-def make_mailbox(desk: Desk, networks: NDArray[np.uint8]) -> Mailbox:
+def make_mailbox(desk: Desk, networks: Networks) -> Mailbox:
     """Lay the kernel's structs out over arrays that live as long as the mailbox."""
     mailbox = Mailbox(
         desk=desk,
@@ -68,12 +73,13 @@ def make_mailbox(desk: Desk, networks: NDArray[np.uint8]) -> Mailbox:
         replies=np.zeros(DATAGRAMS_MAX * MESSAGE_WORDS, dtype=np.uint64),
         received_iov=np.zeros(DATAGRAMS_MAX * IOV_WORDS, dtype=np.uint64),
         reply_iov=np.zeros(DATAGRAMS_MAX * IOV_WORDS, dtype=np.uint64),
-        names=np.zeros(DATAGRAMS_MAX * _NAME_BYTES, dtype=np.uint8),
+        names=np.zeros(DATAGRAMS_MAX * SOCKADDR_WORDS, dtype=np.uint64),
+        timespec=np.zeros(2, dtype=np.int64),
         inbox=np.zeros(DATAGRAMS_MAX * _PLACE_BYTES, dtype=np.uint8),
         outbox=np.zeros(_OUTBOX_BYTES, dtype=np.uint8),
     )
     for i in range(DATAGRAMS_MAX):
-        name = mailbox.names.ctypes.data + i * _NAME_BYTES
+        name = mailbox.names.ctypes.data + i * SOCKADDR_BYTES
         for messages, iov in ((mailbox.received, mailbox.received_iov), (mailbox.replies, mailbox.reply_iov)):
             messages[i * MESSAGE_WORDS + NAME] = name
             messages[i * MESSAGE_WORDS + IOV] = iov.ctypes.data + i * IOV_WORDS * 8
@@ -89,7 +95,7 @@ def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int)
     received = mailbox.received
     for _ in range(_BATCHES_MAX):
         for i in range(DATAGRAMS_MAX):
-            received[i * MESSAGE_WORDS + NAME_LENGTH] = _NAME_BYTES
+            received[i * MESSAGE_WORDS + NAME_LENGTH] = SOCKADDR_BYTES
         count = receive_many(udp_fd, received, DATAGRAMS_MAX)
         at = replies = 0
         for i in range(count):
@@ -111,16 +117,19 @@ def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int)
     """Write the reply to datagram i to `outbox[at:]`; its length, 0 for none."""
     start = i * _PLACE_BYTES
     end = start + message_length(mailbox.received, i)
-    trusted = is_trusted(mailbox.networks, mailbox.names, i * _NAME_BYTES)
+    desk = mailbox.desk
+    read_sockaddr(mailbox.names, i * SOCKADDR_WORDS, desk.caller.words, PEER)
+    forget_forwarded(desk.caller)
+    trusted = is_inside(mailbox.networks, desk.caller.words, PEER)
     try:
-        length, result, lookups = answer_datagram(
-            mailbox.desk, mailbox.inbox, start, end, mailbox.outbox, at, trusted, now_ns
-        )
+        length, result, lookups = answer_datagram(desk, mailbox.inbox, start, end, mailbox.outbox, at, trusted, now_ns)
     except Exception:  # noqa: BLE001 - an internal error costs this datagram and is counted
         counters[_ERRORS_WORD] += np.uint64(1)
         return 0
     counters[_RESULT_WORD + result] += np.uint64(1)
     counters[_LOOKUPS_WORD] += np.uint64(lookups)
+    if length > 0 and not record(desk.ledger, desk.caller, now_ns, read_clock(MONOTONIC, mailbox.timespec)):
+        counters[_UNRECORDED_WORD] += np.uint64(1)
     return length
 
 

@@ -4,14 +4,20 @@ A response is: status line and headers that depend on nothing (rendered before, 
 price and below for all else), the stamp (`Date` and `X-Request-Id`), the connection header, an empty line, the body.
 
 Rules: every error is JSON, `{"error":{"code":...,"message":...}}`, with a code that never changes. A request id is
-unique on its node: worker, a part of the worker's start time, and a counter that is raised in place, in hex.
+that of the answer's usage record, in hex, so it is unique on its node over all its lives.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
-from trinity import metrics
-from trinity.compiled import compiled
+from trinity import metrics, outcomes
+from trinity.compiled import compiled, compiled_inline
+from trinity.memory.atomics import Words
+from trinity.memory.usage_ring import next_request_id
 from workers.request import http1
+from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers
+from workers.request.gate import Gate
 from workers.request.octets import (
     Octets,
     append_integer,
@@ -28,25 +34,37 @@ _REASONS = {
     "200": "OK",
     "204": "No Content",
     "400": "Bad Request",
+    "401": "Unauthorized",
+    "403": "Forbidden",
     "404": "Not Found",
     "405": "Method Not Allowed",
     "408": "Request Timeout",
     "413": "Content Too Large",
     "414": "URI Too Long",
+    "429": "Too Many Requests",
     "431": "Request Header Fields Too Large",
     "503": "Service Unavailable",
 }
 _ALLOW = "Allow: GET, HEAD, OPTIONS\r\n"
+# What only answers of one status have. Browsers show a page only the headers that are exposed (Fetch, 3.3.5).
+_OWN_HEADERS = {
+    "401": "WWW-Authenticate: Bearer\r\n",
+    "405": _ALLOW,
+    "429": "Access-Control-Expose-Headers: Retry-After, RateLimit, RateLimit-Policy, X-Request-Id\r\n",
+}
 
 
 def _head_of(status: str) -> bytes:
     """Everything before the length of the body; a 204 has no body and no length."""
     common = f"HTTP/1.1 {status} {_REASONS[status]}\r\nCache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\n"
     if status == "204":
-        preflight = "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\nAccess-Control-Allow-Headers: *\r\n"
+        # The asterisk does not mean Authorization (Fetch, 3.3.4).
+        preflight = (
+            "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n"
+            "Access-Control-Allow-Headers: Authorization, X-API-Key, *\r\n"
+        )
         return f"{common}{preflight}Access-Control-Max-Age: 86400\r\n{_ALLOW}".encode()
-    allow = _ALLOW if status == "405" else ""
-    return f"{common}{allow}Content-Type: application/json\r\nContent-Length: ".encode()
+    return f"{common}{_OWN_HEADERS.get(status, '')}Content-Type: application/json\r\nContent-Length: ".encode()
 
 
 def status_index(status: int) -> int:
@@ -57,8 +75,6 @@ def status_index(status: int) -> int:
 _HEADS, _HEAD_BOUNDS = pack_texts([_head_of(status) for status in metrics.HTTP_STATUSES])
 STATUS_OK = status_index(200)
 STATUS_NO_CONTENT = status_index(204)
-STATUS_BAD_REQUEST = status_index(400)
-STATUS_NOT_FOUND = status_index(404)
 
 # --- errors ---------------------------------------------------------------------------------------------------
 
@@ -73,6 +89,16 @@ ERRORS = (
     (404, "unknown_exchange", "no such exchange; GET /assets lists them"),
     (408, "request_timeout", "the request did not arrive in time"),
     (503, "too_many_connections", "this worker has no free connection"),
+    (400, "bad_parameter", "give the API key once: as X-API-Key, as Authorization: Bearer or as api_key"),
+    # In the order of outcomes.CODES.
+    (401, "missing_key", "an API key is needed: as X-API-Key, as Authorization: Bearer or as api_key"),
+    (401, "invalid_key", "there is no such API key"),
+    (403, "key_revoked", "this API key was revoked"),
+    (403, "key_suspended", "this API key is suspended"),
+    (403, "address_blocked", "this address is blocked"),
+    (429, "rate_limited", "too many requests a second"),
+    (429, "quota_exceeded", "the requests of this month are used up"),
+    (503, "keys_unavailable", "the API keys are not loaded yet"),
 )
 (
     BAD_TARGET,
@@ -83,11 +109,22 @@ ERRORS = (
     UNKNOWN_EXCHANGE,
     REQUEST_TIMEOUT,
     TOO_MANY_CONNECTIONS,
+    KEY_REPEATED,
+    MISSING_KEY,
+    INVALID_KEY,
+    _KEY_REVOKED,
+    _KEY_SUSPENDED,
+    ADDRESS_BLOCKED,
+    _RATE_LIMITED,
+    _QUOTA_EXCEEDED,
+    _KEYS_UNAVAILABLE,
 ) = range(len(http1.REFUSALS), len(ERRORS))
 _BODIES, _BODY_BOUNDS = pack_texts(
     [f'{{"error":{{"code":"{code}","message":"{text}"}}}}'.encode() for _, code, text in ERRORS]
 )
 _ERROR_STATUS = np.array([status_index(status) for status, _, _ in ERRORS], dtype=np.int64)
+_ERROR_CODE = np.array([outcomes.CODES.index(code) for _, code, _ in ERRORS], dtype=np.int64)
+_FIRST_ACCESS_CODE = outcomes.CODES.index("missing_key")
 
 # --- connection header and stamp ------------------------------------------------------------------------------
 
@@ -99,26 +136,48 @@ CONNECTION_SILENT, CONNECTION_KEPT, CONNECTION_CLOSED = range(3)
 
 _LINE_END = octets_of(b"\r\n")
 _STAMP = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Request-Id: 0000000000000000\r\n"
-STAMP_BYTES = len(_STAMP)
 _DATE_AT = len(b"Date: ")
-_ID_END = len(_STAMP) - len(b"\r\n")
-_ID_DIGITS = 16
+_ID_AT = len(_STAMP) - len(b"0000000000000000\r\n")
+# The stamp lies so in its memory that the request id is two whole words.
+_STAMP_SHIFT = -_ID_AT % 8
+_ID_WORD = (_STAMP_SHIFT + _ID_AT) // 8
 # Every head ends with this much at most behind its own headers: length, stamp, connection.
-HEAD_END_BYTES_MAX = 20 + len(_STAMP) + 32
+HEAD_END_BYTES_MAX = 20 + LIMIT_HEADERS_BYTES_MAX + len(_STAMP) + 32
 HEAD_BYTES_MAX = max(len(_head_of(status)) for status in metrics.HTTP_STATUSES) + HEAD_END_BYTES_MAX
 
 _DAYS = octets_of(b"ThuFriSatSunMonTueWed")  # 1 January 1970 was a Thursday
 _MONTHS = octets_of(b"JanFebMarAprMayJunJulAugSepOctNovDec")
 _SECONDS_PER_DAY = 86_400
-_DIGIT_0, _DIGIT_9, _LETTER_A, _LETTER_F = b"09af"
+_DIGIT_0 = ord("0")
+# The same pattern in each part of a word.
+_HALF, _BYTES, _NIBBLES, _ONE, _SIX, _ZEROS = (
+    np.uint64(pattern)
+    for pattern in (
+        0xFFFF,
+        0xFF_000000FF,
+        0x000F000F_000F000F,
+        0x01010101_01010101,
+        0x06060606_06060606,
+        0x30303030_30303030,
+    )
+)
+_FROM_NINE_TO_A = np.uint64(ord("a") - ord("9") - 1)
 
 
-def make_stamp(worker: int, started_ns: int) -> Octets:
-    """A worker's stamp: its request ids begin with 8 bits of the worker and 16 of its start second."""
-    first_id = (worker & 0xFF) << 56 | (started_ns // 1_000_000_000 & 0xFFFF) << 40
-    stamp = octets_of(_STAMP)
-    stamp[_ID_END - _ID_DIGITS : _ID_END] = octets_of(f"{first_id:016x}".encode())
-    return stamp
+class Stamp(NamedTuple):
+    """What every response has; made once a worker."""
+
+    octets: Octets
+    words: Words  # the same memory, for the request id
+    ring: Words  # UsageRing.words, which knows the next id
+
+
+def make_stamp(ring: Words) -> Stamp:
+    """A stamp over the worker's ring."""
+    words = np.zeros(-(-(_STAMP_SHIFT + len(_STAMP)) // 8), dtype=np.uint64)
+    octets = words.view(np.uint8)[_STAMP_SHIFT : _STAMP_SHIFT + len(_STAMP)]
+    octets[:] = octets_of(_STAMP)
+    return Stamp(octets, words, ring)
 
 
 @compiled
@@ -152,30 +211,39 @@ def _write_two_digits(out: Octets, at: int, value: int) -> None:
     out[at + 1] = _DIGIT_0 + value % 10
 
 
-@compiled
-def _raise_request_id(stamp: Octets) -> None:
-    """Add one to the hexadecimal number in place: mostly one digit, so less work than to render it."""
-    at = _ID_END - 1
-    while stamp[at] == _LETTER_F:
-        stamp[at] = _DIGIT_0
-        at -= 1
-    stamp[at] = _LETTER_A if stamp[at] == _DIGIT_9 else stamp[at] + 1
+@compiled_inline
+def _write_request_id(stamp: Stamp) -> None:
+    """The ring's next id in 16 hexadecimal digits, eight a word: all at once instead of digit by digit."""
+    request_id = np.uint64(next_request_id(stamp.ring))
+    stamp.words[_ID_WORD] = _hex_digits(request_id >> np.uint64(32))  # type: ignore[arg-type]
+    stamp.words[_ID_WORD + 1] = _hex_digits(request_id & np.uint64(0xFFFFFFFF))  # type: ignore[arg-type]
+
+
+@compiled_inline
+def _hex_digits(value: int) -> int:
+    """The eight digits of a 32-bit number as a word, the first in the lowest byte."""
+    # Halves, then bytes, then digits change places and get a byte each.
+    spread = (value & _HALF) << np.uint64(32) | value >> np.uint64(16)
+    spread = (spread & _BYTES) << np.uint64(16) | spread >> np.uint64(8) & _BYTES
+    spread = (spread & _NIBBLES) << np.uint64(8) | spread >> np.uint64(4) & _NIBBLES
+    letters = (spread + _SIX) >> np.uint64(4) & _ONE  # 1 in the bytes from 10 to 15
+    return spread + _ZEROS + letters * _FROM_NINE_TO_A  # type: ignore[return-value]
 
 
 # --- responses ------------------------------------------------------------------------------------------------
 
 
 @compiled
-def append_head_end(stamp: Octets, connection: int, out: Octets, at: int) -> int:
-    """Append what follows the prepared headers: the stamp with a new request id, the connection, an empty line."""
-    _raise_request_id(stamp)
-    at = append_octets(stamp, out, at)
+def append_head_end(stamp: Stamp, connection: int, out: Octets, at: int) -> int:
+    """Append what follows the prepared headers: the stamp with the request id, the connection, an empty line."""
+    _write_request_id(stamp)
+    at = append_octets(stamp.octets, out, at)
     return append_packed(_CONNECTIONS, _CONNECTION_BOUNDS, connection, out, at)
 
 
 @compiled
 def append_response(
-    status: int, body: Octets, body_length: int, with_body: bool, stamp: Octets, connection: int, out: Octets, at: int
+    status: int, body: Octets, body_length: int, with_body: bool, stamp: Stamp, connection: int, out: Octets, at: int
 ) -> int:
     """Append a response whose body is `body[:body_length]`; HEAD gets all but the body."""
     at = append_packed(_HEADS, _HEAD_BOUNDS, status, out, at)
@@ -186,7 +254,21 @@ def append_response(
 
 
 @compiled
-def append_no_content(stamp: Octets, connection: int, out: Octets, at: int) -> int:
+def append_limited(
+    gate: Gate, error: int, body: Octets, with_body: bool, stamp: Stamp, connection: int, out: Octets, at: int
+) -> int:
+    """Append the refusal of a caller that is over a limit: `body` is scratch for the error's body."""
+    length, code = write_error(error, body), error_code(error)
+    at = append_packed(_HEADS, _HEAD_BOUNDS, _ERROR_STATUS[error], out, at)
+    at = append_integer(length, out, at)
+    at = append_octets(_LINE_END, out, at)
+    at = append_limit_headers(gate, code, out, at)
+    at = append_head_end(stamp, connection, out, at)
+    return append_slice(body, 0, length, out, at) if with_body else at
+
+
+@compiled
+def append_no_content(stamp: Stamp, connection: int, out: Octets, at: int) -> int:
     """Append the answer to OPTIONS."""
     at = append_packed(_HEADS, _HEAD_BOUNDS, STATUS_NO_CONTENT, out, at)
     return append_head_end(stamp, connection, out, at)
@@ -197,6 +279,19 @@ def error_status(error: int) -> int:
     """The status, as an index, that an error of ERRORS is answered with."""
     status: int = _ERROR_STATUS[error]
     return status
+
+
+@compiled
+def error_code(error: int) -> int:
+    """The index in outcomes.CODES of an error of ERRORS."""
+    code: int = _ERROR_CODE[error]
+    return code
+
+
+@compiled
+def error_of_access(code: int) -> int:
+    """The error of ERRORS that a refusal of the gate is answered with."""
+    return MISSING_KEY + code - _FIRST_ACCESS_CODE
 
 
 @compiled

@@ -1,11 +1,13 @@
 """A node's shared memory with answers written by hand, and a real request worker forked over it."""
 
+import hashlib
 import logging
 import multiprocessing
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,19 @@ import pytest
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
-from trinity.config import PortsSection, RequestSection
+from trinity.config import AccessSection, PortsSection, RequestSection
+from trinity.limits import COUNTER_WORDS
 from trinity.markets import Asset, AssetRules, Catalog, Market
-from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState, AnswerTable
+from trinity.memory.access import AccessMemory
+from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState, AnswerTable
 from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.memory.key_table import KeyState
 from trinity.memory.price_table import PriceTable
+from trinity.memory.usage_ring import UsageRing
 from trinity.seat import Seat
 
 HOST = "127.0.0.1"
+OPEN_TO_ALL = AccessSection(auth="optional")
 ASSETS = ("BTC", "ETH", "SOL", "DOGE")
 EXCHANGES = ("kraken", "okx")
 _RULES = AssetRules(max_age_ms=5000, min_sources=1, majority_window_bps=100, outlier_floor_bps=20, max_spread_bps=100)
@@ -74,9 +81,12 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 class Node:
-    """Shared memory of a node without feeds, and its forked request workers."""
+    """Shared memory of a node without feeds, and its forked request workers; their records are kept in `folder`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder = folder
+        self.access = AccessMemory.create(name.removeprefix("trinity-"), folder, 100, SystemClock())
+        self.rings = tuple(UsageRing.open(folder / f"ring-{i}", i, 1 << 16, time.time_ns() // 10**9) for i in range(2))
         self.answers = AnswerTable.create(f"{name}-answers", len(EXCHANGES), len(ASSETS))
         self.prices = PriceTable.create(f"{name}-prices", len(EXCHANGES), len(ASSETS))
         self.control = Control.create(f"{name}-control", 2)
@@ -102,16 +112,21 @@ class Node:
             control_fd=os.eventfd(0, os.EFD_NONBLOCK),
             simulated=True,
             log=logging.getLogger("test"),
+            rings=self.rings,
+            keys=self.access.keys,
+            limits=self.access.limits,
+            addresses=self.access.addresses,
+            blocks=self.access.blocks,
         )
 
-    def start(self, index: int = 0, request: RequestSection | None = None) -> None:
+    def start(self, index: int = 0, request: RequestSection | None = None, access: AccessSection = OPEN_TO_ALL) -> None:
         """Fork worker `index` and wait for its first heartbeat."""
         from workers.request import loop
 
         seat = self.seat(index)
         context = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
-        process = context.Process(target=loop.run, args=(seat, self.ports, section, HOST, index), daemon=True)
+        process = context.Process(target=loop.run, args=(seat, self.ports, section, access, HOST, index), daemon=True)
         process.start()
         self.seats.append(seat)
         self.processes.append(process)
@@ -122,12 +137,18 @@ class Node:
 
         return sum(seat.block.read_counter(metrics.REQUEST.index(name, *labels)) for seat in self.seats)
 
+    def records(self, index: int = 0) -> NDArray[np.void]:
+        """All usage records of worker `index`."""
+        ring = self.rings[index]
+        return ring.read(ring.released, ring.capacity)
+
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
             process.join()
         for owner in (self.answers, self.prices, self.control):
             owner.segment.unlink()
+        self.access.unlink()
 
 
 def wait_until(condition: Any, what: str, seconds: float = 10.0) -> None:
@@ -147,9 +168,9 @@ def warm() -> None:
 
 
 @pytest.fixture
-def node(request: pytest.FixtureRequest) -> Iterator[Node]:
+def node(tmp_path: Path) -> Iterator[Node]:
     """A node whose BTC, ETH and SOL are good and whose DOGE has never had a price; its workers end with the test."""
-    made = Node(f"trinity-test-request-{os.getpid()}")
+    made = Node(f"trinity-test-request-{os.getpid()}", tmp_path)
     for asset in ASSETS[:3]:
         made.write(asset, answer_of(asset))
     made.write("BTC", answer_of("BTC", "71000.25", sources=1), 0)
@@ -185,3 +206,36 @@ def wait_until_fixture() -> Callable[..., None]:
 @pytest.fixture(name="free_port")
 def free_port_fixture() -> Callable[..., int]:
     return free_port
+
+
+class Private:
+    """A desk without a node: its answers, its tables of who may ask, its counters and its usage records."""
+
+    def __init__(self, section: AccessSection = OPEN_TO_ALL, catalog: Catalog = CATALOG) -> None:
+        from workers.request import loop
+
+        columns = 1 + len(catalog.exchanges)
+        self.words = np.zeros(len(catalog.assets) * columns * ROW_WORDS, dtype=np.uint64)
+        self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+        self.access = AccessMemory.private(100)
+        self.desk = loop.make_private_desk(self.words, catalog, self.counters, section, self.access)
+        self.ring = UsageRing(Path(), self.desk.ledger.ring)
+
+    def add_key(self, key_id: int, key: bytes, state: KeyState = KeyState.ACTIVE, **terms: int) -> None:
+        """A key that the access process would have loaded; without limits unless `terms` says so."""
+        free = {"rate_per_second": 0, "burst": 0, "monthly_quota": 0, "dry_run": False}
+        self.access.keys.write(key_id, hashlib.sha256(key).digest(), state, **(free | terms))
+        self.access.keys.mark_loaded()
+
+    def record(self, now_ns: int = 0, done_ns: int = 0) -> np.void:
+        """Publish the record of the answer that was just made, and read it back."""
+        from workers.request import ledger
+
+        assert ledger.record(self.desk.ledger, self.desk.caller, now_ns, done_ns)
+        return self.ring.read(self.ring.written - 1, 1)[0]
+
+
+@pytest.fixture(scope="session")
+def make_private() -> type[Private]:
+    """`Private`, for tests of a worker's parts."""
+    return Private

@@ -1,7 +1,6 @@
 """Connections over socket pairs, driven step by step without the loop around them."""
 
 import json
-import select
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -9,82 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trinity import metrics
+from tests.workers.request.bench import ASSETS, NOW, PRICE, Bench, read_all
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import jit_enabled
+from trinity.config import AccessSection
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS, PIPELINED_MAX
-from trinity.markets import Catalog
-from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS
-from trinity.memory.cell import publish
-from workers.request import connections, routes
-from workers.request.connections import DEADLINE_NS, FD, PHASE, READY_COUNT
-from workers.request.libc import EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EVENT_WORDS, event_bits, event_tag
+from workers.request import connections
+from workers.request.addresses import address_words
+from workers.request.libc import EPOLLIN, EPOLLRDHUP
+from workers.request.slots import DEADLINE_NS, FD, LINGERING, PHASE, READY_COUNT
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
 
-NOW = 10**18
-PRICE = b"GET /price?asset=BTC HTTP/1.1\r\nHost: x\r\n\r\n"
-ASSETS = b"GET /assets HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Bench:
-    """Two connections' worth of memory, a good BTC, and the client ends of what was opened."""
-
-    def __init__(self, catalog: Catalog, make_answer: Any) -> None:
-        words = np.zeros(12 * ROW_WORDS, dtype=np.uint64)
-        record = make_answer("BTC", valid_until_ns=NOW * 2, newest_received_at_ns=NOW)
-        publish(words, 0, SLOT_WORDS, record.view(np.uint64))
-        self.epoll = select.epoll()
-        self.desk = routes.make_desk(words, catalog, "bench", False, 0, 0)
-        self.at = connections.make_connections(self.epoll.fileno(), self.desk, 2)
-        self.counters = np.zeros(248, dtype=np.uint64)
-        self.clients: list[socket.socket] = []
-
-    def open(self) -> socket.socket:
-        """A client whose other end was just accepted."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.settimeout(5)
-        self.clients.append(theirs)
-        connections.open_connection(self.at, self.desk, self.counters, ours.detach(), NOW)
-        return theirs
-
-    def serve(self, slot: int = 0, bits: int = EPOLLIN, now_ns: int = NOW) -> None:
-        connections.serve_event(self.at, self.desk, self.counters, slot, bits, now_ns)
-
-    def serve_ready(self) -> int:
-        """One turn of the ready list; how many were on it."""
-        events = np.zeros(8 * EVENT_WORDS, dtype=np.uint32)
-        count = connections.take_ready(self.at, events, 0)
-        for i in range(count):
-            self.serve(event_tag(events, i), event_bits(events, i))
-        return count
-
-    def count(self, name: str, *labels: str) -> int:
-        return int(self.counters[metrics.REQUEST.index(name, *labels)])
-
 
 @pytest.fixture
-def bench(warm: None, catalog: Catalog, make_answer: Any) -> Iterator[Bench]:
-    made = Bench(catalog, make_answer)
+def bench(warm: None, make_private: Any, make_answer: Any) -> Iterator[Bench]:
+    made = Bench(make_private(), make_answer)
     yield made
-    for client in made.clients:
-        client.close()
-    for slot in range(2):
-        connections.close_connection(made.at, slot)
-    made.epoll.close()
-
-
-def read_all(client: socket.socket) -> bytes:
-    """Everything that is there now."""
-    client.setblocking(False)
-    received = b""
-    try:
-        while part := client.recv(1 << 20):
-            received += part
-    except BlockingIOError:
-        pass
-    return received
+    made.close()
 
 
 def test_a_request_in_single_bytes_is_answered_once_when_it_is_whole(bench: Bench) -> None:
@@ -137,7 +78,7 @@ def test_half_a_head_has_one_deadline_and_then_a_408(bench: Bench) -> None:
     connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + HEAD_MAX_NS)
     assert read_all(client).startswith(b"HTTP/1.1 408 ")
     assert client.recv(1) == b""
-    assert bench.at.table[0, PHASE] == connections.LINGERING
+    assert bench.at.table[0, PHASE] == LINGERING
 
 
 def test_an_idle_connection_is_closed_without_a_word(bench: Bench) -> None:
@@ -145,60 +86,6 @@ def test_an_idle_connection_is_closed_without_a_word(bench: Bench) -> None:
     client = bench.open()
     connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + IDLE_MAX_NS)
     assert client.recv(1) == b""
-    assert bench.at.table[0, FD] == -1
-
-
-def test_a_client_that_does_not_read_stops_being_read(bench: Bench) -> None:
-    """Its answers wait, its requests stay in the socket, and all come in order once it reads."""
-    client = bench.open()
-    client.setblocking(False)
-    sent = 0
-    for _ in range(2000):
-        try:
-            sent += client.send(PRICE)
-        except BlockingIOError:
-            break
-        bench.serve()
-        bench.serve_ready()
-    assert bench.at.table[0, PHASE] == connections.STALLED
-    asked = sent // len(PRICE)
-    answered = b""
-    for _ in range(5000):
-        answered += read_all(client)
-        bench.serve(bits=EPOLLOUT)
-        if bench.serve_ready() == 0 and bench.at.table[0, PHASE] != connections.STALLED:
-            break
-    answered += read_all(client)
-    assert answered.count(b"HTTP/1.1 200 OK") == asked
-    assert int(answered.split(b"X-Request-Id: ")[-1][:16], 16) == asked
-
-
-def test_a_stalled_client_whose_time_is_up_gives_its_memory_back(bench: Bench) -> None:
-    """All places for unsent output are free again after the close."""
-    client = bench.open()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    free = int(bench.at.state[connections.STALL_FREE_COUNT])
-    while bench.at.table[0, PHASE] != connections.STALLED:
-        client.send(PRICE)
-        bench.serve()
-    assert bench.at.state[connections.STALL_FREE_COUNT] == free - 1
-    connections.expire(bench.at, bench.desk, bench.counters, 0, NOW * 2)
-    assert bench.at.state[connections.STALL_FREE_COUNT] == free
-    assert bench.at.table[0, FD] == -1
-
-
-def test_a_refused_client_can_read_its_answer_although_it_goes_on_sending(bench: Bench) -> None:
-    """After a refusal our side is shut and the rest is read and dropped until the client is done."""
-    client = bench.open()
-    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + PRICE)
-    bench.serve()
-    client.send(b"x" * 50_000)
-    bench.serve_ready()
-    answer = read_all(client)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert answer.count(b"HTTP/1.1 ") == 1
-    client.shutdown(socket.SHUT_WR)
-    bench.serve(bits=EPOLLIN | EPOLLRDHUP | EPOLLHUP)
     assert bench.at.table[0, FD] == -1
 
 
@@ -249,3 +136,125 @@ def test_an_internal_error_costs_one_connection_and_is_counted(bench: Bench) -> 
     bench.serve(1)
     assert read_all(sound).startswith(b"HTTP/1.1 200 OK")
     assert bench.at.state[READY_COUNT] == 0
+
+
+def test_every_answer_is_recorded_with_its_peer_before_it_is_sent(bench: Bench) -> None:
+    """A pipeline leaves a record an answer, in order, with the ids that the client was shown."""
+    client = bench.open("2001:db8::7")
+    client.send(PRICE + ASSETS + b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
+    bench.serve()
+    shown = [int(part[:16], 16) for part in read_all(client).split(b"X-Request-Id: ")[1:]]
+    records = bench.private.ring.read(bench.private.ring.released, 10)
+    assert records["request_id"].tolist() == shown
+    assert records["status"].tolist() == [200, 200, 400]
+    assert {address.tobytes() for address in records["address"]} == {address_words("2001:db8::7").tobytes()}
+    assert (records["latency_ns"] == 2**32 - 1).sum() + (records["latency_ns"] == 0).sum() == 3  # NOW is no real time
+
+
+def test_time_outs_and_full_workers_are_recorded_with_their_peer(bench: Bench) -> None:
+    """Answers without a request are answers."""
+    slow = bench.open("203.0.113.1")
+    slow.send(b"GET /pr")
+    bench.serve()
+    connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + HEAD_MAX_NS)
+    bench.open("203.0.113.2")
+    bench.open("203.0.113.3")
+    records = bench.private.ring.read(bench.private.ring.released, 10)
+    assert records["status"].tolist() == [408, 503]
+    peers = [address_words(peer).tobytes() for peer in ("203.0.113.1", "203.0.113.3")]
+    assert [address.tobytes() for address in records["address"]] == peers
+
+
+def test_a_full_ring_stops_no_answer(bench: Bench) -> None:
+    """What has no record is counted."""
+    ring = bench.private.ring
+    for _ in range(ring.capacity):
+        bench.private.record()
+    client = bench.open()
+    client.send(PRICE)
+    bench.serve()
+    assert read_all(client).startswith(b"HTTP/1.1 200 OK")
+    assert bench.count("usage_refused_total") == ring.refused == 1
+
+
+# --- PROXY protocol -------------------------------------------------------------------------------------------
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+FROM_CLIENT = SIGNATURE + b"\x21\x11\x00\x0c" + bytes([198, 51, 100, 7, 10, 0, 0, 1, 0, 9, 0, 80])
+LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
+BALANCER = "10.0.0.1"
+
+
+@pytest.fixture
+def balanced(warm: None, make_private: Any, make_answer: Any) -> Iterator[Bench]:
+    """A worker behind a balancer at 10.0.0.1."""
+    section = AccessSection(auth="optional", trusted_proxies=("10.0.0.1",), proxy_protocol=True)
+    made = Bench(make_private(section), make_answer, proxy_protocol=True)
+    yield made
+    made.close()
+
+
+def addresses_of(bench: Bench) -> list[bytes]:
+    return [address.tobytes() for address in bench.private.ring.read(bench.private.ring.released, 100)["address"]]
+
+
+@pytest.mark.parametrize(("header", "caller"), [(FROM_CLIENT, "198.51.100.7"), (LOCAL, BALANCER)])
+def test_the_balancers_header_names_the_client_in_any_parts(balanced: Bench, header: bytes, caller: str) -> None:
+    """Byte by byte, and for every request of the connection; the health check is the balancer's own."""
+    client = balanced.open(BALANCER)
+    for i in range(len(header)):
+        client.send(header[i : i + 1])
+        balanced.serve()
+        assert read_all(client) == b""
+    for _ in range(2):
+        client.send(PRICE)
+        balanced.serve()
+        assert read_all(client).startswith(b"HTTP/1.1 200 OK")
+    assert addresses_of(balanced) == [address_words(caller).tobytes()] * 2
+
+
+def test_header_and_request_may_come_together(balanced: Bench) -> None:
+    """As a balancer sends them, also with an extension and a pipeline."""
+    header = bytearray(FROM_CLIENT + b"\x05\x00\x02id")
+    header[15] += 5
+    client = balanced.open(BALANCER)
+    client.send(bytes(header) + PRICE * 3)
+    balanced.serve()
+    assert read_all(client).count(b"HTTP/1.1 200 OK") == 3
+    assert addresses_of(balanced) == [address_words("198.51.100.7").tobytes()] * 3
+
+
+@pytest.mark.parametrize("garbage", [PRICE, b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", SIGNATURE + b"\x41"])
+def test_a_balancers_connection_without_its_header_is_closed(balanced: Bench, garbage: bytes) -> None:
+    """No answer, so no record: whoever it is, the address would be wrong."""
+    client = balanced.open(BALANCER)
+    client.send(garbage)
+    balanced.serve()
+    assert client.recv(1) == b""
+    assert addresses_of(balanced) == []
+
+
+def test_a_balancer_that_says_nothing_or_leaves_is_closed(balanced: Bench) -> None:
+    """At its deadline without a word, and at once when it ends in the middle of a header."""
+    silent, leaving = balanced.open(BALANCER), balanced.open(BALANCER)
+    assert balanced.at.table[0, DEADLINE_NS] == NOW + HEAD_MAX_NS
+    connections.expire(balanced.at, balanced.desk, balanced.counters, 0, NOW + HEAD_MAX_NS)
+    assert silent.recv(1) == b""
+    leaving.send(FROM_CLIENT[:5])
+    balanced.serve(1)
+    leaving.shutdown(socket.SHUT_WR)
+    balanced.serve(1, EPOLLIN | EPOLLRDHUP)
+    assert leaving.recv(1) == b""
+
+
+def test_a_stranger_needs_no_header_and_may_send_none(balanced: Bench) -> None:
+    """Only a trusted peer's header is read; another's is no request."""
+    stranger = balanced.open("203.0.113.9")
+    stranger.send(PRICE)
+    balanced.serve()
+    assert read_all(stranger).startswith(b"HTTP/1.1 200 OK")
+    liar = balanced.open("203.0.113.9")
+    liar.send(FROM_CLIENT + PRICE)
+    balanced.serve(1)
+    assert read_all(liar).startswith(b"HTTP/1.1 400 ")
+    assert set(addresses_of(balanced)) == {address_words("203.0.113.9").tobytes()}

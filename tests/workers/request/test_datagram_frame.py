@@ -20,6 +20,8 @@ from workers.request.datagram_frame import (
     FRAME_OK,
     FRAME_PAD_REQUEST,
     answer_frame,
+    check_frame,
+    is_request_frame,
     write_frame_status,
 )
 
@@ -77,9 +79,14 @@ def ask(request: bytes, words: NDArray[np.uint64]) -> tuple[bytes, int, int]:
     """(reply, frame status, lookups); request and reply lie in the middle of larger buffers."""
     buffer = np.frombuffer(b"?" + request + b"?", dtype=np.uint8).copy()
     reply = np.full(2000, 0xEE, dtype=np.uint8)
-    end, status, lookups = answer_frame(
-        words, make_record(), ASSET_NAMES, EXCHANGE_NAMES, buffer, 1, 1 + len(request), reply, 3, NOW_NS
-    )
+    end, status, lookups = 3, FRAME_BAD_REQUEST, 0
+    if is_request_frame(buffer, 1, 1 + len(request)):
+        status = check_frame(buffer, 1, 1 + len(request))
+        if status == FRAME_OK:
+            record = make_record()
+            end, lookups = answer_frame(words, record, ASSET_NAMES, EXCHANGE_NAMES, buffer, 1, reply, 3, NOW_NS)
+        else:
+            end = write_frame_status(buffer, 1, status, 0, reply, 3)
     assert np.all(reply[end:] == 0xEE)
     return bytes(reply[3:end]), status, lookups
 
@@ -207,7 +214,7 @@ def test_what_has_not_a_request_header_gets_nothing() -> None:
 def test_a_bare_status_is_a_header() -> None:
     """As it is sent for `pad_request`."""
     reply = np.zeros(30, dtype=np.uint8)
-    end = write_frame_status(np.frombuffer(GOOD_FRAME, dtype=np.uint8).copy(), 0, FRAME_PAD_REQUEST, reply, 0)
+    end = write_frame_status(np.frombuffer(GOOD_FRAME, dtype=np.uint8).copy(), 0, FRAME_PAD_REQUEST, 0, reply, 0)
     assert read(bytes(reply[:end])) == (Reply(b"\xd7TRA", 1, FRAME_PAD_REQUEST, 0, 0, 2**63 + 7, 0), [])
 
 

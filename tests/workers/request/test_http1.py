@@ -274,3 +274,35 @@ def test_mutated_requests_never_make_the_parser_fail() -> None:
             assert raw[: head[http1.NEXT]].endswith(b"\r\n\r\n")
     assert outcomes[http1.REQUEST] > 0
     assert outcomes[http1.BAD_HEADER] > 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "keys", "key"),
+    [
+        (b"X-API-Key: abc", 1, b"abc"),
+        (b"x-api-key:  a b\xff ", 1, b"a b\xff"),
+        (b"X-API-Key:", 1, b""),
+        (b"Authorization: Bearer abc.d", 1, b"abc.d"),
+        (b"authorization: bEARER  \t abc", 1, b"abc"),
+        (b"Authorization: Bearer", 1, b""),
+        (b"Authorization: Basic YTpi", 0, None),
+        (b"Authorization: Bearerabc", 0, None),
+        (b"Authorization: Bear", 0, None),
+        (b"Authorization:", 0, None),
+        (b"X-API-Key2: abc", 0, None),
+        (b"X-API-Key: a\r\nX-API-Key: b", 2, b"b"),
+        (b"Authorization: Bearer a\r\nX-API-Key: b", 2, b"b"),
+    ],
+)
+def test_the_headers_api_key_is_found_and_several_are_counted(headers: bytes, keys: int, key: bytes | None) -> None:
+    """X-API-Key and Bearer tokens are keys, whatever their bytes; other schemes of Authorization are not ours."""
+    parsed = Parsed(b"GET / HTTP/1.1\r\n" + HOST + headers + b"\r\n\r\n")
+    assert parsed.outcome == http1.REQUEST
+    assert parsed.head[http1.KEYS] == keys
+    assert key is None or parsed.text(http1.KEY_START) == key
+
+
+def test_lines_of_forwarded_for_are_counted() -> None:
+    """So that a request without them costs no second look."""
+    parsed = Parsed(b"GET / HTTP/1.1\r\n" + HOST + b"x-forwarded-for: a\r\nX-Forwarded-For: b\r\n\r\n")
+    assert parsed.head[http1.FORWARDED] == 2

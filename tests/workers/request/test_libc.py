@@ -12,6 +12,7 @@ import pytest
 
 from trinity.compiled import jit_enabled
 from workers.request import libc
+from workers.request.addresses import address_words, read_sockaddr
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
 
@@ -89,9 +90,14 @@ def test_connections_are_accepted_without_blocking() -> None:
     """accept gives a descriptor that does not block, and says EAGAIN when nobody waits."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        assert libc.accept(listener.fileno()) == -errno.EAGAIN
+        sockaddr, peer = libc.make_sockaddr(), np.zeros(2, dtype=np.uint64)
+        assert libc.accept(listener.fileno(), sockaddr) == -errno.EAGAIN
         with socket.create_connection(listener.getsockname()):
-            fd = libc.accept(listener.fileno())
+            fd = libc.accept(listener.fileno(), sockaddr)
+            read_sockaddr(sockaddr, 0, peer, 0)
+            assert peer.tolist() == address_words("127.0.0.1").tolist()
+            with pytest.raises(IndexError):
+                libc.accept(listener.fileno(), sockaddr[:4])
             assert fd >= 0
             assert not os.get_blocking(fd)
             assert libc.shut_output(fd) == 0

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from trinity.compiled import jit_enabled
-from trinity.config import RequestSection
+from trinity.config import AccessSection, RequestSection
 from trinity.errors import PortTakenError
 from trinity.limits import DRAIN_WORKER_MAX_NS
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, Command
@@ -320,7 +320,7 @@ def test_a_taken_port_is_named(node: Any, name: str, kind: socket.SocketKind) ->
         if kind == socket.SOCK_STREAM:
             other.listen()
         with pytest.raises(PortTakenError) as caught:
-            loop.run(node.seat(0), node.ports, RequestSection(pin=False), HOST, 0)
+            loop.run(node.seat(0), node.ports, RequestSection(pin=False), AccessSection(), HOST, 0)
     assert (caught.value.name, caught.value.port) == (name, port)
 
 

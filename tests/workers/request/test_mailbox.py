@@ -11,11 +11,9 @@ import pytest
 from trinity import metrics
 from trinity.compiled import jit_enabled
 from trinity.limits import DATAGRAMS_MAX
-from trinity.markets import Catalog
-from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS
+from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
 from workers.request import datagram, mailbox
-from workers.request.answer import make_names
 from workers.request.networks import trusted_networks
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
@@ -26,13 +24,11 @@ NOW = 10**18
 class Post:
     """A bound server socket with its mailbox, and a client."""
 
-    def __init__(self, catalog: Catalog, make_answer: Any) -> None:
-        words = np.zeros(12 * ROW_WORDS, dtype=np.uint64)
-        publish(words, 0, SLOT_WORDS, make_answer("BTC", valid_until_ns=NOW * 2).view(np.uint64))
-        names = make_names([asset.name for asset in catalog.assets])
-        desk = datagram.make_desk(words, names, make_names(catalog.exchanges))
-        self.mailbox = mailbox.make_mailbox(desk, trusted_networks(()))
-        self.counters = np.zeros(248, dtype=np.uint64)
+    def __init__(self, private: Any, make_answer: Any) -> None:
+        self.private = private
+        publish(private.words, 0, SLOT_WORDS, make_answer("BTC", valid_until_ns=NOW * 2).view(np.uint64))
+        self.mailbox = mailbox.make_mailbox(datagram.make_desk(private.desk), trusted_networks(()))
+        self.counters = private.counters
         self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.server.bind(("127.0.0.1", 0))
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -47,8 +43,8 @@ class Post:
 
 
 @pytest.fixture
-def post(warm: None, catalog: Catalog, make_answer: Any) -> Iterator[Post]:
-    made = Post(catalog, make_answer)
+def post(warm: None, make_private: Any, make_answer: Any) -> Iterator[Post]:
+    made = Post(make_private(), make_answer)
     yield made
     made.server.close()
     made.client.close()

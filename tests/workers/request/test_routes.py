@@ -25,10 +25,9 @@ FUZZ_SEED = int(os.environ.get("HTTP_FUZZ_SEED", "1"))
 class Site:
     """A worker's desk over a table of its own; BTC and ETH are good, SOL disagrees, DOGE was never seen."""
 
-    def __init__(self, catalog: Catalog, make_answer: Any) -> None:
+    def __init__(self, private: Any, catalog: Catalog, make_answer: Any) -> None:
         columns = 1 + len(catalog.exchanges)
-        words = np.zeros(len(catalog.assets) * columns * ROW_WORDS, dtype=np.uint64)
-        self.desk = routes.make_desk(words, catalog, "here", True, 3, 0)
+        self.private, self.desk, words = private, private.desk, private.words
         self.out = np.zeros(routes.response_bytes_max(self.desk), dtype=np.uint8)
         self.now_ns = 10**18
         for row, asset, fields in (
@@ -68,8 +67,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(catalog: Catalog, make_answer: Any) -> Site:
-    return Site(catalog, make_answer)
+def site(make_private: Any, catalog: Catalog, make_answer: Any) -> Site:
+    return Site(make_private(), catalog, make_answer)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_assets_and_health_tell_what_there_is(site: Site) -> None:
     assert assets["assets"] == ["BTC", "ETH", "SOL", "DOGE"]
     assert assets["markets"]["BTC"] == assets["exchanges"] == ["kraken", "okx"]
     _, _, health = site.ask("/health?x=1")
-    expected = {"status": "ok", "node": "here", "worker": 3, "simulated": True, "assets": 4, "fresh": 2}
+    expected = {"status": "ok", "node": "private", "worker": 0, "simulated": False, "assets": 4, "fresh": 2}
     assert health == expected
 
 

@@ -82,6 +82,8 @@ def test_parameters_are_found_decoded_with_their_limits() -> None:
         (b"/price?asset=BTC&max_conf_bps=0", b"max_conf_bps"),
         (b"/price?=BTC", b""),
         (b"/price?min_sourc%65z=1", b"min_sourcez"),
+        (b"/price?colour=1&max_age_ms=0", b"colour"),
+        (b"/price?api_key=a&api_key=b", b"api_key"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(text: bytes, name: bytes) -> None:
@@ -95,3 +97,34 @@ def test_a_parameter_that_cannot_be_used_is_named(text: bytes, name: bytes) -> N
 def test_broken_encoding_in_the_query_is_refused(text: bytes) -> None:
     """A % without two hex digits is no value."""
     assert read(text)[1] == target.BAD_ENCODING
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "keys"),
+    [
+        (b"/price?asset=BTC&api_key=abc", b"abc", 1),
+        (b"/price?api_key=a%2Bb%20c&asset=BTC", b"a+b c", 1),
+        (b"/price?%61pi_key=abc", b"abc", 1),
+        (b"/price?api_key=%ff%00", b"\xff\0", 1),
+        (b"/price?colour=1&asset=%4&api_key=abc", b"abc", 1),
+        (b"/price?api_key=", b"", 1),
+        (b"/price?api_key", b"", 1),
+        (b"/price?asset=BTC", None, 0),
+        (b"/price?API_KEY=abc", None, 0),
+        (b"/price?api_key=a&api_key=a", b"a", 2),
+        (b"/price?api_key=%4", None, 1),
+        (b"/assets?api_key=abc", b"abc", 1),
+        (b"/nothing?api_key=abc", b"abc", 1),
+        (b"http://h?api_key=abc", b"abc", 1),
+        (b"*", None, 0),
+    ],
+)
+def test_the_key_is_found_whatever_else_is_wrong(text: bytes, key: bytes | None, keys: int) -> None:
+    """On every path, in every spelling of its name, decoded; several are counted."""
+    buffer = octets_of(b"<" + text + b">")
+    query = np.zeros(target.QUERY_WORDS, dtype=np.int64)
+    path = target.find_path(query, buffer, 1, 1 + len(text))
+    target.parse_query(query, buffer, 1 + len(text), path)
+    start, end = query[2 * target.API_KEY], query[2 * target.API_KEY + 1]
+    assert (None if start == NOT_FOUND else bytes(buffer[start:end])) == key
+    assert query[target.KEYS] == keys

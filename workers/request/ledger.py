@@ -1,0 +1,125 @@
+"""The usage record of every answer: what the routes and datagrams note, and its way into the worker's ring. Compiled.
+
+    begin(ledger, protocol)                         before an answer: nothing is noted
+    note_price(ledger, asset, exchange, verdict)    one price; note_prices for a list; note_error for a refusal
+    record(ledger, caller, now_ns, done_ns)         the answer is whole: publish its record, before its bytes are sent
+
+Rules: HTTP and UDP are two skins over this file. A record is of an answer, so a datagram that gets no reply has none.
+Its time is that of the turn that served it, on the wall clock as it was at the last second; its latency is counted
+from the start of that turn. A full ring never stops an answer: it is counted there, and by the caller.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from trinity import metrics, outcomes
+from trinity.compiled import compiled, compiled_inline
+from trinity.limits import ASSET_NAME_BYTES_MAX
+from trinity.markets import Catalog
+from trinity.memory.atomics import Words
+from trinity.memory.usage_ring import append_record
+from workers.request.answer import CONSENSUS, UNKNOWN, VERDICT_CODES, VERDICT_STATUS
+from workers.request.forwarded import ADDRESS, Caller
+from workers.request.octets import Integers
+
+# Words of Ledger.tally: what the answer is, then what is the same for many answers.
+(
+    TALLY_STATUS,  # index of metrics.HTTP_STATUSES, also for datagrams
+    TALLY_CODE,  # index of outcomes.CODES
+    TALLY_LOOKUPS,
+    TALLY_KEY,  # api_keys.id, outcomes.ANONYMOUS_KEY_ID
+    _PROTOCOL,  # index of outcomes.PROTOCOLS
+    _ASSET,  # index in the catalog, UNKNOWN for none or several
+    _SOURCE,  # index of outcomes.SOURCES
+    WALL_OFFSET_NS,  # wall clock minus monotonic clock
+    _TALLY_WORDS,
+) = range(9)
+
+_NAME_WORDS = ASSET_NAME_BYTES_MAX // 8
+_STATUSES = np.array([int(status) for status in metrics.HTTP_STATUSES], dtype=np.int64)
+_STATUS_OK = metrics.HTTP_STATUSES.index("200")
+_STATUS_OF_VERDICT = np.array([metrics.HTTP_STATUSES.index(str(s)) for s in VERDICT_STATUS], dtype=np.int64)
+_CODE_OF_VERDICT = np.array(
+    [outcomes.CODE_OK if code == "fresh" else outcomes.CODES.index(code) for code in VERDICT_CODES], dtype=np.int64
+)
+
+
+class Ledger(NamedTuple):
+    """One worker's; few arrays, because they are passed on."""
+
+    ring: Words  # UsageRing.words
+    tally: Integers
+    names: Words  # two words an asset; the first two are of none
+    sources: Integers  # outcomes.SOURCES of the consensus, then of each exchange
+
+
+def make_ledger(ring: Words, catalog: Catalog) -> Ledger:
+    """Names and sources as a record holds them."""
+    names = np.array([b"", *(asset.name.encode() for asset in catalog.assets)], dtype=f"S{ASSET_NAME_BYTES_MAX}")
+    sources = [outcomes.SOURCE_CONSENSUS, *(outcomes.SOURCES.index(exchange) for exchange in catalog.exchanges)]
+    return Ledger(
+        ring=ring,
+        tally=np.zeros(_TALLY_WORDS, dtype=np.int64),
+        names=names.view(np.uint64).copy(),
+        sources=np.array(sources, dtype=np.int64),
+    )
+
+
+@compiled_inline
+def begin(ledger: Ledger, protocol: int) -> None:
+    """Forget the answer before; what nobody notes otherwise is ok."""
+    tally = ledger.tally
+    tally[TALLY_STATUS], tally[TALLY_CODE], tally[TALLY_LOOKUPS] = _STATUS_OK, outcomes.CODE_OK, 0
+    tally[TALLY_KEY], tally[_ASSET], tally[_SOURCE] = outcomes.ANONYMOUS_KEY_ID, UNKNOWN, outcomes.SOURCE_NONE
+    tally[_PROTOCOL] = protocol
+
+
+@compiled_inline
+def note_status(ledger: Ledger, status: int) -> None:
+    """A good answer of another status than 200, as an index."""
+    ledger.tally[TALLY_STATUS] = status
+
+
+@compiled_inline
+def note_price(ledger: Ledger, asset: int, exchange: int, verdict: int) -> None:
+    """One price was looked up; `asset` UNKNOWN for a name that no asset has."""
+    tally = ledger.tally
+    tally[TALLY_STATUS], tally[TALLY_CODE] = _STATUS_OF_VERDICT[verdict], _CODE_OF_VERDICT[verdict]
+    tally[TALLY_LOOKUPS], tally[_ASSET], tally[_SOURCE] = 1, asset, ledger.sources[exchange - CONSENSUS]
+
+
+@compiled_inline
+def note_prices(ledger: Ledger, asset: int, count: int, exchange: int) -> None:
+    """A list of prices, which is ok whatever its elements are; `asset` is the first, kept when it is the only one."""
+    tally = ledger.tally
+    tally[TALLY_LOOKUPS], tally[_SOURCE] = count, ledger.sources[exchange - CONSENSUS]
+    tally[_ASSET] = asset if count == 1 else UNKNOWN
+
+
+@compiled
+def note_error(ledger: Ledger, status: int, code: int) -> None:
+    """The whole request was refused; `status` as an index."""
+    tally = ledger.tally
+    tally[TALLY_STATUS], tally[TALLY_CODE] = status, code
+    tally[TALLY_LOOKUPS], tally[_ASSET], tally[_SOURCE] = 0, UNKNOWN, outcomes.SOURCE_NONE
+
+
+@compiled_inline
+def record(ledger: Ledger, caller: Caller, now_ns: int, done_ns: int) -> bool:
+    """Publish the record of the answer that was noted since `begin`; False when the ring is full."""
+    tally = ledger.tally
+    name = (tally[_ASSET] - UNKNOWN) * _NAME_WORDS
+    return append_record(
+        ledger.ring,
+        now_ns + tally[WALL_OFFSET_NS],
+        caller.words[ADDRESS : ADDRESS + 2],
+        ledger.names[name : name + _NAME_WORDS],
+        max(0, done_ns - now_ns),
+        tally[TALLY_KEY],
+        _STATUSES[tally[TALLY_STATUS]],
+        tally[TALLY_LOOKUPS],
+        tally[_PROTOCOL],
+        tally[_SOURCE],
+        tally[TALLY_CODE],
+    )
