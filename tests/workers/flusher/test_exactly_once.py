@@ -1,0 +1,116 @@
+"""Ring, spool and database together, killed with SIGKILL between any two lines of the flusher.
+
+Each child drains and loads for a while and is killed at the n-th line of workers/flusher that it executes; the parent
+goes on appending. In the end every record that was appended is there once: as a row, or in the sums where its detail
+was given up; the sums count all.
+"""
+
+import gc
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.workers.flusher.ledger_fixture import LOG, NODE, fill, make_block, make_records, make_ring, one, totals
+from trinity.memory.usage_ring import UsageRing
+from trinity.store.connect import connect
+from workers.flusher import ledger
+from workers.flusher.drain import Drain
+from workers.flusher.ledger import Ledger
+from workers.flusher.spool import Spool
+
+ROOM = str(Path(ledger.__file__).parent)
+KILLS = 20
+# The lines of one child's whole life are some hundreds: a kill beyond the last lets it end by itself.
+LINES_MAX = 700
+
+
+def _kill_at_line(number: int) -> None:
+    """From now on: SIGKILL before the `number`-th line of the flusher."""
+    left = number
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Callable[..., Any] | None:
+        nonlocal left
+        if not frame.f_code.co_filename.startswith(ROOM):
+            return None
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    sys.settrace(trace)
+
+
+def _live(folder: Path, url: str, bytes_max: int, refuse: bool, kill_at: int | None) -> None:
+    """One flusher's life: everything drained, everything loaded, unless it is killed."""
+    if kill_at is not None:
+        _kill_at_line(kill_at)
+    rings = [UsageRing.open(folder / f"ring-{number}", number, 1024, 0) for number in (0, 1)]
+    spool = Spool(folder / "spool", bytes_max)
+    append = spool.append
+
+    def no_room(*_values: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if refuse:
+        spool.append = no_room  # type: ignore[method-assign]
+    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG)
+    drain.turn()
+    spool.append = append  # type: ignore[method-assign]
+    drain.turn()
+    with connect(url, "tests", autocommit=True) as connection:
+        loaded = Ledger(connection, NODE, "n")
+        while (unit := spool.take()) is not None:
+            loaded.load(unit)
+            spool.remove(unit)
+            drain.turn()
+
+
+def _in_child(*arguments: Any) -> int:
+    """Call `_live` in a process of its own; the signal that ended it, or 0."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            gc.disable()
+            _live(*arguments)
+            code = 0
+        finally:
+            os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, "the flusher failed"
+    return os.WTERMSIG(status)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("bytes_max", [1 << 30, 8 * 10_000], ids=["room", "bound"])
+def test_every_record_counts_once_wherever_the_flusher_is_killed(
+    tmp_path: Path, database_url: str, seed: int, bytes_max: int
+) -> None:
+    """Killed some twenty times, with a disk that refuses now and then, and with a spool that is too small."""
+    chance = random.Random(seed)
+    rings = [make_ring(tmp_path, number) for number in (0, 1)]
+    appended = killed = 0
+    for turn in range(KILLS):
+        for ring in rings:
+            # A ring that is full refuses its record: that answer would be lost, so a worker's ring is never so small.
+            room = ring.capacity - (ring.written - ring.released)
+            count = min(chance.randrange(300), room)
+            appended += fill(ring, make_records(count, seed=turn))
+        refuse = chance.random() < 0.2
+        killed += _in_child(tmp_path, database_url, bytes_max, refuse, chance.randrange(LINES_MAX)) != 0
+    assert killed >= KILLS // 3
+    assert _in_child(tmp_path, database_url, bytes_max, False, None) == 0
+    assert list((tmp_path / "spool").iterdir()) == []
+    with connect(database_url, "tests", autocommit=True) as connection:
+        found = totals(connection)
+        lost = int(one(connection, "SELECT sum(lost) FROM usage_batches"))
+        assert found["rows"] == found["ids"] == appended - lost
+        assert found["usage_minute"] == found["usage_hour"] == found["usage_day"] == appended

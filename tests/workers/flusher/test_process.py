@@ -1,0 +1,108 @@
+"""workers/flusher/process.py: the whole process, forked as the node forks it, with a test in a worker's place."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.flusher.ledger_fixture import LOG, fill, make_records, make_ring, totals
+from tests.workers.flusher.test_loader import _until
+from trinity.clock import SystemClock
+from trinity.config import LedgerSection, NodeSection
+from trinity.markets import load_catalog
+from trinity.memory.answer_table import AnswerTable
+from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.memory.price_table import PriceTable
+from trinity.metrics import FLUSHER
+from trinity.seat import Seat
+from trinity.store.connect import connect
+from workers.flusher.process import run
+
+
+class Flusher:
+    """A forked flusher over one ring of a folder."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        name = f"t-{os.getpid()}-{folder.name[-6:]}"
+        self.ring = make_ring(folder / "usage")
+        self._prices = PriceTable.create(f"{name}-p", 1, 1)
+        self._answers = AnswerTable.create(f"{name}-a", 1, 1)
+        self._control = Control.create(f"{name}-c", 1)
+        self.block = self._control.block(0)
+        self._seat = Seat(
+            name="flusher",
+            kind="flusher",
+            index=0,
+            catalog=load_catalog(),
+            clock=SystemClock(),
+            prices=self._prices,
+            answers=self._answers,
+            control=self._control,
+            block=self.block,
+            wake_fd=-1,
+            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
+            simulated=True,
+            log=LOG,
+            rings=(self.ring,),
+        )
+        self._folder, self._url = folder, url
+        self.pid = 0
+
+    def start(self) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                run(self._seat, LedgerSection(), NodeSection(data_dir=self._folder), self._url)
+            finally:
+                os._exit(0)
+
+    def kill(self, number: signal.Signals) -> int:
+        os.kill(self.pid, number)
+        return os.waitpid(self.pid, 0)[1]
+
+    def counter(self, name: str) -> int:
+        return self.block.read_counter(FLUSHER.index(name))
+
+    def close(self) -> None:
+        for segment in (self._prices.segment, self._answers.segment, self._control.segment):
+            segment.unlink()
+        os.close(self._seat.control_fd)
+
+
+@pytest.fixture
+def flusher(tmp_path: Path, database_url: str) -> Iterator[Flusher]:
+    made = Flusher(tmp_path, database_url)
+    yield made
+    made.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_records_reach_the_database_and_the_gauges_say_so(flusher: Flusher, database_url: str) -> None:
+    """From the ring to the rows; SIGTERM takes over what is left and ends it."""
+    flusher.start()
+    fill(flusher.ring, make_records(300))
+    _until("the rows", lambda: flusher.counter("usage_rows_loaded_total") == 300)
+    _until("its gauge", lambda: flusher.block.read_gauge(FLUSHER.index("usage_database_up")) == 1)
+    assert flusher.block.read_gauge(FLUSHER.index("usage_spool_writable")) == 1
+    assert flusher.block.read(HEARTBEAT_NS) > 0
+    fill(flusher.ring, make_records(200, seed=2))
+    assert flusher.kill(signal.SIGTERM) == 0
+    assert flusher.ring.released == flusher.ring.written
+    flusher.start()
+    _until("the rest", lambda: flusher.block.read_gauge(FLUSHER.index("usage_lag_records")) == 0)
+    flusher.kill(signal.SIGTERM)
+    with connect(database_url, "tests") as connection:
+        assert set(totals(connection).values()) == {500}
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fuller_ring_than_400_of_999_raises_the_alarm(flusher: Flusher) -> None:
+    """And the high-water mark keeps it when it is over."""
+    fill(flusher.ring, make_records(500))
+    flusher.start()
+    high = FLUSHER.index("usage_ring_share_max")
+    _until("the high-water mark", lambda: flusher.block.read_gauge(high) == 500 / 1024)
+    _until("the end of the alarm", lambda: flusher.block.read_gauge(FLUSHER.index("usage_alarm")) == 0)
+    flusher.kill(signal.SIGTERM)

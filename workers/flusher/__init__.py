@@ -1,0 +1,13 @@
+"""The flusher: usage rings -> spool on disk -> PostgreSQL, each record exactly once.
+
+ring -> spool segment       drain.py     every turn, before the ring is released
+bytes of a segment          block.py     checksummed blocks of records
+segments of the folder      spool.py     one segment is one transaction
+records -> exact sums       sums.py      numpy, no Python a record
+sums while the disk is full reserve.py   a preallocated file
+records -> COPY's bytes     rows.py      numpy, no Python a record
+segment -> database         ledger.py    rows, sums and position in one transaction
+the database's ups, downs   loader.py    a thread of its own
+what else it does           jobs.py      partitions, old batches, candles (candles.py)
+the process                 process.py   the drain's loop and the metrics
+"""

@@ -1,0 +1,152 @@
+"""The drain: from the rings into the spool, and what happens when the disk refuses.
+
+    disk takes blocks            every record becomes part of a segment, then its place in the ring is released
+    disk refuses                 the ring is the buffer: nothing is released, the disk is asked again every turn
+    ring fuller than its share   the oldest records become sums in the reserve, and are released: detail is lost,
+                                 sums are not
+    disk takes blocks again      first the reserve's sums, then records as before
+
+Rules: a record is released only when the spool or the reserve has it; the start after a kill goes on behind whatever
+they have. Positions of a ring are taken in order and never twice.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from trinity.limits import RING_SUM_SHARE
+from trinity.memory.control import ProcessBlock
+from trinity.memory.usage_ring import UsageRing
+from trinity.metrics import FLUSHER
+from workers.flusher.block import good_records
+from workers.flusher.reserve import Reserve
+from workers.flusher.spool import Spool
+from workers.flusher.sums import Span, Sums, sum_records
+
+# Records of one block: little enough that a sum of them, and a turn, stay short.
+_BLOCK_RECORDS_MAX = 1 << 16
+_TAKEN = FLUSHER.index("usage_records_total")
+_LOST_DETAIL = FLUSHER.index("usage_lost_total", "detail")
+_LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
+
+
+class Drain:
+    """All rings of the node and where they go."""
+
+    def __init__(
+        self, rings: Sequence[UsageRing], spool: Spool, reserve_path: Path, block: ProcessBlock, log: logging.Logger
+    ) -> None:
+        self._rings = rings
+        self._spool = spool
+        self._reserve_path = reserve_path
+        self._reserve: Reserve | None = None
+        self._block = block
+        self._log = log
+        self.is_writable = True
+        self.share_before = 0.0  # how full the fullest ring was when the last turn began
+        self._gave_up = False
+        self._refused = {ring.number: ring.refused for ring in rings}
+        self._open_reserve()
+        self._go_on()
+
+    @property
+    def waiting(self) -> int:
+        """Records in the rings."""
+        return sum(ring.written - ring.released for ring in self._rings)
+
+    @property
+    def share(self) -> float:
+        """How full the fullest ring is."""
+        return max(((ring.written - ring.released) / ring.capacity for ring in self._rings), default=0.0)
+
+    def turn(self) -> None:
+        """Take over what is there."""
+        self.share_before = self.share
+        try:
+            self._move_reserve()
+            for ring in self._rings:
+                self._drain(ring)
+            while lost := self._spool.give_up_detail():
+                self._lose_detail(lost, "the spool has reached its bound (LEDGER_SPOOL_BYTES_MAX)")
+            self._set_writable(True, "")
+        except OSError as error:
+            self._set_writable(False, str(error))
+            for ring in self._rings:
+                self._sum_up(ring)
+        self._count_refused()
+
+    def _go_on(self) -> None:
+        """Give back what a predecessor had taken over already."""
+        ends = dict(self._spool.ends())
+        if self._reserve is not None:
+            sums = self._reserve.sums
+            if sums.spans and all(ends.get(span.ring, 0) >= span.end for span in sums.spans):
+                self._reserve.clear()  # they had become a file, and the predecessor was killed before it said so
+            ends.update({span.ring: max(span.end, ends.get(span.ring, 0)) for span in sums.spans})
+        for ring in self._rings:
+            ring.release(min(max(ring.released, ends.get(ring.number, 0)), ring.written))
+
+    def _drain(self, ring: UsageRing) -> None:
+        end = ring.written
+        while ring.released < end:
+            first = ring.released
+            records = ring.view(first)[: min(end - first, _BLOCK_RECORDS_MAX)]
+            good = good_records(ring.number, first, records)
+            if good:
+                self._spool.append(ring, records[:good])
+                self._block.count(_TAKEN, good)
+            else:
+                # Only a machine that failed can have left it: the ring's pages reach the disk in any order.
+                self._block.count(_LOST_RECORD)
+                self._log.critical("record lost", extra={"fields": {"ring": ring.number, "position": first}})
+                ring.release(first + 1)
+
+    def _sum_up(self, ring: UsageRing) -> None:
+        """While the ring is too full: its oldest records live on as sums."""
+        self._open_reserve()
+        while self._reserve is not None and (ring.written - ring.released) / ring.capacity > RING_SUM_SHARE:
+            first = ring.released
+            records = ring.view(first)[: min(ring.capacity // 8, _BLOCK_RECORDS_MAX)]
+            sums = Sums((Span(ring.number, first, first + len(records)),), sum_records(records))
+            if not self._reserve.add(sums):
+                return
+            ring.release(first + len(records))
+            self._block.count(_TAKEN, len(records))
+            self._lose_detail(len(records), "the disk refuses the spool and the ring is full")
+
+    def _move_reserve(self) -> None:
+        """The reserve's records are older than all that is still in the rings."""
+        self._open_reserve()
+        if self._reserve is not None and self._reserve.sums.spans:
+            self._spool.append_sums(self._reserve.sums, self._reserve.clear)
+
+    def _open_reserve(self) -> None:
+        if self._reserve is None:
+            try:
+                self._reserve = Reserve(self._reserve_path)
+            except OSError as error:
+                self._log.debug("no reserve", extra={"fields": {"error": str(error)}})
+
+    def _lose_detail(self, records: int, why: str) -> None:
+        self._block.count(_LOST_DETAIL, records)
+        if not self._gave_up:
+            self._gave_up = True
+            self._log.critical("usage detail is given up, sums stay exact", extra={"fields": {"why": why}})
+
+    def _count_refused(self) -> None:
+        """Records that found their ring full: nothing is known of them."""
+        for ring in self._rings:
+            refused = ring.refused
+            if refused > self._refused[ring.number]:
+                lost = refused - self._refused[ring.number]
+                self._refused[ring.number] = refused
+                self._block.count(_LOST_RECORD, lost)
+                self._log.critical("usage records lost: a ring is full", extra={"fields": {"lost": lost}})
+
+    def _set_writable(self, is_writable: bool, error: str) -> None:
+        if self.is_writable and not is_writable:
+            self._log.critical("the disk refuses the usage spool", extra={"fields": {"error": error}})
+        elif is_writable and not self.is_writable:
+            self._gave_up = False
+            self._log.warning("the disk takes the usage spool again")
+        self.is_writable = is_writable

@@ -1,0 +1,69 @@
+"""What the loader's connection does beside the ledger, each at its own interval: the one list.
+
+Rules: a job is a function of an autocommit connection and the node; it makes its own transactions, is short, and may
+be repeated: after a failure it is tried again at its next turn.
+"""
+
+import datetime
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+
+from trinity.clock import NS_PER_SECOND, Clock
+from trinity.memory.candle_table import CandleTable
+from trinity.store import partitions
+from trinity.store.connect import AnyConnection
+from trinity.store.queries import load
+from workers.flusher.candles import load_candles
+
+
+class Work(NamedTuple):
+    """What the jobs need to know."""
+
+    connection: AnyConnection
+    node_id: int
+    clock: Clock
+    candles: CandleTable
+
+
+class Job(NamedTuple):
+    """A job and its interval in seconds; all are due at the start."""
+
+    name: str
+    every_seconds: int
+    run: Callable[[Work], object]
+
+
+JOBS = (
+    Job("partitions", 3600, lambda work: partitions.maintain(work.connection, _now(work))),
+    Job("batches", 3600, lambda work: work.connection.execute(load("ledger.prune_batches"), [work.node_id])),
+    Job("candles", 1, lambda work: load_candles(work.connection, work.candles, work.node_id)),
+)
+
+
+class Jobs:
+    """When each job is due on one connection."""
+
+    def __init__(self, work: Work, log: logging.Logger) -> None:
+        self._work, self._log = work, log
+        self._due_ns = {job.name: 0 for job in JOBS}
+
+    def run_due(self) -> None:
+        """Run what is due; raises psycopg.OperationalError when the connection is gone."""
+        for job in JOBS:
+            now_ns = self._work.clock.monotonic_ns()
+            if now_ns < self._due_ns[job.name]:
+                continue
+            self._due_ns[job.name] = now_ns + job.every_seconds * NS_PER_SECOND
+            try:
+                job.run(self._work)
+            except psycopg.OperationalError:
+                raise
+            except (psycopg.Error, OSError) as error:
+                self._log.error("job failed", extra={"fields": {"job": job.name, "error": str(error)}})
+
+
+def _now(work: Work) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(work.clock.wall_ns() / NS_PER_SECOND, datetime.UTC)

@@ -1,0 +1,141 @@
+"""The loader's thread: the spool's files into the database, one after the other, and the jobs beside them.
+
+    database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
+    database away         the spool grows; tried again every half second
+    database hangs        this thread hangs with it, the drain does not
+
+Rules: what psycopg, the store or the disk raise is a state of the world: it is logged once and tried again. Anything
+else is a fault of ours: the process's loop raises it.
+"""
+
+import logging
+import threading
+import uuid
+
+import psycopg
+
+from trinity.clock import NS_PER_SECOND, Clock
+from trinity.errors import TrinityError
+from trinity.limits import LOAD_GAP_SECONDS
+from trinity.memory.candle_table import CandleTable
+from trinity.memory.control import ProcessBlock
+from trinity.metrics import FLUSHER
+from trinity.store import migrate
+from trinity.store.connect import connect
+from workers.flusher.jobs import Jobs, Work
+from workers.flusher.ledger import Ledger, Loaded
+from workers.flusher.spool import Spool
+
+# A transaction of a segment takes 1 s to 3 s; one that took this long met a server that stands still.
+_STATEMENT_SECONDS = 120
+_SLOW_NS = 10 * NS_PER_SECOND
+# Wait before the next try while the database is away.
+_RETRY_SECONDS = 0.5
+
+_ROWS = FLUSHER.index("usage_rows_loaded_total")
+_BATCHES = FLUSHER.index("usage_batches_total")
+_LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
+
+
+class Loader(threading.Thread):
+    """The thread that loads the spool and runs the jobs, over one connection after the other."""
+
+    def __init__(
+        self,
+        url: str,
+        node: uuid.UUID,
+        node_name: str,
+        spool: Spool,
+        candles: CandleTable,
+        block: ProcessBlock,
+        clock: Clock,
+        log: logging.Logger,
+    ) -> None:
+        super().__init__(name="loader", daemon=True)
+        self._url, self._node, self._node_name = url, node, node_name
+        self._spool, self._candles, self._block, self._clock, self._log = spool, candles, block, clock, log
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._error = ""
+        self._busy_since_ns: int | None = None
+        self.is_connected = False
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._live_one_connection()
+                self._stopping.wait(_RETRY_SECONDS)
+        except BaseException as error:  # noqa: BLE001 - the border of the thread: the process's loop raises it
+            self._failure = error
+
+    def raise_failure(self) -> None:
+        """In the process's loop: what ended the thread ends the process."""
+        if self._failure is not None:
+            raise self._failure
+
+    def is_up(self) -> bool:
+        """Whether the database takes batches, as far as one can see."""
+        since_ns = self._busy_since_ns
+        return self.is_connected and (since_ns is None or self._clock.monotonic_ns() - since_ns < _SLOW_NS)
+
+    def finish(self, seconds: float) -> None:
+        """Load what is left, but no longer than this."""
+        self._stopping.set()
+        self.join(seconds)
+        self.raise_failure()
+
+    def _live_one_connection(self) -> None:
+        try:
+            migrate.ensure(self._url)
+            with connect(self._url, "flusher", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
+                ledger = Ledger(connection, self._node, self._node_name)
+                self._say_connected()
+                work = Work(connection, ledger.node_id, self._clock, self._candles)
+                jobs = Jobs(work, self._log)
+                while self._load_some(ledger):
+                    jobs.run_due()
+                    if not self._spool.has_closed():
+                        self._stopping.wait(LOAD_GAP_SECONDS)
+        except (psycopg.Error, TrinityError, OSError) as error:
+            self._say_down(error)
+        finally:
+            self.is_connected = False
+
+    def _load_some(self, ledger: Ledger) -> bool:
+        """Load what is there, at most for a second so that the jobs get their turn; False when it was the last time."""
+        is_last = self._stopping.is_set()
+        until_ns = self._clock.monotonic_ns() + NS_PER_SECOND
+        while (unit := self._spool.take()) is not None:
+            self._busy_since_ns = self._clock.monotonic_ns()
+            try:
+                loaded = ledger.load(unit)
+            except BaseException:
+                self._spool.put_back(unit)
+                raise
+            finally:
+                self._busy_since_ns = None
+            self._spool.remove(unit)
+            self._count(loaded)
+            # Beyond the closed files there is the open one: it may fill for a while.
+            if not is_last and (not self._spool.has_closed() or self._clock.monotonic_ns() > until_ns):
+                break
+        return not is_last
+
+    def _count(self, loaded: Loaded) -> None:
+        self._block.count(_ROWS, loaded.rows)
+        self._block.count(_BATCHES)
+        if loaded.missing:
+            self._block.count(_LOST_RECORD, loaded.missing)
+            self._log.critical("usage records are missing", extra={"fields": {"records": loaded.missing}})
+
+    def _say_connected(self) -> None:
+        self.is_connected = True
+        if self._error:
+            self._log.warning("the database takes the ledger")
+            self._error = ""
+
+    def _say_down(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if text != self._error:
+            self._log.error("the database does not take the ledger, the spool does", extra={"fields": {"error": text}})
+        self._error = text

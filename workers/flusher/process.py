@@ -1,0 +1,100 @@
+"""The flusher's process: the drain's loop, the loader's thread, and what both say in metrics.
+
+Rules: the loop alone beats: records leave the rings whatever the database does. The loader has a thread of its own,
+because a database may answer late or never; the spool is between the two. A third thread syncs the spool, because a
+disk may be late as well. All three survive what the database and the disk refuse; what is left is a fault of ours: it
+ends the process, and the next one goes on from what is on disk.
+"""
+
+import gc
+import logging
+import os
+import select
+import signal
+import threading
+from types import FrameType
+
+from trinity.clock import NS_PER_SECOND, Clock
+from trinity.config import LedgerSection, NodeSection
+from trinity.data_dir import node_uuid
+from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
+from trinity.memory.candle_table import CANDLES, CandleTable
+from trinity.memory.control import COMMAND, Command, ProcessBlock
+from trinity.metrics import FLUSHER
+from trinity.seat import Seat
+from workers.flusher.drain import Drain
+from workers.flusher.loader import Loader
+from workers.flusher.spool import Spool
+
+_SYNC_SECONDS = 1.0
+# At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
+_LAST_LOAD_SECONDS = 1.0
+
+
+def run(seat: Seat, section: LedgerSection, node: NodeSection, url: str) -> None:
+    """Keep the ledger until SIGTERM, SIGINT or the DRAIN command."""
+    stopping, data_dir = threading.Event(), node.data_dir
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max)
+    drain = Drain(seat.rings, spool, data_dir / "usage" / "reserve", seat.block, seat.log)
+    candles = CandleTable(data_dir / CANDLES)
+    loader = Loader(url, node_uuid(data_dir), node.name, spool, candles, seat.block, seat.clock, seat.log)
+    syncer = threading.Thread(target=_sync, args=(spool, seat.log), name="sync", daemon=True)
+    loader.start()
+    syncer.start()
+    gauges = _Gauges(seat.block)
+    gc.freeze()  # what numba and psycopg brought is never garbage
+    poll = select.poll()
+    poll.register(seat.control_fd, select.POLLIN)
+    while not stopping.is_set() and seat.block.read(COMMAND) != Command.DRAIN:
+        drain.turn()
+        gauges.show(drain, spool, loader, seat.clock)
+        seat.block.beat(seat.clock.monotonic_ns())
+        loader.raise_failure()
+        for fd, _ in poll.poll(DRAIN_TURN_MS):
+            os.eventfd_read(fd)
+    drain.turn()
+    loader.finish(_LAST_LOAD_SECONDS)
+    gauges.show(drain, spool, loader, seat.clock)
+
+
+def _sync(spool: Spool, log: logging.Logger) -> None:
+    """The life of the sync's thread; what the disk refuses here, it refuses the drain as well, which says so."""
+    never = threading.Event()
+    while not never.wait(_SYNC_SECONDS):
+        try:
+            spool.sync()
+        except OSError as error:
+            log.debug("the spool is not synced", extra={"fields": {"error": str(error)}})
+
+
+class _Gauges:
+    """What the health process, `trinity top` and alarms read; high-water marks are of this process's life."""
+
+    def __init__(self, block: ProcessBlock) -> None:
+        self._block = block
+        self._ring_share_max = self._spool_share_max = 0.0
+
+    def show(self, drain: Drain, spool: Spool, loader: Loader, clock: Clock) -> None:
+        ring_share, spool_share, oldest_ns = drain.share_before, spool.share, spool.oldest_ns
+        self._ring_share_max = max(self._ring_share_max, ring_share)
+        self._spool_share_max = max(self._spool_share_max, spool_share)
+        lag_ns = max(0, clock.wall_ns() - oldest_ns) if oldest_ns is not None else 0
+        for name, value in (
+            ("usage_ring_share", ring_share),
+            ("usage_ring_share_max", self._ring_share_max),
+            ("usage_spool_bytes", spool.bytes),
+            ("usage_spool_share", spool_share),
+            ("usage_spool_share_max", self._spool_share_max),
+            ("usage_spool_writable", drain.is_writable),
+            ("usage_lag_records", drain.waiting + spool.records),
+            ("usage_lag_seconds", lag_ns / NS_PER_SECOND),
+            ("usage_database_up", loader.is_up()),
+            ("usage_alarm", max(ring_share, spool_share) > USAGE_ALARM_SHARE),
+        ):
+            self._block.set_gauge(FLUSHER.index(name), float(value))
