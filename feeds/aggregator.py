@@ -16,23 +16,30 @@ import os
 import select
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 
 import numpy as np
 
-from feeds.desk import Desk
+from feeds.candles import CandleBook
+from feeds.desk import Desk, Row
 from feeds.peg import COINS, Index, Peg, measure, usable, watch
+from feeds.recording.recorder import DecisionRecorder, RecordSettings
 from trinity.limits import CONSENSUS_REVIEW_NS, CONSENSUS_REVIEWS_MAX, CONSENSUS_WAIT_MS_MAX
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.candle_table import CANDLES
 from trinity.memory.control import COMMAND, Command
 from trinity.metrics import CONSENSUS
 from trinity.seat import Seat
 
 _INDEX_GAUGES = [CONSENSUS.index(f"oracle_{coin.lower()}_usd_index") for coin in COINS]
+_CANDLES_FAILED = CONSENSUS.index("oracle_candles_failed")
+_CANDLES_OVERWRITTEN = CONSENSUS.index("oracle_candles_overwritten_total")
 _DEPEG_GAUGES = [CONSENSUS.index("oracle_stablecoin_depeg", coin) for coin in COINS]
 
 
-def run(seat: Seat) -> None:
-    """Decide prices until SIGTERM, SIGINT or the DRAIN command."""
+def run(seat: Seat, settings: RecordSettings) -> None:
+    """Decide prices until SIGTERM, SIGINT or the DRAIN command; candles and recordings go to the data directory."""
     stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -41,7 +48,7 @@ def run(seat: Seat) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    aggregator = Aggregator(seat)
+    aggregator = Aggregator(seat, open_candles(seat, settings.data_dir / CANDLES), settings)
     # A full collection over everything that numba imported takes tens of ms, and nothing here is cyclic.
     gc.collect()
     gc.freeze()
@@ -54,14 +61,37 @@ def run(seat: Seat) -> None:
         # An eventfd is emptied before the table is compared, so no wake-up is lost between the two.
         for fd, _ in poll.poll(CONSENSUS_WAIT_MS_MAX if is_done else 0):
             os.eventfd_read(fd)
+    aggregator.close()
     seat.log.info("stopped")
+
+
+def open_candles(seat: Seat, folder: Path) -> CandleBook | None:
+    """The candle files; None, loudly, when the disk does not have them: prices are worth more than their history."""
+    try:
+        book = CandleBook(
+            folder,
+            [asset.name for asset in seat.catalog.assets],
+            lambda: seat.block.count(_CANDLES_OVERWRITTEN),
+        )
+    except OSError as error:
+        seat.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
+        seat.block.set_gauge(_CANDLES_FAILED, 1.0)
+        return None
+    seat.block.set_gauge(_CANDLES_FAILED, 0.0)
+    for asset, reason in book.set_aside.items():
+        seat.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
+    for index in range(len(seat.catalog.assets)):
+        record = seat.answers.read(seat.answers.row_of(index))
+        book.recall(index, is_served=record is not None and int(record["state"][0]) == AnswerState.GOOD)
+    return book
 
 
 class Aggregator:
     """All desks of the node, the coins' indexes, and what of the price table was seen already."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: Seat, candles: CandleBook | None = None, settings: RecordSettings | None = None) -> None:
         self._seat = seat
+        self._candles = candles
         # Nothing was seen yet, so that a predecessor's quotes are read as changes.
         self._seen_versions = np.zeros_like(seat.prices.versions())
         self._seen_states = np.zeros_like(seat.prices.states())
@@ -71,8 +101,17 @@ class Aggregator:
         self._pegs = {
             coin: Peg(int(seat.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
         }
+        self._read: list[tuple[int, Row]] = []
         self._read_changes()
         self._indexes = usable(self._measured(seat.clock.monotonic_ns()))
+        self._recorder: DecisionRecorder | None = None
+        if settings is not None:
+            self._recorder = DecisionRecorder(seat, settings, self._desks, lambda: self._indexes)
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        if self._recorder is not None:
+            self._recorder.close(self._seat.clock.monotonic_ns())
 
     def turn(self) -> bool:
         """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
@@ -81,10 +120,18 @@ class Aggregator:
         due_before_ns = now_ns - CONSENSUS_REVIEW_NS
         due = [desk for desk in self._desks if desk.reviewed_at_ns <= due_before_ns and desk.index not in touched]
         reviewed = [self._desks[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
-        for desk in reviewed:
-            desk.review(self._indexes, now_ns)
+        decided = [desk for desk in reviewed if desk.review(self._indexes, now_ns)]
         if any(desk.name in self._coins for desk in reviewed):
             self._publish_indexes(now_ns)
+        if self._candles is not None:
+            wall_ns = self._seat.clock.wall_ns()
+            for desk in reviewed:
+                assert desk.decision is not None, "it was reviewed"
+                self._candles.observe(desk.index, desk.decision, now_ns, wall_ns)
+        if self._recorder is not None:
+            if self._recorder.is_on:
+                self._recorder.turn(now_ns, self._read, reviewed, decided)
+            self._recorder.between_turns(now_ns)
         self._seat.block.beat(now_ns)
         return len(due) <= CONSENSUS_REVIEWS_MAX
 
@@ -94,6 +141,7 @@ class Aggregator:
         versions, states = prices.versions(), prices.states()
         new_quotes = versions != self._seen_versions
         touched: set[int] = set()
+        self._read.clear()
         for exchange, asset in zip(
             *(axis.tolist() for axis in (new_quotes | (states != self._seen_states)).nonzero()), strict=True
         ):
@@ -101,6 +149,7 @@ class Aggregator:
             if row is None:
                 continue
             touched.add(asset)
+            self._read.append((asset, row))
             if not row.read(prices) and new_quotes[exchange, asset]:
                 # The writer was too quick for the reader's bounded tries: look again in the next turn.
                 versions[exchange, asset] = self._seen_versions[exchange, asset]

@@ -25,7 +25,7 @@ from feeds.fields import (
     refuse_rest,
     time_of_rfc3339,
 )
-from feeds.wire import BadFieldError, Event, Profile, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Quote, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -108,6 +108,8 @@ _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 class Decoder:
     """One connection; it remembers the sequence number, which counts the messages of all channels."""
 
+    quotes: Mapping[str, Quote] = {}  # every frame stands alone
+
     def __init__(self) -> None:
         self._next_sequence: int | None = None
 
@@ -137,7 +139,7 @@ class Decoder:
         return [Refusal("bad_sequence", detail), Reconnect("sequence", detail)]
 
 
-def new_decoder() -> Decoder:
+def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
     return Decoder()
 
 

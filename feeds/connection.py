@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from feeds.freshness import ConnectionWatch
+from feeds.recording.recorder import FrameRecorder
 from feeds.rows import Rows
 from feeds.tally import Tally
 from feeds.wire import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
@@ -35,13 +36,23 @@ class Ended(NamedTuple):
 class Connection:
     """A task's worth of one connection: `run` pumps until it ends."""
 
-    def __init__(self, seat: Seat, exchange: Exchange, url: str, rows: Rows, tally: Tally, serial: int) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        exchange: Exchange,
+        url: str,
+        rows: Rows,
+        tally: Tally,
+        serial: int,
+        recorder: FrameRecorder | None = None,
+    ) -> None:
         self._seat = seat
         self._profile = exchange.PROFILE
         self._decoder = exchange.new_decoder()
         self._url = url
         self._rows = rows
         self._tally = tally
+        self._recorder = recorder
         self._confirmed: set[str] = set()
         self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
         self.is_open = False
@@ -49,6 +60,8 @@ class Connection:
 
     async def run(self) -> Ended:
         """Connect, subscribe and pump until the connection ends; cancelling it closes the socket."""
+        if self._recorder is not None:
+            self._recorder.opened(self.watch.serial, self._decoder)
         try:
             async with connect(
                 self._url,
@@ -66,6 +79,8 @@ class Connection:
             return Ended("refused", f"{type(error).__name__}: {error}"[:300])
         finally:
             self.is_open = False
+            if self._recorder is not None:
+                self._recorder.closed(self.watch.serial)
 
     async def _converse(self, socket: ClientConnection) -> Ended:
         self.is_open = True
@@ -109,6 +124,8 @@ class Connection:
         at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         self.watch.frame_at_ns = at_ns
         self._tally.frame()
+        if self._recorder is not None and self._recorder.is_on:
+            self._recorder.frame(self.watch.serial, at_ns, wall_ns, frame)
         is_written = must_subscribe = False
         for event in self._decoder.on_frame(frame):
             if type(event) is Quote:

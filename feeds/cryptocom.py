@@ -9,7 +9,7 @@ ones -1.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -27,7 +27,7 @@ from feeds.fields import (
     refuse_rest,
     time_of_ms,
 )
-from feeds.wire import BadFieldError, Event, Profile, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
 from trinity.clock import NS_PER_MS
 from trinity.markets import Market
 
@@ -110,6 +110,8 @@ _REST_RESULT = msgspec.json.Decoder(_RestResult)
 class Decoder:
     """One connection; it counts its requests."""
 
+    quotes: Mapping[str, Quote] = {}  # every frame stands alone
+
     def __init__(self) -> None:
         self._requests = 0
 
@@ -147,7 +149,7 @@ class Decoder:
         return msgspec.json.encode(message).decode()
 
 
-def new_decoder() -> Decoder:
+def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
     return Decoder()
 
 

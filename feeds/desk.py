@@ -8,8 +8,11 @@ or a quiet outlier would weigh more than a busy one.
 from collections.abc import Mapping
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feeds.consensus import Decision, Source, evaluate, refusal_of
-from feeds.gather import Listing, gather, listings_of, recall
+from feeds.gather import Listing, exchange_names, gather, listings_of, recall
 from feeds.render import Labels, LastGood, last_good_of, render_consensus, render_nothing, render_venue
 from trinity.limits import STATE_LOG_GAP_NS
 from trinity.markets import AssetRules
@@ -36,10 +39,11 @@ class Desk:
         self._seat = seat
         self._rules = asset.rules
         self._row = seat.answers.row_of(index)
-        self._exchanges = [f"simulated:{name}" if seat.simulated else name for name in seat.catalog.exchanges]
-        self._memory = recall(seat.answers, index, listings)
-        self._last = last_good_of(seat.answers.read(self._row))
-        self._decision: Decision | None = None
+        self._exchanges = exchange_names(seat.catalog, seat.simulated)
+        self.memory = recall(seat.answers, index, listings)
+        self.last: LastGood | None = last_good_of(seat.answers.read(self._row))
+        self.decision: Decision | None = None
+        self.answer: NDArray[np.void] | None = None
         self._logged_at_ns = 0
         self._logged_state: AnswerState | None = None
         for exchange in set(range(len(seat.catalog.exchanges))) - {row.exchange for row in self.rows}:
@@ -51,24 +55,31 @@ class Desk:
         """What the rows say, as the consensus wants it."""
         return [row.source for row in self.rows]
 
-    def review(self, indexes: Mapping[str, Decimal], now_ns: int) -> None:
-        """Decide the asset at `now_ns` (monotonic) and publish what changed, the consensus before the rows."""
+    def review(self, indexes: Mapping[str, Decimal], now_ns: int) -> bool:
+        """Decide the asset at `now_ns` (monotonic) and publish what changed, the consensus before the rows.
+
+        True when the decision is another than before; `decision` and `answer` then are what was published.
+        """
         self.reviewed_at_ns = now_ns
-        decision, self._memory = evaluate(self.sources(), self._rules, indexes, self._memory, now_ns)
-        if decision != self._decision:
+        decision, self.memory = evaluate(self.sources(), self._rules, indexes, self.memory, now_ns)
+        is_new = decision != self.decision
+        if is_new:
             self._publish(decision, now_ns)
         for row in self.rows:
             row.publish(self._seat.answers, now_ns)
+        return is_new
 
     def _publish(self, decision: Decision, now_ns: int) -> None:
         """Render and write the consensus answer, then tell of it."""
-        record, self._last = render_consensus(self.name, decision, self._exchanges, self._rules.min_sources, self._last)
-        self._seat.answers.write(self._row, record)
+        self.answer, self.last = render_consensus(
+            self.name, decision, self._exchanges, self._rules.min_sources, self.last
+        )
+        self._seat.answers.write(self._row, self.answer)
         self._count(decision)
-        if self._decision is None or decision.rejected != self._decision.rejected:
+        if self.decision is None or decision.rejected != self.decision.rejected:
             for row in self.rows:
                 row.publish_verdict(self._seat, self.index, decision.rejected.get(row.exchange))
-        self._decision = decision
+        self.decision = decision
         self._log(decision.state, now_ns)
 
     def _count(self, decision: Decision) -> None:
@@ -76,7 +87,7 @@ class Desk:
         if decision.state is AnswerState.GOOD:
             block.count(_UPDATES)
         elif decision.state is AnswerState.SOURCES_DISAGREE and (
-            self._decision is None or self._decision.state is not AnswerState.SOURCES_DISAGREE
+            self.decision is None or self.decision.state is not AnswerState.SOURCES_DISAGREE
         ):
             block.count(_DISAGREEMENTS)
 
@@ -103,7 +114,7 @@ class Row:
         self._row = seat.answers.row_of(asset, listing.exchange)
         self._last: LastGood | None = last_good_of(seat.answers.read(self._row))
         self._verdict = seat.answers.read_verdict(listing.exchange, asset)
-        self._quote: StoredQuote | None = None
+        self.quote: StoredQuote | None = None
         self._shown: tuple[StoredQuote | None, str | None] | None = None
         self.source = Source(listing.exchange, listing.currency, RowState.UNKNOWN, None)
 
@@ -113,21 +124,21 @@ class Row:
         if quote is None:
             self.source = self.source._replace(state=source.state)
             return False
-        self._quote, self.source = quote, source
+        self.quote, self.source = quote, source
         return True
 
     def publish(self, answers: AnswerTable, now_ns: int) -> None:
         """Render the exchange's own price when its quote or its standing changed."""
         refusal = refusal_of(self.source, now_ns)
-        if self._shown is not None and self._shown[0] is self._quote and self._shown[1] == refusal:
+        if self._shown is not None and self._shown[0] is self.quote and self._shown[1] == refusal:
             return
-        if self._quote is None or self.source.venue is None:
+        if self.quote is None or self.source.venue is None:
             rendered = render_nothing(AnswerState.EMPTY, self._last)
         else:
             state = AnswerState.GOOD if refusal is None else AnswerState.STALE
-            rendered = render_venue(self._labels, self._quote, self.source.venue, state, self._last)
+            rendered = render_venue(self._labels, self.quote, self.source.venue, state, self._last)
         answers.write(self._row, rendered.record)
-        self._last, self._shown = rendered.last, (self._quote, refusal)
+        self._last, self._shown = rendered.last, (self.quote, refusal)
 
     def publish_verdict(self, seat: Seat, asset: int, reason: str | None) -> None:
         """Say what became of the source; a reason that is new is counted."""

@@ -1,22 +1,26 @@
-"""Every step of one asset's consensus as text, with its numbers: what `trinity explain BTC` prints.
+"""Why is the price what it is? An account of a running node's asset now, of a recorded moment, and as text.
 
-Rules: it decides nothing of its own. `explain` reads a running node's tables once, runs the very functions that the
-consensus process runs, and writes down what they returned. Hold-outs and the last price have a history that the
-tables do not keep, so they are taken from the running node's verdicts and answers. `explain_text` is pure.
+    explain_now      a running node's tables, read once
+    explain_moment   a recording: the last checkpoint before the moment, and the turns up to it
+    text_of          pure: the account as `trinity explain BTC` prints it, one block a step
+
+Rules: nothing is decided here: the very functions of the consensus process are run, and what they returned is written
+down. Hold-outs and the last price have a history that the tables do not keep, so for now they are taken from the
+running node's verdicts and answers; a recording has them.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from pathlib import Path
 
-from feeds.consensus import USD, Decision, Memory, Source, evaluate, refusal_of
-from feeds.gather import Gathered, gather, listings_of, recall
-from feeds.peg import COINS, LEGS_MIN, Index, Leg, measure, usable
+from feeds.account import Account, Case, SourceAccount, account_of
+from feeds.consensus import Source, evaluate
+from feeds.gather import gather, listings_of, recall
+from feeds.peg import COINS, LEGS_MIN, measure, usable
+from feeds.recording.moments import case_at
 from feeds.render import price_text
-from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from trinity.limits import JUMP_HOLD_NS, JUMP_PERCENT_MAX, LEG_WINDOW_BPS, REENTRY_NS
-from trinity.markets import Asset, Catalog
+from trinity.clock import NS_PER_SECOND
+from trinity.limits import JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
+from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState, AnswerTable
 from trinity.memory.price_table import PriceTable
 
@@ -24,24 +28,10 @@ from trinity.memory.price_table import PriceTable
 _DIGITS_SHOWN = 12
 
 
-class Case(NamedTuple):
-    """Everything that one explanation is made from; `published` is the state that the running node serves."""
-
-    asset: Asset
-    exchanges: Sequence[str]
-    rows: Sequence[Gathered]
-    measured: Mapping[str, Index]
-    memory: Memory
-    decision: Decision
-    published: AnswerState
-    monotonic_ns: int
-    wall_ns: int
-
-
-def explain(
+def explain_now(
     prices: PriceTable, answers: AnswerTable, catalog: Catalog, asset: int, monotonic_ns: int, wall_ns: int
-) -> str:
-    """Explain the asset (index in the catalog) from a running node's tables, as of the two clock readings."""
+) -> Account:
+    """The asset (index in the catalog) as of the two clock readings."""
     listings = listings_of(catalog, asset)
     rules = catalog.assets[asset].rules
     rows = [gather(prices, asset, listing, rules) for listing in listings]
@@ -63,31 +53,36 @@ def explain(
         monotonic_ns,
         wall_ns,
     )
-    return explain_text(case)
+    return account_of(case)
 
 
-def explain_text(case: Case) -> str:
+def explain_moment(data_dir: Path, asset: str, wall_ns: int) -> Account:
+    """The asset at a past moment; AbsentError when it was not recorded, RecordingError when that is damaged."""
+    return account_of(case_at(data_dir, asset, wall_ns))
+
+
+def text_of(account: Account) -> str:
     """The whole text, one block a step."""
     blocks = (_title, _venue_prices, _freshness, _conversion, _enough, _majority, _cut, _hold_outs, _price, _jump, _end)
-    return "\n".join(line for block in blocks for line in block(case)) + "\n"
+    return "\n".join(line for block in blocks for line in block(account)) + "\n"
 
 
-def _title(case: Case) -> list[str]:
-    rules = case.asset.rules
-    moment = datetime.fromtimestamp(case.wall_ns / NS_PER_SECOND, UTC).isoformat(timespec="milliseconds")
+def _title(account: Account) -> list[str]:
+    rules = account.rules
     told = (
         f"rules: max_age {rules.max_age_ms} ms, min_sources {rules.min_sources}, "
         f"majority_window {rules.majority_window_bps} bps, outlier_floor {rules.outlier_floor_bps} bps, "
         f"max_spread {rules.max_spread_bps} bps"
     )
-    return [f"{case.asset.name} at {moment}", told]
+    return [f"{account.asset} at {account.at.isoformat(timespec='milliseconds')}", told]
 
 
-def _venue_prices(case: Case) -> list[str]:
+def _venue_prices(account: Account) -> list[str]:
     lines = ["1 venue price: median of bid, ask and last; half width = half the spread, at least a tick"]
-    for quote, source in case.rows:
-        name = f"  {case.exchanges[source.exchange]:<10} {source.currency:<5}"
-        if quote is None or source.venue is None:
+    for source in account.sources:
+        name = f"  {source.exchange:<10} {source.currency:<5}"
+        quote = source.quote
+        if quote is None:
             lines.append(f"{name}no quote yet")
             continue
         raw = ", ".join(
@@ -95,129 +90,121 @@ def _venue_prices(case: Case) -> list[str]:
             for what, price in (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last))
             if price is not None
         )
-        venue = source.venue
-        if venue.price is None or venue.half_width is None:
-            verdict = f"refused: {venue.refusal}"
+        if source.venue_price is None or source.half_width is None:
+            verdict = f"refused: {source.refusal}"
         else:
-            verdict = f"{_shown(venue.price)} +- {_shown(venue.half_width)}"
-        lines.append(f"{name}{raw} (by {quote.via.name.lower()}) -> {verdict}")
+            verdict = f"{_shown(source.venue_price)} +- {_shown(source.half_width)}"
+        lines.append(f"{name}{raw} (by {quote.via}) -> {verdict}")
     return lines
 
 
-def _freshness(case: Case) -> list[str]:
+def _freshness(account: Account) -> list[str]:
     lines = ["2 freshness: age by receipt, and by the exchange's own time"]
-    for quote, source in case.rows:
+    for source in account.sources:
+        quote = source.quote
         if quote is None:
             continue
-        age_ns = case.monotonic_ns - quote.received_at_ns
-        own = "no exchange time"
-        if quote.exchange_time_ns is not None:
-            own = f"{_ms(age_ns + quote.received_wall_ns - quote.exchange_time_ns)} by its own time"
-        verdict = refusal_of(source, case.monotonic_ns) or "fresh"
-        name = case.exchanges[source.exchange]
-        lines.append(f"  {name:<10} {_ms(age_ns)}, {own}, row {source.state.name.lower()} -> {verdict}")
+        own = "no exchange time" if quote.exchange_age_ms is None else f"{quote.exchange_age_ms:.1f} ms by its own time"
+        state = f"row {source.row_state} -> {source.freshness}"
+        lines.append(f"  {source.exchange:<10} {quote.age_ms:.1f} ms, {own}, {state}")
     return lines
 
 
-def _conversion(case: Case) -> list[str]:
-    currencies = {row.source.currency for row in case.rows} - {USD}
-    if not currencies:
+def _conversion(account: Account) -> list[str]:
+    if not account.indexes:
         return ["3 conversion: none needed, all quotes are in USD"]
     lines = [f"3 conversion: median of at least {LEGS_MIN} legs, a majority of them within {LEG_WINDOW_BPS} bps"]
-    for coin in sorted(currencies):
-        usd, legs = case.measured[coin]
-        told = ", ".join(f"{_leg_name(leg, case.exchanges)} {_shown(leg.usd)}" for leg in legs) or "no leg"
-        lines.append(f"  {coin}/USD {_shown(usd) if usd is not None else 'not measured'} from {told}")
-    for vote in case.decision.votes:
-        if vote.converted:
-            assert vote.venue.price is not None
-            lines.append(
-                f"  {case.exchanges[vote.exchange]:<10} {_shown(vote.venue.price)} -> {_shown(vote.price)} USD"
-            )
+    for index in account.indexes:
+        told = ", ".join(f"{leg.source} {_shown(leg.usd)}" for leg in index.legs) or "no leg"
+        lines.append(f"  {index.coin}/USD {_shown(index.usd) if index.usd is not None else 'not measured'} from {told}")
+    for source in _voters(account):
+        if source.converted and source.venue_price is not None and source.usd_price is not None:
+            prices = f"{_shown(source.venue_price)} -> {_shown(source.usd_price)} USD"
+            lines.append(f"  {source.exchange:<10} {prices}")
     return lines
 
 
-def _enough(case: Case) -> list[str]:
-    n, least = len(case.decision.votes), case.asset.rules.min_sources
-    lost = [name for name, reason in _rejected(case) if reason not in ("outlier", "held_out")]
+def _enough(account: Account) -> list[str]:
+    n, least = len(account.votes), account.required
+    lost = [name for name, reason in account.left_out.items() if reason not in ("outlier", "held_out")]
     without = f" (without {', '.join(lost)})" if lost else ""
     return [f"4 enough sources: {n}{without}, at least {least} needed -> {'yes' if n >= least else 'no'}"]
 
 
-def _majority(case: Case) -> list[str]:
-    votes, window = case.decision.votes, case.decision.window
-    if len(votes) < case.asset.rules.min_sources:
+def _majority(account: Account) -> list[str]:
+    majority = account.majority
+    if majority is None:
         return []
-    sorted_votes = ", ".join(f"{case.exchanges[vote.exchange]} {_shown(vote.price)}" for vote in votes)
-    if window is None:
-        verdict = f"no {len(votes) // 2 + 1} of them within {case.asset.rules.majority_window_bps} bps"
+    if majority.low is None or majority.high is None or majority.width_bps is None:
+        verdict = f"no {majority.needed} of them within {account.rules.majority_window_bps} bps"
     else:
-        low, high = window
-        verdict = f"{len(votes) // 2 + 1} of them within {_shown((high - low) / low * 10_000)} bps: "
-        verdict += f"{_shown(low)} to {_shown(high)}"
-    return [f"5 majority: {sorted_votes}", f"  -> {verdict}"]
+        verdict = f"{majority.needed} of them within {_shown(majority.width_bps)} bps: "
+        verdict += f"{_shown(majority.low)} to {_shown(majority.high)}"
+    return [f"5 majority: {_told(_voters(account))}", f"  -> {verdict}"]
 
 
-def _cut(case: Case) -> list[str]:
-    cut = case.decision.cut
+def _cut(account: Account) -> list[str]:
+    cut = account.cut
     if cut is None:
         return []
-    outliers = [name for name, reason in _rejected(case) if reason == "outlier"]
     return [
-        f"6 robust cut: median {_shown(cut.middle)}, MAD {_shown(cut.mad)}, limit {_shown(cut.limit)}",
-        f"  -> {', '.join(outliers) or 'nobody'} left out",
+        f"6 robust cut: median {_shown(cut.median)}, MAD {_shown(cut.mad)}, limit {_shown(cut.limit)}",
+        f"  -> {_left_out(account, 'outlier')} left out",
     ]
 
 
-def _hold_outs(case: Case) -> list[str]:
-    if case.decision.cut is None:
+def _hold_outs(account: Account) -> list[str]:
+    if account.cut is None:
         return []
-    held = [name for name, reason in _rejected(case) if reason == "held_out"]
     return [
-        f"7 hold-out: back after {REENTRY_NS // NS_PER_SECOND} s within half the limit, as the running node has it",
-        f"  -> {', '.join(held) or 'nobody'} held out",
+        f"7 hold-out: back after {REENTRY_NS // NS_PER_SECOND} s within half the limit, as the node has it",
+        f"  -> {_left_out(account, 'held_out')} held out",
     ]
 
 
-def _price(case: Case) -> list[str]:
-    decision = case.decision
-    if decision.candidate is None:
+def _price(account: Account) -> list[str]:
+    found = account.price_found
+    if found is None:
         return []
-    kept = ", ".join(
-        f"{case.exchanges[vote.exchange]} {_shown(vote.price)}"
-        for vote in decision.votes
-        if vote.exchange in decision.used
-    )
-    confidence = f", confidence {price_text(decision.confidence)}" if decision.confidence is not None else ""
-    apart = _shown(Decimal(decision.disagreement_milli_bps).scaleb(-3))
-    price = f"{price_text(decision.candidate)}{confidence}, all sources within {apart} bps"
-    return [f"8 price: median of {kept}", f"  -> {price}"]
+    kept = [source for source in _voters(account) if source.exchange in account.used]
+    confidence = f", confidence {price_text(found.confidence)}" if found.confidence is not None else ""
+    price = f"{price_text(found.price)}{confidence}, all sources within {_shown(found.disagreement_bps)} bps"
+    return [f"8 price: median of {_told(kept)}", f"  -> {price}"]
 
 
-def _jump(case: Case) -> list[str]:
-    candidate, last = case.decision.candidate, case.memory.last_price
-    if candidate is None:
+def _jump(account: Account) -> list[str]:
+    jump = account.jump
+    if jump is None:
         return []
-    if last is None:
+    if jump.last_price is None or jump.change_percent is None:
         return ["9 jump guard: no last price to compare with"]
-    percent = _shown((candidate - last) * 100 / last)
-    verdict = "passes" if case.decision.price is not None else f"held, at most {JUMP_HOLD_NS // NS_PER_SECOND} s"
-    return [f"9 jump guard: {percent} % against the last {_shown(last)}, limit {JUMP_PERCENT_MAX} % -> {verdict}"]
+    verdict = "passes" if jump.passed else f"held, at most {JUMP_HOLD_NS // NS_PER_SECOND} s"
+    change = f"{_shown(jump.change_percent)} % against the last {_shown(jump.last_price)}"
+    return [f"9 jump guard: {change}, limit {jump.limit_percent} % -> {verdict}"]
 
 
-def _end(case: Case) -> list[str]:
-    decision = case.decision
-    result = decision.state.name.lower()
-    if decision.price is not None:
-        left = _ms(decision.valid_until_ns - case.monotonic_ns)
-        result = f"{price_text(decision.price)} USD from {len(decision.used)} sources, good for another {left}"
-    why = "; ".join(f"{name}: {reason}" for name, reason in _rejected(case))
-    lines = [f"result: {result}", f"the running node serves it as: {case.published.name.lower()}"]
+def _end(account: Account) -> list[str]:
+    result = account.state
+    if account.price is not None:
+        left = f"good for another {account.good_for_ms:.1f} ms"
+        result = f"{price_text(account.price)} USD from {len(account.used)} sources, {left}"
+    why = "; ".join(f"{name}: {reason}" for name, reason in account.left_out.items())
+    lines = [f"result: {result}", f"the node serves it as: {account.served_as}"]
     return [*lines, f"left out: {why}"] if why else lines
 
 
-def _rejected(case: Case) -> list[tuple[str, str]]:
-    return [(case.exchanges[exchange], reason) for exchange, reason in sorted(case.decision.rejected.items())]
+def _voters(account: Account) -> list[SourceAccount]:
+    """The sources that voted, in the order of their prices."""
+    by_name = {source.exchange: source for source in account.sources}
+    return [by_name[name] for name in account.votes]
+
+
+def _told(voters: list[SourceAccount]) -> str:
+    return ", ".join(f"{voter.exchange} {_shown(voter.usd_price)}" for voter in voters if voter.usd_price is not None)
+
+
+def _left_out(account: Account, why: str) -> str:
+    return ", ".join(name for name, reason in account.left_out.items() if reason == why) or "nobody"
 
 
 def _coin_sources(prices: PriceTable, catalog: Catalog, coin: str) -> list[Source]:
@@ -229,15 +216,7 @@ def _coin_sources(prices: PriceTable, catalog: Catalog, coin: str) -> list[Sourc
     return [gather(prices, index, listing, rules).source for listing in listings_of(catalog, index)]
 
 
-def _leg_name(leg: Leg, exchanges: Sequence[str]) -> str:
-    return exchanges[leg.exchange] if leg.exchange is not None else "crossed"
-
-
 def _shown(number: Decimal) -> str:
     """Plain digits, rounded to those worth reading."""
     places = max(0, min(_DIGITS_SHOWN, _DIGITS_SHOWN - 1 - number.adjusted()))
     return price_text(round(number, places))
-
-
-def _ms(span_ns: int) -> str:
-    return f"{span_ns / NS_PER_MS:.1f} ms"

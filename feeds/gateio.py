@@ -28,7 +28,7 @@ from feeds.fields import (
     time_of_ms,
     time_of_s,
 )
-from feeds.wire import BadFieldError, Event, Profile, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Market
 
@@ -89,6 +89,8 @@ _REST_TICKERS = msgspec.json.Decoder(list[_Ticker])
 class Decoder:
     """One connection; it remembers what it asked for by id."""
 
+    quotes: Mapping[str, Quote] = {}  # every frame stands alone
+
     def __init__(self) -> None:
         self._asked: dict[int, tuple[str, ...]] = {}
 
@@ -121,7 +123,7 @@ class Decoder:
         return [f'{{"time":{now_ns // NS_PER_SECOND},"channel":"spot.ping"}}']
 
 
-def new_decoder() -> Decoder:
+def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
     return Decoder()
 
 

@@ -38,6 +38,11 @@ def listings_of(catalog: Catalog, asset: int) -> tuple[Listing, ...]:
     return tuple(sorted(listings))
 
 
+def exchange_names(catalog: Catalog, simulated: bool) -> list[str]:
+    """The exchanges as an answer names them: nobody shall take a simulated price for a real one."""
+    return [f"simulated:{name}" if simulated else name for name in catalog.exchanges]
+
+
 def gather(prices: PriceTable, asset: int, listing: Listing, rules: AssetRules) -> Gathered:
     """One exchange's newest quote and row state for an asset, judged by the asset's rules."""
     quote = prices.read(listing.exchange, asset)

@@ -94,9 +94,9 @@ _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 class Decoder:
     """One connection; it remembers what it asked for by id, and the newest quote of each symbol."""
 
-    def __init__(self) -> None:
+    def __init__(self, carried: Sequence[Quote] = ()) -> None:
         self._asked: dict[bytes, tuple[str, ...]] = {}
-        self._quotes: dict[str, Quote] = {}
+        self.quotes: dict[str, Quote] = {quote.symbol: quote for quote in carried}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         number = _PING_ID + 1 + len(self._asked)
@@ -133,7 +133,7 @@ class Decoder:
         if not message.symbol or not (is_trade or message.update_id or message.bid != NULL or message.ask != NULL):
             raise BadFieldError("unknown_shape", "neither an answer, a book nor a trade")
         try:
-            known = self._quotes.get(message.symbol)
+            known = self.quotes.get(message.symbol)
             time_ns = time_of_ns(message.time)
             if is_trade:
                 bid, ask = (known.bid, known.ask) if known else (None, None)
@@ -146,13 +146,13 @@ class Decoder:
         events = make_quote(message.symbol, bid, ask, last, time_ns)
         for event in events:
             # Bounded: a peer cannot fill the memory with names that nobody asked for.
-            if isinstance(event, Quote) and (known or len(self._quotes) < ASSETS_MAX):
-                self._quotes[message.symbol] = event
+            if isinstance(event, Quote) and (known or len(self.quotes) < ASSETS_MAX):
+                self.quotes[message.symbol] = event
         return events
 
 
-def new_decoder() -> Decoder:
-    return Decoder()
+def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:
+    return Decoder(carried)
 
 
 def symbol_of(market: Market) -> str:

@@ -27,7 +27,7 @@ from feeds.fields import (
     text_of,
     time_of_rfc3339,
 )
-from feeds.wire import BadFieldError, Event, Profile, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -112,6 +112,8 @@ _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 class Decoder:
     """One connection; nothing to remember."""
 
+    quotes: Mapping[str, Quote] = {}  # every frame stands alone
+
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         params = {"channel": "ticker", "symbol": list(symbols), "event_trigger": "bbo", "snapshot": True}
         return [msgspec.json.encode({"method": "subscribe", "params": params, "req_id": 1}).decode()]
@@ -129,7 +131,7 @@ class Decoder:
         return ['{"method":"ping"}']
 
 
-def new_decoder() -> Decoder:
+def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
     return Decoder()
 
 

@@ -24,7 +24,7 @@ from feeds.fields import (
     refuse_rest,
     time_of_ms,
 )
-from feeds.wire import BadFieldError, Event, Profile, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Quote, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -96,6 +96,8 @@ _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 class Decoder:
     """One connection; nothing to remember."""
 
+    quotes: Mapping[str, Quote] = {}  # every frame stands alone
+
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         args = [{"channel": _CHANNEL, "instId": symbol} for symbol in symbols]
         return [
@@ -118,7 +120,7 @@ class Decoder:
         return ["ping"]
 
 
-def new_decoder() -> Decoder:
+def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
     return Decoder()
 
 

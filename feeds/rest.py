@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import aiohttp
 
 from feeds.backoff import Backoff
+from feeds.recording.recorder import FrameRecorder
 from feeds.rows import Row, Rows
 from feeds.tally import RestResult, Tally
 from feeds.wire import Exchange, Quote, Refusal, RestRequest, UnknownSymbol
@@ -29,7 +30,14 @@ class RestPump:
     """Fetches the rows that want it, for ever."""
 
     def __init__(
-        self, seat: Seat, exchange: Exchange, base_url: str, rows: Rows, tally: Tally, backoff: Backoff
+        self,
+        seat: Seat,
+        exchange: Exchange,
+        base_url: str,
+        rows: Rows,
+        tally: Tally,
+        backoff: Backoff,
+        recorder: FrameRecorder | None = None,
     ) -> None:
         self._seat = seat
         self._exchange = exchange
@@ -37,6 +45,7 @@ class RestPump:
         self._rows = rows
         self._tally = tally
         self._backoff = backoff
+        self._recorder = recorder
         self._not_on_rest: set[str] = set()
         self._asks_alone = 0
 
@@ -100,6 +109,8 @@ class RestPump:
     def _take(self, request: RestRequest, status: int, body: bytes, asked_at_ns: int) -> bool:
         """Write what an answer says; True when it says anything of a symbol."""
         at_ns, wall_ns = self._seat.clock.monotonic_ns(), self._seat.clock.wall_ns()
+        if self._recorder is not None and self._recorder.is_on:
+            self._recorder.answer(request, status, body, at_ns, wall_ns)
         has_answer = is_written = False
         for event in self._exchange.on_rest(request, status, body):
             match event:

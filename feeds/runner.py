@@ -17,6 +17,7 @@ from typing import NamedTuple
 from feeds.backoff import Backoff
 from feeds.connection import Connection, Ended
 from feeds.freshness import Evidence
+from feeds.recording.recorder import FrameRecorder, RecordSettings
 from feeds.registry import EXCHANGE_MODULES
 from feeds.rest import RestPump
 from feeds.rows import Rows
@@ -33,13 +34,14 @@ _OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
 _STEADY_NS = 2 * NS_PER_SECOND
 
 
-def run(seat: Seat, config: FeedsSection, exchange: str) -> None:
+def run(seat: Seat, config: FeedsSection, exchange: str, settings: RecordSettings) -> None:
     """Feed one exchange's rows until SIGTERM or SIGINT; then close the sockets and return."""
-    asyncio.run(_run(seat, config, exchange))
+    asyncio.run(_run(seat, config, exchange, settings))
 
 
-async def _run(seat: Seat, config: FeedsSection, exchange: str) -> None:
-    feed = Feed(seat, config, exchange, EXCHANGE_MODULES[exchange], Random())
+async def _run(seat: Seat, config: FeedsSection, exchange: str, settings: RecordSettings) -> None:
+    recorder = FrameRecorder(seat, settings, exchange)
+    feed = Feed(seat, config, exchange, EXCHANGE_MODULES[exchange], Random(), recorder)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, feed.stop)
@@ -56,16 +58,25 @@ class _Link(NamedTuple):
 class Feed:
     """One exchange's feed; `serve` runs until `stop`."""
 
-    def __init__(self, seat: Seat, config: FeedsSection, name: str, exchange: Exchange, random: Random) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        config: FeedsSection,
+        name: str,
+        exchange: Exchange,
+        random: Random,
+        recorder: FrameRecorder | None = None,
+    ) -> None:
         profile = exchange.PROFILE
         self._seat = seat
         self._exchange = exchange
+        self._recorder = recorder
         self._ws_url = (config.ws_base_urls.get(name) or profile.ws_url) + profile.ws_path
         self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
         self._rows = Rows(seat, name, exchange, self._tally)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
         rest_url = config.rest_base_urls.get(name) or profile.rest_url
-        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff)
+        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder)
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
             random, ROW_REPLACE_SECONDS, ROW_REPLACE_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_CAP_SECONDS
@@ -103,6 +114,8 @@ class Feed:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._recorder is not None:
+                self._recorder.close(self._seat.clock.monotonic_ns())
             self._tally.gauge("oracle_ws_connected", 0)
 
     async def _sleep(self) -> None:
@@ -118,6 +131,8 @@ class Feed:
         clock = self._seat.clock
         now_ns = clock.monotonic_ns()
         self._seat.block.beat(now_ns)
+        if self._recorder is not None:
+            self._recorder.follow(now_ns)
         self._reap(now_ns)
         self._promote(now_ns)
         watch = self._current.connection.watch if self._current is not None else None
@@ -194,7 +209,9 @@ class Feed:
         self._serial += 1
         for row in self._rows:
             row.watch.on_new_connection(now_ns)
-        connection = Connection(self._seat, self._exchange, self._ws_url, self._rows, self._tally, self._serial)
+        connection = Connection(
+            self._seat, self._exchange, self._ws_url, self._rows, self._tally, self._serial, self._recorder
+        )
         task = asyncio.create_task(connection.run())
         task.add_done_callback(lambda _: self._wake.set())
         link = _Link(connection, task)

@@ -112,6 +112,11 @@ class Profile(NamedTuple):
 class Decoder(Protocol):
     """One connection's worth of an exchange's protocol."""
 
+    @property
+    def quotes(self) -> Mapping[str, Quote]:
+        """What later frames build on, by symbol: the newest quote, where a frame has only a part of one."""
+        ...
+
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
         """Frames that subscribe `symbols`, within the exchange's frame limits; now_ns is wall time."""
         ...
@@ -134,7 +139,9 @@ class Exchange(Protocol):
         """The exchange's own name of a market, from `market.symbol` or the naming rule."""
         ...
 
-    def new_decoder(self) -> Decoder: ...
+    def new_decoder(self, carried: Sequence[Quote] = ()) -> Decoder:
+        """A new connection's decoder, or one that goes on from `carried`, the `quotes` of another."""
+        ...
 
     def rest_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
         """The fewest GETs that fetch all `symbols`."""

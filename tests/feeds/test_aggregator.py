@@ -4,15 +4,18 @@ import contextlib
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from feeds import aggregator
 from feeds.aggregator import Aggregator
+from feeds.recording.recorder import RecordSettings
 from tests.feeds.consensus_cases import EXCHANGES, ManualClock, seat_of, write_quote
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.answer_table import ROW_WORDS, AnswerState
@@ -181,13 +184,16 @@ def test_without_legs_the_usdt_venues_are_left_out(seat: Seat) -> None:
 
 @contextlib.contextmanager
 def running(seat: Seat) -> Iterator[BaseProcess]:
-    process = get_context("fork").Process(target=aggregator.run, args=(seat,))
-    process.start()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.join()
+    with tempfile.TemporaryDirectory() as data_dir:
+        process = get_context("fork").Process(
+            target=aggregator.run, args=(seat, RecordSettings(Path(data_dir), 1 << 26))
+        )
+        process.start()
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.join()
 
 
 def wait_for(seat: Seat, condition: Callable[[], bool]) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from feeds.account import Account
 from feeds.aggregator import Aggregator
-from feeds.explain import explain
+from feeds.explain import explain_now, text_of
 from tests.feeds.consensus_cases import EXCHANGES, ManualClock, seat_of, write_quote
 from trinity.memory.price_table import RowState
 from trinity.seat import Seat
@@ -33,23 +34,27 @@ def seat(clock: ManualClock) -> Iterator[Seat]:
         yield made
 
 
-def text_of(seat: Seat, asset: str = "BTC") -> str:
-    index = seat.catalog.asset_index(asset)
-    return explain(seat.prices, seat.answers, seat.catalog, index, seat.clock.monotonic_ns(), seat.clock.wall_ns())
+def account(seat: Seat, asset: str = "BTC") -> Account:
+    index, clock = seat.catalog.asset_index(asset), seat.clock
+    return explain_now(seat.prices, seat.answers, seat.catalog, index, clock.monotonic_ns(), clock.wall_ns())
+
+
+def text(seat: Seat, asset: str = "BTC") -> str:
+    return text_of(account(seat, asset))
 
 
 def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
     """The published conversion example, step by step."""
     Aggregator(seat).turn()
-    text = text_of(seat)
+    told = text(seat)
 
-    positions = [text.find(f"\n{step}") for step in STEPS]
+    positions = [told.find(f"\n{step}") for step in STEPS]
     assert -1 not in positions
     assert positions == sorted(positions)
-    assert "USDT/USD 0.99995 from coinbase 1.0002, kraken 0.9998, cryptocom 1.0001, crossed 0.999700089973" in text
-    assert "70990.5 -> 70986.950475 USD" in text
-    assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in text
-    assert "the running node serves it as: good" in text
+    assert "USDT/USD 0.99995 from coinbase 1.0002, kraken 0.9998, cryptocom 1.0001, crossed 0.999700089973" in told
+    assert "70990.5 -> 70986.950475 USD" in told
+    assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in told
+    assert "the node serves it as: good" in told
 
 
 def test_what_was_left_out_is_named_with_its_reason(seat: Seat, clock: ManualClock) -> None:
@@ -61,11 +66,11 @@ def test_what_was_left_out_is_named_with_its_reason(seat: Seat, clock: ManualClo
     process.turn()
     seat.prices.write_state(2, 0, RowState.FROZEN)
 
-    text = text_of(seat)
+    told = text(seat)
 
-    assert "row frozen -> frozen" in text
-    assert "-> coinbase held out" in text
-    assert "left out: coinbase: held_out; kraken: frozen" in text
+    assert "row frozen -> frozen" in told
+    assert "-> coinbase held out" in told
+    assert "left out: coinbase: held_out; kraken: frozen" in told
 
 
 def test_a_price_that_cannot_be_given_ends_at_its_step(seat: Seat) -> None:
@@ -73,12 +78,12 @@ def test_a_price_that_cannot_be_given_ends_at_its_step(seat: Seat) -> None:
     for exchange in EXCHANGES[:3]:
         write_quote(seat, exchange, "BTC", "80000")
     Aggregator(seat).turn()
-    text = text_of(seat)
+    told = text(seat)
 
-    assert "no 4 of them within 100 bps" in text
-    assert "\n6 robust" not in text
-    assert "result: sources_disagree" in text
-    assert "the running node serves it as: sources_disagree" in text
+    assert "no 4 of them within 100 bps" in told
+    assert "\n6 robust" not in told
+    assert "result: sources_disagree" in told
+    assert "the node serves it as: sources_disagree" in told
 
 
 def test_a_dead_consensus_process_is_seen(seat: Seat, clock: ManualClock) -> None:
@@ -86,15 +91,15 @@ def test_a_dead_consensus_process_is_seen(seat: Seat, clock: ManualClock) -> Non
     Aggregator(seat).turn()
     clock.advance(11)
 
-    assert "the running node serves it as: stale" in text_of(seat)
-    assert "-> stale\n" in text_of(seat)
+    assert "the node serves it as: stale" in text(seat)
+    assert "-> stale\n" in text(seat)
 
 
 def test_an_empty_asset_is_explained_too(seat: Seat) -> None:
     """No quote yet, no answer yet: said, not guessed."""
-    text = text_of(seat, "SOL")
+    told = text(seat, "SOL")
 
-    assert text.count("no quote yet") == 3
-    assert "3 conversion: none needed" in text
-    assert "result: empty" in text
-    assert "the running node serves it as: empty" in text
+    assert told.count("no quote yet") == 3
+    assert "3 conversion: none needed" in told
+    assert "result: empty" in told
+    assert "the node serves it as: empty" in told

@@ -5,12 +5,14 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
 from feeds import freshness, runner
+from feeds.recording.recorder import RecordSettings
 from feeds.registry import EXCHANGE_MODULES
 from feeds.simulator.server import Simulator
 from trinity.clock import NS_PER_SECOND, SystemClock
@@ -271,12 +273,13 @@ async def test_stop_closes_the_sockets(venue: Any, start_feed: Any, until: Until
     assert not ours
 
 
-def test_a_process_beats_and_ends_on_sigterm(make_seat: Callable[..., Seat]) -> None:
+def test_a_process_beats_and_ends_on_sigterm(make_seat: Callable[..., Seat], tmp_path: Path) -> None:
     """`run` in a process of its own, its exchange unreachable: it beats, and SIGTERM ends it with code 0."""
     seat = make_seat()
     nowhere = {"kraken": "ws://127.0.0.1:1"}, {"kraken": "http://127.0.0.1:1"}
     config = FeedsSection(simulated=True, ws_base_urls=nowhere[0], rest_base_urls=nowhere[1])
-    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(seat, config, "kraken"))
+    settings = RecordSettings(tmp_path, 1 << 26)
+    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(seat, config, "kraken", settings))
     process.start()
     for _ in range(300):
         process.join(0.1)

@@ -1,0 +1,247 @@
+"""One asset's consensus at one moment as an account: every number of every step, for programs and people. Pure.
+
+Rules: it decides nothing of its own. A `Case` is what the consensus knew at that moment and what its own functions
+returned; `account_of` writes it down. Prices are Decimal (text in JSON), exact as the exchanges sent them; what was
+computed keeps its digits. A step that was not reached is null.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from feeds.consensus import BPS, USD, Decision, Memory, refusal_of
+from feeds.gather import Gathered
+from feeds.peg import Index
+from trinity.clock import NS_PER_MS, NS_PER_US
+from trinity.limits import JUMP_PERCENT_MAX
+from trinity.markets import Asset, AssetRules
+from trinity.memory.answer_table import AnswerState
+
+
+class Case(NamedTuple):
+    """Everything that one account is made from; `published` is the state that the node serves or served."""
+
+    asset: Asset
+    exchanges: Sequence[str]
+    rows: Sequence[Gathered]
+    measured: Mapping[str, Index]
+    memory: Memory
+    decision: Decision
+    published: AnswerState
+    monotonic_ns: int
+    wall_ns: int
+
+
+class RawQuote(msgspec.Struct, frozen=True):
+    """A quote as the exchange sent it; ages in milliseconds, `exchange_age_ms` by its own clock."""
+
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    via: str
+    received_at: datetime
+    age_ms: float
+    exchange_age_ms: float | None
+
+
+class SourceAccount(msgspec.Struct, frozen=True):
+    """One exchange: its quote, what steps 1 to 3 made of it, and the verdict of the whole evaluation.
+
+    `venue_price` and `half_width` are in `currency`, `usd_price` is the vote. `freshness` is "fresh" or the reason
+    why the quote counts for nothing; `verdict` is "used" or the reason why the source was left out.
+    """
+
+    exchange: str
+    currency: str
+    row_state: str
+    quote: RawQuote | None
+    venue_price: Decimal | None
+    half_width: Decimal | None
+    refusal: str | None
+    freshness: str
+    usd_price: Decimal | None
+    converted: bool
+    verdict: str
+
+
+class LegAccount(msgspec.Struct, frozen=True):
+    """One observation of a stablecoin; `source` is an exchange or "crossed"."""
+
+    source: str
+    usd: Decimal
+
+
+class IndexAccount(msgspec.Struct, frozen=True):
+    """A stablecoin in USD as it was measured, null when it could not be."""
+
+    coin: str
+    usd: Decimal | None
+    legs: tuple[LegAccount, ...]
+
+
+class MajorityAccount(msgspec.Struct, frozen=True):
+    """Step 5: the narrowest window that more than half of the votes lie in; null when it is wider than allowed."""
+
+    needed: int
+    low: Decimal | None
+    high: Decimal | None
+    width_bps: Decimal | None
+
+
+class CutAccount(msgspec.Struct, frozen=True):
+    """Step 6."""
+
+    median: Decimal
+    mad: Decimal
+    limit: Decimal
+
+
+class PriceAccount(msgspec.Struct, frozen=True):
+    """Step 8: what came out before the jump guard."""
+
+    price: Decimal
+    confidence: Decimal | None
+    disagreement_bps: Decimal
+
+
+class JumpAccount(msgspec.Struct, frozen=True):
+    """Step 9: the change against the last price; null when there is none."""
+
+    last_price: Decimal | None
+    change_percent: Decimal | None
+    limit_percent: int
+    passed: bool
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The whole account; `votes` are exchanges in the order of their prices, `left_out` are reasons by exchange."""
+
+    asset: str
+    at: datetime
+    rules: AssetRules
+    sources: tuple[SourceAccount, ...]
+    indexes: tuple[IndexAccount, ...]
+    votes: tuple[str, ...]
+    required: int
+    majority: MajorityAccount | None
+    cut: CutAccount | None
+    price_found: PriceAccount | None
+    jump: JumpAccount | None
+    state: str
+    price: Decimal | None
+    confidence: Decimal | None
+    used: tuple[str, ...]
+    left_out: dict[str, str]
+    good_for_ms: float | None
+    served_as: str
+
+
+def account_of(case: Case) -> Account:
+    """Write a case down."""
+    decision, names = case.decision, case.exchanges
+    good_for_ns = decision.valid_until_ns - case.monotonic_ns if decision.price is not None else None
+    return Account(
+        asset=case.asset.name,
+        at=_moment(case.wall_ns),
+        rules=case.asset.rules,
+        sources=tuple(_source(case, row) for row in case.rows),
+        indexes=_indexes(case),
+        votes=tuple(names[vote.exchange] for vote in decision.votes),
+        required=case.asset.rules.min_sources,
+        majority=_majority(case),
+        cut=CutAccount(*decision.cut) if decision.cut is not None else None,
+        price_found=_price(decision),
+        jump=_jump(case),
+        state=decision.state.name.lower(),
+        price=decision.price,
+        confidence=decision.confidence,
+        used=tuple(names[exchange] for exchange in decision.used),
+        left_out={names[exchange]: reason for exchange, reason in sorted(decision.rejected.items())},
+        good_for_ms=_ms(good_for_ns) if good_for_ns is not None else None,
+        served_as=case.published.name.lower(),
+    )
+
+
+def _source(case: Case, row: Gathered) -> SourceAccount:
+    quote, source = row
+    raw = None
+    if quote is not None:
+        age_ns = case.monotonic_ns - quote.received_at_ns
+        behind_ns = quote.received_wall_ns - quote.exchange_time_ns if quote.exchange_time_ns is not None else None
+        raw = RawQuote(
+            quote.bid,
+            quote.ask,
+            quote.last,
+            quote.via.name.lower(),
+            _moment(quote.received_wall_ns),
+            _ms(age_ns),
+            _ms(age_ns + behind_ns) if behind_ns is not None else None,
+        )
+    vote = next((vote for vote in case.decision.votes if vote.exchange == source.exchange), None)
+    return SourceAccount(
+        exchange=case.exchanges[source.exchange],
+        currency=source.currency,
+        row_state=source.state.name.lower(),
+        quote=raw,
+        venue_price=source.venue.price if source.venue is not None else None,
+        half_width=source.venue.half_width if source.venue is not None else None,
+        refusal=source.venue.refusal if source.venue is not None else "no_quote",
+        freshness=refusal_of(source, case.monotonic_ns) or "fresh",
+        usd_price=vote.price if vote is not None else None,
+        converted=vote.converted if vote is not None else False,
+        verdict=case.decision.rejected.get(source.exchange, "used"),
+    )
+
+
+def _indexes(case: Case) -> tuple[IndexAccount, ...]:
+    currencies = {row.source.currency for row in case.rows} - {USD}
+    return tuple(
+        IndexAccount(
+            coin,
+            case.measured[coin].usd,
+            tuple(
+                LegAccount(case.exchanges[leg.exchange] if leg.exchange is not None else "crossed", leg.usd)
+                for leg in case.measured[coin].legs
+            ),
+        )
+        for coin in sorted(currencies)
+    )
+
+
+def _majority(case: Case) -> MajorityAccount | None:
+    votes, window = case.decision.votes, case.decision.window
+    if len(votes) < case.asset.rules.min_sources:
+        return None
+    needed = len(votes) // 2 + 1
+    if window is None:
+        return MajorityAccount(needed, None, None, None)
+    low, high = window
+    return MajorityAccount(needed, low, high, (high - low) / low * BPS)
+
+
+def _price(decision: Decision) -> PriceAccount | None:
+    if decision.candidate is None:
+        return None
+    apart_bps = Decimal(decision.disagreement_milli_bps).scaleb(-3)
+    return PriceAccount(decision.candidate, decision.confidence, apart_bps)
+
+
+def _jump(case: Case) -> JumpAccount | None:
+    candidate, last = case.decision.candidate, case.memory.last_price
+    if candidate is None:
+        return None
+    percent = (candidate - last) * 100 / last if last is not None else None
+    return JumpAccount(last, percent, JUMP_PERCENT_MAX, case.decision.price is not None)
+
+
+def _moment(wall_ns: int) -> datetime:
+    """To the microsecond, which is all that a datetime holds."""
+    seconds, rest_us = divmod(wall_ns // NS_PER_US, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_us)
+
+
+def _ms(span_ns: int) -> float:
+    return span_ns / NS_PER_MS

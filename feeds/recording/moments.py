@@ -1,0 +1,105 @@
+"""What the consensus knew of an asset at a past moment, out of a recording: the case that an account is made from.
+
+Rules: the last checkpoint before the moment and the turns up to it are rerun by the consensus's own rules; frames are
+not needed, `trinity replay` compares them. Between two turns nothing was read, so a moment is explained by the state
+after the last turn before it, at the moment itself. A moment without a turn shortly before it was not recorded.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from feeds.account import Case
+from feeds.consensus import evaluate
+from feeds.peg import usable
+from feeds.recording.entries import Checkpoint, Header, Turn
+from feeds.recording.replay import Piece, pieces_of
+from feeds.recording.rerun import Rerun
+from feeds.recording.segments import FOLDER, read_chunk
+from trinity.clock import NS_PER_SECOND
+from trinity.errors import AbsentError
+
+# The process takes a turn at least every 100 ms; a recording may begin up to 200 ms after it was asked for.
+_TURN_AGE_MAX_NS = 2 * NS_PER_SECOND
+
+
+def case_at(data_dir: Path, asset: str, wall_ns: int) -> Case:
+    """The case of an asset (by name) at a moment (wall clock); AbsentError when there is no recording of it."""
+    begun = _begun(data_dir / FOLDER, wall_ns)
+    if begun is None:
+        raise _absent(asset, wall_ns)
+    piece, first = begun
+    names = [known.name for known in piece.header.catalog.assets]
+    if asset not in names:
+        raise AbsentError("asset", f"{asset} in the recording", f"it has {' '.join(names)}")
+    return _Scene(piece, names.index(asset), wall_ns).case(first)
+
+
+def _begun(folder: Path, wall_ns: int) -> tuple[Piece, int] | None:
+    """The last chunk that begins with a checkpoint of the moment or before it."""
+    for piece in reversed(pieces_of(folder)):
+        if piece.info.start_ns > wall_ns:
+            continue
+        for number in reversed(range(len(piece.chunks))):
+            if not piece.chunks[number].has_checkpoint:
+                continue
+            checkpoint = read_chunk(piece.info.path, piece.chunks[number])[0]
+            if isinstance(checkpoint, Checkpoint) and checkpoint.wall_ns <= wall_ns:
+                return piece, number
+    return None
+
+
+def _absent(asset: str, wall_ns: int) -> AbsentError:
+    moment = datetime.fromtimestamp(wall_ns // NS_PER_SECOND, UTC).isoformat()
+    return AbsentError(
+        "recording", f"of {asset} at {moment}", "it was off, or has been dropped; `trinity record status`"
+    )
+
+
+class _Scene:
+    """One asset on its way to one moment."""
+
+    def __init__(self, piece: Piece, asset: int, wall_ns: int) -> None:
+        self._piece = piece
+        self._asset = asset
+        self._wall_ns = wall_ns
+        self._rerun: Rerun | None = None
+        self._last: Turn | Checkpoint | None = None
+
+    def case(self, first: int) -> Case:
+        """Rerun from chunk `first` on."""
+        header = self._piece.header
+        for chunk in self._piece.chunks[first:]:
+            for entry in read_chunk(self._piece.info.path, chunk):
+                if isinstance(entry, Checkpoint | Turn) and entry.wall_ns <= self._wall_ns:
+                    self._take(header, entry)
+        rerun, last = self._rerun, self._last
+        if rerun is None or last is None or self._wall_ns - last.wall_ns > _TURN_AGE_MAX_NS:
+            raise _absent(header.catalog.assets[self._asset].name, self._wall_ns)
+        now_ns = last.at_ns + self._wall_ns - last.wall_ns
+        asset = header.catalog.assets[self._asset]
+        rows, measured, memory = rerun.rows(self._asset), rerun.measured(now_ns), rerun.memory(self._asset)
+        decision, _ = evaluate([row.source for row in rows], asset.rules, usable(measured), memory, now_ns)
+        return Case(
+            asset,
+            header.catalog.exchanges,
+            rows,
+            measured,
+            memory,
+            decision,
+            rerun.served(self._asset, now_ns),
+            now_ns,
+            self._wall_ns,
+        )
+
+    def _take(self, header: Header, entry: Checkpoint | Turn) -> None:
+        self._last = entry
+        if isinstance(entry, Checkpoint):
+            self._rerun = Rerun(header, entry)
+            return
+        assert self._rerun is not None, "a chunk with a checkpoint begins with it"
+        for row in entry.read:
+            self._rerun.set_row(row, row.quote)
+        for asset in entry.reviewed:
+            if asset == self._asset:
+                self._rerun.review(asset, entry.at_ns)
+        self._rerun.end_turn(entry.reviewed, entry.at_ns)
