@@ -1,0 +1,19 @@
+// The real Hermes client against a node: `node ask.mjs <base URL> <header name> <key> <id>...` prints what it got.
+import { createRequire } from "node:module";
+const require = createRequire(process.env.CLIENT_FOLDER + "/");
+const { HermesClient } = require("@pythnetwork/hermes-client");
+
+const [url, header, key, ...ids] = process.argv.slice(2);
+const client = new HermesClient(url, { httpRetries: 0, headers: key ? { [header]: key } : {} });
+const got = {};
+got.feeds = await client.getPriceFeeds({ query: "btc", assetType: "crypto" });
+got.latest = await client.getLatestPriceUpdates(ids, { parsed: true });
+got.unknown = await client.getLatestPriceUpdates(["0x" + "ab".repeat(32)]).catch((error) => error.message);
+got.ignored = await client.getLatestPriceUpdates([ids[0], "0x" + "ab".repeat(32)], { ignoreInvalidPriceIds: true });
+const stream = await client.getPriceUpdatesStream(ids, { parsed: true });
+got.streamed = await new Promise((resolve, reject) => {
+  stream.onmessage = (event) => resolve(JSON.parse(event.data));
+  stream.onerror = (event) => reject(new Error(event.message));
+});
+stream.close();
+console.log(JSON.stringify(got));

@@ -1,0 +1,65 @@
+"""Who calls: where a key may stand, what no key is, and what happens without a database."""
+
+import hashlib
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.workers.reports.conftest import ADMIN_KEY
+from trinity.limits import API_KEY_BYTES_MAX
+from workers.reports.auth import ADMIN, ANONYMOUS, Caller, digest_of, require_usage_reader
+from workers.reports.problems import RefusedError
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ({"X-API-Key": ADMIN_KEY}, ""),
+        ({"Authorization": f"Bearer {ADMIN_KEY}"}, ""),
+        ({"authorization": f"bearer  {ADMIN_KEY} "}, ""),
+        ({}, f"?api_key={ADMIN_KEY}"),
+        ({"X-API-Key": ADMIN_KEY, "Authorization": "Bearer wrong"}, "?api_key=wrong"),
+    ],
+)
+async def test_a_key_is_found_where_it_may_stand(
+    optional_client: httpx.AsyncClient, headers: dict[str, str], query: str
+) -> None:
+    """X-API-Key wins over Bearer, Bearer over the query."""
+    assert (await optional_client.get(f"/account{query}", headers=headers)).json() == {"kind": "admin"}
+
+
+@pytest.mark.parametrize("query", ["%ff%fe", "%C3%BC", "", "a%20b", "%00", "x" * (API_KEY_BYTES_MAX + 1)])
+async def test_what_no_key_looks_like_is_invalid(optional_client: httpx.AsyncClient, query: str) -> None:
+    """Bytes outside ASCII, nothing at all, blanks and zeros are a 401, never an error."""
+    response = await optional_client.get(f"/account?api_key={query}")
+    assert (response.status_code, response.json()["code"]) == (401, "invalid_key")
+
+
+async def test_a_header_that_is_not_ascii_is_invalid(optional_client: httpx.AsyncClient) -> None:
+    """Raw bytes in a header cannot break the comparison."""
+    response = await optional_client.get("/account", headers={"X-API-Key": b"\xff\xfe"})
+    assert (response.status_code, response.json()["code"]) == (401, "invalid_key")
+
+
+async def test_a_key_that_nobody_can_look_up_is_not_refused_as_wrong(optional_client: httpx.AsyncClient) -> None:
+    """With the database down the answer is 503 with its own code."""
+    response = await optional_client.get("/account", headers={"X-API-Key": "some-key"})
+    assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+    assert "some-key" not in response.text
+
+
+@given(st.text())
+def test_a_digest_is_sha256_of_printable_ascii(key: str) -> None:
+    """Everything else has none."""
+    valid = 0 < len(key) <= API_KEY_BYTES_MAX and all(0x21 <= ord(letter) <= 0x7E for letter in key)
+    assert digest_of(key) == (hashlib.sha256(key.encode()).digest() if valid else None)
+
+
+def test_usage_is_never_public() -> None:
+    """A key reads its usage, the operator reads all, nobody else reads any."""
+    require_usage_reader(ADMIN)
+    require_usage_reader(Caller("key", 1, 2))
+    with pytest.raises(RefusedError, match="missing_key"):
+        require_usage_reader(ANONYMOUS)

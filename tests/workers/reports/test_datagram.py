@@ -1,0 +1,110 @@
+"""Reports over UDP: real datagrams, the same callers as HTTP, and no more bytes out than in for strangers."""
+
+import asyncio
+import ipaddress
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.workers.reports.conftest import ADMIN_KEY, service, settings_of
+from trinity.metrics import REPORTER
+from workers.reports.datagram import REPLY_BYTES_MAX, ReportDatagrams, reply_to, within
+from workers.reports.parts import Parts
+
+SUMMARY = {"report": "summary", "period": "93d"}
+
+
+async def _ask(parts: Parts, **fields: Any) -> tuple[int, dict[str, Any]]:
+    status, reply, _ = await reply_to(parts, json.dumps(fields).encode())
+    assert len(reply) <= REPLY_BYTES_MAX
+    return status, json.loads(reply)
+
+
+async def test_a_summary_is_that_of_http(usage_url: str, tmp_path: Path) -> None:
+    """A key sees its own account, the operator all; the id comes back."""
+    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, _):
+        status, own = await _ask(parts, **SUMMARY, api_key="key-1", id="x-7")
+        assert (status, own["id"], own["report"]) == (200, "x-7", "summary")
+        _, whole = await _ask(parts, **SUMMARY, api_key=ADMIN_KEY, id=8)
+        assert whole["id"] == 8
+        assert set(own) == set(whole) >= {"requests", "errors", "latency_us", "statuses", "protocols", "top_assets"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "parameter"),
+    [
+        ({**SUMMARY}, 401, "missing_key", None),
+        ({**SUMMARY, "api_key": "ü"}, 401, "invalid_key", None),
+        ({**SUMMARY, "api_key": "nobody"}, 503, "database_unavailable", None),
+        ({**SUMMARY, "api_key": ADMIN_KEY, "period": "x"}, 400, "bad_parameter", "period"),
+        ({"report": "everything"}, 400, "bad_parameter", "report"),
+        ({**SUMMARY, "more": 1}, 400, "bad_parameter", None),
+        ({**SUMMARY, "id": "x" * 65}, 400, "bad_parameter", "id"),
+        ({**SUMMARY, "id": [1]}, 400, "bad_parameter", "id"),
+    ],
+)
+async def test_refusals_have_a_code(
+    tmp_path: Path, fields: dict[str, Any], status: int, code: str, parameter: str | None
+) -> None:
+    """The same codes as over HTTP."""
+    async with service(settings_of(tmp_path)) as (parts, _):
+        found, reply = await _ask(parts, **fields)
+        assert (found, reply["error"]["code"], reply["error"].get("parameter")) == (status, code, parameter)
+
+
+async def test_any_bytes_are_answered_or_dropped(tmp_path: Path) -> None:
+    """Nothing that arrives is an error of ours; what looks like a reply is never answered."""
+    async with service(settings_of(tmp_path)) as (parts, _):
+        for data in (b"{", b"[]", b"\xff" * 50, b"0", b"{}", b"{" * 2000, b'{"report":null}', b'{"id":1e400}', b" "):
+            status, reply, _ = await reply_to(parts, data)
+            assert status == 400
+            assert json.loads(reply)["error"]["code"] in ("bad_request", "bad_parameter")
+        assert (await reply_to(parts, b'{"error":{"code":"pad_request"}}'))[1] == b""
+
+
+@given(st.binary(max_size=1200), st.integers(0, 2048))
+def test_a_stranger_gets_no_more_bytes_than_it_sent(reply: bytes, room: int) -> None:
+    """The reply, or a request to pad with the length that is needed, or nothing."""
+    sent = within(reply, room)
+    assert len(sent) <= room
+    if len(reply) <= room:
+        assert sent == reply
+    elif len(sent) > len('{"error":{"code":"pad_request"}}'):
+        assert json.loads(sent)["error"]["bytes"] == len(reply)
+
+
+async def test_only_loopback_and_trusted_networks_get_longer_replies(tmp_path: Path) -> None:
+    """The same networks as for lookups."""
+    async with service(settings_of(tmp_path, udp_trusted_networks=("10.0.0.0/8", "fd00::/8"))) as (parts, _):
+        datagrams = ReportDatagrams(parts)
+        trusted = {text: datagrams.is_trusted(ipaddress.ip_address(text)) for text in (
+            "127.0.0.1", "::1", "10.2.3.4", "fd00::7", "192.0.2.1", "2001:db8::1")}  # fmt: skip
+        assert list(trusted.values()) == [True, True, True, True, False, False]
+
+
+async def test_datagrams_go_over_a_real_socket(usage_url: str, tmp_path: Path) -> None:
+    """Answered, padded or not, and counted; too long ones are dropped."""
+    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, _):
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: ReportDatagrams(parts), ("127.0.0.1", 0))
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.setblocking(False)
+        client.connect(transport.get_extra_info("sockname"))
+        request = json.dumps({**SUMMARY, "api_key": "key-1", "id": 1}).encode()
+        async with asyncio.timeout(20):
+            for data in (b"x" * 2049, request + b" \n\0"):
+                await loop.sock_sendall(client, data)
+            assert json.loads(await loop.sock_recv(client, 4096))["id"] == 1
+        transport.close()
+        client.close()
+        counts = [
+            parts.seat.block.read_counter(REPORTER.index("report_udp_datagrams_total", result))
+            for result in ("answered", "error", "dropped")
+        ]
+        assert counts == [1, 0, 1]
+        assert [(row.path, row.status, row.key_id) for row in parts.calls._rows] == [("udp:summary", 200, 1)]

@@ -1,0 +1,115 @@
+"""Long answers: whole or broken off, a few at a time, and nothing held by a reader that stopped."""
+
+import asyncio
+import tracemalloc
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import psycopg
+import pytest
+from litestar.exceptions import LitestarException
+
+from tests.workers.reports.conftest import ADMIN_KEY, client_to, service, settings_of
+from trinity.metrics import REPORTER
+from trinity.store.queries import load
+from workers.reports import calls
+from workers.reports.export import EXPORTS_MAX, Column, Query, csv_pieces, format_of
+
+QUERY = b"from=2026-03-27&to=2026-03-31&format=csv"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [("", "json"), ("*/*", "json"), ("text/csv", "csv"), ("text/html, text/csv;q=0.9", "csv"),
+     ("application/vnd.apache.parquet", "parquet")],
+)  # fmt: skip
+def test_accept_decides_where_no_format_is_named(accept: str, expected: str) -> None:
+    """A named format wins."""
+    assert format_of(None, accept) == expected
+    assert format_of("parquet", accept) == "parquet"
+
+
+async def test_the_whole_log_comes_in_pieces(usage_client: httpx.AsyncClient, usage_url: str) -> None:
+    """Every row, oldest first."""
+    response = await usage_client.get(
+        "/reports/log", params={"from": "2026-03-27", "to": "2026-03-31", "format": "csv"}
+    )
+    lines = response.text.splitlines()
+    with psycopg.connect(usage_url) as connection:
+        row = connection.execute("SELECT count(*) FROM usage_log").fetchone()
+    assert row == (len(lines) - 1,)
+    assert lines[0].startswith("time,request_id,")
+    times = [line.partition(",")[0] for line in lines[1:]]
+    assert times[0].startswith("2026-03-27 00:00")
+    assert response.headers["Content-Disposition"] == 'attachment; filename="log_rows.csv"'
+
+
+def _scope() -> Any:
+    headers = [(b"x-api-key", ADMIN_KEY.encode()), (b"host", b"reports")]
+    return {
+        "type": "http", "method": "GET", "path": "/reports/log", "raw_path": b"/reports/log", "query_string": QUERY,
+        "headers": headers, "client": ("127.0.0.1", 1), "server": ("reports", 80), "scheme": "http",
+        "http_version": "1.1", "root_path": "", "asgi": {"version": "3.0"}, "extensions": {},
+    }  # fmt: skip
+
+
+async def test_a_reader_that_stops_holds_nothing(
+    usage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection and its place are free again, and others were served meanwhile."""
+    monkeypatch.setattr(calls, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr("workers.reports.export.PIECE_BYTES", 1_000)
+    stalled = asyncio.Event()
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            stalled.set()
+            await asyncio.Event().wait()
+
+    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app):
+        export = asyncio.create_task(app(_scope(), receive, send))
+        async with asyncio.timeout(20):
+            await stalled.wait()
+            gauge = REPORTER.index("report_exports")
+            assert parts.seat.block.read_gauge(gauge) == 1
+            with pytest.raises(LitestarException):
+                await export
+        assert parts.seat.block.read_gauge(gauge) == 0
+        assert parts.exports._value == EXPORTS_MAX
+        async with asyncio.timeout(20):
+            while parts.pool.get_stats().get("pool_available", 0) < parts.pool.get_stats()["pool_size"]:
+                await asyncio.sleep(0.02)
+
+
+async def test_too_many_exports_at_once_are_refused(usage_url: str, tmp_path: Path) -> None:
+    """503 with Retry-After, before anything is sent; reports still have connections."""
+    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app), client_to(app) as client:
+        client.headers["X-API-Key"] = ADMIN_KEY
+        for _ in range(EXPORTS_MAX):
+            await parts.exports.acquire()
+        response = await client.get(f"/reports/log?{QUERY.decode()}")
+        assert (response.status_code, response.json()["code"]) == (503, "too_many_exports")
+        assert (await client.get("/reports/summary")).status_code == 200
+
+
+async def test_memory_does_not_grow_with_the_rows(usage_url: str, tmp_path: Path) -> None:
+    """36 MB pass through a few MB."""
+
+    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, _):
+        query = Query("log_rows", {}, (Column("number", "integer"),), ZoneInfo("UTC"))
+        many = "SELECT number, repeat('x', 600) FROM generate_series(1, 60000) AS number"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("workers.reports.export.load", lambda name: many if "log_rows" in name else load(name))
+            tracemalloc.start()
+            size = 0
+            async for piece in csv_pieces(parts, query):
+                size += len(piece)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+    assert size > 36_000_000
+    assert peak < 8_000_000

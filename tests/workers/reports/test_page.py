@@ -1,0 +1,33 @@
+"""workers/reports/page.py"""
+
+import re
+
+import httpx
+
+
+async def test_the_page_asks_no_other_host(optional_client: httpx.AsyncClient) -> None:
+    """Every address in the page and its files is of this node, and the policy forbids the rest."""
+    page = await optional_client.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    names = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    assert names, "the page has files"
+    for name in [*names, "/static/client.js", "/static/format.js", "/static/prices.js", "/static/asset.js"]:
+        file = await optional_client.get(name)
+        assert file.status_code == 200, name
+        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", file.text), name
+
+
+async def test_a_file_that_did_not_change_is_not_sent_again(optional_client: httpx.AsyncClient) -> None:
+    """The browser's copy is confirmed by its tag, also of the large chart library."""
+    first = await optional_client.get("/static/plotly.min.js")
+    assert first.status_code == 200
+    assert first.headers["content-type"].startswith("text/javascript")
+    again = await optional_client.get("/static/plotly.min.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_no_path_leads_out_of_the_folder(optional_client: httpx.AsyncClient) -> None:
+    """Only files of the closed list are given."""
+    for name in ("..%2Fapp.py", "%2e%2e/app.py", "app.py", "", "index.html%00"):
+        assert (await optional_client.get(f"/static/{name}")).status_code == 404, name

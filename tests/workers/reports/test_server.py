@@ -1,0 +1,83 @@
+"""The process: real sockets, two processes on one port, a drain."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.trinity.node_fixture import busy_node
+from tests.workers.reports.conftest import seat_of, settings_of
+from trinity.errors import PortTakenError
+from trinity.memory.control import HEARTBEAT_NS
+from workers.reports.parts import ReportSettings
+from workers.reports.server import _serve, run
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        return int(holder.getsockname()[1])
+
+
+async def _until_up(port: int) -> None:
+    async with asyncio.timeout(60), httpx.AsyncClient() as client:
+        while True:
+            try:
+                await client.get(f"http://127.0.0.1:{port}/account")
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+
+
+async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> None:
+    """Without a database as well; what has no end is told to end."""
+    port = _free_port()
+    with busy_node() as memory:
+        seat = seat_of(memory)
+        seat.block.write(HEARTBEAT_NS, 0)
+        serving = asyncio.create_task(_serve(seat, memory.card, settings_of(tmp_path, tcp_port=port), None))
+        await _until_up(port)
+        assert seat.block.read(HEARTBEAT_NS) > 0
+        async with httpx.AsyncClient() as client:
+            response = await client.get(f"http://127.0.0.1:{port}/account")
+        assert response.status_code == 401
+        assert response.json()["request_id"] == response.headers["X-Request-Id"]
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await serving
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    """The error names the variable to change."""
+    with busy_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"TCP_PORT_LRS={port}"):
+            await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=port), None)
+
+
+def _run_one(settings: ReportSettings) -> None:
+    with busy_node() as memory:
+        run(seat_of(memory), memory.card, settings)
+    os._exit(0)  # as the launcher does: granian's threads do not survive the interpreter's own end
+
+
+async def test_two_processes_share_the_port(tmp_path: Path) -> None:
+    """SO_REUSEPORT: when one ends, the other still answers."""
+    port = _free_port()
+    context = multiprocessing.get_context("spawn")
+    settings = settings_of(tmp_path, tcp_port=port)
+    processes = [context.Process(target=_run_one, args=(settings,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    try:
+        await _until_up(port)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]

@@ -1,0 +1,175 @@
+"""Rows out of the database to a client, as JSON, CSV or Parquet, in constant memory.
+
+Rules
+- One statement gives the same columns to every format. CSV is written by PostgreSQL itself (COPY), Parquet is made of
+  that CSV a piece at a time, JSON a piece of rows at a time.
+- The first piece is there before the answer begins: what goes wrong until then is a problem with its status. What goes
+  wrong later breaks the connection off, so that nobody takes half an answer for the whole.
+- Long answers have a few connections of their own number; a reader that stops is given up by calls.py, and what it held
+  is free at once. A text that a spreadsheet could take for a formula is never part of a row: names are codes, numbers,
+  addresses and the letters and digits of assets.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Response
+from litestar.response import Stream
+from litestar.types import Scope
+from psycopg import AsyncConnection, sql
+
+from trinity.metrics import REPORTER
+from trinity.store.queries import load
+from workers.reports.parts import Parts
+from workers.reports.problems import RefusedError
+
+Format = Literal["json", "csv", "parquet"]
+Kind = Literal["time", "text", "integer", "number"]
+Rows = list[dict[str, Any]]
+
+MEDIA_TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "csv": "text/csv",  # the framework adds the charset
+    "parquet": "application/vnd.apache.parquet",
+}
+# Long answers at a time, of one process; the pool has more connections than this.
+EXPORTS_MAX = 4
+# The first piece of an answer must be there by then; the statement itself may go on for an export's length.
+FIRST_PIECE_SECONDS = 20.0
+EXPORT_SECONDS = 600
+# JSON rows, and bytes of CSV, that are sent at a time: some 100 KB each.
+PIECE_ROWS = 500
+PIECE_BYTES = 128 * 1024
+# A row group of Parquet: some 80,000 rows of the log, 30 MB in memory while it is made.
+GROUP_BYTES = 8 * 1024 * 1024
+
+_EXPORTS = REPORTER.index("report_exports")
+
+
+class Column(NamedTuple):
+    """One column of a report."""
+
+    name: str
+    kind: Kind
+
+
+class Query(NamedTuple):
+    """A statement of queries/reports.sql and everything that its rows need."""
+
+    statement: str
+    parameters: dict[str, Any]
+    columns: tuple[Column, ...]
+    zone: ZoneInfo
+
+
+def format_of(wanted: Format | None, accept: str) -> Format:
+    """The format by name, else by Accept, else JSON."""
+    if wanted is not None:
+        return wanted
+    kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
+    return next((name for name in ("csv", "parquet") if MEDIA_TYPES[name].partition(";")[0] in kinds), "json")
+
+
+async def deliver(parts: Parts, scope: Scope, query: Query, wanted: Format, head: dict[str, Any]) -> Response[Any]:
+    """The rows as a response; `head` goes before the rows of JSON."""
+    makers: dict[Format, Callable[[], AsyncGenerator[bytes]]] = {
+        "json": lambda: json_pieces(parts, query, head),
+        "csv": lambda: csv_pieces(parts, query),
+        "parquet": lambda: parquet_pieces(parts, query),
+    }
+    pieces = makers[wanted]()
+    scope["state"].setdefault("on_end", []).append(pieces.aclose)
+    try:
+        async with asyncio.timeout(FIRST_PIECE_SECONDS):
+            first = await anext(pieces, b"")
+    except TimeoutError:
+        detail = "the database needs too long for this: ask for a shorter span or a coarser granularity"
+        raise RefusedError(503, "query_timeout", detail) from None
+    headers = {} if wanted == "json" else {"Content-Disposition": f'attachment; filename="{query.statement}.{wanted}"'}
+    return Stream(_chained(first, pieces), media_type=MEDIA_TYPES[wanted], headers=headers)
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+async def json_pieces(parts: Parts, query: Query, head: dict[str, Any]) -> AsyncGenerator[bytes]:
+    """`{<head>,"rows":[...]}`"""
+    names = [column.name for column in query.columns]
+    yielded = msgspec.json.encode(head).removesuffix(b"}") + b',"rows":['
+    is_first = True
+    async with _connection(parts, query.zone) as connection, connection.cursor() as cursor:
+        rows: Rows = []
+        async for row in cursor.stream(load(f"reports.{query.statement}"), query.parameters, size=PIECE_ROWS):
+            values = [value.astimezone(query.zone) if isinstance(value, datetime) else value for value in row]
+            rows.append(dict(zip(names, values, strict=False)))
+            if len(rows) == PIECE_ROWS:
+                yield yielded + (b"" if is_first else b",") + msgspec.json.encode(rows)[1:-1]
+                yielded, rows, is_first = b"", [], False
+    separator = b"" if is_first or not rows else b","
+    yield yielded + separator + msgspec.json.encode(rows)[1:-1] + b"]}"
+
+
+async def csv_pieces(parts: Parts, query: Query, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes]:
+    """CSV with a header line; times are in the query's zone, with their offset. A piece ends with a row."""
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(load(f"reports.{query.statement}")))
+    async with _export(parts), _connection(parts, query.zone) as connection, connection.cursor() as cursor:
+        rows: list[bytes | bytearray | memoryview] = [
+            ",".join(column.name for column in query.columns).encode() + b"\n"
+        ]
+        size = 0
+        async with cursor.copy(statement, query.parameters) as copy:
+            async for row in copy:
+                rows.append(row)
+                size += len(row)
+                if size >= piece_bytes:
+                    yield b"".join(rows)
+                    rows, size = [], 0
+        yield b"".join(rows)
+
+
+async def parquet_pieces(parts: Parts, query: Query) -> AsyncGenerator[bytes]:
+    """Parquet with one row group a piece of CSV; times are instants in UTC."""
+    # Imported here: it takes a second, and 60 MB of a process that may never be asked for it.
+    from workers.reports.parquet import ParquetMaker
+
+    maker = await asyncio.to_thread(ParquetMaker, query.columns)
+    header = True
+    async with contextlib.aclosing(csv_pieces(parts, query._replace(zone=ZoneInfo("UTC")), GROUP_BYTES)) as pieces:
+        async for piece in pieces:
+            rows = piece.partition(b"\n")[2] if header else piece
+            header = False
+            yield await asyncio.to_thread(maker.add, rows)
+    yield await asyncio.to_thread(maker.finish)
+
+
+@contextlib.asynccontextmanager
+async def _export(parts: Parts) -> AsyncIterator[None]:
+    """One of the few places for long answers."""
+    if parts.exports.locked():
+        detail = f"{EXPORTS_MAX} exports are under way: try again soon"
+        raise RefusedError(503, "too_many_exports", detail, headers={"Retry-After": "10"})
+    async with parts.exports:
+        block = parts.seat.block
+        block.set_gauge(_EXPORTS, block.read_gauge(_EXPORTS) + 1)
+        try:
+            yield
+        finally:
+            block.set_gauge(_EXPORTS, block.read_gauge(_EXPORTS) - 1)
+
+
+@contextlib.asynccontextmanager
+async def _connection(parts: Parts, zone: ZoneInfo) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection in a transaction of its own bounds: PostgreSQL writes times in this zone."""
+    async with parts.pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            load("reports.begin_rows"), {"zone": zone.key, "milliseconds": str(EXPORT_SECONDS * 1000)}
+        )
+        yield connection

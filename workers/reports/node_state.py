@@ -1,0 +1,134 @@
+"""What the node says of itself to the dashboard and to scripts: feeds and assets to all, its inside to the operator.
+
+Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks
+and the day's figures come from the database, and are null while it does not answer.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import psycopg
+import psycopg_pool
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
+
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.node import NodeMemory
+from trinity.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REQUEST
+from trinity.overview import AssetView, read_assets, read_indexes, read_sources
+from trinity.store import queries
+from workers.health.report import Json, read_node, report_health
+from workers.reports.auth import Caller
+from workers.reports.parts import Parts
+from workers.reports.problems import RefusedError, bad_parameter
+
+_NS_PER_MS = 1_000_000
+
+
+@get("/node", tags=["node"])
+async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
+    """The node's state and its reasons, each feed, each asset."""
+    now_ns = parts.seat.clock.monotonic_ns()
+    _, health = report_health(read_node(parts.memory, now_ns))
+    assets = [_asset_of(view) for view in read_assets(parts.memory, now_ns)]
+    shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
+    return {**shown, "usd_indexes": read_indexes(parts.memory), "assets": assets}
+
+
+@get("/node/asset", tags=["node"])
+async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Parts], asset: FromQuery[str]) -> Json:  # noqa: ARG001
+    """One asset: what each exchange says now, and whether the consensus uses it."""
+    memory, now_ns = parts.memory, parts.seat.clock.monotonic_ns()
+    names = [entry.name for entry in memory.card.catalog.assets]
+    if asset.upper() not in names:
+        raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
+    index = names.index(asset.upper())
+    view = read_assets(memory, now_ns)[index]
+    indexes = read_indexes(memory)
+    rows = [source for source in read_sources(memory, now_ns) if source.asset == view.asset]
+    exchanges = [
+        {
+            "exchange": row.exchange,
+            **_price_of(memory, index, row.exchange, indexes),
+            "age_ms": _ms(row.age_ns),
+            "via": row.via.name.lower(),
+            "state": row.state.name.lower(),
+            "verdict": row.verdict,
+        }
+        for row in rows
+    ]
+    return {**_asset_of(view), "exchanges": exchanges}
+
+
+@get("/node/inside", tags=["node"])
+async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:
+    """Processes, ledger, access, blocks and the day's figures; for the operator."""
+    if not caller.is_admin:
+        raise RefusedError(403, "admin_only", "this needs the admin key")
+    reading = read_node(parts.memory, parts.seat.clock.monotonic_ns())
+    _, health = report_health(reading)
+    processes = [{"name": name, **process} for name, process in health["processes"].items()]
+    blocks, today = await _from_database(parts)
+    return {
+        "processes": processes,
+        "ledger": health["ledger"],  # null while the flusher is away
+        "refusals": _refusals_of(parts.memory),
+        "blocks": blocks,
+        "today": today,
+    }
+
+
+def _asset_of(view: AssetView) -> Json:
+    return {
+        "asset": view.asset,
+        "status": view.status,
+        "price": view.price,
+        "age_ms": _ms(view.age_ns),
+        "sources": view.sources,
+        "rejected": view.rejected,
+        "sources_required": view.sources_required,
+        "disagreement_bps": round(view.disagreement_ratio * 10_000, 3),
+        "confidence_bps": round(view.confidence_ratio * 10_000, 3),
+    }
+
+
+def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, float | None]) -> Json:
+    """An exchange's own price and the same in USD; null where it has no good one now."""
+    market = next(
+        entry
+        for entry in memory.card.catalog.markets
+        if entry.exchange == exchange and entry.asset == memory.card.catalog.assets[asset].name
+    )
+    answers = memory.answers
+    record = answers.read(answers.row_of(asset, memory.card.catalog.exchange_index(exchange)))
+    price = None
+    if record is not None and record["state"][0] == AnswerState.GOOD:
+        price = Decimal(int(record["price"][0])).scaleb(-int(record["scale"][0]))
+    rate = 1.0 if market.quote == "USD" else indexes.get(market.quote)
+    usd = float(price) * rate if price is not None and rate is not None else None
+    return {"currency": market.quote, "price": price, "price_usd": usd}
+
+
+def _refusals_of(memory: NodeMemory) -> Json:
+    """What the gates of all workers refused since the node started, by code, and what a dry run let pass."""
+    blocks = [memory.control.block(i) for i, entry in enumerate(memory.card.processes) if entry.kind == "worker"]
+    series = {code: REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS}
+    series |= {f"{code}_dry_run": REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+    return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
+
+
+async def _from_database(parts: Parts) -> tuple[list[Json] | None, Any]:
+    try:
+        async with parts.pool.connection() as connection:
+            blocks = await (await connection.execute(queries.load("dashboard.blocks"))).fetchall()
+            today = await (await connection.execute(queries.load("dashboard.latest_figures"))).fetchone()
+    except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
+        return None, None
+    shown = [{"network": str(network), "reason": reason, "expires_at": until} for network, reason, until in blocks]
+    return shown, msgspec.to_builtins(today[0]) if today else None
+
+
+def _ms(age_ns: int | None) -> int | None:
+    return None if age_ns is None else age_ns // _NS_PER_MS

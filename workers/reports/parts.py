@@ -1,0 +1,65 @@
+"""What the handlers of the reporting service work with; made once a process and injected by name (`parts`).
+
+Rules: one of these a process, made after the fork inside its event loop. A handler takes `parts: Parts` and nothing
+global; what another room offers (`explain`) comes in as a function, composed at the root.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from psycopg_pool import AsyncConnectionPool
+
+from trinity.memory.node import NodeMemory
+from trinity.seat import Seat
+from workers.reports.averages import Averages
+from workers.reports.board import Board
+from workers.reports.cache import Cache
+from workers.reports.calls import CallLog
+from workers.reports.keys import Keys
+from workers.reports.places import Places
+from workers.reports.session import Sessions, Tries
+
+
+class ReportSettings(NamedTuple):
+    """What of the configuration the reporter needs; secrets stay in here and are never printed."""
+
+    bind_host: str
+    tcp_port: int
+    udp_port: int
+    data_dir: Path
+    auth: Literal["required", "optional"]
+    admin_key: str | None
+    database_url: str
+    cache_url: str | None
+    udp_trusted_networks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"
+
+
+# Explains an asset's consensus: (asset name, wall time in ns or None for now) -> JSON-ready values.
+Explain = Callable[[str, int | None], Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The process's parts."""
+
+    seat: Seat
+    settings: ReportSettings
+    pool: AsyncConnectionPool  # of read-only connections
+    keys: Keys
+    calls: CallLog
+    cache: Cache
+    exports: asyncio.Semaphore  # places for long answers
+    memory: NodeMemory  # of the whole node, for what it says of itself
+    sessions: Sessions
+    tries: Tries
+    board: Board  # prices, live
+    places: Places  # of its streams
+    averages: Averages
+    draining: asyncio.Event  # set by SIGTERM: an endless answer ends now
+    explain: Explain | None = None

@@ -1,0 +1,100 @@
+"""Prices as this service gives them: out of the answer table, by the rules and in the words of the request workers.
+
+Rules: a price whose `valid_until_ns` has passed is stale whatever its state says, so a dead consensus process gives
+`stale_price` and never an old number. `body` is the JSON object that a lookup gives at the same moment. Only
+consensus prices; names in any case. The caller says what time it is.
+"""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from trinity.clock import NS_PER_MS
+from trinity.markets import Catalog
+from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable
+from trinity.memory.atomics import load_acquire
+
+FRESH = "fresh"
+# The workers' own words, whose table is compiled; a test holds the two together.
+_MESSAGES = {
+    "stale_price": "no fresh price",
+    "too_few_sources": "too few exchanges have a good price",
+    "sources_disagree": "the exchanges' prices disagree and none has a majority",
+    "unknown_market": "this exchange does not list the asset",
+}
+
+
+class Price(NamedTuple):
+    """One asset's price, or why there is none; the numbers are those of the last good price.
+
+    The price is `mantissa` * 10**-`scale`, the confidence has the same scale.
+    """
+
+    asset: str
+    code: str  # FRESH, or the code of the refusal
+    body: bytes
+    valid_until_ns: int = 0
+    mantissa: int = 0
+    scale: int = 0
+    confidence: int = 0
+    timestamp_ms: int = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        return self.code == FRESH
+
+    @property
+    def usd(self) -> Decimal:
+        return Decimal(self.mantissa).scaleb(-self.scale)
+
+
+class Prices:
+    """The consensus prices of all assets, by their index in the catalog."""
+
+    def __init__(self, catalog: Catalog, answers: AnswerTable) -> None:
+        self.assets = tuple(asset.name for asset in catalog.assets)
+        self._index = {name: index for index, name in enumerate(self.assets)}
+        self._answers = answers
+        self._rows = [answers.row_of(index) for index in range(len(self.assets))]
+
+    def find(self, name: str) -> int | None:
+        """Index of the asset of this name in any case."""
+        return self._index.get(name.upper()) if name.isascii() else None
+
+    def version(self, asset: int) -> int:
+        """A number that changes with everything that is published about the asset; costs next to nothing."""
+        return int(load_acquire(self._answers.words, self._rows[asset] * ROW_WORDS))
+
+    def read(self, asset: int, now_ns: int) -> Price:
+        """The newest price, judged at `now_ns` (monotonic)."""
+        name = self.assets[asset]
+        answer = self._answers.read(self._rows[asset])
+        if answer is None:
+            return Price(name, ERROR_CODES[AnswerState.EMPTY], _refusal(name, ERROR_CODES[AnswerState.EMPTY]))
+        row = answer[0]
+        valid_until_ns = int(row["valid_until_ns"])
+        code = ERROR_CODES.get(int(row["state"]), ERROR_CODES[AnswerState.STALE])  # type: ignore[call-overload]
+        if row["state"] == AnswerState.GOOD and now_ns < valid_until_ns:
+            code = FRESH
+            body = bytes(row["body"][: int(row["body_length"])])
+        else:
+            body = _refusal(name, code)
+            if row["has_last_good"]:
+                age_ms = max(0, now_ns - int(row["newest_received_at_ns"])) // NS_PER_MS
+                text = bytes(row["price_text"][: int(row["price_text_length"])])
+                last = b',"last_price":%s,"last_timestamp":%d,"age_ms":%d}' % (text, row["timestamp_ms"], age_ms)
+                body = body[:-1] + last
+        return Price(
+            name,
+            code,
+            body,
+            valid_until_ns,
+            int(row["price"]),
+            int(row["scale"]),
+            int(row["confidence"]),
+            int(row["timestamp_ms"]),
+        )
+
+
+def _refusal(asset: str, code: str) -> bytes:
+    message = _MESSAGES[code]
+    return f'{{"error":{{"code":"{code}","message":"{message}"}},"status":"{code}","asset":"{asset}"}}'.encode()

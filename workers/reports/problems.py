@@ -1,0 +1,135 @@
+"""Errors of the reporting service as problem+json (RFC 9457), with a stable code and the id of the request.
+
+    {"type":"urn:trinity:problem:bad_parameter","title":"Bad Request","status":400,"code":"bad_parameter",
+     "detail":"...","field":"from","request_id":"..."}
+
+Rules: a handler raises `RefusedError`; codes never change, sentences may. What nobody foresaw is a 500 without details,
+and its cause goes to the log under the same request id. A database that does not answer is a 503 with its own code.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import psycopg
+import psycopg_pool
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from trinity.errors import TrinityError
+
+MEDIA_TYPE = "application/problem+json"
+
+# Codes of what the framework itself refuses; other statuses are their class's.
+_CODES = {
+    400: "bad_request",
+    401: "invalid_key",
+    404: "unknown_path",
+    405: "method_not_allowed",
+    413: "body_not_accepted",
+    415: "body_not_accepted",
+    429: "rate_limited",
+}
+_DATABASE_RETRY_SECONDS = 2
+
+
+class ProblemBody(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """The body of every error."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    field: str | None = None
+
+
+class RefusedError(TrinityError):
+    """A request is refused; `field` names the parameter that is to blame."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, field: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(status, code, detail, field)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.field = field
+        self.headers = headers or {}
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.detail}"
+
+
+def bad_parameter(field: str, detail: str) -> RefusedError:
+    """The usual refusal: one parameter is wrong, and the sentence says what would be right."""
+    return RefusedError(400, "bad_parameter", detail, field)
+
+
+def database_unavailable() -> RefusedError:
+    """PostgreSQL does not answer; prices go on without it."""
+    retry = {"Retry-After": str(_DATABASE_RETRY_SECONDS)}
+    return RefusedError(503, "database_unavailable", "the database does not answer: try again soon", headers=retry)
+
+
+def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
+    """The problem as its body."""
+    return ProblemBody(
+        type=f"urn:trinity:problem:{problem.code}",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        code=problem.code,
+        detail=problem.detail,
+        request_id=request_id,
+        field=problem.field,
+    )
+
+
+def _respond(request: Request[Any, Any, Any], problem: RefusedError) -> Response[bytes]:
+    body = body_of(problem, request.scope["state"].get("request_id", ""))
+    return Response(
+        msgspec.json.encode(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def _on_problem(request: Request[Any, Any, Any], error: RefusedError) -> Response[bytes]:
+    return _respond(request, error)
+
+
+def _on_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+    """Litestar names the Python argument: `from_` is the parameter `from`."""
+    first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    field = str(first.get("key", "")).removesuffix("_") or None
+    return _respond(request, RefusedError(400, "bad_parameter", str(first.get("message") or error.detail), field))
+
+
+def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    status = error.status_code
+    code = _CODES.get(status, "bad_request" if status < 500 else "internal_error")
+    return _respond(request, RefusedError(status, code, error.detail, headers=error.headers))
+
+
+def _on_database(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        detail = "the database needs too long for this: ask for a shorter range or a coarser granularity"
+        return _respond(request, RefusedError(503, "query_timeout", detail))
+    return _respond(request, database_unavailable())
+
+
+def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    request.scope["state"]["failure"] = error
+    detail = "this is a fault of the service; its log has the request id"
+    return _respond(request, RefusedError(500, "internal_error", detail))
+
+
+HANDLERS: ExceptionHandlersMap = {
+    RefusedError: _on_problem,
+    ValidationException: _on_validation,
+    HTTPException: _on_http,
+    psycopg.OperationalError: _on_database,
+    psycopg.errors.UndefinedTable: _on_database,  # the tables are being made
+    psycopg_pool.PoolTimeout: _on_database,
+    Exception: _on_bug,
+}

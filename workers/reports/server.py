@@ -1,0 +1,217 @@
+"""The life of a reporter process: Granian on TCP, a datagram endpoint on UDP, and the loop that beats.
+
+Rules: several processes share both ports (SO_REUSEPORT). The event loop itself beats, so a blocked loop is seen. After
+SIGTERM no connection is accepted, `parts.draining` is set for endless answers, and what is in flight has
+`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+from granian.constants import Interfaces
+from granian.net import SocketSpec  # type: ignore[attr-defined]
+from granian.server.embed import Server
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from trinity.errors import PortTakenError, SchemaError, StoreUnavailableError
+from trinity.limits import DRAIN_STAGE_MAX_NS
+from trinity.memory.control import NODE_STARTED_NS
+from trinity.memory.node import Card, NodeMemory
+from trinity.metrics import REPORTER
+from trinity.seat import Seat
+from trinity.store import migrate
+from trinity.store.connect import bounded
+from workers.reports import daily
+from workers.reports.app import make_app
+from workers.reports.averages import Averages
+from workers.reports.board import Board
+from workers.reports.cache import Cache
+from workers.reports.calls import AccountedApp, CallLog
+from workers.reports.datagram import ReportDatagrams
+from workers.reports.export import EXPORTS_MAX
+from workers.reports.keys import Keys
+from workers.reports.parts import Explain, Parts, ReportSettings
+from workers.reports.places import STREAMS_MAX, Places
+from workers.reports.prices import Prices
+from workers.reports.session import Sessions, Tries
+
+BEAT_SECONDS = 0.2
+# Less than the supervisor's DRAIN_STAGE_MAX_NS.
+DRAIN_SECONDS = 1.2
+# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS_MAX of them) minutes.
+POOL_CONNECTIONS_MAX = 8
+# A call waits so long for a connection before it is told that the database does not answer.
+POOL_WAIT_SECONDS = 2.0
+# A report is an index scan of milliseconds: whatever takes longer than this holds others up.
+STATEMENT_SECONDS = 20.0
+# Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
+_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan"
+# One short question to the database.
+WATCH_SECONDS = 5.0
+# Pending connections; granian's own default.
+_BACKLOG = 1024
+# Connections that granian serves at once; with every stream open there is still room for reports.
+_CONNECTIONS_MAX = STREAMS_MAX + 1024
+# Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
+_UNSENT_BYTES_MAX = 64 * 1024
+# Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
+_UNREAD_MAX_MS = 30_000
+
+assert EXPORTS_MAX < POOL_CONNECTIONS_MAX
+assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
+
+
+def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None = None) -> None:
+    """Serve until SIGTERM; raises PortTakenError with the port's name."""
+    asyncio.run(_serve(seat, card, settings, explain))
+
+
+async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
+    stop = asyncio.Event()
+    async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
+        server = _Server(AccountedApp(make_app(parts), parts.calls, seat.clock, seat.log), settings)
+        serving = asyncio.create_task(server.serve())
+        datagrams = await _open_datagrams(parts)
+        while not stop.is_set() and not serving.done():
+            seat.block.beat(seat.clock.monotonic_ns())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+        parts.draining.set()
+        datagrams.close()
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
+        if serving.done():
+            serving.result()
+
+
+@contextlib.asynccontextmanager
+async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Set `stop` at SIGTERM or SIGINT, also when a thousand connections end at the same moment.
+
+    asyncio's own handlers learn of a signal by a byte in the pipe that wakes the loop; when that is full of the
+    server's wake-ups, the signal is lost.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextlib.asynccontextmanager
+async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> AsyncIterator[Parts]:
+    """The process's parts, with the tasks behind them; the database need not be there."""
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
+    url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
+    pool = AsyncConnectionPool(
+        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
+        min_size=1,
+        max_size=POOL_CONNECTIONS_MAX,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        timeout=POOL_WAIT_SECONDS,
+        kwargs={"autocommit": True},
+    )
+    await pool.open(wait=False)
+    calls = CallLog(seat.block, lambda: psycopg.AsyncConnection.connect(url))
+    cache = Cache(settings.cache_url, seat.clock, seat.block)
+    draining = asyncio.Event()
+    started_ns = seat.control.read_node_word(NODE_STARTED_NS)
+    board = Board(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
+    averages = Averages(pool)
+    lives = (
+        calls.run(seat.log),
+        board.run(draining),
+        averages.run(seat.clock),
+        _watch_database(seat, settings.database_url),
+        daily.run(url, cache, seat.clock, seat.log),
+    )
+    tasks = {asyncio.create_task(life) for life in lives}
+    try:
+        yield Parts(
+            seat=seat,
+            settings=settings,
+            pool=pool,
+            keys=Keys(pool, seat.clock, seat.keys),
+            calls=calls,
+            cache=cache,
+            exports=asyncio.Semaphore(EXPORTS_MAX),
+            memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
+            sessions=Sessions(settings.admin_key),
+            tries=Tries(),
+            board=board,
+            places=Places(),
+            averages=averages,
+            draining=draining,
+            explain=explain,
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1)
+        await cache.close()
+        await pool.close(timeout=1)
+
+
+async def _watch_database(seat: Seat, url: str) -> None:
+    """Bring the tables to this version's state once there is a database, and say whether there is one."""
+    up = REPORTER.index("report_database_up")
+    while True:
+        try:
+            await asyncio.to_thread(migrate.ensure, url)
+            seat.block.set_gauge(up, 1.0)
+        except (StoreUnavailableError, SchemaError):
+            seat.block.set_gauge(up, 0.0)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _open_datagrams(parts: Parts) -> asyncio.DatagramTransport:
+    """The UDP endpoint on a port that all reporters share; PortTakenError with the port's name."""
+    host, port = parts.settings.bind_host, parts.settings.udp_port
+    loop = asyncio.get_running_loop()
+    try:
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: ReportDatagrams(parts), local_addr=(host, port), reuse_port=True
+        )
+    except OSError as error:
+        raise PortTakenError("UDP_PORT_LRS", host, port) from error
+    return transport
+
+
+class _Server(Server):
+    """Granian with a listening socket of our own making: connections inherit its time-out."""
+
+    _shd: Any
+    _sfd: Any
+
+    def __init__(self, app: AccountedApp, settings: ReportSettings) -> None:
+        super().__init__(
+            app,
+            address=settings.bind_host,
+            port=settings.tcp_port,
+            interface=Interfaces.ASGINL,
+            backlog=_BACKLOG,
+            backpressure=_CONNECTIONS_MAX,
+            log_enabled=False,
+        )
+
+    def _init_shared_socket(self) -> None:
+        try:
+            self._shd = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
+        except (OSError, RuntimeError) as error:
+            raise PortTakenError("TCP_PORT_LRS", self.bind_addr, self.bind_port) from error
+        self._sfd = self._shd.get_fd()
+        with socket.socket(fileno=os.dup(self._sfd)) as listener:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
