@@ -31,6 +31,7 @@ from trinity.errors import TrinityError
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, OPEN_FILES_WANTED
 from trinity.memory.node import NodeMemory
 from trinity.ports import check_port, listeners_of
+from trinity.store.examine import VERSION_WANTED, DatabaseAnswer, ask_database
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -46,7 +47,7 @@ DISK_WANTED, DISK_NEEDED = 1024 * _MIB, 100 * _MIB
 FILES_NEEDED = 1024
 # From sys/timex.h: ntp_adjtime's return value while the clock is not synchronised.
 _TIME_ERROR = 5
-_DEFAULT_STORE_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379, "valkey": 6379}
+_DEFAULT_STORE_PORTS = {"redis": 6379, "rediss": 6379, "valkey": 6379}
 
 
 class Finding(NamedTuple):
@@ -68,8 +69,9 @@ class ExchangeAnswer(NamedTuple):
 
 def examine(config: Config, exchange_urls: Mapping[str, str], min_sources: int, clock: Clock) -> list[Finding]:
     """All findings; `exchange_urls` holds one cheap GET for each exchange. Takes at most some 10 s."""
-    stores = {"DATABASE_URL": config.stores.database_url, "CACHE_URL": config.stores.cache_url}
+    stores = {"CACHE_URL": config.stores.cache_url}
     answers, reachable = asyncio.run(_ask_network(exchange_urls, stores, clock))
+    node_pid = ask_node_pid(config)
     offsets = [answer.offset_ns for answer in answers.values() if answer.offset_ns is not None]
     return [
         judge_ntp(ask_ntp_synchronised()),
@@ -78,9 +80,10 @@ def examine(config: Config, exchange_urls: Mapping[str, str], min_sources: int, 
         judge_exchanges(answers, min_sources),
         judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         judge_shared_memory(ask_shared_memory()),
-        *_examine_ports(config),
+        *_examine_ports(config, node_pid),
         judge_cpus(len(os.sched_getaffinity(0)), worker_count(config.request), config.request.pin, ask_cpu_quota()),
         judge_data_dir(config.node.data_dir, *ask_data_dir(config.node.data_dir)),
+        judge_database(ask_database(config), node_pid),
         *[judge_store(name, url, reachable.get(name)) for name, url in stores.items()],
     ]
 
@@ -190,6 +193,29 @@ def judge_store(name: str, url: str | None, error: str | None) -> Finding:
     return Finding(name, "ok", "reachable")
 
 
+def judge_database(answer: DatabaseAnswer, node_pid: int | None) -> Finding:
+    """Prices need none, so one that is away is a warning; one that keys and ledger can never use is a failure."""
+    name, where = "database", "embedded" if answer.embedded else "DATABASE_URL"
+    if answer.error and answer.embedded and node_pid is None:
+        return Finding(name, "ok", "embedded; it starts with the node")
+    if answer.error:
+        advice = "see logs/database.jsonl" if answer.embedded else "check address, password and firewall"
+        return Finding(name, "warn", f"{where}: {answer.error}", f"prices go on without it; {advice}")
+    found = f"{where}: PostgreSQL {answer.version}"
+    if not answer.may_write:
+        return Finding(
+            name, "fail", f"{found}, read-only for this user", "grant CREATE on its schema, or use the primary"
+        )
+    assert answer.tables is not None
+    if answer.tables.unknown:
+        return Finding(name, "fail", f"{found}, tables of a newer version", "install the version that made them")
+    if answer.tables.edited:
+        return Finding(name, "fail", f"{found}, tables of other migrations", "use a database of this version's own")
+    if answer.version < VERSION_WANTED:
+        return Finding(name, "warn", found, f"use {VERSION_WANTED} or newer: older ones are not tested")
+    return Finding(name, "ok", found + (", tables are made at the start" if answer.tables.pending else ""))
+
+
 def judge_port(name: str, error: TrinityError | None, node_pid: int | None) -> Finding:
     """`node_pid` is that of the running node of this name: it uses its ports itself."""
     if error is None:
@@ -199,11 +225,15 @@ def judge_port(name: str, error: TrinityError | None, node_pid: int | None) -> F
     return Finding(f"port {name}", "fail", "taken or not bindable", str(error))
 
 
-def _examine_ports(config: Config) -> list[Finding]:
+def ask_node_pid(config: Config) -> int | None:
+    """The supervisor of the running node of this name."""
     try:
-        node_pid: int | None = NodeMemory.attach(config.node.name).control.segment.owner_pid
+        return NodeMemory.attach(config.node.name).control.segment.owner_pid
     except TrinityError:
-        node_pid = None
+        return None
+
+
+def _examine_ports(config: Config, node_pid: int | None) -> list[Finding]:
     findings = []
     for listener in listeners_of(config, with_simulator=False):
         error: TrinityError | None = None

@@ -45,8 +45,21 @@ REJECT_REASONS = (
     "held_out",
 )
 
-HTTP_STATUSES = ("200", "204", "400", "404", "405", "408", "413", "414", "431", "503")
+HTTP_STATUSES = ("200", "204", "400", "401", "403", "404", "405", "408", "413", "414", "429", "431", "503")
 UDP_RESULTS = ("answered", "error", "dropped")
+
+# Why a caller was turned away; outcomes.CODES has the same words.
+ACCESS_REFUSALS = (
+    "missing_key",
+    "invalid_key",
+    "key_revoked",
+    "key_suspended",
+    "address_blocked",
+    "rate_limited",
+    "quota_exceeded",
+    "keys_unavailable",
+)
+LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
 
 # Upper bounds in seconds: an answer takes microseconds; the tail shows a worker that was not scheduled.
 DURATION_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1)
@@ -106,6 +119,7 @@ FEED = Register(
     Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
     Metric("oracle_unknown_symbols", "gauge", "Configured symbols that the exchange does not know."),
     Metric("oracle_frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
+    Metric("oracle_feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
 )
 
 CONSENSUS = Register(
@@ -125,15 +139,26 @@ CONSENSUS = Register(
         "0 at par, 1 when more than 50 bps off for a minute, 2 when more than 200 bps off.",
         (("coin", ("USDT", "USDC")),),
     ),
+    Metric("oracle_candles_overwritten_total", "counter", "Minutes lost because no database took them in time."),
+    Metric("oracle_candles_failed", "gauge", "1 when candles cannot be written; prices are served all the same."),
+    Metric("oracle_consensus_recording", "gauge", "1 while decisions are recorded, -1 when an error ended it."),
 )
 
 REQUEST = Register(
     Metric("oracle_http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
     Metric("oracle_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
     Metric("oracle_lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
     Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
     Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
     Metric("oracle_http_connections_refused_total", "counter", "Connections closed at the limit."),
+    Metric("oracle_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
+    Metric(
+        "oracle_limit_dry_run_total",
+        "counter",
+        "Requests over the limit of a plan that only counts them.",
+        (("code", LIMIT_REFUSALS),),
+    ),
     Metric("oracle_internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
     Metric(
         "oracle_http_request_duration_seconds",
@@ -143,4 +168,71 @@ REQUEST = Register(
     ),
 )
 
-REGISTERS = {"feed": FEED, "consensus": CONSENSUS, "worker": REQUEST}
+FLUSHER = Register(
+    Metric("usage_records_total", "counter", "Usage records taken over from the rings."),
+    Metric("usage_rows_loaded_total", "counter", "Usage records committed to the database."),
+    Metric("usage_batches_total", "counter", "Batches committed to the database."),
+    Metric(
+        "usage_lost_total",
+        "counter",
+        "Usage records given up: their detail alone, with exact sums, or the whole record.",
+        (("what", ("detail", "record")),),
+    ),
+    Metric("usage_ring_share", "gauge", "How full the fullest ring is, 0 to 1."),
+    Metric("usage_ring_share_max", "gauge", "The same at its highest since the process started."),
+    Metric("usage_spool_bytes", "gauge", "Bytes of the spool on disk."),
+    Metric("usage_spool_share", "gauge", "The same as a share of its bound."),
+    Metric("usage_spool_share_max", "gauge", "The same at its highest since the process started."),
+    Metric("usage_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
+    Metric("usage_lag_records", "gauge", "Answered requests that are not in the database yet."),
+    Metric("usage_lag_seconds", "gauge", "Age of the oldest of them."),
+    Metric("usage_database_up", "gauge", "1 while the database takes batches."),
+    Metric("usage_alarm", "gauge", "1 while a ring or the spool is fuller than 400 of 999."),
+)
+
+REPORTER = Register(
+    Metric(
+        "report_requests_total",
+        "counter",
+        "Calls of the reporting service by class of status.",
+        (("status", ("1xx", "2xx", "3xx", "4xx", "5xx")),),
+    ),
+    Metric("report_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
+    Metric("report_log_waiting", "gauge", "Calls that are not yet in report_usage_log."),
+    Metric("report_log_lost_total", "counter", "Calls that never came into report_usage_log."),
+    Metric("report_exports", "gauge", "Exports that run."),
+    Metric("report_database_up", "gauge", "1 while PostgreSQL answers the reporter."),
+    Metric(
+        "report_cache_total",
+        "counter",
+        "Reports looked up in Valkey, by what came of it.",
+        (("result", ("hit", "miss", "unreachable")),),
+    ),
+)
+
+DATABASE = Register(
+    Metric("oracle_database_up", "gauge", "1 while the embedded PostgreSQL accepts connections."),
+)
+
+ACCESS = Register(
+    Metric("access_loaded", "gauge", "1 once keys are known, from the snapshot or the database."),
+    Metric("access_database_up", "gauge", "1 while changes arrive from the database."),
+    Metric("access_compared_timestamp_seconds", "gauge", "Last comparison with the whole database, wall clock."),
+    Metric("access_changes_total", "counter", "Keys and blocks that were changed in shared memory."),
+    Metric("access_keys", "gauge", "API keys in shared memory."),
+    Metric("access_keys_beyond_room", "gauge", "API keys that have no room: KEYS_MAX is too low."),
+    Metric("access_blocks", "gauge", "Blocked networks in shared memory."),
+    Metric("access_blocks_refused", "gauge", "Blocks of the database that are not applied on this machine."),
+    Metric("access_snapshot_timestamp_seconds", "gauge", "When the newest snapshot was made, wall clock."),
+    Metric("access_snapshot_errors_total", "counter", "Snapshots that were broken or could not be written."),
+)
+
+REGISTERS = {
+    "feed": FEED,
+    "consensus": CONSENSUS,
+    "worker": REQUEST,
+    "flusher": FLUSHER,
+    "reporter": REPORTER,
+    "database": DATABASE,
+    "access": ACCESS,
+}

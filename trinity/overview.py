@@ -13,7 +13,7 @@ from trinity.memory.answer_table import ERROR_CODES, AnswerState
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import RowState, Via
-from trinity.metrics import FEED, REJECT_REASONS
+from trinity.metrics import FEED, FLUSHER, REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
 _VERDICT_USED = 1
@@ -71,6 +71,50 @@ class AssetView(NamedTuple):
     sources_required: int
     disagreement_ratio: float
     confidence_ratio: float
+
+
+class LedgerView(NamedTuple):
+    """The usage ledger, as its flusher last said; shares are of a ring's and the spool's room."""
+
+    database_up: bool
+    spool_writable: bool
+    alarm: bool
+    ring_share: float
+    ring_share_max: float
+    spool_share: float
+    spool_bytes: int
+    lag_records: int
+    lag_seconds: float
+    rows_loaded: int
+    lost_detail: int
+    lost_records: int
+
+
+def read_ledger(memory: NodeMemory, now_ns: int) -> LedgerView | None:
+    """None while no flusher makes progress."""
+    flusher = next((view for view in read_processes(memory, now_ns) if view.kind == "flusher"), None)
+    if flusher is None or not flusher.alive:
+        return None
+    index = [entry.name for entry in memory.card.processes].index(flusher.name)
+    block = memory.control.block(index)
+
+    def gauge(name: str) -> float:
+        return block.read_gauge(FLUSHER.index(name))
+
+    return LedgerView(
+        database_up=gauge("usage_database_up") == 1.0,
+        spool_writable=gauge("usage_spool_writable") == 1.0,
+        alarm=gauge("usage_alarm") == 1.0,
+        ring_share=gauge("usage_ring_share"),
+        ring_share_max=gauge("usage_ring_share_max"),
+        spool_share=gauge("usage_spool_share"),
+        spool_bytes=int(gauge("usage_spool_bytes")),
+        lag_records=int(gauge("usage_lag_records")),
+        lag_seconds=gauge("usage_lag_seconds"),
+        rows_loaded=block.read_counter(FLUSHER.index("usage_rows_loaded_total")),
+        lost_detail=block.read_counter(FLUSHER.index("usage_lost_total", "detail")),
+        lost_records=block.read_counter(FLUSHER.index("usage_lost_total", "record")),
+    )
 
 
 def read_processes(memory: NodeMemory, now_ns: int) -> list[ProcessView]:

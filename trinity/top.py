@@ -6,6 +6,7 @@ once a second until the user leaves. Where the output is no terminal, one frame 
 
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,11 +19,13 @@ from trinity.memory.node import NodeMemory
 from trinity.overview import (
     AssetView,
     ExchangeView,
+    LedgerView,
     ProcessView,
     SourceView,
     read_assets,
     read_exchanges,
     read_indexes,
+    read_ledger,
     read_processes,
     read_sources,
 )
@@ -58,7 +61,24 @@ def draw_frame(memory: NodeMemory, now_ns: int) -> RenderableType:
         title.append(f"   {coin}/USD {'none' if usd is None else f'{usd:.6f}'}")
     exchanges = _exchange_table(read_exchanges(memory, sources))
     processes = _process_table(read_processes(memory, now_ns))
-    return Group(title, _asset_table(read_assets(memory, now_ns), sources), exchanges, processes)
+    ledger = _ledger_line(read_ledger(memory, now_ns))
+    return Group(title, _asset_table(read_assets(memory, now_ns), sources), exchanges, processes, ledger)
+
+
+def describe_frame(memory: NodeMemory, now_ns: int) -> dict[str, Any]:
+    """The same reading for programs: lists of objects, with ages in nanoseconds."""
+    sources = read_sources(memory, now_ns)
+    return {
+        "node": memory.card.node,
+        "simulated": memory.card.simulated,
+        "assets": [view._asdict() for view in read_assets(memory, now_ns)],
+        "exchanges": [view._asdict() for view in read_exchanges(memory, sources)],
+        "sources": [
+            view._asdict() | {"state": view.state.name.lower(), "via": view.via.name.lower()} for view in sources
+        ],
+        "processes": [view._asdict() for view in read_processes(memory, now_ns)],
+        "indexes": read_indexes(memory),
+    }
 
 
 def _asset_table(assets: Iterable[AssetView], sources: list[SourceView]) -> Table:
@@ -119,6 +139,17 @@ def _process_table(processes: Iterable[ProcessView]) -> Table:
         for view in processes
     ]
     return _table("processes", ("process", ">pid", "state", ">heartbeat", ">restarts"), rows)
+
+
+def _ledger_line(view: LedgerView | None) -> Text:
+    if view is None:
+        return Text("ledger: no flusher", style="red")
+    lost = view.lost_detail + view.lost_records
+    text = Text(f"ledger: {view.rows_loaded} rows loaded, {view.lag_records} waiting ({view.lag_seconds:.1f} s)")
+    text.append(f", ring {view.ring_share:.0%}, spool {view.spool_share:.0%}", "red" if view.alarm else "green")
+    text.append(", database up" if view.database_up else ", database down", "green" if view.database_up else "red")
+    text.append(f", {lost} lost" if lost else ", none lost", "bold red" if lost else "green")
+    return text
 
 
 def _table(title: str, headings: tuple[str, ...], rows: Iterable[tuple[str | Text, ...]]) -> Table:

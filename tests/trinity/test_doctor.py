@@ -19,6 +19,8 @@ from trinity.config import Config, NodeSection, PortsSection
 from trinity.doctor import ExchangeAnswer, Finding
 from trinity.errors import PortTakenError
 from trinity.limits import OPEN_FILES_WANTED
+from trinity.store.examine import DatabaseAnswer
+from trinity.store.migrate import Status
 
 MIB = 1024 * 1024
 GOOD, GONE = ExchangeAnswer(200, 0), ExchangeAnswer(None, None, "no answer within 6 s")
@@ -58,6 +60,14 @@ JUDGEMENTS = [
     (doctor.judge_store("CACHE_URL", None, None), "ok"),
     (doctor.judge_store("CACHE_URL", "redis://x", ""), "ok"),
     (doctor.judge_store("CACHE_URL", "redis://x", "refused"), "warn"),
+    (doctor.judge_database(DatabaseAnswer(True, error="no such file"), None), "ok"),
+    (doctor.judge_database(DatabaseAnswer(True, error="no such file"), 77), "warn"),
+    (doctor.judge_database(DatabaseAnswer(False, error="refused"), 77), "warn"),
+    (doctor.judge_database(DatabaseAnswer(False, version=18, tables=Status((), ("1",), (), ())), None), "ok"),
+    (doctor.judge_database(DatabaseAnswer(False, version=14, tables=Status(("1",), (), (), ())), None), "warn"),
+    (doctor.judge_database(DatabaseAnswer(False, version=18, tables=Status(("2",), (), ("2",), ())), None), "fail"),
+    (doctor.judge_database(DatabaseAnswer(False, version=18, tables=Status(("1",), (), (), ("1",))), None), "fail"),
+    (doctor.judge_database(DatabaseAnswer(False, version=18, may_write=False), None), "fail"),
     (doctor.judge_port("TCP_PORT_LPO", None, None), "ok"),
     (doctor.judge_port("TCP_PORT_LPO", PortTakenError("TCP_PORT_LPO", "127.0.0.1", 8080), 77), "ok"),
     (doctor.judge_port("TCP_PORT_LPO", PortTakenError("TCP_PORT_LPO", "127.0.0.1", 8080), None), "fail"),
@@ -94,7 +104,7 @@ async def test_exchanges_and_stores_are_asked_over_the_network() -> None:
         async with TestServer(app) as server:
             urls = {"good": str(server.make_url("/ticker")), "closed": f"http://127.0.0.1:{closed}/"}
             stores = {
-                "DATABASE_URL": f"postgresql://u:p@127.0.0.1:{server.port}/db",
+                "OPEN_URL": f"redis://127.0.0.1:{server.port}/0",
                 "CACHE_URL": f"redis://127.0.0.1:{closed}/0",
                 "OTHER_URL": None,
                 "WRONG_URL": "redis://user:secret/x@host",
@@ -105,7 +115,7 @@ async def test_exchanges_and_stores_are_asked_over_the_network() -> None:
     assert abs(answers["good"].offset_ns) < 5 * NS_PER_SECOND
     assert answers["closed"].status is None
     assert answers["closed"].error
-    assert reachable["DATABASE_URL"] == ""
+    assert reachable["OPEN_URL"] == ""
     assert reachable["CACHE_URL"]
     assert "OTHER_URL" not in reachable
     assert reachable["WRONG_URL"]
@@ -124,6 +134,7 @@ def test_a_machine_is_examined_as_a_whole(tmp_path: Path) -> None:
     assert levels["port TCP_PORT_LPO"] == "fail"
     assert levels["data folder"] in ("ok", "warn")
     assert levels["shared memory"] == "ok"
+    assert levels["database"] == "ok", "the embedded one starts with the node"
     assert len(levels) == len(findings)
     assert list((tmp_path / "data").iterdir()) == []
     console = Console(file=io.StringIO(), width=200)

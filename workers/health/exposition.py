@@ -1,7 +1,8 @@
 """All metrics of the node as Prometheus text, read from shared memory at the scrape.
 
 Rules: names and words come from `trinity/metrics.py`; a process's own counters get its label (`exchange` for a feed,
-`worker` for a request worker). Nothing is kept here: a restarted health process shows the same numbers.
+`worker` for a request worker, `reporter` for one of the reports). Nothing is kept here: a restarted health process
+shows the same numbers.
 
 Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
 """
@@ -27,7 +28,7 @@ from workers.health.report import Reading, report_ready
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # The label that tells processes of one kind apart; a kind with a single process needs none.
-_PROCESS_LABELS = {"feed": "exchange", "worker": "worker"}
+_PROCESS_LABELS = {"feed": "exchange", "worker": "worker", "reporter": "reporter"}
 
 
 def render_metrics(reading: Reading) -> bytes:

@@ -17,11 +17,13 @@ from trinity.memory.node import NodeMemory
 from trinity.overview import (
     AssetView,
     ExchangeView,
+    LedgerView,
     ProcessView,
     SourceView,
     read_assets,
     read_exchanges,
     read_indexes,
+    read_ledger,
     read_processes,
     read_sources,
 )
@@ -37,6 +39,7 @@ class Reading(NamedTuple):
     sources: list[SourceView]
     exchanges: list[ExchangeView]
     assets: list[AssetView]
+    ledger: LedgerView | None
 
 
 def read_node(memory: NodeMemory, now_ns: int) -> Reading:
@@ -48,6 +51,7 @@ def read_node(memory: NodeMemory, now_ns: int) -> Reading:
         sources=sources,
         exchanges=read_exchanges(memory, sources),
         assets=read_assets(memory, now_ns),
+        ledger=read_ledger(memory, now_ns),
     )
 
 
@@ -78,6 +82,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "simulated": reading.memory.card.simulated,
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
         "consensus": _consensus_of(reading),
+        "ledger": None if reading.ledger is None else reading.ledger._asdict(),
         "processes": {view.name: _process_of(view) for view in reading.processes},
     }
 
@@ -106,6 +111,30 @@ _NOT_READY_REASONS: tuple[tuple[str, Callable[[Reading], bool], Callable[[Readin
 )
 
 
+_LEDGER_REASONS: tuple[tuple[str, Callable[[LedgerView], bool], Callable[[LedgerView], str]], ...] = (
+    (
+        "ledger_database_down",
+        lambda view: not view.database_up,
+        lambda view: f"the database takes no usage records: {view.lag_records} wait on disk",
+    ),
+    (
+        "ledger_disk_refuses",
+        lambda view: not view.spool_writable,
+        lambda _: "the disk takes no usage records, they wait in the rings: make room in the data directory",
+    ),
+    (
+        "ledger_alarm",
+        lambda view: view.alarm,
+        lambda view: f"usage records pile up: ring {view.ring_share:.0%}, spool {view.spool_share:.0%} (alarm at 40%)",
+    ),
+    (
+        "ledger_lost",
+        lambda view: view.lost_detail + view.lost_records > 0,
+        lambda view: f"{view.lost_detail} usage records lost their detail, {view.lost_records} were lost altogether",
+    ),
+)
+
+
 def _degraded_reasons(reading: Reading) -> list[Json]:
     _, ready = report_ready(reading)
     reasons: list[Json] = list(ready["reasons"])
@@ -122,6 +151,9 @@ def _degraded_reasons(reading: Reading) -> list[Json]:
     stale = [asset.asset for asset in reading.assets if not asset.fresh]
     if stale:
         reasons.append({"code": "assets_unavailable", "message": f"not fresh: {', '.join(stale)}"})
+    if reading.ledger is not None:
+        ledger = reading.ledger
+        reasons += [{"code": code, "message": text(ledger)} for code, is_so, text in _LEDGER_REASONS if is_so(ledger)]
     return reasons
 
 

@@ -15,6 +15,7 @@ from tests.trinity.node_fixture import (
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, Command
 from trinity.memory.price_table import RowState, Via
+from trinity.metrics import FLUSHER
 from workers.health.report import Json, read_node, report_health, report_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
@@ -96,3 +97,20 @@ def test_a_draining_node_is_not_ready() -> None:
         memory.control.block(WORKER_0).write(COMMAND, Command.DRAIN)
         ready, body = report_ready(read_node(memory, NOW_NS))
         assert (ready, _codes(body)) == (False, ["draining"])
+
+
+def test_a_ledger_that_piles_up_or_loses_is_a_reason() -> None:
+    """Each trouble has its code; without a flusher there is nothing to say but that it is silent."""
+    with busy_node() as memory:
+        block = memory.control.block(len(memory.card.processes) - 1)
+        for gauge, value in (("usage_database_up", 0.0), ("usage_spool_writable", 0.0), ("usage_alarm", 1.0)):
+            block.set_gauge(FLUSHER.index(gauge), value)
+        block.set_gauge(FLUSHER.index("usage_ring_share"), 0.5)
+        block.count(FLUSHER.index("usage_lost_total", "detail"), 3)
+        _, health = report_health(read_node(memory, NOW_NS))
+        assert _codes(health) == ["ledger_database_down", "ledger_disk_refuses", "ledger_alarm", "ledger_lost"]
+        assert "ring 50%" in health["reasons"][2]["message"]
+        assert (health["ledger"]["lost_detail"], health["ledger"]["ring_share"]) == (3, 0.5)
+        set_process(memory, len(memory.card.processes) - 1, beat_age_ns=60 * SECOND)
+        _, health = report_health(read_node(memory, NOW_NS))
+        assert (health["ledger"], _codes(health)) == (None, ["process_silent"])
