@@ -1,6 +1,6 @@
 """A client over HTTP, UDP text (JSON) and UDP binary. It needs no other file of Trinity, so it may be copied out alone.
 
-    prices = Client("127.0.0.1").prices("BTC", "ETH", via="binary", max_age_ms=2000)
+    prices = Client("127.0.0.1", api_key="...").prices("BTC", "ETH", via="binary", max_age_ms=2000)
     prices = await Client("127.0.0.1").prices_async("BTC", "ETH", min_sources=4)
 
 One dict an asset, in order; "price" (a Decimal) is there only where "status" is "fresh". A request refused as a whole
@@ -22,7 +22,8 @@ Via = Literal["http", "text", "binary"]
 Prices = list[dict[str, Any]]
 STATUSES = ["fresh", "stale_price", "too_few_sources", "sources_disagree", "unknown_market", "price_too_old"]
 STATUSES += ["too_few_sources", "confidence_too_wide", "unknown_asset"]
-REFUSALS = ("", "bad_request", "bad_version", "pad_request")
+REFUSALS = ["", "bad_request", "bad_version", "pad_request", "missing_key", "invalid_key", "key_revoked"]
+REFUSALS += ["key_suspended", "address_blocked", "rate_limited", "quota_exceeded", "keys_unavailable"]
 AGE_NONE, STRAYS_MAX, REPLY_BYTES_MAX = 2**32 - 1, 64, 65535
 
 
@@ -30,15 +31,16 @@ class OracleError(Exception):
     """The request was refused as a whole."""
 
 
-def encode(via: Via, assets: tuple[str, ...], quality: dict[str, float], request_id: int) -> bytes:
+def encode(via: Via, assets: tuple[str, ...], quality: dict[str, float], request_id: int, key: str = "") -> bytes:
     """A request datagram, as long as its usual reply, so that no node asks a stranger for padding."""
     if via == "text":
-        text = json.dumps({"id": request_id, "assets": assets, **quality}).encode()
+        text = json.dumps({"id": request_id, "assets": assets, "api_key": key, **quality}).encode()
         return text.ljust(min(360 * len(assets) + 40, 2048))
     limits = int(quality.get("max_age_ms", 0)), round(1000 * quality.get("max_conf_bps", 0))
-    head = (b"\xd7TRQ", 1, 0, len(assets), int(quality.get("min_sources", 0)), request_id, *limits)
+    head = (b"\xd7TRQ", 1, 2 * bool(key), len(assets), int(quality.get("min_sources", 0)), request_id, *limits)
     names = b"".join(struct.pack("16s", name.encode()) for name in assets)
-    return (struct.pack("<4sBBBBQII", *head) + names).ljust(24 + 22 * len(assets), b"\0")
+    key_field = struct.pack(f"{len(key) + 1}p", key.encode())  # its length, then itself
+    return (struct.pack("<4sBBBBQII", *head) + names + key_field).ljust(24 + 22 * len(assets), b"\0")
 
 
 def decode(via: Via, reply: bytes, assets: tuple[str, ...], request_id: int | None) -> Prices | None:
@@ -67,8 +69,18 @@ def _read_frame(reply: bytes, assets: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Client:
-    def __init__(self, host: str, http_port: int = 8080, udp_port: int = 2679, timeout: float = 0.25, tries: int = 4):
+    def __init__(
+        self,
+        host: str,
+        http_port: int = 8080,
+        udp_port: int = 2679,
+        timeout: float = 0.25,
+        tries: int = 4,
+        *,
+        api_key: str = "",
+    ):
         self.host, self.http_port, self.udp_port, self.timeout, self.tries = host, http_port, udp_port, timeout, tries
+        self.api_key = api_key
 
     def prices(self, *assets: str, via: Via = "text", **quality: float) -> Prices:
         """`quality`: max_age_ms, min_sources, max_conf_bps; what is left out is not asked for."""
@@ -85,7 +97,8 @@ class Client:
 
     def _ask_http(self, via: Via, assets: tuple[str, ...], quality: dict[str, float]) -> Prices | None:
         with closing(HTTPConnection(self.host, self.http_port, timeout=self.timeout)) as connection:
-            connection.request("GET", "/prices?" + urlencode({"assets": ",".join(assets)} | quality))
+            target = "/prices?" + urlencode({"assets": ",".join(assets)} | quality)
+            connection.request("GET", target, headers={"X-API-Key": self.api_key})
             return decode(via, connection.getresponse().read(), assets, None)
 
     def _ask_udp(self, via: Via, assets: tuple[str, ...], quality: dict[str, float]) -> Prices | None:
@@ -93,6 +106,6 @@ class Client:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.settimeout(self.timeout)
             udp.connect((self.host, self.udp_port))
-            udp.send(encode(via, assets, quality, request_id))
+            udp.send(encode(via, assets, quality, request_id, self.api_key))
             replies = (decode(via, udp.recv(REPLY_BYTES_MAX), assets, request_id) for _ in range(STRAYS_MAX))
             return next((prices for prices in replies if prices is not None), None)

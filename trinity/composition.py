@@ -17,34 +17,45 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import msgspec
 import numpy as np
-from rich.console import Console
 
 import feeds.aggregator
 import feeds.registry
 import feeds.runner
 import feeds.simulator.server
+import trinity.store.embedded
+import workers.access.process
+import workers.flusher.process
 import workers.health.server
+import workers.reports.server
 import workers.request.loop
+from feeds.explain import explain_moment, explain_now
+from feeds.recording.recorder import RecordSettings
 from trinity import doctor
-from trinity.clock import SystemClock
+from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
 from trinity.console import NodeConsole
+from trinity.data_dir import claim_data_dir, open_rings
 from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.log import open_log
 from trinity.markets import Catalog, load_catalog
+from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.atomics import load_acquire, store_release
 from trinity.memory.cell import cell_words, publish, snapshot
-from trinity.memory.control import NODE_SIMULATED, NODE_STARTED_NS
+from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from trinity.memory.usage_ring import UsageRing
 from trinity.ports import Listener, check_port, listeners_of, local_host
 from trinity.seat import Seat
-from trinity.supervisor import Stop
+from trinity.store.database import database_url, is_embedded
+from trinity.supervisor import Charge, Stop
+from trinity.terminal import say
+from workers.reports.parts import Explain, ReportSettings
 
 
 class Plan(NamedTuple):
@@ -59,16 +70,34 @@ class Role(NamedTuple):
     """One kind of process.
 
     `instances` names its processes (an empty name: there is one, called as its kind), `start` is the life of one of
-    them. A start begins with the highest stage, a drain with the lowest: workers answer while prices come in.
+    them. A start begins with the highest stage, a drain with the lowest: workers answer while prices come in. The node
+    lives on without a process that is not `vital`.
     """
 
     kind: str
     instances: Callable[[Plan], Sequence[str]]
     stage: int
     start: Callable[[Seat, Plan, str], None]
+    vital: bool = True
 
 
 ROLES = (
+    Role(
+        "database",
+        lambda plan: [""] if is_embedded(plan.config) else [],
+        3,
+        lambda seat, plan, _: trinity.store.embedded.run(seat, plan.config.node.data_dir),
+        vital=False,
+    ),
+    Role(
+        "access",
+        lambda _: [""],
+        2,
+        lambda seat, plan, _: workers.access.process.run(
+            seat, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
+        ),
+        vital=False,
+    ),
     Role(
         "simulator",
         lambda plan: [""] if plan.with_simulator else [],
@@ -79,21 +108,41 @@ ROLES = (
         "feed",
         lambda plan: plan.catalog.exchanges,
         1,
-        lambda seat, plan, exchange: feeds.runner.run(seat, plan.config.feeds, exchange),
+        lambda seat, plan, exchange: feeds.runner.run(
+            seat, plan.config.feeds, exchange, record_settings_of(plan.config)
+        ),
     ),
     Role(
         "consensus",
         lambda _: [""],
         1,
-        lambda seat, _plan, _name: feeds.aggregator.run(seat),
+        lambda seat, plan, _: feeds.aggregator.run(seat, record_settings_of(plan.config)),
+    ),
+    Role(
+        "flusher",
+        lambda _: [""],
+        1,
+        lambda seat, plan, _: workers.flusher.process.run(
+            seat, plan.config.ledger, plan.config.node, database_url(plan.config)
+        ),
+        vital=False,
     ),
     Role(
         "worker",
         lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
         0,
         lambda seat, plan, number: workers.request.loop.run(
-            seat, plan.config.ports, plan.config.request, plan.config.node.bind_host, int(number)
+            seat, plan.config.ports, plan.config.request, plan.config.access, plan.config.node.bind_host, int(number)
         ),
+    ),
+    Role(
+        "reporter",
+        lambda plan: [str(number) for number in range(plan.config.reports.processes)],
+        0,
+        lambda seat, plan, _number: workers.reports.server.run(
+            seat, card_of(plan), report_settings_of(plan.config), explainer(seat, plan.config.node.data_dir)
+        ),
+        vital=False,
     ),
     Role(
         "health",
@@ -106,16 +155,22 @@ ROLES = (
 )
 
 
-def run_node(config: Config, with_simulator: bool) -> Stop:
-    """Start the node and stay until it has ended; the result says why.
+def run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
+    """Start the node and stay until it has ended; the result says why. `people` gets the lines for them.
 
-    Raises ConfigError, PortTakenError or NodeRunningError before anything was started.
+    Raises ConfigError, PortTakenError, DataDirTakenError or NodeRunningError before anything was started.
     """
+    with claim_data_dir(config.node.data_dir):
+        return _run_node(config, with_simulator, people)
+
+
+def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
     if with_simulator:
         config = with_simulated_exchanges(config)
     plan = Plan(config, load_catalog(config.node.markets_file), with_simulator)
+    database_url(config)  # a wrong one is found before anything is started
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
-    console = NodeConsole(config, plan.catalog, with_simulator)
+    console = NodeConsole(config, plan.catalog, with_simulator, people)
     console.show_start()
     for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
@@ -124,20 +179,28 @@ def run_node(config: Config, with_simulator: bool) -> Stop:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     if not has_compiled_code():
         console.show_compiling()
-    memory = create_memory(card_of(plan))
-    try:
-        clock = SystemClock()
+    clock = SystemClock()
+    with contextlib.ExitStack() as made:
+        memory = create_memory(card_of(plan))
+        made.callback(memory.unlink)
+        access = create_access(config, clock)
+        made.callback(access.unlink)
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
+        memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
         compile_before_fork()
-        processes = build_processes(plan, memory)
+        rings = open_rings(
+            config.node.data_dir,
+            worker_count(config.request),
+            config.ledger.ring_records,
+            clock.wall_ns() // NS_PER_SECOND,
+        )
+        processes = build_processes(plan, memory, access, rings)
         launcher = Launcher(processes, clock, log, lambda: console.on_turn(memory, clock.monotonic_ns()))
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})
         return stop
-    finally:
-        memory.unlink()
 
 
 def with_simulated_exchanges(config: Config) -> Config:
@@ -162,6 +225,39 @@ def card_of(plan: Plan) -> Card:
     return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
 
 
+def explainer(seat: Seat, data_dir: Path) -> Explain:
+    """How the reporter explains a price: it must not know the consensus's rules itself."""
+
+    def explain(asset: str, at_ns: int | None) -> object:
+        if at_ns is not None:
+            return explain_moment(data_dir, asset, at_ns)
+        index = seat.catalog.asset_index(asset)
+        monotonic_ns, wall_ns = seat.clock.monotonic_ns(), seat.clock.wall_ns()
+        return explain_now(seat.prices, seat.answers, seat.catalog, index, monotonic_ns, wall_ns)
+
+    return explain
+
+
+def record_settings_of(config: Config) -> RecordSettings:
+    """Where recordings and candles go."""
+    return RecordSettings(config.node.data_dir, config.recording.bytes_max)
+
+
+def report_settings_of(config: Config) -> ReportSettings:
+    """The reporter's part of the configuration."""
+    return ReportSettings(
+        bind_host=config.node.bind_host,
+        tcp_port=config.ports.tcp_port_lrs,
+        udp_port=config.ports.udp_port_lrs,
+        data_dir=config.node.data_dir,
+        auth=config.access.auth,
+        admin_key=config.stores.admin_key,
+        database_url=database_url(config),
+        cache_url=config.stores.cache_url,
+        udp_trusted_networks=config.request.udp_trusted_networks,
+    )
+
+
 @dataclass(frozen=True)
 class _Life:
     """The life of one process, called in the child; the seat's log is opened there."""
@@ -178,7 +274,9 @@ class _Life:
         log.info("stopped")
 
 
-def build_processes(plan: Plan, memory: NodeMemory) -> list[Process]:
+def build_processes(
+    plan: Plan, memory: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
+) -> list[Process]:
     """All processes with their seats, in the order of the card."""
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     clock = SystemClock()
@@ -199,9 +297,14 @@ def build_processes(plan: Plan, memory: NodeMemory) -> list[Process]:
             control_fd=os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC),
             simulated=plan.config.feeds.simulated,
             log=logging.getLogger(f"trinity.{entry.name}"),
+            rings=rings,
+            keys=access.keys,
+            limits=access.limits,
+            addresses=access.addresses,
+            blocks=access.blocks,
         )
         life = _Life(role, instance, plan, seat)
-        processes.append(Process(entry.name, role.stage, life, seat.block, seat.control_fd))
+        processes.append(Process(Charge(entry.name, role.stage, role.vital), life, seat.block, seat.control_fd))
     return processes
 
 
@@ -211,6 +314,17 @@ def create_memory(card: Card) -> NodeMemory:
         return NodeMemory.create(card)
     except OSError as error:
         raise ConfigError("shared memory", f"{error.strerror}: 64 MB are enough (docker: --shm-size=64m)") from None
+
+
+def create_access(config: Config, clock: Clock) -> AccessMemory:
+    """The node's access tables; ConfigError when shared memory or the disk has no room for them."""
+    keys_max = config.access.keys_max
+    try:
+        return AccessMemory.create(config.node.name, config.node.data_dir, keys_max, clock)
+    except OSError as error:
+        shared, on_disk = (size // 1_000_000 + 1 for size in bytes_needed(keys_max))
+        needs = f"{shared} MB of shared memory (docker: --shm-size) and {on_disk} MB in TRINITY_DATA_DIR"
+        raise ConfigError("KEYS_MAX", f"{error.strerror}: {keys_max} keys need {needs}") from None
 
 
 def raise_file_limit() -> None:
@@ -234,31 +348,30 @@ def compile_before_fork() -> None:
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
     workers.request.loop.warm_up()
+    workers.access.process.warm_up()
 
 
-def simulate(config: Config) -> None:
+def simulate(config: Config, people: TextIO) -> None:
     """`trinity simulate`: the simulated exchanges alone, until SIGTERM or SIGINT."""
     section, host = config.simulator, config.node.bind_host
     check_port(Listener("SIMULATOR_PORT", section.port, "simulated exchanges"), host)
     address = f"{local_host(host)}:{section.port}"
     catalog = load_catalog(config.node.markets_file)
-    print("SIMULATED EXCHANGES: none of their prices is real.", flush=True)
+    say("SIMULATED EXCHANGES: none of their prices is real.", people)
     for exchange in catalog.exchanges:
         path = feeds.registry.EXCHANGE_MODULES[exchange].PROFILE.ws_path
-        print(f"  {exchange:<10} ws://{address}/{exchange}{path}   http://{address}/{exchange}", flush=True)
-    print(f"  faults     http://{address}/faults", flush=True)
+        say(f"  {exchange:<10} ws://{address}/{exchange}{path}   http://{address}/{exchange}", people)
+    say(f"  faults     http://{address}/faults", people)
     log = open_log("simulator", config.node.data_dir)
     feeds.simulator.server.run_standalone(catalog, section, host, SystemClock(), log)
 
 
-def examine(config: Config) -> bool:
-    """`trinity doctor`: print the findings; True when one of them keeps a node from working."""
+def examine(config: Config) -> list[doctor.Finding]:
+    """`trinity doctor`: the findings."""
     catalog = load_catalog(config.node.markets_file)
     urls = {exchange: _cheap_url(config.feeds, catalog, exchange) for exchange in catalog.exchanges}
     min_sources = max(asset.rules.min_sources for asset in catalog.assets)
-    findings = doctor.examine(config, urls, min_sources, SystemClock())
-    doctor.print_findings(findings, Console())
-    return any(finding.level == "fail" for finding in findings)
+    return doctor.examine(config, urls, min_sources, SystemClock())
 
 
 def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:

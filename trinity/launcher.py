@@ -53,13 +53,16 @@ _EXIT_CRASHED = 1
 
 @dataclass(frozen=True)
 class Process:
-    """A process to run: `run` is its whole life, called in the child; `stage` is that of its Charge."""
+    """A process to run: `run` is its whole life, called in the child; `charge` is what the supervisor knows of it."""
 
-    name: str
-    stage: int
+    charge: Charge
     run: Callable[[], None]
     block: ProcessBlock
     control_fd: int
+
+    @property
+    def name(self) -> str:
+        return self.charge.name
 
 
 class Launcher:
@@ -69,7 +72,7 @@ class Launcher:
         self, processes: Sequence[Process], clock: Clock, log: logging.Logger, on_turn: Callable[[], None]
     ) -> None:
         self._processes = {process.name: process for process in processes}
-        self._supervisor = Supervisor([Charge(process.name, process.stage) for process in processes])
+        self._supervisor = Supervisor([process.charge for process in processes])
         self._clock = clock
         self._log = log
         self._on_turn = on_turn

@@ -3,7 +3,8 @@
 Rules:
     start           stage by stage in the reverse order of the drain; a stage waits for the first heartbeats, not long
     boot failure    exit code 3 ends the node: trying again would fail in the same way
-    crash loop      five short lives in a row of one process end the node
+    crash loop      five short lives in a row of one vital process end the node; of another, it is tried again every
+                    second and reported, because prices are answered without it
     other deaths    restart, at once after the first, later after the more recent deaths
     stuck           no heartbeat for 5 s (30 s before the first one): SIGKILL, then as any death
     SIGTERM, SIGINT drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
@@ -93,10 +94,14 @@ Action = Fork | Kill | SetCommand | Report | Stop
 
 
 class Charge(NamedTuple):
-    """A process to look after. A start begins with the highest stage, a drain with the lowest."""
+    """A process to look after. A start begins with the highest stage, a drain with the lowest.
+
+    `vital`: no price can be answered for long without it.
+    """
 
     name: str
     stage: int
+    vital: bool = True
 
 
 @dataclass
@@ -105,6 +110,7 @@ class _Life:
 
     name: str
     stage: int
+    vital: bool
     running: bool = False
     fork_at_ns: int | None = None  # None: not due
     forked_at_ns: int = 0
@@ -118,7 +124,7 @@ class Supervisor:
     """The state of the node; `step` is its only door."""
 
     def __init__(self, charges: Sequence[Charge]) -> None:
-        self._lives = {charge.name: _Life(charge.name, charge.stage) for charge in charges}
+        self._lives = {charge.name: _Life(*charge) for charge in charges}
         self._actions: list[Action] = []
         self._stages_to_start = sorted({charge.stage for charge in charges})  # the last one is next
         self._stage_started_at_ns = 0
@@ -157,11 +163,11 @@ class Supervisor:
         self._report("process died", process=life.name, cause=cause, short_lives=life.short_lives)
         if event.code == EXIT_BOOT_FAILURE:
             self._halt(now_ns, EXIT_NODE_BOOT_FAILURE, f"{life.name} could not start: {cause}")
-        elif life.short_lives >= CRASH_LOOP_DEATHS:
+        elif life.vital and life.short_lives >= CRASH_LOOP_DEATHS:
             died = f"{life.name} died {life.short_lives} times in a row, each time within seconds"
             self._halt(now_ns, EXIT_CRASH_LOOP, f"{died}; the last time: {cause}")
         else:
-            life.fork_at_ns = now_ns + RESTART_DELAYS_NS[life.short_lives - 1]
+            life.fork_at_ns = now_ns + RESTART_DELAYS_NS[min(life.short_lives, len(RESTART_DELAYS_NS)) - 1]
 
     def _on_signal(self, now_ns: int, event: SignalReceived) -> None:
         if self._draining_since_ns is None:

@@ -147,7 +147,9 @@ def new_node(data_dir: Path, **environment: str) -> Iterator[Node]:
     data_dir.mkdir(exist_ok=True)
     with contextlib.suppress(FileExistsError):
         (data_dir / "compiled").symlink_to(COMPILED)
-    ports = {port_name: free_port(kind) for port_name, kind in PORT_NAMES.items()}
+    ports: dict[str, int] = {}
+    for port_name, kind in PORT_NAMES.items():
+        ports[port_name] = next(port for port in iter(lambda: free_port(kind), None) if port not in ports.values())  # noqa: B023
     settings = {"CLUSTER_NODE": name, "TRINITY_DATA_DIR": str(data_dir), "REQUEST_WORKERS": "2"}
     node = Node(os.environ | settings | {k: str(v) for k, v in ports.items()} | environment, data_dir, ports=ports)
     try:

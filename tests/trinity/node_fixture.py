@@ -12,7 +12,7 @@ from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState
 from trinity.memory.control import HEARTBEAT_NS, PID, RESTARTS, STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import RowState, StoredQuote, Via
-from trinity.metrics import FEED
+from trinity.metrics import FEED, FLUSHER
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -25,6 +25,10 @@ ENTRIES = (
     ProcessEntry("worker-0", "worker"),
     ProcessEntry("worker-1", "worker"),
     ProcessEntry("health", "health"),
+    ProcessEntry("database", "database"),
+    ProcessEntry("access", "access"),
+    ProcessEntry("reporter-0", "reporter"),
+    ProcessEntry("flusher", "flusher"),
 )
 
 
@@ -51,6 +55,8 @@ def busy_node(simulated: bool = False) -> Iterator[NodeMemory]:
                 set_source(memory, exchange, market.asset)
         for asset in CATALOG.assets:
             set_answer(memory, asset.name)
+        for gauge in ("usage_database_up", "usage_spool_writable"):
+            memory.control.block(len(ENTRIES) - 1).set_gauge(FLUSHER.index(gauge), 1.0)
         memory.answers.write_index(0, 0.9995)
         memory.answers.write_index(1, 1.0001)
         yield memory

@@ -19,6 +19,7 @@ import pytest
 from trinity import client as module
 from trinity.client import Client, OracleError, Via, encode
 from trinity.limits import UDP_REQUEST_BYTES_MAX
+from trinity.outcomes import CODES
 from workers.request.answer import VERDICT_CODES
 
 BTC = b'{"asset":"BTC","price":71002.50,"currency":"USD","confidence":17.5,"sources":5,"status":"fresh"}'
@@ -199,10 +200,11 @@ def test_requests_are_padded_to_the_reply_and_never_oversized(count: int) -> Non
 
 
 def test_the_file_stands_alone_and_is_short() -> None:
-    """Only the standard library, under 100 lines; its status names are the node's."""
+    """Only the standard library, under 100 lines of text; its names of statuses and refusals are the node's."""
     assert tuple(module.STATUSES) == VERDICT_CODES
     text = Path(module.__file__).read_text()
-    assert text.count("\n") < 100
+    assert sum(1 for line in text.splitlines() if line.strip()) < 100
+    assert tuple(module.REFUSALS[4:]) == CODES[CODES.index("missing_key") : CODES.index("keys_unavailable") + 1]
     for node in ast.walk(ast.parse(text)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

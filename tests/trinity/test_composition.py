@@ -8,13 +8,15 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from feeds.registry import EXCHANGE_MODULES
 from trinity import composition
 from trinity.composition import Plan, build_processes, card_of, create_memory, with_simulated_exchanges
-from trinity.config import Config, FeedsSection, NodeSection, RequestSection, SimulatorSection
+from trinity.config import Config, FeedsSection, NodeSection, RequestSection, SimulatorSection, StoresSection
 from trinity.markets import load_catalog
+from trinity.memory.access import AccessMemory
 from trinity.memory.node import NodeMemory
 
 CATALOG = load_catalog()
@@ -38,14 +40,42 @@ def memory_of_two_workers() -> Iterator[tuple[Plan, NodeMemory]]:
 def test_a_node_has_these_processes_and_no_simulator() -> None:
     """One feed an exchange, one consensus, the workers, health; the live node has no simulator."""
     names = [entry.name for entry in card_of(_plan()).processes]
-    assert names == [*FEEDS, "consensus", "worker-0", "worker-1", "health"]
+    assert names == [
+        "database",
+        "access",
+        *FEEDS,
+        "consensus",
+        "flusher",
+        "worker-0",
+        "worker-1",
+        "reporter-0",
+        "health",
+    ]
 
 
 def test_a_demo_has_the_simulator_beside_them() -> None:
     """Only when it is asked for."""
     entries = card_of(_plan(with_simulator=True, workers=1)).processes
-    assert [entry.name for entry in entries] == ["simulator", *FEEDS, "consensus", "worker-0", "health"]
-    assert {entry.kind for entry in entries} == {"simulator", "feed", "consensus", "worker", "health"}
+    names = [entry.name for entry in entries]
+    assert names == [
+        "database",
+        "access",
+        "simulator",
+        *FEEDS,
+        "consensus",
+        "flusher",
+        "worker-0",
+        "reporter-0",
+        "health",
+    ]
+    assert {entry.kind for entry in entries} == {name.partition("-")[0] for name in names}
+
+
+def test_a_node_with_a_database_of_its_own_does_not_start_one() -> None:
+    """DATABASE_URL set: no process `database`."""
+    plan = _plan()
+    config = msgspec.structs.replace(plan.config, stores=StoresSection(database_url="postgresql://host/name"))
+    assert "database" not in [entry.name for entry in card_of(plan._replace(config=config)).processes]
 
 
 def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
@@ -64,11 +94,14 @@ def test_workers_drain_before_what_they_live_from() -> None:
 def test_each_process_has_its_own_seat(memory_of_two_workers: tuple[Plan, NodeMemory]) -> None:
     """Own block, own control eventfd, one wake eventfd for all; the order is that of the card."""
     plan, memory = memory_of_two_workers
-    processes = build_processes(plan, memory)
+    access = AccessMemory.private()
+    processes = build_processes(plan, memory, access)
     seats = [process.run.seat for process in processes]  # type: ignore[attr-defined]
     assert [seat.name for seat in seats] == [entry.name for entry in memory.card.processes]
     assert [seat.index for seat in seats] == list(range(len(seats)))
     assert len({seat.wake_fd for seat in seats}) == 1
+    assert all(seat.keys is access.keys and seat.limits is access.limits for seat in seats)
+    assert all(seat.addresses is access.addresses and seat.blocks is access.blocks for seat in seats)
     assert len({seat.control_fd for seat in seats}) == len(seats)
     for seat, process in zip(seats, processes, strict=True):
         assert process.control_fd == seat.control_fd

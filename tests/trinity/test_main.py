@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trinity.__main__ import main
+from trinity.__main__ import COMMANDS, main
 
 Run = subprocess.CompletedProcess[str]
 
@@ -126,7 +126,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert asked.value.code == 0
     text = capsys.readouterr().out
-    for command in ("run", "demo", "simulate", "doctor", "top", "explain", "bench", "compile"):
+    for command, _, _ in COMMANDS:
         assert f"\n    {command} " in text
     with pytest.raises(SystemExit) as refused:
         main(["walk"])

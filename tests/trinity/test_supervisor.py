@@ -157,6 +157,18 @@ def test_a_crash_loop_ends_the_node_with_the_last_cause() -> None:
     assert stop.message.endswith("ZeroDivisionError: division by zero")
 
 
+def test_a_crash_loop_of_a_process_that_is_not_vital_is_tried_again_for_ever() -> None:
+    """Prices are answered without a ledger or reports: the node stays, and the process comes back every second."""
+    replay = Replay((Charge("worker", 0), Charge("flusher", 0, vital=False)))
+    replay.run_for(SECOND)
+    for _ in range(4 * CRASH_LOOP_DEATHS):
+        actions = replay.step(Exited("flusher", -signal.SIGKILL))
+        assert not any(isinstance(action, Stop | SetCommand) for action in actions)
+        while not any(action == Fork("flusher") for action in actions):
+            actions = replay.step()
+            assert replay.now_ns < T0 + 60 * SECOND, "it was given up"
+
+
 def test_deaths_after_good_lives_are_no_crash_loop() -> None:
     """A process that works for a while between its deaths is restarted for ever, and at once."""
     replay = Replay().started()

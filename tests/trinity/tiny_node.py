@@ -17,6 +17,7 @@ from trinity.clock import SystemClock
 from trinity.errors import PortTakenError
 from trinity.launcher import Launcher, Process
 from trinity.memory.control import COMMAND, Command, Control, ProcessBlock
+from trinity.supervisor import Charge
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -81,7 +82,7 @@ def main(name: str, lives: list[str]) -> int:
             say(f"{life} {os.getpid()} {random.random()}")
             LIVES[life](block)
 
-        processes.append(Process(f"{life}-{index}", 0, run, block, os.eventfd(0, os.EFD_NONBLOCK)))
+        processes.append(Process(Charge(f"{life}-{index}", 0), run, block, os.eventfd(0, os.EFD_NONBLOCK)))
     try:
         log = logging.getLogger("trinity.supervisor")
         log.addHandler(logging.NullHandler())

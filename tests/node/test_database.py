@@ -1,0 +1,98 @@
+"""A whole node whose database is killed, broken or away: prices are answered all the same, from the first second."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from tests.node.harness import Node
+from trinity.store.embedded import embedded_url
+
+
+def _database_pid(node: Node) -> int:
+    process = node.health().get("processes", {}).get("database", {})
+    return int(process["pid"]) if process.get("alive") else 0
+
+
+def _postgres(node: Node) -> psutil.Process | None:
+    """The server, as the child of the process that looks after it."""
+    try:
+        children = psutil.Process(_database_pid(node)).children()
+        return next((child for child in children if child.name() == "postgres"), None)
+    except psutil.NoSuchProcess:
+        return None  # it was killed a moment ago
+
+
+def _answers(node: Node) -> bool:
+    try:
+        with psycopg.connect(embedded_url(node.data_dir), connect_timeout=2) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.Error:
+        return False
+
+
+def _metric(node: Node, name: str) -> float:
+    lines = node.text("/metrics", "HEALTH_PORT_LPO").splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), -1.0)
+
+
+def _wait_price(node: Node) -> None:
+    """On a busy machine a price may be stale for a moment, whatever the database does."""
+    node.wait("a price", lambda: node.price()[0] == 200, 60)
+
+
+def test_prices_go_on_while_the_database_is_killed_and_it_comes_back(node: Node) -> None:
+    """SIGKILL for the server, then for the process that looks after it: both are replaced, prices go on."""
+    node.wait("the database", lambda: _answers(node), 120)
+    node.wait("the gauge", lambda: _metric(node, "oracle_database_up") == 1.0, 60)
+    for victim in ("server", "owner"):
+        server = node.wait("a server", lambda: _postgres(node), 60)
+        pid = server.pid if victim == "server" else _database_pid(node)
+        os.kill(pid, signal.SIGKILL)
+
+        _wait_price(node)
+
+        def is_replaced(old: int = server.pid) -> bool:
+            new = _postgres(node)
+            return new is not None and new.pid != old and _answers(node)
+
+        node.wait("the next server", is_replaced, 120)
+    assert node.process is not None
+    assert node.process.poll() is None
+
+
+def test_a_database_that_cannot_start_costs_no_price(fresh_node: Node, tmp_path: Path) -> None:
+    """Broken from the start: the node becomes ready, says what is wrong in its log, and drains as always."""
+    broken = fresh_node.data_dir / "database" / "cluster"
+    broken.mkdir(parents=True)
+    (broken / "PG_VERSION").write_text("9\n")
+    fresh_node.start()
+    fresh_node.wait_ready()
+    log = fresh_node.data_dir / "logs" / "database.jsonl"
+    fresh_node.wait("the reason", lambda: log.exists() and "postgresql" in log.read_text(), 30)
+    _wait_price(fresh_node)
+    assert _metric(fresh_node, "oracle_database_up") == 0.0
+    assert (broken / "PG_VERSION").read_text() == "9\n"
+    assert fresh_node.stop() == 0
+
+
+def test_a_database_that_is_away_costs_no_price(fresh_node: Node) -> None:
+    """DATABASE_URL names a server that is not there: no embedded one is started, prices are answered."""
+    fresh_node.environment["DATABASE_URL"] = "postgresql://user:secret@127.0.0.1:1/name"
+    fresh_node.start()
+    fresh_node.wait_ready()
+    _wait_price(fresh_node)
+    assert "database" not in fresh_node.health()["processes"]
+    assert fresh_node.stop() == 0
+    assert "secret" not in fresh_node.output()
+
+
+def test_a_drained_node_leaves_no_server(node: Node) -> None:
+    """The last of the node's processes to go is the database, in order."""
+    server = node.wait("a server", lambda: _postgres(node), 60)
+    assert node.stop() == 0
+    psutil.wait_procs([server], timeout=10)
+    assert not server.is_running()
+    assert "postmaster.pid" not in os.listdir(node.data_dir / "database" / "cluster")
