@@ -71,7 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--soak-seconds", type=float, default=40.0, help="length of the soak (default 40)")
     parser.add_argument("--soak-rate", type=int, default=4_000, help="requests/s of the soak (default 4000)")
     parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
+    parser.add_argument("--stream-seconds", type=float, default=20.0, help="length of `streams` (default 20)")
+    parser.add_argument("--ledger-seconds", type=float, default=60.0, help="length of the ledger's load (default 60)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys` (default 1000000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the simulated markets (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
     return parser
@@ -116,6 +120,12 @@ def _user(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[
     return measure_user_mode(folder, wanted.turns, wanted.seconds, progress)
 
 
+def _access(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.access import measure_access
+
+    return measure_access(folder, wanted.turns, progress)
+
+
 def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.wire_to_answer import measure_wire
 
@@ -134,6 +144,36 @@ def _soak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[
     return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.workers, progress)
 
 
+def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.reports import measure_reports
+
+    return measure_reports(folder, wanted.rows, wanted.seconds, SystemClock(), progress)
+
+
+def _streams(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.streams import measure_streams
+
+    return measure_streams(folder, wanted.stream_seconds, progress)
+
+
+def _keys(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.access_keys import measure_keys
+
+    return measure_keys(wanted.keys, progress)
+
+
+def _ledger(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.ledger import measure_ledger
+
+    return measure_ledger(wanted.ledger_seconds, progress)
+
+
+def _ledger_beside(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.ledger_beside import measure_ledger_beside
+
+    return measure_ledger_beside(folder, wanted.turns, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -141,13 +181,18 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "pipeline": {"pipelining": _pipelining},
     "open": {"half_peak": _half_peak},
     "user": {"user_mode": _user},
+    "access": {"access": _access},
     "wire": {"wire": _wire},
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
+    "reports": {"reports": _reports},
+    "streams": {"streams": _streams},
+    "keys": {"keys": _keys},
+    "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
 }
-_PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "wire", "memory", "soak")
+_PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "access", "wire", "memory", "soak", "streams", "ledger")
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports")
 
 
 if __name__ == "__main__":

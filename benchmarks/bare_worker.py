@@ -3,7 +3,8 @@
     python -m benchmarks.bare_worker NAME TCP_PORT UDP_PORT
 
 Rules: the worker is the node's own, unchanged, in this process; a forked child stands in for the consensus process and
-rewrites every answer four times a second, so that the worker reads memory which another core writes. Prices differ by
+rewrites every answer four times a second, so that the worker reads memory which another core writes. It also gives
+usage records back to the ring unread, as if a flusher on another machine had them. Prices differ by
 asset and move by less than 1 %. It serves until SIGTERM, or until the writer finds that its parent has gone.
 """
 
@@ -19,17 +20,19 @@ import numpy as np
 from benchmarks.processes import data_dir
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.compiled import prepare_cache
-from trinity.config import PortsSection, RequestSection
+from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.markets import load_catalog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trinity.memory.node import NodeMemory
+    from trinity.memory.usage_ring import UsageRing
 
 WRITES_PER_SECOND = 4
 VALID_NS = 10 * NS_PER_SECOND
 WORKER, WRITER = range(2)
+_RING_RECORDS = 1 << 18  # more than a worker answers between two turns of the writer
 _SOURCES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom")
 
 
@@ -81,11 +84,12 @@ def write_all(memory: "NodeMemory", clock: SystemClock, turn: int) -> None:
         memory.answers.write(memory.answers.row_of(i), answer)
 
 
-def _write_for_ever(memory: "NodeMemory", clock: SystemClock, parent: int) -> None:
+def _write_for_ever(memory: "NodeMemory", ring: "UsageRing", clock: SystemClock, parent: int) -> None:
     turn = 0
     while os.getppid() == parent:
         turn += 1
         write_all(memory, clock, turn)
+        ring.release(ring.written)
         signal.sigtimedwait([], 1 / WRITES_PER_SECOND)
 
 
@@ -95,6 +99,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, _end)  # until the loop takes the signal over: leave no memory behind
     prepare_cache(data_dir())
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
+    from trinity.memory.usage_ring import UsageRing
     from trinity.seat import Seat
     from workers.request import loop
 
@@ -102,13 +107,15 @@ def main(arguments: list[str]) -> None:
     memory = NodeMemory.create(Card(name, True, processes, load_catalog()))
     clock = SystemClock()
     log = logging.getLogger("trinity.worker-0")
+    ring_file = data_dir() / f"{name}-ring"
     try:
         write_all(memory, clock, 0)
         loop.warm_up()
+        ring = UsageRing.open(ring_file, WORKER, _RING_RECORDS, clock.wall_ns() // NS_PER_SECOND)
         parent = os.getpid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, _leave)
-            _write_for_ever(memory, clock, parent)
+            _write_for_ever(memory, ring, clock, parent)
             os._exit(0)
         seat = Seat(
             name="worker-0",
@@ -124,11 +131,14 @@ def main(arguments: list[str]) -> None:
             control_fd=os.eventfd(0, os.EFD_NONBLOCK),
             simulated=True,
             log=log,
+            rings=(ring,),
         )
         ports = PortsSection(tcp_port_lpo=int(tcp_port), udp_port_lpo=int(udp_port))
-        loop.run(seat, ports, RequestSection(workers=1, pin=False), "127.0.0.1", 0)
+        access = AccessSection(auth="optional")
+        loop.run(seat, ports, RequestSection(workers=1, pin=False), access, "127.0.0.1", 0)
     finally:
         memory.unlink()
+        ring_file.unlink(missing_ok=True)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

@@ -173,6 +173,12 @@ def _user_mode_table(found: Mapping[str, Any]) -> str:
     return table("Outside of the kernel", ("", "us"), rows)
 
 
+def _access_table(found: Mapping[str, Any]) -> str:
+    rows = [(name.removesuffix("_ns").replace("_", " "), ns) for name, ns in found.items() if name.endswith("_ns")]
+    title = f"Access: {found['keys']:,} keys, {found['bytes'] / 1e6:,.0f} MB, loaded in {found['load_seconds']} s"
+    return table(title, ("", "ns"), rows)
+
+
 def _wire_table(found: Mapping[str, Any]) -> str:
     latency = found["latency_us"]
     row = (
@@ -199,6 +205,27 @@ def _soak_table(found: Mapping[str, Any]) -> str:
     return table(title, ("", "first quarter", "last quarter", "change"), rows)
 
 
+def _reports_table(found: Mapping[str, Any]) -> str:
+    rows = [(name, took["mean"], took["p50"], took["p99"]) for name, took in found["latency_ms"].items()]
+    title = f"Reports over {found['rows']:,} requests of {found['keys']} keys in {found['days']} days"
+    lookups = found["lookups"]
+    return (
+        table(title, ("report", "mean ms", "p50 ms", "p99 ms"), rows)
+        + f"\nCSV: {found['csv_rows_per_second']:,} rows/s; a lookup beside reports takes {lookups['ratio']} of the "
+        f"processor time that it takes alone, {lookups['alone_us']} us"
+    )
+
+
+def _streams_table(found: Mapping[str, Any]) -> str:
+    title = f"Streams: {found['clients']:,} clients, {found['assets']} assets each, {found['seconds']:g} s"
+    return table(title, ("", "measured"), list(found.items()))
+
+
+def _keys_table(found: Mapping[str, Any]) -> str:
+    rows = [(name.replace("_", " "), value) for name, value in found.items() if name != "keys"]
+    return table(f"{found['keys']:,} API keys in the access process", ("", ""), rows)
+
+
 def _extrapolation_table(found: Mapping[str, Any]) -> str:
     rows = [
         (name, row["cpu_us_measured"], row["requests_per_second_of_eight_EXTRAPOLATED"], row["goal"])
@@ -213,9 +240,13 @@ _SECTIONS = {
     "pipelining": _pipelining_table,
     "half_peak": _half_peak_table,
     "user_mode": _user_mode_table,
+    "access": _access_table,
     "wire": _wire_table,
     "memory": _memory_table,
     "soak": _soak_table,
+    "reports": _reports_table,
+    "streams": _streams_table,
+    "keys": _keys_table,
 }
 
 

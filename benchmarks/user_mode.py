@@ -2,7 +2,9 @@
 
 Two views, both shown:
     pure      the worker's own functions over requests of all assets in turn, in this process, without a socket:
-              exactly parse, checks and copy, with warm caches; median of many short batches, in processor time
+              exactly parse, checks, copy and usage record, with warm caches; median of many short batches, in
+              processor time. `unrecorded` leaves the record out; `key` brings an API key that has a rate and a quota,
+              where 5,000 networks are blocked
     sampled   a worker under load, watched by `perf record -e cpu-clock`: the share of its samples outside of the
               kernel times its processor time a request; all of the loop, with the caches as the kernel leaves them;
               absent where perf is not installed
@@ -12,6 +14,8 @@ when the timer fires, and on virtual machines it was seen to give six times what
 """
 
 import contextlib
+import hashlib
+import ipaddress
 import os
 import shutil
 import statistics
@@ -34,9 +38,16 @@ from benchmarks.progress import Progress
 from benchmarks.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from trinity.clock import SystemClock
 from trinity.compiled import compiled
-from trinity.markets import load_catalog
+from trinity.config import AccessSection
+from trinity.limits import COUNTER_WORDS
+from trinity.markets import Catalog, load_catalog
+from trinity.memory.access import AccessMemory
+from trinity.memory.key_table import KeyState
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
-from workers.request import answer, datagram, http1, routes
+from trinity.memory.usage_ring import RELEASED, WRITTEN
+from trinity.outcomes import CODE_OK
+from workers.request import datagram, http1, ledger, routes
+from workers.request.loop import make_private_desk
 
 # A batch takes some 2 ms: mostly it fits between two other processes' turns on a busy machine.
 REQUESTS = 2_000
@@ -44,6 +55,8 @@ BATCHES_PER_TURN = 20
 SAMPLES_PER_SECOND = 4_999
 _BINARY_ASSETS = 64
 _OUT_BYTES = 128 * 1024
+_KEY = "trk_0123456789abcdefghijklmnopqrstuv"
+_BLOCKS = 5_000
 
 
 def measure_user_mode(folder: Path, turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
@@ -64,18 +77,25 @@ def _measure_pure(turns: int) -> dict[str, float]:
     try:
         write_all(memory, clock, 0)
         out, timespec = np.zeros(_OUT_BYTES, dtype=np.uint8), system.make_timespec()
-        http = routes.make_desk(memory.answers.words, catalog, memory.card.node, True, 0, clock.wall_ns())
-        assets, exchanges = answer.make_names(names), answer.make_names(list(catalog.exchanges))
-        udp = datagram.make_desk(memory.answers.words, assets, exchanges)
+        http = _make_desk(memory, catalog)
+        udp = datagram.make_desk(http)
         frame = request_frame([names[i % len(names)] for i in range(_BINARY_ASSETS)])
+        plain, texts = price_requests(names), [name.encode() for name in names]
+        head = f"X-API-Key: {_KEY}\r\n\r\n".encode()
         batches: dict[str, tuple[Callable[..., int], Any, list[bytes]]] = {
-            "http": (_answer_http, http, price_requests(names)),
-            "udp_text": (_answer_udp, udp, [name.encode() for name in names]),
-            "udp_binary": (_answer_udp, udp, [frame]),
+            "http_unrecorded": (_answer_http, http, plain),
+            "http": (_record_http, http, plain),
+            "http_key": (_record_http, http, [request[:-2] + head for request in plain]),
+            "udp_text_unrecorded": (_answer_udp, udp, texts),
+            "udp_text": (_record_udp, udp, texts),
+            "udp_text_key": (_record_udp, udp, [text + f" key={_KEY}".encode() for text in texts]),
+            "udp_binary": (_record_udp, udp, [frame]),
         }
         found = {}
         for name, (loop, desk, requests) in batches.items():
             octets, ends = _joined(requests)
+            loop(desk, octets, ends, 1, out, timespec)  # compiled now, for longer than a price is good
+            write_all(memory, clock, 0)
             times = [loop(desk, octets, ends, REQUESTS, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]
             assert min(times) > 0, f"{name}: not understood"
             found[f"{name}_us"] = round(statistics.median(times) / REQUESTS / 1_000, 4)
@@ -83,6 +103,17 @@ def _measure_pure(turns: int) -> dict[str, float]:
     finally:
         memory.unlink()
     return found
+
+
+def _make_desk(memory: NodeMemory, catalog: Catalog) -> routes.Desk:
+    """Anonymous callers are let in; one key has a rate, a burst and a monthly quota that this never reaches."""
+    access = AccessMemory.private(1000)
+    digest = hashlib.sha256(_KEY.encode()).digest()
+    access.keys.write(7, digest, KeyState.ACTIVE, 1_000_000_000, 1_000_000_000, 2**40, False)
+    access.keys.mark_loaded()
+    access.blocks.write([ipaddress.ip_network((i << 16, 24)) for i in range(_BLOCKS)])
+    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+    return make_private_desk(memory.answers.words, catalog, counters, AccessSection(auth="optional"), access)
 
 
 def _joined(requests: list[bytes]) -> tuple[Bytes, Ints]:
@@ -112,6 +143,40 @@ def _answer_udp(desk: datagram.Desk, requests: Bytes, ends: Ints, count: int, ou
         which = number % (ends.size - 1)
         found = datagram.answer_datagram(desk, requests, ends[which], ends[which + 1], out, 0, True, now_ns)
         if found[1] != datagram.ANSWERED:
+            return 0
+    return system.thread_cpu_ns(timespec) - start_ns
+
+
+@compiled
+def _record_http(desk: routes.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+    """As `_answer_http`, each answer with its usage record."""
+    now_ns = system.monotonic_ns(timespec)
+    desk.ledger.ring[RELEASED] = desk.ledger.ring[WRITTEN]
+    start_ns = system.thread_cpu_ns(timespec)
+    for number in range(count):
+        which = number % (ends.size - 1)
+        if http1.parse_head(requests, ends[which], ends[which + 1], desk.head) != http1.REQUEST:
+            return 0
+        routes.answer_request(desk, requests, False, now_ns, out, 0)
+        if desk.ledger.tally[ledger.TALLY_CODE] != CODE_OK:
+            return 0
+        if not ledger.record(desk.ledger, desk.caller, now_ns, system.monotonic_ns(timespec)):
+            return 0
+    return system.thread_cpu_ns(timespec) - start_ns
+
+
+@compiled
+def _record_udp(desk: datagram.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+    """As `_answer_udp`, each answer with its usage record."""
+    now_ns = system.monotonic_ns(timespec)
+    desk.ledger.ring[RELEASED] = desk.ledger.ring[WRITTEN]
+    start_ns = system.thread_cpu_ns(timespec)
+    for number in range(count):
+        which = number % (ends.size - 1)
+        found = datagram.answer_datagram(desk, requests, ends[which], ends[which + 1], out, 0, True, now_ns)
+        if found[1] != datagram.ANSWERED:
+            return 0
+        if not ledger.record(desk.ledger, desk.caller, now_ns, system.monotonic_ns(timespec)):
             return 0
     return system.thread_cpu_ns(timespec) - start_ns
 

@@ -1,0 +1,115 @@
+"""The ledger's load: rows a second from spool segments into the embedded PostgreSQL, with its indexes and sums.
+
+Segments are made beforehand, so that only the load is measured: reading, checking, COPY, indexes, sums of minutes,
+hours and days, commit. Beside the rate it says the processor time a row, in Python and in PostgreSQL, which holds on
+a busy machine as well.
+"""
+
+import logging
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil  # type: ignore[import-untyped] # it ships no types
+
+from benchmarks.progress import Progress
+from trinity.memory.usage_ring import RECORD_DTYPE
+from trinity.store.connect import connect
+from trinity.store.embedded import Server, embedded_url
+from trinity.store.migrate import ensure
+from workers.flusher.block import header_of
+from workers.flusher.ledger import Ledger
+from workers.flusher.spool import Spool
+
+ASSETS, KEYS = 35, 100
+SEGMENT_RECORDS = 1 << 18
+_START_SECONDS = 120.0
+
+
+class Load(NamedTuple):
+    """What was loaded, and what a row cost in microseconds of processor time."""
+
+    rows: int
+    seconds: float
+    python_us: float
+    postgresql_us: float
+
+
+def measure_ledger(seconds: float, progress: Progress) -> dict[str, Any]:
+    """The load as the results have it."""
+    progress.step(f"loading the ledger for {seconds:.0f} s")
+    load = measure(seconds, KEYS)
+    return {
+        "rows": load.rows,
+        "rows_per_second": round(load.rows / load.seconds),
+        "keys": KEYS,
+        "assets": ASSETS,
+        "python_us_a_row": round(load.python_us, 2),
+        "postgresql_us_a_row": round(load.postgresql_us, 2),
+    }
+
+
+def measure(seconds: float, keys: int, records: int = SEGMENT_RECORDS) -> Load:
+    """Load segments of `records` for this long, in a database of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = Server(folder, logging.getLogger("benchmarks.ledger"))
+        server.start(lambda: time.sleep(0.05))
+        try:
+            until = time.monotonic() + _START_SECONDS
+            while not server.answers() and time.monotonic() < until:
+                server.pass_on_log(50)
+            ensure(embedded_url(folder))
+            return _load(folder, seconds, keys, records, psutil.Process(server.pid))
+        finally:
+            server.shut_down()
+            while server.exit_code() is None:
+                server.pass_on_log(50)
+
+
+def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.Process) -> Load:
+    spool_folder = folder / "spool"
+    spool_folder.mkdir()
+    rows, position, spent = 0, 1, 0.0
+    with connect(embedded_url(folder), "benchmark", statement_seconds=0, autocommit=True) as connection:
+        ledger = Ledger(connection, uuid.uuid4(), "benchmark")
+        python_s = postgresql_s = 0.0
+        while spent < seconds:
+            _write_segment(spool_folder / f"{position:012}.seg", position, keys, records)
+            position += records
+            spool = Spool(spool_folder, 1 << 40)
+            unit = spool.take()
+            assert unit is not None
+            before = time.perf_counter(), time.process_time(), _cpu_seconds(server)
+            rows += ledger.load(unit).rows
+            spool.remove(unit)
+            spent += time.perf_counter() - before[0]
+            python_s += time.process_time() - before[1]
+            postgresql_s += _cpu_seconds(server) - before[2]
+    return Load(rows, spent, python_s / rows * 1e6, postgresql_s / rows * 1e6)
+
+
+def _write_segment(path: Path, first: int, keys: int, count: int) -> None:
+    random = np.random.default_rng(first)
+    made = np.zeros(count, dtype=RECORD_DTYPE)
+    made["time_ns"] = time.time_ns() + np.arange(count) * 10_000
+    made["request_id"] = np.arange(first, first + count)
+    made["asset"] = np.array([f"ASSET{number}".encode() for number in range(ASSETS)])[random.integers(0, ASSETS, count)]
+    made["key_id"], made["latency_ns"] = random.integers(1, keys + 1, count), random.integers(500, 50_000, count)
+    made["status"], made["assets"] = np.where(random.random(count) < 0.95, 200, 429), 1
+    path.write_bytes(header_of(0, first, made) + made.tobytes())
+
+
+def _cpu_seconds(server: psutil.Process) -> float:
+    """Of the server's first process and all that live now; those that ended meanwhile are workers of a moment."""
+    total = 0.0
+    for process in (server, *server.children()):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total

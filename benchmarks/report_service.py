@@ -1,0 +1,48 @@
+"""One reporter process over a given database, without a node around it.
+
+    python -m benchmarks.report_service NAME PORT DATABASE_URL
+
+Rules: TCP and UDP have the same port. The operator's key is `ADMIN_KEY`; it is no secret here.
+"""
+
+import logging
+import os
+import sys
+
+from benchmarks.processes import data_dir
+from trinity.clock import SystemClock
+from trinity.compiled import prepare_cache
+from trinity.markets import load_catalog
+
+ADMIN_KEY = "benchmark"
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until SIGTERM."""
+    name, port, url = arguments
+    prepare_cache(data_dir())
+    from trinity.memory.node import Card, NodeMemory, ProcessEntry
+    from trinity.seat import Seat
+    from workers.reports.parts import ReportSettings
+    from workers.reports.server import run
+
+    catalog = load_catalog()
+    memory = NodeMemory.create(Card(name, True, (ProcessEntry("reporter-0", "reporter"),), catalog))
+    try:
+        seat = Seat(
+            name="reporter-0", kind="reporter", index=0, catalog=catalog, clock=SystemClock(), prices=memory.prices,
+            answers=memory.answers, control=memory.control, block=memory.control.block(0),
+            wake_fd=os.eventfd(0, os.EFD_NONBLOCK), control_fd=os.eventfd(0, os.EFD_NONBLOCK), simulated=True,
+            log=logging.getLogger("trinity.reporter"),
+        )  # fmt: skip
+        settings = ReportSettings(
+            bind_host="127.0.0.1", tcp_port=int(port), udp_port=int(port), data_dir=data_dir(), auth="required",
+            admin_key=ADMIN_KEY, database_url=url, cache_url=None,
+        )  # fmt: skip
+        run(seat, memory.card, settings)
+    finally:
+        memory.unlink()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

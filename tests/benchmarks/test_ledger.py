@@ -1,0 +1,12 @@
+"""benchmarks/ledger.py"""
+
+from benchmarks.ledger import measure
+
+
+def test_the_load_is_measured_on_a_real_database() -> None:
+    """Small segments for a moment: everything is loaded, and both sides cost something."""
+    load = measure(0.1, keys=3, records=500)
+    assert load.rows >= 500
+    assert load.rows % 500 == 0
+    assert load.seconds >= 0.1
+    assert load.python_us > 0

@@ -1,0 +1,16 @@
+"""benchmarks/ledger_beside.py"""
+
+from pathlib import Path
+
+from benchmarks.ledger_beside import measure_ledger_beside
+from benchmarks.progress import Progress
+from trinity.clock import SystemClock
+
+
+def test_the_ledger_s_price_is_measured_on_a_whole_node(tmp_path: Path) -> None:
+    """Both kinds of window answer, and what waited is in the database at the end."""
+    measured = measure_ledger_beside(tmp_path, 1, Progress(SystemClock()))
+    assert measured["on_per_second"] > 0
+    assert measured["off_per_second"] > 0
+    assert measured["lag_records"] > 0
+    assert measured["drained_seconds"] < 120
