@@ -17,7 +17,7 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/trinity --create-home trini
 COPY --from=build /opt/trinity /opt/trinity
 USER trinity
 VOLUME /var/lib/trinity
-EXPOSE 8080 8081 9091 2679/udp
+EXPOSE 8080 8081 9090 9091 2679/udp 2680/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=3s --start-period=60s \
   CMD ["/opt/trinity/bin/python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/live', timeout=2)"]
