@@ -3,7 +3,8 @@
 Rules: one worker; the flusher is put on the worker's own core, the client on the other. Windows with the flusher and
 PostgreSQL at work alternate with windows in which both are suspended; what piled up meanwhile is carried in the next
 window, so the price is rather over- than understated. In both kinds the worker writes its records: `trinity bench
-access` has what a record costs. Windows are shorter than the supervisor's patience with a silent process.
+access` has what a record costs. A window without is shorter than the supervisor's patience with a silent process; one
+with the ledger is longer, so that what the flusher puts off shows in the lag.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from trinity.memory.node import NodeMemory
 from trinity.overview import read_ledger
 
 CONNECTIONS = 64
-WINDOW_SECONDS = 3.0
+OFF_SECONDS, ON_SECONDS = 3.0, 12.0
 SETTLE_SECONDS = 2.0
 DRAINED_SECONDS_MAX = 120.0
 _POLL_SECONDS = 0.1
@@ -51,8 +52,8 @@ def measure_ledger_beside(folder: Path, turns: int, progress: Progress) -> dict[
         for turn in range(turns):
             progress.step(f"ledger beside the load {turn + 1}/{turns}")
             with _suspended(pids):
-                rates["off"].append(generator.run(Load(WINDOW_SECONDS)).per_second)
-            rates["on"].append(generator.run(Load(WINDOW_SECONDS)).per_second)
+                rates["off"].append(generator.run(Load(OFF_SECONDS)).per_second)
+            rates["on"].append(generator.run(Load(ON_SECONDS)).per_second)
         lag, seconds = _drain(node)
     on, off = (statistics.median(rates[which]) for which in ("on", "off"))
     ratio = statistics.median(one / other for one, other in zip(rates["on"], rates["off"], strict=True))

@@ -162,6 +162,11 @@ DRAIN_TURN_MS = 50
 SEGMENT_BYTES_MAX = 16 * 1024**2
 # With little to do, a transaction this often: each costs some ms, and nobody bills by the half second.
 LOAD_GAP_SECONDS = 0.5
+# Under full load answers go first and the database waits, but for no more than it takes in this time afterwards: with
+# the load's own last seconds everything is there within a minute.
+LAG_SECONDS_MAX = 40.0
+# What a database must take at least (the figure of the ledger), and is taken for until it has shown more.
+LOAD_ROWS_PER_SECOND_MIN = 100_000.0
 # While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.
 RING_SUM_SHARE = 0.75
 

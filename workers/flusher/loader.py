@@ -1,6 +1,7 @@
 """The loader's thread: the spool's files into the database, one after the other, and the jobs beside them.
 
     database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
+    processors are taken  it rests between files, as pace.py says
     database away         the spool grows; tried again every half second
     database hangs        this thread hangs with it, the drain does not
 
@@ -24,7 +25,8 @@ from trinity.store import migrate
 from trinity.store.connect import connect
 from workers.flusher.jobs import Jobs, Work
 from workers.flusher.ledger import Ledger, Loaded
-from workers.flusher.spool import Spool
+from workers.flusher.pace import REST_TURN_SECONDS, Pace, Processors
+from workers.flusher.spool import Spool, Unit
 
 # A transaction of a segment takes 1 s to 3 s; one that took this long met a server that stands still.
 _STATEMENT_SECONDS = 120
@@ -58,6 +60,7 @@ class Loader(threading.Thread):
         self._failure: BaseException | None = None
         self._error = ""
         self._busy_since_ns: int | None = None
+        self._pace, self._processors = Pace(), Processors()
         self.is_connected = False
 
     def run(self) -> None:
@@ -94,7 +97,9 @@ class Loader(threading.Thread):
                 jobs = Jobs(work, self._log)
                 while self._load_some(ledger):
                     jobs.run_due()
-                    if not self._spool.has_closed():
+                    if self._rests():
+                        self._stopping.wait(REST_TURN_SECONDS)
+                    elif not self._spool.has_closed():
                         self._stopping.wait(LOAD_GAP_SECONDS)
         except (psycopg.Error, TrinityError, OSError) as error:
             self._say_down(error)
@@ -105,21 +110,31 @@ class Loader(threading.Thread):
         """Load what is there, at most for a second so that the jobs get their turn; False when it was the last time."""
         is_last = self._stopping.is_set()
         until_ns = self._clock.monotonic_ns() + NS_PER_SECOND
-        while (unit := self._spool.take()) is not None:
-            self._busy_since_ns = self._clock.monotonic_ns()
-            try:
-                loaded = ledger.load(unit)
-            except BaseException:
-                self._spool.put_back(unit)
-                raise
-            finally:
-                self._busy_since_ns = None
-            self._spool.remove(unit)
-            self._count(loaded)
+        while (is_last or not self._rests()) and (unit := self._spool.take()) is not None:
+            self._load(ledger, unit)
             # Beyond the closed files there is the open one: it may fill for a while.
             if not is_last and (not self._spool.has_closed() or self._clock.monotonic_ns() > until_ns):
                 break
         return not is_last
+
+    def _load(self, ledger: Ledger, unit: Unit) -> None:
+        began_ns = self._busy_since_ns = self._clock.monotonic_ns()
+        try:
+            loaded = ledger.load(unit)
+        except BaseException:
+            self._spool.put_back(unit)
+            raise
+        finally:
+            self._busy_since_ns = None
+        now_ns = self._clock.monotonic_ns()
+        self._pace.loaded(loaded.rows, now_ns - began_ns, now_ns)
+        self._spool.remove(unit)
+        self._count(loaded)
+
+    def _rests(self) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        idle_share = self._processors.idle_share(now_ns)
+        return self._pace.rests(now_ns, self._spool.records, self._spool.share, idle_share)
 
     def _count(self, loaded: Loaded) -> None:
         self._block.count(_ROWS, loaded.rows)

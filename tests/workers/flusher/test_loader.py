@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.workers.flusher.ledger_fixture import LOG, NODE, fill, make_block, make_records, make_ring, totals
-from trinity.clock import SystemClock
+from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.candle_table import CandleTable
 from trinity.metrics import FLUSHER
 from trinity.store.connect import connect
@@ -109,6 +109,30 @@ def test_a_database_that_stands_still_is_noticed(tmp_path: Path, database_url: s
         module._SLOW_NS = before
         holder.rollback()
     _until("the batch", lambda: setup.spool.records == 0)
+    setup.loader.finish(30)
+
+
+def test_while_processors_are_taken_it_rests_and_the_jobs_go_on(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a file that took long the next one waits until somebody has room; candles are not put off."""
+    setup = Setup(tmp_path, database_url)
+    busy = True
+    monkeypatch.setattr(setup.loader._processors, "idle_share", lambda _now_ns: 0.0 if busy else 1.0)
+    monkeypatch.setattr(module.Pace, "loaded", lambda pace, _records, _took_ns, now_ns: setattr(
+        pace, "_rest_until_ns", now_ns + 600 * NS_PER_SECOND
+    ))  # fmt: skip
+    jobs = []
+    monkeypatch.setattr(module.Jobs, "run_due", lambda _jobs: jobs.append(1))
+    setup.put(10)
+    setup.loader.start()
+    _until("the first file", lambda: setup.spool.records == 0)
+    setup.put(10)
+    seen = len(jobs)
+    _until("some turns of jobs", lambda: len(jobs) > seen + 3)
+    assert setup.spool.records == 10
+    busy = False
+    _until("the second file", lambda: setup.spool.records == 0)
     setup.loader.finish(30)
 
 
