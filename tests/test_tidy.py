@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from trinity.config import ENVIRONMENT
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("trinity", "feeds", "workers", "benchmarks")
 FUNCTION_LINES_MAX = 70
@@ -90,3 +92,9 @@ def test_no_loose_ends_no_machine_paths_no_download_addresses() -> None:
         if wrong.search(path.read_text()):
             found[name] = hits
     assert not found
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    """Who runs a node finds each name of the environment in its table."""
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in ENVIRONMENT if f"`{name}`" not in readme] == []
