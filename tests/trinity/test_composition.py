@@ -26,7 +26,7 @@ FEEDS = [f"feed-{exchange}" for exchange in CATALOG.exchanges]
 def _plan(with_simulator: bool = False, workers: int = 2) -> Plan:
     name = f"t-{uuid.uuid4().hex[:12]}"
     config = Config(node=NodeSection(name=name), request=RequestSection(workers=workers))
-    return Plan(config, CATALOG, with_simulator)
+    return Plan(config, CATALOG, with_simulator, uuid.UUID(int=1))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_no_room_for_shared_memory_is_said_before_anything_starts() -> None:
     script = (
         "import resource, signal, sys; from trinity.composition import *; from trinity.config import NodeSection;"
         "config = Config(node=NodeSection(name=sys.argv[1]));"
-        "card = card_of(Plan(config, load_catalog(), False));"
+        "card = card_of(Plan(config, load_catalog(), False, None));"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
         "create_memory(card)"
     )

@@ -17,12 +17,21 @@ from typing import Any
 
 import pytest
 
-from tests.workers.flusher.ledger_fixture import LOG, NODE, fill, make_block, make_records, make_ring, one, totals
+from tests.workers.flusher.ledger_fixture import (
+    LOG,
+    fill,
+    make_block,
+    make_ledger,
+    make_records,
+    make_ring,
+    no_beat,
+    one,
+    totals,
+)
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import connect
 from workers.flusher import ledger
 from workers.flusher.drain import Drain
-from workers.flusher.ledger import Ledger
 from workers.flusher.spool import Spool
 
 ROOM = str(Path(ledger.__file__).parent)
@@ -60,12 +69,12 @@ def _live(folder: Path, url: str, bytes_max: int, refuse: bool, kill_at: int | N
 
     if refuse:
         spool.append = no_room  # type: ignore[method-assign]
-    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG)
+    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG, no_beat)
     drain.turn()
     spool.append = append  # type: ignore[method-assign]
     drain.turn()
     with connect(url, "tests", autocommit=True) as connection:
-        loaded = Ledger(connection, NODE, "n")
+        loaded = make_ledger(connection)
         while (unit := spool.take()) is not None:
             loaded.load(unit)
             spool.remove(unit)
