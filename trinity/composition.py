@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from trinity import doctor
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
 from trinity.console import NodeConsole
-from trinity.data_dir import claim_data_dir, open_rings
+from trinity.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
     config: Config
     catalog: Catalog
     with_simulator: bool
+    node_uuid: uuid.UUID
 
 
 class Role(NamedTuple):
@@ -123,7 +125,7 @@ ROLES = (
         lambda _: [""],
         1,
         lambda seat, plan, _: workers.flusher.process.run(
-            seat, plan.config.ledger, plan.config.node, database_url(plan.config)
+            seat, plan.config.ledger, plan.config.node, plan.node_uuid, database_url(plan.config)
         ),
         vital=False,
     ),
@@ -167,7 +169,7 @@ def run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
 def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
     if with_simulator:
         config = with_simulated_exchanges(config)
-    plan = Plan(config, load_catalog(config.node.markets_file), with_simulator)
+    plan = Plan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
     database_url(config)  # a wrong one is found before anything is started
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     console = NodeConsole(config, plan.catalog, with_simulator, people)
@@ -189,12 +191,7 @@ def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
         compile_before_fork()
-        rings = open_rings(
-            config.node.data_dir,
-            worker_count(config.request),
-            config.ledger.ring_records,
-            clock.wall_ns() // NS_PER_SECOND,
-        )
+        rings = prepare_rings(config, memory, clock, log)
         processes = build_processes(plan, memory, access, rings)
         launcher = Launcher(processes, clock, log, lambda: console.on_turn(memory, clock.monotonic_ns()))
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
@@ -306,6 +303,17 @@ def build_processes(
         life = _Life(role, instance, plan, seat)
         processes.append(Process(Charge(entry.name, role.stage, role.vital), life, seat.block, seat.control_fd))
     return processes
+
+
+def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> tuple[UsageRing, ...]:
+    """The usage rings, empty, and at positions that none of them had before; what they held is in the spool."""
+    section, data_dir, wall_seconds = config.ledger, config.node.data_dir, clock.wall_ns() // NS_PER_SECOND
+    rings = open_rings(data_dir, worker_count(config.request), section.ring_records, wall_seconds, log)
+    flusher = next(i for i, entry in enumerate(memory.card.processes) if entry.kind == "flusher")
+    if workers.flusher.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
+        for ring in rings:
+            ring.move_on(wall_seconds)
+    return rings
 
 
 def create_memory(card: Card) -> NodeMemory:

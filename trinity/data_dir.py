@@ -2,7 +2,7 @@
 
     lock           locked (flock) by the node that runs here; a second node is refused
     node-uuid      made at the first start: what the database knows the node by, whatever its name
-    usage/ring-<n> the ring of worker n
+    usage/ring-<n> the ring of worker n; ring-<n>.<second>.unreadable: what stood there and was none
 
 Rules: claimed before anything else is made, because rings and spool have one writer each. The lock belongs to the open
 file, which the children inherit: it is free again when the last process of the node has ended.
@@ -10,6 +10,7 @@ file, which the children inherit: it is free again when the last process of the 
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import select
@@ -17,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from trinity.errors import ConfigError, DataDirTakenError
+from trinity.errors import ConfigError, DataDirTakenError, LayoutError
 from trinity.memory.usage_ring import UsageRing
 
 # After a SIGKILL of the whole node its last process may take some 100 ms to be gone.
@@ -56,24 +57,42 @@ def node_uuid(data_dir: Path) -> uuid.UUID:
         raise ConfigError("TRINITY_DATA_DIR", reason) from None
 
 
-def open_rings(data_dir: Path, workers: int, capacity: int, wall_seconds: int) -> tuple[UsageRing, ...]:
+def open_rings(
+    data_dir: Path, workers: int, capacity: int, wall_seconds: int, log: logging.Logger
+) -> tuple[UsageRing, ...]:
     """The rings of all workers in the order of their numbers, then those of former workers, which may hold records.
 
-    Raises ConfigError when there is no room for them.
+    A file that is no ring is set aside loudly, and a new ring made. Raises ConfigError when there is no room for them.
     """
     folder = data_dir / "usage"
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)  # addresses and keys' numbers are nobody else's business
         found = (_RING_NAME.fullmatch(path.name) for path in folder.iterdir())
         former = sorted(number for match in found if match and (number := int(match[1])) >= workers)
         return tuple(
-            UsageRing.open(folder / f"ring-{number}", number, capacity, wall_seconds)
+            _open_ring(folder / f"ring-{number}", number, capacity, wall_seconds, log)
             for number in (*range(workers), *former)
         )
     except OSError as error:
         needed = workers * capacity * 64 // 2**20
         reason = f"{folder}: {error.strerror}: the usage rings need {needed} MB (LEDGER_RING_RECORDS)"
         raise ConfigError("TRINITY_DATA_DIR", reason) from None
+
+
+def _open_ring(path: Path, number: int, capacity: int, wall_seconds: int, log: logging.Logger) -> UsageRing:
+    try:
+        ring = UsageRing.open(path, number, capacity, wall_seconds)
+    except LayoutError as error:
+        aside = path.with_name(f"{path.name}.{wall_seconds}.unreadable")
+        path.rename(aside)
+        found = {"file": str(aside), "what": error.what, "expected": error.expected, "found": error.found}
+        log.critical("a usage ring is unreadable and was set aside: its records are lost", extra={"fields": found})
+        ring = UsageRing.open(path, number, capacity, wall_seconds)
+    if ring.capacity != capacity:
+        kept = {"ring": str(path), "records": ring.capacity, "LEDGER_RING_RECORDS": capacity}
+        log.warning("a usage ring keeps its size: stop the node and remove the file", extra={"fields": kept})
+    return ring
 
 
 def _lock(fd: int, data_dir: Path) -> None:

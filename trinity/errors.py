@@ -15,6 +15,8 @@
     |-- RefusedError      a command asks for what must not be done       (what, reason)
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
     |-- SchemaError       the database's tables do not fit this version  (reason)
+    |-- LedgerTakenError another process loads this node's ledger      (node)
+    |-- UnloadableError a file of the usage spool cannot be loaded     (path, reason)
     |-- KeysFullError     more API keys than there is room for           (key_id, keys_max)
     |-- KeyChangesError   too many keys changed under their id           (key_id)
     `-- BlocksFullError   more blocked networks than there is room for   (count, limit)
@@ -200,6 +202,32 @@ class SchemaError(TrinityError):
 
     def __str__(self) -> str:
         return f"database schema: {self.reason}"
+
+
+class LedgerTakenError(TrinityError):
+    """Another connection to the database holds the lock of this node's ledger."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return (
+            f"usage ledger: another process loads it as node {self.node}: if that is a copy of this data directory, "
+            "stop this node, remove node-uuid and usage/ in its data directory and start it again"
+        )
+
+
+class UnloadableError(TrinityError):
+    """A file of the usage spool is damaged, or in the database by half."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"usage spool {self.path}: {self.reason}"
 
 
 class KeysFullError(TrinityError):

@@ -160,6 +160,10 @@ USAGE_ALARM_SHARE = 400 / 999
 DRAIN_TURN_MS = 50
 # One spool segment is one transaction: 16 MB, 262,144 records, 2.6 s of load at 100,000 rows a second.
 SEGMENT_BYTES_MAX = 16 * 1024**2
+# The spool leaves this much of its disk to others, above all to a database beside it: one that has no room for its log
+# stops, and then nothing empties the spool.
+DISK_RESERVE_BYTES_MIN = 1024**3
+DISK_RESERVE_SHARE = 0.05
 # With little to do, a transaction this often: each costs some ms, and nobody bills by the half second.
 LOAD_GAP_SECONDS = 0.5
 # Under full load answers go first and the database waits, but for no more than it takes in this time afterwards: with

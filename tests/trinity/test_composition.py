@@ -1,5 +1,6 @@
 """What is composed before the first fork: the list of processes, their seats, the simulated exchanges."""
 
+import logging
 import os
 import resource
 import subprocess
@@ -9,24 +10,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from feeds.registry import EXCHANGE_MODULES
 from trinity import composition
-from trinity.composition import Plan, build_processes, card_of, create_memory, with_simulated_exchanges
+from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.composition import Plan, build_processes, card_of, create_memory, prepare_rings, with_simulated_exchanges
 from trinity.config import Config, FeedsSection, NodeSection, RequestSection, SimulatorSection, StoresSection
+from trinity.data_dir import open_rings
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import NodeMemory
+from trinity.memory.usage_ring import append_record
+from trinity.metrics import FLUSHER
 
 CATALOG = load_catalog()
+LOG = logging.getLogger("tests.composition")
 FEEDS = [f"feed-{exchange}" for exchange in CATALOG.exchanges]
 
 
 def _plan(with_simulator: bool = False, workers: int = 2) -> Plan:
     name = f"t-{uuid.uuid4().hex[:12]}"
     config = Config(node=NodeSection(name=name), request=RequestSection(workers=workers))
-    return Plan(config, CATALOG, with_simulator)
+    return Plan(config, CATALOG, with_simulator, uuid.UUID(int=1))
 
 
 @pytest.fixture
@@ -132,13 +139,32 @@ def test_doctor_asks_every_exchange_what_a_feed_would_ask() -> None:
         assert url.startswith(f"{base}/")
 
 
+def test_rings_are_emptied_and_moved_on_before_anybody_writes(
+    memory_of_two_workers: tuple[Plan, NodeMemory], tmp_path: Path
+) -> None:
+    """What a former life left is in the spool, and counted as taken over by the flusher; no position comes again."""
+    plan, memory = memory_of_two_workers
+    config = msgspec.structs.replace(plan.config, node=NodeSection(data_dir=tmp_path))
+    (former, _) = open_rings(tmp_path, 2, config.ledger.ring_records, 1000, LOG)
+    assert append_record(former.words, 1, np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.uint64), *[0] * 7)
+    rings = prepare_rings(config, memory, SystemClock(), LOG)
+    assert [ring.number for ring in rings] == [0, 1]
+    now = SystemClock().wall_ns() // NS_PER_SECOND
+    for ring in rings:
+        assert ring.written == ring.released
+        assert now - 60 <= ring.written >> 24 <= now + 2
+    assert [path.name for path in (tmp_path / "usage" / "spool").iterdir()] == ["000000000001.seg"]
+    flusher = [entry.kind for entry in memory.card.processes].index("flusher")
+    assert memory.control.block(flusher).read_counter(FLUSHER.index("usage_records_total")) == 1
+
+
 def test_no_room_for_shared_memory_is_said_before_anything_starts() -> None:
     """When the tables cannot be made, the message has the reason and the remedy, and nothing is left."""
     name = f"t-{uuid.uuid4().hex[:12]}"
     script = (
         "import resource, signal, sys; from trinity.composition import *; from trinity.config import NodeSection;"
         "config = Config(node=NodeSection(name=sys.argv[1]));"
-        "card = card_of(Plan(config, load_catalog(), False));"
+        "card = card_of(Plan(config, load_catalog(), False, None));"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
         "create_memory(card)"
     )

@@ -35,6 +35,10 @@ TEXTS = [
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
     (errors.SchemaError("it is newer"), "database schema: it is newer"),
     (errors.RefusedError("key 7", "it is revoked"), "key 7: it is revoked"),
+    (errors.LedgerTakenError("7a"),
+     ("usage ledger: another process loads it as node 7a: if that is a copy of this data directory, "
+      "stop this node, remove node-uuid and usage/ in its data directory and start it again")),
+    (errors.UnloadableError("spool/1.sum", "it is damaged"), "usage spool spool/1.sum: it is damaged"),
     (errors.KeysFullError(1001, 1000),
      ("API key 1001 has no room: KEYS_MAX is 1000: "
       "set KEYS_MAX to more than 1001 and start the node again")),

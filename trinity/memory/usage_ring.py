@@ -7,14 +7,15 @@
     word 4   written          position behind the newest record; the worker alone writes it
     word 5   released         position behind the newest record that was taken over; the flusher alone writes it
     word 6   refused          records that found the ring full; the worker alone writes it
-    word 7   reserved
+    word 7   counted          of the refused records, those that the flusher has counted; the flusher alone writes it
     word 8.. records, RECORD_WORDS words each; position p stands at p modulo capacity
 
-Rules: positions only grow, over all lives of the file, and begin at the second of its creation times 2**24: so a
-position is never used twice, also when the file was lost and made anew. Position and ring together are the request id
-that the client is shown. A record is written whole before `written` is published, and `written` is published before
-the answer is sent: a worker that dies in between has answered nobody. The file lies on disk, so records survive the
-death of every process of the node; its blocks are reserved at creation, so a full disk fails then and not later.
+Rules: positions only grow, over all lives of the file. They begin at the second of its creation times 2**24, and each
+start of a node moves an empty ring on to the present second (`move_on`): so a position is never used twice, also when
+the file was lost and made anew, or came back from an older copy. Position and ring together are the request id that
+the client is shown. A record is written whole before `written` is published, and `written` is published before the
+answer is sent: a worker that dies in between has answered nobody. The file lies on disk, so records survive the death
+of every process of the node; its blocks are reserved at creation, so a full disk fails then and not later.
 """
 
 import mmap
@@ -33,7 +34,7 @@ LAYOUT_VERSION = 1
 HEADER_WORDS = 8
 WORD_BYTES = 8
 
-_MAGIC, _VERSION, _CAPACITY, _RING, WRITTEN, RELEASED, REFUSED = range(7)
+_MAGIC, _VERSION, _CAPACITY, _RING, WRITTEN, RELEASED, REFUSED, _COUNTED = range(HEADER_WORDS)
 
 RECORD_DTYPE = np.dtype(
     [
@@ -55,10 +56,12 @@ RECORD_DTYPE = np.dtype(
 RECORD_WORDS = RECORD_DTYPE.itemsize // WORD_BYTES
 assert RECORD_DTYPE.itemsize == 64, "one cache line"
 
-_POSITION_BITS = 56
+POSITION_BITS = 56
 # The ids of answers that find the ring full, and so have no record: the highest bit, which no ring's number has.
 _UNRECORDED = 1 << 63
-_SECOND_SHIFT = 24  # 16.7 million records a second for ever would be needed to reach the next creation's positions
+_SECOND_SHIFT = 24  # 16.7 million records a second for ever would be needed to reach the next start's positions
+# A ring that was made anew or moved on begins at least this far ahead: a narrower gap is a loss.
+JUMP_MIN = 1 << _SECOND_SHIFT
 _LATENCY_NS_MAX = 2**32 - 1
 
 
@@ -76,16 +79,14 @@ class UsageRing:
     def open(cls, path: Path, number: int, capacity: int, wall_seconds: int) -> "UsageRing":
         """Map the ring of worker `number`; made when it is not there.
 
-        An existing ring keeps its capacity. Raises LayoutError for another layout, OSError when the disk is full.
+        An existing ring keeps its capacity. Raises LayoutError for a file that is no whole ring of this number, OSError
+        when the disk is full.
         """
         if not path.exists():
             _make(path, number, capacity, wall_seconds)
+        _check(path, number)
         with path.open("r+b") as file:
-            words: Words = np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.uint64)
-        for what, at, expected in (("magic", _MAGIC, MAGIC), ("layout version", _VERSION, LAYOUT_VERSION)):
-            if int(words[at]) != expected:
-                raise LayoutError(str(path), what, expected, int(words[at]))
-        return cls(path, words)
+            return cls(path, np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.uint64))
 
     @property
     def written(self) -> int:
@@ -99,6 +100,15 @@ class UsageRing:
     def refused(self) -> int:
         """Records that found the ring full since it was made."""
         return int(load_acquire(self.words, REFUSED))
+
+    @property
+    def counted(self) -> int:
+        """Of those, the ones that the flusher has counted."""
+        return int(load_acquire(self.words, _COUNTED))
+
+    def count_refused(self, refused: int) -> None:
+        """So many are counted now; only the flusher may call it."""
+        store_release(self.words, _COUNTED, refused)
 
     def read(self, position: int, count: int) -> NDArray[np.void]:
         """A copy of up to `count` records from `position` on, which must not be released yet."""
@@ -117,11 +127,24 @@ class UsageRing:
         assert self.released <= position <= self.written
         store_release(self.words, RELEASED, position)
 
+    def move_on(self, wall_seconds: int) -> None:
+        """Go on at positions that no ring of this number had before; only while it is empty and has no writer.
+
+        The database may have more than this file knows: a failed machine forgets what was written last, and a data
+        directory may come back from a backup. A process killed between the two words leaves a ring that is refused,
+        and made anew.
+        """
+        assert self.released == self.written
+        # Twice: the database may be ahead of `written` by nearly as much as a narrow gap.
+        position = max(self.written + 2 * JUMP_MIN, _first_position(wall_seconds))
+        store_release(self.words, RELEASED, position)
+        store_release(self.words, WRITTEN, position)
+
 
 @compiled_inline
 def next_request_id(ring: Words) -> int:
     """The id of the record that will be appended next; one of its own while the ring is full. Unsigned, 64 bits."""
-    number, position = ring[_RING] << np.uint64(_POSITION_BITS), ring[WRITTEN]
+    number, position = ring[_RING] << np.uint64(POSITION_BITS), ring[WRITTEN]
     if position - load_acquire(ring, RELEASED) >= ring[_CAPACITY]:
         return np.uint64(_UNRECORDED) | number | ring[REFUSED]  # type: ignore[no-any-return]
     return number | position  # type: ignore[no-any-return]
@@ -149,7 +172,7 @@ def append_record(
         return False
     at = HEADER_WORDS + np.int64(position & (capacity - np.uint64(1))) * RECORD_WORDS
     ring[at] = np.uint64(time_ns)
-    ring[at + 1] = ring[_RING] << np.uint64(_POSITION_BITS) | position
+    ring[at + 1] = ring[_RING] << np.uint64(POSITION_BITS) | position
     ring[at + 2], ring[at + 3] = address[0], address[1]
     ring[at + 4], ring[at + 5] = asset[0], asset[1]
     ring[at + 6] = np.uint64(min(latency_ns, _LATENCY_NS_MAX)) | np.uint64(key_id) << np.uint64(32)
@@ -169,19 +192,47 @@ def private_ring(number: int, capacity: int, wall_seconds: int = 0) -> Words:
 def _make_header(number: int, capacity: int, wall_seconds: int) -> Words:
     assert capacity & (capacity - 1) == 0, "a power of two"
     header = np.zeros(HEADER_WORDS, dtype=np.uint64)
-    start = (wall_seconds << _SECOND_SHIFT) & ((1 << _POSITION_BITS) - 1)
     header[[_MAGIC, _VERSION, _CAPACITY, _RING]] = MAGIC, LAYOUT_VERSION, capacity, number
-    header[[WRITTEN, RELEASED]] = start
+    header[[WRITTEN, RELEASED]] = _first_position(wall_seconds)
     return header
+
+
+def _first_position(wall_seconds: int) -> int:
+    return (wall_seconds << _SECOND_SHIFT) & ((1 << POSITION_BITS) - 1)
+
+
+def _check(path: Path, number: int) -> None:
+    """The header, and that the file has all its records; LayoutError."""
+    with path.open("rb") as file:
+        raw, size = file.read(HEADER_WORDS * WORD_BYTES), os.fstat(file.fileno()).st_size
+    if len(raw) < HEADER_WORDS * WORD_BYTES:
+        raise LayoutError(str(path), "size", HEADER_WORDS * WORD_BYTES, size)
+    words = [int(word) for word in np.frombuffer(raw, dtype=np.uint64)]
+    capacity, waiting = words[_CAPACITY], words[WRITTEN] - words[RELEASED]
+    for what, expected, found in (
+        ("magic", MAGIC, words[_MAGIC]),
+        ("layout version", LAYOUT_VERSION, words[_VERSION]),
+        ("ring", number, words[_RING]),
+        ("size", (HEADER_WORDS + capacity * RECORD_WORDS) * WORD_BYTES, size),
+        ("number of waiting records", min(max(waiting, 0), capacity), waiting),
+    ):
+        if found != expected:
+            raise LayoutError(str(path), what, expected, found)
+    if capacity == 0 or capacity & (capacity - 1):
+        raise LayoutError(str(path), "capacity", 1 << capacity.bit_length(), capacity)
 
 
 def _make(path: Path, number: int, capacity: int, wall_seconds: int) -> None:
     """Write the whole file under another name first, so that a half-made ring is never found."""
     header = _make_header(number, capacity, wall_seconds)
     draft = path.with_suffix(".new")
-    with draft.open("wb") as file:
+    with open(draft, "wb", opener=_private) as file:
         file.write(header.tobytes())
         file.flush()
         os.posix_fallocate(file.fileno(), 0, (HEADER_WORDS + capacity * RECORD_WORDS) * WORD_BYTES)
         os.fsync(file.fileno())
     draft.rename(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

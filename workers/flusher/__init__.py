@@ -2,7 +2,7 @@
 
 ring -> spool segment       drain.py     every turn, before the ring is released
 bytes of a segment          block.py     checksummed blocks of records
-segments of the folder      spool.py     one segment is one transaction
+segments, sums of a folder  spool.py     one file is one transaction; the bound; files: unit.py
 records -> exact sums       sums.py      numpy, no Python a record
 sums while the disk is full reserve.py   a preallocated file
 records -> COPY's bytes     rows.py      numpy, no Python a record

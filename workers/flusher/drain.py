@@ -7,18 +7,20 @@
     disk takes blocks again      first the reserve's sums, then records as before
 
 Rules: a record is released only when the spool or the reserve has it; the start after a kill goes on behind whatever
-they have. Positions of a ring are taken in order and never twice.
+they have. Positions of a ring are taken in order and never twice, and as they are: what a failed machine left of a
+record is found and counted by whoever reads its block. A turn says `beat` after each of its steps, which take less than
+a second each.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trinity.limits import RING_SUM_SHARE
 from trinity.memory.control import ProcessBlock
 from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
-from workers.flusher.block import good_records
+from workers.flusher.block import records_in_place
 from workers.flusher.reserve import Reserve
 from workers.flusher.spool import Spool
 from workers.flusher.sums import Span, Sums, sum_records
@@ -34,7 +36,13 @@ class Drain:
     """All rings of the node and where they go."""
 
     def __init__(
-        self, rings: Sequence[UsageRing], spool: Spool, reserve_path: Path, block: ProcessBlock, log: logging.Logger
+        self,
+        rings: Sequence[UsageRing],
+        spool: Spool,
+        reserve_path: Path,
+        block: ProcessBlock,
+        log: logging.Logger,
+        beat: Callable[[], None],
     ) -> None:
         self._rings = rings
         self._spool = spool
@@ -42,10 +50,10 @@ class Drain:
         self._reserve: Reserve | None = None
         self._block = block
         self._log = log
+        self._beat = beat
         self.is_writable = True
         self.share_before = 0.0  # how full the fullest ring was when the last turn began
         self._gave_up = False
-        self._refused = {ring.number: ring.refused for ring in rings}
         self._open_reserve()
         self._go_on()
 
@@ -53,6 +61,11 @@ class Drain:
     def waiting(self) -> int:
         """Records in the rings."""
         return sum(ring.written - ring.released for ring in self._rings)
+
+    @property
+    def has_taken_all(self) -> bool:
+        """Whether everything is in the spool: nothing waits in a ring, or as sums in the reserve."""
+        return not self.waiting and self._reserve is not None and not self._reserve.sums.spans
 
     @property
     def share(self) -> float:
@@ -66,8 +79,8 @@ class Drain:
             self._move_reserve()
             for ring in self._rings:
                 self._drain(ring)
-            while lost := self._spool.give_up_detail():
-                self._lose_detail(lost, "the spool has reached its bound (LEDGER_SPOOL_BYTES_MAX)")
+            if lost := self._spool.give_up_detail():
+                self._lose_detail(lost, "the spool has reached LEDGER_SPOOL_BYTES_MAX or what its disk has to spare")
             self._set_writable(True, "")
         except OSError as error:
             self._set_writable(False, str(error))
@@ -91,15 +104,9 @@ class Drain:
         while ring.released < end:
             first = ring.released
             records = ring.view(first)[: min(end - first, _BLOCK_RECORDS_MAX)]
-            good = good_records(ring.number, first, records)
-            if good:
-                self._spool.append(ring, records[:good])
-                self._block.count(_TAKEN, good)
-            else:
-                # Only a machine that failed can have left it: the ring's pages reach the disk in any order.
-                self._block.count(_LOST_RECORD)
-                self._log.critical("record lost", extra={"fields": {"ring": ring.number, "position": first}})
-                ring.release(first + 1)
+            self._spool.append(ring, records)
+            self._block.count(_TAKEN, len(records))
+            self._beat()
 
     def _sum_up(self, ring: UsageRing) -> None:
         """While the ring is too full: its oldest records live on as sums."""
@@ -107,12 +114,13 @@ class Drain:
         while self._reserve is not None and (ring.written - ring.released) / ring.capacity > RING_SUM_SHARE:
             first = ring.released
             records = ring.view(first)[: min(ring.capacity // 8, _BLOCK_RECORDS_MAX)]
-            sums = Sums((Span(ring.number, first, first + len(records)),), sum_records(records))
-            if not self._reserve.add(sums):
+            groups = sum_records(records_in_place(ring.number, first, records))
+            if not self._reserve.add(Sums((Span(ring.number, first, first + len(records)),), groups)):
                 return
             ring.release(first + len(records))
             self._block.count(_TAKEN, len(records))
             self._lose_detail(len(records), "the disk refuses the spool and the ring is full")
+            self._beat()
 
     def _move_reserve(self) -> None:
         """The reserve's records are older than all that is still in the rings."""
@@ -134,12 +142,11 @@ class Drain:
             self._log.critical("usage detail is given up, sums stay exact", extra={"fields": {"why": why}})
 
     def _count_refused(self) -> None:
-        """Records that found their ring full: nothing is known of them."""
+        """Records that found their ring full, also while there was no flusher: nothing is known of them."""
         for ring in self._rings:
             refused = ring.refused
-            if refused > self._refused[ring.number]:
-                lost = refused - self._refused[ring.number]
-                self._refused[ring.number] = refused
+            if lost := refused - ring.counted:
+                ring.count_refused(refused)
                 self._block.count(_LOST_RECORD, lost)
                 self._log.critical("usage records lost: a ring is full", extra={"fields": {"lost": lost}})
 

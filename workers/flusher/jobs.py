@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
 JOBS = (
     Job("partitions", 3600, lambda work: partitions.maintain(work.connection, _now(work))),
-    Job("batches", 3600, lambda work: work.connection.execute(load("ledger.prune_batches"), [work.node_id])),
+    Job("batches", 3600, lambda work: work.connection.execute(load("ledger.prune_batches"))),
     Job("candles", 1, lambda work: load_candles(work.connection, work.candles, work.node_id)),
 )
 
@@ -51,7 +51,7 @@ class Jobs:
         self._due_ns = {job.name: 0 for job in JOBS}
 
     def run_due(self) -> None:
-        """Run what is due; raises psycopg.OperationalError when the connection is gone."""
+        """Run what is due; raises psycopg's error when the connection is gone."""
         for job in JOBS:
             now_ns = self._work.clock.monotonic_ns()
             if now_ns < self._due_ns[job.name]:
@@ -59,9 +59,10 @@ class Jobs:
             self._due_ns[job.name] = now_ns + job.every_seconds * NS_PER_SECOND
             try:
                 job.run(self._work)
-            except psycopg.OperationalError:
-                raise
             except (psycopg.Error, OSError) as error:
+                # A time-out or a deadlock is an OperationalError as well, and concerns the job alone.
+                if self._work.connection.closed:
+                    raise
                 self._log.error("job failed", extra={"fields": {"job": job.name, "error": str(error)}})
 
 

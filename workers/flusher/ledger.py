@@ -3,38 +3,41 @@
 Exactly once, whatever dies when:
     before the commit    nothing of it is there; the file is loaded again
     after the commit     the position says so; the file is skipped and removed
-    commit unknown       the next transaction asks for the position, after it has got the node's advisory lock: so a
-                         predecessor's transaction that is still under way has ended by then
-Positions of a ring that are missing before a batch (a failed machine, a bad disk) are counted and logged.
+    commit unknown       the next connection asks for the position, after it has got the node's advisory lock, which the
+                         session before held to its end
+Positions of a ring that no row or sum arrives for (a failed machine, a bad disk) are counted, each once: whatever a
+file brings, its positions are loaded afterwards. Across a jump (usage_ring.py) nothing is known, and nothing counted.
 
-Rules: no Python a row. Days get their partition, and names of assets their number, before the transaction: both are
-true whether it commits or not.
+Rules: one loader a node, for the session's lock is refused to a second one, as a copied data directory has. No Python
+a row. Days get their partition, and names of assets their number, before the transaction: both are true whether it
+commits or not.
 """
 
 import datetime
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.limits import ASSET_NAME_BYTES_MAX
-from trinity.memory.usage_ring import RECORD_DTYPE
+from trinity.memory.usage_ring import JUMP_MIN, POSITION_BITS, RECORD_DTYPE
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
-from workers.flusher.block import Block, read_blocks
+from workers.flusher.block import Block, read_blocks, records_in_place
 from workers.flusher.rows import sum_rows, usage_rows
-from workers.flusher.spool import Unit, read_segment
 from workers.flusher.sums import NS_PER_MINUTE, UNITS_MINUTES, Groups, Span, decode_sums, group_records, merge_groups
+from workers.flusher.unit import Unit, read_segment
 
 _UPSERTS = ("ledger.add_minutes", "ledger.add_hours", "ledger.add_days")
 # The catalog has at most 256 assets; names beyond this come from nowhere and would use up the numbers.
 _ASSETS_MAX = 4096
 _MINUTES_A_DAY = 1440
-# A ring that was made anew begins at least this far ahead, so a wider gap is no loss.
-_GAP_MAX = 1 << 24
+# usage_batches.lost, an integer.
+_LOST_MAX = 2**31 - 1
 
 
 class Loaded(NamedTuple):
@@ -46,57 +49,70 @@ class Loaded(NamedTuple):
 
 
 class Ledger:
-    """The ledger's tables on one connection (autocommit), for one node."""
+    """The ledger's tables on one connection (autocommit), for one node. LedgerTakenError: another one has them."""
 
     def __init__(self, connection: AnyConnection, node: uuid.UUID, name: str) -> None:
         self._connection = connection
         connection.execute(load("ledger.prepare"))
         connection.execute(load("ledger.create_sums"))
         self.node_id = _node_id(connection, node, name)
+        if connection.execute(load("ledger.lock"), [self.node_id]).fetchone() != (True,):
+            raise LedgerTakenError(str(node))
         self._asset_ids: dict[bytes, int] = {}
         self._days: set[datetime.date] = set()
 
+    def positions(self, rings: Sequence[int]) -> Mapping[int, int]:
+        """The position behind the newest loaded record of each ring that has one."""
+        found = self._connection.execute(load("ledger.loaded"), {"rings": rings, "node_id": self.node_id})
+        return dict(found.fetchall())
+
     def load(self, unit: Unit) -> Loaded:
-        """Load one file; when it returns, the file may be removed. Raises psycopg.Error."""
+        """Load one file; when it returns, the file may be removed. Raises psycopg.Error, UnloadableError."""
         return self._load_sums(unit) if unit.is_sum else self._load_segment(unit)
+
+    def skip(self, unit: Unit) -> int:
+        """Give up a file that cannot be loaded: its positions count as loaded; returns their number."""
+        new = _new_spans(unit.spans.values(), self.positions(sorted(unit.spans)))
+        with self._connection.transaction():
+            for span in new:
+                self._add_batch(span, rows=0, lost=0)
+        return _missing(new, 0)
 
     def _load_segment(self, unit: Unit) -> Loaded:
         blocks = list(read_blocks(read_segment(unit.path)))
-        unreadable = unit.records - sum(len(block.records) for block in blocks)
-        self._prepare(blocks)
+        loaded = self.positions(sorted(unit.spans))
+        new = _new_spans(unit.spans.values(), loaded)
+        records = np.concatenate([_not_loaded(block, loaded) for block in blocks] or [np.zeros(0, dtype=RECORD_DTYPE)])
+        self._ensure(_days_of(records["time_ns"] // NS_PER_MINUTE))
+        groups, number = group_records(records)
+        ids = self._ids_of(groups)
+        rows = np.bincount((records["request_id"] >> np.uint64(POSITION_BITS)).astype(np.int64), minlength=1)
         with self._connection.transaction():
-            loaded = self._lock_and_read(sorted(unit.spans))
-            missing = _missing(unit.spans, loaded) + unreadable
-            blocks = [part for block in blocks if len((part := _not_loaded(block, loaded)).records)]
-            records = np.concatenate([block.records for block in blocks] or [np.zeros(0, dtype=RECORD_DTYPE)])
-            if len(records) == 0:
-                return Loaded(0, 0, missing)
-            groups, number = group_records(records)
-            ids = self._ids_of(groups)
-            self._copy("ledger.copy_usage", usage_rows(records, ids[number], self.node_id))
-            self._add_sums(groups, ids)
-            for span in _spans(blocks):
-                self._add_batch(span, rows=span.end - span.first, lost=0)
-        return Loaded(len(records), 0, missing)
+            if len(records):
+                self._copy("ledger.copy_usage", usage_rows(records, ids[number], self.node_id))
+                self._add_sums(groups, ids)
+            for span in new:
+                self._add_batch(span, rows=int(rows[span.ring]) if span.ring < len(rows) else 0, lost=0)
+        return Loaded(len(records), 0, _missing(new, len(records)))
 
     def _load_sums(self, unit: Unit) -> Loaded:
+        loaded = self.positions(sorted(unit.spans))
+        new = _new_spans(unit.spans.values(), loaded)
+        if not new:
+            return Loaded(0, 0, 0)
+        if any(loaded.get(span.ring, 0) > span.first for span in unit.spans.values()):
+            raise UnloadableError(str(unit.path), "a part of these sums is in the database already")
         sums = decode_sums(unit.path.read_bytes())
         if sums is None:
-            return Loaded(0, 0, unit.records)
+            raise UnloadableError(str(unit.path), "it is damaged")
         self._ensure(_days_of(sums.groups["minute"]))
+        ids = self._ids_of(sums.groups)
         with self._connection.transaction():
-            loaded = self._lock_and_read(sorted(unit.spans))
-            if all(span.end <= loaded.get(span.ring, 0) for span in sums.spans):
-                return Loaded(0, 0, 0)
-            self._add_sums(sums.groups, self._ids_of(sums.groups))
-            for span in sums.spans:
-                self._add_batch(span, rows=0, lost=span.end - span.first)
-        return Loaded(0, sums.records, _missing(unit.spans, loaded))
-
-    def _lock_and_read(self, rings: Sequence[int]) -> Mapping[int, int]:
-        self._connection.execute(load("ledger.lock"), [self.node_id])
-        found = self._connection.execute(load("ledger.loaded"), {"rings": rings, "node_id": self.node_id})
-        return dict(found.fetchall())
+            if len(sums.groups):
+                self._add_sums(sums.groups, ids)
+            for span in new:
+                self._add_batch(span, rows=0, lost=min(span.end - span.first, _LOST_MAX))
+        return Loaded(0, sums.requests, _missing(new, sums.requests))
 
     def _add_sums(self, groups: Groups, ids: NDArray[np.int64]) -> None:
         # Names without a number are one asset, "none": their groups become one.
@@ -116,11 +132,6 @@ class Ledger:
         with self._connection.cursor() as cursor, cursor.copy(load(name)) as copy:
             for piece in pieces:
                 copy.write(piece)
-
-    def _prepare(self, blocks: Sequence[Block]) -> None:
-        for block in blocks:
-            self._ensure(_days_of(block.records["time_ns"] // NS_PER_MINUTE))
-            self._add_names(np.unique(block.records["asset"]))
 
     def _ensure(self, days: set[datetime.date]) -> None:
         if days - self._days:
@@ -163,21 +174,23 @@ def _days_of(minutes: NDArray[np.int64]) -> set[datetime.date]:
     return {datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day)) for day in days}
 
 
-def _not_loaded(block: Block, loaded: Mapping[int, int]) -> Block:
-    """The part of a block behind what is loaded; nearly always all of it."""
+def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:
+    """What a file adds to the loaded positions, from there on; a narrow gap before it is a part of it."""
+    new = []
+    for span in spans:
+        first = loaded.get(span.ring, span.first)
+        if span.end > first:
+            new.append(span if span.first - first >= JUMP_MIN else span._replace(first=first))
+    return new
+
+
+def _not_loaded(block: Block, loaded: Mapping[int, int]) -> NDArray[np.void]:
+    """The good records of a block behind what is loaded; nearly always all of it."""
     skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
-    return block._replace(first=block.first + skip, records=block.records[skip:])
+    return records_in_place(block.ring, block.first + skip, block.records[skip:])
 
 
-def _missing(spans: Mapping[int, Span], loaded: Mapping[int, int]) -> int:
-    gaps = [span.first - loaded.get(span.ring, span.first) for span in spans.values()]
-    return sum(gap for gap in gaps if 0 < gap < _GAP_MAX)
-
-
-def _spans(blocks: Sequence[Block]) -> list[Span]:
-    """The positions of each ring, from its first block to its last."""
-    spans: dict[int, Span] = {}
-    for block in blocks:
-        before = spans.get(block.ring)
-        spans[block.ring] = Span(block.ring, before.first if before else block.first, block.end)
-    return list(spans.values())
+def _missing(spans: Iterable[Span], arrived: int) -> int:
+    """Positions that nothing arrived for; more than a jump's is no loss, but a jump."""
+    missing = sum(span.end - span.first for span in spans) - arrived
+    return missing if 0 < missing < JUMP_MIN else 0

@@ -4,35 +4,46 @@
     processors are taken  it rests between files, as pace.py says
     database away         the spool grows; tried again every half second
     database hangs        this thread hangs with it, the drain does not
+    file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it for ever
 
 Rules: what psycopg, the store or the disk raise is a state of the world: it is logged once and tried again. Anything
 else is a fault of ours: the process's loop raises it.
 """
 
+import contextlib
 import logging
 import threading
 import uuid
+from collections.abc import Iterator, Sequence
 
 import psycopg
 
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.errors import TrinityError
+from trinity.errors import LedgerTakenError, TrinityError, UnloadableError
 from trinity.limits import LOAD_GAP_SECONDS
 from trinity.memory.candle_table import CandleTable
 from trinity.memory.control import ProcessBlock
+from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
 from trinity.store import migrate
-from trinity.store.connect import connect
+from trinity.store.connect import connect, judge
 from workers.flusher.jobs import Jobs, Work
 from workers.flusher.ledger import Ledger, Loaded
 from workers.flusher.pace import REST_TURN_SECONDS, Pace, Processors
-from workers.flusher.spool import Spool, Unit
+from workers.flusher.spool import Spool
+from workers.flusher.unit import Unit
 
 # A transaction of a segment takes 1 s to 3 s; one that took this long met a server that stands still.
 _STATEMENT_SECONDS = 120
 _SLOW_NS = 10 * NS_PER_SECOND
 # Wait before the next try while the database is away.
 _RETRY_SECONDS = 0.5
+# The session of a killed predecessor ends within 15 s; who holds the lock for longer is another node.
+_TAKEN_NS = 20 * NS_PER_SECOND
+_NEVER_AGAIN_NS = 2**63
+# A file of which the database says "never" for so long is set aside: by then it is not a change of the tables that
+# somebody is making.
+_NEVER_NS = 60 * NS_PER_SECOND
 
 _ROWS = FLUSHER.index("usage_rows_loaded_total")
 _BATCHES = FLUSHER.index("usage_batches_total")
@@ -47,6 +58,7 @@ class Loader(threading.Thread):
         url: str,
         node: uuid.UUID,
         node_name: str,
+        rings: Sequence[UsageRing],
         spool: Spool,
         candles: CandleTable,
         block: ProcessBlock,
@@ -54,11 +66,14 @@ class Loader(threading.Thread):
         log: logging.Logger,
     ) -> None:
         super().__init__(name="loader", daemon=True)
-        self._url, self._node, self._node_name = url, node, node_name
+        self._url, self._node, self._node_name, self._rings = url, node, node_name, rings
         self._spool, self._candles, self._block, self._clock, self._log = spool, candles, block, clock, log
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
         self._error = ""
+        self._say_taken_at_ns: int | None = None
+        self._never_since: tuple[Unit, int] | None = None
+        self._behind: set[int] = set()
         self._busy_since_ns: int | None = None
         self._pace, self._processors = Pace(), Processors()
         self.is_connected = False
@@ -93,16 +108,21 @@ class Loader(threading.Thread):
             with connect(self._url, "flusher", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
                 ledger = Ledger(connection, self._node, self._node_name)
                 self._say_connected()
+                with self._busy():
+                    self._check_positions(ledger)
                 work = Work(connection, ledger.node_id, self._clock, self._candles)
                 jobs = Jobs(work, self._log)
                 while self._load_some(ledger):
-                    jobs.run_due()
+                    with self._busy():
+                        jobs.run_due()
                     if self._rests():
                         self._stopping.wait(REST_TURN_SECONDS)
                     elif not self._spool.has_closed():
                         self._stopping.wait(LOAD_GAP_SECONDS)
         except (psycopg.Error, TrinityError, OSError) as error:
             self._say_down(error)
+            if isinstance(error, LedgerTakenError):
+                self._say_taken(error)
         finally:
             self.is_connected = False
 
@@ -118,18 +138,66 @@ class Loader(threading.Thread):
         return not is_last
 
     def _load(self, ledger: Ledger, unit: Unit) -> None:
-        began_ns = self._busy_since_ns = self._clock.monotonic_ns()
+        began_ns = self._clock.monotonic_ns()
         try:
-            loaded = ledger.load(unit)
+            with self._busy():
+                loaded = ledger.load(unit)
+        except UnloadableError as error:
+            self._set_aside(ledger, unit, error)
+            return
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if judge(error) == "never" and self._is_never(unit):
+                self._set_aside(ledger, unit, error)
+                return
+            self._spool.put_back(unit)
+            raise
         except BaseException:
             self._spool.put_back(unit)
             raise
-        finally:
-            self._busy_since_ns = None
         now_ns = self._clock.monotonic_ns()
         self._pace.loaded(loaded.rows, now_ns - began_ns, now_ns)
         self._spool.remove(unit)
         self._count(loaded)
+
+    def _is_never(self, unit: Unit) -> bool:
+        """Whether this file's rows have been refused for long enough."""
+        now_ns = self._clock.monotonic_ns()
+        if self._never_since is None or self._never_since[0] is not unit:
+            self._never_since = unit, now_ns
+        return now_ns - self._never_since[1] >= _NEVER_NS
+
+    def _set_aside(self, ledger: Ledger, unit: Unit, error: Exception) -> None:
+        try:
+            lost = ledger.skip(unit)
+        except BaseException:
+            self._spool.put_back(unit)
+            raise
+        fields = {"file": str(self._spool.set_aside(unit)), "records": lost, "error": str(error)}
+        self._block.count(_LOST_RECORD, lost)
+        self._log.critical("a file of the usage spool cannot be loaded and was set aside", extra={"fields": fields})
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        """Whatever waits for the database: `is_up` looks at how long."""
+        self._busy_since_ns = self._clock.monotonic_ns()
+        try:
+            yield
+        finally:
+            self._busy_since_ns = None
+
+    def _check_positions(self, ledger: Ledger) -> None:
+        """A ring behind the database was not moved on at the node's start: what comes next is taken for loaded."""
+        loaded = ledger.positions([ring.number for ring in self._rings])
+        for ring in self._rings:
+            behind = loaded.get(ring.number, 0) - ring.written
+            if behind > 0 and ring.number not in self._behind:
+                self._behind.add(ring.number)
+                self._block.count(_LOST_RECORD, behind)
+                fields = {"ring": ring.number, "records": behind}
+                self._log.critical(
+                    "a usage ring is older than the database and its next records will be lost: start the node again",
+                    extra={"fields": fields},
+                )
 
     def _rests(self) -> bool:
         now_ns = self._clock.monotonic_ns()
@@ -145,6 +213,7 @@ class Loader(threading.Thread):
 
     def _say_connected(self) -> None:
         self.is_connected = True
+        self._say_taken_at_ns = None
         if self._error:
             self._log.warning("the database takes the ledger")
             self._error = ""
@@ -154,3 +223,13 @@ class Loader(threading.Thread):
         if text != self._error:
             self._log.error("the database does not take the ledger, the spool does", extra={"fields": {"error": text}})
         self._error = text
+
+    def _say_taken(self, error: LedgerTakenError) -> None:
+        """Once, unless the database is lost and found in between."""
+        now_ns = self._clock.monotonic_ns()
+        if self._say_taken_at_ns is None:
+            self._say_taken_at_ns = now_ns + _TAKEN_NS
+        elif self._say_taken_at_ns <= now_ns:
+            self._say_taken_at_ns = _NEVER_AGAIN_NS
+            fields = {"error": str(error)}
+            self._log.critical("nothing is loaded: another node has this one's ledger", extra={"fields": fields})

@@ -3,7 +3,7 @@
 Rules: the loop alone beats: records leave the rings whatever the database does. The loader has a thread of its own,
 because a database may answer late or never; the spool is between the two. A third thread syncs the spool, because a
 disk may be late as well. All three survive what the database and the disk refuse; what is left is a fault of ours: it
-ends the process, and the next one goes on from what is on disk.
+ends the process, and the next one goes on from what is on disk. What takes long beats as well, between its steps.
 """
 
 import gc
@@ -12,14 +12,17 @@ import os
 import select
 import signal
 import threading
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import LedgerSection, NodeSection
-from trinity.data_dir import node_uuid
 from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command, ProcessBlock
+from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
 from trinity.seat import Seat
 from workers.flusher.drain import Drain
@@ -31,7 +34,7 @@ _SYNC_SECONDS = 1.0
 _LAST_LOAD_SECONDS = 1.0
 
 
-def run(seat: Seat, section: LedgerSection, node: NodeSection, url: str) -> None:
+def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.UUID, url: str) -> None:
     """Keep the ledger until SIGTERM, SIGINT or the DRAIN command."""
     stopping, data_dir = threading.Event(), node.data_dir
 
@@ -40,10 +43,13 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, url: str) -> None
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max)
-    drain = Drain(seat.rings, spool, data_dir / "usage" / "reserve", seat.block, seat.log)
+
+    def beat() -> None:
+        seat.block.beat(seat.clock.monotonic_ns())
+
+    spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat)
     candles = CandleTable(data_dir / CANDLES)
-    loader = Loader(url, node_uuid(data_dir), node.name, spool, candles, seat.block, seat.clock, seat.log)
+    loader = Loader(url, node_uuid, node.name, seat.rings, spool, candles, seat.block, seat.clock, seat.log)
     syncer = threading.Thread(target=_sync, args=(spool, seat.log), name="sync", daemon=True)
     loader.start()
     syncer.start()
@@ -54,13 +60,45 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, url: str) -> None
     while not stopping.is_set() and seat.block.read(COMMAND) != Command.DRAIN:
         drain.turn()
         gauges.show(drain, spool, loader, seat.clock)
-        seat.block.beat(seat.clock.monotonic_ns())
+        beat()
         loader.raise_failure()
         for fd, _ in poll.poll(DRAIN_TURN_MS):
             os.eventfd_read(fd)
     drain.turn()
     loader.finish(_LAST_LOAD_SECONDS)
     gauges.show(drain, spool, loader, seat.clock)
+
+
+def take_over(
+    rings: Sequence[UsageRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
+) -> bool:
+    """Before the first fork: bring what a former life left in the rings into the spool.
+
+    True when all of it is there: the rings are empty then, and may move on (UsageRing.move_on).
+    """
+    try:
+        spool, drain = _open(rings, data_dir, section, block, log, lambda: None)
+        drain.turn()
+        spool.close()
+    except OSError as error:
+        log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
+        return False
+    return drain.is_writable and drain.has_taken_all
+
+
+def _open(
+    rings: Sequence[UsageRing],
+    data_dir: Path,
+    section: LedgerSection,
+    block: ProcessBlock,
+    log: logging.Logger,
+    beat: Callable[[], None],
+) -> tuple[Spool, Drain]:
+    spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max, beat)
+    for path in spool.damaged:
+        # Their records are counted as missing with the next ones of their rings.
+        log.critical("a file of the usage spool is damaged and was set aside", extra={"fields": {"file": str(path)}})
+    return spool, Drain(rings, spool, data_dir / "usage" / "reserve", block, log, beat)
 
 
 def _sync(spool: Spool, log: logging.Logger) -> None:

@@ -4,7 +4,9 @@
 
 Rules: one writer, the drain. New sums go into the slot of the older generation and count from the moment that its
 generation is written, so a process killed at any moment leaves the older or the newer sums, never a mixture. When the
-disk takes files again, the sums become a file of the spool and the reserve is empty.
+disk takes files again, the sums become a file of the spool and the reserve is empty. Where minutes need too much room,
+hours are kept, then days; beyond what one slot holds of those, nothing more is taken: the rings fill, and what they
+refuse is counted as lost.
 """
 
 import mmap
@@ -13,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.flusher.sums import NO_SUMS, Sums, decode_sums, encode_sums, merge_sums
+from workers.flusher.sums import NO_SUMS, UNITS_MINUTES, Sums, decode_sums, encode_sums, merge_sums
+from workers.flusher.unit import private
 
-# A slot holds some 48,000 groups: 1,900 keys on 25 assets within one minute.
+# A slot holds some 500,000 groups: a day of 20,000 keys on 25 assets.
 SLOT_BYTES = 8 * 1024**2
 _SLOTS = 2
 _GENERATION, _LENGTH, _WORDS = 0, 1, 2
@@ -26,15 +29,16 @@ class Reserve:
     """The mapped file; raises OSError when there is no room for it."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("a+b") as file:
+        with open(path, "a+b", opener=private) as file:
             os.posix_fallocate(file.fileno(), 0, _SLOTS * SLOT_BYTES)
             self._bytes = np.frombuffer(mmap.mmap(file.fileno(), _SLOTS * SLOT_BYTES), dtype=np.uint8)
         self._slots = [self._bytes[at : at + SLOT_BYTES] for at in (0, SLOT_BYTES)]
         self.sums = self._read()
 
     def add(self, sums: Sums) -> bool:
-        """Keep these sums too; False when there is no room for them."""
-        return self._write(merge_sums(self.sums, sums))
+        """Keep these sums too, in the finest unit that has room; False when none has."""
+        units = (unit for unit in UNITS_MINUTES if unit >= self.sums.unit_minutes)
+        return any(self._write(merge_sums(self.sums, sums, unit)) for unit in units)
 
     def clear(self) -> None:
         """The sums are somewhere else now."""

@@ -1,11 +1,15 @@
 """The spool: a folder of segments on disk, between the rings and the database.
 
-    <sequence>.seg   blocks of records (block.py); the newest one is still being written
-    <sequence>.sum   the exact sums (sums.py) of a segment whose detail was given up
+One file (unit.py) is one transaction of the loader, whole or not at all: that makes "is it loaded already?" a
+comparison of one position. So the boundaries of a file that a loader may have had in its hand, in this life or the one
+before, never change. The loader takes the oldest file and asks for the open one to be closed when there is no other.
 
-One file is one transaction of the loader, whole or not at all, so its boundaries never change once it is closed: that
-makes "is it loaded already?" a comparison of one position. The loader takes the oldest file and asks for the open one
-to be closed when there is no other.
+The folder has a bound: the setting's, or what the disk has to spare beside a reserve for the database, which may share
+it. Beyond the bound detail is given up step by step, the oldest first, and never the sums:
+
+    segments          -> sums by the minute, joined with those before them
+    sums by the minute -> by the hour, when no segment is left
+    sums by the hour   -> by the day: as many groups as keys, assets, protocols and statuses were met in one day
 
 Rules: appended by the drain, taken and removed by the loader's thread, under one lock. What was written outlives the
 death of every process at once, because the kernel has it; a segment that stays longer than a second is also synced to
@@ -16,65 +20,56 @@ are loaded and removed before that, and a sync for them would only keep the data
 import contextlib
 import errno
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.limits import SEGMENT_BYTES_MAX
-from trinity.memory.usage_ring import UsageRing
-from workers.flusher.block import HEADER_BYTES, RECORD_BYTES, header_of, read_blocks, read_header
-from workers.flusher.sums import NS_PER_MINUTE, Span, Sums, decode_sums, encode_sums, merge_groups, sum_records
+from trinity.limits import DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SHARE, SEGMENT_BYTES_MAX
+from trinity.memory.usage_ring import JUMP_MIN, UsageRing
+from workers.flusher.block import HEADER_BYTES, RECORD_BYTES, header_of, read_blocks, records_in_place, seal_of
+from workers.flusher.sums import (
+    UNITS_MINUTES,
+    Span,
+    Sums,
+    decode_sums,
+    encode_sums,
+    merge_groups,
+    merge_sums,
+    sum_records,
+)
+from workers.flusher.unit import Unit, read_segment, recover, set_aside, sums_unit, write_whole
 
-_NAME = re.compile(r"(\d{12})\.(seg|sum)")
 # A segment is at most this part of the bound, so that giving up one is a small loss.
 _SEGMENTS_MIN = 8
-_TIME_BYTES = 8  # a record begins with its time
+# What the spool may have on a disk that is full of other things: below this no outage, however short, is bridged.
+_BOUND_MIN = 4 * SEGMENT_BYTES_MAX
+# Two files of sums become one up to here: merging takes a second then, and one transaction takes the result.
+_GROUPS_MAX = 1 << 19
 
 
-@dataclass
-class Unit:
-    """A file of the spool. `spans` are its rings' positions, `oldest_ns` the time of its first record."""
-
-    sequence: int
-    path: Path
-    bytes: int = 0
-    spans: dict[int, Span] = field(default_factory=dict)
-    oldest_ns: int = 0
-    in_hand: bool = False  # the loader works on it
-    synced_bytes: int = 0
-    unsynced: bool = False  # it was not synced when `sync` last looked
-
-    @property
-    def is_sum(self) -> bool:
-        return self.path.suffix == ".sum"
-
-    @property
-    def records(self) -> int:
-        return sum(span.end - span.first for span in self.spans.values())
-
-    def add(self, span: Span) -> None:
-        before = self.spans.get(span.ring, span)
-        self.spans[span.ring] = Span(span.ring, before.first, span.end)
+def _silent() -> None:
+    """Nobody waits for a sign of life."""
 
 
 class Spool:
     """The folder, its files in order, and the one that is written."""
 
-    def __init__(self, folder: Path, bytes_max: int) -> None:
-        """Takes over what is there: cuts a torn tail, finishes what a predecessor began; raises OSError."""
+    def __init__(self, folder: Path, bytes_max: int, beat: Callable[[], None] = _silent) -> None:
+        """Takes over what is there and finishes what a predecessor began; `damaged` was set aside. Raises OSError.
+
+        `beat` is called within whatever takes long.
+        """
         self._folder = folder
         self._bytes_max = bytes_max
         self._segment_bytes_max = min(SEGMENT_BYTES_MAX, bytes_max // _SEGMENTS_MIN)
+        self._beat = beat
         self._lock = threading.Lock()
         self._open_fd: int | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._units = _recover(folder)
-        self._next_sequence = self._units[-1].sequence + 1 if self._units else 1
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._units, self.damaged, self._next_sequence = recover(folder, beat)
 
     @property
     def bytes(self) -> int:
@@ -85,8 +80,16 @@ class Spool:
         return sum(unit.records for unit in list(self._units))
 
     @property
+    def bound(self) -> int:
+        """Bytes that it may have now."""
+        disk = os.statvfs(self._folder)
+        reserve = max(DISK_RESERVE_BYTES_MIN, int(disk.f_blocks * disk.f_frsize * DISK_RESERVE_SHARE))
+        to_spare = self.bytes + disk.f_bavail * disk.f_frsize - reserve
+        return min(self._bytes_max, max(to_spare, _BOUND_MIN))
+
+    @property
     def share(self) -> float:
-        return self.bytes / self._bytes_max
+        return self.bytes / self.bound
 
     @property
     def oldest_ns(self) -> int | None:
@@ -127,8 +130,8 @@ class Spool:
         with self._lock:
             self._close()
             path = self._folder / f"{self._next_sequence:012}.sum"
-            _write_whole(path, encode_sums(sums))
-            self._units.append(_unit_of(path))
+            write_whole(path, encode_sums(sums))
+            self._units.append(sums_unit(path))
             self._next_sequence += 1
             on_written()
 
@@ -139,8 +142,13 @@ class Spool:
                 return None
             if len(self._units) == 1:
                 self._close()
-            self._units[0].in_hand = True
+            self._units[0].in_hand = self._units[0].keeps_bounds = True
             return self._units[0]
+
+    def close(self) -> None:
+        """Nothing will be appended any more."""
+        with self._lock:
+            self._close()
 
     def has_closed(self) -> bool:
         """Whether there is more than the segment that is still being written."""
@@ -155,6 +163,12 @@ class Spool:
         """It is loaded."""
         with self._lock:
             self._forget(unit)
+
+    def set_aside(self, unit: Unit) -> Path:
+        """Nobody can load it; where it lies now."""
+        with self._lock:
+            self._units.remove(unit)
+            return set_aside(unit.path)
 
     def sync(self) -> None:
         """Bring to the disk what was here at the call before and still is; raises OSError."""
@@ -172,24 +186,59 @@ class Spool:
                 unit.synced_bytes, unit.unsynced = size, unit.bytes > size
 
     def give_up_detail(self) -> int:
-        """While the spool is over its bound: replace the oldest segment by its sums; returns the records' number.
+        """One step while the spool is over its bound; returns how many records have their sums alone from now on.
 
-        0 when the bound is kept, or nothing is left to give up. Raises OSError.
+        Raises OSError.
         """
         with self._lock:
-            if self.bytes <= self._bytes_max:
+            if self.bytes <= self.bound:
                 return 0
             closed = self._units[:-1] if self._open_fd is not None else self._units
-            unit = next((unit for unit in closed if not unit.is_sum and not unit.in_hand), None)
+            finer = ((unit, coarser) for coarser in UNITS_MINUTES for unit in closed if unit.unit_minutes < coarser)
+            unit, coarser = next(((unit, coarser) for unit, coarser in finer if not unit.in_hand), (None, 0))
             if unit is None:
                 return 0
-            records = unit.records
-            data = encode_sums(Sums(tuple(unit.spans.values()), _sum_file(unit.path)))
-            segment = unit.path
-            _write_whole(segment.with_suffix(".sum"), data)
-            unit.path, unit.bytes = segment.with_suffix(".sum"), len(data)
-            segment.unlink()
+            records = 0 if unit.is_sum else unit.records
+            self._coarsen(unit, coarser)
             return records
+
+    def _coarsen(self, unit: Unit, unit_minutes: int) -> None:
+        """Put sums in the place of a file; where the file before it counts in the same way, they join it."""
+        sums = _sums_of(unit)
+        if sums is None:
+            unit.unit_minutes = unit_minutes  # damaged: whoever loads it says so
+            return
+        self._beat()
+        sums = sums._replace(groups=merge_groups([sums.groups], unit_minutes), unit_minutes=unit_minutes)
+        before = self._to_join(unit, sums)
+        self._beat()
+        if before is not None:
+            joined, into = merge_sums(before, sums), self._units[self._units.index(unit) - 1]
+            self._replace(into, joined)
+            self._forget(unit)
+        else:
+            self._replace(unit, sums)
+        self._beat()
+
+    def _to_join(self, unit: Unit, sums: Sums) -> Sums | None:
+        """The sums of the file before, when the two may become one."""
+        number = self._units.index(unit)
+        before = self._units[number - 1] if number else unit
+        if number == 0 or before.keeps_bounds or unit.keeps_bounds or before.unit_minutes != sums.unit_minutes:
+            return None
+        gaps = [span.first - before.spans[span.ring].end for span in sums.spans if span.ring in before.spans]
+        if before.groups + len(sums.groups) > _GROUPS_MAX or max(gaps, default=0) >= JUMP_MIN:
+            return None
+        return decode_sums(before.path.read_bytes())
+
+    def _replace(self, unit: Unit, sums: Sums) -> None:
+        old, path = unit.path, unit.path.with_suffix(".sum")
+        write_whole(path, encode_sums(sums))
+        new = sums_unit(path)
+        unit.path, unit.bytes, unit.spans, unit.oldest_ns = path, new.bytes, new.spans, new.oldest_ns
+        unit.requests, unit.groups, unit.unit_minutes = new.requests, new.groups, new.unit_minutes
+        if old != path:
+            old.unlink()
 
     def _open(self, oldest_ns: int) -> None:
         path = self._folder / f"{self._next_sequence:012}.seg"
@@ -198,16 +247,29 @@ class Spool:
         self._next_sequence += 1
 
     def _close(self) -> None:
-        if self._open_fd is not None:
-            os.close(self._open_fd)
-            self._open_fd = None
+        if self._open_fd is None:
+            return
+        unit, fd = self._units[-1], self._open_fd
+        self._open_fd = None
+        seal = seal_of(unit.spans.values(), unit.oldest_ns)
+        try:
+            written = os.write(fd, seal)
+            if written == len(seal):
+                unit.bytes += written
+            else:
+                os.ftruncate(fd, unit.bytes)
+        except OSError:
+            os.ftruncate(fd, unit.bytes)  # without a seal the next start reads it whole
+        finally:
+            os.close(fd)
 
     def _take_back(self, unit: Unit, fd: int) -> None:
         """Cut off what was written of a block that is not whole."""
         os.ftruncate(fd, unit.bytes)
         os.lseek(fd, unit.bytes, os.SEEK_SET)
         if unit.bytes == 0:
-            self._close()
+            os.close(fd)
+            self._open_fd = None
             self._forget(unit)
 
     def _forget(self, unit: Unit) -> None:
@@ -215,83 +277,9 @@ class Spool:
         self._units.remove(unit)
 
 
-def read_segment(path: Path) -> NDArray[np.uint8]:
-    """All bytes of a file of the spool."""
-    return np.fromfile(path, dtype=np.uint8)
-
-
-def _sum_file(path: Path) -> NDArray[np.void]:
-    return merge_groups([sum_records(block.records) for block in read_blocks(read_segment(path))])
-
-
-def _recover(folder: Path) -> list[Unit]:
-    for draft in folder.glob("*.new"):
-        draft.unlink()
-    found = {path for path in folder.iterdir() if _NAME.fullmatch(path.name)}
-    for path in sorted(found):
-        # Sums are renamed into place before their segment is removed.
-        if path.suffix == ".seg" and path.with_suffix(".sum") in found:
-            path.unlink()
-            found.remove(path)
-    newest = max((path for path in found if path.suffix == ".seg"), default=None)
-    if newest is not None:
-        _cut_torn_tail(newest)
-    units = [_unit_of(path) for path in sorted(found)]
-    for unit in units:
-        if not unit.spans:
-            unit.path.unlink()
-    return [unit for unit in units if unit.spans]
-
-
-def _cut_torn_tail(path: Path) -> None:
-    """Leave the blocks and records that are whole. A closed segment was written whole, only the last can be torn."""
-    data = read_segment(path)
-    size = 0
-    with path.open("r+b") as file:
-        for block in read_blocks(data):
-            size = block.offset + HEADER_BYTES + len(block.records) * RECORD_BYTES
-            if not block.whole:
-                os.pwrite(file.fileno(), header_of(block.ring, block.first, block.records), block.offset)
-                size = size if len(block.records) else block.offset
-                break
-        file.truncate(size)
-
-
-def _unit_of(path: Path) -> Unit:
-    """What a file's headers say; the records are checked when they are loaded."""
-    unit = Unit(int(path.stem), path, path.stat().st_size)
+def _sums_of(unit: Unit) -> Sums | None:
     if unit.is_sum:
-        sums = decode_sums(path.read_bytes())
-        if sums is not None:
-            unit.spans = {span.ring: span for span in sums.spans}
-            unit.oldest_ns = _oldest_ns(sums)
-        return unit
-    at = 0
-    with path.open("rb") as file:
-        while (found := read_header(file.read(HEADER_BYTES))) is not None:
-            ring, first, count = found
-            if at == 0:
-                unit.oldest_ns = int.from_bytes(file.read(_TIME_BYTES), "little", signed=True)
-            at += HEADER_BYTES + count * RECORD_BYTES
-            unit.add(Span(ring, first, first + count))
-            file.seek(at)
-    return unit
-
-
-def _oldest_ns(sums: Sums) -> int:
-    return int(sums.groups["minute"].min()) * NS_PER_MINUTE if len(sums.groups) else 0
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Under another name first, synced, so that a half-written file is never found."""
-    draft = path.with_suffix(".new")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
+        return decode_sums(unit.path.read_bytes())
+    blocks = read_blocks(read_segment(unit.path))
+    parts = [sum_records(records_in_place(block.ring, block.first, block.records)) for block in blocks]
+    return Sums(tuple(unit.spans.values()), merge_groups(parts))

@@ -1,11 +1,14 @@
 """Exact sums of usage records: by minute, key, asset, protocol and status, with the latency histogram.
 
 Rules: pure numpy, no Python a record; integers only, so sums are exact in any order. `Sums` says which positions of
-which rings it stands for. Its bytes (the spool's .sum files and the reserve) are
+which rings it stands for, and in which unit it counts: where minutes take too much room, a group is of a whole hour or
+day, and stands in its first minute. Its bytes (the spool's .sum files and the reserve) are
 
-    header    magic, CRC-32 of all that follows, number of rings, number of groups
-    rings     SPAN_DTYPE each
-    groups    GROUP_DTYPE each
+    head      HEAD_DTYPE: magic, requests, oldest minute, unit, numbers and sizes, CRC-32 of groups, CRC-32 of the head
+              and spans
+    spans     SPAN_DTYPE each
+    groups    GROUP_DTYPE each, first bytes first, compressed: a group of one record takes some 15 bytes instead of 176,
+              which is less than the record itself
 """
 
 import zlib
@@ -38,9 +41,23 @@ GROUP_DTYPE = np.dtype(
     ]
 )
 SPAN_DTYPE = np.dtype([("ring", "<i8"), ("first", "<i8"), ("end", "<i8")])
-_HEADER_DTYPE = np.dtype([("magic", "<u8"), ("crc", "<u4"), ("spans", "<u4"), ("groups", "<u8")])
-_MAGIC = int.from_bytes(b"TRINITYS", "little")
-_CRC_END = 12
+HEAD_DTYPE = np.dtype(
+    [
+        ("magic", "<u8"),
+        ("requests", "<u8"),
+        ("oldest_minute", "<i8"),
+        ("groups", "<u8"),
+        ("size", "<u8"),  # bytes of the groups, compressed
+        ("unit_minutes", "<u4"),
+        ("spans", "<u4"),
+        ("groups_crc", "<u4"),
+        ("head_crc", "<u4"),
+    ]
+)
+_MAGIC = int.from_bytes(b"TRINITYT", "little")
+_CRC_BYTES = 4
+# More is written only by somebody else: 2**20 groups are 176 MB.
+_GROUPS_MAX = 1 << 21
 _BOUNDS_NS = np.array(LATENCY_BOUNDS_NS, dtype=np.uint32)
 
 Groups = NDArray[np.void]
@@ -55,14 +72,28 @@ class Span(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Groups and the records that they stand for."""
+    """Groups and the positions that they stand for."""
 
     spans: tuple[Span, ...]
     groups: Groups
+    unit_minutes: int = 1
 
     @property
-    def records(self) -> int:
-        return sum(span.end - span.first for span in self.spans)
+    def requests(self) -> int:
+        return int(self.groups["requests"].sum())
+
+
+class Head(NamedTuple):
+    """What the first bytes of some sums say of the rest."""
+
+    spans: tuple[Span, ...]
+    requests: int
+    oldest_minute: int
+    unit_minutes: int
+    groups: int
+    groups_at: int
+    size: int
+    crc: int
 
 
 NO_SUMS = Sums((), np.zeros(0, dtype=GROUP_DTYPE))
@@ -117,36 +148,65 @@ def merge_groups(parts: Sequence[Groups], unit_minutes: int = 1) -> Groups:
     return merged
 
 
-def merge_sums(first: Sums, second: Sums) -> Sums:
-    """Two sums of adjoining positions as one."""
+def merge_sums(first: Sums, second: Sums, unit_minutes: int | None = None) -> Sums:
+    """Two sums of adjoining positions as one, in this unit or in the coarser of theirs."""
+    unit_minutes = unit_minutes or max(first.unit_minutes, second.unit_minutes)
     spans = {span.ring: span for span in first.spans}
     for span in second.spans:
         before = spans.get(span.ring)
         spans[span.ring] = Span(span.ring, before.first if before else span.first, span.end)
-    return Sums(tuple(spans.values()), merge_groups([first.groups, second.groups]))
+    return Sums(tuple(spans.values()), merge_groups([first.groups, second.groups], unit_minutes), unit_minutes)
 
 
 def encode_sums(sums: Sums) -> bytes:
     """The bytes of a .sum file."""
-    header = np.zeros(1, dtype=_HEADER_DTYPE)
-    header[0] = _MAGIC, 0, len(sums.spans), len(sums.groups)
-    body = np.array([tuple(span) for span in sums.spans], dtype=SPAN_DTYPE).tobytes() + sums.groups.tobytes()
-    header["crc"] = zlib.crc32(header.tobytes()[_CRC_END:] + body)
-    return header.tobytes() + body
+    groups, spans = sums.groups, np.array([tuple(span) for span in sums.spans], dtype=SPAN_DTYPE)
+    # Bytes of the same place stand together, and most places are zero: the fastest level packs them as well as any.
+    planes = np.ascontiguousarray(groups).view(np.uint8).reshape(len(groups), GROUP_DTYPE.itemsize).T
+    packed = zlib.compress(np.ascontiguousarray(planes).data, 1)
+    head = np.zeros(1, dtype=HEAD_DTYPE)
+    head["magic"], head["requests"], head["unit_minutes"] = _MAGIC, sums.requests, sums.unit_minutes
+    head["oldest_minute"] = groups["minute"].min() if len(groups) else 0
+    head["groups"], head["spans"], head["size"] = len(groups), len(spans), len(packed)
+    head["groups_crc"] = zlib.crc32(packed)
+    head["head_crc"] = zlib.crc32(spans.tobytes(), zlib.crc32(head.tobytes()[:-_CRC_BYTES]))
+    return b"".join((head.tobytes(), spans.tobytes(), packed))
+
+
+def read_head(data: bytes) -> Head | None:
+    """What `encode_sums` put first; None where no sums stand."""
+    if len(data) < HEAD_DTYPE.itemsize:
+        return None
+    head = np.frombuffer(data, dtype=HEAD_DTYPE, count=1)[0]
+    groups_at = HEAD_DTYPE.itemsize + int(head["spans"]) * SPAN_DTYPE.itemsize
+    if head["magic"] != _MAGIC or len(data) < groups_at or head["groups"] > _GROUPS_MAX:
+        return None
+    spans = data[HEAD_DTYPE.itemsize : groups_at]
+    if head["head_crc"] != zlib.crc32(spans, zlib.crc32(data[: HEAD_DTYPE.itemsize - _CRC_BYTES])):
+        return None
+    return Head(
+        spans=tuple(Span(*span) for span in np.frombuffer(spans, dtype=SPAN_DTYPE).tolist()),
+        requests=int(head["requests"]),
+        oldest_minute=int(head["oldest_minute"]),
+        unit_minutes=int(head["unit_minutes"]),
+        groups=int(head["groups"]),
+        groups_at=groups_at,
+        size=int(head["size"]),
+        crc=int(head["groups_crc"]),
+    )
 
 
 def decode_sums(data: bytes) -> Sums | None:
     """What `encode_sums` made, whatever stands behind it; None for anything else."""
-    if len(data) < _HEADER_DTYPE.itemsize:
+    head = read_head(data)
+    if head is None:
         return None
-    header = np.frombuffer(data, dtype=_HEADER_DTYPE, count=1)[0]
-    groups_at = _HEADER_DTYPE.itemsize + int(header["spans"]) * SPAN_DTYPE.itemsize
-    end = groups_at + int(header["groups"]) * GROUP_DTYPE.itemsize
-    if header["magic"] != _MAGIC or len(data) < end or header["crc"] != zlib.crc32(data[_CRC_END:end]):
+    packed = data[head.groups_at : head.groups_at + head.size]
+    if len(packed) < head.size or zlib.crc32(packed) != head.crc:
         return None
-    spans = np.frombuffer(data[_HEADER_DTYPE.itemsize : groups_at], dtype=SPAN_DTYPE)
-    groups = np.frombuffer(data[groups_at:end], dtype=GROUP_DTYPE)
-    return Sums(tuple(Span(*span) for span in spans.tolist()), groups)
+    planes = np.frombuffer(zlib.decompress(packed, bufsize=head.groups * GROUP_DTYPE.itemsize or 1), dtype=np.uint8)
+    groups = np.ascontiguousarray(planes.reshape(GROUP_DTYPE.itemsize, head.groups).T)
+    return Sums(head.spans, groups.view(GROUP_DTYPE).reshape(head.groups), head.unit_minutes)
 
 
 def _words(assets: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -163,7 +223,7 @@ def _numbered(*columns: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray
         if (column == column[0]).all():
             continue  # most batches have one minute, and short names
         _, inverse = np.unique(column, return_inverse=True)
-        # Both factors are below the number of rows, 2**20, so the product cannot overflow.
+        # Both factors are below the number of rows, some 2**21, so the product cannot overflow.
         _, firsts, number = np.unique(
             number * (int(inverse.max()) + 1) + inverse, return_index=True, return_inverse=True
         )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.errors import LayoutError
-from trinity.memory.usage_ring import REFUSED, UsageRing, append_record, next_request_id
+from trinity.memory.usage_ring import JUMP_MIN, REFUSED, RELEASED, WRITTEN, UsageRing, append_record, next_request_id
 
 ADDRESS = np.frombuffer(bytes(10) + b"\xff\xff\x7f\x00\x00\x01", dtype=np.uint64)
 BTC = np.frombuffer(b"BTC".ljust(16, b"\0"), dtype=np.uint64)
@@ -96,6 +97,57 @@ def test_positions_go_on_after_a_restart_and_never_come_back(tmp_path: Path) -> 
     assert UsageRing.open(path, 0, 2048, 1001).written == first.written, "the existing file counts"
     path.unlink()
     assert UsageRing.open(path, 0, 1024, 1001).written - first.written >= 1 << 23
+
+
+def test_an_older_copy_of_a_ring_moves_on_beyond_all_that_the_newer_one_wrote(tmp_path: Path) -> None:
+    """So no request id comes twice; the jump is always wide enough to be told from a loss."""
+    path, copy = tmp_path / "ring-0", tmp_path / "copy"
+    ring = UsageRing.open(path, 0, 1024, 1000)
+    copy.write_bytes(path.read_bytes())
+    for _ in range(100):
+        append(ring)
+    copy.rename(path)
+    again = UsageRing.open(path, 0, 1024, 1001)
+    again.move_on(1001)
+    assert again.released == again.written >= ring.written + JUMP_MIN
+    shown = next_request_id(again.words)
+    assert append(again)
+    assert [int(record["request_id"]) for record in again.read(again.released, 1)] == [shown]
+    before = again.written
+    again.release(before)
+    again.move_on(1001)
+    assert again.written - before >= JUMP_MIN, "a second start within one second, or with a clock set back"
+
+
+@pytest.mark.parametrize(
+    ("what", "damage"),
+    [
+        ("size", lambda data: b""),
+        ("size", lambda data: data[:40]),
+        ("size", lambda data: data[:-1]),
+        ("size", lambda data: data + b"x"),
+        ("magic", lambda data: b"x" + data[1:]),
+        ("ring", lambda data: data[:24] + b"\x07" + data[25:]),
+        ("number of waiting records", lambda data: data[:40] + b"\x01" + data[41:]),
+        ("number of waiting records", lambda data: data[:34] + b"\x01" + data[35:]),
+    ],
+)
+def test_a_file_that_is_no_whole_ring_is_refused(tmp_path: Path, what: str, damage: Callable[[bytes], bytes]) -> None:
+    """Truncated, foreign or with a header that cannot be: it is never mapped."""
+    path = tmp_path / "ring-0"
+    UsageRing.open(path, 0, 1024, 0)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(LayoutError, match=f": {what} is"):
+        UsageRing.open(path, 0, 1024, 0)
+
+
+def test_a_ring_is_its_owner_s_alone_and_remembers_what_was_counted(ring: UsageRing) -> None:
+    """It holds addresses; a successor of the flusher counts only what was refused since."""
+    assert ring.path.stat().st_mode & 0o777 == 0o600
+    assert ring.counted == 0
+    ring.count_refused(5)
+    assert UsageRing.open(ring.path, 3, 1024, 0).counted == 5
+    assert int(ring.words[RELEASED]) == int(ring.words[WRITTEN])
 
 
 def test_records_survive_the_death_of_their_writer(ring: UsageRing) -> None:

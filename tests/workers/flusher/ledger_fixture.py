@@ -1,6 +1,8 @@
 """Records for the tests of the flusher, a ring that holds them, and the ledger's tables as one reads them."""
 
+import contextlib
 import logging
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.clock import SystemClock
+from trinity.errors import LedgerTakenError
 from trinity.limits import COUNTER_WORDS
 from trinity.memory.control import ProcessBlock
 from trinity.memory.usage_ring import RECORD_DTYPE, UsageRing, append_record
 from trinity.store.connect import AnyConnection
+from workers.flusher.ledger import Ledger
+from workers.flusher.sums import Groups
 
 NODE = uuid.UUID(int=7)
 DAY_NS = 86_400 * 10**9
@@ -56,8 +61,26 @@ def make_ring(folder: Path, number: int = 0, capacity: int = 1024) -> UsageRing:
     return UsageRing.open(folder / f"ring-{number}", number, capacity, 1000)
 
 
+def no_beat() -> None:
+    """Nobody waits for a sign of life."""
+
+
 def make_block() -> ProcessBlock:
     return ProcessBlock(np.zeros(8 + COUNTER_WORDS, dtype=np.uint64))
+
+
+def in_order(groups: Groups) -> list[bytes]:
+    """For comparing: groups come in any order."""
+    return sorted(group.tobytes() for group in groups)
+
+
+def make_ledger(connection: AnyConnection, node: uuid.UUID = NODE, name: str = "n") -> Ledger:
+    """As soon as the server has noticed the end of the session before."""
+    for _ in range(1500):
+        with contextlib.suppress(LedgerTakenError):
+            return Ledger(connection, node, name)
+        threading.Event().wait(0.02)
+    raise AssertionError("the lock is never free")
 
 
 def one(connection: AnyConnection, statement: str, *values: Any) -> Any:

@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.flusher.ledger_fixture import make_records
-from workers.flusher.block import HEADER_BYTES, RECORD_BYTES, good_records, header_of, read_blocks, read_header
+from workers.flusher.block import (
+    HEADER_BYTES,
+    RECORD_BYTES,
+    good_records,
+    header_of,
+    read_blocks,
+    read_header,
+    read_seal,
+    records_in_place,
+    seal_of,
+)
+from workers.flusher.sums import Span
 
 
 def _bytes(*counts: int) -> bytes:
@@ -67,3 +78,24 @@ def test_records_of_another_place_are_not_taken() -> None:
     records["request_id"][4] = 99
     assert good_records(1, 50, records) == 4
     assert good_records(2, 50, records) == 0
+    assert records_in_place(1, 50, records).tobytes() == np.delete(records, 4).tobytes()
+
+
+def test_a_seal_is_read_from_the_end_and_is_no_block() -> None:
+    """Whatever stands before it."""
+    spans = (Span(0, 5, 10), Span(120, 1 << 55, (1 << 55) + 3))
+    data = _bytes(2, 5) + seal_of(spans, 77)
+    assert read_seal(data) == (spans, 77)
+    assert [block.end for block in read_blocks(np.frombuffer(data, dtype=np.uint8))] == [1002, 1007]
+    assert read_seal(_bytes(2, 5)) is None
+
+
+@given(st.data())
+def test_a_damaged_seal_is_none(data: st.DataObject) -> None:
+    """A changed or missing byte anywhere."""
+    whole = seal_of([Span(2, 10, 14)], 5)
+    at = data.draw(st.integers(0, len(whole) - 1))
+    assert read_seal(whole[:at]) is None
+    changed = bytearray(whole)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    assert read_seal(bytes(changed)) is None

@@ -17,18 +17,29 @@ from typing import Any
 
 import pytest
 
-from tests.workers.flusher.ledger_fixture import LOG, NODE, fill, make_block, make_records, make_ring, one, totals
+from tests.workers.flusher.ledger_fixture import (
+    LOG,
+    fill,
+    make_block,
+    make_ledger,
+    make_records,
+    make_ring,
+    no_beat,
+    one,
+    totals,
+)
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import connect
 from workers.flusher import ledger
 from workers.flusher.drain import Drain
-from workers.flusher.ledger import Ledger
 from workers.flusher.spool import Spool
 
 ROOM = str(Path(ledger.__file__).parent)
 KILLS = 20
 # The lines of one child's whole life are some hundreds: a kill beyond the last lets it end by itself.
 LINES_MAX = 700
+# The joining of four files takes some hundred lines: enough of them to meet each file's change.
+KILL_STEP_LINES = 9
 
 
 def _kill_at_line(number: int) -> None:
@@ -60,26 +71,26 @@ def _live(folder: Path, url: str, bytes_max: int, refuse: bool, kill_at: int | N
 
     if refuse:
         spool.append = no_room  # type: ignore[method-assign]
-    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG)
+    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG, no_beat)
     drain.turn()
     spool.append = append  # type: ignore[method-assign]
     drain.turn()
     with connect(url, "tests", autocommit=True) as connection:
-        loaded = Ledger(connection, NODE, "n")
+        loaded = make_ledger(connection)
         while (unit := spool.take()) is not None:
             loaded.load(unit)
             spool.remove(unit)
             drain.turn()
 
 
-def _in_child(*arguments: Any) -> int:
-    """Call `_live` in a process of its own; the signal that ended it, or 0."""
+def _in_child(life: Callable[..., None], *arguments: Any) -> int:
+    """Call `life` in a process of its own; the signal that ended it, or 0."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
             gc.disable()
-            _live(*arguments)
+            life(*arguments)
             code = 0
         finally:
             os._exit(code)
@@ -105,12 +116,46 @@ def test_every_record_counts_once_wherever_the_flusher_is_killed(
             count = min(chance.randrange(300), room)
             appended += fill(ring, make_records(count, seed=turn))
         refuse = chance.random() < 0.2
-        killed += _in_child(tmp_path, database_url, bytes_max, refuse, chance.randrange(LINES_MAX)) != 0
+        killed += _in_child(_live, tmp_path, database_url, bytes_max, refuse, chance.randrange(LINES_MAX)) != 0
     assert killed >= KILLS // 3
-    assert _in_child(tmp_path, database_url, bytes_max, False, None) == 0
+    assert _in_child(_live, tmp_path, database_url, bytes_max, False, None) == 0
     assert list((tmp_path / "spool").iterdir()) == []
     with connect(database_url, "tests", autocommit=True) as connection:
         found = totals(connection)
         lost = int(one(connection, "SELECT sum(lost) FROM usage_batches"))
         assert found["rows"] == found["ids"] == appended - lost
         assert found["usage_minute"] == found["usage_hour"] == found["usage_day"] == appended
+
+
+def _give_up(folder: Path, kill_at: int) -> None:
+    """Four new segments become sums and join each other, unless it is killed."""
+    ring = UsageRing.open(folder / "ring-0", 0, 1024, 0)
+    spool = Spool(folder / "spool", 8 * 7000)
+    for _ in range(4):
+        spool.append(ring, ring.view(ring.released)[:100])
+    spool._bytes_max = 1
+    _kill_at_line(kill_at)
+    while spool.give_up_detail():
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_sums_that_join_each_other_count_once_wherever_it_is_killed(tmp_path: Path) -> None:
+    """What the files say afterwards is each position once; nothing is read as a damaged file."""
+    kill_at, killed = 1, True
+    while killed:
+        folder = tmp_path / str(kill_at)
+        ring = make_ring(folder)
+        fill(ring, make_records(400))
+        first = ring.released
+        killed = _in_child(_give_up, folder, kill_at) != 0
+        spool, at, requests = Spool(folder / "spool", 1 << 30), first, 0
+        assert spool.damaged == []
+        while (unit := spool.take()) is not None:
+            (span,) = unit.spans.values()
+            assert span.first == at
+            at, requests = span.end, requests + unit.records
+            spool.remove(unit)
+        assert (at, requests) == (first + 400, 400)
+        kill_at += KILL_STEP_LINES
+    assert kill_at > 10 * KILL_STEP_LINES

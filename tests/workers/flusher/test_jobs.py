@@ -38,13 +38,19 @@ def work(database_url: str, tmp_path: Path) -> Iterator[Work]:
 
 
 def test_partitions_are_made_ahead_and_old_batches_removed(work: Work) -> None:
-    """The batch that says what is loaded stays, however old; others go after a day."""
+    """The batch that says what is loaded stays, however old; others go after a day, of a node that is gone as well."""
     insert = "INSERT INTO usage_batches VALUES (%s, 0, %s, %s, 10, %s, now() - make_interval(days => %s))"
-    for first, lost, days in ((0, 0, 50), (10, 5, 50), (20, 0, 49), (30, 0, 48)):
-        work.connection.execute(insert, [work.node_id, first, first + 10, lost, days])
+    other = one(work.connection, "INSERT INTO nodes (uuid, name) VALUES (gen_random_uuid(), 'gone') RETURNING id")
+    batches = ((0, 0, 50), (10, 5, 50), (20, 0, 49), (30, 0, 48))
+    for node, (first, lost, days) in [
+        *((work.node_id, batch) for batch in batches),
+        (other, batches[0]),
+        (other, batches[3]),
+    ]:
+        work.connection.execute(insert, [node, first, first + 10, lost, days])
     Jobs(work, LOG).run_due()
-    rows = work.connection.execute("SELECT first_position FROM usage_batches ORDER BY 1").fetchall()
-    assert rows == [(10,), (30,)], "one that lost detail says so as long as its rows would be kept"
+    rows = work.connection.execute("SELECT first_position FROM usage_batches ORDER BY node_id, 1").fetchall()
+    assert rows == [(10,), (30,), (30,)], "one that lost detail says so as long as its rows would be kept"
     assert one(work.connection, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_log'::regclass") >= 4
 
 
@@ -68,13 +74,14 @@ def test_each_job_runs_at_its_own_interval(work: Work, monkeypatch: pytest.Monke
 def test_a_job_that_fails_keeps_nobody_from_the_ledger(
     work: Work, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged; only a lost connection ends the round."""
+    """It is logged, a time-out as well, which is an OperationalError; only a lost connection ends the round."""
     runs: list[str] = []
     wrong = Job("wrong", 60, lambda work: work.connection.execute("SELECT 1 / 0"))
-    monkeypatch.setattr(module, "JOBS", (wrong, Job("next", 1, lambda _: runs.append("next"))))
+    late = Job("late", 60, lambda work: work.connection.execute("SET statement_timeout = 10; SELECT pg_sleep(60)"))
+    monkeypatch.setattr(module, "JOBS", (wrong, late, Job("next", 1, lambda _: runs.append("next"))))
     Jobs(work, LOG).run_due()
     assert runs == ["next"]
-    assert [record.message for record in caplog.records] == ["job failed"]
+    assert [record.message for record in caplog.records] == ["job failed"] * 2
     work.connection.close()
     with pytest.raises(psycopg.OperationalError):
         Jobs(work, LOG).run_due()

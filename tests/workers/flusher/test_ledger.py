@@ -1,5 +1,7 @@
 """workers/flusher/ledger.py: against a real database."""
 
+import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,24 @@ import numpy as np
 import psycopg
 import pytest
 
-from tests.workers.flusher.ledger_fixture import ASSETS, EVENING_NS, NODE, fill, make_records, make_ring, one, totals
+from tests.workers.flusher.ledger_fixture import (
+    ASSETS,
+    EVENING_NS,
+    NODE,
+    fill,
+    make_ledger,
+    make_records,
+    make_ring,
+    one,
+    totals,
+)
+from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import AnyConnection, connect
 from workers.flusher.ledger import Ledger, Loaded
-from workers.flusher.spool import Spool, Unit
+from workers.flusher.spool import Spool
 from workers.flusher.sums import Span, Sums, sum_records
+from workers.flusher.unit import Unit
 
 
 @pytest.fixture
@@ -101,7 +115,7 @@ def test_a_file_that_is_loaded_again_changes_nothing(database_url: str, spool: S
     unit = _take(spool)
     for expected in (500, 0, 0):
         with connect(database_url, "tests", autocommit=True) as connection:
-            assert Ledger(connection, NODE, "n").load(unit) == Loaded(expected, 0, 0)
+            assert make_ledger(connection).load(unit) == Loaded(expected, 0, 0)
             assert set(totals(connection).values()) == {500}
 
 
@@ -146,6 +160,73 @@ def test_missing_positions_are_counted(connection: AnyConnection, spool: Spool, 
         spool.remove(unit)
 
 
+def test_positions_that_nothing_arrives_for_are_counted_once_wherever_they_are(
+    connection: AnyConnection, spool: Spool, tmp_path: Path
+) -> None:
+    """Within a segment, at its border, at its end, in a file that is gone: each with the file that passes them."""
+    ring, ledger = make_ring(tmp_path), Ledger(connection, NODE, "n")
+    found = []
+    for damaged in ([], [0, 5], [9], range(10), [0]):
+        assert fill(ring, make_records(10)) == 10
+        ring.view(ring.released)["request_id"][list(damaged)] = 1 << 40
+        spool.append(ring, ring.view(ring.released))
+        unit = _take(spool)
+        found.append(ledger.load(unit))
+        assert ledger.load(unit) == Loaded(0, 0, 0)
+        spool.remove(unit)
+    assert found == [Loaded(10, 0, 0), Loaded(8, 0, 2), Loaded(9, 0, 1), Loaded(0, 0, 10), Loaded(9, 0, 1)]
+    _spooled(spool, ring, 7)
+    spool.remove(_take(spool))
+    _spooled(spool, ring, 5)
+    assert ledger.load(_take(spool)) == Loaded(5, 0, 7)
+    assert set(totals(connection).values()) == {41}
+    assert one(connection, "SELECT sum(rows) FROM usage_batches") == 41
+
+
+def test_a_ring_that_moved_on_lost_nothing_by_it(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
+    """The jump is no gap."""
+    ring, ledger = make_ring(tmp_path), Ledger(connection, NODE, "n")
+    for _ in range(3):
+        _spooled(spool, ring, 10)
+        unit = _take(spool)
+        assert ledger.load(unit) == Loaded(10, 0, 0)
+        spool.remove(unit)
+        ring.move_on(0)
+    assert ledger.positions([0, 1]) == {0: unit.spans[0].end}
+
+
+def test_sums_of_which_a_part_is_loaded_are_never_counted_twice(
+    connection: AnyConnection, spool: Spool, tmp_path: Path
+) -> None:
+    """Of one ring of two, or half of a ring: nobody can take the sums apart; skipped, they are in nobody's way."""
+    ledger = Ledger(connection, NODE, "n")
+    for first, second in ((Span(0, 10, 20), Span(1, 10, 20)), (Span(0, 30, 40), Span(1, 20, 30))):
+        spool.append_sums(Sums((first,), sum_records(make_records(10))), lambda: None)
+        unit = _take(spool)
+        ledger.load(unit)
+        spool.remove(unit)
+        spool.append_sums(Sums((first, second), sum_records(make_records(20))), lambda: None)
+        unit = _take(spool)
+        with pytest.raises(UnloadableError, match="a part of these sums"):
+            ledger.load(unit)
+        assert ledger.skip(unit) == 10
+        assert ledger.load(unit) == Loaded(0, 0, 0)
+        spool.remove(unit)
+    assert one(connection, "SELECT sum(requests) FROM usage_day") == 20
+
+
+def test_damaged_sums_are_not_loaded(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
+    """Their head says which positions are skipped."""
+    spool.append_sums(Sums((Span(0, 10, 20),), sum_records(make_records(10))), lambda: None)
+    unit = _take(spool)
+    unit.path.write_bytes(unit.path.read_bytes()[:-1])
+    ledger = Ledger(connection, NODE, "n")
+    with pytest.raises(UnloadableError, match="damaged"):
+        ledger.load(unit)
+    assert ledger.skip(unit) == 10
+    assert ledger.skip(unit) == 0
+
+
 def test_damaged_records_are_counted_and_the_rest_is_loaded(
     connection: AnyConnection, spool: Spool, tmp_path: Path
 ) -> None:
@@ -180,7 +261,7 @@ def test_numbers_of_nodes_and_assets_are_not_used_up(database_url: str, spool: S
     for name in ("old", "new", "new"):
         _spooled(spool, ring, 50)
         with connect(database_url, "tests", autocommit=True) as connection:
-            ledger = Ledger(connection, NODE, name)
+            ledger = make_ledger(connection, NODE, name)
             unit = _take(spool)
             ledger.load(unit)
             spool.remove(unit)
@@ -207,29 +288,23 @@ def test_a_clock_that_was_set_back_costs_nothing(connection: AnyConnection, spoo
     assert one(connection, "SELECT extract(epoch FROM max(time)) FROM usage_log") >= EVENING_NS // 10**9
 
 
-def test_a_predecessor_that_still_commits_is_waited_for(database_url: str, spool: Spool, tmp_path: Path) -> None:
-    """Its transaction holds the node's lock: the successor reads the position only after it has ended."""
+def test_a_second_loader_of_one_node_is_refused(database_url: str, spool: Spool, tmp_path: Path) -> None:
+    """A predecessor that still commits, or a copied data directory: nobody loads beside it, nor reads the position."""
     ring = make_ring(tmp_path)
     _spooled(spool, ring, 100)
     unit = _take(spool)
-    with (
-        connect(database_url, "first", autocommit=True) as first,
-        connect(database_url, "second", autocommit=True) as second,
-    ):
-        predecessor, successor = Ledger(first, NODE, "n"), Ledger(second, NODE, "n")
-        second.execute("SET lock_timeout = '50ms'")
-        with first.transaction():
-            predecessor.load(unit)  # within our transaction, which does not end yet
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                successor.load(unit)
-        assert successor.load(unit) == Loaded(0, 0, 0)
-        assert set(totals(first).values()) == {100}
+    with connect(database_url, "second", autocommit=True) as second:
+        with connect(database_url, "first", autocommit=True) as first:
+            Ledger(first, NODE, "n").load(unit)
+            with pytest.raises(LedgerTakenError, match=str(NODE)):
+                Ledger(second, NODE, "n")
+            assert Ledger(second, uuid.UUID(int=8), "another").node_id != 1
+        assert make_ledger(second).load(unit) == Loaded(0, 0, 0)
+        assert set(totals(second).values()) == {100}
 
 
 def test_two_nodes_load_into_one_database(database_url: str, tmp_path: Path) -> None:
     """At the same time, with the same positions, minutes, keys and assets: each has its own rows and sums."""
-    import threading
-    import uuid
 
     def node(number: int) -> None:
         folder = tmp_path / str(number)

@@ -3,17 +3,30 @@
 import threading
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 
-from tests.workers.flusher.ledger_fixture import LOG, NODE, fill, make_block, make_records, make_ring, totals
+from tests.workers.flusher.ledger_fixture import (
+    LOG,
+    NODE,
+    fill,
+    make_block,
+    make_ledger,
+    make_records,
+    make_ring,
+    totals,
+)
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.candle_table import CandleTable
 from trinity.metrics import FLUSHER
 from trinity.store.connect import connect
 from workers.flusher import loader as module
+from workers.flusher.ledger import Loaded
 from workers.flusher.loader import Loader
 from workers.flusher.spool import Spool
+from workers.flusher.sums import Span, Sums, sum_records
+from workers.flusher.unit import Unit
 
 WAIT = threading.Event().wait
 
@@ -35,7 +48,7 @@ class Setup:
         self.spool = Spool(folder / "spool", 1 << 30)
         self.block = make_block()
         candles = CandleTable(folder / "candles")
-        self.loader = Loader(url, NODE, "n", self.spool, candles, self.block, SystemClock(), LOG)
+        self.loader = Loader(url, NODE, "n", [self.ring], self.spool, candles, self.block, SystemClock(), LOG)
         self.url = url
 
     def put(self, count: int) -> None:
@@ -133,6 +146,99 @@ def test_while_processors_are_taken_it_rests_and_the_jobs_go_on(
     assert setup.spool.records == 10
     busy = False
     _until("the second file", lambda: setup.spool.records == 0)
+    setup.loader.finish(30)
+
+
+def _messages(caplog: pytest.LogCaptureFixture, level: str = "CRITICAL") -> list[str]:
+    return [record.message for record in caplog.records if record.name == LOG.name and record.levelname == level]
+
+
+def test_a_node_whose_ledger_another_one_has_loads_nothing_and_says_so_once(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a copied data directory; it goes on by itself when the other has gone."""
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_TAKEN_NS", 1)
+    setup = Setup(tmp_path, database_url)
+    setup.put(10)
+    tries: list[int] = []
+    ensure = module.migrate.ensure
+    monkeypatch.setattr(module.migrate, "ensure", lambda url: (tries.append(1), ensure(url)))
+    with connect(database_url, "other", autocommit=True) as other:
+        make_ledger(other)
+        setup.loader.start()
+        _until("some tries", lambda: len(tries) > 4)
+        assert setup.spool.records == 10
+        assert not setup.loader.is_up()
+    _until("the batch", lambda: setup.spool.records == 0)
+    setup.loader.finish(30)
+    assert _messages(caplog) == ["nothing is loaded: another node has this one's ledger"]
+
+
+def test_a_file_that_can_never_be_loaded_blocks_nobody(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Damaged sums at once; rows that the database refuses, when it has said so for a while: both stay on the disk."""
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_NEVER_NS", NS_PER_SECOND // 5)
+    setup = Setup(tmp_path, database_url)
+    sums = Sums((Span(9, 10, 20),), sum_records(make_records(10)))
+    setup.spool.append_sums(sums, lambda: None)
+    damaged = setup.spool._units[0].path
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    setup.put(30)
+    setup.spool.append_sums(sums, lambda: None)
+    load = module.Ledger.load
+
+    def refuse(ledger: module.Ledger, unit: Unit) -> Loaded:
+        if unit.sequence == 2:
+            ledger._connection.execute("SELECT 'x'::integer")
+        return load(ledger, unit)
+
+    monkeypatch.setattr(module.Ledger, "load", refuse)
+    setup.loader.start()
+    _until("an empty spool", lambda: setup.spool.records == 0)
+    setup.put(5)
+    _until("the next file", lambda: setup.spool.records == 0)
+    setup.loader.finish(30)
+    assert _messages(caplog) == ["a file of the usage spool cannot be loaded and was set aside"] * 2
+    assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == [
+        "000000000001.sum.bad",
+        "000000000002.seg.bad",
+    ]
+    assert setup.block.read_counter(FLUSHER.index("usage_lost_total", "record")) == 40
+    with connect(database_url, "tests") as connection:
+        assert totals(connection)["rows"] == 5
+
+
+def test_a_ring_that_is_older_than_the_database_is_said(
+    tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was not moved on at the start: its next records will be skipped, and are counted before."""
+    setup = Setup(tmp_path, database_url)
+    setup.put(30)
+    with connect(database_url, "before", autocommit=True) as connection:
+        ledger = make_ledger(connection)
+        unit = setup.spool.take()
+        assert unit is not None
+        ledger.load(unit)
+        setup.spool.remove(unit)
+    setup.ring.words[4:6] -= np.uint64(12)
+    setup.loader.start()
+    _until("the words", lambda: bool(_messages(caplog)))
+    setup.loader.finish(30)
+    assert setup.block.read_counter(FLUSHER.index("usage_lost_total", "record")) == 12
+
+
+def test_a_job_that_hangs_is_noticed(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is not up while anything waits for it for long."""
+    setup, hang = Setup(tmp_path, database_url), threading.Event()
+    monkeypatch.setattr(module.Jobs, "run_due", lambda _jobs: hang.wait(30))
+    monkeypatch.setattr(module, "_SLOW_NS", 0)
+    setup.loader.start()
+    _until("the job", lambda: setup.loader._busy_since_ns is not None and setup.loader.is_connected)
+    assert not setup.loader.is_up()
+    hang.set()
     setup.loader.finish(30)
 
 

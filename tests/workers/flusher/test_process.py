@@ -7,18 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.flusher.ledger_fixture import LOG, fill, make_records, make_ring, totals
+from tests.workers.flusher.ledger_fixture import (
+    LOG,
+    NODE,
+    fill,
+    make_block,
+    make_ledger,
+    make_records,
+    make_ring,
+    totals,
+)
 from tests.workers.flusher.test_loader import _until
 from trinity.clock import SystemClock
 from trinity.config import LedgerSection, NodeSection
 from trinity.markets import load_catalog
 from trinity.memory.answer_table import AnswerTable
-from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.memory.control import HEARTBEAT_NS, Control, ProcessBlock
 from trinity.memory.price_table import PriceTable
+from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
 from trinity.seat import Seat
 from trinity.store.connect import connect
-from workers.flusher.process import run
+from workers.flusher.process import run, take_over
+from workers.flusher.spool import Spool
 
 
 class Flusher:
@@ -54,7 +65,7 @@ class Flusher:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                run(self._seat, LedgerSection(), NodeSection(data_dir=self._folder), self._url)
+                run(self._seat, LedgerSection(), NodeSection(data_dir=self._folder), NODE, self._url)
             finally:
                 os._exit(0)
 
@@ -106,3 +117,51 @@ def test_a_fuller_ring_than_400_of_999_raises_the_alarm(flusher: Flusher) -> Non
     _until("the high-water mark", lambda: flusher.block.read_gauge(high) == 500 / 1024)
     _until("the end of the alarm", lambda: flusher.block.read_gauge(FLUSHER.index("usage_alarm")) == 0)
     flusher.kill(signal.SIGTERM)
+
+
+def _take_over(folder: Path, ring: UsageRing, block: ProcessBlock) -> bool:
+    return take_over([ring], folder, LedgerSection(), block, LOG)
+
+
+def test_a_data_directory_from_a_backup_loses_no_new_answer(tmp_path: Path, database_url: str) -> None:
+    """Rings and spool older than the database: what the copy held is loaded once, and all that comes after it."""
+    ring, block = make_ring(tmp_path / "usage"), make_block()
+    fill(ring, make_records(100))
+    backup = ring.path.read_bytes()
+    fill(ring, make_records(200, seed=2))
+    for at_start, new in ((300, 0), (100, 50)):
+        assert ring.written - ring.released == at_start
+        assert _take_over(tmp_path, ring, block)
+        ring.move_on(1000)
+        fill(ring, make_records(new, seed=3))
+        Spool(tmp_path / "usage" / "spool", 1 << 30).close()
+        assert _take_over(tmp_path, ring, block)
+        spool = Spool(tmp_path / "usage" / "spool", 1 << 30)
+        with connect(database_url, "tests", autocommit=True) as connection:
+            ledger = make_ledger(connection)
+            while (unit := spool.take()) is not None:
+                assert ledger.load(unit).missing == 0
+                spool.remove(unit)
+        ring.path.write_bytes(backup)
+        ring = UsageRing.open(ring.path, 0, 1024, 1000)
+    with connect(database_url, "tests") as connection:
+        assert set(totals(connection).values()) == {350}
+
+
+def test_rings_that_could_not_be_emptied_do_not_move_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that refuses: their records keep their positions, and the node starts all the same."""
+    ring, block = make_ring(tmp_path / "usage"), make_block()
+    fill(ring, make_records(100))
+    (tmp_path / "usage" / "spool").write_text("a file in the folder's place")
+    assert not _take_over(tmp_path, ring, block)
+    assert ring.written - ring.released == 100
+    assert [record.message for record in caplog.records] == ["the usage spool cannot be opened"]
+
+
+def test_damaged_files_of_the_spool_are_said_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And do not keep anybody from starting."""
+    ring = make_ring(tmp_path / "usage")
+    (tmp_path / "usage" / "spool").mkdir()
+    (tmp_path / "usage" / "spool" / "000000000001.sum").write_bytes(b"not sums")
+    assert _take_over(tmp_path, ring, make_block())
+    assert [record.message for record in caplog.records] == ["a file of the usage spool is damaged and was set aside"]

@@ -1,19 +1,23 @@
 """workers/flusher/spool.py"""
 
+import os
 import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.flusher.ledger_fixture import fill, make_records, make_ring
+from tests.workers.flusher.ledger_fixture import DAY_NS, fill, in_order, make_records, make_ring
+from trinity.limits import DISK_RESERVE_SHARE, SEGMENT_BYTES_MAX
 from trinity.memory.usage_ring import UsageRing
 from workers.flusher.block import HEADER_BYTES, RECORD_BYTES, read_blocks
-from workers.flusher.spool import Spool, Unit, read_segment
-from workers.flusher.sums import Span, Sums, decode_sums, sum_records
+from workers.flusher.spool import Spool
+from workers.flusher.sums import Span, Sums, decode_sums, merge_groups, sum_records
+from workers.flusher.unit import Unit, read_segment
 
 BIG = 1 << 30
 
@@ -124,7 +128,7 @@ def test_a_start_goes_on_behind_what_is_there(tmp_path: Path, ring: UsageRing) -
 
 
 def test_beyond_the_bound_the_oldest_detail_is_given_up_and_its_sums_are_kept(tmp_path: Path, ring: UsageRing) -> None:
-    """A segment becomes a file of sums at its place; the one in the loader's hand and the open one stay."""
+    """Segments become one file of sums at their place; the one in the loader's hand and the open one stay."""
     spool = Spool(tmp_path / "spool", 8 * (HEADER_BYTES + 500 * RECORD_BYTES))
     records = make_records(500)
     records["time_ns"], records["asset"], records["status"] = records["time_ns"][0], b"BTC", 200
@@ -140,8 +144,145 @@ def test_beyond_the_bound_the_oldest_detail_is_given_up_and_its_sums_are_kept(tm
     assert lost > 0
     assert not in_hand.is_sum
     units = _units(spool)
-    assert [unit.is_sum for unit in units] == [False] + [True] * (lost // 500) + [False] * (9 - lost // 500)
+    assert [unit.is_sum for unit in units] == [False, True] + [False] * (9 - lost // 500)
     assert sum(unit.records for unit in units) == 5000
+
+
+def _give_up_all(spool: Spool) -> None:
+    """As many steps as there are."""
+    before = None
+    while (now := [(unit.path, unit.unit_minutes, unit.spans) for unit in spool._units]) != before:
+        before = now
+        spool.give_up_detail()
+
+
+def _sums_of(units: list[Unit]) -> list[Sums]:
+    found = [decode_sums(unit.path.read_bytes()) for unit in units if unit.is_sum]
+    return [sums for sums in found if sums is not None]
+
+
+def test_with_very_many_keys_the_bound_is_kept_and_the_sums_are_exact(tmp_path: Path, ring: UsageRing) -> None:
+    """No two records are alike: each step gains room, one segment a step, and nothing is lost of the sums."""
+    spool = Spool(tmp_path / "spool", 8 * 50_000)
+    parts = []
+    for seed in range(30):
+        records = make_records(700, keys=1 << 30, seed=seed)
+        assert fill(ring, records) == 700
+        while len(part := ring.view(ring.released)):
+            spool.append(ring, part)
+        parts.append(records)
+        for _ in range(3):  # turns come more often than segments
+            before = spool.bytes
+            assert spool.give_up_detail() <= 700
+            assert spool.bytes <= before
+    assert spool.share <= 1
+    units = spool._units
+    assert spool.records == 30 * 700
+    given_up = sum(unit.records for unit in units if unit.is_sum)
+    expected = sum_records(np.concatenate(parts)[:given_up])
+    assert given_up > 0
+    found = merge_groups([sums.groups for sums in _sums_of(units)])
+    assert in_order(found) == in_order(expected)
+
+
+def test_what_the_database_may_have_keeps_its_boundaries(tmp_path: Path, ring: UsageRing) -> None:
+    """A file that the loader had in hand, and all that a start found: they become sums, but join no other file."""
+    spool = Spool(tmp_path / "spool", 8 * 7000)
+    for seed in range(4):
+        _put(spool, ring, 100, seed)
+    tried = spool.take()
+    assert tried is not None
+    spool.put_back(tried)
+    spool._bytes_max = 1
+    _give_up_all(spool)
+    assert [(unit.is_sum, unit.records) for unit in spool._units] == [(True, 100), (True, 200), (False, 100)]
+    again = Spool(tmp_path / "spool", 8 * 7000)
+    for seed in range(3):
+        _put(again, ring, 100, seed)
+    again._bytes_max = 1
+    _give_up_all(again)
+    assert [unit.records for unit in again._units] == [100, 200, 100, 200, 100]
+    assert [unit.is_sum for unit in again._units] == [True, True, True, True, False]
+
+
+def test_sums_across_a_jump_of_the_positions_stay_apart(tmp_path: Path, ring: UsageRing) -> None:
+    """Positions that were never used are no records."""
+    spool = Spool(tmp_path / "spool", 8 * 7000)
+    _put(spool, ring, 100)
+    ring.move_on(0)
+    for _ in range(2):
+        _put(spool, ring, 100)
+    spool._bytes_max = 1
+    _give_up_all(spool)
+    assert [unit.records for unit in spool._units] == [100, 100, 100]
+
+
+def test_when_no_segment_is_left_minutes_become_hours_and_hours_days(tmp_path: Path, ring: UsageRing) -> None:
+    """The sums of the days stay exact whatever happens."""
+    spool = Spool(tmp_path / "spool", 8 * 7000)
+    every = make_records(800, keys=1)
+    every["time_ns"] += np.arange(len(every)) * (2 * DAY_NS // len(every))
+    sizes, units = [], set()
+    for at in range(0, len(every), 100):
+        fill(ring, every[at : at + 100])
+        spool.append(ring, ring.view(ring.released))
+    spool.close()
+    spool._bytes_max = 1
+    for _ in range(40):
+        spool.give_up_detail()
+        sizes.append(spool.bytes)
+        units.update(unit.unit_minutes for unit in spool._units)
+    assert sizes == sorted(sizes, reverse=True)
+    assert units == {0, 1, 60, 1440}
+    (only,) = _sums_of(spool._units)
+    expected = merge_groups([sum_records(every)], 1440)
+    assert in_order(only.groups) == in_order(expected)
+
+
+def test_the_disk_s_free_room_bounds_the_spool_as_well(
+    tmp_path: Path, ring: UsageRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves a reserve to the database beside it, and keeps a little for itself on the fullest disk."""
+    disk = {"free": 100 << 30}
+    real = os.statvfs(tmp_path)
+
+    def statvfs(_path: Path) -> os.statvfs_result:
+        total = 30 << 30  # of which five per cent are more than one gigabyte
+        values = list(real)
+        values[0:2], values[2], values[4] = [4096, 4096], total // 4096, disk["free"] // 4096
+        return os.statvfs_result(values)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    spool = Spool(tmp_path / "spool", 10 << 30)
+    _put(spool, ring, 100)
+    assert spool.bound == 10 << 30
+    disk["free"] = 4 << 30
+    reserve = int((30 << 30) * DISK_RESERVE_SHARE)
+    assert spool.bound == spool.bytes + (4 << 30) - reserve
+    assert spool.share == spool.bytes / spool.bound
+    disk["free"] = 0
+    assert spool.bound == 4 * SEGMENT_BYTES_MAX
+
+
+def test_the_folder_is_its_owner_s_alone(tmp_path: Path, ring: UsageRing) -> None:
+    """Folder, segments and sums."""
+    spool = Spool(tmp_path / "spool", BIG)
+    _put(spool, ring, 5)
+    spool.append_sums(Sums((Span(1, 10, 20),), sum_records(make_records(10))), lambda: None)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "spool").iterdir()}
+    assert ((tmp_path / "spool").stat().st_mode & 0o777, modes) == (0o700, {0o600})
+
+
+def test_a_file_that_is_set_aside_is_no_longer_in_the_way(tmp_path: Path, ring: UsageRing) -> None:
+    """The next one comes; what was set aside stays on the disk."""
+    spool = Spool(tmp_path / "spool", BIG)
+    _put(spool, ring, 5)
+    unit = spool.take()
+    assert unit is not None
+    assert spool.set_aside(unit).name == "000000000001.seg.bad"
+    _put(spool, ring, 6)
+    assert [unit.records for unit in _units(spool)] == [6]
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["000000000001.seg.bad"]
 
 
 def test_a_predecessor_killed_while_it_gave_up_detail_left_one_of_the_two(tmp_path: Path, ring: UsageRing) -> None:
@@ -158,7 +299,7 @@ def test_a_predecessor_killed_while_it_gave_up_detail_left_one_of_the_two(tmp_pa
     (only,) = Spool(tmp_path / "spool", BIG)._units
     sums = decode_sums(only.path.read_bytes())
     assert sums is not None
-    assert (only.is_sum, sums.records, int(sums.groups["requests"].sum())) == (True, 30, 30)
+    assert (only.is_sum, only.records, sums.requests) == (True, 30, 30)
     assert len(list((tmp_path / "spool").iterdir())) == 1
 
 

@@ -21,8 +21,12 @@ ORDER BY wanted.name
 ON CONFLICT (name) DO NOTHING;
 
 -- name: prepare
--- An answer is billed when it is committed, so a commit means the disk, whatever the server's setting.
+-- An answer is billed when it is committed, so a commit means the disk, whatever the server's setting. A client whose
+-- machine failed is noticed within 15 s, so that its lock is free again; over a Unix socket this changes nothing.
 SET synchronous_commit = on;
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 2;
 
 -- name: create_sums
 CREATE TEMPORARY TABLE IF NOT EXISTS batch_sums (
@@ -39,8 +43,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS batch_sums (
 ) ON COMMIT DELETE ROWS;
 
 -- name: lock
--- One transaction a node: that of a killed predecessor may still be under way. The first number is the ledger's own.
-SELECT pg_advisory_xact_lock(1819304562, %s);
+-- One loader a node, as long as its session lasts. The first number is the ledger's own.
+SELECT pg_try_advisory_lock(1819304562, %s);
 
 -- name: loaded
 -- The position behind the newest loaded record of each ring.
@@ -101,10 +105,9 @@ INSERT INTO usage_batches (node_id, ring, first_position, end_position, rows, lo
 VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s);
 
 -- name: prune_batches
--- The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.
+-- Of all nodes, for some do not come back. The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.
 DELETE FROM usage_batches AS old
-WHERE node_id = %s
-  AND loaded_at < now() - CASE WHEN lost = 0 THEN interval '1 day' ELSE interval '93 days' END
+WHERE loaded_at < now() - CASE WHEN lost = 0 THEN interval '1 day' ELSE interval '93 days' END
   AND EXISTS (
     SELECT FROM usage_batches AS newer
     WHERE newer.node_id = old.node_id AND newer.ring = old.ring AND newer.end_position > old.end_position
