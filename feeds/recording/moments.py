@@ -3,8 +3,9 @@
 Rules: the last checkpoint before the moment and the turns up to it are rerun by the consensus's own rules; frames are
 not needed, `trinity replay` compares them. Between two turns nothing was read, so a moment is explained by the state
 after the last turn before it, at the moment itself. A moment without a turn shortly before it was not recorded, and
-what is younger than the newest turn that was written is not known yet. Only the segment that covers the moment is read,
-from its checkpoint to the first turn behind the moment: ten seconds of turns, however long the recording is.
+behind the newest turn that was written there may be another: what is younger is not known yet. Only the segment that
+covers the moment is read, from its checkpoint to the first turn behind the moment: ten seconds of turns, however long
+the recording is.
 """
 
 from datetime import UTC, datetime
@@ -16,14 +17,12 @@ from feeds.peg import usable
 from feeds.recording.entries import CONSENSUS_STREAM, Checkpoint, Header, Turn
 from feeds.recording.replay import Piece, piece_of
 from feeds.recording.rerun import Rerun
-from feeds.recording.segments import FOLDER, list_segments, read_chunk
+from feeds.recording.segments import FOLDER, header_of, list_segments, read_chunk
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import AbsentError
 
 # The process takes a turn at least every 100 ms; a recording may begin up to 200 ms after it was asked for.
 _TURN_AGE_MAX_NS = 2 * NS_PER_SECOND
-# Behind the last turn that was written there may be another: twice the longest time between two.
-_NEWEST_AGE_MAX_NS = NS_PER_SECOND // 5
 
 
 def case_at(data_dir: Path, asset: str, wall_ns: int) -> Case:
@@ -56,6 +55,14 @@ def _begun(folder: Path, wall_ns: int) -> tuple[Piece, int] | None:
     return None
 
 
+def _goes_on(piece: Piece) -> bool:
+    """Whether the next segment takes up where this one ends, without a moment between them."""
+    infos = [info for info in list_segments(piece.info.path.parent) if info.stream == CONSENSUS_STREAM]
+    later = next((info for info in infos if info.start_ns > piece.info.start_ns), None)
+    header = header_of(later.path) if later is not None else None
+    return header is not None and (header.boot, header.life) == (piece.header.boot, piece.header.life)
+
+
 def _absent(asset: str, wall_ns: int) -> AbsentError:
     moment = datetime.fromtimestamp(wall_ns // NS_PER_SECOND, UTC).isoformat()
     return AbsentError(
@@ -72,14 +79,13 @@ class _Scene:
         self._wall_ns = wall_ns
         self._rerun: Rerun | None = None
         self._last: Turn | Checkpoint | None = None
-        self._is_followed = False  # by an entry behind the moment
 
     def case(self, first: int) -> Case:
         """Rerun from chunk `first` on."""
         header = self._piece.header
-        self._go(first)
+        is_followed = self._go(first) or _goes_on(self._piece)
         rerun, last = self._rerun, self._last
-        age_max_ns = _TURN_AGE_MAX_NS if self._is_followed else _NEWEST_AGE_MAX_NS
+        age_max_ns = _TURN_AGE_MAX_NS if is_followed else 0
         if rerun is None or last is None or self._wall_ns - last.wall_ns > age_max_ns:
             raise _absent(header.catalog.assets[self._asset].name, self._wall_ns)
         now_ns = last.at_ns + self._wall_ns - last.wall_ns
@@ -98,16 +104,16 @@ class _Scene:
             self._wall_ns,
         )
 
-    def _go(self, first: int) -> None:
-        """Take the entries from chunk `first` up to the moment."""
+    def _go(self, first: int) -> bool:
+        """Take the entries from chunk `first` up to the moment; whether there is one behind it."""
         for chunk in self._piece.chunks[first:]:
             for entry in read_chunk(self._piece.info.path, chunk):
                 if not isinstance(entry, Checkpoint | Turn):
                     continue
                 if entry.wall_ns > self._wall_ns:
-                    self._is_followed = True
-                    return
+                    return True
                 self._take(self._piece.header, entry)
+        return False
 
     def _take(self, header: Header, entry: Checkpoint | Turn) -> None:
         self._last = entry

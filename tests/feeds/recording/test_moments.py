@@ -92,6 +92,8 @@ def test_only_the_turns_around_a_moment_are_read(tmp_path: Path, monkeypatch: py
     header_of = replay.header_of
     monkeypatch.setattr(moments, "read_chunk", counted)
     monkeypatch.setattr(replay, "header_of", lambda path: headers.append(path) or header_of(path))
+    # One segment takes up where the other ends: the moment between them has an account.
+    assert explain_moment(tmp_path, "SOL", infos[2].start_ns - 1).asset == "SOL"
     for chunk in (chunks[3], chunks[len(chunks) // 2], chunks[-2]):
         decoded.clear()
         headers.clear()
@@ -103,7 +105,7 @@ def test_only_the_turns_around_a_moment_are_read(tmp_path: Path, monkeypatch: py
 
 
 def test_what_is_not_written_yet_is_not_guessed(tmp_path: Path) -> None:
-    """A moment behind the newest turn of the file has no account, although the last turn is a second old."""
+    """A moment behind the newest turn of the file has no account, however shortly: another turn may come."""
     with small_node(tmp_path) as node:
         node.switch(True)
         node.trade_a_while(20)
@@ -114,8 +116,9 @@ def test_what_is_not_written_yet_is_not_guessed(tmp_path: Path) -> None:
             assert recorder is not None
             recorder.flush(node.clock.monotonic_ns())
         node.clock.advance(1.0)
-        with pytest.raises(AbsentError, match="recording of SOL"):
-            explain_moment(tmp_path, "SOL", node.clock.wall_ns())
+        for wall_ns in (newest_ns + 1, node.clock.wall_ns()):
+            with pytest.raises(AbsentError, match="recording of SOL"):
+                explain_moment(tmp_path, "SOL", wall_ns)
         assert explain_moment(tmp_path, "SOL", newest_ns).asset == "SOL"
         node.turn(0.0)
         node.close()
