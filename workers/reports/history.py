@@ -155,9 +155,9 @@ async def show_price_at(
                 for word, found in (("before", before), ("after", after))
                 if found
             ]
-            reason = (
-                "it is not stored yet: /price has the newest" if start >= _settled(_now_of(parts)) else "it is in a gap"
-            )
+            now = _now_of(parts)
+            reason = "it is in a gap" if start < _settled(now) else "it is not stored yet: /price has the newest"
+            reason = "it is in the future" if moment > now else reason
             detail = "; ".join([f"{name} has no price in that minute, {reason}", *around])
             raise RefusedError(404, "no_price", detail, "timestamp")
     (candle,) = candles

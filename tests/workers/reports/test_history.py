@@ -130,6 +130,27 @@ async def test_a_moment_is_answered_by_its_minute(client: httpx.AsyncClient) -> 
     assert (response.status_code, problem["code"]) == (404, "no_price")
     assert (START + 2 * MINUTE).isoformat() in problem["detail"]
     assert (START + 7 * MINUTE).isoformat() in problem["detail"]
+    now = datetime.now(UTC)
+    for moment, reason in (
+        (START + 4 * MINUTE, "it is in a gap"),
+        (now, "it is not stored yet"),
+        (now + timedelta(days=1), "it is in the future"),
+    ):
+        response = await client.get("/price_at", params={"asset": "BTC", "timestamp": moment.isoformat()})
+        assert reason in response.json()["detail"]
+
+
+async def test_a_border_belongs_to_the_minute_that_it_begins(client: httpx.AsyncClient) -> None:
+    """For a moment, for an average and for candles alike; a range without length is refused."""
+    assert (await get(client, "/price_at", asset="BTC", timestamp=at(1)))["price"] == Decimal("200.5")
+    before = (START + MINUTE - timedelta(microseconds=1)).isoformat()
+    assert (await get(client, "/price_at", asset="BTC", timestamp=before))["price"] == 100
+    second = {"asset": "BTC", "from": at(1), "to": at(2)}
+    assert (await get(client, "/twap", **second))["price"] == Decimal("200.5")
+    assert [one["close"] for one in (await get(client, "/history", **second))["candles"]] == [Decimal("200.5")]
+    for path in ("/twap", "/history"):
+        nothing = {"asset": "BTC", "from": at(1), "to": at(1)}
+        assert await refusal(client, path, **nothing) == (400, "bad_parameter", "to")
 
 
 async def test_explanations_come_from_the_rules_that_were_put_in(client: httpx.AsyncClient) -> None:
