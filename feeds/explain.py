@@ -18,7 +18,7 @@ from feeds.gather import gather, listings_of, recall
 from feeds.peg import COINS, LEGS_MIN, measure, usable
 from feeds.recording.moments import case_at
 from feeds.render import price_text
-from trinity.clock import NS_PER_SECOND
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState, AnswerTable
@@ -28,17 +28,17 @@ from trinity.memory.price_table import PriceTable
 _DIGITS_SHOWN = 12
 
 
-def explain_now(
-    prices: PriceTable, answers: AnswerTable, catalog: Catalog, asset: int, monotonic_ns: int, wall_ns: int
-) -> Account:
-    """The asset (index in the catalog) as of the two clock readings."""
+def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asset: int, clock: Clock) -> Account:
+    """The asset (index in the catalog) now; the clock is read behind the tables, so that no quote is from later."""
     listings = listings_of(catalog, asset)
     rules = catalog.assets[asset].rules
     rows = [gather(prices, asset, listing, rules) for listing in listings]
-    measured = measure(_coin_sources(prices, catalog, COINS[0]), _coin_sources(prices, catalog, COINS[1]), monotonic_ns)
+    usdt, usdc = (_coin_sources(prices, catalog, coin) for coin in COINS)
     memory = recall(answers, asset, listings)
-    decision, _ = evaluate([row.source for row in rows], rules, usable(measured), memory, monotonic_ns)
     record = answers.read(answers.row_of(asset))
+    monotonic_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+    measured = measure(usdt, usdc, monotonic_ns)
+    decision, _ = evaluate([row.source for row in rows], rules, usable(measured), memory, monotonic_ns)
     published = AnswerState(int(record["state"][0])) if record is not None else AnswerState.EMPTY
     if published is AnswerState.GOOD and record is not None and monotonic_ns >= int(record["valid_until_ns"][0]):
         published = AnswerState.STALE

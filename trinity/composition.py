@@ -228,9 +228,7 @@ def explainer(seat: Seat, data_dir: Path) -> Explain:
     def explain(asset: str, at_ns: int | None) -> object:
         if at_ns is not None:
             return explain_moment(data_dir, asset, at_ns)
-        index = seat.catalog.asset_index(asset)
-        monotonic_ns, wall_ns = seat.clock.monotonic_ns(), seat.clock.wall_ns()
-        return explain_now(seat.prices, seat.answers, seat.catalog, index, monotonic_ns, wall_ns)
+        return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
 
     return explain
 

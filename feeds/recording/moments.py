@@ -2,7 +2,10 @@
 
 Rules: the last checkpoint before the moment and the turns up to it are rerun by the consensus's own rules; frames are
 not needed, `trinity replay` compares them. Between two turns nothing was read, so a moment is explained by the state
-after the last turn before it, at the moment itself. A moment without a turn shortly before it was not recorded.
+after the last turn before it, at the moment itself. A moment without a turn shortly before it was not recorded, and
+behind the newest turn that was written there may be another: what is younger is not known yet. Only the segment that
+covers the moment is read, from its checkpoint to the first turn behind the moment: ten seconds of turns, however long
+the recording is.
 """
 
 from datetime import UTC, datetime
@@ -11,10 +14,10 @@ from pathlib import Path
 from feeds.account import Case
 from feeds.consensus import evaluate
 from feeds.peg import usable
-from feeds.recording.entries import Checkpoint, Header, Turn
-from feeds.recording.replay import Piece, pieces_of
+from feeds.recording.entries import CONSENSUS_STREAM, Checkpoint, Header, Turn
+from feeds.recording.replay import Piece, piece_of
 from feeds.recording.rerun import Rerun
-from feeds.recording.segments import FOLDER, read_chunk
+from feeds.recording.segments import FOLDER, header_of, list_segments, read_chunk
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import AbsentError
 
@@ -36,16 +39,28 @@ def case_at(data_dir: Path, asset: str, wall_ns: int) -> Case:
 
 def _begun(folder: Path, wall_ns: int) -> tuple[Piece, int] | None:
     """The last chunk that begins with a checkpoint of the moment or before it."""
-    for piece in reversed(pieces_of(folder)):
-        if piece.info.start_ns > wall_ns:
+    for info in reversed(list_segments(folder)):
+        if info.stream != CONSENSUS_STREAM or info.start_ns > wall_ns:
             continue
-        for number in reversed(range(len(piece.chunks))):
-            if not piece.chunks[number].has_checkpoint:
+        piece = piece_of(info)
+        if piece is None:
+            continue
+        for number in reversed(range(1, len(piece.chunks))):
+            # A checkpoint is taken right after the chunk before it was written.
+            if not piece.chunks[number].has_checkpoint or piece.chunks[number - 1].wall_ns > wall_ns:
                 continue
-            checkpoint = read_chunk(piece.info.path, piece.chunks[number])[0]
+            checkpoint = read_chunk(info.path, piece.chunks[number])[0]
             if isinstance(checkpoint, Checkpoint) and checkpoint.wall_ns <= wall_ns:
                 return piece, number
     return None
+
+
+def _goes_on(piece: Piece) -> bool:
+    """Whether the next segment takes up where this one ends, without a moment between them."""
+    infos = [info for info in list_segments(piece.info.path.parent) if info.stream == CONSENSUS_STREAM]
+    later = next((info for info in infos if info.start_ns > piece.info.start_ns), None)
+    header = header_of(later.path) if later is not None else None
+    return header is not None and (header.boot, header.life) == (piece.header.boot, piece.header.life)
 
 
 def _absent(asset: str, wall_ns: int) -> AbsentError:
@@ -68,12 +83,10 @@ class _Scene:
     def case(self, first: int) -> Case:
         """Rerun from chunk `first` on."""
         header = self._piece.header
-        for chunk in self._piece.chunks[first:]:
-            for entry in read_chunk(self._piece.info.path, chunk):
-                if isinstance(entry, Checkpoint | Turn) and entry.wall_ns <= self._wall_ns:
-                    self._take(header, entry)
+        is_followed = self._go(first) or _goes_on(self._piece)
         rerun, last = self._rerun, self._last
-        if rerun is None or last is None or self._wall_ns - last.wall_ns > _TURN_AGE_MAX_NS:
+        age_max_ns = _TURN_AGE_MAX_NS if is_followed else 0
+        if rerun is None or last is None or self._wall_ns - last.wall_ns > age_max_ns:
             raise _absent(header.catalog.assets[self._asset].name, self._wall_ns)
         now_ns = last.at_ns + self._wall_ns - last.wall_ns
         asset = header.catalog.assets[self._asset]
@@ -90,6 +103,17 @@ class _Scene:
             now_ns,
             self._wall_ns,
         )
+
+    def _go(self, first: int) -> bool:
+        """Take the entries from chunk `first` up to the moment; whether there is one behind it."""
+        for chunk in self._piece.chunks[first:]:
+            for entry in read_chunk(self._piece.info.path, chunk):
+                if not isinstance(entry, Checkpoint | Turn):
+                    continue
+                if entry.wall_ns > self._wall_ns:
+                    return True
+                self._take(self._piece.header, entry)
+        return False
 
     def _take(self, header: Header, entry: Checkpoint | Turn) -> None:
         self._last = entry

@@ -65,12 +65,14 @@ def replay(data_dir: Path, asset: str | None = None, from_ns: int | None = None,
 
 def pieces_of(folder: Path) -> list[Piece]:
     """The consensus's segments in their order."""
-    pieces = []
-    for info in list_segments(folder):
-        header = header_of(info.path) if info.stream == CONSENSUS_STREAM else None
-        if header is not None:
-            pieces.append(Piece(info, header, tuple(read_chunks(info.path))))
-    return pieces
+    found = (piece_of(info) for info in list_segments(folder) if info.stream == CONSENSUS_STREAM)
+    return [piece for piece in found if piece is not None]
+
+
+def piece_of(info: SegmentInfo) -> Piece | None:
+    """One segment of the consensus; None when its process died before it had a header."""
+    header = header_of(info.path)
+    return Piece(info, header, tuple(read_chunks(info.path))) if header is not None else None
 
 
 class _DifferenceError(Exception):

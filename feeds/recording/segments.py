@@ -181,9 +181,16 @@ def read_segment(path: Path) -> Iterator[tuple[Chunk, list[Entry]]]:
 
 def header_of(path: Path) -> Header | None:
     """The header of a segment, None when not even that was written; RecordingError for another version."""
-    for chunk, entries in read_segment(path):
-        header = entries[0] if entries else None
-        if not isinstance(header, Header) or header.version != VERSION:
-            raise RecordingError(path.name, chunk.position, f"it has no header of version {VERSION}")
-        return header
-    return None
+    chunk = next(read_chunks(path), None)
+    if chunk is None:
+        return None
+    try:
+        entries = read_chunk(path, chunk)
+    except RecordingError:
+        if chunk.size == path.stat().st_size:
+            return None  # its writer's machine died
+        raise
+    header = entries[0] if entries else None
+    if not isinstance(header, Header) or header.version != VERSION:
+        raise RecordingError(path.name, chunk.position, f"it has no header of version {VERSION}")
+    return header

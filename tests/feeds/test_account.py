@@ -27,8 +27,7 @@ def seat() -> Iterator[Seat]:
 
 
 def account_of(seat: Seat, asset: str = "BTC") -> Account:
-    index, clock = seat.catalog.asset_index(asset), seat.clock
-    return explain_now(seat.prices, seat.answers, seat.catalog, index, clock.monotonic_ns(), clock.wall_ns())
+    return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
 
 
 def test_every_source_has_its_quote_age_conversion_and_verdict(seat: Seat) -> None:

@@ -7,8 +7,10 @@ import pytest
 from feeds.account import Account
 from feeds.aggregator import Aggregator
 from feeds.explain import explain_now, text_of
+from feeds.gather import Gathered, gather
 from tests.feeds.consensus_cases import EXCHANGES, ManualClock, seat_of, write_quote
-from trinity.memory.price_table import RowState
+from trinity.markets import AssetRules
+from trinity.memory.price_table import PriceTable, RowState
 from trinity.seat import Seat
 
 PRICES = ["71002.1", "70995.0", "71000.0", "70990.5", "70998.0", "70991.2"]
@@ -35,8 +37,7 @@ def seat(clock: ManualClock) -> Iterator[Seat]:
 
 
 def account(seat: Seat, asset: str = "BTC") -> Account:
-    index, clock = seat.catalog.asset_index(asset), seat.clock
-    return explain_now(seat.prices, seat.answers, seat.catalog, index, clock.monotonic_ns(), clock.wall_ns())
+    return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
 
 
 def text(seat: Seat, asset: str = "BTC") -> str:
@@ -55,6 +56,23 @@ def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
     assert "70990.5 -> 70986.950475 USD" in told
     assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in told
     assert "the node serves it as: good" in told
+
+
+def test_a_quote_that_comes_while_the_tables_are_read_is_not_from_the_future(
+    seat: Seat, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No age is below zero."""
+    Aggregator(seat).turn()
+
+    def late(prices: PriceTable, asset: int, listing: tuple[int, str], rules: AssetRules) -> Gathered:
+        clock.advance(0.001)
+        write_quote(seat, EXCHANGES[listing[0]], seat.catalog.assets[asset].name, "71000.0")
+        return gather(prices, asset, listing, rules)
+
+    monkeypatch.setattr("feeds.explain.gather", late)
+    ages = [source.quote.age_ms for source in account(seat).sources if source.quote is not None]
+    assert len(ages) == 6
+    assert min(ages) >= 0
 
 
 def test_what_was_left_out_is_named_with_its_reason(seat: Seat, clock: ManualClock) -> None:

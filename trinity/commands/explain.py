@@ -41,7 +41,7 @@ def _explain_now(config: Config, name: str) -> "Account | None":
     from feeds.explain import explain_now
     from trinity.memory.node import NodeMemory
 
-    memory, clock = NodeMemory.attach(config.node.name), SystemClock()
+    memory = NodeMemory.attach(config.node.name)
     catalog = memory.card.catalog
     names = [asset.name for asset in catalog.assets]
     if name not in names:
@@ -49,4 +49,4 @@ def _explain_now(config: Config, name: str) -> "Account | None":
         print(f"{name} is not among the assets of node {config.node.name}: {known}", file=sys.stderr, flush=True)
         return None
     asset = names.index(name)
-    return explain_now(memory.prices, memory.answers, catalog, asset, clock.monotonic_ns(), clock.wall_ns())
+    return explain_now(memory.prices, memory.answers, catalog, asset, SystemClock())

@@ -4,10 +4,11 @@
     get_history               candles (HTTP 9090)
     explain_price             each step of the consensus (HTTP 9090)
 
-Rules: it asks a running node over HTTP and knows nothing itself. TRINITY_URL names the node where one address serves
-lookups and reports (behind a load balancer); else the configured ports of this machine are asked. TRINITY_API_KEY is
-sent as X-API-Key and shown nowhere. What the node refuses is a tool error with the node's code and sentence; a price
-that is not fresh is refused, so a model never takes an old number for new.
+Rules: it asks a running node over HTTP and knows nothing itself: the configured ports of this machine, or another
+node's lookups at TRINITY_URL and its reports at TRINITY_REPORTS_URL, which may be left out where one address serves
+both (behind a load balancer). TRINITY_API_KEY is sent as X-API-Key and shown nowhere. What the node refuses is a tool
+error with the node's code and sentence; a price that is not fresh is refused, so a model never takes an old number for
+new.
 """
 
 import argparse
@@ -57,10 +58,10 @@ def node_of(config: Config, environment: Mapping[str, str]) -> Node:
     """The node that is meant."""
     key = environment.get("TRINITY_API_KEY") or None
     url = environment.get("TRINITY_URL")
-    if url:
-        return Node(url.rstrip("/"), url.rstrip("/"), key)
     host = local_host(config.node.bind_host)
-    return Node(f"http://{host}:{config.ports.tcp_port_lpo}", f"http://{host}:{config.ports.tcp_port_lrs}", key)
+    lookups_url = url or f"http://{host}:{config.ports.tcp_port_lpo}"
+    reports_url = environment.get("TRINITY_REPORTS_URL") or url or f"http://{host}:{config.ports.tcp_port_lrs}"
+    return Node(lookups_url.rstrip("/"), reports_url.rstrip("/"), key)
 
 
 def make_server(node: Node) -> MCPServer[Any]:

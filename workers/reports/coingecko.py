@@ -3,8 +3,9 @@
     GET /api/v3/ping
     GET /api/v3/simple/price                         ids (or symbols), vs_currencies
     GET /api/v3/simple/supported_vs_currencies
-    GET /api/v3/coins/list
-    GET /api/v3/coins/{id}/market_chart              vs_currency, days
+    GET /api/v3/coins/list                           include_platform
+    GET /api/v3/coins/{id}/market_chart              vs_currency, days, interval
+    GET /api/v3/coins/{id}/market_chart/range        vs_currency, from, to, interval
 
 Rules: ids are CoinGecko's (coins.py). A price is in USD, or in any asset of this node by its symbol: the quotient of
 two fresh prices. As with CoinGecko, an id that is not known is left out and so is a currency; a price that is not
@@ -26,22 +27,28 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
 from workers.reports.auth import Caller
-from workers.reports.candles import Granularity, fetch_candles, plain
+from workers.reports.candles import STEPS, Candle, Granularity, fetch_candles, plain
 from workers.reports.coins import coin_of
 from workers.reports.parts import Parts
 from workers.reports.prices import Price, Prices
-from workers.reports.problems import RefusedError, bad_parameter
+from workers.reports.problems import DATABASE_ERRORS, RefusedError, bad_parameter, database_problem
 
 # Days that the database keeps; "max" means as many.
 DAYS_MAX = 93
 # As CoinGecko chooses: five minutes for a day, hours for a quarter, then days.
-_GRANULARITIES: tuple[tuple[Decimal, Granularity], ...] = ((Decimal(1), "5m"), (Decimal(90), "1h"))
+_GRANULARITIES: tuple[tuple[timedelta, Granularity], ...] = ((timedelta(days=1), "5m"), (timedelta(days=90), "1h"))
+_INTERVALS: dict[str, Granularity] = {"5m": "5m", "hourly": "1h", "daily": "1d"}
+# Points of a chart: ten days of five minutes, as with CoinGecko, and more than 93 days of hours.
+POINTS_MAX = 2_880
+_MOMENT = timedelta(microseconds=1)
+_SECONDS_MAX = 32_503_680_000  # the year 3000
 _DIGITS_MAX = 18
 # Digits of a quotient of two prices.
 _QUOTIENT_DIGITS = 12
 _USD = "usd"
 
 Flag = Annotated[bool, QueryParameter(description="as with CoinGecko")]
+Interval = Annotated[str, QueryParameter(description="5m, hourly or daily; chosen by the span when left out")]
 
 
 @get("/ping", tags=["coingecko"], sync_to_thread=False)
@@ -57,10 +64,15 @@ def supported_vs_currencies(parts: NamedDependency[Parts], caller: NamedDependen
 
 
 @get("/coins/list", tags=["coingecko"], sync_to_thread=False)
-def coins_list(parts: NamedDependency[Parts], caller: NamedDependency[Caller]) -> list[dict[str, str]]:  # noqa: ARG001
-    """The assets of this node."""
+def coins_list(
+    parts: NamedDependency[Parts],
+    caller: NamedDependency[Caller],  # noqa: ARG001
+    include_platform: Flag = False,
+) -> list[dict[str, Any]]:
+    """The assets of this node; it knows no addresses of contracts."""
     coins = ((asset, coin_of(asset)) for asset in parts.board.prices.assets)
-    return [{"id": coin.coingecko_id, "symbol": asset.lower(), "name": coin.name} for asset, coin in coins]
+    platforms: dict[str, Any] = {"platforms": {}} if include_platform else {}
+    return [{"id": coin.coingecko_id, "symbol": asset.lower(), "name": coin.name, **platforms} for asset, coin in coins]
 
 
 @get("/simple/price", tags=["coingecko"], sync_to_thread=False)
@@ -119,35 +131,81 @@ async def market_chart(
     coin_id: FromPath[str],
     vs_currency: FromQuery[str],
     days: Annotated[str, QueryParameter(description="days back from now, or max")],
-    interval: Annotated[str, QueryParameter(description="daily; chosen by days when left out")] = "",
+    interval: Interval = "",
     precision: FromQuery[str] = "full",
 ) -> Response[bytes]:
     """Prices of the past days out of the candles' closes, and the newest one."""
-    prices, clock = parts.board.prices, parts.seat.clock
-    asset = _index(prices.assets).get(coin_id)
+    digits = _digits_of(precision)
+    now = _now_of(parts)
+    asset = _asset_of(parts, coin_id, vs_currency)
+    points = await _points(parts, asset, now - _days_of(days), now, interval, digits)
+    price: Price = parts.board.prices.read(asset, parts.seat.clock.monotonic_ns())
+    if price.is_fresh:
+        points.append((price.timestamp_ms, _number(price.usd, Decimal(1), digits)))
+    return _chart(points)
+
+
+@get("/coins/{coin_id:str}/market_chart/range", tags=["coingecko"])
+async def market_chart_range(
+    parts: NamedDependency[Parts],
+    caller: NamedDependency[Caller],  # noqa: ARG001
+    coin_id: FromPath[str],
+    vs_currency: FromQuery[str],
+    from_: Annotated[int, QueryParameter(name="from", ge=0, le=_SECONDS_MAX, description="seconds since 1970")],
+    to: Annotated[int, QueryParameter(ge=0, le=_SECONDS_MAX, description="seconds since 1970")],
+    interval: Interval = "",
+    precision: FromQuery[str] = "full",
+) -> Response[bytes]:
+    """Prices between two moments out of the candles' closes."""
+    digits = _digits_of(precision)
+    asset = _asset_of(parts, coin_id, vs_currency)
+    start, end = (datetime.fromtimestamp(seconds, UTC) for seconds in (from_, to))
+    if start >= end:
+        raise bad_parameter("to", "`from` must be before `to`")
+    if end - start > timedelta(days=DAYS_MAX):
+        raise bad_parameter("from", f"at most {DAYS_MAX} days can be asked for at once")
+    return _chart(await _points(parts, asset, start, min(end, _now_of(parts)), interval, digits))
+
+
+def _asset_of(parts: Parts, coin_id: str, vs_currency: str) -> int:
+    """The asset of a chart, which is in USD."""
+    asset = _index(parts.board.prices.assets).get(coin_id)
     if asset is None:
         raise RefusedError(404, "unknown_coin", "coin not found", "id")
     if vs_currency.lower() != _USD:
         raise RefusedError(422, "unknown_currency", "invalid vs_currency", "vs_currency")
-    span = _days_of(days)
-    if interval not in ("", "daily"):
-        raise bad_parameter("interval", f"{interval[:16]!r} is not daily")
-    granularity: Granularity = "1d" if interval else next((name for most, name in _GRANULARITIES if span <= most), "1d")
-    digits = _digits_of(precision)
-    now = datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
-    async with parts.pool.connection() as connection:
-        start = now - timedelta(days=float(span))
-        candles = await fetch_candles(connection, prices.assets[asset], granularity, start, now)
-    points: list[tuple[int, msgspec.Raw]] = [
+    return asset
+
+
+async def _points(
+    parts: Parts, asset: int, start: datetime, end: datetime, interval: str, digits: int | None
+) -> list[tuple[int, msgspec.Raw]]:
+    """The closes within a range, each with the moment at which it stood, in milliseconds."""
+    if interval and interval not in _INTERVALS:
+        raise bad_parameter("interval", f"{interval[:16]!r} is not one of {', '.join(_INTERVALS)}")
+    chosen: Granularity = next((name for most, name in _GRANULARITIES if end - start <= most), "1d")
+    granularity = _INTERVALS.get(interval, chosen)
+    if (end - start) / STEPS[granularity] > POINTS_MAX:
+        raise bad_parameter("interval", f"at most {POINTS_MAX} points at once: 10 days of 5m")
+    candles: list[Candle] = []
+    if start < end:
+        name, since = parts.board.prices.assets[asset], start - _MOMENT  # a close that stood at `start` belongs to it
+        async with parts.pool.connection() as connection:
+            candles = await fetch_candles(connection, name, granularity, since, end)
+    return [
         (int(candle.end.timestamp() * 1000), _number(candle.close, Decimal(1), digits))
         for candle in candles
-        if candle.end <= now
+        if candle.end <= end
     ]
-    price: Price = prices.read(asset, clock.monotonic_ns())
-    if price.is_fresh:
-        points.append((price.timestamp_ms, _number(price.usd, Decimal(1), digits)))
+
+
+def _chart(points: list[tuple[int, msgspec.Raw]]) -> Response[bytes]:
     body = msgspec.json.encode({"prices": points, "market_caps": [], "total_volumes": []})
     return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _now_of(parts: Parts) -> datetime:
+    return datetime.fromtimestamp(parts.seat.clock.wall_ns() / NS_PER_SECOND, UTC)
 
 
 @functools.cache
@@ -192,12 +250,12 @@ def _digits_of(precision: str) -> int | None:
     return int(precision)
 
 
-def _days_of(days: str) -> Decimal:
+def _days_of(days: str) -> timedelta:
     if days == "max":
-        return Decimal(DAYS_MAX)
+        return timedelta(days=DAYS_MAX)
     if not (days.isascii() and days.replace(".", "", 1).isdigit() and len(days) <= 12 and Decimal(days) > 0):
         raise bad_parameter("days", f"{days[:16]!r} is neither a number of days nor max")
-    return min(Decimal(days), Decimal(DAYS_MAX))
+    return timedelta(days=float(min(Decimal(days), Decimal(DAYS_MAX))))
 
 
 def _as_coingecko(_request: Request[Any, Any, Any], error: RefusedError) -> Response[bytes]:
@@ -209,14 +267,22 @@ def _as_coingecko(_request: Request[Any, Any, Any], error: RefusedError) -> Resp
 
 def _as_missing(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
-    field = str(first.get("key", ""))
+    field = str(first.get("key", "")).removesuffix("_")
     detail = str(first.get("message") or error.detail)
     return _as_coingecko(request, RefusedError(422, "bad_parameter", f"{field}: {detail}" if field else detail, field))
 
 
+def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return _as_coingecko(request, database_problem(error))
+
+
 ROUTER = Router(
     path="/api/v3",
-    route_handlers=[ping, supported_vs_currencies, coins_list, simple_price, market_chart],
+    route_handlers=[ping, supported_vs_currencies, coins_list, simple_price, market_chart, market_chart_range],
     opt={"any_parameters": True},
-    exception_handlers={RefusedError: _as_coingecko, ValidationException: _as_missing},
+    exception_handlers={
+        RefusedError: _as_coingecko,
+        ValidationException: _as_missing,
+        **dict.fromkeys(DATABASE_ERRORS, _as_away),
+    },
 )

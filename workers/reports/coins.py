@@ -2,7 +2,8 @@
 
 Rules: the lists are those that CoinGecko and Pyth publish. An asset that is not in them (an operator's own) has its
 lower-case ticker as CoinGecko id. Every asset also has a feed id of our own, SHA-256 of "Crypto.<asset>/USD", so that
-a feed can be named without any list; where Pyth's is known, both are understood and Pyth's is answered.
+a feed can be named without any list; where Pyth's is known, both are understood and Pyth's is answered. How many
+decimals a feed or a chart has is fixed for an asset, because clients read it once: it never follows a price.
 """
 
 import hashlib
@@ -11,15 +12,31 @@ from typing import NamedTuple
 
 
 class Coin(NamedTuple):
-    """One asset's names elsewhere; `pyth_id` is empty where Pyth's is not known."""
+    """One asset's names elsewhere, and its fixed decimals; `pyth_id` is empty where Pyth's is not known."""
 
     name: str
     coingecko_id: str
     pyth_id: str = ""
+    # Of an operator's own asset, which may cost a millionth of a cent; up to 9 million USD fit into 64 bits.
+    feed_decimals: int = 12
+    chart_decimals: int = 8
 
+
+# As in Pyth's own feeds, so that an exponent that a client has written down stays right.
+_FEED_DECIMALS = {"PEPE": 10, "SHIB": 10}
+_FEED_DECIMALS_USUAL = 8
+# As fine as the exchanges' ticks, for people's eyes.
+_CHART_DECIMALS = dict.fromkeys(("AAVE", "BCH", "BNB", "BTC", "ETH", "LTC", "SOL"), 2) | {"PEPE": 10, "SHIB": 10}
+_CHART_DECIMALS_USUAL = 5
 
 _KNOWN: Mapping[str, Coin] = {
-    asset: Coin(name, coingecko_id, pyth_id)
+    asset: Coin(
+        name,
+        coingecko_id,
+        pyth_id,
+        _FEED_DECIMALS.get(asset, _FEED_DECIMALS_USUAL),
+        _CHART_DECIMALS.get(asset, _CHART_DECIMALS_USUAL),
+    )
     for asset, name, coingecko_id, pyth_id in (
         ("AAVE", "Aave", "aave", "2b9ab1e972a281585084148ba1389800799bd4be63b957507db1349314e47445"),
         ("ADA", "Cardano", "cardano", "2a01deaec9e51a579277b34b122399984d0bbf57e2458a7e42fecd2829867a0d"),

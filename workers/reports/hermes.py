@@ -4,12 +4,15 @@
     GET /v2/updates/price/latest        ids[]=..., the newest prices
     GET /v2/updates/price/stream        the same as server-sent events, as they change
 
-Rules: a price is an integer, an exponent and a confidence; `binary` is empty, because nothing here is signed: what
-needs a signature for a blockchain cannot come from this node, and `parsed=false` is refused. A price that is not
-fresh is left out, never sent with an old publish time; when none of those asked for is fresh, the answer is a 503.
+Rules: a price is an integer, an exponent and a confidence. The exponent is fixed for a feed (coins.py): a price with
+more digits is rounded half to even, and a confidence up, so that it never claims too much. `binary` is empty, because
+nothing here is signed: what needs a signature for a blockchain cannot come from this node, and `parsed=false` is
+refused. A price that is not fresh is left out, never sent with an old publish time; when none of those asked for is
+fresh, the answer is a 503.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
@@ -32,9 +35,9 @@ from workers.reports.streams import EVENT_STREAM, open_stream
 
 # Both ids of every asset.
 IDS_MAX = 2 * ASSETS_MAX
-# The usual exponent of Pyth's feeds of coins.
-DECIMALS_MIN = 8
 _NOTE = "unsigned: prices of this node, for reading; there is no payload for a blockchain"
+# Pyth's words for a market without closing hours.
+_ALWAYS_OPEN = "America/New_York;O,O,O,O,O,O,O;"
 _FOREIGN = {"any_parameters": True}
 
 Ids = Annotated[list[str], QueryParameter(name="ids[]", description="feed ids, 64 hexadecimal digits each")]
@@ -43,13 +46,13 @@ Flag = bool | None
 
 def parsed_of(price: Price, ema: tuple[Decimal, Decimal]) -> dict[str, Any]:
     """One feed as Hermes writes it."""
-    decimals = max(DECIMALS_MIN, price.scale)
+    decimals = coin_of(price.asset).feed_decimals
     publish_time = price.timestamp_ms // 1000
 
     def rpc_price(value: Decimal, confidence: Decimal) -> dict[str, Any]:
         return {
             "price": str(round(value.scaleb(decimals))),
-            "conf": str(round(confidence.scaleb(decimals))),
+            "conf": str(math.ceil(confidence.scaleb(decimals))),
             "expo": -decimals,
             "publish_time": publish_time,
         }
@@ -123,6 +126,7 @@ def price_feeds(
             "display_symbol": f"{asset}/USD",
             "generic_symbol": f"{asset}USD",
             "quote_currency": "USD",
+            "schedule": _ALWAYS_OPEN,
             "symbol": pyth_symbol_of(asset),
         }
         if text.lower() in f"{attributes['symbol']} {coin_of(asset).name}".lower():

@@ -30,7 +30,7 @@ from workers.reports.candles import (
     gaps_of,
 )
 from workers.reports.parameters import read_moment, read_names, read_span, read_zone
-from workers.reports.parts import Parts
+from workers.reports.parts import Explain, Parts
 from workers.reports.problems import RefusedError, bad_parameter
 
 # Five days of minutes; 1.3 MB of JSON.
@@ -155,9 +155,9 @@ async def show_price_at(
                 for word, found in (("before", before), ("after", after))
                 if found
             ]
-            reason = (
-                "it is not stored yet: /price has the newest" if start >= _settled(_now_of(parts)) else "it is in a gap"
-            )
+            now = _now_of(parts)
+            reason = "it is in a gap" if start < _settled(now) else "it is not stored yet: /price has the newest"
+            reason = "it is in the future" if moment > now else reason
             detail = "; ".join([f"{name} has no price in that minute, {reason}", *around])
             raise RefusedError(404, "no_price", detail, "timestamp")
     (candle,) = candles
@@ -193,12 +193,25 @@ async def show_explanation(
         return _json(parts.explain(name, None))
     moment = read_moment(at, "at", ZoneInfo("UTC"))
     at_ns = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * NS_PER_US
+    if parts.explanations.locked():
+        detail = "another recorded moment is being explained: try again soon"
+        raise RefusedError(503, "too_many_explanations", detail, headers={"Retry-After": "1"})
     try:
-        return _json(await asyncio.to_thread(parts.explain, name, at_ns))
+        return _json(await _explain_past(parts, parts.explain, name, at_ns))
     except AbsentError as error:
+        if name not in names:
+            raise _unknown_asset(name) from None
         raise RefusedError(404, "not_recorded", str(error), "at") from None
     except TrinityError as error:
         raise RefusedError(503, "recording_damaged", str(error), "at") from None
+
+
+async def _explain_past(parts: Parts, explain: Explain, name: str, at_ns: int) -> Any:
+    """Read a recording in a thread; the place is free when the thread has ended, whether or not the caller waited."""
+    await parts.explanations.acquire()
+    work = asyncio.ensure_future(asyncio.to_thread(explain, name, at_ns))
+    work.add_done_callback(lambda _: parts.explanations.release())
+    return await asyncio.shield(work)
 
 
 async def _known(parts: Parts, asset: str) -> str:

@@ -1,5 +1,7 @@
 """CSV to Parquet, a piece at a time, by Arrow's own readers and writers: no Python a row, one piece in memory.
 
+Rules: what stands unquoted and empty is a null, as PostgreSQL writes it; "" is an empty text, and NA is a name.
+
 Imported only by who makes Parquet: Arrow takes a second to load, and starts threads.
 """
 
@@ -36,7 +38,12 @@ class ParquetMaker:
             table = pyarrow.csv.read_csv(
                 io.BytesIO(rows),
                 read_options=pyarrow.csv.ReadOptions(column_names=self._schema.names, use_threads=False),
-                convert_options=pyarrow.csv.ConvertOptions(column_types=self._schema, strings_can_be_null=True),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=self._schema,
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                ),
             )
             self._writer.write_table(table)
         return self._sink.take()

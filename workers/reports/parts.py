@@ -6,7 +6,7 @@ global; what another room offers (`explain`) comes in as a function, composed at
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -63,3 +63,5 @@ class Parts:
     averages: Averages
     draining: asyncio.Event  # set by SIGTERM: an endless answer ends now
     explain: Explain | None = None
+    # One recorded moment at a time: it is some hundred milliseconds of one processor.
+    explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

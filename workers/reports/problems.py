@@ -32,6 +32,11 @@ _CODES = {
     429: "rate_limited",
 }
 _DATABASE_RETRY_SECONDS = 2
+DATABASE_ERRORS: tuple[type[Exception], ...] = (
+    psycopg.OperationalError,
+    psycopg.errors.UndefinedTable,  # the tables are being made
+    psycopg_pool.PoolTimeout,
+)
 
 
 class ProblemBody(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -74,6 +79,14 @@ def database_unavailable() -> RefusedError:
     return RefusedError(503, "database_unavailable", "the database does not answer: try again soon", headers=retry)
 
 
+def database_problem(error: Exception) -> RefusedError:
+    """What one of DATABASE_ERRORS means to the caller."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        detail = "the database needs too long for this: ask for a shorter range or a coarser granularity"
+        return RefusedError(503, "query_timeout", detail)
+    return database_unavailable()
+
+
 def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
     """The problem as its body."""
     return ProblemBody(
@@ -112,10 +125,7 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
 
 
 def _on_database(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        detail = "the database needs too long for this: ask for a shorter range or a coarser granularity"
-        return _respond(request, RefusedError(503, "query_timeout", detail))
-    return _respond(request, database_unavailable())
+    return _respond(request, database_problem(error))
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -128,8 +138,6 @@ HANDLERS: ExceptionHandlersMap = {
     RefusedError: _on_problem,
     ValidationException: _on_validation,
     HTTPException: _on_http,
-    psycopg.OperationalError: _on_database,
-    psycopg.errors.UndefinedTable: _on_database,  # the tables are being made
-    psycopg_pool.PoolTimeout: _on_database,
+    **dict.fromkeys(DATABASE_ERRORS, _on_database),
     Exception: _on_bug,
 }

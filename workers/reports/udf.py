@@ -3,12 +3,13 @@
     GET /udf/config                     what this feed can
     GET /udf/time                       the node's time, in seconds
     GET /udf/symbols?symbol=BTC         one symbol; also BTCUSD, BTC/USD, TRINITY:BTC, Crypto.BTC/USD
-    GET /udf/search?query=bit           symbols by name
+    GET /udf/search?query=bit           symbols by name; type, exchange, limit
     GET /udf/history                    candles: symbol, resolution, from, to, countback
 
 Rules: bars are the candles of price_minute; a bucket without a price has no bar, and where there is none at all the
-answer is `no_data`, with the time of the last bar before, if there is one. There are no volumes. Errors are UDF's:
-{"s":"error","errmsg":...}, with our code beside it and an HTTP status of their own.
+answer is `no_data`, with the time of the last bar before, if there is one. `countback` goes before `from`: so many bars
+before `to`, across gaps. A symbol's decimals are fixed (coins.py), because a chart asks once. There are no volumes.
+Errors are UDF's: {"s":"error","errmsg":...}, with our code beside it and an HTTP status of their own.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,6 @@ from typing import Annotated, Any
 
 import msgspec
 import psycopg
-import psycopg_pool
 from litestar import MediaType, Request, Response, Router, get
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
@@ -25,20 +25,19 @@ from litestar.params import FromQuery, QueryParameter
 from trinity.clock import NS_PER_SECOND
 from trinity.store.queries import load
 from workers.reports.auth import Caller
-from workers.reports.candles import STEPS, Granularity, fetch_candles
+from workers.reports.candles import STEPS, Candle, Granularity, fetch_candles
 from workers.reports.coins import coin_of
 from workers.reports.parts import Parts
 from workers.reports.prices import Prices
-from workers.reports.problems import RefusedError, bad_parameter, database_unavailable
+from workers.reports.problems import DATABASE_ERRORS, RefusedError, bad_parameter, database_problem
 
 EXCHANGE = "TRINITY"
+TYPE = "crypto"
 _RESOLUTIONS: dict[str, Granularity] = {"1": "1m", "5": "5m", "60": "1h", "1D": "1d", "D": "1d"}
 RESOLUTIONS = ("1", "5", "60", "1D")
 # A chart asks for 300 to 2,000 bars; a request for more gets the newest of them.
 BARS_MAX = 10_000
 SYMBOLS_FOUND_MAX = 50
-# Where nothing says how fine an asset's prices are.
-_DECIMALS = 8
 _TIME_MAX = 32_503_680_000  # the year 3000
 
 Seconds = Annotated[int, QueryParameter(ge=0, le=_TIME_MAX)]
@@ -55,7 +54,7 @@ def config(caller: NamedDependency[Caller]) -> dict[str, Any]:  # noqa: ARG001
         "supports_time": True,
         "supported_resolutions": list(RESOLUTIONS),
         "exchanges": [{"value": EXCHANGE, "name": "Trinity", "desc": "Trinity, consensus of the exchanges"}],
-        "symbols_types": [{"name": "crypto", "value": "crypto"}],
+        "symbols_types": [{"name": "crypto", "value": TYPE}],
     }
 
 
@@ -69,22 +68,20 @@ def server_time(parts: NamedDependency[Parts], caller: NamedDependency[Caller]) 
 def symbols(parts: NamedDependency[Parts], caller: NamedDependency[Caller], symbol: FromQuery[str]) -> dict[str, Any]:  # noqa: ARG001
     """One symbol."""
     prices = parts.board.prices
-    asset = find_symbol(prices, symbol)
-    name = prices.assets[asset]
-    price = prices.read(asset, parts.seat.clock.monotonic_ns())
+    name = prices.assets[find_symbol(prices, symbol)]
     return {
         "name": name,
         "ticker": name,
         "full_name": f"{EXCHANGE}:{name}",
         "description": f"{coin_of(name).name} / US Dollar",
-        "type": "crypto",
+        "type": TYPE,
         "session": "24x7",
         "timezone": "Etc/UTC",
         "exchange": EXCHANGE,
         "listed_exchange": EXCHANGE,
         "format": "price",
         "minmov": 1,
-        "pricescale": 10 ** min(price.scale or _DECIMALS, 16),
+        "pricescale": 10 ** coin_of(name).chart_decimals,
         "has_intraday": True,
         "has_daily": True,
         "has_weekly_and_monthly": False,
@@ -103,8 +100,12 @@ def search(
     caller: NamedDependency[Caller],  # noqa: ARG001
     text: Annotated[str, QueryParameter(name="query")] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 30,
+    kind: Annotated[str, QueryParameter(name="type", description="crypto, or all when left empty")] = "",
+    exchange: Annotated[str, QueryParameter(description="TRINITY, or all when left empty")] = "",
 ) -> list[dict[str, str]]:
     """Symbols whose name or ticker holds the query."""
+    if kind.lower() not in ("", TYPE) or exchange.upper() not in ("", EXCHANGE):
+        return []
     found = []
     for asset in parts.board.prices.assets:
         name = coin_of(asset).name
@@ -116,7 +117,7 @@ def search(
                     "description": f"{name} / US Dollar",
                     "exchange": EXCHANGE,
                     "ticker": asset,
-                    "type": "crypto",
+                    "type": TYPE,
                 }
             )
     return found[: min(limit, SYMBOLS_FOUND_MAX)]
@@ -144,14 +145,14 @@ async def history(
     end = min(datetime.fromtimestamp(to, UTC), now)
     back = countback * step if countback is not None else timedelta(seconds=max(0, to - (from_ or 0)))
     start = end - min(back, BARS_MAX * step)
-    try:
-        async with parts.pool.connection() as connection:
-            candles = await fetch_candles(connection, name, granularity, start, end) if start < end else []
-            candles = [candle for candle in candles if candle.start < end]
-            if not candles:
-                return _json(await _no_data(connection, name, start))
-    except psycopg_pool.PoolTimeout:
-        raise database_unavailable() from None
+    async with parts.pool.connection() as connection:
+        candles = await _bars(connection, name, granularity, start, end)
+        if countback is not None and len(candles) < countback:
+            first = await _first_of(connection, name, granularity, countback, end)
+            candles = await _bars(connection, name, granularity, first, end) if first < start else candles
+        if not candles:
+            return _json(await _no_data(connection, name, step, start))
+    candles = candles[-countback:] if countback is not None else candles
     columns = {
         "s": "ok",
         "t": [int(candle.start.timestamp()) for candle in candles],
@@ -163,11 +164,32 @@ async def history(
     return _json(columns)
 
 
-async def _no_data(connection: psycopg.AsyncConnection[Any], asset: str, before: datetime) -> dict[str, Any]:
+async def _bars(
+    connection: psycopg.AsyncConnection[Any], asset: str, granularity: Granularity, start: datetime, end: datetime
+) -> list[Candle]:
+    """The bars that begin in the range, its end left out."""
+    candles = await fetch_candles(connection, asset, granularity, start, end) if start < end else []
+    return [candle for candle in candles if start <= candle.start < end]
+
+
+async def _first_of(
+    connection: psycopg.AsyncConnection[Any], asset: str, granularity: Granularity, count: int, end: datetime
+) -> datetime:
+    """Where the last `count` bars before the end begin, however large the gaps between them; the end without any."""
+    parameters = {"asset": asset, "step": STEPS[granularity], "count": count, "end": end}
+    row = await (await connection.execute(load("udf.first_of"), parameters)).fetchone()
+    return row[0] if row is not None and row[0] is not None else end
+
+
+async def _no_data(
+    connection: psycopg.AsyncConnection[Any], asset: str, step: timedelta, before: datetime
+) -> dict[str, Any]:
+    """With the time of the last bar before."""
     row = await (await connection.execute(load("udf.last_before"), {"asset": asset, "before": before})).fetchone()
     if row is None or row[0] is None:
         return {"s": "no_data"}
-    return {"s": "no_data", "nextTime": int(row[0].timestamp())}
+    seconds = int(row[0].timestamp())
+    return {"s": "no_data", "nextTime": seconds - seconds % (step // timedelta(seconds=1))}
 
 
 def find_symbol(prices: Prices, symbol: str) -> int:
@@ -197,9 +219,17 @@ def _as_wrong(request: Request[Any, Any, Any], error: ValidationException) -> Re
     return _as_udf(request, RefusedError(400, "bad_parameter", f"{field}: {detail}" if field else detail, field))
 
 
+def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return _as_udf(request, database_problem(error))
+
+
 ROUTER = Router(
     path="/udf",
     route_handlers=[config, server_time, symbols, search, history],
     opt={"any_parameters": True},
-    exception_handlers={RefusedError: _as_udf, ValidationException: _as_wrong},
+    exception_handlers={
+        RefusedError: _as_udf,
+        ValidationException: _as_wrong,
+        **dict.fromkeys(DATABASE_ERRORS, _as_away),
+    },
 )

@@ -117,3 +117,16 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert list_segments(tmp_path) == []
     assert list_segments(tmp_path / "absent") == []
+
+
+def test_a_header_is_read_without_the_rest(tmp_path: Path) -> None:
+    """Damage behind it is found by who reads so far; a header that was not wholly written is none."""
+    path = write(tmp_path)
+    content = path.read_bytes()
+    _, first, *_ = read_chunks(path)
+    path.write_bytes(content[: first.position] + b"XXXX" + content[first.position + 4 :])
+    assert header_of(path) == header()
+    path.write_bytes(content[: first.position - 1])
+    assert header_of(path) is None
+    path.write_bytes(content[: first.position - 1] + b"X")
+    assert header_of(path) is None

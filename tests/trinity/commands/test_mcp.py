@@ -94,6 +94,14 @@ def test_without_an_address_the_configured_ports_are_asked() -> None:
     assert node == ("http://127.0.0.1:8080", "http://127.0.0.1:9090", None)
 
 
+def test_a_remote_node_has_one_address_or_two() -> None:
+    """Its lookups and its reports; where only one is named, it serves both, or this machine does the other."""
+    lookups, reports = {"TRINITY_URL": "http://far:8080/"}, {"TRINITY_REPORTS_URL": "http://far:9090/"}
+    assert node_of(Config(), lookups) == ("http://far:8080", "http://far:8080", None)
+    assert node_of(Config(), lookups | reports) == ("http://far:8080", "http://far:9090", None)
+    assert node_of(Config(), reports) == ("http://127.0.0.1:8080", "http://far:9090", None)
+
+
 def test_a_refusal_is_read_in_both_forms() -> None:
     """A lookup's error object, a report's problem, and what nobody foresaw."""
     assert refusal_of(503, STALE).startswith("stale_price: no fresh price")

@@ -1,8 +1,9 @@
 """CoinGecko's answers, with the client that its users have."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pycoingecko import CoinGeckoAPI  # type: ignore[import-untyped]
 from tests.trinity.node_fixture import CATALOG
 from tests.workers.reports.conftest import ADMIN_KEY
 from tests.workers.reports.live import Live, live
+from tests.workers.reports.minutes import store_minutes
 from trinity.memory.answer_table import AnswerState
 
 
@@ -39,7 +41,9 @@ async def test_the_real_client_moves_by_its_base_url(service: Live) -> None:
     client = client_of(service)
     service.publish("ETH", "35501.25")
     assert "gecko_says" in await ask(client.ping)
-    assert {"id": "bitcoin", "symbol": "btc", "name": "Bitcoin"} in await ask(client.get_coins_list)
+    bitcoin = {"id": "bitcoin", "symbol": "btc", "name": "Bitcoin"}
+    assert bitcoin in await ask(client.get_coins_list)
+    assert bitcoin | {"platforms": {}} in await ask(client.get_coins_list, include_platform=True)
     assert len(await ask(client.get_supported_vs_currencies)) == len(CATALOG.assets) + 1
     prices = await ask(client.get_price, ids="bitcoin", vs_currencies="usd", include_last_updated_at=True)
     assert prices["bitcoin"]["usd"] == 71002.5
@@ -75,17 +79,7 @@ async def test_a_key_goes_where_the_client_puts_it(tmp_path: Path) -> None:
 
 async def test_a_chart_is_made_of_stored_minutes_and_the_newest_price(tmp_path: Path, database_url: str) -> None:
     """Closes with the time at which they stood, in milliseconds."""
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
-    with psycopg.connect(database_url) as connection:
-        connection.execute("INSERT INTO nodes (uuid, name) VALUES (gen_random_uuid(), 'n')")
-        connection.execute("INSERT INTO assets (name) VALUES ('BTC')")
-        for age in range(20, 40):
-            connection.execute(
-                "INSERT INTO price_minute (asset_id, minute, open, high, low, close, sources, confidence, samples,"
-                " weighted_sum, weighted_ms, node_id) SELECT assets.id, %s, 50, 50, 50, 50.25, 5, 2, 9, 3000000, 60000,"
-                " nodes.id FROM assets, nodes",
-                (now - timedelta(minutes=age),),
-            )
+    store_minutes(database_url, "BTC", "50.25", range(20, 40))
     async with live(tmp_path, database_url=database_url) as service:
         client = client_of(service)
         chart = await ask(client.get_coin_market_chart_by_id, id="bitcoin", vs_currency="usd", days=1)
@@ -98,6 +92,47 @@ async def test_a_chart_is_made_of_stored_minutes_and_the_newest_price(tmp_path: 
             arguments = {"id": "bitcoin", "vs_currency": "usd", "days": "1"} | wrong
             with pytest.raises(ValueError, match="error"):
                 await ask(client.get_coin_market_chart_by_id, **arguments)
+
+
+async def test_a_chart_has_the_interval_that_is_asked_for(tmp_path: Path, database_url: str) -> None:
+    """Five minutes, hours or days, of the past days or of a range; the bound of an answer is said."""
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = int(day.timestamp()) - 2 * 86_400
+    store_minutes(database_url, "BTC", "50.25", range(2 * 1440 + 5), day)
+    async with live(tmp_path, database_url=database_url) as service:
+        client = client_of(service)
+        by_days, by_range = client.get_coin_market_chart_by_id, client.get_coin_market_chart_range_by_id
+        for interval, step in (("5m", 300), ("hourly", 3600), ("daily", 86_400)):
+            got = await ask(by_days, id="bitcoin", vs_currency="usd", days=3, interval=interval)
+            times = [time for time, _ in got["prices"][:-1]]
+            # The newest stored minute is the first one of today.
+            assert {after - before for before, after in itertools.pairwise(times)} == {step * 1000}
+            span = {"from_timestamp": start, "to_timestamp": start + 86_400}
+            got = await ask(by_range, id="bitcoin", vs_currency="usd", interval=interval, **span)
+            times = [time for time, _ in got["prices"]]
+            assert times == list(range(start * 1000, (start + 86_400) * 1000 + 1, step * 1000))
+        for wrong in (
+            {"days": 11, "interval": "5m"},
+            {"days": 1, "interval": "weekly"},
+        ):
+            with pytest.raises(ValueError, match="interval"):
+                await ask(by_days, id="bitcoin", vs_currency="usd", **wrong)
+        for first, last in ((start, start), (start + 1, start), (start - 100 * 86_400, start)):
+            with pytest.raises(ValueError, match="bad_parameter"):
+                await ask(by_range, id="bitcoin", vs_currency="usd", from_timestamp=first, to_timestamp=last)
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DROP TABLE price_minute CASCADE")
+        with pytest.raises(ValueError, match="database_unavailable"):
+            await ask(by_days, id="bitcoin", vs_currency="usd", days=1)
+
+
+async def test_a_database_that_is_away_is_told_in_coingecko_s_words(optional_client: httpx.AsyncClient) -> None:
+    """{"error": ...} with our code beside it, and when to try again."""
+    for path in ("market_chart?vs_currency=usd&days=1", "market_chart/range?vs_currency=usd&from=1&to=2"):
+        answer = await optional_client.get(f"/api/v3/coins/bitcoin/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+        assert isinstance(answer.json()["error"], str)
+        assert int(answer.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from tests.trinity.node_fixture import CATALOG
 from tests.workers.reports.conftest import ADMIN_KEY
 from tests.workers.reports.live import Live, live
+from tests.workers.reports.minutes import store_minutes
 from trinity.memory.answer_table import AnswerState
 from workers.reports.coins import feed_id_of, own_feed_id_of
 
@@ -62,11 +63,19 @@ async def test_a_price_that_is_not_fresh_is_left_out(service: Live, client: http
     assert (refused.status_code, refused.json()["code"]) == (503, "stale_price")
 
 
-async def test_tiny_prices_keep_their_digits(service: Live, client: httpx.AsyncClient) -> None:
-    """The exponent follows where eight decimals do not hold the price."""
-    service.publish("PEPE", "0.000012345678901")
-    (feed,) = (await client.get(LATEST, params={"ids[]": feed_id_of("PEPE")})).json()["parsed"]
-    assert of(feed["price"]) == Decimal("0.000012345678901")
+async def test_the_exponent_of_a_feed_never_changes(service: Live, client: httpx.AsyncClient) -> None:
+    """Whatever digits a price has: what is finer is rounded half to even, and a confidence up."""
+    for text, expected in (
+        ("0.0000123", "123000"),
+        ("0.0000123457", "123457"),
+        ("0.000012345678901", "123457"),
+        ("0.00001234565", "123456"),
+        ("0.00001234575", "123458"),
+    ):
+        service.publish("PEPE", text, confidence=1)
+        (feed,) = (await client.get(LATEST, params={"ids[]": feed_id_of("PEPE")})).json()["parsed"]
+        assert (feed["price"]["price"], feed["price"]["expo"], feed["ema_price"]["expo"]) == (expected, -10, -10)
+        assert int(feed["price"]["conf"]) >= 1
 
 
 @pytest.mark.parametrize(
@@ -97,6 +106,16 @@ async def test_feeds_are_listed_and_found(optional_client: httpx.AsyncClient) ->
     assert len(feeds) == len(CATALOG.assets)
     (found,) = (await optional_client.get("/v2/price_feeds?query=BITCOIN&asset_type=crypto&new_option=1")).json()[:1]
     assert (found["id"], found["attributes"]["symbol"]) == (BTC, "Crypto.BTC/USD")
+    assert found["attributes"] == {
+        "asset_type": "Crypto",
+        "base": "BTC",
+        "description": "BITCOIN / US DOLLAR",
+        "display_symbol": "BTC/USD",
+        "generic_symbol": "BTCUSD",
+        "quote_currency": "USD",
+        "schedule": "America/New_York;O,O,O,O,O,O,O;",
+        "symbol": "Crypto.BTC/USD",
+    }
     assert (await optional_client.get("/v2/price_feeds?asset_type=equity")).json() == []
 
 
@@ -120,21 +139,39 @@ def client_folder() -> Path:
     return folder
 
 
+async def ask(url: str, client_folder: Path, key: str) -> Any:
+    """What the real client gets from this address for BTC and ETH."""
+    process = await asyncio.create_subprocess_exec(
+        "node", str(CLIENT / "ask.mjs"), url, "X-API-Key", key, "0x" + BTC, ETH,
+        env={**os.environ, "CLIENT_FOLDER": str(client_folder)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, errors.decode()
+    return json.loads(output)
+
+
 @pytest.mark.parametrize("auth", ["optional", "required"])
 async def test_the_real_client_moves_by_its_base_url(tmp_path: Path, client_folder: Path, auth: str) -> None:
     """@pythnetwork/hermes-client checks every answer against its own schema; a key goes in as a header."""
     async with live(tmp_path, auth=auth) as service:
-        key = ADMIN_KEY if auth == "required" else ""
-        process = await asyncio.create_subprocess_exec(
-            "node", str(CLIENT / "ask.mjs"), service.url, "X-API-Key", key, "0x" + BTC, ETH,
-            env={**os.environ, "CLIENT_FOLDER": str(client_folder)},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        output, errors = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, errors.decode()
-    got = json.loads(output)
+        got = await ask(service.url, client_folder, ADMIN_KEY if auth == "required" else "")
     assert [feed["attributes"]["symbol"] for feed in got["feeds"]] == ["Crypto.BTC/USD"]
     assert [of(feed["price"]) for feed in got["latest"]["parsed"]] == [Decimal("71002.5")] * 2
     assert "Price ids not found" in got["unknown"]
     assert len(got["ignored"]["parsed"]) == 1
     assert {feed["id"] for feed in got["streamed"]["parsed"]} == {BTC, ETH}
+
+
+async def test_the_real_client_gets_averages_of_stored_minutes(
+    tmp_path: Path, client_folder: Path, database_url: str
+) -> None:
+    """BTC stood at 70,000 for hours: its EMA is near that, in single answers and in streams; ETH has no minutes."""
+    store_minutes(database_url, "BTC", "70000")
+    async with live(tmp_path, database_url=database_url) as service:
+        got = await ask(service.url, client_folder, "")
+    for answer in (got["latest"], got["streamed"]):
+        feeds = {feed["id"]: feed for feed in answer["parsed"]}
+        assert of(feeds[BTC]["price"]) == of(feeds[ETH]["ema_price"]) == Decimal("71002.5")
+        assert 70_000 < of(feeds[BTC]["ema_price"]) < 70_100
+        assert feeds[BTC]["ema_price"]["expo"] == feeds[BTC]["price"]["expo"] == -8

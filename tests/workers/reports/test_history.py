@@ -1,6 +1,8 @@
 """/history, /twap, /price_at and /explain over a real database: numbers, gaps, and everything that is refused."""
 
+import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +25,13 @@ START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta
 PRICES = {0: ("100", 60_000), 1: ("200.5", 60_000), 2: ("300", 30_000), 7: ("400", 60_000), 8: ("410", 60_000)}
 
 
+UNDER_WAY, GO_ON = threading.Event(), threading.Event()
+
+
 def explain(asset: str, at_ns: int | None) -> object:
+    if asset == "ETH" and at_ns is not None:
+        UNDER_WAY.set()
+        assert GO_ON.wait(20)
     if at_ns is not None and at_ns < 1_700_000_000 * 10**9:
         raise AbsentError("recording", f"of {asset} at that time", "it was off")
     return {"asset": asset, "at": at_ns}
@@ -122,6 +130,27 @@ async def test_a_moment_is_answered_by_its_minute(client: httpx.AsyncClient) -> 
     assert (response.status_code, problem["code"]) == (404, "no_price")
     assert (START + 2 * MINUTE).isoformat() in problem["detail"]
     assert (START + 7 * MINUTE).isoformat() in problem["detail"]
+    now = datetime.now(UTC)
+    for moment, reason in (
+        (START + 4 * MINUTE, "it is in a gap"),
+        (now, "it is not stored yet"),
+        (now + timedelta(days=1), "it is in the future"),
+    ):
+        response = await client.get("/price_at", params={"asset": "BTC", "timestamp": moment.isoformat()})
+        assert reason in response.json()["detail"]
+
+
+async def test_a_border_belongs_to_the_minute_that_it_begins(client: httpx.AsyncClient) -> None:
+    """For a moment, for an average and for candles alike; a range without length is refused."""
+    assert (await get(client, "/price_at", asset="BTC", timestamp=at(1)))["price"] == Decimal("200.5")
+    before = (START + MINUTE - timedelta(microseconds=1)).isoformat()
+    assert (await get(client, "/price_at", asset="BTC", timestamp=before))["price"] == 100
+    second = {"asset": "BTC", "from": at(1), "to": at(2)}
+    assert (await get(client, "/twap", **second))["price"] == Decimal("200.5")
+    assert [one["close"] for one in (await get(client, "/history", **second))["candles"]] == [Decimal("200.5")]
+    for path in ("/twap", "/history"):
+        nothing = {"asset": "BTC", "from": at(1), "to": at(1)}
+        assert await refusal(client, path, **nothing) == (400, "bad_parameter", "to")
 
 
 async def test_explanations_come_from_the_rules_that_were_put_in(client: httpx.AsyncClient) -> None:
@@ -131,6 +160,27 @@ async def test_explanations_come_from_the_rules_that_were_put_in(client: httpx.A
     assert past["at"] == 1_767_225_600_000_001_000
     assert await refusal(client, "/explain", asset="BTC", at="2001-01-01") == (404, "not_recorded", "at")
     assert await refusal(client, "/explain", asset="DOGECOINX") == (404, "unknown_asset", "asset")
+    unknown = await refusal(client, "/explain", asset="DOGECOINX", at="2001-01-01")
+    assert unknown == (404, "unknown_asset", "asset")
+
+
+async def test_recorded_moments_are_explained_one_at_a_time(client: httpx.AsyncClient) -> None:
+    """A second caller is sent away until the first work has ended, also when nobody waits for it any more."""
+    past = {"at": "2026-01-01T00:00:00Z"}
+    UNDER_WAY.clear()
+    GO_ON.clear()
+    first = asyncio.create_task(client.get("/explain", params={"asset": "ETH"} | past))
+    assert await asyncio.to_thread(UNDER_WAY.wait, 20)
+    first.cancel()
+    await asyncio.wait([first])
+    refused = await client.get("/explain", params={"asset": "BTC"} | past)
+    assert (refused.status_code, refused.json()["code"]) == (503, "too_many_explanations")
+    assert refused.headers["Retry-After"] == "1"
+    assert (await client.get("/explain", params={"asset": "BTC"})).status_code == 200
+    GO_ON.set()
+    async with asyncio.timeout(20):
+        while (await client.get("/explain", params={"asset": "BTC"} | past)).status_code != 200:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

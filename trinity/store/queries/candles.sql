@@ -57,3 +57,9 @@ WHERE assets.name = %(asset)s AND minute >= %(start)s AND minute < %(end)s;
 SELECT (SELECT max(minute) FROM price_minute WHERE asset_id = assets.id AND minute < %(at)s),
        (SELECT min(minute) FROM price_minute WHERE asset_id = assets.id AND minute >= %(at)s)
 FROM assets WHERE name = %(asset)s;
+
+-- name: closes
+-- For averages of many assets: each minute's last price.
+SELECT assets.name, minute, close, confidence
+FROM price_minute JOIN assets ON assets.id = asset_id
+WHERE assets.name = ANY (%(assets)s) AND minute >= %(start)s AND minute < %(end)s;
