@@ -29,17 +29,20 @@ class Work(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A job and its interval in seconds; all are due at the start."""
+    """A job, its interval, and when it is due on a new connection, in seconds."""
 
     name: str
+    first_seconds: int
     every_seconds: int
     run: Callable[[Work], object]
 
 
 JOBS = (
-    Job("partitions", 3600, lambda work: partitions.maintain(work.connection, _now(work))),
-    Job("batches", 3600, lambda work: work.connection.execute(load("ledger.prune_batches"))),
-    Job("candles", 1, lambda work: load_candles(work.connection, work.candles, work.node_id)),
+    Job("partitions", 0, 3600, lambda work: partitions.make_ahead(work.connection, _now(work))),
+    # What is gone is gone: a flusher or a database that comes and goes, with a clock that is ahead, gets nowhere.
+    Job("retention", 3600, 3600, lambda work: partitions.retire(work.connection, _now(work))),
+    Job("batches", 0, 3600, lambda work: work.connection.execute(load("ledger.prune_batches"))),
+    Job("candles", 0, 1, lambda work: load_candles(work.connection, work.candles, work.node_id)),
 )
 
 
@@ -48,7 +51,8 @@ class Jobs:
 
     def __init__(self, work: Work, log: logging.Logger) -> None:
         self._work, self._log = work, log
-        self._due_ns = {job.name: 0 for job in JOBS}
+        now_ns = work.clock.monotonic_ns()
+        self._due_ns = {job.name: now_ns + job.first_seconds * NS_PER_SECOND for job in JOBS}
 
     def run_due(self) -> None:
         """Run what is due; raises psycopg's error when the connection is gone."""

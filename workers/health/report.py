@@ -57,9 +57,16 @@ def read_node(memory: NodeMemory, now_ns: int) -> Reading:
 
 def report_ready(reading: Reading) -> tuple[bool, Json]:
     """Whether lookups may be sent here, with the reasons when not."""
-    reasons = [
-        {"code": code, "message": message(reading)} for code, is_so, message in _NOT_READY_REASONS if is_so(reading)
-    ]
+    return _ready(reading, (_NO_FRESH_ASSET, _NO_WORKER, _DRAINING))
+
+
+def report_reports_ready(reading: Reading) -> tuple[bool, Json]:
+    """Whether calls of the reporting service may be sent here: it answers of the past without fresh prices as well."""
+    return _ready(reading, (_NO_REPORTER, _DRAINING))
+
+
+def _ready(reading: Reading, causes: tuple["Cause", ...]) -> tuple[bool, Json]:
+    reasons = [{"code": code, "message": message(reading)} for code, is_so, message in causes if is_so(reading)]
     fresh = sum(asset.fresh for asset in reading.assets)
     return not reasons, {
         "ready": not reasons,
@@ -87,27 +94,31 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
     }
 
 
-def _any_worker_alive(reading: Reading) -> bool:
-    return any(view.alive for view in reading.processes if view.kind == "worker")
+def _any_alive(reading: Reading, kind: str) -> bool:
+    return any(view.alive for view in reading.processes if view.kind == kind)
 
 
 # Code, when it holds, and its sentence.
-_NOT_READY_REASONS: tuple[tuple[str, Callable[[Reading], bool], Callable[[Reading], str]], ...] = (
-    (
-        "no_fresh_asset",
-        lambda reading: not any(asset.fresh for asset in reading.assets),
-        lambda reading: f"none of the {len(reading.assets)} assets has a fresh price",
-    ),
-    (
-        "no_request_worker",
-        lambda reading: not _any_worker_alive(reading),
-        lambda _: "no request worker makes progress, so nobody answers",
-    ),
-    (
-        "draining",
-        lambda reading: any(view.draining for view in reading.processes),
-        lambda _: "the node is shutting down",
-    ),
+Cause = tuple[str, Callable[[Reading], bool], Callable[[Reading], str]]
+_NO_FRESH_ASSET: Cause = (
+    "no_fresh_asset",
+    lambda reading: not any(asset.fresh for asset in reading.assets),
+    lambda reading: f"none of the {len(reading.assets)} assets has a fresh price",
+)
+_NO_WORKER: Cause = (
+    "no_request_worker",
+    lambda reading: not _any_alive(reading, "worker"),
+    lambda _: "no request worker makes progress, so nobody answers",
+)
+_NO_REPORTER: Cause = (
+    "no_reporter",
+    lambda reading: not _any_alive(reading, "reporter"),
+    lambda _: "no reporter makes progress, so nobody answers",
+)
+_DRAINING: Cause = (
+    "draining",
+    lambda reading: any(view.draining for view in reading.processes),
+    lambda _: "the node is shutting down",
 )
 
 
@@ -151,8 +162,11 @@ def _degraded_reasons(reading: Reading) -> list[Json]:
     stale = [asset.asset for asset in reading.assets if not asset.fresh]
     if stale:
         reasons.append({"code": "assets_unavailable", "message": f"not fresh: {', '.join(stale)}"})
-    if reading.ledger is not None:
-        ledger = reading.ledger
+    ledger = reading.ledger
+    if ledger is None:
+        message = "nobody empties the usage rings: they hold some seconds of full load, then records are lost"
+        reasons.append({"code": "ledger_silent", "message": message})
+    else:
         reasons += [{"code": code, "message": text(ledger)} for code, is_so, text in _LEDGER_REASONS if is_so(ledger)]
     return reasons
 

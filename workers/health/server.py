@@ -1,7 +1,7 @@
 """The health servers: one process, two ports (LPO and LRS), the same routes.
 
     GET /live      200 while this process's loop runs
-    GET /ready     200 when lookups may be sent here, else 503 with the reasons
+    GET /ready     200 when lookups (LPO) or calls of the reporting service (LRS) may be sent here, else 503 and why
     GET /health    every feed, process and age; 200, or 503 when the node is down
     GET /metrics   Prometheus text
 
@@ -22,12 +22,13 @@ from trinity.errors import PortTakenError
 from trinity.memory.node import Card, NodeMemory
 from trinity.seat import Seat
 from workers.health.exposition import CONTENT_TYPE, render_metrics
-from workers.health.report import Json, read_node, report_health, report_ready
+from workers.health.report import Json, Reading, read_node, report_health, report_ready, report_reports_ready
 
 BEAT_SECONDS = 0.2
 # Health answers are made within milliseconds; a drain waits no longer for their readers.
 DRAIN_SECONDS = 0.5
 
+ReadyReport = Callable[[Reading], tuple[bool, Json]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -41,10 +42,15 @@ async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(make_app(seat, card), access_log=None, shutdown_timeout=DRAIN_SECONDS)
-    await runner.setup()
-    try:
-        for name, port in (("HEALTH_PORT_LPO", ports.health_port_lpo), ("HEALTH_PORT_LRS", ports.health_port_lrs)):
+    sites = (
+        ("HEALTH_PORT_LPO", ports.health_port_lpo, report_ready),
+        ("HEALTH_PORT_LRS", ports.health_port_lrs, report_reports_ready),
+    )
+    async with contextlib.AsyncExitStack() as ending:
+        for name, port, ready_report in sites:
+            runner = web.AppRunner(make_app(seat, card, ready_report), access_log=None, shutdown_timeout=DRAIN_SECONDS)
+            await runner.setup()
+            ending.push_async_callback(runner.cleanup)
             try:
                 await web.TCPSite(runner, bind_host, port).start()
             except OSError as error:
@@ -53,19 +59,17 @@ async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) ->
             seat.block.beat(seat.clock.monotonic_ns())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
-    finally:
-        await runner.cleanup()
 
 
-def make_app(seat: Seat, card: Card) -> web.Application:
-    """The routes over one node's shared memory."""
+def make_app(seat: Seat, card: Card, ready_report: ReadyReport) -> web.Application:
+    """The routes over one node's shared memory; /ready is of the service whose health this is."""
     memory = NodeMemory(card, seat.prices, seat.answers, seat.control)
 
     async def live(_request: web.Request) -> web.Response:
         return _json(200, {"live": True, "node": card.node, "simulated": card.simulated})
 
     async def ready(_request: web.Request) -> web.Response:
-        is_ready, body = report_ready(read_node(memory, seat.clock.monotonic_ns()))
+        is_ready, body = ready_report(read_node(memory, seat.clock.monotonic_ns()))
         return _json(200 if is_ready else 503, body)
 
     async def health(_request: web.Request) -> web.Response:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.store import partitions
 from trinity.store.connect import AnyConnection, connect
-from trinity.store.partitions import DAYS_KEPT, TABLES, ensure_days, maintain, partition_name
+from trinity.store.partitions import DAYS_KEPT, TABLES, ensure_days, make_ahead, partition_name, retire
 
-NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
+# The real time: the database's clock counts as well.
+NOW = datetime.datetime.fromtimestamp(SystemClock().wall_ns() / NS_PER_SECOND, datetime.UTC)
 DAY = datetime.timedelta(days=1)
 ADD_ROW = """
     INSERT INTO usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol,
@@ -33,11 +36,11 @@ def _partitions(connection: AnyConnection, table: str) -> list[str]:
 
 def test_yesterday_to_three_days_ahead_are_made_once(connection: AnyConnection) -> None:
     """Five days of each table, with the indexes of their tables; a second call has nothing to do."""
-    done = maintain(connection, NOW)
+    made = make_ahead(connection, NOW)
     expected = [partition_name("usage_log", (NOW + number * DAY).date()) for number in range(-1, 4)]
     assert _partitions(connection, "usage_log") == expected
-    assert len(done.made) == 5 * len(TABLES)
-    assert maintain(connection, NOW) == ((), (), 0)
+    assert len(made) == 5 * len(TABLES)
+    assert make_ahead(connection, NOW) == ()
     query = "SELECT count(*) FROM pg_indexes WHERE tablename = %s"
     of_partition, of_table = (connection.execute(query, [name]).fetchone() for name in (expected[0], "usage_log"))
     assert of_partition == of_table != (0,)
@@ -55,34 +58,41 @@ def test_any_day_gets_its_partition(connection: AnyConnection, day: datetime.dat
     assert rows == [(partition_name("usage_log", day),)] * 2
 
 
-def test_over_age_goes_two_days_a_call_oldest_first(connection: AnyConnection) -> None:
-    """A clock that jumped ahead costs little; the last day that is kept stays."""
-    days = [NOW.date() - number * DAY for number in range(DAYS_KEPT, DAYS_KEPT + 4)]
+def test_over_age_goes_a_day_a_call_oldest_first(connection: AnyConnection) -> None:
+    """The last day that is kept stays."""
+    days = [NOW.date() - number * DAY for number in range(DAYS_KEPT, DAYS_KEPT + 3)]
     ensure_days(connection, days)
-    first = maintain(connection, NOW).dropped
-    assert first == tuple(partition_name(table, day) for table in TABLES for day in (days[3], days[2]))
-    assert maintain(connection, NOW).dropped == tuple(partition_name(table, days[1]) for table in TABLES)
-    assert maintain(connection, NOW).dropped == ()
+    for day in (days[2], days[1]):
+        assert retire(connection, NOW).dropped == tuple(partition_name(table, day) for table in TABLES)
+    assert retire(connection, NOW).dropped == ()
     assert partition_name("usage_log", days[0]) in _partitions(connection, "usage_log")
+
+
+def test_a_node_s_clock_that_is_ahead_drops_nothing_that_the_database_s_would_keep(connection: AnyConnection) -> None:
+    """One node with a wrong clock does not empty the ledger of all; nor does it delete sums."""
+    make_ahead(connection, NOW)
+    connection.execute("INSERT INTO usage_hour VALUES (%s, 0, 0, 0, 200, 1, 1, 1, 1, '{}')", [NOW])
+    assert retire(connection, NOW + 400 * DAY) == ((), 0)
 
 
 def test_a_clock_set_back_drops_nothing(connection: AnyConnection) -> None:
     """All that is there is of the future then."""
-    maintain(connection, NOW)
-    assert maintain(connection, NOW - 400 * DAY).dropped == ()
+    make_ahead(connection, NOW)
+    make_ahead(connection, NOW - 400 * DAY)
+    assert retire(connection, NOW - 400 * DAY).dropped == ()
     assert len(_partitions(connection, "usage_log")) == 10
 
 
 def test_a_partition_that_is_read_stays_until_the_next_call(connection: AnyConnection, database_url: str) -> None:
     """The drop gives up after a second; loads go on meanwhile."""
     old = NOW.date() - (DAYS_KEPT + 1) * DAY
-    ensure_days(connection, [old])
+    ensure_days(connection, [old, NOW.date()])
     with connect(database_url, "reader") as reader:
         reader.execute("SELECT count(*) FROM usage_log").fetchone()
-        assert partition_name("usage_log", old) not in maintain(connection, NOW).dropped
+        assert partition_name("usage_log", old) not in retire(connection, NOW).dropped
         assert ensure_days(connection, [NOW.date() + 10 * DAY]), "a reader holds up no new partition"
         connection.execute(ADD_ROW, [NOW])
-    assert partition_name("usage_log", old) in maintain(connection, NOW).dropped
+    assert partition_name("usage_log", old) in retire(connection, NOW).dropped
 
 
 def test_old_rows_of_the_small_tables_go(connection: AnyConnection) -> None:
@@ -93,10 +103,22 @@ def test_old_rows_of_the_small_tables_go(connection: AnyConnection) -> None:
         for table in ("usage_hour", "usage_day"):
             connection.execute(f"INSERT INTO {table} VALUES (%s, 0, 0, 0, 200, 1, 1, 1, 1, '{{}}')", [time])
         connection.execute("INSERT INTO price_minute VALUES (1, %s, 1, 1, 1, 1, 6, 0, 1, 1, 1, 1)", [time])
-    assert maintain(connection, NOW).rows_deleted == 5
+    assert retire(connection, NOW).rows_deleted == 5
     sums = [(table, "start") for table in ("usage_hour", "usage_day", "usage_hour_all", "usage_day_all")]
     for table, column in (*sums, ("price_minute", "minute")):
         assert connection.execute(f"SELECT {column} FROM {table}").fetchall() == [(young,)]
+
+
+def test_more_old_rows_than_one_transaction_takes_go_in_one_call(
+    connection: AnyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many keys bring more sums an hour than one transaction deletes; the number of transactions is bounded."""
+    monkeypatch.setattr(partitions, "_ROWS_MAX", 10)
+    old = NOW - (DAYS_KEPT + 2) * DAY
+    insert = "INSERT INTO usage_hour SELECT %s, key, 0, 0, 200, 1, 1, 1, 1, '{}' FROM generate_series(1, %s) AS key"
+    connection.execute(insert, [old, 215])
+    assert retire(connection, NOW).rows_deleted == 10 * partitions._ROUNDS_MAX + 1, "and the sum over all keys"
+    assert retire(connection, NOW).rows_deleted == 15
 
 
 def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
@@ -110,9 +132,8 @@ def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
     def work() -> None:
         with connect(database_url, "node", autocommit=True) as own:
             barrier.wait()
-            done = maintain(own, NOW)
-            made.extend(done.made)
-            dropped.extend(done.dropped)
+            made.extend(make_ahead(own, NOW))
+            dropped.extend(retire(own, NOW).dropped)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -1,5 +1,6 @@
 """workers/flusher/jobs.py"""
 
+import datetime
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.workers.flusher.ledger_fixture import NODE, one
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.candle_table import CandleTable
+from trinity.store import partitions
 from trinity.store.connect import connect
 from workers.flusher import jobs as module
 from workers.flusher.jobs import JOBS, Job, Jobs, Work
@@ -55,12 +57,16 @@ def test_partitions_are_made_ahead_and_old_batches_removed(work: Work) -> None:
 
 
 def test_each_job_runs_at_its_own_interval(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, then when it is due again."""
+    """At once or later, then when it is due again."""
     runs: list[str] = []
     monkeypatch.setattr(
         module,
         "JOBS",
-        (Job("often", 1, lambda _: runs.append("often")), Job("rare", 60, lambda _: runs.append("rare"))),
+        (
+            Job("often", 0, 1, lambda _: runs.append("often")),
+            Job("rare", 0, 60, lambda _: runs.append("rare")),
+            Job("late", 60, 60, lambda _: runs.append("late")),
+        ),
     )
     jobs = Jobs(work, LOG)
     clock = work.clock
@@ -68,7 +74,7 @@ def test_each_job_runs_at_its_own_interval(work: Work, monkeypatch: pytest.Monke
     for seconds in (0, 0.5, 1, 60):
         clock.now_ns = FakeClock.now_ns + int(seconds * NS_PER_SECOND)
         jobs.run_due()
-    assert runs == ["often", "rare", "often", "often", "rare"]
+    assert runs == ["often", "rare", "often", "often", "rare", "late"]
 
 
 def test_a_job_that_fails_keeps_nobody_from_the_ledger(
@@ -76,9 +82,9 @@ def test_a_job_that_fails_keeps_nobody_from_the_ledger(
 ) -> None:
     """It is logged, a time-out as well, which is an OperationalError; only a lost connection ends the round."""
     runs: list[str] = []
-    wrong = Job("wrong", 60, lambda work: work.connection.execute("SELECT 1 / 0"))
-    late = Job("late", 60, lambda work: work.connection.execute("SET statement_timeout = 10; SELECT pg_sleep(60)"))
-    monkeypatch.setattr(module, "JOBS", (wrong, late, Job("next", 1, lambda _: runs.append("next"))))
+    wrong = Job("wrong", 0, 60, lambda work: work.connection.execute("SELECT 1 / 0"))
+    late = Job("late", 0, 60, lambda work: work.connection.execute("SET statement_timeout = 10; SELECT pg_sleep(60)"))
+    monkeypatch.setattr(module, "JOBS", (wrong, late, Job("next", 0, 1, lambda _: runs.append("next"))))
     Jobs(work, LOG).run_due()
     assert runs == ["next"]
     assert [record.message for record in caplog.records] == ["job failed"] * 2
@@ -87,6 +93,20 @@ def test_a_job_that_fails_keeps_nobody_from_the_ledger(
         Jobs(work, LOG).run_due()
 
 
+def test_nothing_is_dropped_within_an_hour_of_a_connection(work: Work) -> None:
+    """A flusher that comes and goes, on a machine whose clock is years ahead, does not empty the ledger."""
+    old = datetime.date(2026, 1, 1)
+    partitions.ensure_days(work.connection, [old])
+    jobs, clock = Jobs(work, LOG), work.clock
+    assert isinstance(clock, FakeClock)
+    exists = "SELECT to_regclass('usage_log_20260101') IS NOT NULL"
+    jobs.run_due()
+    assert one(work.connection, exists)
+    clock.now_ns += 3600 * NS_PER_SECOND
+    jobs.run_due()
+    assert one(work.connection, exists) == (one(work.connection, "SELECT now() < '2026-04-05'"))
+
+
 def test_the_list_is_complete() -> None:
     """What this process does beside the ledger."""
-    assert [job.name for job in JOBS] == ["partitions", "batches", "candles"]
+    assert [job.name for job in JOBS] == ["partitions", "retention", "batches", "candles"]

@@ -16,7 +16,7 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, Command
 from trinity.memory.price_table import RowState, Via
 from trinity.metrics import FLUSHER
-from workers.health.report import Json, read_node, report_health, report_ready
+from workers.health.report import Json, read_node, report_health, report_ready, report_reports_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
 
@@ -45,7 +45,7 @@ def test_one_fresh_asset_and_one_worker_are_enough_to_be_ready() -> None:
         assert report_ready(reading)[0]
         up, health = report_health(reading)
         assert (up, health["status"]) == (True, "degraded")
-        assert set(_codes(health)) == {"process_silent", "feed_down", "assets_unavailable"}
+        assert set(_codes(health)) == {"process_silent", "feed_down", "assets_unavailable", "ledger_silent"}
 
 
 def test_a_healthy_node_is_ok_without_reasons() -> None:
@@ -99,8 +99,24 @@ def test_a_draining_node_is_not_ready() -> None:
         assert (ready, _codes(body)) == (False, ["draining"])
 
 
+def test_the_reporting_service_is_ready_while_a_reporter_lives() -> None:
+    """Reports need no fresh price and no request worker; lookups need no reporter."""
+    with busy_node() as memory:
+        reporter = [entry.kind for entry in memory.card.processes].index("reporter")
+        set_process(memory, reporter, beat_age_ns=60 * SECOND)
+        reading = read_node(memory, NOW_NS)
+        assert report_ready(reading)[0]
+        ready, body = report_reports_ready(reading)
+        assert (ready, _codes(body)) == (False, ["no_reporter"])
+    with empty_node() as memory:
+        set_process(memory, reporter, beat_age_ns=0)
+        assert report_reports_ready(read_node(memory, NOW_NS))[0]
+        memory.control.block(reporter).write(COMMAND, Command.DRAIN)
+        assert not report_reports_ready(read_node(memory, NOW_NS))[0]
+
+
 def test_a_ledger_that_piles_up_or_loses_is_a_reason() -> None:
-    """Each trouble has its code; without a flusher there is nothing to say but that it is silent."""
+    """Each trouble has its code; a flusher that is silent is one as well."""
     with busy_node() as memory:
         block = memory.control.block(len(memory.card.processes) - 1)
         for gauge, value in (("usage_database_up", 0.0), ("usage_spool_writable", 0.0), ("usage_alarm", 1.0)):
@@ -113,4 +129,4 @@ def test_a_ledger_that_piles_up_or_loses_is_a_reason() -> None:
         assert (health["ledger"]["lost_detail"], health["ledger"]["ring_share"]) == (3, 0.5)
         set_process(memory, len(memory.card.processes) - 1, beat_age_ns=60 * SECOND)
         _, health = report_health(read_node(memory, NOW_NS))
-        assert (health["ledger"], _codes(health)) == (None, ["process_silent"])
+        assert (health["ledger"], _codes(health)) == (None, ["process_silent", "ledger_silent"])

@@ -10,12 +10,13 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node
+from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_process
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.node import NodeMemory
 from trinity.seat import Seat
+from workers.health.report import report_ready
 from workers.health.server import _serve, make_app
 
 
@@ -47,7 +48,7 @@ def _seat(memory: NodeMemory, clock: StillClock) -> Seat:
 async def test_a_busy_node_answers_every_route(path: str, status: int) -> None:
     """GET and HEAD, none of it to be cached."""
     with busy_node() as memory:
-        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card))) as client:
+        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card, report_ready))) as client:
             for method in ("GET", "HEAD"):
                 async with client.request(method, path) as response:
                     assert response.status == status
@@ -59,7 +60,7 @@ async def test_the_status_follows_the_memory_at_once() -> None:
     """Ready while a price is fresh, not ready the moment when none is: nothing is cached."""
     with busy_node() as memory:
         clock = StillClock()
-        async with TestClient(TestServer(make_app(_seat(memory, clock), memory.card))) as client:
+        async with TestClient(TestServer(make_app(_seat(memory, clock), memory.card, report_ready))) as client:
             assert (await client.get("/ready")).status == 200
             clock.now_ns += 60 * SECOND
             for path in ("/ready", "/health"):
@@ -72,7 +73,7 @@ async def test_the_status_follows_the_memory_at_once() -> None:
 async def test_refusals_are_json_with_a_code() -> None:
     """404 for an unknown path, 405 with Allow for another method."""
     with empty_node() as memory:
-        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card))) as client:
+        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card, report_ready))) as client:
             response = await client.get("/nothing?x=<script>")
             assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_path")
             response = await client.post("/live", data=b"x")
@@ -89,9 +90,11 @@ def _free_ports(count: int) -> list[int]:
 
 
 async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
-    """8081 and 9091 give the same answers out of one process."""
+    """8081 and 9091 give the same answers out of one process; ready is of the service behind each."""
     lpo, lrs = _free_ports(2)
     with busy_node() as memory:
+        reporter = [entry.kind for entry in memory.card.processes].index("reporter")
+        set_process(memory, reporter, beat_age_ns=60 * SECOND)
         seat = _seat(memory, StillClock())
         seat.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
@@ -104,6 +107,8 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
                 for port in (lpo, lrs):
                     async with session.get(f"http://127.0.0.1:{port}/health") as response:
                         bodies.append(await response.json())
+                    async with session.get(f"http://127.0.0.1:{port}/ready") as response:
+                        assert response.status == (200 if port == lpo else 503)
             assert bodies[0] == bodies[1]
             os.kill(os.getpid(), signal.SIGTERM)
             await server

@@ -2,6 +2,9 @@
 -- Until the end of the transaction; nodes make and drop partitions one after the other.
 SELECT pg_advisory_xact_lock(%s);
 
+-- name: now
+SELECT now();
+
 -- name: missing
 SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL;
 
