@@ -175,12 +175,13 @@ class CandleTable:
         self.unreadable: dict[str, str] = {}
 
     def files(self) -> Iterator[CandleFile]:
-        """All files by name; one that cannot be read is left out and stands in `unreadable` with the reason."""
+        """All files by name; an unreadable one is left out and stands in `unreadable` until its writer renews it."""
         names = sorted(path.name for path in self._folder.glob("*") if not path.suffix)
         for name in names:
-            if name not in self._files and name not in self.unreadable:
+            if name not in self._files:
                 try:
                     self._files[name] = CandleFile.open(self._folder, name)
+                    self.unreadable.pop(name, None)
                 except (LayoutError, OSError, ValueError) as error:
                     self.unreadable[name] = str(error)
             if name in self._files:

@@ -204,7 +204,7 @@ class Server:
             _make_private(socket_folder, account)
             if not self._cluster.exists():
                 _make_cluster(self._folder, self._cluster, account, lock_fd, turn)
-            (self._cluster / "postgresql.conf").write_text(render(self._settings, socket_folder))
+            _replace_file(self._cluster, "postgresql.conf", render(self._settings, socket_folder))
             # The lock says that no server is left: its pid may be another program's by now, who would be waited for.
             (self._cluster / "postmaster.pid").unlink(missing_ok=True)
             self._process = _launch(
@@ -225,6 +225,20 @@ def _socket_folder(data_dir: Path) -> Path:
     if len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES_MAX and "," not in str(folder):
         return folder
     return _SHORT_PARENT / f"trinity-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+
+
+def _replace_file(folder: Path, name: str, text: str) -> None:
+    """Write a file anew: the folder is another account's, whose links must not lead us elsewhere as root."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{name}.new", dir_fd=place)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(f"{name}.new", flags, 0o644, dir_fd=place), "w") as file:
+            file.write(text)
+        os.rename(f"{name}.new", name, src_dir_fd=place, dst_dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def _make_private(folder: Path, account: Account | None) -> None:

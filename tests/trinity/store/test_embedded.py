@@ -101,6 +101,20 @@ def test_a_cluster_is_made_private_and_without_a_port(database_server: DatabaseS
     assert set(process.environ()) == {"LC_ALL", "PATH"}
 
 
+def test_a_link_in_the_cluster_leads_root_nowhere(data_dir: Path, tmp_path: Path) -> None:
+    """Root writes the settings into a folder of PostgreSQL's account: what lies there is replaced, not followed."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    for name in ("postgresql.conf", "postgresql.conf.new"):
+        path = data_dir / "database" / "cluster" / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(victim)
+    with _owner(data_dir) as owner:
+        assert _server_pid(owner)
+    assert victim.read_text() == "kept"
+    assert not (data_dir / "database" / "cluster" / "postgresql.conf").is_symlink()
+
+
 def test_the_end_of_the_owner_by_sigkill_ends_the_server_in_order(data_dir: Path) -> None:
     """The next owner finds what was committed; at no time do two servers work on the data."""
     with _owner(data_dir) as first:
