@@ -3,28 +3,30 @@
 import hashlib
 import ipaddress
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.workers.reports.conftest import ADMIN_KEY, client_to, service, settings_of
+from tests.trinity.node_fixture import busy_node
+from tests.workers.reports.conftest import ADMIN_KEY, client_to, seat_of, service, settings_of
 from tests.workers.reports.live import live
+from trinity.clock import SystemClock
 from trinity.config import AccessSection
 from trinity.memory.key_table import KeyState
 from trinity.metrics import REPORTER
 from trinity.outcomes import CODES
 from workers.reports.admission import make_admission
+from workers.reports.datagram import reply_to
 from workers.reports.parts import Parts
 from workers.reports.problems import RefusedError
 from workers.request.gate import admit, make_gate, turn_month
 from workers.request.octets import octets_of
 
-HOST = ipaddress.ip_address("192.0.2.1")
 # Each kind of call that gives prices, and one report.
 CALLS = (
     "/api/v3/simple/price?ids=bitcoin&vs_currencies=usd",
@@ -33,6 +35,16 @@ CALLS = (
     "/node",
     "/account",
 )
+
+
+class StandingClock(SystemClock):
+    """No debt is paid off while a test takes its time."""
+
+    def __init__(self) -> None:
+        self._now_ns = super().monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns
 
 
 def allow(parts: Parts, rate: int = 0, burst: int = 0, quota: int = 0, dry_run: bool = False) -> None:
@@ -58,6 +70,7 @@ async def served(usage_url: str, tmp_path: Path) -> AsyncIterator[Served]:
     """Over a database with that key."""
     async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app), client_to(app) as client:
         client.headers["X-API-Key"] = "key-1"
+        parts.admission._clock = StandingClock()
         yield Served(parts, client)
 
 
@@ -81,7 +94,9 @@ async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) ->
     """One quota for both ports, whichever took the last request."""
     allow(served.parts, quota=2)
     seat = served.parts.seat
-    gate = make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, served.parts.seat.control.words, AccessSection())
+    gate = make_gate(
+        seat.keys, seat.limits, seat.addresses, seat.blocks, served.parts.seat.control.words, AccessSection()
+    )
     turn_month(gate, seat.clock.wall_ns(), seat.clock.monotonic_ns())
     key, address = octets_of(b"key-1"), octets_of(bytes(16)).view("uint64")
     assert (await served.client.get("/account")).status_code == 200
@@ -114,7 +129,8 @@ async def test_callers_without_a_key_share_the_limit_of_their_address(tmp_path: 
     """ANONYMOUS_RATE, and a refusal says when to come again; without a rate nobody is refused."""
     for rate, statuses in ((2, [200, 200, 429]), (0, [200] * 3)):
         settings = settings_of(tmp_path, auth="optional", anonymous_rate=rate)
-        async with service(settings) as (_, app), client_to(app) as client:
+        async with service(settings) as (parts, app), client_to(app) as client:
+            parts.admission._clock = StandingClock()
             responses = [await client.get("/account") for _ in statuses]
             assert [response.status_code for response in responses] == statuses
             assert rate == 0 or responses[-1].headers["RateLimit-Policy"] == '"second";q=2;w=1'
@@ -123,36 +139,42 @@ async def test_callers_without_a_key_share_the_limit_of_their_address(tmp_path: 
 async def test_opening_a_stream_is_one_request(tmp_path: Path) -> None:
     """Server-sent events and WebSockets alike; what then comes through it costs nothing more."""
     async with live(tmp_path, anonymous_rate=2) as node, httpx.AsyncClient() as client:
-        async with client.stream("GET", f"{node.url}/stream/prices") as stream:
+        node.parts.admission._clock = StandingClock()
+        sse, ws = f"{node.url}/stream/prices", f"ws://127.0.0.1:{node.port}/ws"
+        async with client.stream("GET", sse) as stream, connect(ws) as socket:
             assert stream.status_code == 200
-            async with connect(f"ws://127.0.0.1:{node.port}/ws") as socket:
-                for number in range(5):
-                    await socket.send('{"type":"ping","id":%d}' % number)
-                    assert await socket.recv() == '{"type":"pong","id":%d}' % number
-            refused = await client.get(f"{node.url}/stream/prices")
+            for _ in range(5):
+                await socket.send('{"type":"ping"}')
+                assert await socket.recv() == '{"type":"pong","id":null}'
+            refused = await client.get(sse)
             assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
             with pytest.raises(InvalidStatus):
-                await connect(f"ws://127.0.0.1:{node.port}/ws")
+                await connect(ws)
 
 
-def test_an_ipv6_network_is_one_caller_and_a_mapped_address_is_ipv4(tmp_path: Path) -> None:
+async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:
+    """The key's rate is the same, whichever way it asks; the operator has none."""
+    allow(served.parts, rate=1, burst=2)
+
+    async def code(key: str) -> str:
+        _, reply, _ = await reply_to(served.parts, msgspec.json.encode({"report": "summary", "api_key": key}))
+        return str(msgspec.json.decode(reply).get("error", {}).get("code", "ok"))
+
+    assert (await served.client.get("/account")).status_code == 200
+    assert [await code("key-1") for _ in range(2)] == ["ok", "rate_limited"]
+    assert [await code(ADMIN_KEY) for _ in range(3)] == ["ok"] * 3
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"), ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2")],
+)
+def test_an_ipv6_network_is_one_caller_and_a_mapped_address_is_ipv4(first: str, same: str, other: str) -> None:
     """As for lookups: the cells are those of the request workers."""
-    admission: Any = None
-
-    def refused(address: str) -> bool:
-        try:
-            admission.admit(0, ipaddress.ip_address(address))
-        except RefusedError as error:
-            assert (error.status, error.code) == (429, "rate_limited")
-            return True
-        return False
-
-    async def none() -> None: ...
-
-    from tests.trinity.node_fixture import busy_node
-    from tests.workers.reports.conftest import seat_of
-
     with busy_node() as memory:
-        admission = make_admission(seat_of(memory), AccessSection(auth="optional", anonymous_rate=1))
-        assert [refused(a) for a in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")] == [False, True, False]
-        assert [refused(a) for a in (str(HOST), f"::ffff:{HOST}", "192.0.2.2")] == [False, True, False]
+        seat = replace(seat_of(memory), clock=StandingClock())
+        admission = make_admission(seat, AccessSection(auth="optional", anonymous_rate=1))
+        admission.admit(0, ipaddress.ip_address(first))
+        with pytest.raises(RefusedError, match="429 rate_limited"):
+            admission.admit(0, ipaddress.ip_address(same))
+        admission.admit(0, ipaddress.ip_address(other))
