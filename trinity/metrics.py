@@ -152,6 +152,11 @@ REQUEST = Register(
     Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
     Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
     Metric("oracle_http_connections_refused_total", "counter", "Connections closed at the limit."),
+    Metric(
+        "oracle_proxy_headers_refused_total",
+        "counter",
+        "Connections of trusted proxies that were closed for their PROXY header.",
+    ),
     Metric("oracle_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
     Metric(
         "oracle_limit_dry_run_total",

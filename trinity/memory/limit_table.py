@@ -10,13 +10,13 @@
                 TAT            of the rate (gcra.py), monotonic nanoseconds
                 quota          month (16 bits, at 48) | requests in it (48 bits)
 
-Rules: every word changes by compare-and-swap alone, so limits are exact across workers and a killed one leaves
-nothing half done. Months are counted since the year 0. A month that lies one back is not believed (a clock was set
-back: the quota is not given out again), nor is one before MONTH_FLOOR (a machine that boots in 1970 until it learns
-the time): the count goes on in the newest month. When the clock says otherwise that the newest month seen is further
-ahead, that month was the error: its count is kept and goes on under the clock's month. The file's blocks are reserved
-when it is made or grows: a full disk is an OSError then, and not a SIGBUS later. What the kernel has not written when
-the machine itself goes down, some seconds of counts, is lost.
+Rules: while its key lives, every word changes by compare-and-swap alone, so limits are exact across workers and a
+killed one leaves nothing half done. Months are counted since the year 0. A month that lies one back is not believed
+(a clock was set back: the quota is not given out again), nor is one before MONTH_FLOOR (a machine that boots in 1970
+until it learns the time): the count goes on in the newest month. When the clock says otherwise that the newest month
+seen is further ahead, that month was the error: its count is kept and goes on under the clock's month. The file's
+blocks are reserved when it is made or grows: a full disk is an OSError then, and not a SIGBUS later. What the kernel
+has not written when the machine itself goes down, some seconds of counts, is lost.
 """
 
 import mmap
@@ -24,6 +24,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trinity.compiled import compiled
 from trinity.errors import LayoutError
@@ -91,6 +92,11 @@ class LimitTable:
     def note_clock(self, monotonic_ns: int, wall_ns: int) -> None:
         """Keep up with a wall clock that was set: after a reboot it alone connects the times. Any process may."""
         store_release(self.words, _WALL_OFFSET_NS, wall_ns - monotonic_ns)
+
+    def forget(self, key_ids: NDArray[np.int64]) -> None:
+        """Other keys have these ids now, of which nothing was counted. Only the access process may call it."""
+        for word in range(ENTRY_WORDS):
+            self.words[HEADER_WORDS + key_ids * ENTRY_WORDS + word] = 0
 
     def quota_used(self, key_id: int) -> tuple[int, int]:
         """The newest month in which this key asked, counted since the year 0, and its requests under a quota in it."""
