@@ -122,7 +122,7 @@ def _ask(gate: Gate, keys: Bytes, ends: Ints, order: Ints, address: Words, times
     start_ns = system.thread_cpu_ns(timespec)
     for i in range(order.size):
         which = order[i]
-        if admit(gate, keys, ends[which], ends[which + 1], address, now_ns) != CODE_OK:
+        if admit(gate, keys, ends[which], ends[which + 1], address, False, now_ns) != CODE_OK:
             return 0
     return system.thread_cpu_ns(timespec) - start_ns
 

@@ -18,8 +18,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+from trinity.access.values import without_keys
 from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
 from trinity.errors import (
@@ -80,13 +81,20 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse repeats what it does not understand; an API key in the wrong place is not printed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_keys(message))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(arguments[0] if arguments else "")
     parsed, parsed_not = parser.parse_known_args(arguments)
     if parsed_not and parsed.command != "bench":
-        parser.error(f"unknown arguments: {' '.join(parsed_not)}")
+        parser.error(f"unknown arguments: {' '.join(word.partition('=')[0] for word in parsed_not)}")
     parsed.passed_on = parsed_not
     try:
         config = load_config(os.environ, parsed.config, demo=parsed.command == "demo")
@@ -95,8 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"trinity.commands.{module}").run(config, parsed))
     except TrinityError as error:
         code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
-        content = {"error": {"kind": type(error).__name__, "message": str(error)}, "exit_code": code}
-        print(json.dumps(content) if parsed.as_json else error, file=sys.stderr, flush=True)
+        message = without_keys(str(error))
+        content = {"error": {"kind": type(error).__name__, "message": message}, "exit_code": code}
+        print(json.dumps(content) if parsed.as_json else message, file=sys.stderr, flush=True)
         return code
     except (BrokenPipeError, KeyboardInterrupt):
         return 0  # the reader of our output left, or the user did
@@ -104,10 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(asked: str) -> argparse.ArgumentParser:
     """All commands, with the arguments of the one that is asked for."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
     common.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
-    parser = argparse.ArgumentParser(prog="trinity", description="A self-hosted crypto price oracle.")
+    parser = _Parser(prog="trinity", description="A self-hosted crypto price oracle.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text, module in COMMANDS:
         # What follows `bench`, also --help, is for the benchmarks' own command line.

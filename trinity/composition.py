@@ -31,6 +31,7 @@ import trinity.store.embedded
 import workers.access.process
 import workers.flusher.process
 import workers.health.server
+import workers.reports.admission
 import workers.reports.server
 import workers.request.loop
 from feeds.explain import explain_moment, explain_now
@@ -250,6 +251,7 @@ def report_settings_of(config: Config) -> ReportSettings:
         database_url=database_url(config),
         cache_url=config.stores.cache_url,
         udp_trusted_networks=config.request.udp_trusted_networks,
+        anonymous_rate=config.access.anonymous_rate,
     )
 
 
@@ -355,6 +357,7 @@ def compile_before_fork() -> None:
     store_release(words, 0, load_acquire(words, 0))
     workers.request.loop.warm_up()
     workers.access.process.warm_up()
+    workers.reports.admission.warm_up()
 
 
 def simulate(config: Config, people: TextIO) -> None:

@@ -5,6 +5,7 @@ from a file named by `<NAME>_FILE`, never from the TOML. Everything is checked b
 error names the key as the user wrote it.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -18,6 +19,8 @@ from trinity.errors import ConfigError
 from trinity.markets import DEFAULT_PATH
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+# What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
+_ADMIN_KEY = re.compile(r"[!-~]{16,128}")
 _SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": False, "false": False, "no": False}
 ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
 
@@ -244,6 +247,13 @@ def _key_of(message: str) -> str:
     return ".".join(found.groups())
 
 
+def _check_network(name: str, text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ConfigError(name, str(error)) from None
+
+
 def _check(config: Config) -> None:
     """What types cannot say."""
     if not _NODE_NAME.fullmatch(config.node.name):
@@ -274,6 +284,16 @@ def _check(config: Config) -> None:
     ):
         if not low <= value <= high:
             raise ConfigError(name, f"{value} is not between {low} and {high}")
+    for name, texts in (
+        ("TRUSTED_PROXIES", config.access.trusted_proxies),
+        ("UDP_TRUSTED_NETWORKS", config.request.udp_trusted_networks),
+    ):
+        for text in texts:
+            _check_network(name, text)
+    if config.stores.admin_key is not None and not _ADMIN_KEY.fullmatch(config.stores.admin_key):
+        raise ConfigError(
+            "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
+        )
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
         raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")
     if config.node.server_type == "WEBHOOK_SERVER":

@@ -152,6 +152,11 @@ REQUEST = Register(
     Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
     Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
     Metric("oracle_http_connections_refused_total", "counter", "Connections closed at the limit."),
+    Metric(
+        "oracle_proxy_headers_refused_total",
+        "counter",
+        "Connections of trusted proxies that were closed for their PROXY header.",
+    ),
     Metric("oracle_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
     Metric(
         "oracle_limit_dry_run_total",
@@ -198,6 +203,13 @@ REPORTER = Register(
         (("status", ("1xx", "2xx", "3xx", "4xx", "5xx")),),
     ),
     Metric("report_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
+    Metric("report_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
+    Metric(
+        "report_limit_dry_run_total",
+        "counter",
+        "Calls over the limit of a plan that only counts them.",
+        (("code", LIMIT_REFUSALS),),
+    ),
     Metric("report_log_waiting", "gauge", "Calls that are not yet in report_usage_log."),
     Metric("report_log_lost_total", "counter", "Calls that never came into report_usage_log."),
     Metric("report_exports", "gauge", "Exports that run."),

@@ -44,6 +44,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"SERVER_TYPE": "WEBHOOK_SERVER"}, "SERVER_TYPE"),
         ({"SIMULATOR_QUOTES_PER_SECOND": "5001"}, "SIMULATOR_QUOTES_PER_SECOND"),
         ({"ADMIN_KEY": "a", "ADMIN_KEY_FILE": "b"}, "ADMIN_KEY"),
+        ({"ADMIN_KEY": "fifteen-letters"}, "ADMIN_KEY"),
+        ({"ADMIN_KEY": "sixteen letters!"}, "ADMIN_KEY"),
+        ({"ADMIN_KEY": "sechzehn-zeichen-ä"}, "ADMIN_KEY"),
+        ({"ADMIN_KEY": "k" * 129}, "ADMIN_KEY"),
+        ({"TRUSTED_PROXIES": "10.0.0.1,nonsense"}, "TRUSTED_PROXIES"),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES"),
+        ({"UDP_TRUSTED_NETWORKS": "nonsense"}, "UDP_TRUSTED_NETWORKS"),
         ({"DATABASE_URL_FILE": "/does/not/exist"}, "DATABASE_URL_FILE"),
     ],
 )
@@ -76,9 +83,9 @@ def test_a_wrong_file_names_the_key(tmp_path: Path, text: str, key: str) -> None
 def test_a_secret_can_come_from_a_file_and_is_not_in_any_error(tmp_path: Path) -> None:
     """`<NAME>_FILE` is read and stripped, and an error about another key does not show it."""
     file = tmp_path / "key"
-    file.write_text("hunter2\n")
+    file.write_text("hunter2-hunter2-hunter2\n")
     environment = {"ADMIN_KEY_FILE": str(file)}
-    assert load_config(environment).stores.admin_key == "hunter2"
+    assert load_config(environment).stores.admin_key == "hunter2-hunter2-hunter2"
     with pytest.raises(ConfigError) as caught:
         load_config(environment | {"TCP_PORT_LPO": "x"})
     assert "hunter2" not in str(caught.value)

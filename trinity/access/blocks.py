@@ -5,6 +5,7 @@ own addresses, which this machine cannot know. An ended block counts as none. Re
 """
 
 import datetime
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 import psycopg
 from psycopg.rows import class_row
 
-from trinity.access.networks import Network, Protected, find_protected
+from trinity.access.networks import IPV6_PREFIX_BITS_MAX, MAPPED_BITS, Network, Protected, find_protected
 from trinity.errors import RefusedError
 from trinity.store.queries import load
 
@@ -60,6 +61,16 @@ def block(
 def unblock(connection: Connection, network: Network) -> tuple[bool, list[str]]:
     """Remove a block: whether there was one, and which wider blocks still hold the network."""
     with connection.transaction():
-        removed = connection.execute(load("keys.remove_block"), {"network": str(network)}).rowcount > 0
+        removed = connection.execute(load("keys.remove_block"), _written_as(network)).rowcount > 0
         covering = connection.execute(load("keys.covering_blocks"), {"network": str(network)}).fetchall()
     return removed, [row[0] for row in covering]
+
+
+def _written_as(network: Network) -> dict[str, Any]:
+    """What stands in the table for this network: IPv4 also as IPv4-mapped IPv6, and a /64 as any part of it."""
+    networks, whole = [str(network)], None
+    if isinstance(network, ipaddress.IPv4Network):
+        networks.append(f"::ffff:{network.network_address}/{MAPPED_BITS + network.prefixlen}")
+    elif network.prefixlen == IPV6_PREFIX_BITS_MAX:
+        whole = str(network)
+    return {"networks": networks, "whole": whole}

@@ -18,7 +18,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # One end customer's network: RFC 6177 gives every site at least this, so a narrower block is evaded at no cost.
 IPV6_PREFIX_BITS_MAX = 64
-_MAPPED_BITS = 96
+MAPPED_BITS = 96
 _MAPPED_BASE = 0xFFFF << 32
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -49,8 +49,8 @@ def normalised(network: Network) -> Network:
     """IPv4-mapped as IPv4, IPv6 no narrower than a /64."""
     if isinstance(network, ipaddress.IPv6Network):
         mapped = network.network_address.ipv4_mapped
-        if mapped is not None and network.prefixlen >= _MAPPED_BITS:
-            return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+        if mapped is not None and network.prefixlen >= MAPPED_BITS:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
         if network.prefixlen > IPV6_PREFIX_BITS_MAX:
             return network.supernet(new_prefix=IPV6_PREFIX_BITS_MAX)
     return network
@@ -82,6 +82,11 @@ def find_protected(network: Network, protected: Iterable[Protected]) -> Protecte
         if first <= other_last and other_first <= last:
             return entry
     return None
+
+
+def knows_own_addresses() -> bool:
+    """Whether this machine says which IPv4 addresses it has: a sandbox may hide them."""
+    return _IPV4_ADDRESSES.exists()
 
 
 def _wrong(text: str) -> str:

@@ -17,21 +17,29 @@ RATE_MAX = 1_000_000_000
 # PostgreSQL's bigint holds it, and so do 63 bits in shared memory.
 QUOTA_MAX = 10**15
 NAME_CHARS_MAX = 100
+# More than any number here has, and few enough to be read at once: a longer one is out of its bounds.
+DIGITS_MAX = 20
 DURATION_SECONDS_MAX = 10 * 365 * 86_400
 
 _ID_MAX = 2**31 - 1
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
+_WHOLE_KEY = re.compile(rf"({KEY_START}[A-Za-z0-9_-]{{{PREFIX_CHARS - len(KEY_START)}}})[A-Za-z0-9_-]+")
 # RFC 5646: a language, then subtags; "en", "pt-BR", "zh-Hant-TW".
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
+def without_keys(text: str) -> str:
+    """The text with nothing of an API key in it but its first characters: for what repeats a command line."""
+    return _WHOLE_KEY.sub(r"\1...", text)
+
+
 def key_reference(text: str) -> int | str:
     """An id, or the beginning of a key's prefix."""
     if text.isascii() and text.isdigit():
-        number = int(text[:12])
+        number = int(text) if len(text) <= DIGITS_MAX else 0
         if not 1 <= number <= _ID_MAX:
             raise InputError("KEY", f"{text[:12]} is not a key's number (1 to {_ID_MAX})")
         return number
@@ -48,9 +56,9 @@ def whole_number(field: str, text: str, low: int, high: int) -> int:
     """A whole number within its bounds."""
     if not (text.isascii() and text.isdigit()):
         raise InputError(field, f"{text!a} is not a whole number")
-    number = int(text[:20])
+    number = int(text) if len(text) <= DIGITS_MAX else high + 1
     if not low <= number <= high:
-        raise InputError(field, f"{number} is not between {low} and {high}")
+        raise InputError(field, f"{text[:DIGITS_MAX]} is not between {low} and {high}")
     return number
 
 

@@ -35,7 +35,7 @@ _LISTED_MAX = 1_000_000
 def _create_key(parsed: Parsed, section: AccessSection) -> Work:
     wanted = keys.NewKey(
         account=values.name("--account", parsed.account),
-        plan=parsed.plan,
+        plan=values.name("--plan", parsed.plan),
         name=values.name("--name", parsed.name) if parsed.name else "",
         limits=keys.OwnLimits(**given_limits(parsed)),
         lifetime=given_lifetime("--expires", parsed.expires),
@@ -53,9 +53,11 @@ def _create_key(parsed: Parsed, section: AccessSection) -> Work:
 
 def _list_keys(parsed: Parsed, _section: AccessSection) -> Work:
     count = values.whole_number("--count", parsed.count, 1, _LISTED_MAX)
+    account = given(values.name, "--account", parsed.account)
+    plan = given(values.name, "--plan", parsed.plan)
 
     def work(connection: Connection) -> Outcome:
-        found = keys.list_keys(connection, parsed.account, parsed.plan, count)
+        found = keys.list_keys(connection, account, plan, count)
         lines = key_table(found) if found else ["no keys"]
         if len(found) == count:
             lines.append(f"the newest {count}; --count shows more")
@@ -91,11 +93,12 @@ def _rotate_key(parsed: Parsed, section: AccessSection) -> Work:
 
 def _limit_key(parsed: Parsed, _section: AccessSection) -> Work:
     reference, changes = values.key_reference(parsed.key), given_limits(parsed)
-    if not changes and parsed.plan is None:
+    plan = given(values.name, "--plan", parsed.plan)
+    if not changes and plan is None:
         raise InputError("--plan", "give --plan, --rate, --burst or --quota: nothing is to be changed")
 
     def work(connection: Connection) -> Outcome:
-        key = keys.limit(connection, reference, parsed.plan, changes)
+        key = keys.limit(connection, reference, plan, changes)
         return Outcome({"key": key}, key_lines(key))
 
     return work

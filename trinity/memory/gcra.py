@@ -22,7 +22,7 @@ from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed
 Numbers = NDArray[np.int64]
 
 # Words of what `take_pace` found.
-RETRY_NS, REMAINING, RESET_NS, FOUND_WORDS = range(4)
+RETRY_NS, REMAINING, FOUND_WORDS = range(3)
 
 # A worker whose time is older than this was killed by the supervisor.
 _FOREIGN_DEBT_NS = 2 * HEARTBEAT_AGE_MAX_NS
@@ -32,7 +32,7 @@ _FOREIGN_DEBT_NS = 2 * HEARTBEAT_AGE_MAX_NS
 def take_pace(words: Words, at: int, now_ns: int, rate_per_second: int, burst: int, found: Numbers) -> bool:
     """Take one request from the limit in `words[at]`; False when it must wait `found[RETRY_NS]`.
 
-    `found[REMAINING]` requests are left at once; in `found[RESET_NS]` it will be all of `burst` again.
+    `found[REMAINING]` requests are left at once.
     """
     interval_ns = (NS_PER_SECOND + rate_per_second - 1) // rate_per_second
     bucket_ns = burst * interval_ns
@@ -46,12 +46,10 @@ def take_pace(words: Words, at: int, now_ns: int, rate_per_second: int, burst: i
             debt_ns = bucket_ns
         if debt_ns + interval_ns > bucket_ns:
             found[RETRY_NS] = debt_ns + interval_ns - bucket_ns
-            found[RESET_NS] = debt_ns
             return False
         if compare_and_swap(words, at, word, now_ns + debt_ns + interval_ns):
             found[RETRY_NS] = 0
-            found[RESET_NS] = debt_ns + interval_ns
             found[REMAINING] = (bucket_ns - debt_ns - interval_ns) // interval_ns
             return True
-    found[RETRY_NS] = found[RESET_NS] = interval_ns
+    found[RETRY_NS] = interval_ns
     return False

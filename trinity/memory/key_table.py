@@ -199,6 +199,12 @@ def is_loaded(keys: Words) -> bool:
 
 
 @compiled
+def has_room(keys: Words, key_id: int) -> bool:
+    """Whether a key of this id has a place in the table; who reads by id asks first."""
+    return 0 < key_id <= signed(keys[_KEYS_MAX])
+
+
+@compiled
 def read_terms(keys: Words, key_id: int, terms: Words) -> bool:
     """Copy a key's terms (FLAGS, PACE, QUOTA); False when no key has this id."""
     at = HEADER_WORDS + key_id * TERMS_WORDS

@@ -10,12 +10,13 @@
                 TAT            of the rate (gcra.py), monotonic nanoseconds
                 quota          month (16 bits, at 48) | requests in it (48 bits)
 
-Rules: every word changes by compare-and-swap alone, so limits are exact across workers and a killed one leaves
-nothing half done. Months are counted since the year 0. A month that lies one back is not believed (a clock was set
-back: the quota is not given out again); when the clock says that the newest month seen is further ahead than that,
-that month was the error: its count is kept and goes on under the clock's month. The file's blocks are reserved when
-it is made or grows: a full disk is an OSError then, and not a SIGBUS later. What the kernel has not written when the
-machine itself goes down, some seconds of counts, is lost.
+Rules: while its key lives, every word changes by compare-and-swap alone, so limits are exact across workers and a
+killed one leaves nothing half done. Months are counted since the year 0. A month that lies one back is not believed
+(a clock was set back: the quota is not given out again), nor is one before MONTH_FLOOR (a machine that boots in 1970
+until it learns the time): the count goes on in the newest month. When the clock says otherwise that the newest month
+seen is further ahead, that month was the error: its count is kept and goes on under the clock's month. The file's
+blocks are reserved when it is made or grows: a full disk is an OSError then, and not a SIGBUS later. What the kernel
+has not written when the machine itself goes down, some seconds of counts, is lost.
 """
 
 import mmap
@@ -23,11 +24,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trinity.compiled import compiled
 from trinity.errors import LayoutError
 from trinity.limits import LIMIT_TRIES_MAX
-from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed, store_release
+from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed, store_release, unsigned
 from trinity.memory.gcra import Numbers, take_pace
 
 MAGIC = int.from_bytes(b"TRINITYL", "little")
@@ -39,6 +41,8 @@ _HEADER_BYTES = HEADER_WORDS * WORD_BYTES
 _MAGIC, _VERSION, _CAPACITY, _BOOT_ID, _, _WALL_OFFSET_NS = range(6)
 
 _TAT, _QUOTA = range(ENTRY_WORDS)
+# January 2026. This was written later, so no clock is right that shows a month before.
+MONTH_FLOOR = 2026 * 12
 _MONTH_SHIFT = 48
 _COUNT_MASK = (1 << _MONTH_SHIFT) - 1
 _MONTH_BITS, _COUNT_BITS = np.uint64(_MONTH_SHIFT), np.uint64(_COUNT_MASK)
@@ -89,6 +93,11 @@ class LimitTable:
         """Keep up with a wall clock that was set: after a reboot it alone connects the times. Any process may."""
         store_release(self.words, _WALL_OFFSET_NS, wall_ns - monotonic_ns)
 
+    def forget(self, key_ids: NDArray[np.int64]) -> None:
+        """Other keys have these ids now, of which nothing was counted. Only the access process may call it."""
+        for word in range(ENTRY_WORDS):
+            self.words[HEADER_WORDS + key_ids * ENTRY_WORDS + word] = 0
+
     def quota_used(self, key_id: int) -> tuple[int, int]:
         """The newest month in which this key asked, counted since the year 0, and its requests under a quota in it."""
         word = int(load_acquire(self.words, HEADER_WORDS + key_id * ENTRY_WORDS + _QUOTA))
@@ -135,19 +144,32 @@ def take_key_pace(limits: Words, key_id: int, now_ns: int, rate_per_second: int,
 
 
 @compiled
+def has_quota(limits: Words, key_id: int, month: int, monthly_quota: int) -> bool:
+    """Whether a key's month has a request left; takes nothing."""
+    word = load_acquire(limits, HEADER_WORDS + key_id * ENTRY_WORDS + _QUOTA)
+    return _month_and_count(word, month)[1] < min(monthly_quota, _COUNT_MASK)
+
+
+@compiled
 def take_quota(limits: Words, key_id: int, month: int, monthly_quota: int) -> int:
     """Take one request from a key's month: how many are left behind it, -1 when none was left."""
     at = HEADER_WORDS + key_id * ENTRY_WORDS + _QUOTA
     for _ in range(LIMIT_TRIES_MAX):
         word = load_acquire(limits, at)
-        newest = signed(word >> _MONTH_BITS)
-        count = signed(word & _COUNT_BITS)
-        if month > newest:
-            count = 0
-        elif month == newest - 1:
-            month = newest
+        believed, count = _month_and_count(word, month)
         if count >= min(monthly_quota, _COUNT_MASK):
             return -1
-        if compare_and_swap(limits, at, word, month << _MONTH_SHIFT | count + 1):
+        if compare_and_swap(limits, at, word, believed << _MONTH_SHIFT | count + 1):
             return monthly_quota - count - 1
     return -1
+
+
+@compiled
+def _month_and_count(word: int, month: int) -> tuple[int, int]:
+    """The month that a request counts in, and how many it has, when the clock says `month` and the cell `word`."""
+    newest, count = signed(unsigned(word) >> _MONTH_BITS), signed(unsigned(word) & _COUNT_BITS)
+    if month < MONTH_FLOOR or month == newest - 1:
+        return newest, count
+    if month > newest and newest > 0:  # a key that began without a clock (month 0) keeps its count
+        return month, 0
+    return month, count

@@ -11,6 +11,7 @@ way to the event loop between chunks, so the process beats while it loads a mill
 """
 
 import asyncio
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ class Keeper:
         self._has_news = False  # that the snapshot does not have
         self._blocks_end_us = END_NEVER
         self._keys_beyond = 0
+        self._saving = threading.Lock()
         self._set("access_loaded", seat.keys.loaded)
 
     async def load_snapshot(self) -> None:
@@ -70,6 +72,7 @@ class Keeper:
         if is_first_life:
             self._write_blocks()
             self._mark_loaded()
+        self._note_blocks_end()
         age = (self.wall_us() - found.made_at_us) // 1_000_000
         self._seat.log.info("snapshot loaded", extra={"fields": {"keys": self._mirror.key_count, "age_seconds": age}})
 
@@ -77,11 +80,18 @@ class Keeper:
         """Bring everything to the database's state."""
         await self._take_plans(connection)
         self._mirror.begin_comparison()
+        missed = False
         async for rows in database.read_keys(connection, None):
             await self._take_keys(rows)
+            # A million keys take seconds: what changes meanwhile does not wait for them.
+            change = await database.wait_for_change(connection, 0)
+            missed |= change is not None and change.everything
+            if change is not None:
+                await self.take(connection, change._replace(everything=False))
         gone = self._mirror.end_comparison()
         self._has_news |= len(gone) > 0
         await self._write(gone)
+        await self._write(self._mirror.review_ends(self.wall_us()))
         if not self._is_compared:
             self._count("access_changes_total", self._tables.revoke_others(self._mirror))
         await self._take_blocks(connection)
@@ -89,6 +99,8 @@ class Keeper:
         self._has_news |= not self._has_snapshot
         self._mark_loaded()
         self._set("access_compared_timestamp_seconds", self._seat.clock.wall_ns() / NS_PER_SECOND)
+        if missed:
+            await self.compare(connection)
 
     async def take(self, connection: AsyncConnection, change: Change) -> None:
         """Bring what changed to the database's state."""
@@ -124,7 +136,7 @@ class Keeper:
         now = Snapshot(made_at_us, self._mirror.rows(), tuple(self._mirror.plans.values()), self._mirror.blocks)
         self._has_news = False
         try:
-            await asyncio.to_thread(save, self._path, now)
+            await asyncio.to_thread(self._save, now)
         except OSError as error:
             self._has_news = True
             self._count("access_snapshot_errors_total")
@@ -134,6 +146,11 @@ class Keeper:
         self._set("access_snapshot_timestamp_seconds", made_at_us / 1_000_000)
         taken_seconds = (self._seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
         return max(_SNAPSHOT_GAP_SECONDS, taken_seconds / _SNAPSHOT_SHARE)
+
+    def _save(self, snapshot: Snapshot) -> None:
+        """One after the other, the newest last: at the end of this process one may still be on its way."""
+        with self._saving:
+            save(self._path, snapshot)
 
     def report_database(self, is_up: bool) -> None:
         self._set("access_database_up", is_up)
@@ -149,6 +166,7 @@ class Keeper:
         await self._write(touched)
 
     async def _take_keys(self, rows: Rows) -> None:
+        self._seat.limits.forget(self._mirror.reused(rows, self._is_compared))
         changed = self._mirror.put_keys(rows)
         self._has_news |= len(changed) > 0
         ids = changed if self._is_compared else rows["id"].astype(np.int64)
@@ -170,10 +188,14 @@ class Keeper:
     def _write_blocks(self) -> None:
         now_us = self.wall_us()
         self._count("access_changes_total", self._tables.write_blocks(self._mirror.blocks, now_us))
-        ends = (block.ends_at_us for block in self._mirror.blocks)
-        self._blocks_end_us = min((end for end in ends if end > now_us), default=END_NEVER)
+        self._note_blocks_end()
         self._set("access_blocks", self._tables.blocked_count)
         self._set("access_blocks_refused", self._tables.refused_count)
+
+    def _note_blocks_end(self) -> None:
+        now_us = self.wall_us()
+        ends = (block.ends_at_us for block in self._mirror.blocks)
+        self._blocks_end_us = min((end for end in ends if end > now_us), default=END_NEVER)
 
     def _mark_loaded(self) -> None:
         self._seat.keys.mark_loaded()

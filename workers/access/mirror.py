@@ -77,6 +77,18 @@ class Mirror:
             self._next_end_us = min(self._next_end_us, int(ends.min()))
         return changed
 
+    def reused(self, rows: Rows, every_key_is_known: bool) -> Ids:
+        """The ids under which another key stood, or may have stood: what was counted for it is not the new one's.
+
+        A database that was restored from an older state gives the same numbers again.
+        """
+        rows = rows[(rows["id"] > 0) & (rows["id"] <= self.keys_max)]
+        ids = rows["id"].astype(np.int64)
+        known = self._keys["digest"][ids]
+        is_other = (known != rows["digest"]).any(axis=1)
+        reused: Ids = ids[is_other & (known.any(axis=1) | every_key_is_known)]
+        return reused
+
     def begin_comparison(self) -> None:
         """From now on remember which keys are seen."""
         self._seen[:] = False
@@ -105,6 +117,13 @@ class Mirror:
         later = ends[(self._keys["state"] != ABSENT) & (ends > now_us)]
         self._next_end_us = int(later.min()) if len(later) else END_NEVER
         return np.flatnonzero(is_over)
+
+    def review_ends(self, now_us: int) -> Ids:
+        """The ids of all keys with an end, which is looked for anew: a clock that was ahead for a while ended some."""
+        has_end = (self._keys["state"] != ABSENT) & (self._keys["ends_at_us"] != END_NEVER)
+        ends = self._keys["ends_at_us"][has_end]
+        self._next_end_us = int(ends[ends > now_us].min(initial=END_NEVER))
+        return np.flatnonzero(has_end)
 
     def grants(self, ids: Ids, now_us: int) -> Grants:
         """What the keys `ids` are granted at `now_us`; a key that is gone is revoked."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trinity.access.networks import Network, find_protected, normalised, protected_networks
+from trinity.access.networks import Network, find_protected, knows_own_addresses, normalised, protected_networks
 from trinity.errors import KeyChangesError
 from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable
@@ -32,6 +32,8 @@ class Tables:
         self._log = log
         self._blocked: list[str] | None = None
         self._refused: list[str] = []
+        if not knows_own_addresses():
+            log.warning("this machine hides its IPv4 addresses: a block of one of them is applied")
 
     @property
     def blocked_count(self) -> int:

@@ -7,6 +7,7 @@ Rules
   prices, streams, history, explanations. Usage is never public.
 - What the database said about a key is believed for a few seconds, so that a burst costs one query, and a revoked key
   is refused within that time.
+- One call is one request of the caller's plan (admission.py), a stream one when it is opened; ADMIN_KEY has no limit.
 
 `Caller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
 puts its Caller into `scope["state"]["signed_in"]` before the handlers run.
@@ -22,6 +23,7 @@ from litestar.types import Scope
 
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import API_KEY_BYTES_MAX
+from workers.reports.calls import address_of
 from workers.reports.parts import Parts
 from workers.reports.problems import RefusedError
 
@@ -50,11 +52,13 @@ ANONYMOUS = Caller("anonymous")
 
 
 async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> Caller:
-    """The dependency `caller`; raises 401 or 403, and 503 where a key cannot be looked up."""
+    """The dependency `caller`; raises 401, 403, 429 over a limit, and 503 where a key cannot be looked up."""
     state: dict[str, Any] = scope["state"]
     signed_in: Caller | None = state.get("signed_in")
     caller = signed_in or await identify(parts, key_of(scope))
     state["caller"] = caller
+    if not caller.is_admin:
+        parts.admission.admit(caller.key_id, address_of(scope))
     return caller
 
 

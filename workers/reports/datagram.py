@@ -33,6 +33,8 @@ from workers.reports.usage import Sums, now_of, span_of_period
 REPLY_BYTES_MAX = 1_200
 # Each is a short question to the database, which has some connections.
 IN_WORK_MAX = 64
+# Who gets so far has a key, and is limited by it.
+_OF_NO_ACCOUNT = ipaddress.IPv6Address(0)
 _PADDING = b" \t\r\n\0"
 
 _RESULTS = {result: REPORTER.index("report_udp_datagrams_total", result) for result in ("answered", "error", "dropped")}
@@ -101,6 +103,8 @@ async def reply_to(parts: Parts, data: bytes) -> tuple[int, bytes, Caller | None
         request = _request_of(fields)
         caller = await identify(parts, request.api_key)
         require_usage_reader(caller)
+        if not caller.is_admin:
+            parts.admission.admit(caller.key_id, _OF_NO_ACCOUNT)
         summary = await _summary(parts, caller, read_period(request.period, "period"))
         return 200, _fitted({**_identity(identity), "report": "summary", "period": request.period, **summary}), caller
     except RefusedError as error:

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from trinity.memory.node import NodeMemory
 from trinity.seat import Seat
+from workers.reports.admission import Admission
 from workers.reports.averages import Averages
 from workers.reports.board import Board
 from workers.reports.cache import Cache
@@ -35,6 +36,7 @@ class ReportSettings(NamedTuple):
     database_url: str
     cache_url: str | None
     udp_trusted_networks: tuple[str, ...] = ()
+    anonymous_rate: int = 0
 
     def __repr__(self) -> str:
         return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"
@@ -52,6 +54,7 @@ class Parts:
     settings: ReportSettings
     pool: AsyncConnectionPool  # of read-only connections
     keys: Keys
+    admission: Admission
     calls: CallLog
     cache: Cache
     exports: asyncio.Semaphore  # places for long answers

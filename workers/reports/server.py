@@ -21,6 +21,7 @@ from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.config import AccessSection
 from trinity.errors import PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.control import NODE_STARTED_NS
@@ -30,6 +31,7 @@ from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from workers.reports import daily
+from workers.reports.admission import make_admission
 from workers.reports.app import make_app
 from workers.reports.averages import Averages
 from workers.reports.board import Board
@@ -114,6 +116,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     """The process's parts, with the tasks behind them; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
+    section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     pool = AsyncConnectionPool(
         make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
         min_size=1,
@@ -144,6 +147,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
             settings=settings,
             pool=pool,
             keys=Keys(pool, seat.clock, seat.keys),
+            admission=make_admission(seat, section),
             calls=calls,
             cache=cache,
             exports=asyncio.Semaphore(EXPORTS_MAX),

@@ -10,23 +10,24 @@ from trinity import metrics
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.block_table import is_blocked
-from trinity.outcomes import CODES
+from trinity.outcomes import HTTP
 from workers.request.forwarded import ADDRESS, Caller
 from workers.request.gate import (
     KEY_ID,
+    KEYS_UNAVAILABLE,
     LEFT,
     MONTHLY_QUOTA,
     QUOTA_EXCEEDED,
     RATE,
+    RATE_LIMITED,
     RETRY_AFTER_MS,
     Gate,
     admit,
 )
-from workers.request.ledger import TALLY_KEY, Ledger
+from workers.request.ledger import TALLY_KEY, TALLY_PROTOCOL, Ledger
 from workers.request.octets import Octets, append_byte, append_integer, append_octets, octets_of
 
 _BLOCKED_WORD = metrics.REQUEST.index("oracle_access_refusals_total", "address_blocked")
-_RATE_LIMITED = CODES.index("rate_limited")
 _MS_PER_SECOND = NS_PER_SECOND // NS_PER_MS
 
 _RETRY_AFTER = octets_of(b"Retry-After: ")
@@ -59,16 +60,23 @@ def admit_caller(
     gate: Gate, ledger: Ledger, caller: Caller, buffer: Octets, key_start: int, key_end: int, now_ns: int
 ) -> int:
     """CODE_OK, or the index in outcomes.CODES of why not."""
-    code = admit(gate, buffer, key_start, key_end, caller.words[ADDRESS : ADDRESS + 2], now_ns)
+    over_udp = ledger.tally[TALLY_PROTOCOL] != HTTP
+    code = admit(gate, buffer, key_start, key_end, caller.words[ADDRESS : ADDRESS + 2], over_udp, now_ns)
     ledger.tally[TALLY_KEY] = gate.result[KEY_ID]
     return code
 
 
 @compiled
 def retry_after_ms(gate: Gate, code: int) -> int:
-    """When a caller that was refused for a limit may come again; 0 for other refusals."""
+    """When a caller whose refusal time ends may come again; 0 for other refusals."""
     wait_ms: int = gate.result[RETRY_AFTER_MS]
-    return wait_ms if code in (_RATE_LIMITED, QUOTA_EXCEEDED) else 0
+    return wait_ms if is_ended_by_time(code) else 0
+
+
+@compiled_inline
+def is_ended_by_time(code: int) -> bool:
+    """Whether a refusal says when to come again."""
+    return code in (RATE_LIMITED, QUOTA_EXCEEDED, KEYS_UNAVAILABLE)
 
 
 @compiled
@@ -77,6 +85,8 @@ def append_limit_headers(gate: Gate, code: int, out: Octets, at: int) -> int:
     result = gate.result
     wait_seconds = (result[RETRY_AFTER_MS] + _MS_PER_SECOND - 1) // _MS_PER_SECOND
     at = append_integer(wait_seconds, out, append_octets(_RETRY_AFTER, out, at))
+    if code == KEYS_UNAVAILABLE:  # no limit is known
+        return append_byte(_LF, out, append_byte(_CR, out, at))
     if result[RATE] > 0:
         at = append_integer(result[RATE], out, append_octets(_RATE_POLICY, out, at))
         at = append_octets(_WINDOW, out, at)

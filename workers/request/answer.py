@@ -106,6 +106,7 @@ _END_OF_NAME = octets_of(b'"}')
 _PRICES = octets_of(b'{"prices":[')
 _END_OF_PRICES = octets_of(b"]}")
 _COMMA, _BRACE, _QUESTION_MARK = b",}?"
+_KEY_START = octets_of(b"trk_")  # what every API key begins with (KEY_START in trinity/access/values.py)
 
 # One price as an element of a list, with its comma. An error is shorter: texts of some 150 bytes, a name, numbers.
 PRICE_BYTES_MAX = BODY_BYTES + 1
@@ -267,12 +268,25 @@ def write_price(record: Record, verdict: int, assets: Names, asset: int, now_ns:
 
 @compiled
 def append_shown(buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
-    """Append a client's own word inside a JSON string, cut to a name's length; bytes that need care become `?`."""
+    """Append a client's own word inside a JSON string, cut to a name's length; bytes that need care become `?`.
+
+    So does what follows `trk_`: a key that went astray does not come back into whatever keeps answers.
+    """
+    secret = False
     for i in range(start, min(end, start + ASSET_NAME_BYTES_MAX)):
         byte = byte_at(buffer, i)
-        plain = 0x20 < byte < 0x7F and byte != 0x22 and byte != 0x5C  # neither quote nor backslash
+        secret = secret or (i - start >= _KEY_START.size and _is_key_start(buffer, i - _KEY_START.size))
+        plain = 0x20 < byte < 0x7F and byte != 0x22 and byte != 0x5C and not secret  # neither quote nor backslash
         at = append_byte(byte if plain else _QUESTION_MARK, out, at)
     return at
+
+
+@compiled
+def _is_key_start(buffer: Octets, at: int) -> bool:
+    for i in range(_KEY_START.size):  # noqa: SIM110 - a generator expression does not compile
+        if buffer[at + i] != _KEY_START[i]:
+            return False
+    return True
 
 
 @compiled

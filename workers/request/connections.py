@@ -76,6 +76,7 @@ _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 _ACCEPTED_WORD = metrics.REQUEST.index("oracle_http_connections_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 _REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
+_BAD_PREFACE_WORD = metrics.REQUEST.index("oracle_proxy_headers_refused_total")
 _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 
 
@@ -161,7 +162,7 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
     total = kept + received
     start = 0
     if row[PHASE] == PREFACE:
-        start = _take_preface(at, slot, total, ended)
+        start = _take_preface(at, counters, slot, total, ended)
         if start == 0:
             return
     set_peer(desk.caller, at.addresses, slot * ADDRESS_WORDS)
@@ -181,11 +182,12 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
 
 
 @compiled
-def _take_preface(at: Connections, slot: int, total: int, ended: bool) -> int:
+def _take_preface(at: Connections, counters: Words, slot: int, total: int, ended: bool) -> int:
     """Where the first request begins behind the PROXY header in `inbox[:total]`; 0 when there is none to serve yet."""
     row = at.table[slot]
     length = parse_proxy_header(at.inbox, 0, total, at.address_octets, slot * ADDRESS_BYTES)
     if length == MALFORMED or (length == PREFACE_NEEDS_MORE and ended):
+        counters[_BAD_PREFACE_WORD] += np.uint64(1)
         close_connection(at, slot)  # whoever it is, it does not speak HTTP here
         return 0
     if length == PREFACE_NEEDS_MORE:

@@ -30,7 +30,6 @@ import numpy as np
 from trinity import metrics
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import (
-    API_KEY_BYTES_MAX,
     UDP_ASSETS_MAX,
     UDP_ID_BYTES_MAX,
     UDP_REPLY_BYTES_MAX,
@@ -99,7 +98,6 @@ from workers.request.octets import Integers, Octets, byte_at, octets_of
 ANSWERED, ERROR, DROPPED = (metrics.UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
 
 _PROBLEM_OF_QUERY = np.zeros(6, dtype=np.int64)
-_PROBLEM_OF_QUERY[json.QUERY_MALFORMED] = BAD_JSON
 _PROBLEM_OF_QUERY[json.QUERY_BAD_MEMBER] = BAD_PARAMETER
 _PROBLEM_OF_QUERY[json.QUERY_NO_ASSET] = MISSING_ASSET
 _PROBLEM_OF_QUERY[json.QUERY_BAD_EXCHANGE] = UNKNOWN_EXCHANGE
@@ -262,9 +260,8 @@ def _parse_names(desk: Desk, request: Octets, start: int, end: int) -> int:
 
 @compiled
 def _is_key(request: Octets, start: int, end: int) -> bool:
-    """Whether this is `key=` and a key: no space, no control bytes; bytes beyond ASCII are for the gate to refuse."""
-    length = end - start - _KEY.size
-    if length < 1 or length > API_KEY_BYTES_MAX:
+    """Whether this is `key=` and a key: no space, no control bytes; its length and the rest are the gate's."""
+    if end - start <= _KEY.size:
         return False
     for i in range(start, end):
         byte = byte_at(request, i)
@@ -301,8 +298,9 @@ def _answer_json(
     outcome = json.parse_query(desk.assets, desk.exchanges, request, start, end, query, desk.wanted)
     if outcome == json.QUERY_IS_REPLY:
         return at, DROPPED, 0
-    if outcome == json.QUERY_MALFORMED:
-        return _write_refusal(desk, request, BAD_JSON, reply, at), ERROR, 0
+    if outcome in (json.QUERY_MALFORMED, json.QUERY_TWO_KEYS):
+        problem = BAD_JSON if outcome == json.QUERY_MALFORMED else BAD_PARAMETER
+        return _write_refusal(desk, request, problem, reply, at), ERROR, 0
     problem = _admit(desk, request, query[json.KEY_START], query[json.KEY_END], now_ns)
     if problem == NO_PROBLEM and outcome != json.QUERY_OK:
         problem = _PROBLEM_OF_QUERY[outcome]
@@ -338,7 +336,7 @@ def _write_answer(desk: Desk, request: Octets, reply: Octets, at: int, now_ns: i
 
 @compiled
 def _write_refusal(desk: Desk, request: Octets, problem: int, reply: Octets, at: int) -> int:
-    """As `write_problem`, for what is so broken that it has no key: nobody but a blocked sender is asked who he is."""
+    """As `write_problem`, for what has no key, or too many: nobody but a blocked sender is asked who he is."""
     blocked = is_barred(desk.gate, desk.caller)
     return write_problem(
         desk.gate, desk.ledger, desk.query, request, ADDRESS_BLOCKED if blocked else problem, reply, at

@@ -141,8 +141,8 @@ def check_frame(request: Octets, start: int, end: int) -> int:
     if flags & FLAG_KEY != 0:
         if end == names_end:
             return FRAME_BAD_REQUEST
-        length = byte_at(request, names_end)
-        if not 1 <= length <= API_KEY_BYTES_MAX or end < names_end + 1 + length:
+        length = byte_at(request, names_end)  # above API_KEY_BYTES_MAX it is a wrong key, for the gate to refuse
+        if length < 1 or end < names_end + 1 + length:
             return FRAME_BAD_REQUEST
     return FRAME_OK
 

@@ -2,19 +2,19 @@
 
     {"asset":"BTC"} or {"assets":["BTC","ETH"]}, and any of
     "id"            echoed: a number, or a string of at most UDP_ID_BYTES_MAX bytes
-    "api_key"       a string; never echoed
+    "api_key"       a string; never echoed. Whatever else stands there is a wrong key, two of them are none
     "exchange"      that exchange's own prices instead of the consensus
     "max_age_ms", "min_sources"    whole numbers from 1
     "max_conf_bps"  a number above 0 with at most three decimals
 
 Rules: accepted is a part of RFC 8259: one flat object, strings of printable ASCII without escapes. What is accepted
-means here what it means to every JSON parser. Only an API key may hold other bytes, so that a
-wrong key is told from a malformed request. A member that is unknown, there twice or out of range is named; the
+means here what it means to every JSON parser. Only an API key may hold other bytes and escapes, which no key has, so
+that a wrong key is told from a malformed request. A member that is unknown, there twice or out of range is named; the
 rest is still read, so that the id is echoed wherever it stands. An object with a member "error" is a reply.
 """
 
 from trinity.compiled import compiled
-from trinity.limits import API_KEY_BYTES_MAX, UDP_ID_BYTES_MAX
+from trinity.limits import UDP_ID_BYTES_MAX
 from workers.request.answer import CONSENSUS, UNKNOWN, Names, find_name
 from workers.request.octets import (
     BAD_NUMBER,
@@ -32,7 +32,9 @@ from workers.request.octets import (
     COUNT, IS_LIST, _VALUE_START, _VALUE_END, _VALUE_COUNT, QUERY_WORDS,
 ) = range(16)  # fmt: skip
 
-QUERY_OK, QUERY_MALFORMED, QUERY_BAD_MEMBER, QUERY_NO_ASSET, QUERY_BAD_EXCHANGE, QUERY_IS_REPLY = range(6)
+(
+    QUERY_OK, QUERY_MALFORMED, QUERY_BAD_MEMBER, QUERY_NO_ASSET, QUERY_BAD_EXCHANGE, QUERY_IS_REPLY, QUERY_TWO_KEYS,
+) = range(7)  # fmt: skip
 
 _MEMBERS = ("id", "api_key", "asset", "assets", "exchange", "max_age_ms", "min_sources", "max_conf_bps", "error")
 (
@@ -87,7 +89,9 @@ def parse_query(
         if member >= 0 and seen & (1 << member) == 0:
             seen |= 1 << member
             taken = _take_member(member, kind, assets, exchanges, request, query, wanted)
-        if result == QUERY_OK and taken != QUERY_OK:
+        elif member == _API_KEY:
+            taken = QUERY_TWO_KEYS
+        if taken != QUERY_OK and (result == QUERY_OK or taken == QUERY_TWO_KEYS):
             result = taken
             query[BAD_START], query[BAD_END] = name_start, name_end
         at = skip_space(request, query[_VALUE_END], end)
@@ -110,8 +114,9 @@ def _take_member(
     if member == _ID and kind in (_NUMBER, _STRING) and end - start <= UDP_ID_BYTES_MAX + 2:
         query[ID_START], query[ID_END] = start, end
         return QUERY_OK
-    if member == _API_KEY and kind == _STRING and end - start <= API_KEY_BYTES_MAX + 2:
-        query[KEY_START], query[KEY_END] = start + 1, end - 1
+    if member == _API_KEY:
+        quote = 1 if kind == _STRING else 0
+        query[KEY_START], query[KEY_END] = start + quote, end - quote
         return QUERY_OK
     if member == _ASSETS and kind == _LIST and query[COUNT] == 0 and query[_VALUE_COUNT] > 0:
         query[COUNT], query[IS_LIST] = query[_VALUE_COUNT], 1
@@ -172,7 +177,7 @@ def _scan_value(
 ) -> int:
     """The kind of the value at `at`; its range goes to the query, the names of a list to `wanted`.
 
-    A string may hold bytes up to `last_byte`.
+    A string may hold bytes up to `last_byte`, and escapes where that is no longer ASCII.
     """
     if at >= end:
         return _SYNTAX_ERROR
@@ -197,12 +202,14 @@ def _scan_value(
 def _scan_string(request: Octets, at: int, end: int, last_byte: int) -> int:
     if at >= end or request[at] != _QUOTE:
         return _SYNTAX_ERROR
+    is_escaped = False
     for i in range(at + 1, end):
         byte = byte_at(request, i)
-        if byte == _QUOTE:
+        if byte == _QUOTE and not is_escaped:
             return i + 1
-        if byte < 0x20 or byte in (_DELETE, _BACKSLASH) or byte > last_byte:
+        if byte < 0x20 or byte == _DELETE or byte > last_byte or (byte == _BACKSLASH and last_byte == _ASCII_LAST):
             return _SYNTAX_ERROR
+        is_escaped = byte == _BACKSLASH and not is_escaped
     return _SYNTAX_ERROR
 
 

@@ -11,6 +11,7 @@ from trinity.compiled import compiled
 from trinity.outcomes import CODES
 from workers.request import datagram_json as json
 from workers.request.admission import retry_after_ms
+from workers.request.answer import append_shown
 from workers.request.datagram_frame import FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST
 from workers.request.gate import Gate
 from workers.request.ledger import TALLY_CODE, Ledger, note_error
@@ -66,8 +67,6 @@ _NUMBER_END = octets_of(b"}}")
 _RETRY_AFTER = octets_of(b'","retry_after_ms":')
 _ID = octets_of(b'{"id":')
 (_COMMA,) = b","
-# What may be shown of a member's name; the names that are known are shorter.
-_MEMBER_BYTES_SHOWN = 32
 
 
 @compiled
@@ -96,7 +95,7 @@ def problem_of_access(code: int) -> int:
 
 @compiled
 def wait_ms_of(gate: Gate, problem: int) -> int:
-    """When the sender may come again; 0 where time is not what is missing."""
+    """When the sender may come again; 0 where no time is known."""
     return retry_after_ms(gate, _PROBLEM_CODE[problem])
 
 
@@ -109,9 +108,8 @@ def write_problem(
     body = write_id(query, request, reply, at)
     end = append_packed(_TEXTS, _TEXT_BOUNDS, problem, reply, body)
     if problem == BAD_PARAMETER:
-        shown = min(query[json.BAD_END] - query[json.BAD_START], _MEMBER_BYTES_SHOWN)
         end = append_octets(_PARAMETER, reply, end)
-        end = append_slice(request, query[json.BAD_START], shown, reply, end)
+        end = append_shown(request, query[json.BAD_START], query[json.BAD_END], reply, end)
     wait_ms = wait_ms_of(gate, problem)
     if wait_ms > 0:
         end = append_integer(wait_ms, reply, append_octets(_RETRY_AFTER, reply, end))

@@ -1,6 +1,8 @@
 """The gate: who may ask, decided in shared memory for each request. Compiled.
 
-    code = admit(gate, buffer, key_start, key_end, address, now_ns)    CODE_OK, or why not (index of outcomes.CODES)
+    code = admit(gate, buffer, key_start, key_end, address, over_udp, now_ns)
+    code = admit_known(gate, key_id, address, now_ns)                  for who was recognised elsewhere
+        CODE_OK, or why not (index of outcomes.CODES)
     gate.result[KEY_ID], [RETRY_AFTER_MS], [RATE] ...                  what the answer's headers and the ledger say
 
 `address` is two words of raw bytes in network order, IPv4 mapped into IPv6; `buffer[key_start:key_end]` is the key as
@@ -11,11 +13,11 @@ it was sent, nothing when none was. Once a second the worker calls `turn_month`.
     no key                missing_key, or the limit of the address where keys are optional
     unknown key           invalid_key
     a key's state         key_revoked, key_suspended
-    a key's limits        rate_limited, then quota_exceeded; a plan's dry run counts them and lets go on
+    a key's limits        quota_exceeded, then rate_limited; a plan's dry run counts them and lets go on
 
 Rules: a key is proved once by its SHA-256, compared over all bytes; from then on this worker recognises it by a
 128-bit SipHash under a secret of its own. Only proved keys are remembered, in bounded memory, so guesses push nobody
-out. What a key may do is read from shared memory each time.
+out. What a key may do is read from shared memory each time. A refusal takes nothing: a spent month costs no rate.
 """
 
 import os
@@ -31,7 +33,7 @@ from trinity.limits import API_KEY_BYTES_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
 from trinity.memory.address_table import AddressTable, take_address
 from trinity.memory.atomics import Words, signed, unsigned
 from trinity.memory.block_table import BlockTable, is_blocked
-from trinity.memory.gcra import FOUND_WORDS, REMAINING, RESET_NS, RETRY_NS
+from trinity.memory.gcra import FOUND_WORDS, REMAINING, RETRY_NS
 from trinity.memory.key_table import (
     BURST_SHIFT,
     DRY_RUN_BIT,
@@ -45,10 +47,11 @@ from trinity.memory.key_table import (
     KeyState,
     KeyTable,
     find_key,
+    has_room,
     is_loaded,
     read_terms,
 )
-from trinity.memory.limit_table import LimitTable, take_key_pace, take_quota
+from trinity.memory.limit_table import LimitTable, has_quota, take_key_pace, take_quota
 from trinity.outcomes import CODE_OK, CODES
 from workers.request.octets import Integers, Octets, append_slice
 from workers.request.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
@@ -70,12 +73,12 @@ assert CODES[MISSING_KEY : KEYS_UNAVAILABLE + 1] == metrics.ACCESS_REFUSALS, "a 
 (
     KEY_ID,  # 0 without a key, and for one that is not known
     RETRY_AFTER_MS,  # of a refusal that time ends
-    RATE,  # requests a second; 0: there is no limit, and the next three say nothing
+    RATE,  # requests a second; 0: there is no limit, and the next two say nothing
     BURST,
     LEFT,  # requests left at once
-    RESET_MS,  # until LEFT is BURST again
     MONTHLY_QUOTA,  # 0: there is none, and the next says nothing
     QUOTA_LEFT,
+    OVERRUN,  # the refusal that a dry run did not make; 0: none
     RESULT_WORDS,
 ) = range(9)
 
@@ -104,7 +107,7 @@ _WAYS, _ENTRY_WORDS = 4, 4
 _SET_WORDS = _WAYS * _ENTRY_WORDS
 _NEXT = 3
 
-_0, _1 = np.uint64(0), np.uint64(1)
+_0, _1, _ALL_BITS = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 _SUSPENDED, _REVOKED = int(KeyState.SUSPENDED), int(KeyState.REVOKED)
 _REFUSED_WORD = metrics.REQUEST.index("oracle_access_refusals_total", metrics.ACCESS_REFUSALS[0])
 _DRY_RUN_WORDS = (
@@ -176,14 +179,14 @@ def turn_month(gate: Gate, wall_ns: int, now_ns: int) -> None:
 
 
 @compiled
-def admit(gate: Gate, buffer: Octets, key_start: int, key_end: int, address: Words, now_ns: int) -> int:
+def admit(gate: Gate, buffer: Octets, key_start: int, key_end: int, address: Words, over_udp: bool, now_ns: int) -> int:
     """CODE_OK when this caller may ask now, else the code of the refusal; the details are in `gate.result`."""
     for i in range(RESULT_WORDS):
         gate.result[i] = 0
     if is_blocked(gate.blocks, address):
         code = ADDRESS_BLOCKED
     elif key_end <= key_start and gate.own["required"] == 0:
-        code = _admit_address(gate, address, now_ns)
+        code = _admit_address(gate, address, over_udp, now_ns)
     elif not is_loaded(gate.keys):
         gate.result[RETRY_AFTER_MS] = KEYS_RETRY_MS
         code = KEYS_UNAVAILABLE
@@ -196,19 +199,41 @@ def admit(gate: Gate, buffer: Octets, key_start: int, key_end: int, address: Wor
     return code
 
 
+@compiled
+def admit_known(gate: Gate, key_id: int, address: Words, now_ns: int) -> int:
+    """As `admit`, for a key that was proved elsewhere, and with the id 0 for an address; blocks are not looked at.
+
+    Counts dry runs alone. A key that is not in shared memory yet is asked to come again.
+    """
+    for i in range(RESULT_WORDS):
+        gate.result[i] = 0
+    if key_id == 0:
+        return _admit_address(gate, address, False, now_ns)
+    if not has_room(gate.keys, key_id) or not read_terms(gate.keys, key_id, gate.own["terms"]):
+        gate.result[RETRY_AFTER_MS] = KEYS_RETRY_MS
+        return KEYS_UNAVAILABLE
+    return _admit_terms(gate, key_id, now_ns)
+
+
 # --- callers without a key ------------------------------------------------------------------------------------
 
 
 @compiled_inline
-def _admit_address(gate: Gate, address: Words, now_ns: int) -> int:
-    """The limit of an IPv4 address or an IPv6 network of 64 bits; its burst is what it may ask in a second."""
+def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> int:
+    """The limit of an IPv4 address or an IPv6 network of 64 bits; its burst is what it may ask in a second.
+
+    Datagrams have a limit of their own: their sender can be forged, and must not use up what a connection may ask.
+    """
     rate = gate.own["anonymous_rate"]
     if rate == 0:
         return CODE_OK
     mapped = address[0] == _0 and address[1] & _MAPPED_MASK == _MAPPED
     hashed = siphash_64(gate.addresses, 0, address, _ADDRESS_BYTES if mapped else _NETWORK_BYTES)
+    if over_udp:
+        hashed = unsigned(unsigned(hashed) ^ _ALL_BITS)
     admitted = take_address(gate.addresses, hashed, now_ns, rate, rate, gate.own["found"])
-    _tell_pace(gate, rate, rate)
+    gate.result[RATE] = gate.result[BURST] = rate
+    _tell_pace(gate)
     return CODE_OK if admitted else RATE_LIMITED
 
 
@@ -230,6 +255,12 @@ def _admit_key(gate: Gate, buffer: Octets, key_start: int, key_end: int, now_ns:
         if key_id == 0:
             return INVALID_KEY
         _remember(gate, key_id)
+    return _admit_terms(gate, key_id, now_ns)
+
+
+@compiled_inline
+def _admit_terms(gate: Gate, key_id: int, now_ns: int) -> int:
+    """What a key's terms say, which were just read."""
     gate.result[KEY_ID] = key_id
     flags = signed(gate.own["terms"][FLAGS])
     state = flags & STATE_MASK
@@ -241,6 +272,7 @@ def _admit_key(gate: Gate, buffer: Octets, key_start: int, key_end: int, now_ns:
     if code != CODE_OK and flags & DRY_RUN_BIT != 0:
         gate.counters[_DRY_RUN_WORDS[0] if code == RATE_LIMITED else _DRY_RUN_WORDS[1]] += _1
         gate.result[RETRY_AFTER_MS] = 0
+        gate.result[OVERRUN] = code
         return CODE_OK
     return code
 
@@ -277,31 +309,36 @@ def _remember(gate: Gate, key_id: int) -> None:
 
 @compiled_inline
 def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
-    """One request from the rate, then one from the month."""
+    """One request from the rate and one from the month; from neither where the month is spent already."""
     result, pace = gate.result, signed(gate.own["terms"][PACE])
     rate, burst = pace & RATE_MASK, pace >> BURST_SHIFT
+    quota = signed(gate.own["terms"][QUOTA])
+    result[MONTHLY_QUOTA] = quota
+    result[RATE], result[BURST] = rate, burst
+    if quota > 0 and not has_quota(gate.limits, key_id, gate.own["month"], quota):
+        return _refuse_month(gate, now_ns)
     if rate > 0:
         admitted = take_key_pace(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
-        _tell_pace(gate, rate, burst)
+        _tell_pace(gate)
         if not admitted:
             return RATE_LIMITED
-    quota = signed(gate.own["terms"][QUOTA])
     if quota > 0:
         left = take_quota(gate.limits, key_id, gate.own["month"], quota)
-        result[MONTHLY_QUOTA] = quota
         result[QUOTA_LEFT] = max(left, 0)
         if left < 0:
-            result[RETRY_AFTER_MS] = _whole_ms(max(gate.own["month_end_ns"] - now_ns, 0))
-            return QUOTA_EXCEEDED
+            return _refuse_month(gate, now_ns)
     return CODE_OK
 
 
+@compiled
+def _refuse_month(gate: Gate, now_ns: int) -> int:
+    gate.result[RETRY_AFTER_MS] = _whole_ms(max(gate.own["month_end_ns"] - now_ns, 0))
+    return QUOTA_EXCEEDED
+
+
 @compiled_inline
-def _tell_pace(gate: Gate, rate: int, burst: int) -> None:
-    gate.result[RATE] = rate
-    gate.result[BURST] = burst
+def _tell_pace(gate: Gate) -> None:
     gate.result[LEFT] = gate.own["found"][REMAINING]
-    gate.result[RESET_MS] = _whole_ms(gate.own["found"][RESET_NS])
     gate.result[RETRY_AFTER_MS] = _whole_ms(gate.own["found"][RETRY_NS])
 
 

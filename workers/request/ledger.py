@@ -29,7 +29,7 @@ from workers.request.octets import Integers
     TALLY_CODE,  # index of outcomes.CODES
     TALLY_LOOKUPS,
     TALLY_KEY,  # api_keys.id, outcomes.ANONYMOUS_KEY_ID
-    _PROTOCOL,  # index of outcomes.PROTOCOLS
+    TALLY_PROTOCOL,  # index of outcomes.PROTOCOLS
     _ASSET,  # index in the catalog, UNKNOWN for none or several
     _SOURCE,  # index of outcomes.SOURCES
     WALL_OFFSET_NS,  # wall clock minus monotonic clock
@@ -72,7 +72,7 @@ def begin(ledger: Ledger, protocol: int) -> None:
     tally = ledger.tally
     tally[TALLY_STATUS], tally[TALLY_CODE], tally[TALLY_LOOKUPS] = _STATUS_OK, outcomes.CODE_OK, 0
     tally[TALLY_KEY], tally[_ASSET], tally[_SOURCE] = outcomes.ANONYMOUS_KEY_ID, UNKNOWN, outcomes.SOURCE_NONE
-    tally[_PROTOCOL] = protocol
+    tally[TALLY_PROTOCOL] = protocol
 
 
 @compiled_inline
@@ -119,7 +119,7 @@ def record(ledger: Ledger, caller: Caller, now_ns: int, done_ns: int) -> bool:
         tally[TALLY_KEY],
         _STATUSES[tally[TALLY_STATUS]],
         tally[TALLY_LOOKUPS],
-        tally[_PROTOCOL],
+        tally[TALLY_PROTOCOL],
         tally[_SOURCE],
         tally[TALLY_CODE],
     )

@@ -257,7 +257,7 @@ def append_response(
 def append_limited(
     gate: Gate, error: int, body: Octets, with_body: bool, stamp: Stamp, connection: int, out: Octets, at: int
 ) -> int:
-    """Append the refusal of a caller that is over a limit: `body` is scratch for the error's body."""
+    """Append a refusal that says when to come again: `body` is scratch for the error's body."""
     length, code = write_error(error, body), error_code(error)
     at = append_packed(_HEADS, _HEAD_BOUNDS, _ERROR_STATUS[error], out, at)
     at = append_integer(length, out, at)

@@ -26,7 +26,7 @@ from trinity.markets import Catalog
 from trinity.memory.answer_table import HEAD_BYTES
 from trinity.memory.atomics import Words
 from trinity.outcomes import CODE_OK, HTTP
-from workers.request.admission import admit_caller, is_barred
+from workers.request.admission import admit_caller, is_barred, is_ended_by_time
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
@@ -49,7 +49,7 @@ from workers.request.answer import (
     write_unknown_asset,
 )
 from workers.request.forwarded import Caller, find_caller, forget_forwarded
-from workers.request.gate import QUOTA_EXCEEDED, RATE_LIMITED, Gate
+from workers.request.gate import Gate
 from workers.request.http1 import (
     HEAD_WORDS,
     KEEP_ALIVE,
@@ -294,7 +294,7 @@ def _append_body(desk: Desk, body: Octets, length: int, connection: int, out: Oc
 def _append_error(desk: Desk, error: int, connection: int, out: Octets, at: int) -> int:
     code = error_code(error)
     note_error(desk.ledger, error_status(error), code)
-    if code in (RATE_LIMITED, QUOTA_EXCEEDED):
+    if is_ended_by_time(code):
         with_body = desk.head[METHOD] != METHOD_HEAD
         return append_limited(desk.gate, error, desk.body, with_body, desk.stamp, connection, out, at)
     length = write_error(error, desk.body)

@@ -38,6 +38,25 @@ def test_networks_of_both_families_are_blocked_listed_and_unblocked(connection: 
     assert len(blocks.list_blocks(connection)) == 2
 
 
+def test_what_plain_sql_blocked_under_another_name_is_unblocked_by_the_usual_one(connection: Connection) -> None:
+    """Nodes enforce a single IPv6 address as its /64 and a mapped address as IPv4: so they are taken away."""
+    connection.execute(
+        "INSERT INTO blocks (network) VALUES ('2001:db8::7/128'), ('2001:db8::8/128'), ('2001:db8:0:1::/64'),"
+        " ('2001:db8::/48'), ('::ffff:203.0.113.0/120'), ('203.0.113.7/32')"
+    )
+    assert blocks.unblock(connection, parse_network("2001:db8::9")) == (True, ["2001:db8::/48"])
+    assert blocks.unblock(connection, parse_network("203.0.113.0/24")) == (True, [])
+    left = [entry.network for entry in blocks.list_blocks(connection)]
+    assert left == ["203.0.113.7/32", "2001:db8::/48", "2001:db8:0:1::/64"]
+
+
+@pytest.mark.parametrize("end", ["infinity", "20000-01-01"])
+def test_a_block_whose_end_is_beyond_all_calendars_has_none(connection: Connection, end: str) -> None:
+    """Written by plain SQL, it can be listed."""
+    connection.execute("INSERT INTO blocks (network, expires_at) VALUES ('203.0.113.7/32', %s)", [end])
+    assert [entry.expires_at for entry in blocks.list_blocks(connection)] == [None]
+
+
 def test_blocking_again_renews_the_end(connection: Connection) -> None:
     """One network, one block."""
     assert block(connection, "203.0.113.7").expires_at is None

@@ -97,14 +97,35 @@ def test_a_rotation_lets_the_old_key_work_for_its_grace(connection: Connection) 
 
 
 def test_a_rotation_without_grace_ends_the_old_key_now(connection: Connection) -> None:
-    """It shows as expired, and cannot be rotated or resumed again."""
+    """It is revoked, not only past its end: no node's clock can bring it back, and nobody resumes or rotates it."""
     old, _ = make(connection)
-    _, ended, _ = keys.rotate(connection, old.id, datetime.timedelta(), KEYS_MAX)
-    assert ended.state == "expired"
+    new, ended, _ = keys.rotate(connection, old.id, datetime.timedelta(), KEYS_MAX)
+    assert (ended.state, new.state) == ("revoked", "active")
     with pytest.raises(RefusedError):
         keys.rotate(connection, old.id, DAY, KEYS_MAX)
-    with pytest.raises(RefusedError, match="expired"):
+    with pytest.raises(RefusedError, match="revoked"):
         keys.set_state(connection, old.id, "active")
+
+
+def test_an_expired_key_is_not_resumed(connection: Connection) -> None:
+    """Its end came by itself; it shows as expired."""
+    key, _ = make(connection)
+    connection.execute("UPDATE api_keys SET expires_at = now() - interval '1 s'")
+    assert keys.find(connection, key.id).state == "expired"
+    with pytest.raises(RefusedError, match="expired"):
+        keys.set_state(connection, key.id, "active")
+
+
+@pytest.mark.parametrize("end", ["infinity", "20000-01-01"])
+def test_an_end_beyond_all_calendars_is_none(connection: Connection, end: str) -> None:
+    """Written by plain SQL, it does not keep the operator from listing, showing and rotating keys."""
+    key, _ = make(connection)
+    connection.execute("UPDATE api_keys SET expires_at = %s", [end])
+    assert [found.expires_at for found in keys.list_keys(connection, None, None, 9)] == [None]
+    assert keys.find(connection, key.id).state == "active"
+    new, old, _ = keys.rotate(connection, key.id, DAY, KEYS_MAX)
+    assert new.expires_at is None
+    assert old.expires_at is not None
 
 
 def test_a_rotation_never_prolongs_a_life(connection: Connection) -> None:

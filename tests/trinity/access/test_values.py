@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.access import values
+from trinity.access.keys import new_key
 from trinity.errors import InputError
 
 GOOD: list[tuple[Callable[[], Any], Any]] = [
@@ -28,6 +29,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: values.key_reference(""), "KEY"),
     (lambda: values.key_reference("0"), "KEY"),
     (lambda: values.key_reference("9" * 30), "KEY"),
+    (lambda: values.key_reference("0" * 20 + "150"), "KEY"),
     (lambda: values.key_reference("trk_ä"), "KEY"),
     (lambda: values.key_reference("٣"), "KEY"),
     (lambda: values.key_reference("trk_%"), "KEY"),
@@ -35,6 +37,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: values.whole_number("--rate", "1.5", 0, 9), "--rate"),
     (lambda: values.whole_number("--rate", "²", 0, 9), "--rate"),
     (lambda: values.whole_number("--rate", "10", 0, 9), "--rate"),
+    (lambda: values.whole_number("--rate", "0" * 20 + "50", 0, 99), "--rate"),
     (lambda: values.duration("--for", "1"), "--for"),
     (lambda: values.duration("--for", "1y"), "--for"),
     (lambda: values.duration("--for", "-1h"), "--for"),
@@ -90,3 +93,10 @@ def test_any_text_is_a_value_or_a_typed_error(text: str) -> None:
             parse(text)
         except InputError as error:
             assert str(error)  # noqa: PT017 - either way is right
+
+
+def test_of_a_whole_key_only_its_prefix_is_repeated() -> None:
+    """Wherever it stands in a text; a prefix alone stays."""
+    key = new_key()
+    prefix = key[: values.PREFIX_CHARS]
+    assert values.without_keys(f"--rate={key}: '{key}' {prefix}") == f"--rate={prefix}...: '{prefix}...' {prefix}"

@@ -1,9 +1,12 @@
 """`trinity keys`, as it is typed, on a real PostgreSQL"""
 
+import contextlib
+
 import pytest
 
 from tests.trinity.commands.conftest import Run
 from trinity.__main__ import main
+from trinity.access.keys import new_key
 
 
 def test_a_keys_whole_life(typed: Run) -> None:
@@ -68,6 +71,10 @@ WRONG = [
     (2, "--plan: ", ["limit", "1"]),
     (2, "--grace: ", ["rotate", "1", "--grace", "soon"]),
     (2, "--count: ", ["list", "--count", "0"]),
+    (2, "--plan: ", ["create", "--account", "a", "--plan", "\udcff"]),
+    (2, "--plan: ", ["limit", "1", "--plan", "\udcff"]),
+    (2, "--plan: ", ["list", "--plan", "\udcff"]),
+    (2, "--account: ", ["list", "--account", "\udcff"]),
 ]
 
 
@@ -86,6 +93,20 @@ def test_a_whole_key_is_never_repeated(typed: Run) -> None:
     found = typed("keys", "revoke", secret)
     assert found[0] == 2
     assert secret[12:] not in str(found)
+
+
+@pytest.mark.parametrize("words", [["show", "1"], ["show", "1", "--key="], ["show", "--name", "x"], ["list", "--plan"]])
+def test_argparse_does_not_repeat_a_key_either(
+    typed: Run, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one argument too many, as the value of an option that there is not, as an action, as a plan."""
+    key = new_key()
+    lines = [["keys", *words[:-1], words[-1] + key], ["keys", *words, key], ["keys", key], [key]]
+    for line in lines:
+        with contextlib.suppress(SystemExit):
+            main(line)
+        printed = capsys.readouterr()
+        assert key[12:] not in printed.out + printed.err
 
 
 def test_room_in_shared_memory_is_checked(typed: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.memory.gcra import FOUND_WORDS, REMAINING, RESET_NS, RETRY_NS, take_pace
+from trinity.memory.gcra import FOUND_WORDS, REMAINING, RETRY_NS, take_pace
 
 SECOND = 1_000_000_000
 NOW_NS = 1_000 * SECOND
@@ -35,7 +35,6 @@ def test_a_burst_is_given_at_once_and_then_one_each_interval() -> None:
     assert left == [2, 1, 0]
     assert not cell.take(NOW_NS)
     assert cell.found[RETRY_NS] == SECOND // 10
-    assert cell.found[RESET_NS] == 3 * SECOND // 10
     assert not cell.take(NOW_NS + SECOND // 10 - 1)
     assert cell.take(NOW_NS + SECOND // 10)
 
@@ -78,15 +77,6 @@ def test_who_comes_when_told_is_admitted_and_not_a_nanosecond_before(rate: int, 
     retry_ns = int(cell.found[RETRY_NS])
     assert not cell.take(now_ns + retry_ns - 1)
     assert cell.take(now_ns + retry_ns)
-
-
-def test_the_burst_is_whole_again_when_it_was_said_to_be() -> None:
-    """After RESET_NS a caller is as one that was never seen."""
-    cell = Cell(7, 5)
-    while cell.take(NOW_NS):
-        pass
-    later_ns = NOW_NS + int(cell.found[RESET_NS])
-    assert [cell.take(later_ns) for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_a_debt_of_other_terms_is_paid_on_the_terms_of_now() -> None:

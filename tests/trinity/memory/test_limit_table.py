@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from trinity.errors import LayoutError
 from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
-from trinity.memory.limit_table import LimitTable, bytes_needed, take_key_pace, take_quota
+from trinity.memory.limit_table import LimitTable, bytes_needed, has_quota, take_key_pace, take_quota
 
 SECOND = 1_000_000_000
 NOW_NS = 1_000 * SECOND
@@ -203,6 +203,31 @@ def test_a_month_far_ahead_was_an_error_and_its_count_goes_on_in_the_month_of_no
     assert take_quota(table.words, 1, MONTH, 5) == 1
     assert table.quota_used(1) == (MONTH, 4)
     assert take_quota(table.words, 1, MONTH + 1, 5) == 4
+
+
+@pytest.mark.uncompiled
+def test_a_machine_that_boots_in_1970_gives_no_month_again() -> None:
+    """Before the clock is set and after: the month goes on, for a key that began without a clock as well."""
+    table, year_0 = LimitTable.private(2), 1970 * 12
+    assert [int(take_quota(table.words, 1, MONTH, 3)) for _ in range(2)] == [2, 1]
+    assert [int(take_quota(table.words, 1, year_0, 3)) for _ in range(2)] == [0, -1]
+    assert not has_quota(table.words, 1, year_0, 3)
+    assert take_quota(table.words, 1, MONTH, 3) == -1
+    assert table.quota_used(1) == (MONTH, 3)
+    assert [int(take_quota(table.words, 2, month, 3)) for month in (year_0, year_0, MONTH, MONTH)] == [2, 1, 0, -1]
+    assert take_quota(table.words, 1, MONTH + 1, 3) == 2
+
+
+@pytest.mark.uncompiled
+def test_looking_at_a_quota_takes_nothing() -> None:
+    """As often as one looks; the next month has all of it again."""
+    table = LimitTable.private(1)
+    assert take_quota(table.words, 1, MONTH, 2) == 1
+    assert all(has_quota(table.words, 1, MONTH, 2) for _ in range(5))
+    assert take_quota(table.words, 1, MONTH, 2) == 0
+    assert not has_quota(table.words, 1, MONTH, 2)
+    assert has_quota(table.words, 1, MONTH + 1, 2)
+    assert table.quota_used(1) == (MONTH, 2)
 
 
 def test_the_room_is_reserved_not_only_promised(tmp_path: Path) -> None:

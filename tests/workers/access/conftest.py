@@ -37,7 +37,7 @@ def make_seat(clock: Any, keys: KeyTable, blocks: BlockTable, block: ProcessBloc
     """A seat that has what the access process uses, and nothing else."""
     fields: dict[str, Any] = dict.fromkeys(Seat.__dataclass_fields__)
     own = {"name": "access", "kind": "access", "catalog": load_catalog(), "clock": clock, "keys": keys}
-    tables = {"limits": LimitTable.private(1), "blocks": blocks}
+    tables = {"limits": LimitTable.private(KEYS_MAX), "blocks": blocks}
     return Seat(**fields | own | tables | {"block": block, "log": logging.getLogger("trinity.access")})
 
 

@@ -52,13 +52,28 @@ async def test_every_field_of_a_key_arrives(connection: AsyncConnection) -> None
     await insert_keys(connection, 3)
     await connection.execute(
         "UPDATE api_keys SET state = 'suspended', plan_id = 3, rate_per_second = 5, burst = 6,"
-        " monthly_quota = 10000000000, expires_at = to_timestamp(1700000000.000123) WHERE id = 2"
+        " monthly_quota = 10000000000, expires_at = to_timestamp(4000000000.000123) WHERE id = 2"
     )
     await connection.execute("UPDATE api_keys SET state = 'revoked' WHERE id = 3")
     first, second, third = await all_keys(connection)
     assert first.item()[:7] == (1, 1, ACTIVE, NULL, NULL, NULL, END_NEVER)
-    assert second.item()[:7] == (2, 3, SUSPENDED, 5, 6, 10_000_000_000, 1_700_000_000_000_123)
+    assert second.item()[:7] == (2, 3, SUSPENDED, 5, 6, 10_000_000_000, 4_000_000_000_000_123)
     assert third["state"] == REVOKED
+    await connection.execute("UPDATE api_keys SET expires_at = now() WHERE id = 2")
+    assert (await all_keys(connection))["state"].tolist() == [ACTIVE, REVOKED, REVOKED], "its end has come"
+
+
+async def test_a_row_with_a_time_of_its_own_is_a_change_of_now(connection: AsyncConnection) -> None:
+    """A key that is copied in with an old changed_at is found by its notification all the same."""
+    await insert_keys(connection, 1)
+    assert await database.wait_for_change(connection, 5) is not None
+    await connection.execute(
+        "INSERT INTO api_keys (account_id, plan_id, digest, prefix, changed_at)"
+        " SELECT account_id, plan_id, sha256('copied'), 'trk_copied', '2001-01-01' FROM api_keys"
+    )
+    change = await database.wait_for_change(connection, 5)
+    assert change is not None
+    assert (await all_keys(connection, change.keys_since_us))["id"].tolist() == [2]
 
 
 async def test_a_change_is_found_by_what_its_notification_says(connection: AsyncConnection) -> None:

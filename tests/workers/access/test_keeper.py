@@ -1,6 +1,8 @@
 """workers/access/keeper.py, on a real PostgreSQL"""
 
+import asyncio
 import datetime
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,11 +14,14 @@ from tests.workers.access.test_tables import blocked
 from trinity.config import AccessSection
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
+from trinity.memory.limit_table import take_quota
 from trinity.seat import Seat
 from workers.access import database
+from workers.access import keeper as keeper_module
 from workers.access.database import AsyncConnection, Change
 from workers.access.keeper import Keeper
-from workers.access.rows import ACTIVE, REVOKED, SUSPENDED
+from workers.access.rows import ACTIVE, REVOKED, SUSPENDED, Rows
+from workers.access.snapshot import Snapshot, load
 
 WALL = datetime.datetime.fromtimestamp(WALL_NS / 1e9, datetime.UTC)
 
@@ -119,10 +124,9 @@ async def test_the_next_start_knows_everything_without_a_database(
 async def test_ends_come_with_the_database_down(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
     """A key past its end is revoked and a block lifted by the clock alone, also out of a snapshot."""
     await insert_keys(connection, 2)
-    await connection.execute(
-        "UPDATE api_keys SET expires_at = %s WHERE id = 2", [WALL + datetime.timedelta(seconds=60)]
-    )
     end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    await connection.execute("UPDATE api_keys SET expires_at = %s WHERE id = 2", [end])
+    end += datetime.timedelta(seconds=60)
     await connection.execute("INSERT INTO blocks (network, expires_at) VALUES ('203.0.113.0/24', %s)", [end])
     keeper = make_keeper(seat, tmp_path)
     await keeper.compare(connection)
@@ -130,14 +134,14 @@ async def test_ends_come_with_the_database_down(seat: Seat, tmp_path: Path, conn
     later = reborn(seat)
     keeper = make_keeper(later, tmp_path)
     await keeper.load_snapshot()
-    move(later, 59)
+    move(later, (end - WALL).total_seconds() - 61)
     await keeper.tick()
     assert states(later, 1, 2) == [ACTIVE, ACTIVE]
-    move(later, 1)
+    move(later, 2)
     await keeper.tick()
     assert states(later, 1, 2) == [ACTIVE, REVOKED]
     assert blocked(later, "203.0.113.1")
-    move(later, (end - WALL).total_seconds())
+    move(later, 61)
     await keeper.tick()
     assert not blocked(later, "203.0.113.1")
 
@@ -217,3 +221,130 @@ async def test_without_news_no_snapshot_is_written(seat: Seat, tmp_path: Path, c
     await keeper.compare(connection)
     await keeper.save_news()
     assert not snapshot_path(tmp_path).exists()
+
+
+async def test_a_clock_that_was_ahead_costs_a_key_no_more_than_a_comparison(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """The end that it brought too early is taken back, and comes when it is due."""
+    await insert_keys(connection, 1)
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    await connection.execute("UPDATE api_keys SET expires_at = %s", [end])
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    ahead = (end - WALL).total_seconds() + 60
+    move(seat, ahead)
+    await keeper.tick()
+    assert states(seat, 1) == [REVOKED]
+    move(seat, -120)
+    await keeper.compare(connection)
+    assert states(seat, 1) == [ACTIVE]
+    move(seat, 120)
+    await keeper.tick()
+    assert states(seat, 1) == [REVOKED]
+
+
+async def test_a_clock_set_back_lets_no_ended_key_in(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
+    """The database's clock ends it as well, here years ahead of the node's."""
+    await insert_keys(connection, 2)
+    await connection.execute("UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = 1")
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    assert states(seat, 1, 2) == [REVOKED, ACTIVE]
+
+
+async def test_a_number_that_another_key_has_now_begins_with_nothing_counted(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """A database that was restored gives numbers again: quota and rate of the former key are not the new one's."""
+    await insert_keys(connection, 3)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    month = 2026 * 12
+    for number in (1, 2):
+        assert take_quota(seat.limits.words, number, month, 5) == 4
+    await connection.execute("UPDATE api_keys SET digest = sha256('another'), state = 'active' WHERE id = 1")
+    await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
+    await keeper.compare(connection)
+    assert [seat.limits.quota_used(number) for number in (1, 2, 3)] == [(0, 0), (month, 1), (0, 0)]
+
+
+async def test_changes_do_not_wait_for_a_comparison(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are taken between its parts; what only a comparison can find is found by the next, at once."""
+    monkeypatch.setattr(database, "KEYS_A_CHUNK", 2)
+    await insert_keys(connection, 6)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    read_keys, seen = database.read_keys, []
+
+    async def read_slowly(connection: AsyncConnection, since_us: int | None) -> AsyncIterator[Rows]:
+        async for rows in read_keys(connection, since_us):
+            yield rows
+            if since_us is None and len(seen) < 3:
+                seen.append(states(seat, 1, 2))
+                if len(seen) == 1:
+                    async with await database.connect(database_url) as other:
+                        await other.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 1")
+                        await other.execute("DELETE FROM api_keys WHERE id = 2")
+
+    monkeypatch.setattr(database, "read_keys", read_slowly)
+    await database.wait_for_change(connection, 5)
+    await keeper.compare(connection)
+    assert seen[0] == [ACTIVE, ACTIVE]
+    assert seen[1][0] == SUSPENDED, "between the first part and the second"
+    assert states(seat, 1, 2, 6) == [SUSPENDED, REVOKED, ACTIVE]
+
+
+async def test_a_later_life_lifts_a_block_at_its_end_without_a_database(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection
+) -> None:
+    """The process was restarted in a running node: the snapshot tells it when the block ends."""
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    await connection.execute("INSERT INTO blocks (network, expires_at) VALUES ('203.0.113.0/24', %s)", [end])
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    await keeper.save_news()
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.load_snapshot()
+    move(seat, (end - WALL).total_seconds() - 1)
+    await keeper.tick()
+    assert blocked(seat, "203.0.113.1")
+    move(seat, 2)
+    await keeper.tick()
+    assert not blocked(seat, "203.0.113.1")
+
+
+async def test_snapshots_are_written_one_after_the_other(
+    seat: Seat, tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends while one is on its way waits for it: both have the same draft, the newest is the last."""
+    await insert_keys(connection, 1)
+    keeper = make_keeper(seat, tmp_path)
+    await keeper.compare(connection)
+    running, together = threading.Semaphore(1), []
+
+    def save(path: Path, snapshot: Snapshot) -> None:
+        together.append(running.acquire(blocking=False))
+        begun.set()
+        go_on.wait(10)
+        save_really(path, snapshot)
+        running.release()
+
+    begun, go_on, save_really = threading.Event(), threading.Event(), keeper_module.save
+    monkeypatch.setattr(keeper_module, "save", save)
+    first = asyncio.create_task(keeper.save_news())
+    await asyncio.to_thread(begun.wait, 10)
+    first.cancel()  # the thread goes on
+    await asyncio.wait([first])
+    await connection.execute("UPDATE api_keys SET state = 'revoked'")
+    await keeper.take(connection, Change(everything=True))
+    last = asyncio.create_task(keeper.save_news())
+    await asyncio.wait([last], timeout=0.2)  # time enough to meet the other one
+    go_on.set()
+    await last
+    assert together == [True, True]
+    found = load(snapshot_path(tmp_path))
+    assert found is not None
+    assert found.keys["state"].tolist() == [REVOKED]

@@ -85,6 +85,30 @@ def test_a_key_past_its_end_is_revoked_once() -> None:
     assert mirror.grants(np.array([1, 2, 3]), NOW + 5).states.tolist() == [ACTIVE, REVOKED, REVOKED]
 
 
+def test_what_a_clock_ended_too_early_is_found_again() -> None:
+    """It was ahead for a while: a review names the keys with an end, and their true end is noticed when it comes."""
+    mirror = make_mirror(make_rows(1), make_rows(2, ends_at_us=NOW), make_rows(3, ends_at_us=NOW + 5))
+    assert mirror.ended(NOW + 100).tolist() == [2, 3]
+    assert mirror.review_ends(NOW + 1).tolist() == [2, 3]
+    assert mirror.grants(np.array([1, 2, 3]), NOW + 1).states.tolist() == [ACTIVE, REVOKED, ACTIVE]
+    assert mirror.ended(NOW + 4).tolist() == []
+    assert mirror.ended(NOW + 5).tolist() == [3]
+    assert make_mirror(make_rows(1)).review_ends(NOW).tolist() == []
+
+
+def test_another_key_under_a_known_number_is_noticed() -> None:
+    """Not a change of the same key, nor one of which nothing was known yet; without room it is left out."""
+    mirror = make_mirror(make_rows(1, 2))
+    other = make_rows(1, 2, 3, 250)
+    other["digest"][1:] = 99
+    assert mirror.reused(other, every_key_is_known=False).tolist() == [2]
+    assert mirror.reused(other, every_key_is_known=True).tolist() == [2, 3]
+    assert mirror.reused(make_rows(1, 2, state=SUSPENDED), every_key_is_known=True).tolist() == []
+    mirror.begin_comparison()
+    mirror.end_comparison()
+    assert mirror.reused(other, every_key_is_known=False).tolist() == [2], "a number that was free for a while"
+
+
 def test_a_key_that_is_gone_is_revoked() -> None:
     """A comparison finds what the database no longer has, and only that."""
     mirror = make_mirror(make_rows(1, 2, 3))

@@ -2,12 +2,14 @@
 
 import ipaddress
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.workers.access.conftest import KEYS_MAX, WALL_NS
 from tests.workers.access.test_mirror import make_mirror, make_rows
+from trinity.access import networks
 from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable, is_blocked
 from trinity.memory.key_table import KeyTable
@@ -40,6 +42,17 @@ def test_keys_are_written_as_they_are_granted(seat: Seat) -> None:
     assert tables.write_keys(mirror, ids, NOW_US) == 3
     assert tables.write_keys(mirror, ids, NOW_US) == 0
     assert seat.keys.states()[:4].tolist() == [0, ACTIVE, ACTIVE, SUSPENDED]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_machine_that_hides_its_addresses_says_so(
+    seat: Seat, known: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own IPv4 addresses are not protected then: the operator must know."""
+    if not known:
+        monkeypatch.setattr(networks, "_IPV4_ADDRESSES", tmp_path / "none")
+    make_tables(seat)
+    assert ("hides its IPv4 addresses" in caplog.text) != known
 
 
 def test_keys_that_the_database_does_not_have_are_revoked(seat: Seat) -> None:

@@ -1,6 +1,7 @@
 """A reporting service without a node around it: the memory of a node that does well, and the real application."""
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from benchmarks.usage_rows import fill
 from tests.database import DatabaseServer
 from tests.trinity.node_fixture import CATALOG, ENTRIES, busy_node
 from trinity.clock import SystemClock
+from trinity.memory.key_table import KeyState, KeyTable
+from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
 from trinity.seat import Seat
 from workers.reports.app import make_app
@@ -22,6 +25,7 @@ from workers.reports.calls import AccountedApp
 from workers.reports.parts import Parts, ReportSettings
 from workers.reports.server import open_parts
 
+KEYS = 16  # more than any of the databases here has
 ADMIN_KEY = "the-operator-s-own-key"
 NO_DATABASE = "postgresql:///none?host=/nonexistent"
 
@@ -32,8 +36,17 @@ def seat_of(memory: NodeMemory) -> Seat:
     return Seat(
         name="reporter-0", kind="reporter", index=index, catalog=CATALOG, clock=SystemClock(), prices=memory.prices,
         answers=memory.answers, control=memory.control, block=memory.control.block(index), wake_fd=-1, control_fd=-1,
-        simulated=memory.card.simulated, log=logging.getLogger("trinity.reporter"),
+        simulated=memory.card.simulated, log=logging.getLogger("trinity.reporter"), keys=unlimited_keys(),
+        limits=LimitTable.private(KEYS),
     )  # fmt: skip
+
+
+def unlimited_keys() -> KeyTable:
+    """Keys 1 to KEYS without limits; not said to be all, so that the database is still asked for others."""
+    table = KeyTable.private(KEYS)
+    for key_id in range(1, KEYS + 1):
+        table.write(key_id, hashlib.sha256(b"key-%d" % key_id).digest(), KeyState.ACTIVE, 0, 0, 0, dry_run=False)
+    return table
 
 
 def settings_of(data_dir: Path, **changes: object) -> ReportSettings:

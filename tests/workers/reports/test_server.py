@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.trinity.node_fixture import busy_node
@@ -65,6 +66,11 @@ def _run_one(settings: ReportSettings) -> None:
     os._exit(0)  # as the launcher does: granian's threads do not survive the interpreter's own end
 
 
+def _listens(pid: int | None, port: int) -> bool:
+    connections = psutil.Process(pid).net_connections("tcp4")
+    return any(connection.laddr[1] == port and connection.status == psutil.CONN_LISTEN for connection in connections)
+
+
 async def test_two_processes_share_the_port(tmp_path: Path) -> None:
     """SO_REUSEPORT: when one ends, the other still answers."""
     port = _free_port()
@@ -74,6 +80,9 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     try:
+        async with asyncio.timeout(60):
+            while not all(_listens(process.pid, port) for process in processes):
+                await asyncio.sleep(0.02)
         await _until_up(port)
     finally:
         for process in processes:

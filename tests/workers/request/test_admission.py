@@ -149,7 +149,7 @@ def test_over_the_rate_the_answer_says_when_to_come_again(make_private: Any) -> 
     for method in ("GET", "HEAD"):
         status, headers, _ = door.ask("/assets", "X-API-Key: slow", method=method)
         assert (status, headers["retry-after"]) == (429, "1")
-        assert headers["ratelimit-policy"] == '"second";q=2;w=1'
+        assert headers["ratelimit-policy"] == '"second";q=2;w=1, "month";q=1000'
         assert headers["ratelimit"] == '"second";r=0;t=1'
         assert {"date", "x-request-id", "content-length"} <= set(headers)
 
@@ -170,9 +170,11 @@ def test_when_the_month_is_used_up_the_answer_says_so(make_private: Any) -> None
 
 
 def test_before_the_keys_are_loaded_the_node_says_that_it_cannot_know(make_private: Any) -> None:
-    """503 and not 401: a good customer must not think that the key is wrong."""
+    """503 and when to come again, not 401: a good customer must not think that the key is wrong."""
     door = Door(make_private(AccessSection()))
     assert door.code("/assets", "X-API-Key: any") == "keys_unavailable"
+    status, headers, _ = door.ask("/assets", "X-API-Key: any")
+    assert (status, headers["retry-after"], "ratelimit" in headers) == (503, "1", False)
     assert door.code("/health") == "ok"
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trinity.access.values import KEY_START
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
@@ -187,6 +188,18 @@ def test_one_bad_asset_never_fails_the_others(table: Any) -> None:
         "fresh",
     ]
     assert prices[1]["asset"] == "?evil?"
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [("doge", "doge"), ("x" * 20, "x" * 16), ('a"b', "a?b"), (f"{KEY_START}abcdefghijklmn", f"{KEY_START}{'?' * 12}"),
+     (f"a{KEY_START}bc", f"a{KEY_START}??"), (KEY_START, KEY_START), ("trk-abc", "trk-abc")],
+)  # fmt: skip
+def test_a_word_of_the_client_is_shown_without_a_key_in_it(word: str, shown: str) -> None:
+    """At most 16 bytes, harmless in JSON, and nothing of what follows the beginning of a key."""
+    out = np.zeros(32, dtype=np.uint8)
+    end = answer.append_shown(octets_of(word.encode()), 0, len(word), out, 0)
+    assert bytes(out[:end]).decode() == shown
 
 
 @pytest.mark.parametrize("text", [b"", b",", b"BTC,", b",BTC", b"BTC,,ETH", b"A,B,C,D,E"])

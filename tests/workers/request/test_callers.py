@@ -236,3 +236,57 @@ def test_many_connections_to_two_workers_get_the_plan_and_not_one_request_more(n
     assert len({int(record["request_id"]) for record in records}) == 801
     over = [record for record in records if record["status"] == 429]
     assert {CODES[record["code"]] for record in over} == {"quota_exceeded", "rate_limited"}
+
+
+FLOOD = 100_000
+FLOODERS = 2
+RATE = 20
+
+
+def test_a_flood_of_new_addresses_pushes_nobody_out(node: Any, warm: None) -> None:
+    """100,000 IPv6 networks through a trusted proxy: newcomers are served, and who is over its limit stays there."""
+    node.start(access=AccessSection(auth="optional", anonymous_rate=RATE, trusted_proxies=(HOST,)))
+
+    def ask(many: list[str]) -> list[bytes]:
+        """One request each in the name of these addresses, pipelined; the statuses."""
+        lines = "".join(f"GET /x HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\n\r\n" for address in many)
+        answers = b""
+        with socket.create_connection((HOST, node.ports.tcp_port_lpo), timeout=30) as client:
+            client.sendall(lines.encode())
+            client.shutdown(socket.SHUT_WR)
+            while part := client.recv(1 << 16):
+                answers += part
+        return [answer[:3] for answer in answers.split(b"HTTP/1.1 ")[1:]]
+
+    def flood(flooder: int) -> None:
+        for first in range(0, FLOOD // FLOODERS, 200):
+            numbers = range(first, first + 200)
+            flooded.extend(ask([f"2001:db8:{flooder:x}{n >> 16:03x}:{n & 0xFFFF:x}::1" for n in numbers]))
+
+    flooded: list[bytes] = []
+    greedy, newcomers = "198.51.100.1", []
+    started = time.monotonic()
+    taken = ask([greedy] * 2 * RATE).count(b"404")
+    threads = [threading.Thread(target=flood, args=(flooder,)) for flooder in range(FLOODERS)]
+    for thread in threads:
+        thread.start()
+    number = 0
+    while any(thread.is_alive() for thread in threads):
+        newcomers.extend(ask([f"203.0.{number >> 8}.{number & 0xFF}"] * 3))
+        taken += ask([greedy] * RATE).count(b"404")
+        number += 1
+    seconds = time.monotonic() - started
+    assert len(flooded) == FLOOD
+    assert number > 10
+    assert newcomers.count(b"404") > 0.99 * len(newcomers), "404: let in, and there is no such path"
+    assert taken <= RATE + RATE * seconds + 1
+
+
+def test_a_proxy_that_does_not_say_who_asks_is_counted(node: Any, warm: None) -> None:
+    """Its connection is closed without a word, so the operator finds the reason in a metric."""
+    node.start(access=AccessSection(auth="optional", trusted_proxies=(HOST,), proxy_protocol=True))
+    for head in (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n\r\n\0\r\nQUIT\n\x31"):
+        with socket.create_connection((HOST, node.ports.tcp_port_lpo), timeout=10) as bare:
+            bare.sendall(head)
+            assert bare.recv(1) == b""
+    assert node.counter("oracle_proxy_headers_refused_total") == 2

@@ -31,6 +31,7 @@ def parse(text: bytes) -> tuple[int, dict[str, Any]]:
         "indexes": wanted[: query[dj.COUNT], 0].tolist(),
         "is_list": bool(query[dj.IS_LIST]),
         "id": cut(query[dj.ID_START], query[dj.ID_END]),
+        "key": cut(query[dj.KEY_START], query[dj.KEY_END]),
         "exchange": int(query[dj.EXCHANGE]),
         "limits": query[[dj.MAX_AGE_MS, dj.MIN_SOURCES, dj.MAX_CONF_MILLI_BPS]].tolist(),
         "bad": cut(query[dj.BAD_START], query[dj.BAD_END]),
@@ -76,8 +77,10 @@ def test_every_member_is_understood_wherever_white_space_stands() -> None:
         (b'{"asset":"BTC","id":true}', dj.QUERY_BAD_MEMBER, "id"),
         (b'{"asset":"BTC","id":["a"]}', dj.QUERY_BAD_MEMBER, "id"),
         (b'{"asset":"BTC","id":"' + b"x" * 65 + b'"}', dj.QUERY_BAD_MEMBER, "id"),
-        (b'{"asset":"BTC","api_key":7}', dj.QUERY_BAD_MEMBER, "api_key"),
-        (b'{"asset":"BTC","api_key":"' + b"x" * 129 + b'"}', dj.QUERY_BAD_MEMBER, "api_key"),
+        (b'{"asset":"BTC","api_key":"a","api_key":"a"}', dj.QUERY_TWO_KEYS, "api_key"),
+        (b'{"asset":"BTC","colour":1,"api_key":7,"api_key":"a"}', dj.QUERY_TWO_KEYS, "api_key"),
+        (b'{"asset":"BTC","api_key":"a\\"}', dj.QUERY_MALFORMED, ""),
+        (b'{"asset":"BTC","api_key":"a\n"}', dj.QUERY_MALFORMED, ""),
         (b'{"asset":"BTC","exchange":1}', dj.QUERY_BAD_MEMBER, "exchange"),
         (b'{"asset":"BTC","max_age_ms":0}', dj.QUERY_BAD_MEMBER, "max_age_ms"),
         (b'{"asset":"BTC","max_age_ms":-1}', dj.QUERY_BAD_MEMBER, "max_age_ms"),
@@ -106,8 +109,22 @@ def test_what_is_refused_is_refused_by_name(text: bytes, outcome: int, bad: str)
     """One row a rule."""
     found_outcome, found = parse(text)
     assert found_outcome == outcome
-    if outcome in (dj.QUERY_BAD_MEMBER, dj.QUERY_BAD_EXCHANGE):
+    if outcome in (dj.QUERY_BAD_MEMBER, dj.QUERY_BAD_EXCHANGE, dj.QUERY_TWO_KEYS):
         assert found["bad"] == bad
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (b'"k-1"', "k-1"), (b'""', ""), (b'"' + b"x" * 129 + b'"', "x" * 129), (b"7", "7"), (b"null", "null"),
+        (b'["a"]', '["a"]'), (rb'"a\\"', r"a\\"), (rb'"a\"b"', r"a\"b"), (rb'"trk\u005fa"', r"trk\u005fa"),
+    ],
+)  # fmt: skip
+def test_whatever_stands_in_the_key_s_place_is_the_key(value: bytes, key: str) -> None:
+    """As it was sent: the gate then says that it is wrong, and nobody is told that there was none."""
+    outcome, found = parse(b'{"api_key":' + value + b',"asset":"BTC"}')
+    assert (outcome, found["key"], found["assets"]) == (dj.QUERY_OK, key, ["BTC"])
 
 
 @pytest.mark.uncompiled
@@ -188,4 +205,4 @@ def test_nothing_is_accepted_that_is_not_json(tokens: list[str]) -> None:
 def test_random_bytes_only_give_declared_outcomes(noise: bytes, cut: int) -> None:
     """Also behind the beginning of a good request."""
     for text in (noise, b'{"assets":["BTC","ETH"],"id":12.5e3,"x":[]}'[:cut] + noise):
-        assert parse(text)[0] in range(dj.QUERY_IS_REPLY + 1)
+        assert parse(text)[0] in range(dj.QUERY_TWO_KEYS + 1)

@@ -7,6 +7,8 @@ import struct
 import pytest
 
 from tests.workers.request.datagram_place import NOW_NS, PLACE, ask, code_of, frame, key_frame
+from trinity.access.keys import new_key
+from trinity.limits import KEYS_RETRY_MS
 from trinity.outcomes import CODES, PROTOCOLS, SOURCES
 from workers.request.ledger import TALLY_CODE, TALLY_LOOKUPS, record
 
@@ -19,6 +21,8 @@ from workers.request.ledger import TALLY_CODE, TALLY_LOOKUPS, record
         (b"wrong", "invalid_key"),
         (b"\xd0\xba\xff", "invalid_key"),
         (b"K", "invalid_key"),
+        (b"k" * 129, "invalid_key"),
+        (b"k" * 255, "invalid_key"),
         (b"gone", "key_revoked"),
         (b"held", "key_suspended"),
         (b"k", ""),
@@ -52,9 +56,10 @@ def test_who_may_not_ask_is_told_so_before_what_is_wrong_with_the_question() -> 
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize(
-    "broken", [key_frame(b"")[:-1], key_frame(b""), key_frame(b"k")[:-1], key_frame(b"x" * 129), key_frame(b"k")[:-2]]
+    "broken",
+    [key_frame(b"")[:-1], key_frame(b""), key_frame(b"k")[:-1], key_frame(b"x" * 129)[:-1], key_frame(b"k")[:-2]],
 )
-def test_a_frame_whose_key_is_cut_empty_or_too_long_is_bad(broken: bytes) -> None:
+def test_a_frame_whose_key_is_cut_or_empty_is_bad(broken: bytes) -> None:
     """It is answered with a header that says bad_request."""
     reply, result, _ = ask(broken)
     assert (reply[5], len(reply), result) == (1, 24, "error")
@@ -68,6 +73,49 @@ def test_over_the_limit_the_reply_says_when_to_come_again() -> None:
     assert (error["code"], error["retry_after_ms"]) == ("rate_limited", 1000)
     reply = ask(key_frame(b"slow"), auth="required")[0]
     assert (reply[5], struct.unpack_from("<Q", reply, 16)[0]) == (9, 1000)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("value", [b"7", b"null", b'["k"]', rb'"\u006b"', b'"' + b"k" * 129 + b'"'])
+def test_what_is_no_key_in_json_is_a_wrong_one(value: bytes) -> None:
+    """A number, a list, escapes and what is too long are told from a missing key and from bad JSON, as on HTTP."""
+    for auth in ("required", "optional"):
+        reply = ask(b'{"asset":"BTC","api_key":' + value + b"}", auth=auth)[0]
+        assert code_of(reply) == "invalid_key"
+
+
+@pytest.mark.uncompiled
+def test_two_keys_are_refused_before_one_of_them_pays() -> None:
+    """Whose request it is does not depend on their order, and nobody's limit is touched."""
+    before = PLACE.access.limits.words.copy()
+    for keys in ((b"slow", b"k"), (b"k", b"slow"), (b"slow", b"slow")):
+        error = json.loads(ask(b'{"asset":"BTC","api_key":"%b","api_key":"%b"}' % keys, auth="required")[0])["error"]
+        assert (error["code"], error["parameter"]) == ("bad_parameter", "api_key")
+    assert (PLACE.access.limits.words == before).all()
+
+
+@pytest.mark.uncompiled
+def test_of_a_key_that_went_astray_nothing_comes_back() -> None:
+    """As a member's name, as an asset, in text or JSON: at most its beginning, which all keys have."""
+    key = new_key().encode()
+    for request_ in (b'{"asset":"BTC","%b":1}' % key, b'{"asset":"%b"}' % key, key, b"BTC," + key, b"x" + key):
+        reply = ask(request_)[0]
+        assert b"trk_?" in reply
+        assert key[4:7] not in reply
+
+
+@pytest.mark.uncompiled
+def test_without_loaded_keys_the_reply_says_when_to_come_again() -> None:
+    """The node has just started: no key is called wrong, in JSON as in a frame."""
+    words = PLACE.access.keys.words
+    loaded, words[1] = words[1], 0
+    try:
+        error = json.loads(ask(b"BTC key=k", auth="required")[0])["error"]
+        assert (error["code"], error["retry_after_ms"]) == ("keys_unavailable", KEYS_RETRY_MS)
+        reply = ask(key_frame(b"k"), auth="required")[0]
+        assert (reply[5], struct.unpack_from("<Q", reply, 16)[0]) == (11, KEYS_RETRY_MS)
+    finally:
+        words[1] = loaded
 
 
 @pytest.mark.uncompiled

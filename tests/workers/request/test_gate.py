@@ -17,18 +17,20 @@ from trinity.limits import API_KEY_BYTES_MAX, COUNTER_WORDS
 from trinity.memory.access import AccessMemory
 from trinity.memory.key_table import KeyState
 from trinity.outcomes import CODES
+from workers.request.addresses import address_words
 from workers.request.gate import (
     BURST,
     KEY_ID,
     LEFT,
     MONTHLY_QUOTA,
+    OVERRUN,
     QUOTA_LEFT,
     RATE,
-    RESET_MS,
     RESULT_WORDS,
     RETRY_AFTER_MS,
     Gate,
     admit,
+    admit_known,
     make_gate,
     turn_month,
 )
@@ -68,12 +70,13 @@ class Door:
     ) -> None:  # fmt: skip
         self.access.keys.write(key_id, hashlib.sha256(key).digest(), state, rate, burst, quota, dry_run)
 
-    def ask(self, key: bytes = b"", address: str = CALLER, now_ns: int = NOW_NS, gate: Gate | None = None) -> str:
-        found = ipaddress.ip_address(address)
-        packed = found.packed if found.version == 6 else bytes(10) + b"\xff\xff" + found.packed
+    def ask(
+        self, key: bytes = b"", address: str = CALLER, now_ns: int = NOW_NS, gate: Gate | None = None,
+        over_udp: bool = False,
+    ) -> str:  # fmt: skip
         buffer = np.frombuffer(b"key=" + key + b"&more", dtype=np.uint8).copy()
-        words = np.frombuffer(packed, dtype=np.uint64).copy()
-        return CODES[admit(gate or self.gate, buffer, 4, 4 + len(key), words, now_ns)]
+        words = address_words(address)
+        return CODES[admit(gate or self.gate, buffer, 4, 4 + len(key), words, over_udp, now_ns)]
 
     def told(self, word: int) -> int:
         return int(self.gate.result[word])
@@ -179,8 +182,8 @@ def test_a_key_is_held_to_its_rate_and_told_what_is_left() -> None:
         ("ok", 0),
         ("rate_limited", 0),
     ]
-    told = {word: door.told(word) for word in (KEY_ID, RATE, BURST, RETRY_AFTER_MS, RESET_MS)}
-    assert told == {KEY_ID: 7, RATE: 10, BURST: 3, RETRY_AFTER_MS: 100, RESET_MS: 300}
+    told = {word: door.told(word) for word in (KEY_ID, RATE, BURST, RETRY_AFTER_MS)}
+    assert told == {KEY_ID: 7, RATE: 10, BURST: 3, RETRY_AFTER_MS: 100}
     assert door.ask(KEY, now_ns=NOW_NS + 100 * NS_PER_MS) == "ok"
     assert door.told(RETRY_AFTER_MS) == 0
 
@@ -207,14 +210,27 @@ def test_a_month_ends_a_quota_and_the_next_brings_it_back() -> None:
     assert door.ask(KEY, now_ns=later_ns) == "ok"
 
 
+def test_a_spent_month_is_called_so_however_fast_it_is_asked_for_and_costs_no_rate() -> None:
+    """Ten refusals at one moment say when the month ends; a larger quota then finds the whole burst."""
+    door = Door()
+    door.allow(KEY, rate=1, burst=3, quota=1)
+    assert door.ask(KEY) == "ok"
+    assert [door.ask(KEY) for _ in range(10)] == ["quota_exceeded"] * 10
+    assert (door.told(RATE), door.told(RETRY_AFTER_MS)) == (1, 3600 * 1000)
+    door.allow(KEY, rate=1, burst=3, quota=1000)
+    assert [door.ask(KEY) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+
+
 def test_a_plan_in_dry_run_counts_and_refuses_nobody() -> None:
     """What would have been refused stands in the metric, by code."""
     door = Door()
     door.allow(KEY, rate=1, burst=2, quota=1, dry_run=True)
     assert [door.ask(KEY) for _ in range(4)] == ["ok"] * 4
-    assert door.told(RETRY_AFTER_MS) == 0
-    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 1
-    assert door.counted("oracle_limit_dry_run_total", "rate_limited") == 2
+    assert (door.told(RETRY_AFTER_MS), CODES[door.told(OVERRUN)]) == (0, "quota_exceeded")
+    door.allow(KEY, rate=1, burst=1, dry_run=True)
+    assert door.ask(KEY) == "ok"
+    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 3
+    assert door.counted("oracle_limit_dry_run_total", "rate_limited") == 1
     assert door.counted("oracle_access_refusals_total", "rate_limited") == 0
 
 
@@ -239,6 +255,41 @@ def test_callers_without_a_key_are_limited_by_address(first: str, same: str, oth
     assert (door.told(RATE), door.told(BURST), door.told(RETRY_AFTER_MS)) == (2, 2, 500)
     assert door.ask(address=other) == "ok"
     assert door.ask(KEY, first) == "ok", "a key has its own limit"
+
+
+def test_forged_datagrams_take_nothing_from_an_address_s_connections() -> None:
+    """Anybody can send datagrams in another's name: they are held to the same rate, but in a cell of their own."""
+    door = Door("optional", anonymous_rate=2)
+    for address in ("192.0.2.1", "2001:db8::1"):
+        assert [door.ask(address=address, over_udp=True) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+        assert [door.ask(address=address) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+
+
+def test_who_is_known_already_is_held_to_the_same_limits() -> None:
+    """By the id of the key, in whatever state it is, or by the address: the cells are those of `admit`."""
+    door = Door("optional", anonymous_rate=2)
+    nobody = address_words(CALLER)
+
+    def known(key_id: int) -> str:
+        return CODES[admit_known(door.gate, key_id, nobody, NOW_NS)]
+
+    door.allow(KEY, rate=1, burst=2)
+    assert [door.ask(KEY), known(7), known(7), door.ask(KEY)] == ["ok", "ok", "rate_limited", "rate_limited"]
+    assert (door.told(RATE), door.told(RETRY_AFTER_MS)) == (1, 1000)
+    assert [door.ask(), known(0), known(0), door.ask()] == ["ok", "ok", "rate_limited", "rate_limited"]
+    for key_id in (8, 16, 17, 2**31 - 1):
+        assert known(key_id) == "keys_unavailable"
+        assert door.told(RETRY_AFTER_MS) > 0
+    door.allow(KEY, state=KeyState.REVOKED)
+    assert known(7) == "key_revoked"
+
+
+def test_every_worker_has_a_secret_of_its_own() -> None:
+    """Who learns how one worker tells keys apart has learnt nothing about another."""
+    door = Door()
+    secrets = {door.worker().own["secret"].tobytes() for _ in range(8)}
+    assert len(secrets) == 8
+    assert bytes(16) not in secrets
 
 
 def test_a_blocked_address_gets_nothing_whatever_it_brings() -> None:

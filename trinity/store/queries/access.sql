@@ -5,7 +5,10 @@
 SELECT
     string_agg(
         int4send(id) || int2send(plan_id)
-        || int2send((CASE state WHEN 'active' THEN 1 WHEN 'suspended' THEN 2 ELSE 3 END)::smallint)
+        || int2send(
+            -- By the database's clock as well: a node whose clock was set back does not let an ended key in again.
+            (CASE WHEN state = 'revoked' OR expires_at <= now() THEN 3 WHEN state = 'suspended' THEN 2 ELSE 1 END)::smallint
+        )
         || int4send(coalesce(rate_per_second, -1)) || int4send(coalesce(burst, -1))
         || int8send(coalesce(monthly_quota, -1))
         || int8send(

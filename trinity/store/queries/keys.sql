@@ -64,7 +64,9 @@ SELECT
     coalesce(k.monthly_quota, p.monthly_quota) AS monthly_quota,
     p.dry_run,
     num_nonnulls(k.rate_per_second, k.burst, k.monthly_quota) > 0 AS own_limits,
-    k.expires_at, k.replaced_by, k.created_at, k.changed_at
+    -- Far beyond the calendar of those who read it (or infinite, by plain SQL): no end.
+    CASE WHEN k.expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN k.expires_at END AS expires_at,
+    k.replaced_by, k.created_at, k.changed_at
 FROM api_keys AS k
 JOIN accounts AS a ON a.id = k.account_id
 JOIN plans AS p ON p.id = k.plan_id
@@ -75,7 +77,8 @@ ORDER BY k.id DESC
 LIMIT %(count)s;
 
 -- name: lock_key
-SELECT id, account_id, plan_id, name, state, rate_per_second, burst, monthly_quota, expires_at, replaced_by,
+SELECT id, account_id, plan_id, name, state, rate_per_second, burst, monthly_quota, replaced_by,
+    CASE WHEN expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN expires_at END AS expires_at,
     expires_at <= now() AS is_over
 FROM api_keys
 WHERE id = %(id)s
@@ -93,8 +96,10 @@ UPDATE api_keys SET
 WHERE id = %(id)s;
 
 -- name: replace_key
--- The old key of a rotation ends with its grace, or sooner where its end was set before.
+-- The old key of a rotation ends with its grace, or sooner where its end was set before. Without a grace it is revoked:
+-- that holds whatever a node's clock says.
 UPDATE api_keys SET
+    state = CASE WHEN %(grace)s::interval > interval '0' THEN state ELSE 'revoked' END,
     replaced_by = %(replaced_by)s,
     expires_at = least(expires_at, now() + %(grace)s)
 WHERE id = %(id)s;
@@ -104,7 +109,8 @@ WHERE id = %(id)s;
 LOCK TABLE blocks IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: blocks
-SELECT network::text, reason, created_at, expires_at
+SELECT network::text, reason, created_at,
+    CASE WHEN expires_at < '9998-12-31' THEN expires_at END AS expires_at
 FROM blocks
 WHERE expires_at IS NULL OR expires_at > now()
 ORDER BY blocks.network;
@@ -118,7 +124,8 @@ VALUES (%(network)s, %(reason)s, now() + %(duration)s::interval)
 ON CONFLICT (network) DO UPDATE SET reason = excluded.reason, expires_at = excluded.expires_at;
 
 -- name: remove_block
-DELETE FROM blocks WHERE network = %(network)s;
+-- Under all names that plain SQL may have given it (`networks`), and what nodes enforce as the /64 `whole`.
+DELETE FROM blocks WHERE network = ANY(%(networks)s::cidr[]) OR network <<= %(whole)s::cidr;
 
 -- name: covering_blocks
 -- Blocks that hold a network, beside its own.
