@@ -255,6 +255,7 @@ def report_settings_of(config: Config) -> ReportSettings:
         database_url=database_url(config),
         cache_url=config.stores.cache_url,
         udp_trusted_networks=config.request.udp_trusted_networks,
+        trusted_proxies=config.access.trusted_proxies,
     )
 
 

@@ -2,7 +2,8 @@
 
 Rules: several processes share both ports (SO_REUSEPORT). The event loop itself beats, so a blocked loop is seen. After
 SIGTERM no connection is accepted, `parts.draining` is set for endless answers, and what is in flight has
-`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on.
+`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on. None
+of its tasks ends by itself: where one does, the process ends with its error, and the supervisor starts it again.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from trinity.errors import PortTakenError, SchemaError, StoreUnavailableError
+from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
@@ -36,17 +37,17 @@ from workers.reports.board import Board
 from workers.reports.cache import Cache
 from workers.reports.calls import AccountedApp, CallLog
 from workers.reports.datagram import ReportDatagrams
-from workers.reports.export import EXPORTS_MAX
+from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.parts import Explain, Parts, ReportSettings
-from workers.reports.places import STREAMS_MAX, Places
+from workers.reports.places import EXPORTS, SOCKETS, STREAMS, Places
 from workers.reports.prices import Prices
 from workers.reports.session import Sessions, Tries
 
 BEAT_SECONDS = 0.2
 # Less than the supervisor's DRAIN_STAGE_MAX_NS.
 DRAIN_SECONDS = 1.2
-# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS_MAX of them) minutes.
+# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS.most) minutes.
 POOL_CONNECTIONS_MAX = 8
 # A call waits so long for a connection before it is told that the database does not answer.
 POOL_WAIT_SECONDS = 2.0
@@ -59,13 +60,13 @@ WATCH_SECONDS = 5.0
 # Pending connections; granian's own default.
 _BACKLOG = 1024
 # Connections that granian serves at once; with every stream open there is still room for reports.
-_CONNECTIONS_MAX = STREAMS_MAX + 1024
+_CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 1024
 # Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
 _UNSENT_BYTES_MAX = 64 * 1024
 # Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
 _UNREAD_MAX_MS = 30_000
 
-assert EXPORTS_MAX < POOL_CONNECTIONS_MAX
+assert EXPORTS.most < POOL_CONNECTIONS_MAX
 assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
 
 
@@ -77,19 +78,24 @@ def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | Non
 async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
     stop = asyncio.Event()
     async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
-        server = _Server(AccountedApp(make_app(parts), parts.calls, seat.clock, seat.log), settings)
+        app = AccountedApp(make_app(parts), parts.calls, parts.callers, seat.clock, seat.log)
+        server = _Server(app, settings)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(parts)
-        while not stop.is_set() and not serving.done():
+        ended: set[asyncio.Task[None]] = set()
+        while not stop.is_set() and not serving.done() and not ended:
             seat.block.beat(seat.clock.monotonic_ns())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+            ended = {life for life in parts.lives if life.done()}
         parts.draining.set()
         datagrams.close()
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
-        if serving.done():
-            serving.result()
+        for task in (*ended, *({serving} if serving.done() else ())):
+            task.result()
+        if ended:
+            raise BugError(f"a task ended by itself: {', '.join(life.get_name() for life in ended)}")
 
 
 @contextlib.asynccontextmanager
@@ -130,30 +136,34 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     started_ns = seat.control.read_node_word(NODE_STARTED_NS)
     board = Board(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
     averages = Averages(pool)
-    lives = (
-        calls.run(seat.log),
-        board.run(draining),
-        averages.run(seat.clock),
-        _watch_database(seat, settings.database_url),
-        daily.run(url, cache, seat.clock, seat.log),
-    )
-    tasks = {asyncio.create_task(life) for life in lives}
+    lives = {
+        "calls": calls.run(seat.log),
+        "board": board.run(draining),
+        "averages": averages.run(seat.clock),
+        "database": _watch_database(seat, settings.database_url),
+        "daily": daily.run(url, cache, seat.clock, seat.log),
+    }
+    tasks = frozenset(asyncio.create_task(life, name=name) for name, life in lives.items())
     try:
         yield Parts(
             seat=seat,
             settings=settings,
             pool=pool,
             keys=Keys(pool, seat.clock, seat.keys),
+            callers=Callers(settings.trusted_proxies, seat.blocks),
             calls=calls,
             cache=cache,
-            exports=asyncio.Semaphore(EXPORTS_MAX),
+            exports=Places(EXPORTS),
             memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
             sessions=Sessions(settings.admin_key),
             tries=Tries(),
+            udp_tries=Tries(),
             board=board,
-            places=Places(),
+            places=Places(STREAMS),
+            sockets=Places(SOCKETS),
             averages=averages,
             draining=draining,
+            lives=tasks,
             explain=explain,
         )
     finally:

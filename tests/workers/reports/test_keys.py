@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.workers.reports.conftest import client_of, service, settings_of
+from tests.workers.reports.conftest import client_of, service, settings_of, table_of
 from trinity.memory.key_table import KeyState, KeyTable
 from workers.reports import keys
 
@@ -95,3 +95,12 @@ async def test_the_nodes_table_stands_in_for_an_absent_database(tmp_path: Path) 
         assert second is not None
         assert second.state == "revoked"
         assert await found.find(bytes(32)) is None
+
+
+async def test_a_key_that_is_not_in_the_nodes_table_asks_nobody(database_url: str, tmp_path: Path) -> None:
+    """A flood of wrong keys costs no connection to the database."""
+    async with service(settings_of(tmp_path, database_url=database_url), keys=table_of("a")) as (parts, _):
+        asked = parts.pool.get_stats().get("requests_num", 0)
+        for number in range(100):
+            assert await parts.keys.find(hashlib.sha256(b"%d" % number).digest()) is None
+        assert parts.pool.get_stats().get("requests_num", 0) == asked

@@ -8,11 +8,12 @@ import socket
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.trinity.node_fixture import busy_node
 from tests.workers.reports.conftest import seat_of, settings_of
-from trinity.errors import PortTakenError
+from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from workers.reports.parts import ReportSettings
 from workers.reports.server import _serve, run
@@ -51,6 +52,23 @@ async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> N
             await serving
 
 
+async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the task's own error, or with its name: the supervisor then starts another process."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug of the averages")
+
+    async def over(*_: object) -> None:
+        return
+
+    for life, error in ((broken, "a bug of the averages"), (over, "ended by itself: averages")):
+        monkeypatch.setattr("workers.reports.averages.Averages.run", life)
+        with busy_node() as memory:
+            async with asyncio.timeout(20):
+                with pytest.raises((RuntimeError, BugError), match=error):
+                    await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=_free_port()), None)
+
+
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     """The error names the variable to change."""
     with busy_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
@@ -65,6 +83,11 @@ def _run_one(settings: ReportSettings) -> None:
     os._exit(0)  # as the launcher does: granian's threads do not survive the interpreter's own end
 
 
+def _listens(pid: int | None, port: int) -> bool:
+    sockets = psutil.Process(pid).net_connections(kind="tcp")
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
+
+
 async def test_two_processes_share_the_port(tmp_path: Path) -> None:
     """SO_REUSEPORT: when one ends, the other still answers."""
     port = _free_port()
@@ -74,6 +97,9 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     try:
+        async with asyncio.timeout(60):
+            while not all(_listens(process.pid, port) for process in processes):
+                await asyncio.sleep(0.05)
         await _until_up(port)
     finally:
         for process in processes:
