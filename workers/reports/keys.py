@@ -3,8 +3,9 @@
 Rules: looked up by SHA-256; the key itself never gets here. What was believed for `KEY_BELIEVED_NS` is asked again,
 also that there is no such key. The memory is bounded: the one that was asked for longest ago is forgotten first.
 The node's table of keys, once it is loaded, says first: a key that is not in it is refused without asking anybody, so
-a flood of wrong keys costs no connection. While the database does not answer, the table also says whether a key is
-good, though not whose it is: prices and streams go on, and usage has to wait for the database anyway.
+a flood of wrong keys costs no connection, and whether a key is good is the table's word. The database is asked whose it
+is, which changes only when its account gets another key; while it does not answer, prices and streams go on without
+that, and usage has to wait for the database anyway.
 """
 
 from collections import OrderedDict
@@ -22,6 +23,8 @@ from trinity.store.queries import load
 
 # Changes of a key must count everywhere within 1 s.
 KEY_BELIEVED_NS = NS_PER_SECOND
+# Whose key it is, where the node's table says whether it is good: the usage of another new key is seen that late.
+OWNER_BELIEVED_NS = 30 * NS_PER_SECOND
 # A database that was not there is not waited for again so soon.
 ABSENT_NS = 2 * NS_PER_SECOND
 # Keys remembered; some 300 bytes each.
@@ -56,11 +59,16 @@ class Keys:
     async def find(self, digest: bytes) -> KeyRow | None:
         """The key of this digest, None when there is none; raises psycopg's errors when nobody can say."""
         now_ns = self._clock.monotonic_ns()
-        asked_at_ns, row = self._remembered.get(digest, (-KEY_BELIEVED_NS, None))
-        if now_ns - asked_at_ns < KEY_BELIEVED_NS:
-            return row
         known = self._in_table(digest) if self._table.loaded else None
-        if self._table.loaded and (known is None or now_ns < self._absent_until_ns):
+        if self._table.loaded and known is None:
+            return None
+        if digest in self._remembered:
+            asked_at_ns, row = self._remembered[digest]
+            if known is not None and row is not None and now_ns - asked_at_ns < OWNER_BELIEVED_NS:
+                return row._replace(state=known.state)
+            if now_ns - asked_at_ns < KEY_BELIEVED_NS:
+                return row
+        if known is not None and now_ns < self._absent_until_ns:
             return known
         try:
             row = await self._in_database(digest)

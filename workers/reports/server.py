@@ -12,8 +12,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from granian.constants import Interfaces
@@ -22,6 +23,7 @@ from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.control import NODE_STARTED_NS
@@ -51,10 +53,14 @@ DRAIN_SECONDS = 1.2
 POOL_CONNECTIONS_MAX = 8
 # A call waits so long for a connection before it is told that the database does not answer.
 POOL_WAIT_SECONDS = 2.0
+# A connection that was good so short a time ago is given out unasked: the question takes as long as a short report.
+# After a restart of the database each connection can fail one call within that time.
+CHECKED_NS = NS_PER_SECOND
 # A report is an index scan of milliseconds: whatever takes longer than this holds others up.
 STATEMENT_SECONDS = 20.0
 # Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
-_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan"
+# Compiling one takes longer than any of them runs.
+_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
 # One short question to the database.
 WATCH_SECONDS = 5.0
 # Pending connections; granian's own default.
@@ -124,7 +130,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
         min_size=1,
         max_size=POOL_CONNECTIONS_MAX,
-        check=AsyncConnectionPool.check_connection,
+        check=_checker(seat.clock),
         open=False,
         timeout=POOL_WAIT_SECONDS,
         kwargs={"autocommit": True},
@@ -172,6 +178,19 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
+
+
+def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
+    """Asks a connection whether it is good, unless it was asked a moment ago."""
+    checked_at_ns: WeakKeyDictionary[psycopg.AsyncConnection[Any], int] = WeakKeyDictionary()
+
+    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+        now_ns = clock.monotonic_ns()
+        if now_ns - checked_at_ns.get(connection, -CHECKED_NS) >= CHECKED_NS:
+            await AsyncConnectionPool.check_connection(connection)
+            checked_at_ns[connection] = now_ns
+
+    return check
 
 
 async def _watch_database(seat: Seat, url: str) -> None:
