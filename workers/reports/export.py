@@ -33,7 +33,7 @@ from workers.reports.auth import Caller, caller_name
 from workers.reports.cache import question_of
 from workers.reports.calls import caller_address
 from workers.reports.parts import Parts
-from workers.reports.problems import RefusedError
+from workers.reports.problems import query_timeout
 
 Format = Literal["json", "csv", "parquet"]
 Kind = Literal["time", "text", "integer", "number"]
@@ -103,8 +103,7 @@ async def deliver(parts: Parts, scope: Scope, query: Query, wanted: Format, head
         async with asyncio.timeout(FIRST_PIECE_SECONDS):
             first = await anext(pieces, b"")
     except TimeoutError:
-        detail = "the database needs too long for this: ask for a shorter span or a coarser granularity"
-        raise RefusedError(503, "query_timeout", detail) from None
+        raise query_timeout() from None
     if wanted == "json":
         if first.endswith(_JSON_END):
             await parts.cache.set(question, first, NOW_SECONDS)

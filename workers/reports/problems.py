@@ -79,6 +79,12 @@ def database_unavailable() -> RefusedError:
     return RefusedError(503, "database_unavailable", "the database does not answer: try again soon", headers=retry)
 
 
+def query_timeout() -> RefusedError:
+    """PostgreSQL answers, but not soon enough for this question."""
+    detail = "the database needs too long for this: ask for a shorter span or a coarser granularity"
+    return RefusedError(503, "query_timeout", detail)
+
+
 def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
     """The problem as its body."""
     return ProblemBody(
@@ -111,8 +117,7 @@ def problem_of(error: Exception) -> RefusedError:
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, psycopg.errors.QueryCanceled):
-        detail = "the database needs too long for this: ask for a shorter range or a coarser granularity"
-        return RefusedError(503, "query_timeout", detail)
+        return query_timeout()
     if isinstance(error, _DATABASE_ERRORS):
         return database_unavailable()
     return RefusedError(500, "internal_error", "this is a fault of the service; its log has the request id")
