@@ -35,7 +35,7 @@ from trinity.clock import Clock
 from trinity.errors import PeerError
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.migrate import ensure
-from workers.reports.log_page import encode_cursor
+from workers.reports.log_page import Cursor, encode_cursor
 
 DAYS = 93
 KEYS = 200
@@ -98,7 +98,7 @@ def _questions(asker: "_Asker", first: datetime, end: datetime) -> Iterator[tupl
     )
     yield "usage by day, 93 days, all keys", lambda _: asker.get(f"/reports/usage?granularity=day&{whole}", ADMIN_KEY)
     for depth in (1, 46, 92):
-        cursor = encode_cursor((end - timedelta(days=depth), 0, 0))
+        cursor = encode_cursor(Cursor(first, end, end - timedelta(days=depth), 0, 0))
         path = f"/reports/log?limit=100&{whole}&cursor={cursor}"
         yield f"log page, {depth} days deep", lambda number, path=path: asker.get(path, f"key-{1 + number % KEYS}")  # type: ignore[misc]
         yield f"log page, {depth} days deep, all keys", lambda _, path=path: asker.get(path, ADMIN_KEY)  # type: ignore[misc]

@@ -252,6 +252,7 @@ def report_settings_of(config: Config) -> ReportSettings:
         cache_url=config.stores.cache_url,
         udp_trusted_networks=config.request.udp_trusted_networks,
         anonymous_rate=config.access.anonymous_rate,
+        trusted_proxies=config.access.trusted_proxies,
     )
 
 

@@ -3,15 +3,17 @@
 Rules
 - A room adds its module and one line to `ROUTES`. A handler asks by name for
   `parts: NamedDependency[Parts]` and `caller: NamedDependency[Caller]`.
-- What the OpenAPI document does not name is refused by name: an unknown or repeated query parameter is a 400. Foreign
-  clients send more than they say; a handler for them has `opt={"any_parameters": True}`.
+- What the OpenAPI document does not name is refused by name: an unknown or repeated query parameter is a 400, also for
+  what is not in the document at all (the page, the session). Foreign clients send more than they say; a handler for
+  them has `opt={"any_parameters": True}`.
+- Pages of any origin may read with a key; none but ours has the session's cookie (SameSite=Strict, no credentials).
 - Errors are problem+json (problems.py); the id of the request is put in by calls.py.
 """
 
-from collections import Counter
 from typing import Any
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -36,8 +38,9 @@ from workers.reports import (
     usage,
 )
 from workers.reports.auth import provide_caller
+from workers.reports.parameters import refuse_unknown
 from workers.reports.parts import Parts
-from workers.reports.problems import HANDLERS, RefusedError
+from workers.reports.problems import HANDLERS
 
 ROUTES: tuple[ControllerRouterHandler, ...] = (
     documentation.openapi_json,
@@ -68,6 +71,21 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
 _KEY_PARAMETER = "api_key"
 # No call of this service has a body that is larger than a login form.
 BODY_BYTES_MAX = 64 * 1024
+# What a page of another origin may send, and may read of the answer.
+_CORS = CORSConfig(
+    allow_origins=["*"],
+    allow_methods=["GET", "HEAD", "OPTIONS"],
+    allow_headers=[
+        "X-API-Key",
+        "Authorization",
+        "Last-Event-ID",
+        "Content-Type",
+        "X-CG-Demo-API-Key",
+        "X-CG-Pro-API-Key",
+    ],
+    allow_credentials=False,
+    expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"],
+)
 
 
 def make_app(parts: Parts) -> Litestar:
@@ -82,6 +100,7 @@ def make_app(parts: Parts) -> Litestar:
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
         exception_handlers=HANDLERS,
+        cors_config=_CORS,
         openapi_config=OpenAPIConfig(
             title="Trinity reports",
             version=documentation.API_VERSION,
@@ -105,35 +124,22 @@ _SECURITY: dict[str, SecurityScheme | Reference] = {
 
 
 def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A misspelt parameter must not be dropped silently."""
-    if handler.opt.get("any_parameters"):
-        return
-    known = _documented(connection)
-    if known is None:
-        return
-    for name, count in Counter(name for name, _ in connection.query_params.multi_items()).items():
-        if name != _KEY_PARAMETER and name not in known:
-            names = ", ".join(sorted(known)) or "none"
-            raise RefusedError(
-                400, "unknown_parameter", f"{name[:64]!r} is not a parameter here; there are: {names}", name
-            )
-        if count > 1 and not known.get(name):
-            raise RefusedError(400, "repeated_parameter", f"{name} stands there {count} times", name)
+    """The guard of every route."""
+    if not handler.opt.get("any_parameters"):
+        refuse_unknown(connection.query_params.multi_items(), _documented(connection))
 
 
-def _documented(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, bool] | None:
-    """Query parameters of this path by the OpenAPI document, and which of them are lists; None when not in it."""
+def _documented(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, bool]:
+    """Query parameters of this path by the OpenAPI document, and which of them are lists."""
     app = connection.app
     cache: dict[str, dict[str, bool]] = app.state.setdefault("documented_parameters", {})
     path = connection.scope["path_template"]
     if path not in cache:
         item = (app.openapi_schema.paths or {}).get(path)
-        operation = item.get if item is not None else None
-        if operation is None:
-            return None
-        cache[path] = {
+        parameters = (item.get.parameters or []) if item is not None and item.get is not None else []
+        cache[path] = {_KEY_PARAMETER: False} | {
             parameter.name: getattr(parameter.schema, "type", None) == "array"
-            for parameter in operation.parameters or ()
+            for parameter in parameters
             if isinstance(parameter, Parameter) and parameter.param_in == "query"
         }
     return cache[path]

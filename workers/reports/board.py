@@ -25,14 +25,22 @@ TICK_SECONDS = 0.05
 # Clients look up at least this often although nothing changed: for heartbeats and for the end of the process.
 QUIET_SECONDS = 1.0
 NOTHING_SEEN = 0
+# Chunks of a tick that are shared: a thousand subscriptions of 25 assets that all differ are 10 MB.
+CHUNKS_BYTES_MAX = 16 * 1024**2
+# What a chunk's place in memory costs beside it: whoever makes up marks can ask for many empty ones.
+_CHUNK_KEY_BYTES = 512
 
 
 class Dialect(NamedTuple):
-    """How a stream words prices: `piece` is one asset's part (b"" when nothing may be said), `frame` joins parts."""
+    """How a stream words prices: `piece` is one asset's part (b"" when nothing may be said), `frame` joins parts.
+
+    `heartbeat` is what fills a silence: a comment of server-sent events, which foreign clients pass over.
+    """
 
     name: str
     piece: Callable[[Price], bytes]
     frame: Callable[[str, Sequence[bytes]], bytes]
+    heartbeat: bytes = b": heartbeat\n\n"
 
 
 class Board:
@@ -51,6 +59,7 @@ class Board:
         self._changed_at = [self.tick for _ in everything]
         self._pieces: list[dict[str, bytes]] = [{} for _ in everything]
         self._chunks: dict[tuple[str, tuple[int, ...], int], bytes] = {}
+        self._chunks_bytes = 0
         self._turn = asyncio.Event()
 
     def poll(self) -> bool:
@@ -69,6 +78,7 @@ class Board:
         if changed:
             self.tick = now_ns
             self._chunks.clear()
+            self._chunks_bytes = 0
         return changed
 
     def take(
@@ -86,8 +96,9 @@ class Board:
             changed = [asset for asset in assets if self._changed_at[asset] > seen or asset in anyway]
             pieces = [piece for asset in changed if (piece := self._piece(dialect, asset))]
             chunk = dialect.frame(self.mark(assets), pieces) if pieces else b""
-            if not anyway:
+            if not anyway and self._chunks_bytes + len(chunk) + _CHUNK_KEY_BYTES <= CHUNKS_BYTES_MAX:
                 self._chunks[key] = chunk
+                self._chunks_bytes += len(chunk) + _CHUNK_KEY_BYTES
         return chunk, self.tick
 
     def mark(self, assets: tuple[int, ...]) -> str:

@@ -8,7 +8,9 @@ metric says so, and Valkey is left alone for `REST_NS` before it is tried again.
 
 import hashlib
 from collections import OrderedDict
+from typing import Any
 
+import msgspec
 import valkey.asyncio
 from valkey.exceptions import ValkeyError
 
@@ -18,11 +20,16 @@ from trinity.metrics import REPORTER
 
 # Valkey answers within 1 ms; the database does within some 10: waiting longer for a cache would be absurd.
 VALKEY_SECONDS = 0.05
+# Calls that are under way with Valkey; more of them wait their turn for as long as for an answer.
+CONNECTIONS_MAX = 8
 REST_NS = NS_PER_SECOND
 # Own memory: so short that nobody can tell, long enough for a page that is loaded by many.
 OWN_NS = NS_PER_SECOND
 OWN_ANSWERS_MAX = 1_000
 ANSWER_BYTES_MAX = 64 * 1024  # larger answers are seldom asked for twice
+
+# Parameters of statements that are the same for every question.
+_CONSTANTS = ("bounds", "codes", "protocols", "sources")
 
 _RESULTS = {result: REPORTER.index("report_cache_total", result) for result in ("hit", "miss", "unreachable")}
 
@@ -37,9 +44,14 @@ class Cache:
         self._absent_until_ns = 0
         self._valkey: valkey.asyncio.Valkey | None = None
         if url is not None:
-            self._valkey = valkey.asyncio.Valkey.from_url(
-                url, socket_timeout=VALKEY_SECONDS, socket_connect_timeout=VALKEY_SECONDS, max_connections=8
+            pool = valkey.asyncio.BlockingConnectionPool.from_url(
+                url,
+                max_connections=CONNECTIONS_MAX,
+                timeout=VALKEY_SECONDS,
+                socket_timeout=VALKEY_SECONDS,
+                socket_connect_timeout=VALKEY_SECONDS,
             )
+            self._valkey = valkey.asyncio.Valkey.from_pool(pool)
 
     async def get(self, question: bytes) -> bytes | None:
         """The answer, None when nobody has it."""
@@ -87,6 +99,12 @@ class Cache:
     def _rest(self) -> None:
         self._block.count(_RESULTS["unreachable"])
         self._absent_until_ns = self._clock.monotonic_ns() + REST_NS
+
+
+def question_of(report: str, parameters: dict[str, Any], head: Any) -> bytes:
+    """What an answer depends on, as bytes: the same for the same question in every process."""
+    asked = {name: value for name, value in parameters.items() if name not in _CONSTANTS}
+    return msgspec.json.encode([report, asked, head], order="sorted")
 
 
 def name_of(question: bytes) -> str:

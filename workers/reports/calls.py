@@ -1,15 +1,17 @@
 """Every call of the reporting service: its request id, its length, and its row in report_usage_log.
 
 Rules
-- The outermost layer, around the router: a path that does not exist is a call as well.
+- The outermost layer, around the router: a path that does not exist is a call as well, and so is a refused WebSocket.
+  Who calls is found here (forwarded.py), for everything inside; a blocked caller gets no further.
 - A call never waits for its row: rows gather in memory, a task of its own writes them once a second. A database that is
-  down costs no call; what does not fit into the bound is lost, and counted.
+  down costs no call; what does not fit into the bound is lost, and counted. So is a row that the database will never
+  take; it holds up no other.
+- HEAD is GET whose body is left out; what has no end is ended with its headers.
 - What a handler put into `state["on_end"]` is called when its response has ended, however that was.
 - A reader that takes nothing for `STALL_SECONDS` is gone: its response ends, and what it held is free.
 """
 
 import asyncio
-import ipaddress
 import logging
 import uuid
 from collections import deque
@@ -18,13 +20,14 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
-from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US, Clock
 from trinity.memory.control import ProcessBlock
 from trinity.metrics import REPORTER
 from trinity.store.queries import load
+from workers.reports.forwarded import Address, Callers, address_of
+from workers.reports.problems import RefusedError, refuse
 
 # Rows that wait for the database: ten minutes of 100 calls a second, some 20 MB.
 ROWS_WAITING_MAX = 60_000
@@ -35,6 +38,11 @@ WRITE_TIMEOUT_SECONDS = 5.0
 STALL_SECONDS = 30.0
 # The longest path that is worth keeping.
 PATH_LETTERS_MAX = 200
+
+# Classes of SQLSTATE that say that a row's own values are wrong (PostgreSQL's appendix A); a row without a partition
+# (23514) is none of them: its day's table may be made a moment later.
+_WRONG_VALUES = ("22", "23")
+_NO_PARTITION = "23514"
 
 _LOST = REPORTER.index("report_log_lost_total")
 _WAITING = REPORTER.index("report_log_waiting")
@@ -52,7 +60,7 @@ class Call(NamedTuple):
     status: int
     latency_us: int
     bytes: int
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    address: Address
 
 
 class CallLog:
@@ -72,23 +80,41 @@ class CallLog:
         self._block.count(_REQUESTS[f"{call.status // 100}xx"])
 
     async def write_waiting(self) -> None:
-        """Write what waits, in one transaction; on failure it waits on."""
-        count = len(self._rows)
-        if not count:
+        """Write what waits; a row that is refused for its own sake goes, when its database fails all rows wait on."""
+        waiting = batch = len(self._rows)
+        if not waiting:
             return
-        rows = [self._rows[index] for index in range(count)]
-        last = rows[-1]
-        async with (
-            asyncio.timeout(WRITE_TIMEOUT_SECONDS),
-            await self._open() as connection,
-            connection.cursor() as cursor,
-            cursor.copy(load("reports.write_calls")) as copy,
-        ):
-            for row in rows:
-                await copy.write_row(row)
+        async with asyncio.timeout(WRITE_TIMEOUT_SECONDS), await self._open() as connection:
+            while waiting > 0 and self._rows:
+                batch = min(batch, waiting, len(self._rows))
+                rows = [self._rows[index] for index in range(batch)]
+                try:
+                    await _copy(connection, rows)
+                except (psycopg.Error, ValueError) as error:
+                    if not _is_of_a_row(error):
+                        raise
+                    if batch > 1:
+                        batch //= 2  # the one that is to blame is found in a few steps, the others go through
+                        continue
+                    self._put_aside(rows[0], error)
+                else:
+                    self._forget_until(rows[-1])
+                waiting -= batch
+                batch = max(1, waiting)
+
+    def _put_aside(self, row: Call, error: Exception) -> None:
+        self._forget_until(row)
+        if getattr(error, "sqlstate", None) == _NO_PARTITION:
+            self._rows.append(row)
+        else:
+            self._block.count(_LOST)
+
+    def _forget_until(self, last: Call) -> None:
+        """Forget the rows up to this one; some were lost meanwhile when there was no room."""
         while self._rows and self._rows[0] is not last:
             self._rows.popleft()
-        self._rows.popleft()
+        if self._rows:
+            self._rows.popleft()
 
     async def run(self, log: logging.Logger) -> None:
         """Write once a second until cancelled; what still waits then gets one more try."""
@@ -112,12 +138,69 @@ class CallLog:
         return True
 
 
+async def _copy(connection: psycopg.AsyncConnection[Any], rows: list[Call]) -> None:
+    async with (
+        connection.transaction(),
+        connection.cursor() as cursor,
+        cursor.copy(load("reports.write_calls")) as copy,
+    ):
+        for row in rows:
+            await copy.write_row(row)
+
+
+def _is_of_a_row(error: Exception) -> bool:
+    """Whether other rows may go through: not when it is the connection, the database or the table."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        return isinstance(error, psycopg.DataError | ValueError)  # found wrong before it was sent
+    return str(state).startswith(_WRONG_VALUES)
+
+
+class Answer:
+    """What went out for one call, noted as it is sent."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self.status = 500
+        self.sent_bytes = 0
+        self._send = send
+        self._header = (b"x-request-id", request_id.encode())
+        self._is_head = scope.get("method") == "HEAD"
+
+    async def send(self, message: Any) -> None:
+        """Note a message and pass it on; TimeoutError when nobody takes it."""
+        kind = message["type"]
+        if kind in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), self._header]
+        elif kind in ("http.response.body", "websocket.http.response.body"):
+            if self._is_head:
+                return
+            self.sent_bytes += len(message.get("body", b""))
+        elif kind == "websocket.accept":
+            self.status = 101
+        elif kind == "websocket.close" and self.status != 101:
+            self.status = 403  # what a connection that was never accepted is told
+        elif kind == "websocket.send":
+            self.sent_bytes += len((message.get("text") or "").encode()) + len(message.get("bytes") or b"")
+        await self._pass_on(message)
+
+    async def end_head(self) -> None:
+        """The empty body of an answer to HEAD."""
+        if self._is_head:
+            await self._pass_on({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pass_on(self, message: Message) -> None:
+        async with asyncio.timeout(STALL_SECONDS):
+            await self._send(message)
+
+
 class AccountedApp:
     """The ASGI application around the router."""
 
-    def __init__(self, app: ASGIApp, calls: CallLog, clock: Clock, log: logging.Logger) -> None:
+    def __init__(self, app: ASGIApp, calls: CallLog, callers: Callers, clock: Clock, log: logging.Logger) -> None:
         self._app = app
         self._calls = calls
+        self._callers = callers
         self._clock = clock
         self._log = log
 
@@ -126,21 +209,17 @@ class AccountedApp:
         request_id = uuid.uuid4()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = str(request_id)
-        header = (b"x-request-id", str(request_id).encode())
-        status, sent_bytes = (101 if scope["type"] == ScopeType.WEBSOCKET else 500), 0
-
-        async def send_counted(message: Message) -> None:
-            nonlocal status, sent_bytes
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
-            elif message["type"] == "http.response.body":
-                sent_bytes += len(message.get("body", b""))
-            async with asyncio.timeout(STALL_SECONDS):
-                await send(message)
-
+        answer = Answer(scope, send, str(request_id))
+        address = self._name_caller(scope)
         try:
-            await self._app(scope, receive, send_counted)
+            if self._callers.is_blocked(address):
+                await refuse(scope, answer.send, RefusedError(403, "address_blocked", "this address is blocked"))
+            elif scope.get("method") == "HEAD":
+                scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]
+                await self._app(scope, _gone, answer.send)
+            else:
+                await self._app(scope, receive, answer.send)
+            await answer.end_head()
         finally:
             for end in state.get("on_end", ()):
                 await end()
@@ -154,16 +233,30 @@ class AccountedApp:
                     request_id,
                     (caller.account_id or None) if caller else None,
                     (caller.key_id or None) if caller else None,
-                    scope["path"][:PATH_LETTERS_MAX].replace("\0", ""),
-                    status,
+                    scope["path"][:PATH_LETTERS_MAX].replace("\0", "").encode(errors="replace").decode(),
+                    answer.status,
                     (self._clock.monotonic_ns() - started_ns) // NS_PER_US,
-                    sent_bytes,
-                    address_of(scope),
+                    answer.sent_bytes,
+                    address,
                 )
             )
 
+    def _name_caller(self, scope: Scope) -> Address:
+        """Put in who calls, and over what, for everything inside."""
+        client, headers = scope.get("client"), scope["headers"]
+        peer = client[0] if client else ""
+        address = self._callers.find(peer, headers)
+        scope["client"] = (str(address), client[1] if client else 0)
+        scope["scheme"] = self._callers.scheme(peer, headers, scope.get("scheme", "http"))
+        return address
 
-def address_of(scope: Scope) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Where the call came from."""
+
+async def _gone() -> Any:
+    """A client that waits for nothing behind the headers: an endless answer ends with them."""
+    return {"type": "http.disconnect"}
+
+
+def caller_address(scope: Scope) -> Address:
+    """Where the call came from, as AccountedApp found it."""
     client = scope.get("client")
-    return ipaddress.ip_address(client[0] if client else "0.0.0.0")
+    return address_of(client[0] if client else "")

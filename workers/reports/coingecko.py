@@ -31,7 +31,7 @@ from workers.reports.candles import STEPS, Candle, Granularity, fetch_candles, p
 from workers.reports.coins import coin_of
 from workers.reports.parts import Parts
 from workers.reports.prices import Price, Prices
-from workers.reports.problems import DATABASE_ERRORS, RefusedError, bad_parameter, database_problem
+from workers.reports.problems import DATABASE_ERRORS, RefusedError, bad_parameter, problem_of
 
 # Days that the database keeps; "max" means as many.
 DAYS_MAX = 93
@@ -273,7 +273,7 @@ def _as_missing(request: Request[Any, Any, Any], error: ValidationException) -> 
 
 
 def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return _as_coingecko(request, database_problem(error))
+    return _as_coingecko(request, problem_of(error))
 
 
 ROUTER = Router(

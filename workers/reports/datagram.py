@@ -4,27 +4,27 @@
 
 Rules: a reply is no longer than its request unless the sender is on loopback or in a trusted network, so a forged
 address gains nothing; who needs more room pads. What has a member `error` is a reply and is never answered. So many
-datagrams are worked on at a time and no more: the others are dropped, and counted.
+datagrams are worked on at a time and no more: the others are dropped, and only counted. All that were read have a row
+in report_usage_log, with the status of what was sent. Wrong keys are tries of their address as over HTTP, but counted
+apart.
 """
 
 import asyncio
-import ipaddress
 import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-import psycopg
-import psycopg_pool
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.limits import UDP_ID_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.metrics import REPORTER
 from workers.reports.auth import Caller, identify, require_usage_reader
 from workers.reports.calls import Call
+from workers.reports.forwarded import Address, NetworkSet, address_of
 from workers.reports.parameters import Span, read_period, read_zone
 from workers.reports.parts import Parts
-from workers.reports.problems import RefusedError, database_unavailable
+from workers.reports.problems import RefusedError, problem_of
 from workers.reports.selection import Selection
 from workers.reports.summary import summarize
 from workers.reports.usage import Sums, now_of, span_of_period
@@ -33,8 +33,8 @@ from workers.reports.usage import Sums, now_of, span_of_period
 REPLY_BYTES_MAX = 1_200
 # Each is a short question to the database, which has some connections.
 IN_WORK_MAX = 64
-# Who gets so far has a key, and is limited by it.
-_OF_NO_ACCOUNT = ipaddress.IPv6Address(0)
+# As HTTP's for the same refusal of a lookup.
+_PAD_REQUEST_STATUS = 400
 _PADDING = b" \t\r\n\0"
 
 _RESULTS = {result: REPORTER.index("report_udp_datagrams_total", result) for result in ("answered", "error", "dropped")}
@@ -54,7 +54,7 @@ class ReportDatagrams(asyncio.DatagramProtocol):
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._trusted = [ipaddress.ip_network(text, strict=False) for text in parts.settings.udp_trusted_networks]
+        self._trusted = NetworkSet(parts.settings.udp_trusted_networks)
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -69,30 +69,30 @@ class ReportDatagrams(asyncio.DatagramProtocol):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def is_trusted(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    def is_trusted(self, address: Address) -> bool:
         """Whether a reply may be longer than the request."""
-        return address.is_loopback or any(address in network for network in self._trusted)
+        return address.is_loopback or self._trusted.holds(address)
 
     async def _answer(self, data: bytes, sender: tuple[str, int]) -> None:
-        clock = self._parts.seat.clock
+        parts = self._parts
+        clock = parts.seat.clock
         started_ns, now = clock.monotonic_ns(), datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
-        address = ipaddress.ip_address(sender[0])
-        status, reply, caller = await reply_to(self._parts, data)
-        if not self.is_trusted(address):
-            reply = within(reply, len(data))
-        if not reply or self._transport is None:
-            self._parts.seat.block.count(_RESULTS["dropped"])
-            return
-        self._transport.sendto(reply, sender)
-        self._parts.seat.block.count(_RESULTS["answered" if status < 400 else "error"])
+        address = address_of(sender[0])
+        status, reply, caller = await reply_to(parts, data, address)
+        if not self.is_trusted(address) and len(reply) > len(data):
+            status, reply = _PAD_REQUEST_STATUS, within(reply, len(data))
+        if reply and self._transport is not None:
+            self._transport.sendto(reply, sender)
+        result = "dropped" if not reply else "answered" if status < 400 else "error"
+        parts.seat.block.count(_RESULTS[result])
         latency_us = (clock.monotonic_ns() - started_ns) // NS_PER_US
         account_id, key_id = (caller.account_id or None, caller.key_id or None) if caller else (None, None)
-        self._parts.calls.add(
+        parts.calls.add(
             Call(now, uuid.uuid4(), account_id, key_id, "udp:summary", status, latency_us, len(reply), address)
         )
 
 
-async def reply_to(parts: Parts, data: bytes) -> tuple[int, bytes, Caller | None]:
+async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, bytes, Caller | None]:
     """Status, reply and caller; an empty reply is not sent."""
     identity, caller = None, None
     try:
@@ -100,17 +100,20 @@ async def reply_to(parts: Parts, data: bytes) -> tuple[int, bytes, Caller | None
         if "error" in fields:
             return 400, b"", None
         identity = fields.get("id")
+        if parts.callers.is_blocked(address):
+            raise RefusedError(403, "address_blocked", "this address is blocked")
         request = _request_of(fields)
-        caller = await identify(parts, request.api_key)
+        caller = await identify(parts, request.api_key, address, parts.udp_tries)
         require_usage_reader(caller)
         if not caller.is_admin:
-            parts.admission.admit(caller.key_id, _OF_NO_ACCOUNT)
+            parts.admission.admit(caller.key_id, address)
         summary = await _summary(parts, caller, read_period(request.period, "period"))
         return 200, _fitted({**_identity(identity), "report": "summary", "period": request.period, **summary}), caller
-    except RefusedError as error:
-        return error.status, _refusal(identity, error), caller
-    except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
-        return 503, _refusal(identity, database_unavailable()), caller
+    except Exception as error:
+        problem = problem_of(error)
+        if problem.status == 500:
+            parts.seat.log.error("datagram failed", exc_info=error)
+        return problem.status, _refusal(identity, problem), caller
 
 
 def within(reply: bytes, room: int) -> bytes:

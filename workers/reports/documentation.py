@@ -1,6 +1,7 @@
 """The OpenAPI document, and a page of it that needs no other host: plain HTML made from the document.
 
-Rules: everything on the page comes out of the document, escaped; no script, no font, no image from anywhere.
+Rules: everything on the page comes out of the document, escaped; no script, no font, no image from anywhere. What the
+framework says of errors is replaced by what they are (problems.py).
 """
 
 from html import escape
@@ -9,6 +10,8 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+
+from workers.reports.problems import MEDIA_TYPE, ProblemBody
 
 API_VERSION = "1"
 DESCRIPTION = (
@@ -27,8 +30,25 @@ h2 code{font-size:1.1rem}nav a{margin-right:1rem}
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The OpenAPI document."""
-    body = msgspec.json.encode(request.app.openapi_schema.to_schema())
-    return Response(body, media_type="application/json")
+    state = request.app.state
+    if "openapi_json" not in state:
+        state["openapi_json"] = msgspec.json.encode(with_problems(request.app.openapi_schema.to_schema()))
+    return Response(state["openapi_json"], media_type="application/json")
+
+
+def with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with every error as the problem that it is."""
+    (_, schemas) = msgspec.json.schema_components([ProblemBody], ref_template="#/components/schemas/{name}")
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+    components = document["components"]
+    components["schemas"] = components.get("schemas", {}) | schemas
+    components["responses"] = {"Problem": {"description": "Refused or failed; `code` says why.", "content": content}}
+    for item in document["paths"].values():
+        for operation in item.values():
+            good = {status: found for status, found in operation["responses"].items() if status < "4"}
+            problem = {"$ref": "#/components/responses/Problem"}
+            operation["responses"] = good | {"4XX": problem, "5XX": problem}
+    return document
 
 
 class DocumentPage(OpenAPIRenderPlugin):

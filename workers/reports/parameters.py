@@ -7,6 +7,8 @@ in the caller's zone where it names none, or seconds or milliseconds since 1970.
 import functools
 import re
 import zoneinfo
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -89,6 +91,18 @@ def read_zone(name: str) -> zoneinfo.ZoneInfo:
 @functools.cache
 def _zone_names() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
+
+
+def refuse_unknown(sent: Iterable[tuple[str, str]], known: Mapping[str, bool]) -> None:
+    """A misspelt parameter must not be dropped silently; `known` says of each whether it is a list."""
+    for name, count in Counter(name for name, _ in sent).items():
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise RefusedError(
+                400, "unknown_parameter", f"{name[:64]!r} is not a parameter here; there are: {names}", name[:64]
+            )
+        if count > 1 and not known[name]:
+            raise RefusedError(400, "repeated_parameter", f"{name} stands there {count} times", name)
 
 
 def read_names(text: str | None, field: str) -> list[str] | None:

@@ -19,6 +19,7 @@ from workers.reports.averages import Averages
 from workers.reports.board import Board
 from workers.reports.cache import Cache
 from workers.reports.calls import CallLog
+from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.places import Places
 from workers.reports.session import Sessions, Tries
@@ -37,6 +38,7 @@ class ReportSettings(NamedTuple):
     cache_url: str | None
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
+    trusted_proxies: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"
@@ -54,17 +56,21 @@ class Parts:
     settings: ReportSettings
     pool: AsyncConnectionPool  # of read-only connections
     keys: Keys
+    callers: Callers
     admission: Admission
     calls: CallLog
     cache: Cache
-    exports: asyncio.Semaphore  # places for long answers
+    exports: Places  # of long answers
     memory: NodeMemory  # of the whole node, for what it says of itself
     sessions: Sessions
-    tries: Tries
+    tries: Tries  # wrong keys over TCP
+    udp_tries: Tries  # and over UDP, whose addresses can be forged: nobody is locked out of HTTP by them
     board: Board  # prices, live
-    places: Places  # of its streams
+    places: Places  # of its streams of events
+    sockets: Places  # of its WebSockets
     averages: Averages
     draining: asyncio.Event  # set by SIGTERM: an endless answer ends now
+    lives: frozenset[asyncio.Task[None]]  # the tasks behind all this; none of them ever ends by itself
     explain: Explain | None = None
     # One recorded moment at a time: it is some hundred milliseconds of one processor.
     explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

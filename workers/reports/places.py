@@ -1,39 +1,52 @@
-"""How many streams may be open: in this process, and of one caller.
+"""How many answers of a kind may be open: in this process, and of one caller.
 
-Rules: a place is checked before the answer begins, so that a refusal has a status and a code, and taken when the
-stream runs. Several that come in one turn of the event loop may be let in beyond the bound; the next is refused.
+Rules: a place is checked before the answer begins, so that a refusal has a status and a code, and taken when it runs.
+Several that come in one turn of the event loop may be let in beyond the bound; the next is refused.
 """
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from workers.reports.problems import RefusedError
 
-# A stream costs some 30 KB and a write a tick: so many fill a core.
-STREAMS_MAX = 4096
-# Of one key, or of one address without a key: a quarter, so that it takes several to lock others out.
-STREAMS_PER_CALLER_MAX = 1024
-_RETRY_AFTER_SECONDS = 5
+
+class Bounds(NamedTuple):
+    """Of one kind of answer: how many at once, of all and of one caller, and how a refusal words it."""
+
+    kind: str  # in codes, in the singular
+    most: int
+    of_caller: int
+    retry_after_seconds: int
+
+
+# A stream costs some 30 KB and a write a tick: so many fill a core. Of one key, or of one address without a key, a
+# quarter, so that it takes several to lock others out.
+STREAMS = Bounds("stream", most=4096, of_caller=1024, retry_after_seconds=5)
+# Granian takes messages of up to 64 MB into memory before anybody can look at them: few connections for one caller.
+SOCKETS = Bounds("socket", most=1024, of_caller=64, retry_after_seconds=5)
+# Each holds a connection to the database for as long as its reader takes; half of them for one account.
+EXPORTS = Bounds("export", most=4, of_caller=2, retry_after_seconds=10)
 
 
 class Places:
-    """The streams that are open in this process, by caller."""
+    """The answers of one kind that are open in this process, by caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._open: Counter[str] = Counter()
         self.total = 0
 
     def check(self, caller: str) -> None:
         """Raise when there is no place left for this caller."""
-        retry = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
-        if self._open[caller] >= STREAMS_PER_CALLER_MAX:
-            detail = (
-                f"{STREAMS_PER_CALLER_MAX} streams of this caller are open: close one, or ask for several assets in one"
-            )
-            raise RefusedError(429, "too_many_streams", detail, headers=retry)
-        if self.total >= STREAMS_MAX:
-            raise RefusedError(503, "no_stream_free", f"all {STREAMS_MAX} streams are taken: try again", headers=retry)
+        kind, most, of_caller, retry_after_seconds = self._bounds
+        retry = {"Retry-After": str(retry_after_seconds)}
+        if self._open[caller] >= of_caller:
+            detail = f"{of_caller} {kind}s of this caller are open, as many as one may have"
+            raise RefusedError(429, f"too_many_{kind}s", detail, headers=retry)
+        if self.total >= most:
+            raise RefusedError(503, f"no_{kind}_free", f"all {most} {kind}s are taken: try again", headers=retry)
 
     @contextlib.contextmanager
     def taken(self, caller: str) -> Iterator[None]:

@@ -1,10 +1,11 @@
 """Errors of the reporting service as problem+json (RFC 9457), with a stable code and the id of the request.
 
     {"type":"urn:trinity:problem:bad_parameter","title":"Bad Request","status":400,"code":"bad_parameter",
-     "detail":"...","field":"from","request_id":"..."}
+     "detail":"...","field":"from","request_id":"...","instance":"urn:uuid:..."}
 
 Rules: a handler raises `RefusedError`; codes never change, sentences may. What nobody foresaw is a 500 without details,
 and its cause goes to the log under the same request id. A database that does not answer is a 503 with its own code.
+What is refused outside of the router, or instead of a WebSocket, is the same response (`refuse`).
 """
 
 from http import HTTPStatus
@@ -14,8 +15,9 @@ import msgspec
 import psycopg
 import psycopg_pool
 from litestar import Request, Response
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from trinity.errors import TrinityError
 
@@ -32,9 +34,10 @@ _CODES = {
     429: "rate_limited",
 }
 _DATABASE_RETRY_SECONDS = 2
+# The database does not answer, or its tables are still being made.
 DATABASE_ERRORS: tuple[type[Exception], ...] = (
     psycopg.OperationalError,
-    psycopg.errors.UndefinedTable,  # the tables are being made
+    psycopg.errors.UndefinedTable,
     psycopg_pool.PoolTimeout,
 )
 
@@ -48,6 +51,7 @@ class ProblemBody(msgspec.Struct, omit_defaults=True, kw_only=True):
     code: str
     detail: str
     request_id: str
+    instance: str = ""
     field: str | None = None
 
 
@@ -79,12 +83,10 @@ def database_unavailable() -> RefusedError:
     return RefusedError(503, "database_unavailable", "the database does not answer: try again soon", headers=retry)
 
 
-def database_problem(error: Exception) -> RefusedError:
-    """What one of DATABASE_ERRORS means to the caller."""
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        detail = "the database needs too long for this: ask for a shorter range or a coarser granularity"
-        return RefusedError(503, "query_timeout", detail)
-    return database_unavailable()
+def query_timeout() -> RefusedError:
+    """PostgreSQL answers, but not soon enough for this question."""
+    detail = "the database needs too long for this: ask for a shorter span or a coarser granularity"
+    return RefusedError(503, "query_timeout", detail)
 
 
 def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
@@ -96,8 +98,33 @@ def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
         code=problem.code,
         detail=problem.detail,
         request_id=request_id,
+        instance=f"urn:uuid:{request_id}" if request_id else "",
         field=problem.field,
     )
+
+
+async def refuse(scope: Scope, send: Send, problem: RefusedError) -> None:
+    """Send the problem as the whole response, also to who asked for a WebSocket (ASGI: websocket.http.response)."""
+    prefix = "websocket." if scope["type"] == ScopeType.WEBSOCKET else ""
+    body = msgspec.json.encode(body_of(problem, scope["state"].get("request_id", "")))
+    headers = {
+        "Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Access-Control-Allow-Origin": "*",
+    } | problem.headers  # fmt: skip
+    packed = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    start = {"type": f"{prefix}http.response.start", "status": problem.status, "headers": packed}
+    await send(start)  # type: ignore[arg-type]
+    await send({"type": f"{prefix}http.response.body", "body": body, "more_body": False})  # type: ignore[arg-type, misc]
+
+
+def problem_of(error: Exception) -> RefusedError:
+    """What an error says to the caller; a bug says nothing of itself."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return query_timeout()
+    if isinstance(error, DATABASE_ERRORS):
+        return database_unavailable()
+    return RefusedError(500, "internal_error", "this is a fault of the service; its log has the request id")
 
 
 def _respond(request: Request[Any, Any, Any], problem: RefusedError) -> Response[bytes]:
@@ -107,8 +134,8 @@ def _respond(request: Request[Any, Any, Any], problem: RefusedError) -> Response
     )
 
 
-def _on_problem(request: Request[Any, Any, Any], error: RefusedError) -> Response[bytes]:
-    return _respond(request, error)
+def _on_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return _respond(request, problem_of(error))
 
 
 def _on_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
@@ -124,20 +151,15 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     return _respond(request, RefusedError(status, code, error.detail, headers=error.headers))
 
 
-def _on_database(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return _respond(request, database_problem(error))
-
-
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     request.scope["state"]["failure"] = error
-    detail = "this is a fault of the service; its log has the request id"
-    return _respond(request, RefusedError(500, "internal_error", detail))
+    return _respond(request, problem_of(error))
 
 
 HANDLERS: ExceptionHandlersMap = {
     RefusedError: _on_problem,
     ValidationException: _on_validation,
     HTTPException: _on_http,
-    **dict.fromkeys(DATABASE_ERRORS, _on_database),
+    **dict.fromkeys(DATABASE_ERRORS, _on_problem),
     Exception: _on_bug,
 }

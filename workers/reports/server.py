@@ -2,7 +2,8 @@
 
 Rules: several processes share both ports (SO_REUSEPORT). The event loop itself beats, so a blocked loop is seen. After
 SIGTERM no connection is accepted, `parts.draining` is set for endless answers, and what is in flight has
-`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on.
+`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on. None
+of its tasks ends by itself: where one does, the process ends with its error, and the supervisor starts it again.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from granian.constants import Interfaces
@@ -21,8 +23,9 @@ from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
-from trinity.errors import PortTakenError, SchemaError, StoreUnavailableError
+from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
@@ -38,36 +41,40 @@ from workers.reports.board import Board
 from workers.reports.cache import Cache
 from workers.reports.calls import AccountedApp, CallLog
 from workers.reports.datagram import ReportDatagrams
-from workers.reports.export import EXPORTS_MAX
+from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.parts import Explain, Parts, ReportSettings
-from workers.reports.places import STREAMS_MAX, Places
+from workers.reports.places import EXPORTS, SOCKETS, STREAMS, Places
 from workers.reports.prices import Prices
 from workers.reports.session import Sessions, Tries
 
 BEAT_SECONDS = 0.2
 # Less than the supervisor's DRAIN_STAGE_MAX_NS.
 DRAIN_SECONDS = 1.2
-# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS_MAX of them) minutes.
+# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS.most) minutes.
 POOL_CONNECTIONS_MAX = 8
 # A call waits so long for a connection before it is told that the database does not answer.
 POOL_WAIT_SECONDS = 2.0
+# A connection that was good so short a time ago is given out unasked: the question takes as long as a short report.
+# After a restart of the database each connection can fail one call within that time.
+CHECKED_NS = NS_PER_SECOND
 # A report is an index scan of milliseconds: whatever takes longer than this holds others up.
 STATEMENT_SECONDS = 20.0
 # Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
-_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan"
+# Compiling one takes longer than any of them runs.
+_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
 # One short question to the database.
 WATCH_SECONDS = 5.0
 # Pending connections; granian's own default.
 _BACKLOG = 1024
 # Connections that granian serves at once; with every stream open there is still room for reports.
-_CONNECTIONS_MAX = STREAMS_MAX + 1024
+_CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 1024
 # Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
 _UNSENT_BYTES_MAX = 64 * 1024
 # Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
 _UNREAD_MAX_MS = 30_000
 
-assert EXPORTS_MAX < POOL_CONNECTIONS_MAX
+assert EXPORTS.most < POOL_CONNECTIONS_MAX
 assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
 
 
@@ -79,19 +86,24 @@ def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | Non
 async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
     stop = asyncio.Event()
     async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
-        server = _Server(AccountedApp(make_app(parts), parts.calls, seat.clock, seat.log), settings)
+        app = AccountedApp(make_app(parts), parts.calls, parts.callers, seat.clock, seat.log)
+        server = _Server(app, settings)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(parts)
-        while not stop.is_set() and not serving.done():
+        ended: set[asyncio.Task[None]] = set()
+        while not stop.is_set() and not serving.done() and not ended:
             seat.block.beat(seat.clock.monotonic_ns())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+            ended = {life for life in parts.lives if life.done()}
         parts.draining.set()
         datagrams.close()
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
-        if serving.done():
-            serving.result()
+        for task in (*ended, *({serving} if serving.done() else ())):
+            task.result()
+        if ended:
+            raise BugError(f"a task ended by itself: {', '.join(life.get_name() for life in ended)}")
 
 
 @contextlib.asynccontextmanager
@@ -121,7 +133,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
         min_size=1,
         max_size=POOL_CONNECTIONS_MAX,
-        check=AsyncConnectionPool.check_connection,
+        check=_checker(seat.clock),
         open=False,
         timeout=POOL_WAIT_SECONDS,
         kwargs={"autocommit": True},
@@ -133,31 +145,35 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     started_ns = seat.control.read_node_word(NODE_STARTED_NS)
     board = Board(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
     averages = Averages(pool)
-    lives = (
-        calls.run(seat.log),
-        board.run(draining),
-        averages.run(seat.clock),
-        _watch_database(seat, settings.database_url),
-        daily.run(url, cache, seat.clock, seat.log),
-    )
-    tasks = {asyncio.create_task(life) for life in lives}
+    lives = {
+        "calls": calls.run(seat.log),
+        "board": board.run(draining),
+        "averages": averages.run(seat.clock),
+        "database": _watch_database(seat, settings.database_url),
+        "daily": daily.run(url, cache, seat.clock, seat.log),
+    }
+    tasks = frozenset(asyncio.create_task(life, name=name) for name, life in lives.items())
     try:
         yield Parts(
             seat=seat,
             settings=settings,
             pool=pool,
             keys=Keys(pool, seat.clock, seat.keys),
+            callers=Callers(settings.trusted_proxies, seat.blocks),
             admission=make_admission(seat, section),
             calls=calls,
             cache=cache,
-            exports=asyncio.Semaphore(EXPORTS_MAX),
+            exports=Places(EXPORTS),
             memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
             sessions=Sessions(settings.admin_key),
             tries=Tries(),
+            udp_tries=Tries(),
             board=board,
-            places=Places(),
+            places=Places(STREAMS),
+            sockets=Places(SOCKETS),
             averages=averages,
             draining=draining,
+            lives=tasks,
             explain=explain,
         )
     finally:
@@ -166,6 +182,19 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
+
+
+def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
+    """Asks a connection whether it is good, unless it was asked a moment ago."""
+    checked_at_ns: WeakKeyDictionary[psycopg.AsyncConnection[Any], int] = WeakKeyDictionary()
+
+    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+        now_ns = clock.monotonic_ns()
+        if now_ns - checked_at_ns.get(connection, -CHECKED_NS) >= CHECKED_NS:
+            await AsyncConnectionPool.check_connection(connection)
+            checked_at_ns[connection] = now_ns
+
+    return check
 
 
 async def _watch_database(seat: Seat, url: str) -> None:

@@ -18,7 +18,8 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from trinity.clock import NS_PER_SECOND
-from workers.reports.auth import ADMIN
+from workers.reports.auth import ADMIN, too_many_tries
+from workers.reports.calls import caller_address
 from workers.reports.parts import Parts
 from workers.reports.problems import RefusedError
 from workers.reports.session import NONCE_BYTES, SESSION_SECONDS
@@ -66,12 +67,11 @@ def open_session(
     request: Request[Any, Any, Any], data: JSONBody[Login], parts: NamedDependency[Parts]
 ) -> Response[SessionState]:
     """Take the admin key and give a session for it."""
-    address = request.client.host if request.client else ""
+    address = caller_address(request.scope)
     now_seconds = parts.seat.clock.monotonic_ns() / NS_PER_SECOND
     wait_seconds = parts.tries.wait_seconds(address, now_seconds)
     if wait_seconds > 0:
-        headers = {"Retry-After": str(wait_seconds)}
-        raise RefusedError(429, "rate_limited", f"too many tries: wait {wait_seconds} s", headers=headers)
+        raise too_many_tries(wait_seconds)
     if parts.settings.admin_key is None:
         raise RefusedError(403, "admin_disabled", "this node has no ADMIN_KEY: set one and start it again")
     if not parts.sessions.is_key(data.key):

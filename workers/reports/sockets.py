@@ -9,35 +9,43 @@
                                                         {"type":"heartbeat"}   when nothing else was sent for 15 s
 
 Rules: as for server-sent events (streams.py), of which this is another skin; `subscribe` adds, its `interval_ms` holds
-for the connection. A message is an object of at most MESSAGE_BYTES_MAX; a wrong one is answered by what is wrong with
-it and changes nothing. Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends more waits.
+for the connection. A wrong message is answered by what is wrong with it and changes nothing; one of more than
+MESSAGE_BYTES_MAX closes the connection (1009). Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends
+more waits. Whoever is not let in gets a problem instead of a WebSocket; whoever would not be let in any more is closed
+with 4000 and the status that he would get.
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import psycopg
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
-from litestar.exceptions import WebSocketDisconnect, WebSocketException
+from litestar.exceptions import WebSocketDisconnect
 
-from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from workers.reports.auth import Caller, provide_caller
+from workers.reports.auth import KEY_PARAMETERS, Caller, caller_name, provide_caller
 from workers.reports.board import NOTHING_SEEN, Board, Dialect
+from workers.reports.calls import caller_address
+from workers.reports.forwarded import Address
+from workers.reports.parameters import refuse_unknown
 from workers.reports.parts import Parts
 from workers.reports.prices import Price
-from workers.reports.problems import RefusedError
-from workers.reports.streams import HEARTBEAT_NS, INTERVAL_MS_MAX, caller_name, find_assets
+from workers.reports.problems import RefusedError, problem_of, refuse
+from workers.reports.streams import INTERVAL_MS_MAX, find_assets, paced
 
 # All 256 assets by names of 16 letters are 5 KB.
 MESSAGE_BYTES_MAX = 16 * 1024
 MESSAGES_PER_SECOND = 50
-# Close codes: the service goes away, and a refusal (4000 + the HTTP status that it would have).
+# Close codes: the service goes away, a message is too big, and a refusal (4000 + the HTTP status that it would have).
 _GOING_AWAY = 1001
+_TOO_BIG = 1009
 _REFUSED = 4000
-_HEARTBEAT = '{"type":"heartbeat"}'
+# What a close frame has room for, two bytes of code left out.
+_REASON_BYTES_MAX = 123
 
 
 class Subscribe(msgspec.Struct, tag="subscribe", forbid_unknown_fields=True):
@@ -70,7 +78,7 @@ def _message(mark: str, bodies: Sequence[bytes]) -> bytes:
     return b'{"type":"prices","id":"%s","prices":[%s]}' % (mark.encode(), b",".join(bodies))
 
 
-MESSAGES = Dialect("messages", _body, _message)
+MESSAGES = Dialect("messages", _body, _message, b'{"type":"heartbeat"}')
 
 
 class Subscription:
@@ -95,18 +103,16 @@ class Subscription:
             named = unknown or field
             return refusal("bad_message", str(error), named.group(1) if named else None)
 
-    def next_chunk(self) -> str:
+    def next_chunk(self) -> bytes:
         """What is new for this connection, empty when nothing is."""
         if not self.assets:
             self._seen = self._board.tick
-            return ""
+            return b""
         added, self._added = self._added, frozenset()
         chunk, self._seen = self._board.take(MESSAGES, self.assets, self._seen, added)
-        return chunk.decode()
+        return chunk
 
     def _take_in(self, text: str) -> dict[str, Any]:
-        if len(text) > MESSAGE_BYTES_MAX:
-            raise RefusedError(413, "message_too_long", f"a message has at most {MESSAGE_BYTES_MAX} bytes")
         message = _MESSAGES.decode(text)
         if isinstance(message, Ping):
             return {"type": "pong", "id": message.id}
@@ -133,55 +139,70 @@ def refusal(code: str, message: str, field: str | None) -> dict[str, Any]:
     return {"type": "error", "error": error if field is None else error | {"field": field}}
 
 
-@websocket("/ws")
+@websocket("/ws", opt={"any_parameters": True})  # refused below, as a problem
 async def price_socket(socket: WebSocket[Any, Any, Any], parts: NamedDependency[Parts]) -> None:
     """Subscribe to prices and get them as they change."""
+    address = caller_address(socket.scope)
     try:
+        refuse_unknown(socket.query_params.multi_items(), dict.fromkeys(KEY_PARAMETERS, False))
         caller: Caller = await provide_caller(socket.scope, parts)
-        name = caller_name(socket.scope, caller)
-        parts.places.check(name)
-    except RefusedError as error:
-        raise WebSocketException(detail=f"{error.code}: {error.detail}"[:120], code=_REFUSED + error.status) from None
+        name = caller_name(caller, address)
+        parts.sockets.check(name)
+    except (RefusedError, psycopg.Error) as error:
+        problem = problem_of(error)
+        if problem.status == 500:
+            socket.scope["state"]["failure"] = error
+        await refuse(socket.scope, socket.send, problem)
+        return
     await socket.accept()
     subscription = Subscription(parts.board)
-    with parts.places.taken(name):
+    with parts.sockets.taken(name):
         reading = asyncio.create_task(_read(socket, subscription))
-        writing = asyncio.create_task(_write(socket, subscription, parts))
+        writing = asyncio.create_task(_write(socket, subscription, parts, caller, address))
         try:
             await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (reading, writing):
                 task.cancel()
-            await asyncio.gather(reading, writing, return_exceptions=True)
-    if parts.board.is_closed:
-        await socket.close(_GOING_AWAY)
+            ends = await asyncio.gather(reading, writing, return_exceptions=True)
+    close = next((end for end in ends if isinstance(end, Close)), None)
+    if close is not None:
+        await socket.close(*close)
 
 
-async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
+class Close(NamedTuple):
+    """Why the service ends a connection."""
+
+    code: int
+    reason: str
+
+
+async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> Close | None:
     while True:
         try:
             text = await socket.receive_text()
         except WebSocketDisconnect:
-            return
+            return None
+        if len(text) > MESSAGE_BYTES_MAX or len(text.encode(errors="replace")) > MESSAGE_BYTES_MAX:
+            return Close(_TOO_BIG, f"a message has at most {MESSAGE_BYTES_MAX} bytes")
         await socket.send_text(msgspec.json.encode(subscription.answer(text)).decode())
         # What was asked for just now does not wait for the next change.
         if chunk := subscription.next_chunk():
-            await socket.send_text(chunk)
+            await socket.send_text(chunk.decode())
         await asyncio.sleep(1 / MESSAGES_PER_SECOND)
 
 
-async def _write(socket: WebSocket[Any, Any, Any], subscription: Subscription, parts: Parts) -> None:
-    board, clock = parts.board, parts.seat.clock
-    sent_at_ns = clock.monotonic_ns()
-    while not board.is_closed:
-        chunk = subscription.next_chunk()
-        if not chunk:
-            if clock.monotonic_ns() - sent_at_ns >= HEARTBEAT_NS:
-                await socket.send_text(_HEARTBEAT)
-                sent_at_ns = clock.monotonic_ns()
-            await board.turn()
-            continue
-        await socket.send_text(chunk)
-        sent_at_ns = clock.monotonic_ns()
-        if subscription.interval_ms:
-            await asyncio.sleep(subscription.interval_ms * NS_PER_MS / NS_PER_SECOND)
+async def _write(
+    socket: WebSocket[Any, Any, Any], subscription: Subscription, parts: Parts, caller: Caller, address: Address
+) -> Close:
+    chunks = paced(
+        parts, caller, address, subscription.next_chunk, lambda: subscription.interval_ms, MESSAGES.heartbeat
+    )
+    try:
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                await socket.send_text(chunk.decode())
+    except RefusedError as error:
+        reason = f"{error.code}: {error.detail}".encode()[:_REASON_BYTES_MAX]
+        return Close(_REFUSED + error.status, reason.decode(errors="ignore"))
+    return Close(_GOING_AWAY, "the service is restarted")

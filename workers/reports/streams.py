@@ -4,15 +4,20 @@
     event: price
     data: {"asset":"BTC","price":...}        the object of a lookup, or its refusal: a stream never goes silent on it
 
+    event: heartbeat                         when nothing else was sent for 15 s, so that a page sees a dead connection
+    data: {}
+
 Rules: newest value wins for each asset, and there is no history. A client is one number and a set of assets (board.py),
 so a slow reader costs no memory; it gets fewer updates. All that changed for a client goes out in one write; the id
 stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
-cut off by calls.py. Places are bounded, for the process and for each caller.
+cut off by calls.py. Places are bounded, for the process and for each caller. Whoever would not be let in any more, by
+his key or his address, is sent away within seconds.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Annotated, Any
 
 from litestar import Request, get
@@ -23,22 +28,24 @@ from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.reports.auth import Caller
-from workers.reports.board import Board, Dialect
-from workers.reports.calls import address_of
+from workers.reports.auth import Caller, caller_name, check_again
+from workers.reports.board import QUIET_SECONDS, Board, Dialect
+from workers.reports.calls import caller_address
+from workers.reports.forwarded import Address
 from workers.reports.parts import Parts
 from workers.reports.prices import Price
 from workers.reports.problems import RefusedError, bad_parameter
 
 HEARTBEAT_NS = 15 * NS_PER_SECOND
-HEARTBEAT = b": heartbeat\n\n"
+# A key that was revoked, and an address that was blocked, keep an open stream for no longer than this.
+CHECK_NS = 5 * NS_PER_SECOND
 INTERVAL_MS_MAX = 60_000
-# A browser that lost the connection comes back after this.
-_RETRY = b"retry: 1000\n\n"
+# A browser that lost the connection comes back after so long, each after another time: not all of them at once.
+RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
 
 EVENT_STREAM = "text/event-stream"
 # Neither caches nor proxies may hold events back.
-STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Access-Control-Allow-Origin": "*"}
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def _event(price: Price) -> bytes:
@@ -49,7 +56,7 @@ def _events(mark: str, events: Sequence[bytes]) -> bytes:
     return b"%sid: %s\n%s" % (b"".join(events[:-1]), mark.encode(), events[-1])
 
 
-EVENTS = Dialect("events", _event, _events)
+EVENTS = Dialect("events", _event, _events, b"event: heartbeat\ndata: {}\n\n")
 
 
 @get(
@@ -85,36 +92,68 @@ def open_stream(
     seen: int = 0,
 ) -> Stream:
     """The endless response, when there is a place for it."""
-    name = caller_name(request.scope, caller)
+    address = caller_address(request.scope)
+    name = caller_name(caller, address)
     parts.places.check(name)
-    chunks = _chunks(parts, name, dialect, assets, interval_ms, seen)
+    chunks = _chunks(parts, caller, address, dialect, assets, interval_ms, seen)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
 async def _chunks(
-    parts: Parts, caller: str, dialect: Dialect, assets: tuple[int, ...], interval_ms: int, seen: int
+    parts: Parts,
+    caller: Caller,
+    address: Address,
+    dialect: Dialect,
+    assets: tuple[int, ...],
+    interval_ms: int,
+    seen: int,
 ) -> AsyncIterator[bytes]:
+    def take() -> bytes:
+        nonlocal seen
+        chunk, seen = parts.board.take(dialect, assets, seen)
+        return chunk
+
+    with parts.places.taken(caller_name(caller, address)):
+        yield b"retry: %d\n\n" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN))
+        try:
+            async for chunk in paced(parts, caller, address, take, lambda: interval_ms, dialect.heartbeat):
+                yield chunk
+        except RefusedError:
+            return  # who comes back is told why
+
+
+async def paced(
+    parts: Parts,
+    caller: Caller,
+    address: Address,
+    take: Callable[[], bytes],
+    interval_ms: Callable[[], int],
+    heartbeat: bytes,
+) -> AsyncGenerator[bytes]:
+    """What `take` has, as soon as there is something and the interval allows, else heartbeats; ends with the process.
+
+    Raises RefusedError as soon as the caller would not be let in any more.
+    """
     board, clock = parts.board, parts.seat.clock
-    with parts.places.taken(caller):
-        yield _RETRY
-        sent_at_ns = clock.monotonic_ns()
-        while not board.is_closed:
-            chunk, seen = board.take(dialect, assets, seen)
-            if not chunk:
-                if clock.monotonic_ns() - sent_at_ns >= HEARTBEAT_NS:
-                    sent_at_ns = clock.monotonic_ns()
-                    yield HEARTBEAT
-                await board.turn()
-                continue
+    sent_at_ns = checked_at_ns = clock.monotonic_ns()
+    pause_ends_ns = 0
+    while not board.is_closed:
+        now_ns = clock.monotonic_ns()
+        if now_ns - checked_at_ns >= CHECK_NS:
+            checked_at_ns = now_ns
+            await check_again(parts, caller, address)
+        if now_ns >= pause_ends_ns and (chunk := take()):
             yield chunk
             sent_at_ns = clock.monotonic_ns()
-            if interval_ms:
-                await asyncio.sleep(interval_ms * NS_PER_MS / NS_PER_SECOND)
-
-
-def caller_name(scope: Any, caller: Caller) -> str:
-    """By whom places are counted: the key, or the address of whoever has none."""
-    return f"key {caller.key_id}" if caller.kind == "key" else f"{caller.kind} {address_of(scope)}"
+            pause_ends_ns = sent_at_ns + interval_ms() * NS_PER_MS
+            continue
+        if now_ns - sent_at_ns >= HEARTBEAT_NS:
+            yield heartbeat
+            sent_at_ns = clock.monotonic_ns()
+        if now_ns < pause_ends_ns:
+            await asyncio.sleep(min(QUIET_SECONDS, (pause_ends_ns - now_ns) / NS_PER_SECOND))
+        else:
+            await board.turn()
 
 
 def parse_assets(board: Board, text: str | None) -> tuple[int, ...]:

@@ -7,11 +7,11 @@ import msgspec
 from trinity.clock import NS_PER_US
 from trinity.outcomes import LATENCY_BOUNDS_NS
 from trinity.store.queries import load
+from workers.reports.cache import question_of
+from workers.reports.export import NOW_SECONDS
 from workers.reports.parameters import Span
 from workers.reports.parts import Parts
 
-# How long a summary may be given again: a span that ends now moves on, an older one changes only by late batches.
-NOW_SECONDS = 5
 TOP_ASSETS = 10
 _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -21,7 +21,7 @@ _WHOLE, _STATUS, _PROTOCOL, _ASSET = 0b111, 0b011, 0b101, 0b110
 
 async def summarize(parts: Parts, parameters: dict[str, Any], span: Span) -> bytes:
     """The summary as JSON."""
-    question = b"summary" + msgspec.json.encode([_stable(parameters), span.zone.key])
+    question = question_of("summary", parameters, span.zone.key)
     kept = await parts.cache.get(question)
     if kept is not None:
         return kept
@@ -30,11 +30,6 @@ async def summarize(parts: Parts, parameters: dict[str, Any], span: Span) -> byt
     body = msgspec.json.encode(summary_of(rows, parameters, span))
     await parts.cache.set(question, body, NOW_SECONDS)
     return body
-
-
-def _stable(parameters: dict[str, Any]) -> list[Any]:
-    """What the answer depends on; a minute that has just begun is no other question."""
-    return [value for name, value in sorted(parameters.items()) if name not in ("bounds", "protocols")]
 
 
 def summary_of(rows: list[tuple[Any, ...]], parameters: dict[str, Any], span: Span) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from workers.reports.candles import STEPS, Candle, Granularity, fetch_candles
 from workers.reports.coins import coin_of
 from workers.reports.parts import Parts
 from workers.reports.prices import Prices
-from workers.reports.problems import DATABASE_ERRORS, RefusedError, bad_parameter, database_problem
+from workers.reports.problems import DATABASE_ERRORS, RefusedError, bad_parameter, problem_of
 
 EXCHANGE = "TRINITY"
 TYPE = "crypto"
@@ -220,7 +220,7 @@ def _as_wrong(request: Request[Any, Any, Any], error: ValidationException) -> Re
 
 
 def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return _as_udf(request, database_problem(error))
+    return _as_udf(request, problem_of(error))
 
 
 ROUTER = Router(

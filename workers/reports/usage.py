@@ -20,7 +20,7 @@ from workers.reports.parameters import Span, read_names, read_period, read_span
 from workers.reports.parts import Parts
 from workers.reports.problems import bad_parameter
 from workers.reports.selection import Selection, provide_selection
-from workers.reports.spans import Granularity, cut
+from workers.reports.spans import MINUTE, Granularity, check_minutes, cut, round_up
 from workers.reports.summary import summarize
 
 GroupBy = Literal["all", "key", "asset", "protocol", "status"]
@@ -30,6 +30,8 @@ AnyRequest = Request[Any, Any, Any]
 TOP_MAX = 1_000
 # More rows than a spreadsheet takes; without a limit all are sent.
 LOG_ROWS_MAX = 10_000_000
+# The ledger gives every answer with such a status a code.
+_ERRORS_FROM = 400
 
 FormatParameter = Annotated[
     Format | None, QueryParameter(name="format", description="Else Accept decides; JSON by default.")
@@ -39,6 +41,10 @@ _MEASURES = (Column("requests", "integer"), Column("lookups", "integer"), Column
 _MEAN = Column("latency_mean_us", "number")
 _QUANTILES = tuple(Column(f"latency_{name}_us", "number") for name in ("p50", "p90", "p99", "p999"))
 _BUCKET = (Column("start", "time"), Column("group", "text"))
+_SUMMARY = (
+    Column("part", "text"), Column("member", "text"), Column("requests", "integer"), Column("lookups", "integer"),
+    _MEAN,
+)  # fmt: skip
 _ERRORS = (
     Column("code", "text"), Column("status", "integer"), Column("protocol", "text"), Column("requests", "integer"),
     Column("last", "time"),
@@ -53,8 +59,8 @@ async def provide_span(
     to: Annotated[str | None, QueryParameter(description="End, left out itself; now.")] = None,
     tz: Annotated[str, QueryParameter(description="IANA time zone of days and of times without an offset.")] = "UTC",
 ) -> Span:
-    """The dependency `span`."""
-    return read_span(from_, to, tz, now_of(parts))
+    """The dependency `span`; now is the end of this minute, so that the same question is the same for a while."""
+    return read_span(from_, to, tz, round_up(now_of(parts), MINUTE))
 
 
 def now_of(parts: Parts) -> datetime:
@@ -71,8 +77,10 @@ class Sums(NamedTuple):
     group_by: GroupBy
 
     def parameters(self) -> dict[str, Any]:
+        pieces = cut(self.span, self.granularity)
+        check_minutes(pieces, self.granularity, self.selection.key_ids is None)
         return {
-            **cut(self.span, self.granularity)._asdict(),
+            **pieces._asdict(),
             "key_ids": self.selection.key_ids,
             "over_keys": self.selection.key_ids is None and self.group_by != "key",
             "granularity": self.granularity or "whole",
@@ -172,15 +180,23 @@ async def show_summary(
     period: Annotated[
         str | None, QueryParameter(description="15m, 24h or 93d until now, begun with a full hour; not with `from`.")
     ] = None,
-) -> Response[bytes]:
-    """The whole span in one look: requests, errors, latency, statuses, protocols and the busiest assets."""
+    format_: FormatParameter = None,
+) -> Response[Any]:
+    """The whole span in one look: requests, errors, latency, statuses, protocols and the busiest assets.
+
+    As CSV and Parquet one row a `part` (all, status, protocol, asset) and member.
+    """
     if period is not None:
         if "from" in request.query_params or "to" in request.query_params:
             raise bad_parameter("period", "give either `period` or `from` and `to`")
         span = span_of_period(read_period(period, "period"), now_of(parts), span)
     elif "from" not in request.query_params:
         span = span_of_period(timedelta(days=1), span.end, span)
-    body = await summarize(parts, Sums(span, selection, None, "all").parameters(), span)
+    parameters = Sums(span, selection, None, "all").parameters()
+    wanted = format_of(format_, request.headers.get("accept", ""))
+    if wanted != "json":
+        return await deliver(parts, request.scope, Query("summary_rows", parameters, _SUMMARY, span.zone), wanted, {})
+    body = await summarize(parts, parameters, span)
     return Response(body, media_type=MEDIA_TYPES["json"])
 
 
@@ -207,7 +223,10 @@ async def show_log(
     cursor: Annotated[str | None, QueryParameter(description="`next` of the page before; JSON only.")] = None,
     format_: FormatParameter = None,
 ) -> Response[Any]:
-    """Single requests: JSON in pages, newest first; CSV and Parquet whole, oldest first."""
+    """Single requests: JSON in pages, newest first; CSV and Parquet whole, oldest first.
+
+    `next` of a page is the `cursor` of the following one, of the same span; the filters have to be given again.
+    """
     wanted = format_of(format_, request.headers.get("accept", ""))
     parameters = {
         "start": span.start,
@@ -215,13 +234,15 @@ async def show_log(
         "key_ids": selection.key_ids,
         "assets": read_names(asset, "asset"),
         "status": status,
+        "errors_only": status is not None and status >= _ERRORS_FROM,  # a narrow index has them
         "codes": list(CODES),
         "protocols": list(PROTOCOLS),
         "sources": list(SOURCES),
         "limit": limit,
     }
     if wanted == "json":
-        page = await log_page.read_page(parts, parameters, cursor, span)
+        is_named = not {"from", "to"}.isdisjoint(request.query_params)
+        page = await log_page.read_page(parts, parameters, cursor, span, is_named)
         return Response(msgspec.json.encode(page), media_type=MEDIA_TYPES["json"])
     if cursor is not None:
         raise bad_parameter("cursor", "only JSON has pages")

@@ -16,6 +16,7 @@ from benchmarks.usage_rows import fill
 from tests.database import DatabaseServer
 from tests.trinity.node_fixture import CATALOG, ENTRIES, busy_node
 from trinity.clock import SystemClock
+from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyState, KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
@@ -30,14 +31,14 @@ ADMIN_KEY = "the-operator-s-own-key"
 NO_DATABASE = "postgresql:///none?host=/nonexistent"
 
 
-def seat_of(memory: NodeMemory) -> Seat:
-    """The seat of the health process, which counts nothing itself."""
+def seat_of(memory: NodeMemory, keys: KeyTable | None = None, blocks: BlockTable | None = None) -> Seat:
+    """The seat of the health process, which counts nothing itself; without tables of a node unless they are given."""
     index = [entry.kind for entry in ENTRIES].index("health")
     return Seat(
         name="reporter-0", kind="reporter", index=index, catalog=CATALOG, clock=SystemClock(), prices=memory.prices,
         answers=memory.answers, control=memory.control, block=memory.control.block(index), wake_fd=-1, control_fd=-1,
-        simulated=memory.card.simulated, log=logging.getLogger("trinity.reporter"), keys=unlimited_keys(),
-        limits=LimitTable.private(KEYS),
+        simulated=memory.card.simulated, log=logging.getLogger("trinity.reporter"),
+        keys=keys or unlimited_keys(), limits=LimitTable.private(KEYS), blocks=blocks or BlockTable.private(),
     )  # fmt: skip
 
 
@@ -46,6 +47,15 @@ def unlimited_keys() -> KeyTable:
     table = KeyTable.private(KEYS)
     for key_id in range(1, KEYS + 1):
         table.write(key_id, hashlib.sha256(b"key-%d" % key_id).digest(), KeyState.ACTIVE, 0, 0, 0, dry_run=False)
+    return table
+
+
+def table_of(*keys: str) -> KeyTable:
+    """A node's table with these keys, of ids from 1 on."""
+    table = KeyTable.private(KEYS)
+    for key_id, key in enumerate(keys, start=1):
+        table.write(key_id, hashlib.sha256(key.encode()).digest(), KeyState.ACTIVE, 0, 0, 0, dry_run=False)
+    table.mark_loaded()
     return table
 
 
@@ -59,11 +69,13 @@ def settings_of(data_dir: Path, **changes: object) -> ReportSettings:
 
 
 @contextlib.asynccontextmanager
-async def service(settings: ReportSettings) -> AsyncIterator[tuple[Parts, ASGIApp]]:
+async def service(
+    settings: ReportSettings, keys: KeyTable | None = None, blocks: BlockTable | None = None
+) -> AsyncIterator[tuple[Parts, ASGIApp]]:
     """The parts and the whole application of a process with these settings."""
     with busy_node() as memory:
-        async with open_parts(seat_of(memory), memory.card, settings, None) as parts:
-            yield parts, AccountedApp(make_app(parts), parts.calls, parts.seat.clock, parts.seat.log)
+        async with open_parts(seat_of(memory, keys, blocks), memory.card, settings, None) as parts:
+            yield parts, AccountedApp(make_app(parts), parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,8 @@ import httpx
 from tests.trinity.node_fixture import CATALOG, empty_node
 from tests.workers.reports.conftest import seat_of, settings_of
 from tests.workers.request.conftest import answer_of
+from trinity.memory.block_table import BlockTable
+from trinity.memory.key_table import KeyTable
 from trinity.memory.node import NodeMemory
 from workers.reports.app import make_app
 from workers.reports.calls import AccountedApp
@@ -44,7 +46,9 @@ def publish(memory: NodeMemory, asset: str, price: str = "71002.5", **fields: in
 
 
 @contextlib.asynccontextmanager
-async def live(data_dir: Path, **changes: object) -> AsyncIterator[Live]:
+async def live(
+    data_dir: Path, keys: KeyTable | None = None, blocks: BlockTable | None = None, **changes: object
+) -> AsyncIterator[Live]:
     """A service that anyone may call, with a fresh price of every asset; the event loop is the test's."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = int(holder.getsockname()[1])
@@ -52,8 +56,8 @@ async def live(data_dir: Path, **changes: object) -> AsyncIterator[Live]:
     with empty_node() as memory:
         for asset in CATALOG.assets:
             publish(memory, asset.name)
-        async with open_parts(seat_of(memory), memory.card, settings, None) as parts:
-            app = AccountedApp(make_app(parts), parts.calls, parts.seat.clock, parts.seat.log)
+        async with open_parts(seat_of(memory, keys, blocks), memory.card, settings, None) as parts:
+            app = AccountedApp(make_app(parts), parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
             server = _Server(app, settings)
             serving = asyncio.create_task(server.serve())
             try:

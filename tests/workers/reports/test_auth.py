@@ -1,16 +1,20 @@
 """Who calls: where a key may stand, what no key is, and what happens without a database."""
 
+import contextlib
 import hashlib
+from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.reports.conftest import ADMIN_KEY
+from tests.workers.reports.conftest import ADMIN_KEY, client_to, service, settings_of, table_of
 from trinity.limits import API_KEY_BYTES_MAX
 from workers.reports.auth import ADMIN, ANONYMOUS, Caller, digest_of, require_usage_reader
 from workers.reports.problems import RefusedError
+from workers.reports.server import POOL_CONNECTIONS_MAX
+from workers.reports.session import TRIES_AT_ONCE, TRY_AGAIN_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,40 @@ def test_usage_is_never_public() -> None:
     require_usage_reader(Caller("key", 1, 2))
     with pytest.raises(RefusedError, match="missing_key"):
         require_usage_reader(ANONYMOUS)
+
+
+async def test_a_key_whose_account_nobody_knows_gets_no_half_report(usage_url: str, tmp_path: Path) -> None:
+    """All connections are taken: the node's table says that the key is good, and the report is a 503."""
+    async with (
+        service(settings_of(tmp_path, database_url=usage_url), keys=table_of("key-1")) as (parts, app),
+        contextlib.AsyncExitStack() as held,
+        client_to(app) as client,
+    ):
+        for _ in range(POOL_CONNECTIONS_MAX):
+            await held.enter_async_context(parts.pool.connection())
+        response = await client.get("/reports/summary", headers={"X-API-Key": "key-1"})
+        assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+        assert (await client.get("/account", headers={"X-API-Key": "key-1"})).json() == {"kind": "key", "key_id": 1}
+        assert (await client.get("/account", headers={"X-API-Key": "wrong"})).status_code == 401
+
+
+async def test_guessing_is_slowed_down_wherever_the_key_stands(tmp_path: Path) -> None:
+    """ADMIN_KEY itself is no longer taken from that address, a customer's key is, and other addresses do not wait."""
+    async with (
+        service(settings_of(tmp_path, trusted_proxies=("127.0.0.1",)), keys=table_of("good")) as (_, app),
+        client_to(app) as client,
+    ):
+
+        async def ask(key: str, address: str, path: str = "/account") -> httpx.Response:
+            return await client.get(path, headers={"X-API-Key": key, "X-Forwarded-For": address})
+
+        for number in range(TRIES_AT_ONCE):
+            path = ("/account", "/stream/prices", "/nowhere", "/reports/summary", "/history?asset=BTC")[number % 5]
+            assert (await ask(f"guess-{number}", f"2001:db8::{number}", path)).status_code in (401, 404)
+        assert (await ask("guess", "2001:db8::77")).status_code == 401  # the path that is none looked at no key
+        for key in ("guess", ADMIN_KEY, "x" * 200):
+            response = await ask(key, "2001:db8::78")
+            assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+            assert 0 < int(response.headers["Retry-After"]) <= TRY_AGAIN_SECONDS
+        assert (await ask("good", "2001:db8::78")).status_code == 200
+        assert (await ask(ADMIN_KEY, "2001:db8:1::")).status_code == 200

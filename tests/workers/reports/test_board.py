@@ -12,6 +12,7 @@ from tests.trinity.node_fixture import CATALOG, empty_node
 from tests.workers.reports.live import publish
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory
+from workers.reports import board as board_module
 from workers.reports.board import NOTHING_SEEN, Board, Dialect
 from workers.reports.prices import Price, Prices
 
@@ -155,3 +156,14 @@ async def test_the_end_wakes_everybody(stage: Any) -> None:
     async with asyncio.timeout(5):
         await asyncio.gather(running, waiting)
     assert board.is_closed
+
+
+def test_made_up_marks_fill_no_memory(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mark is another chunk; what is shared is bounded, and beyond that everybody is still served."""
+    _, clock, board, counting = stage
+    monkeypatch.setattr(board_module, "CHUNKS_BYTES_MAX", 10_000)
+    clock.now_ns += 10**9
+    for seen in range(1, 1000):
+        chunk, _ = board.take(counting.dialect, ALL, seen)
+        assert chunk.count(b"=") == len(ALL)
+    assert sum(map(len, board._chunks.values())) <= 10_000

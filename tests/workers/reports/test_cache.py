@@ -1,5 +1,6 @@
 """Answers remembered: in the process, in Valkey, and what happens without one."""
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -10,8 +11,9 @@ import pytest
 import valkey
 
 from tests.trinity.node_fixture import SECOND, empty_node
+from tests.workers.reports.conftest import client_to, service, settings_of
 from trinity.metrics import REPORTER
-from workers.reports.cache import ANSWER_BYTES_MAX, Cache, name_of
+from workers.reports.cache import ANSWER_BYTES_MAX, CONNECTIONS_MAX, Cache, name_of
 
 RESULTS = {result: REPORTER.index("report_cache_total", result) for result in ("hit", "miss", "unreachable")}
 
@@ -101,3 +103,43 @@ async def test_an_unreachable_valkey_is_left_alone_for_a_while() -> None:
         assert await cache.get(b"?") is None
         assert block.read_counter(RESULTS["unreachable"]) == 2
         await cache.close()
+
+
+async def test_many_questions_at_once_wait_their_turn(valkey_url: str) -> None:
+    """More than there are connections: all are answered, and Valkey is not taken for absent."""
+    with empty_node() as memory:
+        block = memory.control.block(0)
+        writer, reader = (Cache(valkey_url, HandClock(), block) for _ in range(2))
+        for number in range(5 * CONNECTIONS_MAX):
+            await writer.set(b"q%d" % number, b"a%d" % number, 60)
+        found = await asyncio.gather(*(reader.get(b"q%d" % number) for number in range(5 * CONNECTIONS_MAX)))
+        assert found == [b"a%d" % number for number in range(5 * CONNECTIONS_MAX)]
+        assert block.read_counter(RESULTS["unreachable"]) == 0
+        await writer.close()
+        await reader.close()
+
+
+async def test_reports_come_from_valkey_where_it_holds_them(valkey_url: str, usage_url: str, tmp_path: Path) -> None:
+    """What one process answered, another answers without the database; to nobody else's question."""
+    settings = settings_of(tmp_path, database_url=usage_url, cache_url=valkey_url)
+    span = {"from": "2026-03-27T05:17:00Z", "to": "2026-03-30T21:43:00Z"}
+    paths = ("summary", "usage", "top", "latency", "errors")
+    answers: dict[str, bytes] = {}
+    async with service(settings) as (_, app), client_to(app) as client:
+        for path in paths:
+            answer = await client.get(f"/reports/{path}", params=span, headers={"X-API-Key": "key-1"})
+            assert answer.status_code == 200
+            answers[path] = answer.content
+    async with service(settings) as (parts, app), client_to(app) as client:
+        for key in ("key-1", "key-2"):  # known from now on for a second
+            assert (await client.get("/account", headers={"X-API-Key": key})).status_code == 200
+        await parts.pool.close()
+        for path in paths:
+            answer = await client.get(f"/reports/{path}", params=span, headers={"X-API-Key": "key-1"})
+            assert answer.content == answers[path]
+            other = await client.get(f"/reports/{path}", params=span, headers={"X-API-Key": "key-2"})
+            assert other.status_code == 503
+            other_zone = {**span, "tz": "Europe/Berlin"}
+            other = await client.get(f"/reports/{path}", params=other_zone, headers={"X-API-Key": "key-1"})
+            assert other.status_code == 503
+        assert parts.seat.block.read_counter(RESULTS["hit"]) == len(paths)

@@ -7,19 +7,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
+import websockets
+from websockets.asyncio.client import connect
 
 from tests.trinity.node_fixture import empty_node
-from tests.workers.reports.conftest import service, settings_of
+from tests.workers.reports.conftest import ADMIN_KEY, service, settings_of
+from tests.workers.reports.live import live
 from trinity.clock import SystemClock
 from trinity.metrics import REPORTER
 from workers.reports import calls
 from workers.reports.calls import AccountedApp, Call, CallLog
+from workers.reports.datagram import ReportDatagrams
 
 
-def _call(path: str) -> Call:
-    return Call(datetime.now(UTC), uuid.uuid4(), None, None, path, 200, 1, 1, ipaddress.ip_address("::1"))
+def _call(path: str, status: int = 200, latency_us: int = 1) -> Call:
+    return Call(datetime.now(UTC), uuid.uuid4(), None, None, path, status, latency_us, 1, ipaddress.ip_address("::1"))
+
+
+def _rows(url: str, columns: str = "path, status") -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            f"SELECT {columns} FROM report_usage_log WHERE path <> '/openapi.json' ORDER BY time"
+        ).fetchall()
+
+
+def _make_room(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE report_calls PARTITION OF report_usage_log DEFAULT")
 
 
 async def _no_database() -> Any:
@@ -58,9 +75,78 @@ async def test_a_reader_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
             await asyncio.Event().wait()
 
     async with service(settings_of(tmp_path)) as (parts, _):
-        app = AccountedApp(endless, parts.calls, SystemClock(), parts.seat.log)
+        app = AccountedApp(endless, parts.calls, parts.callers, SystemClock(), parts.seat.log)
         scope: Any = {"type": "http", "path": "/x", "client": ("127.0.0.1", 1), "headers": []}
         with pytest.raises(TimeoutError):
             await app(scope, lambda: asyncio.Event().wait(), stalled)  # type: ignore[arg-type, return-value]
         assert closed.is_set()
         assert [(row.path, row.status, row.bytes) for row in parts.calls._rows] == [("/x", 200, 1000)]
+
+
+async def test_a_row_that_the_database_never_takes_holds_up_no_other(database_url: str) -> None:
+    """It is lost and counted; a stream of a month is a row like any other."""
+    with empty_node() as memory:
+        block = memory.control.block(0)
+        log = CallLog(block, lambda: psycopg.AsyncConnection.connect(database_url))
+        month_us = 30 * 86400 * 10**6
+        for row in (
+            _call("/1"),
+            _call("/2", latency_us=month_us),
+            _call("/bad", status=70_000),
+            _call("/4"),
+            _call("/5"),
+        ):
+            log._rows.append(row)
+        await log.write_waiting()  # no day has a table yet: nothing is lost but what can never be written
+        assert len(log._rows) == 4
+        _make_room(database_url)
+        await log.write_waiting()
+        assert not log._rows
+        assert sorted(_rows(database_url)) == [(path, 200) for path in ("/1", "/2", "/4", "/5")]
+        assert block.read_counter(REPORTER.index("report_log_lost_total")) == 1
+
+
+async def test_a_database_without_the_table_is_waited_for(empty_database_url: str) -> None:
+    """Its tables are being made: no row is lost."""
+    with empty_node() as memory:
+        log = CallLog(memory.control.block(0), lambda: psycopg.AsyncConnection.connect(empty_database_url))
+        log.add(_call("/1"))
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await log.write_waiting()
+        assert len(log._rows) == 1
+
+
+async def test_every_call_has_its_row(database_url: str, tmp_path: Path) -> None:
+    """HTTP, HEAD, UDP, a WebSocket and a refused one, and a path of bytes that are no text."""
+    _make_room(database_url)
+    async with live(tmp_path, database_url=database_url, auth="required") as service:
+        parts, loop = service.parts, asyncio.get_running_loop()
+        admin = {"X-API-Key": ADMIN_KEY}
+        async with httpx.AsyncClient(base_url=service.url) as client:
+            account = await client.get("/account", headers=admin)
+            head = await client.head("/account", headers=admin)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["Content-Length"] == account.headers["Content-Length"]
+            await client.get("/%ff")
+        async with connect(f"ws://127.0.0.1:{service.port}/ws", additional_headers=admin) as socket:
+            await socket.send('{"type":"ping","id":"ü"}')
+            pong = await socket.recv()
+        with pytest.raises(websockets.exceptions.InvalidStatus):
+            await connect(f"ws://127.0.0.1:{service.port}/ws")
+        endpoint, _ = await loop.create_datagram_endpoint(lambda: ReportDatagrams(parts), ("127.0.0.1", 0))
+        asking, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=endpoint.get_extra_info("sockname")
+        )
+        asking.sendto(b'{"report":"summary","api_key":"%s"}' % ADMIN_KEY.encode())
+        asking.sendto(b'{"report":"summary","api_key":"wrong"}')
+        async with asyncio.timeout(20):
+            while len(rows := _rows(database_url, "path, status, bytes, host(address)")) < 7:
+                await asyncio.sleep(0.05)
+        endpoint.close()
+        asking.close()
+    found = {(path, status): sent for path, status, sent, address in rows if address == "127.0.0.1"}
+    del found["/account", 200]
+    assert found.pop(("/ws", 101)) == len(pong.encode() if isinstance(pong, str) else pong)
+    assert set(found) == {("/\ufffd", 404), ("/ws", 401), ("udp:summary", 200), ("udp:summary", 401)}
+    assert all(sent > 50 for sent in found.values())
+    assert sorted(sent for path, _, sent, _ in rows if path == "/account") == [0, len(account.content)]

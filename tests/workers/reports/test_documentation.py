@@ -17,6 +17,20 @@ async def test_the_page_needs_no_other_host(optional_client: httpx.AsyncClient) 
     assert not re.search(r"https?://|<script|<img|@import|<link", page)
 
 
+async def test_the_document_says_what_an_error_is(optional_client: httpx.AsyncClient) -> None:
+    """The schema of every error is that of the answers, whose members it names all."""
+    document = (await optional_client.get("/openapi.json")).json()
+    schema = document["components"]["schemas"]["ProblemBody"]
+    problem = (await optional_client.get("/history?asset=")).json()
+    assert set(problem) == set(schema["properties"])
+    assert set(schema["required"]) <= set(problem)
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert not {"400", "500"} & set(operation["responses"])
+            assert operation["responses"]["4XX"] == {"$ref": "#/components/responses/Problem"}
+    assert "application/problem+json" in document["components"]["responses"]["Problem"]["content"]
+
+
 def test_what_a_document_says_is_escaped() -> None:
     """Text of the document cannot become markup."""
     operation = {"description": "<b>", "parameters": [{"name": "<i>", "schema": {"enum": ["<u>"]}, "required": True}]}

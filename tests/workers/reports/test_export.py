@@ -1,7 +1,9 @@
 """Long answers: whole or broken off, a few at a time, and nothing held by a reader that stopped."""
 
 import asyncio
+import contextlib
 import tracemalloc
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,11 +13,15 @@ import psycopg
 import pytest
 from litestar.exceptions import LitestarException
 
+from tests.trinity.node_fixture import SECOND
 from tests.workers.reports.conftest import ADMIN_KEY, client_to, service, settings_of
+from tests.workers.reports.live import live, tiny_receive_buffer
+from tests.workers.reports.test_cache import HandClock
 from trinity.metrics import REPORTER
 from trinity.store.queries import load
 from workers.reports import calls
-from workers.reports.export import EXPORTS_MAX, Column, Query, csv_pieces, format_of
+from workers.reports.export import READER_BYTES_PER_SECOND_MIN, Column, Query, _read_along, csv_pieces, format_of
+from workers.reports.places import EXPORTS
 
 QUERY = b"from=2026-03-27&to=2026-03-31&format=csv"
 
@@ -80,21 +86,81 @@ async def test_a_reader_that_stops_holds_nothing(
             with pytest.raises(LitestarException):
                 await export
         assert parts.seat.block.read_gauge(gauge) == 0
-        assert parts.exports._value == EXPORTS_MAX
+        assert parts.exports.total == 0
         async with asyncio.timeout(20):
             while parts.pool.get_stats().get("pool_available", 0) < parts.pool.get_stats()["pool_size"]:
                 await asyncio.sleep(0.02)
 
 
 async def test_too_many_exports_at_once_are_refused(usage_url: str, tmp_path: Path) -> None:
-    """503 with Retry-After, before anything is sent; reports still have connections."""
+    """With Retry-After, before anything is sent: 429 for one account, 503 for all; reports still have connections."""
     async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app), client_to(app) as client:
-        client.headers["X-API-Key"] = ADMIN_KEY
-        for _ in range(EXPORTS_MAX):
-            await parts.exports.acquire()
-        response = await client.get(f"/reports/log?{QUERY.decode()}")
-        assert (response.status_code, response.json()["code"]) == (503, "too_many_exports")
-        assert (await client.get("/reports/summary")).status_code == 200
+        client.headers["X-API-Key"] = "key-1"
+        with contextlib.ExitStack() as held:
+            for number in range(EXPORTS.most):
+                held.enter_context(parts.exports.taken("account 1" if number < EXPORTS.of_caller else "account 3"))
+            for key, status, code in (("key-1", 429, "too_many_exports"), ("key-2", 503, "no_export_free")):
+                response = await client.get(f"/reports/log?{QUERY.decode()}", headers={"X-API-Key": key})
+                assert (response.status_code, response.json()["code"]) == (status, code)
+                assert int(response.headers["Retry-After"]) > 0
+            assert (await client.get("/reports/summary")).status_code == 200
+        assert (await client.get(f"/reports/log?{QUERY.decode()}")).status_code == 200
+
+
+async def test_nine_readers_of_json_that_stop_lock_nobody_out(
+    usage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the pool has connections: a few hold one, the others are refused, and the next caller is served."""
+    many = "SELECT now(), repeat('x', 600), number, number, number, 0.5 FROM generate_series(1, 20000) AS number"
+    monkeypatch.setattr("workers.reports.export.load", lambda name: many if name == "reports.usage" else load(name))
+    async with live(tmp_path, database_url=usage_url, auth="required") as service:
+        loop = asyncio.get_running_loop()
+        path = "/reports/usage?granularity=minute&group_by=key&from=2026-03-27&to=2026-03-31"
+        async with contextlib.AsyncExitStack() as stack:
+            readers = []
+            for number in range(1, 10):
+                reader = stack.enter_context(tiny_receive_buffer())
+                reader.setblocking(False)
+                reader.bind((f"127.0.0.{number}", 0))
+                await loop.sock_connect(reader, ("127.0.0.1", service.port))
+                request = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {ADMIN_KEY}\r\n\r\n"
+                await loop.sock_sendall(reader, request.encode())
+                readers.append(reader)
+            async with asyncio.timeout(30):
+                heads = await asyncio.gather(*(loop.sock_recv(reader, 100) for reader in readers))
+            statuses = sorted(head.split()[1] for head in heads)
+            assert statuses == [b"200"] * EXPORTS.most + [b"503"] * (9 - EXPORTS.most)
+            assert service.parts.exports.total == EXPORTS.most
+            client = await stack.enter_async_context(httpx.AsyncClient(headers={"X-API-Key": "key-1"}, timeout=5))
+            for report in ("summary", "top", "log"):
+                url = f"{service.url}/reports/{report}?from=2026-03-27&to=2026-03-31"
+                assert (await client.get(url)).status_code == 200
+        async with asyncio.timeout(30):
+            while service.parts.exports.total:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_reader_that_drips_is_cut_off() -> None:
+    """Only the time that the reader takes counts: a slow database is not his fault."""
+    clock = HandClock()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while True:
+            clock.now_ns += 100 * SECOND  # of the database
+            yield b"x" * READER_BYTES_PER_SECOND_MIN
+
+    async def read(seconds_a_piece: float) -> int:
+        received = 0
+        async for piece in _read_along(clock, b"first", pieces()):
+            received += len(piece)
+            clock.now_ns += round(seconds_a_piece * SECOND)
+            if received > 1000 * READER_BYTES_PER_SECOND_MIN:
+                break
+        return received
+
+    assert await read(0.9) > 1000 * READER_BYTES_PER_SECOND_MIN
+    with pytest.raises(TimeoutError):
+        await read(2.0)
 
 
 async def test_memory_does_not_grow_with_the_rows(usage_url: str, tmp_path: Path) -> None:
@@ -107,7 +173,7 @@ async def test_memory_does_not_grow_with_the_rows(usage_url: str, tmp_path: Path
             patch.setattr("workers.reports.export.load", lambda name: many if "log_rows" in name else load(name))
             tracemalloc.start()
             size = 0
-            async for piece in csv_pieces(parts, query):
+            async for piece in csv_pieces(parts, query, "account 1"):
                 size += len(piece)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()

@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.workers.reports.conftest import client_of, service, settings_of
+from tests.workers.reports.conftest import client_of, client_to, service, settings_of, table_of
 from trinity.memory.key_table import KeyState, KeyTable
 from workers.reports import keys
 
@@ -95,3 +95,30 @@ async def test_the_nodes_table_stands_in_for_an_absent_database(tmp_path: Path) 
         assert second is not None
         assert second.state == "revoked"
         assert await found.find(bytes(32)) is None
+
+
+async def test_whose_key_it_is_is_asked_seldom_and_whether_it_is_good_always(
+    client: httpx.AsyncClient, database_url: str, tmp_path: Path
+) -> None:
+    """The node's table says the latter at once; the database is asked once for the former."""
+    table, headers = table_of(KEY), {"X-API-Key": KEY}
+    async with (
+        service(settings_of(tmp_path, database_url=database_url), keys=table) as (parts, app),
+        client_to(app) as served,
+    ):
+        for _ in range(3):
+            for digest, (at_ns, row) in parts.keys._remembered.items():
+                parts.keys._remembered[digest] = at_ns - 2 * keys.KEY_BELIEVED_NS, row
+            assert (await served.get("/account", headers=headers)).json()["account_id"] == 1
+        assert parts.pool.get_stats()["requests_num"] == 1
+        table.write(1, hashlib.sha256(KEY.encode()).digest(), KeyState.SUSPENDED, 0, 0, 0, False)
+        assert (await served.get("/account", headers=headers)).json()["code"] == "key_suspended"
+
+
+async def test_a_key_that_is_not_in_the_nodes_table_asks_nobody(database_url: str, tmp_path: Path) -> None:
+    """A flood of wrong keys costs no connection to the database."""
+    async with service(settings_of(tmp_path, database_url=database_url), keys=table_of("a")) as (parts, _):
+        asked = parts.pool.get_stats().get("requests_num", 0)
+        for number in range(100):
+            assert await parts.keys.find(hashlib.sha256(b"%d" % number).digest()) is None
+        assert parts.pool.get_stats().get("requests_num", 0) == asked

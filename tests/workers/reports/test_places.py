@@ -4,16 +4,13 @@ import contextlib
 
 import pytest
 
-from workers.reports import places
-from workers.reports.places import Places
+from workers.reports.places import EXPORTS, SOCKETS, STREAMS, Bounds, Places
 from workers.reports.problems import RefusedError
 
 
-def test_a_caller_has_so_many_places_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_has_so_many_places_and_no_more() -> None:
     """One is refused with 429; another caller is not, until all places are taken (503)."""
-    monkeypatch.setattr(places, "STREAMS_PER_CALLER_MAX", 2)
-    monkeypatch.setattr(places, "STREAMS_MAX", 3)
-    held = Places()
+    held = Places(Bounds("stream", most=3, of_caller=2, retry_after_seconds=5))
     with contextlib.ExitStack() as stack:
         for caller in ("a", "a", "b"):
             held.check(caller)
@@ -26,3 +23,8 @@ def test_a_caller_has_so_many_places_and_no_more(monkeypatch: pytest.MonkeyPatch
         assert (refused.value.status, refused.value.code) == (503, "no_stream_free")
     assert held.total == 0
     held.check("a")
+
+
+def test_nobody_can_take_all_places() -> None:
+    """Of no kind of answer."""
+    assert all(bounds.of_caller < bounds.most for bounds in (STREAMS, SOCKETS, EXPORTS))

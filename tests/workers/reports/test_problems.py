@@ -10,7 +10,7 @@ def test_a_refusal_has_all_members_of_rfc_9457_and_ours() -> None:
     body = msgspec.to_builtins(body_of(bad_parameter("from", "not a time"), "id-1"))
     assert body == {
         "type": "urn:trinity:problem:bad_parameter", "title": "Bad Request", "status": 400, "code": "bad_parameter",
-        "detail": "not a time", "request_id": "id-1", "field": "from",
+        "detail": "not a time", "request_id": "id-1", "instance": "urn:uuid:id-1", "field": "from",
     }  # fmt: skip
     assert "field" not in msgspec.to_builtins(body_of(RefusedError(404, "unknown_path", "no"), "id-2"))
 

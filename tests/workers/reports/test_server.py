@@ -13,7 +13,7 @@ import pytest
 
 from tests.trinity.node_fixture import busy_node
 from tests.workers.reports.conftest import seat_of, settings_of
-from trinity.errors import PortTakenError
+from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from workers.reports.parts import ReportSettings
 from workers.reports.server import _serve, run
@@ -52,6 +52,23 @@ async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> N
             await serving
 
 
+async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the task's own error, or with its name: the supervisor then starts another process."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug of the averages")
+
+    async def over(*_: object) -> None:
+        return
+
+    for life, error in ((broken, "a bug of the averages"), (over, "ended by itself: averages")):
+        monkeypatch.setattr("workers.reports.averages.Averages.run", life)
+        with busy_node() as memory:
+            async with asyncio.timeout(20):
+                with pytest.raises((RuntimeError, BugError), match=error):
+                    await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=_free_port()), None)
+
+
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     """The error names the variable to change."""
     with busy_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
@@ -67,8 +84,8 @@ def _run_one(settings: ReportSettings) -> None:
 
 
 def _listens(pid: int | None, port: int) -> bool:
-    connections = psutil.Process(pid).net_connections("tcp4")
-    return any(connection.laddr[1] == port and connection.status == psutil.CONN_LISTEN for connection in connections)
+    sockets = psutil.Process(pid).net_connections(kind="tcp")
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
 
 
 async def test_two_processes_share_the_port(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Prices over a WebSocket, with a foreign client."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.trinity.node_fixture import CATALOG, empty_node
+from tests.workers.reports.conftest import table_of
 from tests.workers.reports.live import Live, live, publish
 from trinity.clock import SystemClock
 from trinity.memory.answer_table import AnswerState
-from workers.reports import sockets
+from trinity.memory.key_table import KeyState
+from workers.reports import streams
 from workers.reports.board import Board
+from workers.reports.places import SOCKETS
 from workers.reports.prices import Prices
 from workers.reports.sockets import Subscription
 
@@ -74,7 +78,6 @@ WRONG_MESSAGES: list[tuple[str | bytes, str, str | None]] = [
     ('{"type":"buy"}', "bad_message", "type"),
     ("{", "bad_message", None),
     (b"\xff\x00", "bad_message", None),
-    ('{"type":"ping","id":"' + "x" * 20_000 + '"}', "message_too_long", None),
 ]
 
 
@@ -89,20 +92,69 @@ async def test_a_wrong_message_is_answered_by_what_is_wrong(service: Live) -> No
 
 
 async def test_a_key_is_required_where_it_is(tmp_path: Path) -> None:
-    """Without one there is no connection; a key may stand in the query, because browsers send no headers."""
+    """Without one there is a problem, no connection; it may stand in the query, because browsers send no headers."""
     async with live(tmp_path, auth="required") as service:
-        with pytest.raises(websockets.exceptions.InvalidStatus):
-            await connect(f"ws://127.0.0.1:{service.port}/ws")
+        for query, status, code in (("", 401, "missing_key"), ("?assets=BTC", 400, "unknown_parameter")):
+            with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+                await connect(f"ws://127.0.0.1:{service.port}/ws{query}")
+            response = refused.value.response
+            body = json.loads(response.body)
+            assert (response.status_code, body["code"]) == (status, code)
+            assert body["request_id"] == response.headers["X-Request-Id"]
+            assert response.headers["Content-Type"] == "application/problem+json"
         admin_key = service.parts.settings.admin_key
         async with connect(f"ws://127.0.0.1:{service.port}/ws?api_key={admin_key}") as socket:
             assert (await _ask(socket, type="ping"))["type"] == "pong"
 
 
 async def test_heartbeats_fill_the_silence(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also before the first subscription."""
-    monkeypatch.setattr(sockets, "HEARTBEAT_NS", 1)
+    """Also before the first subscription, and while an interval lasts."""
+    monkeypatch.setattr(streams, "HEARTBEAT_NS", 1)
     async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
         assert await _next(socket) == {"type": "heartbeat"}
+        await socket.send('{"type":"subscribe","assets":["BTC"],"interval_ms":60000}')
+        service.publish("BTC", "5")
+        while '"price":5' not in str(await socket.recv()):
+            pass
+        service.publish("BTC", "6")
+        for _ in range(3):
+            assert await _next(socket) == {"type": "heartbeat"}
+
+
+async def test_a_message_that_is_too_big_closes_the_connection(service: Live) -> None:
+    """With the code for it; by its bytes, not its letters."""
+    for text in ("x" * 20_000, "ü" * 9_000):
+        async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
+            await socket.send(json.dumps({"type": "ping", "id": text}, ensure_ascii=False))
+            with pytest.raises(websockets.exceptions.ConnectionClosed):
+                await _next(socket)
+            assert socket.close_code == 1009
+
+
+async def test_one_caller_has_a_few_connections(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is a 429."""
+    monkeypatch.setattr(service.parts.sockets, "_bounds", SOCKETS._replace(of_caller=1))
+    async with connect(f"ws://127.0.0.1:{service.port}/ws"):
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{service.port}/ws")
+    assert (refused.value.response.status_code, json.loads(refused.value.response.body)["code"]) == (
+        429, "too_many_sockets",
+    )  # fmt: skip
+
+
+async def test_a_revoked_key_loses_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed with the status that it would get now, and its code."""
+    monkeypatch.setattr(streams, "CHECK_NS", 1)
+    keys = table_of("a")
+    async with (
+        live(tmp_path, keys=keys, auth="required") as service,
+        connect(f"ws://127.0.0.1:{service.port}/ws?api_key=a") as socket,
+    ):
+        assert (await _ask(socket, type="ping"))["type"] == "pong"
+        keys.write(1, hashlib.sha256(b"a").digest(), KeyState.REVOKED, 0, 0, 0, False)
+        with pytest.raises(websockets.exceptions.ConnectionClosed):
+            await _next(socket)
+        assert (socket.close_code, (socket.close_reason or "").partition(":")[0]) == (4403, "key_revoked")
 
 
 async def test_a_drain_closes_connections(service: Live) -> None:
@@ -120,7 +172,7 @@ async def test_places_are_free_again(service: Live) -> None:
         async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
             await _ask(socket, type="subscribe", assets=["BTC"])
     async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
-        while service.parts.places.total > 1:
+        while service.parts.sockets.total > 1:
             await _ask(socket, type="ping")
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.reports.parameters import Span
-from workers.reports.spans import Granularity, Pieces, cut
+from workers.reports.problems import RefusedError
+from workers.reports.spans import Granularity, Pieces, check_minutes, cut
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _ZONES = (
@@ -75,6 +76,31 @@ def test_no_sum_lies_in_two_buckets(span: Span, granularity: Granularity) -> Non
     for start, unit in _sums_of(cut(span, granularity)):
         last = start + unit - _MINUTE
         assert _bucket(start, span.zone, granularity) == _bucket(last, span.zone, granularity)
+
+
+@pytest.mark.parametrize(
+    ("zone", "granularity", "days", "is_of_all", "field"),
+    [
+        ("Asia/Kolkata", "day", 93, False, "tz"),
+        ("Asia/Kolkata", "hour", 9, True, "tz"),
+        ("Asia/Kolkata", "day", 31, False, None),
+        ("Asia/Kolkata", None, 93, True, None),
+        ("UTC", "minute", 93, False, "granularity"),
+        ("UTC", "minute", 8, True, None),
+        ("Europe/Berlin", "hour", 93, True, None),
+    ],
+)
+def test_nothing_scans_all_minutes(
+    zone: str, granularity: Granularity | None, days: int, is_of_all: bool, field: str | None
+) -> None:
+    """What would is refused by the name of the parameter that asks for it."""
+    pieces = cut(Span(_NEW_YEAR, _NEW_YEAR + days * _DAY, ZoneInfo(zone)), granularity)
+    if field is None:
+        check_minutes(pieces, granularity, is_of_all)
+    else:
+        with pytest.raises(RefusedError) as refused:
+            check_minutes(pieces, granularity, is_of_all)
+        assert (refused.value.code, refused.value.field) == ("range_too_large", field)
 
 
 @pytest.mark.parametrize(("granularity", "sums"), [(None, 91 + 2 * 23), ("day", 91 + 2 * 23), ("hour", 93 * 24 - 2)])

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import hashlib
+import ipaddress
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,9 +13,13 @@ import psutil
 import pytest
 
 from tests.trinity.node_fixture import CATALOG
+from tests.workers.reports.conftest import table_of
 from tests.workers.reports.live import Events, Live, live, tiny_receive_buffer
 from trinity.memory.answer_table import AnswerState
+from trinity.memory.block_table import BlockTable
+from trinity.memory.key_table import KeyState
 from workers.reports import streams
+from workers.reports.coins import feed_id_of
 
 
 @pytest.fixture
@@ -91,16 +97,61 @@ async def test_last_event_id_continues_with_what_changed_since(service: Live) ->
 
 
 async def test_heartbeats_fill_the_silence(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A comment, which clients pass over."""
+    """An event that a page can hear, also while a long interval lasts; for foreign clients a comment."""
     monkeypatch.setattr(streams, "HEARTBEAT_NS", 1)
-    async with (
-        asyncio.timeout(10),
-        httpx.AsyncClient() as client,
-        client.stream("GET", f"{service.url}/stream/prices?assets=BTC") as response,
+    feed = feed_id_of("BTC")
+    for path, expected in (
+        ("/stream/prices?assets=BTC", "event: heartbeat"),
+        ("/stream/prices?assets=BTC&interval_ms=60000", "event: heartbeat"),
+        (f"/v2/updates/price/stream?ids[]={feed}", ": heartbeat"),
     ):
-        async for line in response.aiter_lines():
-            if line == ": heartbeat":
-                break
+        async with (
+            asyncio.timeout(10),
+            httpx.AsyncClient() as client,
+            client.stream("GET", service.url + path) as response,
+        ):
+            lines = response.aiter_lines()
+            async for line in lines:
+                if line == expected:
+                    break
+            if expected.startswith("event"):
+                assert await anext(lines) == "data: {}"
+
+
+async def test_browsers_come_back_at_different_times(service: Live) -> None:
+    """Thousands that lost one process do not fall upon the next at the same moment."""
+    waits = set()
+    async with httpx.AsyncClient() as client:
+        for _ in range(5):
+            async with client.stream("GET", f"{service.url}/stream/prices?assets=BTC") as response:
+                async for line in response.aiter_lines():
+                    waits.add(int(line.removeprefix("retry: ")))
+                    break
+    assert len(waits) > 1
+    assert all(streams.RETRY_MS_MIN <= wait < streams.RETRY_MS_MAX for wait in waits)
+
+
+async def test_a_revoked_key_loses_its_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within seconds, by the node's own table, with the database away; a blocked address as well."""
+    monkeypatch.setattr(streams, "CHECK_NS", 1)
+    keys, blocks = table_of("a", "b"), BlockTable.private()
+    async with live(tmp_path, keys=keys, blocks=blocks, trusted_proxies=("127.0.0.1",)) as service:
+        for key_id, key in ((1, "a"), (2, "b")):
+            headers = {"X-API-Key": key, "X-Forwarded-For": "192.0.2.7"}
+            async with (
+                httpx.AsyncClient(headers=headers) as client,
+                client.stream("GET", f"{service.url}/stream/prices?assets=BTC") as response,
+            ):
+                events = Events(response)
+                await events.next()
+                if key_id == 1:
+                    digest = hashlib.sha256(key.encode()).digest()
+                    keys.write(key_id, digest, KeyState.REVOKED, 0, 0, 0, False)
+                else:
+                    blocks.write([ipaddress.ip_network("192.0.2.0/24")])
+                with pytest.raises(EOFError):
+                    await events.next()
+                assert (await client.get(f"{service.url}/stream/prices")).status_code == 403
 
 
 @pytest.mark.parametrize(

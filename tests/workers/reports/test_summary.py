@@ -1,5 +1,7 @@
 """The summary against plain SQL, and that it is remembered for a moment."""
 
+import csv
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,13 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import psycopg
+import pyarrow.parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.reports.conftest import ADMIN_KEY, client_to, service, settings_of
 from trinity.outcomes import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
+from workers.reports.export import MEDIA_TYPES
 from workers.reports.parameters import Span
 from workers.reports.summary import quantile_us, summary_of
 
@@ -92,3 +96,20 @@ def test_database_and_service_reckon_the_same(usage_url: str) -> None:
                 ).fetchone()
                 assert row is not None
                 assert abs(row[0] - quantile_us(buckets, share)) <= 0.001
+
+
+async def test_a_summary_is_a_table_as_well(usage_client: httpx.AsyncClient) -> None:
+    """CSV and Parquet say the same as JSON."""
+    report = (await usage_client.get("/reports/summary", params=SPAN)).json()
+    text = (await usage_client.get("/reports/summary", params={**SPAN, "format": "csv"})).text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    parquet = await usage_client.get("/reports/summary", params=SPAN, headers={"Accept": MEDIA_TYPES["parquet"]})
+    assert [row["requests"] for row in pyarrow.parquet.read_table(io.BytesIO(parquet.content)).to_pylist()] == [
+        int(row["requests"]) for row in rows
+    ]
+    found = {part: {row["member"]: int(row["requests"]) for row in rows if row["part"] == part} for part in
+             ("all", "status", "protocol", "asset")}  # fmt: skip
+    assert found["all"] == {"all": report["requests"]}
+    assert float(rows[0]["latency_mean_us"]) == report["latency_us"]["mean"]
+    assert (found["status"], found["protocol"]) == (report["statuses"], report["protocols"])
+    assert list(found["asset"].items())[:10] == list(report["top_assets"].items())

@@ -280,7 +280,7 @@ CREATE TABLE report_usage_log (
     key_id integer,
     path text NOT NULL,
     status smallint NOT NULL,
-    latency_us integer NOT NULL,
+    latency_us bigint NOT NULL,              -- a stream is open for hours
     bytes bigint NOT NULL,
     address inet NOT NULL
 ) PARTITION BY RANGE (time);

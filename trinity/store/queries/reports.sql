@@ -122,6 +122,26 @@ SELECT part, CASE part WHEN 6 THEN coalesce((SELECT name FROM assets WHERE id = 
 FROM sums
 ORDER BY part, requests DESC, member;
 
+-- name: summary_rows
+-- The same as rows for tables, without the histogram.
+WITH sums AS (
+    SELECT grouping(status, protocol, asset_id) AS part, coalesce(status, protocol, asset_id, 0) AS member,
+           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(latency_sum_ns) AS latency_sum_ns
+    FROM usage_between(
+        %(over_keys)s, %(key_ids)s, %(minute_from)s, %(hour_from)s, %(day_from)s, %(day_to)s, %(hour_to)s, %(minute_to)s
+    )
+    GROUP BY GROUPING SETS ((), (status), (protocol), (asset_id))
+)
+SELECT CASE part WHEN 7 THEN 'all' WHEN 6 THEN 'asset' WHEN 5 THEN 'protocol' ELSE 'status' END,
+       CASE part WHEN 7 THEN 'all'
+                 WHEN 6 THEN coalesce((SELECT name FROM assets WHERE id = member), '')
+                 WHEN 5 THEN (%(protocols)s::text[])[member + 1]
+                 ELSE member::text END,
+       coalesce(requests, 0), coalesce(lookups, 0),
+       round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision
+FROM sums
+ORDER BY part DESC, requests DESC, member;
+
 -- name: errors
 -- Every refusal and failure by its code, out of the single requests.
 SELECT (%(codes)s::text[])[code + 1], status, (%(protocols)s::text[])[protocol + 1], count(*), max(time)
@@ -143,7 +163,7 @@ FROM unnest(%(key_ids)s::integer[]) AS wanted (id) CROSS JOIN LATERAL (
     WHERE log.key_id = wanted.id AND log.time >= %(start)s AND log.time <= %(after_time)s
       AND (log.time, log.request_id, log.node_id) < (%(after_time)s, %(after_request_id)s, %(after_node_id)s)
       AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
-      AND (%(status)s::integer IS NULL OR log.status = %(status)s)
+      AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
     ORDER BY log.time DESC, log.request_id DESC, log.node_id DESC
     LIMIT %(limit)s
 ) AS page
@@ -160,7 +180,7 @@ FROM usage_log AS log
 WHERE log.time >= %(start)s AND log.time <= %(after_time)s
   AND (log.time, log.request_id, log.node_id) < (%(after_time)s, %(after_request_id)s, %(after_node_id)s)
   AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
-  AND (%(status)s::integer IS NULL OR log.status = %(status)s)
+  AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
 ORDER BY log.time DESC, log.request_id DESC, log.node_id DESC
 LIMIT %(limit)s;
 
@@ -178,6 +198,6 @@ FROM usage_log AS log
 WHERE log.time >= %(start)s AND log.time < %(end)s
   AND (%(key_ids)s::integer[] IS NULL OR log.key_id = ANY(%(key_ids)s))
   AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
-  AND (%(status)s::integer IS NULL OR log.status = %(status)s)
+  AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
 ORDER BY log.time
 LIMIT %(limit)s;
