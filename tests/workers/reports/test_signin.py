@@ -79,7 +79,9 @@ async def test_a_session_with_a_key_ends_with_the_key(usage_url: str, tmp_path: 
         assert (await client.get("/node")).json()["code"] == "invalid_key"
         answer = await client.get("/session")
         assert answer.json()["kind"] == "anonymous"
-        assert any(cookie.startswith(f"{KEY_COOKIE}=") for cookie in answer.headers.get_list("set-cookie")), "it is taken away"
+        assert any(cookie.startswith(f"{KEY_COOKIE}=") for cookie in answer.headers.get_list("set-cookie")), (
+            "it is taken away"
+        )
 
 
 async def test_a_node_without_an_admin_key_has_no_operator(tmp_path: Path) -> None:

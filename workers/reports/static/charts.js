@@ -42,7 +42,8 @@ function layout(digits, width, hasLegend) {
 }
 
 const TICKS = [
-  { dtickrange: [null, 60_000], value: "%H:%M:%S" },
-  { dtickrange: [60_000, 86_400_000], value: "%H:%M\n%-d %b" },
+  { dtickrange: [null, 999], value: "%H:%M:%S.%1f" },
+  { dtickrange: [1000, 59_999], value: "%H:%M:%S" },
+  { dtickrange: [60_000, 86_399_999], value: "%H:%M\n%-d %b" },
   { dtickrange: [86_400_000, null], value: "%-d %b" },
 ];

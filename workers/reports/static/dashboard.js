@@ -6,7 +6,7 @@ import { get, post } from "./client.js";
 import { feedsView } from "./feeds.js";
 import { element, muted } from "./format.js";
 import { insideView } from "./inside.js";
-import { forget, loseStream, node, on, openStream, unwatchNode, watchNode } from "./live.js";
+import { closeStream, forget, loseStream, node, on, openStream, unwatchNode, watchNode } from "./live.js";
 import { pricesView } from "./prices.js";
 import { usageView } from "./usage.js";
 
@@ -66,16 +66,17 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 
 // --- who asks ---------------------------------------------------------------------------------------------------
 
+let starts = 0;
+
 async function start() {
-  const before = JSON.stringify(session);
-  try {
-    session = await get("/session");
-  } catch {
-    return loseStream(start);
-  }
+  const turn = ++starts;
+  const found = await get("/session").catch(() => null);
+  if (turn !== starts) return; // somebody logged in or out meanwhile
+  if (found === null) return loseStream(start);
+  const isOther = JSON.stringify(found) !== JSON.stringify(session);
+  session = found;
   of("session").textContent = session.kind === "anonymous" ? "Log in" : "Log out";
   of("session").hidden = false;
-  const isOther = JSON.stringify(session) !== before;
   if (!session.may_read) {
     forget();
     unwatchNode();
@@ -85,6 +86,18 @@ async function start() {
   }
   if (isOther) route();
 }
+
+// A browser has six connections for a host. A tab that nobody sees, or a page that was left and is kept for the way
+// back, must not hold one of them.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    closeStream();
+    unwatchNode();
+  } else {
+    session = null; // to be drawn anew
+    start();
+  }
+});
 
 const dialog = of("login");
 

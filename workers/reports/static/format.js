@@ -86,8 +86,8 @@ export function table(caption, columns, rows, empty = "Nothing yet.") {
 }
 
 export const facts = (pairs, kind = "facts") =>
-  element("dl", { class: kind }, pairs.map(([name, value, note]) => element("div", {},
-    element("dt", {}, name), element("dd", {}, value, note ? element("small", {}, note) : ""))));
+  element("ul", { class: kind }, pairs.map(([name, value, note]) => element("li", {},
+    element("span", {}, name), " ", element("strong", {}, value, note ? element("small", {}, ` ${note}`) : ""))));
 
 // The figures that matter most, large.
 export const tiles = (pairs) => facts(pairs, "tiles");

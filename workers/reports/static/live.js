@@ -4,7 +4,7 @@
 //   on("link", state)    "off", "connecting", "live" or "lost"
 //   on("node", state)    the newest answer of /node, null when it did not come
 //
-// A price is live while the stream it came with is: nothing for QUIET_MS, or an error, and none is, until the stream
+// A price is live while the stream it came with is: silence for QUIET_MS, or an error, and none is, until the stream
 // was opened again and told it anew. The browser's clock is never believed: `nodeNow` is the latest time that the node
 // ever named, plus what has passed here since.
 
@@ -102,11 +102,13 @@ function take(price) {
   tell("price", price);
 }
 
-// Silence is no news of a price, unless the node says at this moment that it has none.
+// Silence means that the stream is lost, unless the node says at this moment that it has heard nothing either.
 setInterval(() => {
-  const isExpected = node === null || node.assets.some((asset) => asset.status === "fresh");
-  if (source !== null && isExpected && performance.now() - heardAt > QUIET_MS) loseStream(retry);
+  const isSilent = source !== null && performance.now() - heardAt > QUIET_MS;
+  if (isSilent && (node === null || node.assets.some(hasNews))) loseStream(retry);
 }, WATCH_MS);
+
+const hasNews = (asset) => asset.age_ms != null && asset.age_ms < QUIET_MS / 2;
 
 // --- the node's state -------------------------------------------------------------------------------------------
 
