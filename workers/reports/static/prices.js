@@ -1,7 +1,7 @@
 // All assets: price, confidence, sources, age, a line of the last two minutes; above them how the node is.
 
 import { age, badge, digitsOf, drawSpark, element, muted, patch, price, spark, tiles, words } from "./format.js";
-import { isLive, node, nodeNow, on, prices } from "./live.js";
+import { isLive, link, node, nodeNow, on, prices } from "./live.js";
 
 const POINTS = 120; // values in a line
 const LEAST_POINTS = 20; // fill a line
@@ -51,7 +51,10 @@ export function pricesView(main) {
 }
 
 function overviewOf() {
-  if (node === null) return [];
+  if (node === null) {
+    const state = badge(link === "lost" ? "no answer" : "asking", "old");
+    return [tiles([["Node", state], ["Fresh prices", "unknown"], ["Exchanges live", "unknown"]])];
+  }
   const feeds = Object.values(node.feeds);
   const fresh = node.assets.filter((asset) => asset.status === "fresh").length;
   const level = { ok: "good", degraded: "warn", down: "bad" }[node.status];
