@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
+from tests.node.browser import browser
 from tests.node.harness import Node, new_node
 
 
@@ -36,3 +38,10 @@ def fresh_node(tmp_path: Path) -> Iterator[Node]:
     with new_node(tmp_path / "data") as made:
         yield made
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    """One browser for all tests that look at a page."""
+    with browser() as started:
+        yield started

@@ -13,6 +13,7 @@ import valkey
 from tests.trinity.node_fixture import SECOND, empty_node
 from tests.workers.reports.conftest import client_to, service, settings_of
 from trinity.metrics import REPORTER
+from workers.reports import cache as module
 from workers.reports.cache import ANSWER_BYTES_MAX, CONNECTIONS_MAX, Cache, name_of
 
 RESULTS = {result: REPORTER.index("report_cache_total", result) for result in ("hit", "miss", "unreachable")}
