@@ -2,9 +2,9 @@
 
     answers that the customers got = rows in usage_log = sum of usage_minute
 
-Nobody else asks the node's lookups in these tests, so the three are equal, not merely ordered. Where the one who answers
-is killed itself, rows may be more: a record is written before its answer is sent. Then they exceed the answers by at
-most what was asked and never answered.
+Nobody else asks the node's lookups in these tests, so the three are equal, not merely ordered. Where the one who
+answers is killed itself, rows may be more: a record is written before its answer is sent. Then they exceed the answers
+by at most what was asked and never answered.
 """
 
 from typing import Any, NamedTuple

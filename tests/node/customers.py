@@ -19,7 +19,7 @@ from tests.node.harness import Node
 
 # Several a worker, so that each worker always serves some: the kernel spreads them over the workers.
 HTTP_CUSTOMERS, UDP_CUSTOMERS = 12, 4
-# Under the 64 that a worker answers in one turn; and all that one socket is sent fits its buffer, so no datagram is lost.
+# Under the 64 that a worker answers in one turn; and what one socket is sent fits its buffer, so no datagram is lost.
 BATCH = 32
 # Between two batches: 16 customers ask at most some 5,000 times a second, and leave the machine to the node.
 PAUSE_SECONDS = 0.1
