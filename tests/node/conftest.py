@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from tests.node.browser import browser
-from tests.node.harness import Node, new_node
+# Before they are imported: what fails in them is shown like what fails in a test.
+pytest.register_assert_rewrite("tests.node.books", "tests.node.customers")
+
+from tests.node.browser import browser  # noqa: E402
+from tests.node.harness import Node, new_node  # noqa: E402
 
 
 @pytest.fixture(scope="module")
