@@ -51,11 +51,15 @@ class Drain:
         self._block = block
         self._log = log
         self._beat = beat
-        self.is_writable = True
         self.share_before = 0.0  # how full the fullest ring was when the last turn began
         self._gave_up = False
         self._open_reserve()
         self._go_on()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the disk took what the last turn had for it."""
+        return self._spool.is_writable
 
     @property
     def waiting(self) -> int:
@@ -156,4 +160,4 @@ class Drain:
         elif is_writable and not self.is_writable:
             self._gave_up = False
             self._log.warning("the disk takes the usage spool again")
-        self.is_writable = is_writable
+        self._spool.is_writable = is_writable

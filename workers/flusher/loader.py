@@ -1,7 +1,7 @@
 """The loader's thread: the spool's files into the database, one after the other, and the jobs beside them.
 
     database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
-    processors are taken  it rests between files, as pace.py says
+    processors are taken  it rests between files, as pace.py says, unless the disk refuses the next ones
     database away         the spool grows; tried again every half second
     database hangs        this thread hangs with it, the drain does not
     file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it for ever
@@ -204,6 +204,8 @@ class Loader(threading.Thread):
         now_ns = self._clock.monotonic_ns()
         arriving = self._arrivals.per_second(self._block.read_counter(_TAKEN), now_ns)
         idle_share = self._processors.idle_share(now_ns)
+        if not self._spool.is_writable:
+            return False  # the rings fill, and only what is loaded makes room
         return self._pace.rests(now_ns, self._spool.records, arriving, self._spool.share, idle_share)
 
     def _count(self, loaded: Loaded) -> None:

@@ -1,7 +1,8 @@
 """When the loader rests: answers go first while the processors are taken, within what can be made good in a minute.
 
     a processor is idle, or hardly anybody asks    load what is there, at full speed
-    none is, the lag is small                      rest nine times as long as the last file took
+    none is, the lag is small                      rest nine times as long as the last file took; an outage is no work
+                                                   and earns no rest
     none is, the lag is large                      load at full speed: from here the lag must not grow
 
 A lag is small while the database, at the rate that it has shown, would load it in LAG_SECONDS_MAX.
@@ -18,6 +19,9 @@ from trinity.limits import LAG_SECONDS_MAX, LOAD_ROWS_PER_SECOND_MIN
 
 # Of the time under full load the loader has this part: 1 of 10.
 _RESTS_A_LOAD = 9
+# A whole segment is 1 s to 3 s of work. What took longer waited for a server or a disk that stood still: that took no
+# processor from anybody, and nine times an outage of a minute would be another one, of nine.
+_WORK_NS_MAX = 3 * NS_PER_SECOND
 # How fast the database is, files tell that take longer than their transaction's fixed 10 ms; a slower one counts
 # little, because it may have met the load, and not a slower database.
 _TELLING_RECORDS = 50_000
@@ -57,7 +61,7 @@ class Pace:
 
     def loaded(self, records: int, took_ns: int, now_ns: int) -> None:
         """A file took so long."""
-        self._rest_until_ns = now_ns + took_ns * _RESTS_A_LOAD
+        self._rest_until_ns = now_ns + min(took_ns, _WORK_NS_MAX) * _RESTS_A_LOAD
         if records >= _TELLING_RECORDS and took_ns > 0:
             rate = records * NS_PER_SECOND / took_ns
             slower = self._rows_per_second + (rate - self._rows_per_second) * _SLOWER_WEIGHT

@@ -68,6 +68,7 @@ class Spool:
         self._beat = beat
         self._lock = threading.Lock()
         self._open_fd: int | None = None
+        self.is_writable = True  # the drain says so; else only what is loaded makes room
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._units, self.damaged, self._next_sequence = recover(folder, beat)
 

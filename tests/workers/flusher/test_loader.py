@@ -1,6 +1,7 @@
 """workers/flusher/loader.py"""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,7 @@ class Setup:
         candles = CandleTable(folder / "candles")
         self.loader = Loader(url, NODE, "n", [self.ring], self.spool, candles, self.block, SystemClock(), LOG)
         self.url = url
+        self.idle_share = 0.0
 
     def put(self, count: int) -> None:
         fill(self.ring, make_records(count))
@@ -125,29 +127,40 @@ def test_a_database_that_stands_still_is_noticed(tmp_path: Path, database_url: s
     setup.loader.finish(30)
 
 
-def test_while_processors_are_taken_it_rests_and_the_jobs_go_on(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a file that took long the next one waits until somebody has room; candles are not put off."""
+@pytest.fixture
+def resting(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+    """A loader that rests for ten minutes after its first file, while all processors are taken."""
     setup = Setup(tmp_path, database_url)
-    busy = True
-    monkeypatch.setattr(setup.loader._processors, "idle_share", lambda _now_ns: 0.0 if busy else 1.0)
+    monkeypatch.setattr(setup.loader._processors, "idle_share", lambda _now_ns: setup.idle_share)
     monkeypatch.setattr(setup.loader._arrivals, "per_second", lambda _total, _now_ns: 1e6)
     monkeypatch.setattr(module.Pace, "loaded", lambda pace, _records, _took_ns, now_ns: setattr(
         pace, "_rest_until_ns", now_ns + 600 * NS_PER_SECOND
     ))  # fmt: skip
-    jobs = []
-    monkeypatch.setattr(module.Jobs, "run_due", lambda _jobs: jobs.append(1))
     setup.put(10)
     setup.loader.start()
     _until("the first file", lambda: setup.spool.records == 0)
-    setup.put(10)
-    seen = len(jobs)
-    _until("some turns of jobs", lambda: len(jobs) > seen + 3)
-    assert setup.spool.records == 10
-    busy = False
-    _until("the second file", lambda: setup.spool.records == 0)
+    yield setup
     setup.loader.finish(30)
+
+
+def test_while_processors_are_taken_it_rests_and_the_jobs_go_on(
+    resting: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a file that took long the next one waits until somebody has room; candles are not put off."""
+    jobs = []
+    monkeypatch.setattr(module.Jobs, "run_due", lambda _jobs: jobs.append(1))
+    resting.put(10)
+    _until("some turns of jobs", lambda: len(jobs) > 3)
+    assert resting.spool.records == 10
+    resting.idle_share = 1.0
+    _until("the second file", lambda: resting.spool.records == 0)
+
+
+def test_while_the_disk_refuses_it_does_not_rest(resting: Setup) -> None:
+    """The rings fill meanwhile, and only what is loaded makes room."""
+    resting.put(10)
+    resting.spool.is_writable = False
+    _until("the second file", lambda: resting.spool.records == 0)
 
 
 def _messages(caplog: pytest.LogCaptureFixture, level: str = "CRITICAL") -> list[str]:

@@ -43,6 +43,13 @@ def test_it_rests_while_processors_are_taken_and_the_lag_is_small(
     assert _loaded().rests(now_ns, waiting, arriving, spool_share, idle_share) is rests
 
 
+def test_an_outage_earns_no_rest() -> None:
+    """A file that met a server that stood still for a minute rests as after 3 s of work, not for nine minutes."""
+    pace = _loaded(1_000, seconds=60)
+    assert pace.rests(26 * NS_PER_SECOND, SMALL_LAG, MANY, 0.01, BUSY)
+    assert not pace.rests(27 * NS_PER_SECOND, SMALL_LAG, MANY, 0.01, BUSY)
+
+
 def test_nothing_rests_before_the_first_file() -> None:
     """A start finds what its predecessor left."""
     assert not Pace().rests(1, SMALL_LAG, MANY, 0.0, 0.0)
