@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
-from tests.node.harness import Node, new_node
+# Before they are imported: what fails in them is shown like what fails in a test.
+pytest.register_assert_rewrite("tests.node.books", "tests.node.customers")
+
+from tests.node.browser import browser  # noqa: E402
+from tests.node.harness import Node, new_node  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +41,10 @@ def fresh_node(tmp_path: Path) -> Iterator[Node]:
     with new_node(tmp_path / "data") as made:
         yield made
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    """One browser for all tests that look at a page."""
+    with browser() as started:
+        yield started

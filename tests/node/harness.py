@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 PORT_NAMES = {
     "TCP_PORT_LPO": socket.SOCK_STREAM,
@@ -27,6 +30,9 @@ PORT_NAMES = {
     "UDP_PORT_LPO": socket.SOCK_DGRAM,
     "UDP_PORT_LRS": socket.SOCK_DGRAM,
 }
+# Below the kernel's range for outgoing connections (ip_local_port_range, 32768 on): the port of a node that is not
+# started yet could be given to anybody's client.
+PORTS = range(12_000, 32_000)
 COMPILED = Path(os.environ["NUMBA_CACHE_DIR"]).parent
 
 # Deadlines, not sleeps: each wait polls and ends as soon as what it waits for is there.
@@ -103,6 +109,20 @@ class Node:
     def health(self) -> dict[str, Any]:
         return self.get("/health", "HEALTH_PORT_LPO")[1]
 
+    def pid(self, name: str) -> int:
+        """The present number of one of the node's processes, 0 while it is not there."""
+        process = self.health().get("processes", {}).get(name, {})
+        return int(process.get("pid", 0)) if process.get("alive") else 0
+
+    def metrics(self, name: str, **labels: str) -> list[float]:
+        """The values of a metric's series that have these labels."""
+        try:
+            families = list(text_string_to_metric_families(self.text("/metrics", "HEALTH_PORT_LPO")))
+        except OSError:
+            return []
+        samples = (sample for family in families for sample in family.samples if sample.name == name)
+        return [sample.value for sample in samples if labels.items() <= sample.labels.items()]
+
     def wait(self, what: str, ready: Callable[[], Any], seconds: float = 15.0) -> Any:
         """Poll until `ready()` is true and return its value; fail with the node's output after `seconds`."""
         deadline = time.monotonic() + seconds
@@ -118,9 +138,33 @@ class Node:
     def wait_ready(self) -> None:
         self.wait("readiness", lambda: self.get("/ready", "HEALTH_PORT_LPO")[0] == 200, START_SECONDS)
 
+    def wait_database(self) -> None:
+        """Until every reporter says that it has its tables, and a report that reads them is not put off."""
+
+        def is_there() -> bool:
+            ups = self.metrics("report_database_up")
+            return bool(ups) and min(ups) == 1.0 and self.get("/history?asset=BTC", "TCP_PORT_LRS")[0] not in (0, 503)
+
+        self.wait("reports out of the database", is_there, START_SECONDS)
+
     def wait_all_sources(self, asset: str = "BTC", sources: int = 6) -> None:
         """Until the price of `asset` stands on all its exchanges again."""
         self.wait(f"{sources} sources of {asset}", lambda: self.price(asset)[1].get("sources") == sources, 60)
+
+    def kill_all(self) -> None:
+        """SIGKILL for every process of the node, PostgreSQL's included, as nearly at once as a loop can.
+
+        No signal reaches them all: each of the node's processes has a process group of its own. So the numbers are
+        collected first, and the loop does nothing else.
+        """
+        assert self.process is not None
+        root = psutil.Process(self.process.pid)
+        family = [root, *root.children(recursive=True)]
+        for pid in [process.pid for process in family]:
+            with contextlib.suppress(ProcessLookupError):  # its parent's death has killed it already
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(15)
+        psutil.wait_procs(family, timeout=15)
 
     def stop(self) -> int:
         """SIGTERM, then the exit code; SIGKILL for the group when it does not end."""
@@ -135,9 +179,12 @@ class Node:
 
 
 def free_port(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has at this moment; two test processes ask for different ones, most likely."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
 
 
 @contextlib.contextmanager

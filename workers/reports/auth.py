@@ -31,7 +31,7 @@ from workers.reports.calls import caller_address
 from workers.reports.forwarded import Address, network_of
 from workers.reports.keys import KeyRow
 from workers.reports.parts import Parts
-from workers.reports.problems import RefusedError, database_unavailable
+from workers.reports.problems import DATABASE_ERRORS, RefusedError, database_unavailable
 from workers.reports.session import Tries
 
 # Ours first, then those that clients of CoinGecko send.
@@ -103,7 +103,12 @@ async def identify(parts: Parts, key: str | None, address: Address, tries: Tries
         and hmac.compare_digest(hashlib.sha256(admin_key.encode()).digest(), digest)
     ):
         return ADMIN
-    row = await parts.keys.find(digest) if digest is not None else None
+    try:
+        row = await parts.keys.find(digest) if digest is not None else None
+    except DATABASE_ERRORS:
+        if wait_seconds > 0:  # whoever guesses learns nothing from a database that is away
+            raise too_many_tries(wait_seconds) from None
+        raise
     if row is not None and hmac.compare_digest(row.digest, digest or b""):
         _refuse_bad(parts, row)
         return Caller("key", row.account_id, row.key_id, tuple(row.account_key_ids), row.digest)

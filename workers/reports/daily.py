@@ -23,12 +23,14 @@ from trinity.store import queries
 from workers.reports.cache import Cache
 
 EVERY_SECONDS = 60.0
+# A node begins before its database does: the first figures need not wait a minute for that.
+RETRY_SECONDS = 5.0
 CACHE_KEY = "kcc:daily"
 CACHE_SECONDS = 24 * 3600
 
 
 async def run(database_url: str, cache: Cache, clock: Clock, log: logging.Logger) -> None:
-    """Compute for ever; a failure is logged when it begins, and the next minute tries again."""
+    """Compute for ever; a failure is logged when it begins, and soon tried again."""
     is_failing = False
     while True:
         try:
@@ -41,7 +43,7 @@ async def run(database_url: str, cache: Cache, clock: Clock, log: logging.Logger
             if not is_failing:
                 log.warning("daily_figures_late", extra={"fields": {"reason": type(error).__name__}})
             is_failing = True
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS if is_failing else EVERY_SECONDS)
 
 
 def now_of(clock: Clock) -> datetime.datetime:

@@ -1,22 +1,24 @@
 """What the node says of itself to the dashboard and to scripts: feeds and assets to all, its inside to the operator.
 
-Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks
-and the day's figures come from the database, and are null while it does not answer.
+Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks,
+plans and the day's figures come from the database, and are null while it does not answer. `time_ms` is the node's own
+clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
 """
 
 from decimal import Decimal
-from typing import Any
 
-import msgspec
 import psycopg
 import psycopg_pool
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
+from psycopg.rows import dict_row
 
+from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.node import NodeMemory
-from trinity.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REQUEST
+from trinity.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER, REQUEST
+from trinity.outcomes import LATENCY_BOUNDS_NS
 from trinity.overview import AssetView, read_assets, read_indexes, read_sources
 from trinity.store import queries
 from workers.health.report import Json, read_node, report_health
@@ -24,17 +26,24 @@ from workers.reports.auth import Caller
 from workers.reports.parts import Parts
 from workers.reports.problems import RefusedError, bad_parameter
 
-_NS_PER_MS = 1_000_000
+_DATABASE_UP = REPORTER.index("report_database_up")
 
 
 @get("/node", tags=["node"])
 async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
     """The node's state and its reasons, each feed, each asset."""
-    now_ns = parts.seat.clock.monotonic_ns()
+    clock = parts.seat.clock
+    now_ns = clock.monotonic_ns()
     _, health = report_health(read_node(parts.memory, now_ns))
     assets = [_asset_of(view) for view in read_assets(parts.memory, now_ns)]
     shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
-    return {**shown, "usd_indexes": read_indexes(parts.memory), "assets": assets}
+    return {
+        **shown,
+        "time_ms": clock.wall_ns() // NS_PER_MS,
+        "database": parts.seat.block.read_gauge(_DATABASE_UP) == 1.0,
+        "usd_indexes": read_indexes(parts.memory),
+        "assets": assets,
+    }
 
 
 @get("/node/asset", tags=["node"])
@@ -64,19 +73,18 @@ async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Par
 
 @get("/node/inside", tags=["node"])
 async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:
-    """Processes, ledger, access, blocks and the day's figures; for the operator."""
+    """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
     if not caller.is_admin:
         raise RefusedError(403, "admin_only", "this needs the admin key")
     reading = read_node(parts.memory, parts.seat.clock.monotonic_ns())
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]
-    blocks, today = await _from_database(parts)
     return {
         "processes": processes,
         "ledger": health["ledger"],  # null while the flusher is away
         "refusals": _refusals_of(parts.memory),
-        "blocks": blocks,
-        "today": today,
+        "latency_bounds_ns": LATENCY_BOUNDS_NS,  # of the figures' latency_buckets; one more has no bound
+        **await _from_database(parts),
     }
 
 
@@ -84,7 +92,7 @@ def _asset_of(view: AssetView) -> Json:
     return {
         "asset": view.asset,
         "status": view.status,
-        "price": view.price,
+        "price": None if view.price is None else float(view.price),
         "age_ms": _ms(view.age_ns),
         "sources": view.sources,
         "rejected": view.rejected,
@@ -108,7 +116,7 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
         price = Decimal(int(record["price"][0])).scaleb(-int(record["scale"][0]))
     rate = 1.0 if market.quote == "USD" else indexes.get(market.quote)
     usd = float(price) * rate if price is not None and rate is not None else None
-    return {"currency": market.quote, "price": price, "price_usd": usd}
+    return {"currency": market.quote, "price": None if price is None else float(price), "price_usd": usd}
 
 
 def _refusals_of(memory: NodeMemory) -> Json:
@@ -119,16 +127,20 @@ def _refusals_of(memory: NodeMemory) -> Json:
     return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
 
 
-async def _from_database(parts: Parts) -> tuple[list[Json] | None, Any]:
+async def _from_database(parts: Parts) -> Json:
+    """Plans, blocks and the newest figures; null, which is not the same as none, while the database does not answer."""
+    if parts.seat.block.read_gauge(_DATABASE_UP) != 1.0:
+        return {"plans": None, "blocks": None, "today": None}
     try:
-        async with parts.pool.connection() as connection:
-            blocks = await (await connection.execute(queries.load("dashboard.blocks"))).fetchall()
-            today = await (await connection.execute(queries.load("dashboard.latest_figures"))).fetchone()
+        async with parts.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            plans = await (await cursor.execute(queries.load("dashboard.plans"))).fetchall()
+            blocks = await (await cursor.execute(queries.load("dashboard.blocks"))).fetchall()
+            today = await (await cursor.execute(queries.load("dashboard.latest_figures"))).fetchone()
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
-        return None, None
-    shown = [{"network": str(network), "reason": reason, "expires_at": until} for network, reason, until in blocks]
-    return shown, msgspec.to_builtins(today[0]) if today else None
+        return {"plans": None, "blocks": None, "today": None}
+    blocks = [{**block, "network": str(block["network"])} for block in blocks]
+    return {"plans": plans, "blocks": blocks, "today": today["figures"] if today else {}}
 
 
 def _ms(age_ns: int | None) -> int | None:
-    return None if age_ns is None else age_ns // _NS_PER_MS
+    return None if age_ns is None else age_ns // NS_PER_MS

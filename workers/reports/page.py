@@ -17,7 +17,8 @@ from workers.reports.problems import RefusedError
 _TYPES = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _NAMES = (
     "index.html", "dashboard.css", "icon.svg",
-    "dashboard.js", "client.js", "format.js", "prices.js", "asset.js", "views.js",
+    "dashboard.js", "client.js", "live.js", "format.js",
+    "prices.js", "asset.js", "charts.js", "feeds.js", "usage.js", "inside.js",
 )  # fmt: skip
 _CHARTS = "plotly.min.js"
 # plotly.js writes styles into the elements it draws; scripts come from files alone.

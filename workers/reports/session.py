@@ -25,12 +25,7 @@ class Sessions:
     """Makes and checks the cookies of one ADMIN_KEY; without one there are no sessions."""
 
     def __init__(self, admin_key: str | None) -> None:
-        self._key = admin_key.encode() if admin_key else None
-        self._signing_key = hmac.digest(self._key, b"trinity session", hashlib.sha256) if self._key else b""
-
-    def is_key(self, offered: str) -> bool:
-        """Whether this is ADMIN_KEY; False for everything when none is set."""
-        return self._key is not None and hmac.compare_digest(self._key, offered.encode(errors="surrogateescape"))
+        self._signing_key = hmac.digest(admin_key.encode(), b"trinity session", hashlib.sha256) if admin_key else None
 
     def open(self, wall_seconds: int, nonce: bytes) -> str:
         """A new cookie; `nonce` is NONCE_BYTES of randomness."""
@@ -41,7 +36,7 @@ class Sessions:
         """Whether the cookie is ours and not over."""
         signed, _, signature = cookie.rpartition(".")
         expiry = signed.partition(".")[0]
-        if self._key is None or not _is_same(self._sign("session", signed), signature):
+        if self._signing_key is None or not _is_same(self._sign("session", signed), signature):
             return False
         return int(expiry) > wall_seconds
 
@@ -53,6 +48,7 @@ class Sessions:
         return _is_same(self.token_of(cookie), token)
 
     def _sign(self, purpose: str, text: str) -> str:
+        assert self._signing_key is not None, "nobody has a session then"
         message = f"{purpose}|{text}".encode(errors="surrogateescape")
         return hmac.digest(self._signing_key, message, hashlib.sha256).hex()
 

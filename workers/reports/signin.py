@@ -1,14 +1,18 @@
-"""The operator's way in from a browser: ADMIN_KEY once, then a cookie. session.py has the rules of both.
+"""The way in from a browser: ADMIN_KEY or an API key once, then cookies. session.py has the rules of the operator's.
 
     POST /session      {"key": ...} -> cookies; 401 for a wrong key, 429 for too many of them
     POST /session/end  ends it
-    GET  /session      {"admin": true | false}
+    GET  /session      {"kind": "admin" | "key" | "anonymous", "may_read": whether it may ask for prices, ...}
 
-Rules: the session cookie is HttpOnly and SameSite=Strict, so no script reads it and no other site sends it. Whatever
-changes something with it carries its token in X-CSRF-Token. A caller with a key of its own needs neither.
+Rules: the cookies are HttpOnly and SameSite=Strict, so no script reads them and no other site sends them. A customer's
+holds the key itself, which is asked after at each call, so that a revoked one ends at once. Whatever changes something
+with a cookie carries its token in X-CSRF-Token. A caller that sends a key needs no cookie.
 """
 
+import hashlib
+import hmac
 import os
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,15 +22,18 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from trinity.clock import NS_PER_SECOND
-from workers.reports.auth import ADMIN, too_many_tries
+from workers.reports.auth import ADMIN, ANONYMOUS, Caller, Kind, identify, key_of
 from workers.reports.calls import caller_address
+from workers.reports.forwarded import Address
 from workers.reports.parts import Parts
 from workers.reports.problems import RefusedError
 from workers.reports.session import NONCE_BYTES, SESSION_SECONDS
 
 SESSION_COOKIE = "trinity_session"
+KEY_COOKIE = "trinity_key"
 TOKEN_COOKIE = "trinity_csrf"  # noqa: S105 - a name
 _TOKEN_HEADER = "x-csrf-token"  # noqa: S105 - a name
+_SESSION_PATHS = ("/session", "/session/end")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -37,62 +44,97 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SessionState(msgspec.Struct):
-    """Whether the browser is the operator's."""
+    """Who the browser is, and whether that is enough for prices; a customer's key by its number."""
 
-    admin: bool
+    kind: Kind
+    may_read: bool
+    key_id: int | None = None
 
 
 async def read_session(request: Request[Any, Any, Any]) -> None:
-    """Before every handler: a good cookie makes the caller the operator."""
-    cookie = request.cookies.get(SESSION_COOKIE)
-    if cookie is None:
-        return
+    """Before every handler: good cookies say who calls."""
     parts: Parts = request.app.state["parts"]
-    if not parts.sessions.is_open(cookie, parts.seat.clock.wall_ns() // NS_PER_SECOND):
-        return
-    token = request.headers.get(_TOKEN_HEADER, "")
-    if request.method not in _SAFE_METHODS and not parts.sessions.is_token(cookie, token):
-        raise RefusedError(403, "csrf", "send the token of the cookie trinity_csrf in X-CSRF-Token", _TOKEN_HEADER)
-    request.scope["state"]["signed_in"] = ADMIN
+    session, key = request.cookies.get(SESSION_COOKIE), request.cookies.get(KEY_COOKIE)
+    if session is not None and parts.sessions.is_open(session, parts.seat.clock.wall_ns() // NS_PER_SECOND):
+        _check_token(request, lambda token: parts.sessions.is_token(session, token))
+        request.scope["state"]["signed_in"] = ADMIN
+    elif key is not None and key_of(request.scope) is None:
+        _check_token(request, lambda token: _is_same(_token_of_key(key), token))
+        try:
+            request.scope["state"]["signed_in"] = await identify(parts, key, caller_address(request.scope), parts.tries)
+        except RefusedError:
+            if request.url.path not in _SESSION_PATHS:  # which tell and end what is over, rather than refuse it
+                raise
 
 
 @get("/session", include_in_schema=False, sync_to_thread=False)
-def show_session(request: Request[Any, Any, Any]) -> SessionState:
-    """Who the browser is; for the page's buttons."""
-    return SessionState(request.scope["state"].get("signed_in") == ADMIN)
+def show_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> Response[SessionState]:
+    """Who the browser is; for the page, which asks for nothing that it would be refused."""
+    signed_in = request.scope["state"].get("signed_in")
+    response = Response(_state_of(parts, signed_in or ANONYMOUS))
+    if signed_in is None and KEY_COOKIE in request.cookies:
+        response.delete_cookie(KEY_COOKIE)  # a key that is over must not shut out from what is public
+    return response
 
 
-@post("/session", include_in_schema=False, status_code=200, sync_to_thread=False)
-def open_session(
+@post("/session", include_in_schema=False, status_code=200)
+async def open_session(
     request: Request[Any, Any, Any], data: JSONBody[Login], parts: NamedDependency[Parts]
 ) -> Response[SessionState]:
-    """Take the admin key and give a session for it."""
-    address = caller_address(request.scope)
-    now_seconds = parts.seat.clock.monotonic_ns() / NS_PER_SECOND
-    wait_seconds = parts.tries.wait_seconds(address, now_seconds)
-    if wait_seconds > 0:
-        raise too_many_tries(wait_seconds)
-    if parts.settings.admin_key is None:
-        raise RefusedError(403, "admin_disabled", "this node has no ADMIN_KEY: set one and start it again")
-    if not parts.sessions.is_key(data.key):
-        parts.tries.fail(address, now_seconds)
-        raise RefusedError(401, "invalid_key", "this is not the admin key", "key")
-    cookie = parts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
+    """Take a key and give cookies for it."""
+    caller = await _identify(parts, data.key, caller_address(request.scope))
+    if caller.is_admin:
+        name = SESSION_COOKIE
+        cookie = parts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
+        token = parts.sessions.token_of(cookie)
+    else:
+        name, cookie, token = KEY_COOKIE, data.key, _token_of_key(data.key)
     secure = request.url.scheme == "https"
-    cookies = [
-        _cookie(SESSION_COOKIE, cookie, secure, hidden=True),
-        _cookie(TOKEN_COOKIE, parts.sessions.token_of(cookie), secure, hidden=False),
-    ]
-    return Response(SessionState(True), cookies=cookies)
+    cookies = [_cookie(name, cookie, secure, hidden=True), _cookie(TOKEN_COOKIE, token, secure, hidden=False)]
+    response = Response(_state_of(parts, caller), cookies=cookies)
+    response.delete_cookie(KEY_COOKIE if name == SESSION_COOKIE else SESSION_COOKIE)  # of whoever was here before
+    return response
 
 
 @post("/session/end", include_in_schema=False, status_code=200, sync_to_thread=False)
-def end_session() -> Response[SessionState]:
-    """Forget the session in this browser."""
-    response = Response(SessionState(False))
-    for name in (SESSION_COOKIE, TOKEN_COOKIE):
+def end_session(parts: NamedDependency[Parts]) -> Response[SessionState]:
+    """Forget who the browser was."""
+    response = Response(_state_of(parts, ANONYMOUS))
+    for name in (SESSION_COOKIE, KEY_COOKIE, TOKEN_COOKIE):
         response.delete_cookie(name)
     return response
+
+
+def _state_of(parts: Parts, caller: Caller) -> SessionState:
+    may_read = caller.kind != "anonymous" or parts.settings.auth == "optional"
+    return SessionState(caller.kind, may_read, caller.key_id or None)
+
+
+async def _identify(parts: Parts, key: str, address: Address) -> Caller:
+    """Whose key this is; a key that nobody has counts as a guess."""
+    try:
+        return await identify(parts, key, address, parts.tries)
+    except RefusedError as refusal:
+        if refusal.code != "invalid_key":
+            raise
+        if parts.settings.admin_key is None:
+            detail = "this is no API key, and this node has no ADMIN_KEY: set one and start it again"
+            raise RefusedError(403, "admin_disabled", detail, "key") from None
+        raise RefusedError(401, "invalid_key", "this is neither the admin key nor an API key", "key") from None
+
+
+def _check_token(request: Request[Any, Any, Any], is_good: Callable[[str], bool]) -> None:
+    """What changes something must come from a page of this origin, which alone can read the token."""
+    if request.method not in _SAFE_METHODS and not is_good(request.headers.get(_TOKEN_HEADER, "")):
+        raise RefusedError(403, "csrf", "send the token of the cookie trinity_csrf in X-CSRF-Token", _TOKEN_HEADER)
+
+
+def _is_same(expected: str, offered: str) -> bool:
+    return hmac.compare_digest(expected.encode(), offered.encode(errors="surrogateescape"))
+
+
+def _token_of_key(key: str) -> str:
+    return hmac.digest(key.encode(errors="surrogateescape"), b"csrf", hashlib.sha256).hex()
 
 
 def _cookie(name: str, value: str, secure: bool, hidden: bool) -> Cookie:

@@ -161,7 +161,8 @@ async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:
     allow(served.parts, rate=1, burst=2)
 
     async def code(key: str) -> str:
-        _, reply, _ = await reply_to(served.parts, msgspec.json.encode({"report": "summary", "api_key": key}))
+        asked = msgspec.json.encode({"report": "summary", "api_key": key})
+        _, reply, _ = await reply_to(served.parts, asked, ipaddress.ip_address("127.0.0.1"))
         return str(msgspec.json.decode(reply).get("error", {}).get("code", "ok"))
 
     assert (await served.client.get("/account")).status_code == 200

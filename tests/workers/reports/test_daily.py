@@ -1,14 +1,20 @@
 """workers/reports/daily.py"""
 
+import asyncio
 import datetime
 import json
+import logging
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.workers.reports.conftest import NO_DATABASE
+from trinity.clock import SystemClock
 from trinity.outcomes import LATENCY_BUCKETS
 from trinity.store import queries
+from workers.reports import daily
+from workers.reports.cache import Cache
 from workers.reports.daily import compute, now_of
 
 TODAY = datetime.date(2026, 3, 2)
@@ -91,6 +97,21 @@ async def test_yesterday_is_computed_once_more_after_its_end(connection: Any) ->
         query = "SELECT figures->'requests' FROM daily_figures WHERE day = %s"
         assert await (await connection.execute(query, [TODAY])).fetchone() == (3,)
         await _use(connection, HOUR, later, 0, 200, 100)
+
+
+async def test_a_database_that_is_late_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first figures of a node need not wait a minute because its database began after it."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(daily.asyncio, "sleep", sleep)
+    clock, log = SystemClock(), logging.getLogger("tests.daily")
+    with pytest.raises(asyncio.CancelledError):
+        await daily.run(NO_DATABASE, Cache(None, clock, None), clock, log)  # type: ignore[arg-type]
+    assert waits == [daily.RETRY_SECONDS]
 
 
 def test_the_time_is_that_of_utc() -> None:

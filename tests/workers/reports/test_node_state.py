@@ -1,10 +1,14 @@
 """workers/reports/node_state.py"""
 
+import asyncio
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from tests.workers.reports.conftest import ADMIN_KEY, client_of, settings_of
+from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.outcomes import LATENCY_BUCKETS
 
 
 async def test_the_node_s_state_names_each_feed_and_each_asset(optional_client: httpx.AsyncClient) -> None:
@@ -14,7 +18,10 @@ async def test_the_node_s_state_names_each_feed_and_each_asset(optional_client: 
     for feed in state["feeds"].values():
         assert feed["status"] in ("ws", "rest", "down")
     assert [asset["asset"] for asset in state["assets"]]
+    assert all(isinstance(asset["price"], float) for asset in state["assets"])
     assert state["status"] in ("ok", "degraded", "down")
+    assert abs(state["time_ms"] / 1000 - SystemClock().wall_ns() / NS_PER_SECOND) < 10
+    assert state["database"] is False
 
 
 async def test_an_asset_s_state_has_every_exchange_that_lists_it(optional_client: httpx.AsyncClient) -> None:
@@ -24,6 +31,7 @@ async def test_an_asset_s_state_has_every_exchange_that_lists_it(optional_client
     assert state["asset"] == asset
     for row in state["exchanges"]:
         assert set(row) == {"exchange", "currency", "price", "price_usd", "age_ms", "via", "state", "verdict"}
+        assert isinstance(row["price"], float | None)
 
 
 async def test_an_unknown_asset_is_refused_by_name(optional_client: httpx.AsyncClient) -> None:
@@ -39,7 +47,32 @@ async def test_the_inside_is_the_operator_s_alone(optional_client: httpx.AsyncCl
     assert {process["name"] for process in inside["processes"]}
     assert inside["refusals"]["missing_key"] >= 0
     assert "ledger" in inside
-    assert inside["blocks"] is None
+    assert inside["plans"] is inside["blocks"] is inside["today"] is None, "not known, which is not none"
+
+
+async def test_the_inside_shows_the_limits_in_force_and_the_blocks(database_url: str, tmp_path: Path) -> None:
+    """Once there is a database the node says so; plans come with their keys and with those that left their plan's."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO accounts (name) VALUES ('acme')")
+        for number, rate in enumerate((None, 7, None)):
+            connection.execute(
+                "INSERT INTO api_keys (account_id, plan_id, digest, prefix, rate_per_second, state) "
+                "SELECT a.id, p.id, sha256(%s), 'trk', %s, %s FROM accounts a, plans p WHERE p.name = 'free'",
+                [b"%d" % number, rate, "revoked" if number == 2 else "active"],
+            )
+        connection.execute("INSERT INTO blocks (network, reason) VALUES ('203.0.113.0/24', 'scraping')")
+    async with client_of(settings_of(tmp_path, database_url=database_url)) as client:
+        client.headers["X-API-Key"] = ADMIN_KEY
+        async with asyncio.timeout(20):
+            while not (await client.get("/node")).json()["database"]:
+                await asyncio.sleep(0.02)
+        inside = (await client.get("/node/inside")).json()
+    assert inside["plans"][0] == {
+        "name": "free", "rate_per_second": 10, "burst": 20, "monthly_quota": 1_000_000, "dry_run": False,
+        "keys": 2, "own_limits": 1,
+    }  # fmt: skip
+    assert inside["blocks"] == [{"network": "203.0.113.0/24", "reason": "scraping", "expires_at": None}]
+    assert len(inside["latency_bounds_ns"]) == LATENCY_BUCKETS - 1
 
 
 async def test_where_keys_are_required_the_state_needs_one_too(tmp_path: Path) -> None:

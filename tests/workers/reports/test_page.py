@@ -1,8 +1,11 @@
 """workers/reports/page.py"""
 
 import re
+from pathlib import Path
 
 import httpx
+
+from workers.reports import page as page_module
 
 
 async def test_the_page_asks_no_other_host(optional_client: httpx.AsyncClient) -> None:
@@ -12,10 +15,16 @@ async def test_the_page_asks_no_other_host(optional_client: httpx.AsyncClient) -
     assert "default-src 'self'" in page.headers["content-security-policy"]
     names = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
     assert names, "the page has files"
-    for name in [*names, "/static/client.js", "/static/format.js", "/static/prices.js", "/static/asset.js"]:
+    waiting, seen = set(names), set()
+    while waiting:
+        name = waiting.pop()
         file = await optional_client.get(name)
         assert file.status_code == 200, name
+        seen.add(name)
+        waiting |= {f"/static/{other}" for other in re.findall(r'from "\./([a-z.]+)"', file.text)} - seen
         assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", file.text), name
+    folder = Path(page_module.__file__).with_name("static")
+    assert seen == {f"/static/{path.name}" for path in folder.iterdir()} - {"/static/index.html"}, "no file is idle"
 
 
 async def test_a_file_that_did_not_change_is_not_sent_again(optional_client: httpx.AsyncClient) -> None:

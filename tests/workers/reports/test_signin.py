@@ -7,16 +7,16 @@ import pytest
 
 from tests.workers.reports.conftest import ADMIN_KEY, client_of, settings_of
 from workers.reports.session import TRIES_AT_ONCE
-from workers.reports.signin import SESSION_COOKIE, TOKEN_COOKIE
+from workers.reports.signin import KEY_COOKIE, SESSION_COOKIE, TOKEN_COOKIE
 
 
 async def test_the_admin_key_opens_a_session_that_makes_the_caller_the_operator(
     optional_client: httpx.AsyncClient,
 ) -> None:
     """After the login the cookie alone is enough to read, until it is ended."""
-    assert (await optional_client.get("/session")).json() == {"admin": False}
+    assert (await optional_client.get("/session")).json()["kind"] == "anonymous"
     answer = await optional_client.post("/session", json={"key": ADMIN_KEY})
-    assert (answer.status_code, answer.json()) == (200, {"admin": True})
+    assert (answer.status_code, answer.json()) == (200, {"kind": "admin", "may_read": True, "key_id": None})
     cookies = answer.headers.get_list("set-cookie")
     session = next(cookie for cookie in cookies if cookie.startswith(SESSION_COOKIE))
     assert "HttpOnly" in session
@@ -50,6 +50,38 @@ async def test_guessing_the_admin_key_is_slowed_down(optional_client: httpx.Asyn
     answer = await optional_client.post("/session", json={"key": ADMIN_KEY})
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_an_api_key_opens_a_session_of_its_account(usage_url: str, tmp_path: Path) -> None:
+    """Where keys are required a browser reads nothing before, its account's usage after, never the inside."""
+    async with client_of(settings_of(tmp_path, database_url=usage_url)) as client:
+        assert (await client.get("/session")).json() == {"kind": "anonymous", "may_read": False, "key_id": None}
+        assert (await client.post("/session", json={"key": "key-9999"})).status_code == 401
+        answer = await client.post("/session", json={"key": "key-2"})
+        assert (answer.status_code, answer.json()) == (200, {"kind": "key", "may_read": True, "key_id": 2})
+        cookies = answer.headers.get_list("set-cookie")
+        assert "HttpOnly" in next(cookie for cookie in cookies if cookie.startswith(KEY_COOKIE))
+        assert (await client.get("/session")).json()["key_id"] == 2
+        assert (await client.get("/account")).json()["key_id"] == 2
+        assert (await client.get("/node")).status_code == 200
+        assert (await client.get("/node/inside")).status_code == 403
+        assert (await client.get("/account", headers={"X-API-Key": ADMIN_KEY})).json()["kind"] == "admin"
+        assert (await client.post("/session/end")).json()["code"] == "csrf"
+        token = {"X-CSRF-Token": client.cookies[TOKEN_COOKIE]}
+        assert (await client.post("/session/end", headers=token)).json()["may_read"] is False
+        assert (await client.get("/node")).status_code == 401
+
+
+async def test_a_session_with_a_key_ends_with_the_key(usage_url: str, tmp_path: Path) -> None:
+    """A cookie of a key that nobody has any more is refused, and said to be nobody's where the page asks who it is."""
+    async with client_of(settings_of(tmp_path, database_url=usage_url)) as client:
+        client.cookies.set(KEY_COOKIE, "key-9999")
+        assert (await client.get("/node")).json()["code"] == "invalid_key"
+        answer = await client.get("/session")
+        assert answer.json()["kind"] == "anonymous"
+        assert any(cookie.startswith(f"{KEY_COOKIE}=") for cookie in answer.headers.get_list("set-cookie")), (
+            "it is taken away"
+        )
 
 
 async def test_a_node_without_an_admin_key_has_no_operator(tmp_path: Path) -> None:

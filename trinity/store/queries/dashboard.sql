@@ -6,8 +6,17 @@ WHERE expires_at IS NULL OR expires_at > now()
 ORDER BY created_at DESC
 LIMIT 500;
 
+-- name: plans
+-- Limits in force; a key with limits of its own is one that has left its plan's.
+SELECT plan.name, plan.rate_per_second, plan.burst, plan.monthly_quota, plan.dry_run,
+       count(key.id) AS keys,
+       count(key.id) FILTER (WHERE num_nonnulls(key.rate_per_second, key.burst, key.monthly_quota) > 0) AS own_limits
+FROM plans AS plan LEFT JOIN api_keys AS key ON key.plan_id = plan.id AND key.state = 'active'
+GROUP BY plan.id
+ORDER BY plan.id;
+
 -- name: latest_figures
-SELECT figures FROM daily_figures ORDER BY day DESC LIMIT 1;
+SELECT figures || jsonb_build_object('computed_at', computed_at) AS figures FROM daily_figures ORDER BY day DESC LIMIT 1;
 
 -- name: lock
 -- One job in the whole cluster at a time.

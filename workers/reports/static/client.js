@@ -1,4 +1,6 @@
-// The API as the page uses it: JSON over GET, one event stream of prices, and the operator's session.
+// The API as the page uses it: JSON, an answer within some seconds or an error that can be shown, one poll at a time.
+
+const ANSWER_MS = 5000; // the node answers within milliseconds: whoever needs this long does not answer
 
 export class ApiError extends Error {
   constructor(status, code, message) {
@@ -8,46 +10,40 @@ export class ApiError extends Error {
   }
 }
 
-export async function get(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" } });
-  const body = await response.json().catch(() => ({}));
+async function ask(path, options, signal) {
+  const limit = AbortSignal.timeout(ANSWER_MS);
+  let response;
+  let body;
+  try {
+    response = await fetch(path, { ...options, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+    body = await response.json();
+  } catch {
+    throw new ApiError(response?.status ?? 0, "unreachable", "The node does not answer.");
+  }
   if (!response.ok) throw new ApiError(response.status, body.code ?? "", body.detail ?? body.title ?? response.statusText);
   return body;
 }
 
-export async function post(path, body) {
-  const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrfToken() };
-  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, answer.code ?? "", answer.detail ?? response.statusText);
-  return answer;
+export const get = (path, signal) => ask(path, { headers: { Accept: "application/json" } }, signal);
+
+export function post(path, body) {
+  const token = document.cookie.split("; ").find((part) => part.startsWith("trinity_csrf="))?.slice("trinity_csrf=".length);
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": token ?? "" };
+  return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-function csrfToken() {
-  const found = document.cookie.split("; ").find((part) => part.startsWith("trinity_csrf="));
-  return found ? found.slice("trinity_csrf=".length) : "";
-}
-
-// Newest event of each asset; the browser reconnects by itself, unless it was refused. Whoever listens is called for every event.
-export const prices = new Map();
-const listeners = new Set();
-
-export function listen(callback) {
-  listeners.add(callback);
-  return () => listeners.delete(callback);
-}
-
-let stream;
-
-export function openStream(onState) {
-  stream?.close();
-  stream = new EventSource("/stream/prices");
-  stream.onopen = () => onState("live", "good");
-  stream.onerror = () => onState("no connection", "bad");
-  stream.addEventListener("price", (event) => take(JSON.parse(event.data)));
-}
-
-function take(price) {
-  prices.set(price.asset, price);
-  for (const callback of listeners) callback(price);
+// Runs `turn(signal)` again and again, `pause` ms after its end, never twice at once. Returns what stops it: then the
+// signal is aborted, and whatever `turn` still gets is not to be shown.
+export function poll(pause, turn) {
+  const gone = new AbortController();
+  let timer;
+  const run = async () => {
+    await turn(gone.signal);
+    if (!gone.signal.aborted) timer = setTimeout(run, pause);
+  };
+  run();
+  return () => {
+    gone.abort();
+    clearTimeout(timer);
+  };
 }

@@ -1,34 +1,147 @@
-// The page: one view at a time, chosen by the address behind #, kept alive by the event stream and short polls.
-// A view is a function (main, argument) -> what to do when it is left.
+// The page: one view at a time, chosen by the address behind #, kept alive by the stream and short polls.
+// A view is a function (main, argument, session) -> what to do when it is left. Who may not read asks for nothing.
 
-import { ApiError, get, openStream, post } from "./client.js";
-import { element } from "./format.js";
 import { assetView } from "./asset.js";
+import { get, post } from "./client.js";
+import { feedsView } from "./feeds.js";
+import { element, muted } from "./format.js";
+import { insideView } from "./inside.js";
+import { closeStream, forget, loseStream, node, on, openStream, unwatchNode, watchNode } from "./live.js";
 import { pricesView } from "./prices.js";
-import { feedsView, nodeView, usageView } from "./views.js";
+import { usageView } from "./usage.js";
 
-const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, node: nodeView };
-const main = document.getElementById("main");
+const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, node: insideView };
+const of = (id) => document.getElementById(id);
+const main = of("main");
+
+let session = null; // the last answer of /session
 let leave = () => {};
 
+// --- views ------------------------------------------------------------------------------------------------------
+
 function route() {
-  const [name = "", argument = ""] = location.hash.replace(/^#\//, "").split("/").map(decodeURIComponent);
+  if (session === null) return;
+  const [name, argument] = placeOf(location.hash);
   leave();
   main.replaceChildren();
   for (const link of document.querySelectorAll("nav a")) {
-    const isHere = link.hash === (name && name !== "asset" ? `#/${name}` : "#/") && !link.pathname.endsWith("docs");
-    if (isHere) link.setAttribute("aria-current", "page");
+    if (link.getAttribute("href") === (name === "asset" || name === "" ? "#/" : `#/${name}`)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  leave = (VIEWS[name] ?? notFound)(main, argument) ?? (() => {});
-  document.title = `${main.querySelector("h1")?.textContent ?? "Trinity"} - Trinity`;
+  const view = !session.may_read ? closedView : Object.hasOwn(VIEWS, name) ? VIEWS[name] : absentView;
+  leave = view(main, argument, session);
+  document.title = `${main.querySelector("h1").textContent} - Trinity`;
 }
 
-function notFound(into) {
+function placeOf(hash) {
+  try {
+    const [name = "", argument = ""] = hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+    return [name, argument];
+  } catch {
+    return ["?", ""]; // no view has this name
+  }
+}
+
+function absentView(into) {
   into.append(element("h1", {}, "There is no such page"), element("p", {}, element("a", { href: "#/" }, "To the prices")));
+  return () => {};
 }
 
-// --- light and dark ---------------------------------------------------------------------------------------------
+function closedView(into) {
+  const open = element("button", { type: "button", class: "primary" }, "Log in");
+  open.addEventListener("click", showLogin);
+  into.append(element("h1", {}, "This node needs a key"),
+    element("div", { class: "card" }, muted("Its operator answers only who has an API key. Log in with yours to see prices and your usage."), open));
+  return () => {};
+}
+
+addEventListener("hashchange", () => {
+  route();
+  main.focus();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address behind # is the view's
+  main.focus();
+});
+
+// --- who asks ---------------------------------------------------------------------------------------------------
+
+let starts = 0;
+
+async function start() {
+  const turn = ++starts;
+  const found = await get("/session").catch(() => null);
+  if (turn !== starts) return; // somebody logged in or out meanwhile
+  if (found === null) return loseStream(start);
+  const isOther = JSON.stringify(found) !== JSON.stringify(session);
+  session = found;
+  of("session").textContent = session.kind === "anonymous" ? "Log in" : "Log out";
+  of("session").hidden = false;
+  if (!session.may_read) {
+    forget();
+    unwatchNode();
+  } else {
+    openStream(start);
+    if (isOther) watchNode(start);
+  }
+  if (isOther) route();
+}
+
+// A browser has six connections for a host. A tab that nobody sees, or a page that was left and is kept for the way
+// back, must not hold one of them.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    closeStream();
+    unwatchNode();
+  } else {
+    session = null; // to be drawn anew
+    start();
+  }
+});
+
+const dialog = of("login");
+
+function showLogin() {
+  of("login-error").textContent = "";
+  dialog.showModal();
+}
+
+of("session").addEventListener("click", async () => {
+  if (session.kind === "anonymous") return showLogin();
+  await post("/session/end", {}).catch(() => {});
+  forget(); // what was seen with the key is gone from the page
+  start();
+});
+of("login-cancel").addEventListener("click", () => dialog.close());
+of("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const key = of("key").value;
+  of("key").value = "";
+  try {
+    await post("/session", { key });
+    dialog.close();
+    start();
+  } catch (error) {
+    of("login-error").textContent = error.message;
+  }
+});
+
+// --- around the views -------------------------------------------------------------------------------------------
+
+const LINKS = { off: ["closed", ""], connecting: ["connecting", ""], live: ["live", "good"], lost: ["no connection", "bad"] };
+
+on("link", (state) => {
+  const [text, level] = LINKS[state];
+  of("link").textContent = text;
+  of("link").className = `badge ${level}`;
+  of("lost").hidden = state !== "lost";
+  of("lost").textContent = state === "lost" ? "The connection to the node is lost: what is grey is old. Trying again." : "";
+});
+on("node", () => {
+  if (node === null) return;
+  of("node").textContent = node.node;
+  of("simulated").hidden = !node.simulated;
+});
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -38,77 +151,10 @@ function applyTheme() {
 }
 
 dark.addEventListener("change", applyTheme);
-document.getElementById("theme").addEventListener("click", () => {
+of("theme").addEventListener("click", () => {
   localStorage.setItem("theme", document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   applyTheme();
 });
 
-// --- the operator's session -------------------------------------------------------------------------------------
-
-const dialog = document.getElementById("login");
-const button = document.getElementById("session");
-const failure = document.getElementById("login-error");
-
-function showSession(isAdmin) {
-  document.documentElement.dataset.admin = isAdmin;
-  button.textContent = isAdmin ? "Log out" : "Log in";
-}
-
-button.addEventListener("click", async () => {
-  if (document.documentElement.dataset.admin === "true") {
-    await post("/session/end", {}).catch(() => {});
-    start();
-  } else {
-    failure.textContent = "";
-    dialog.showModal();
-  }
-});
-document.getElementById("login-cancel").addEventListener("click", () => dialog.close());
-document.getElementById("login-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const input = document.getElementById("admin-key");
-  try {
-    await post("/session", { key: input.value });
-    dialog.close();
-    start();
-  } catch (error) {
-    failure.textContent = error instanceof ApiError ? error.message : "The node does not answer.";
-  }
-  input.value = "";
-});
-
-// --- start ------------------------------------------------------------------------------------------------------
-
-const badge = document.getElementById("link");
-
-function showLink(text, level) {
-  badge.textContent = text;
-  badge.className = `badge ${level}`;
-}
-
-// Everything that depends on who asks; again after each login and logout.
-async function start() {
-  try {
-    showSession((await get("/session")).admin);
-  } catch {
-    showLink("no connection", "bad");
-  }
-  openStream(showLink);
-  route();
-  try {
-    const state = await get("/node");
-    document.getElementById("node").textContent = state.node;
-    document.getElementById("simulated").hidden = !state.simulated;
-    document.getElementById("note").textContent =
-      `${state.assets.length} assets from ${Object.keys(state.feeds).length} exchanges. A price that is old or disputed is refused, not shown.`;
-  } catch (error) {
-    showLink(error.status === 401 ? "log in to see the prices" : "no connection", "bad");
-  }
-}
-
-addEventListener("hashchange", () => {
-  route();
-  main.focus();
-});
 applyTheme();
 start();

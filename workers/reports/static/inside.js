@@ -1,0 +1,82 @@
+// The node's inside, for the operator: processes, ledger, limits, refusals, blocks, the day's figures.
+
+import { get, poll } from "./client.js";
+import { age, badge, bars, bytes, card, columns, count, element, facts, micros, moment, muted, patch, statusName, table, tiles, words } from "./format.js";
+
+const POLL_MS = 1000;
+const AWAY = "Not known while the database is away.";
+
+export function insideView(main, _, session) {
+  const content = element("div", {}, muted("Asking the node."));
+  main.append(element("h1", {}, "Node"), content);
+  if (session.kind !== "admin") {
+    patch(content, [element("div", { class: "card" }, muted("The node's inside is for the operator: log in with the admin key."))]);
+    return () => {};
+  }
+  return poll(POLL_MS, async (signal) => {
+    const shown = await get("/node/inside", signal).then(insideOf).catch((error) => [element("p", { role: "alert" }, error.message)]);
+    if (!signal.aborted) patch(content, shown);
+  });
+}
+
+function insideOf(state) {
+  return [ledgerCard(state.ledger), processCard(state.processes), todayCard(state.today, state.latency_bounds_ns),
+    limitCard(state.plans), refusalCard(state.refusals), blockCard(state.blocks)];
+}
+
+function ledgerCard(ledger) {
+  if (ledger === null) return card("Usage ledger", "bad", element("p", {}, badge("away", "bad"), " The flusher makes no progress."));
+  const lost = ledger.lost_detail + ledger.lost_records;
+  const isWell = !ledger.alarm && ledger.database_up && ledger.spool_writable && !lost;
+  return card("Usage ledger", isWell ? "good" : "bad", tiles([["Lag", `${ledger.lag_seconds.toFixed(1)} s`],
+    ["Waiting", count(ledger.lag_records), "records"], ["Loaded", count(ledger.rows_loaded), "rows since the start"], ["Lost", count(lost), "records"]]),
+  facts([["Database", ledger.database_up ? "takes records" : "takes none: they wait on disk"],
+    ["Rings", `${(100 * ledger.ring_share).toFixed(1)} % used, ${(100 * ledger.ring_share_max).toFixed(1)} % at most`],
+    ["Spool", `${bytes(ledger.spool_bytes)}, ${(100 * ledger.spool_share).toFixed(1)} % of its room${ledger.spool_writable ? "" : "; the disk refuses"}`]]));
+}
+
+function processCard(processes) {
+  const silent = processes.filter((process) => !process.alive).length;
+  return card("Processes", silent ? "bad" : "good", table("Processes",
+    [["Name", ""], ["State", ""], ["Heartbeat", "number"], ["Restarts", "number"], ["PID", "number wide"]],
+    processes.map((process) => [process.name, badge(process.alive ? "alive" : "silent", process.alive ? "good" : "bad"),
+      age(process.heartbeat_age_ms), process.restarts, process.pid])));
+}
+
+function todayCard(today, bounds) {
+  if (today === null) return card("The day's figures", "", muted(AWAY));
+  if (today.day === undefined) return card("The day's figures", "", muted("Not computed yet: the first come within a minute of the start."));
+  const upTo = (i) => (i < bounds.length ? `up to ${micros(bounds[i] / 1000)}` : `over ${micros(bounds.at(-1) / 1000)}`);
+  const hours = Array.from({ length: 24 }, (_, hour) => [`${String(hour).padStart(2, "0")}:00`, today.by_hour[hour] ?? 0]);
+  const none = "Nothing was asked on this day.";
+  return card(`The day's figures, ${today.day} in UTC`, "", tiles([["Requests", count(today.requests)], ["Prices looked up", count(today.lookups)],
+    ["Refused", count(today.refused)], ["Unavailable", count(today.unavailable)], ["Mean latency", micros(today.mean_latency_ns / 1000)],
+    ["Keys", count(today.keys)], ["Nodes", count(today.nodes)], ["Candles", count(today.candles)], ["Assets priced", count(today.assets_priced)]]),
+  element("div", { class: "grid" }, columns("Requests by hour, UTC", hours),
+    columns("Requests by latency", bounds.concat(Infinity).map((_, i) => [upTo(i), today.latency_buckets[i] ?? 0]))),
+  element("div", { class: "grid" },
+    bars("Requests of the day by protocol", "Protocol", Object.entries(today.by_protocol).map(([name, requests]) => [words(name), requests]), none),
+    bars("Requests of the day by status", "Status", Object.entries(today.by_status).map(([status, requests]) => [statusName(status), requests]), none),
+    bars("Prices looked up on the day by asset", "Asset", Object.entries(today.top_assets), none)),
+  muted(`Computed ${moment(today.computed_at)}, once a minute.`));
+}
+
+function limitCard(plans) {
+  if (plans === null) return card("Limits", "", muted(AWAY));
+  return card("Limits", "", table("Limits of the plans", [["Plan", ""], ["Requests a second", "number"], ["At once", "number"],
+    ["Requests a month", "number"], ["Keys", "number"], ["Own limits", "number wide"], ["Over it", ""]],
+  plans.map((plan) => [plan.name, plan.rate_per_second ? count(plan.rate_per_second) : "no limit", plan.rate_per_second ? count(plan.burst) : "no limit",
+    plan.monthly_quota ? count(plan.monthly_quota) : "no limit", count(plan.keys), count(plan.own_limits),
+    !plan.rate_per_second && !plan.monthly_quota ? "nothing to refuse" : plan.dry_run ? badge("counted only", "warn") : badge("refused", "good")]), "There is no plan."));
+}
+
+function refusalCard(refusals) {
+  return card("Refused since the start", "", facts(Object.entries(refusals).map(([code, requests]) => [words(code), count(requests)]), "facts many"));
+}
+
+function blockCard(blocks) {
+  if (blocks === null) return card("Blocked addresses", "", muted(AWAY));
+  return card("Blocked addresses", "", table("Blocked addresses", [["Network", ""], ["Reason", ""], ["Until", ""]],
+    blocks.map((block) => [block.network, block.reason || "none given", block.expires_at ? moment(block.expires_at) : "unblocked by hand"]),
+    "No address is blocked."));
+}
