@@ -2,9 +2,11 @@
 
     python -m benchmarks.report_service NAME PORT DATABASE_URL
 
-Rules: TCP and UDP have the same port. The operator's key is `ADMIN_KEY`; it is no secret here.
+Rules: TCP and UDP have the same port. The operator's key is `ADMIN_KEY`; it is no secret here. The node's keys are
+those of usage_rows.py, without limits.
 """
 
+import hashlib
 import logging
 import os
 import sys
@@ -14,13 +16,16 @@ from trinity.clock import SystemClock
 from trinity.compiled import prepare_cache
 from trinity.markets import load_catalog
 
-ADMIN_KEY = "benchmark"
+ADMIN_KEY = "benchmark-operator"
+KEYS = 200
 
 
 def main(arguments: list[str]) -> None:
     """Serve until SIGTERM."""
     name, port, url = arguments
     prepare_cache(data_dir())
+    from trinity.memory.access import AccessMemory
+    from trinity.memory.key_table import KeyState
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.seat import Seat
     from workers.reports.parts import ReportSettings
@@ -28,12 +33,16 @@ def main(arguments: list[str]) -> None:
 
     catalog = load_catalog()
     memory = NodeMemory.create(Card(name, True, (ProcessEntry("reporter-0", "reporter"),), catalog))
+    access = AccessMemory.private(KEYS)
+    for key_id in range(1, KEYS + 1):
+        access.keys.write(key_id, hashlib.sha256(b"key-%d" % key_id).digest(), KeyState.ACTIVE, 0, 0, 0, dry_run=False)
+    access.keys.mark_loaded()
     try:
         seat = Seat(
             name="reporter-0", kind="reporter", index=0, catalog=catalog, clock=SystemClock(), prices=memory.prices,
             answers=memory.answers, control=memory.control, block=memory.control.block(0),
             wake_fd=os.eventfd(0, os.EFD_NONBLOCK), control_fd=os.eventfd(0, os.EFD_NONBLOCK), simulated=True,
-            log=logging.getLogger("trinity.reporter"),
+            log=logging.getLogger("trinity.reporter"), keys=access.keys, limits=access.limits,
         )  # fmt: skip
         settings = ReportSettings(
             bind_host="127.0.0.1", tcp_port=int(port), udp_port=int(port), data_dir=data_dir(), auth="required",

@@ -28,7 +28,7 @@ from benchmarks.load import Load
 from benchmarks.node import start_bare
 from benchmarks.processes import cores, free_port, start, wait_for_port
 from benchmarks.progress import Progress
-from benchmarks.report_service import ADMIN_KEY
+from benchmarks.report_service import ADMIN_KEY, KEYS
 from benchmarks.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from benchmarks.usage_rows import fill
 from trinity.clock import Clock
@@ -38,7 +38,6 @@ from trinity.store.migrate import ensure
 from workers.reports.log_page import Cursor, encode_cursor
 
 DAYS = 93
-KEYS = 200
 # usage_log with its indexes, the sums, and the log of what was written meanwhile.
 _BYTES_A_ROW = 250
 _START_TRIES = 600

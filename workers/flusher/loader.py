@@ -29,7 +29,7 @@ from trinity.store import migrate
 from trinity.store.connect import connect, judge
 from workers.flusher.jobs import Jobs, Work
 from workers.flusher.ledger import Ledger, Loaded
-from workers.flusher.pace import REST_TURN_SECONDS, Pace, Processors
+from workers.flusher.pace import REST_TURN_SECONDS, Arrivals, Pace, Processors
 from workers.flusher.spool import Spool
 from workers.flusher.unit import Unit
 
@@ -45,6 +45,7 @@ _NEVER_AGAIN_NS = 2**63
 # somebody is making.
 _NEVER_NS = 60 * NS_PER_SECOND
 
+_TAKEN = FLUSHER.index("usage_records_total")
 _ROWS = FLUSHER.index("usage_rows_loaded_total")
 _BATCHES = FLUSHER.index("usage_batches_total")
 _LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
@@ -75,7 +76,7 @@ class Loader(threading.Thread):
         self._never_since: tuple[Unit, int] | None = None
         self._behind: set[int] = set()
         self._busy_since_ns: int | None = None
-        self._pace, self._processors = Pace(), Processors()
+        self._pace, self._arrivals, self._processors = Pace(), Arrivals(), Processors()
         self.is_connected = False
 
     def run(self) -> None:
@@ -201,8 +202,9 @@ class Loader(threading.Thread):
 
     def _rests(self) -> bool:
         now_ns = self._clock.monotonic_ns()
+        arriving = self._arrivals.per_second(self._block.read_counter(_TAKEN), now_ns)
         idle_share = self._processors.idle_share(now_ns)
-        return self._pace.rests(now_ns, self._spool.records, self._spool.share, idle_share)
+        return self._pace.rests(now_ns, self._spool.records, arriving, self._spool.share, idle_share)
 
     def _count(self, loaded: Loaded) -> None:
         self._block.count(_ROWS, loaded.rows)

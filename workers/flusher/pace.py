@@ -1,8 +1,8 @@
 """When the loader rests: answers go first while the processors are taken, within what can be made good in a minute.
 
-    a processor is idle          load what is there, at full speed
-    none is, the lag is small    rest nine times as long as the last file took: a tenth of the time is the ledger's
-    none is, the lag is large    load at full speed: from here the lag must not grow
+    a processor is idle, or hardly anybody asks    load what is there, at full speed
+    none is, the lag is small                      rest nine times as long as the last file took
+    none is, the lag is large                      load at full speed: from here the lag must not grow
 
 A lag is small while the database, at the rate that it has shown, would load it in LAG_SECONDS_MAX.
 
@@ -22,6 +22,9 @@ _RESTS_A_LOAD = 9
 # little, because it may have met the load, and not a slower database.
 _TELLING_RECORDS = 50_000
 _SLOWER_WEIGHT = 0.05
+# Loading what arrives at this share of the database's rate takes no more time than the loader has while it rests: then
+# it is not this node's load that takes the processors, and there is nothing to rest for.
+_ARRIVING_SHARE_MIN = 0.1
 # What waits by choice leaves the spool's room to outages.
 _SPOOL_SHARE_MAX = 0.1
 # Below this idle share of all processors the load is full: client and worker that wait for each other leave 5 % to 20 %
@@ -60,14 +63,32 @@ class Pace:
             slower = self._rows_per_second + (rate - self._rows_per_second) * _SLOWER_WEIGHT
             self._rows_per_second = max(rate, slower)
 
-    def rests(self, now_ns: int, waiting: int, spool_share: float, idle_share: float) -> bool:
+    def rests(
+        self, now_ns: int, waiting: int, arriving_per_second: float, spool_share: float, idle_share: float
+    ) -> bool:
         """Whether the next file has to wait while so many records do."""
         return (
             now_ns < self._rest_until_ns
+            and arriving_per_second >= self._rows_per_second * _ARRIVING_SHARE_MIN
             and idle_share < _IDLE_SHARE_MIN
             and spool_share < _SPOOL_SHARE_MAX
             and waiting < self._rows_per_second * LAG_SECONDS_MAX
         )
+
+
+class Arrivals:
+    """How many records a second arrived since the reading before."""
+
+    def __init__(self) -> None:
+        self._before, self._read_at_ns, self._per_second = 0, 0, 0.0
+
+    def per_second(self, total: int, now_ns: int) -> float:
+        """`total` is a counter of all that ever arrived."""
+        passed_ns = now_ns - self._read_at_ns
+        if passed_ns >= _SPAN_NS_MIN:
+            self._per_second = max(0, total - self._before) * NS_PER_SECOND / passed_ns
+            self._before, self._read_at_ns = total, now_ns
+        return self._per_second
 
 
 class Processors:

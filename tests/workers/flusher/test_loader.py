@@ -132,6 +132,7 @@ def test_while_processors_are_taken_it_rests_and_the_jobs_go_on(
     setup = Setup(tmp_path, database_url)
     busy = True
     monkeypatch.setattr(setup.loader._processors, "idle_share", lambda _now_ns: 0.0 if busy else 1.0)
+    monkeypatch.setattr(setup.loader._arrivals, "per_second", lambda _total, _now_ns: 1e6)
     monkeypatch.setattr(module.Pace, "loaded", lambda pace, _records, _took_ns, now_ns: setattr(
         pace, "_rest_until_ns", now_ns + 600 * NS_PER_SECOND
     ))  # fmt: skip

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import LAG_SECONDS_MAX, LOAD_ROWS_PER_SECOND_MIN
-from workers.flusher.pace import Pace, Processors, Ticks, parse_ticks, share_between
+from workers.flusher.pace import Arrivals, Pace, Processors, Ticks, parse_ticks, share_between
 
 BUSY, IDLE = 0.1, 0.5
 SMALL_LAG = 1_000
+MANY = 100_000.0  # records a second
 LINE = b"cpu  100 10 50 800 40 5 5 2 7 0\ncpu0 1 1 1 1 1 1 1 1\n"
 
 
@@ -22,42 +23,43 @@ def _loaded(records: int = 100_000, seconds: float = 1.0) -> Pace:
 
 
 @pytest.mark.parametrize(
-    ("second", "waiting", "spool_share", "idle_share", "rests"),
+    ("second", "waiting", "arriving", "spool_share", "idle_share", "rests"),
     [
-        (1, SMALL_LAG, 0.01, BUSY, True),
-        (8.9, SMALL_LAG, 0.01, BUSY, True),
-        (9, SMALL_LAG, 0.01, BUSY, False),
-        (1, SMALL_LAG, 0.01, IDLE, False),
-        (1, SMALL_LAG, 0.1, BUSY, False),
-        (1, 3_999_999, 0.01, BUSY, True),
-        (1, 4_000_000, 0.01, BUSY, False),
+        (1, SMALL_LAG, 10_000, 0.01, BUSY, True),
+        (1, SMALL_LAG, 9_999, 0.01, BUSY, False),
+        (8.9, SMALL_LAG, MANY, 0.01, BUSY, True),
+        (9, SMALL_LAG, MANY, 0.01, BUSY, False),
+        (1, SMALL_LAG, MANY, 0.01, IDLE, False),
+        (1, SMALL_LAG, MANY, 0.1, BUSY, False),
+        (1, 3_999_999, MANY, 0.01, BUSY, True),
+        (1, 4_000_000, MANY, 0.01, BUSY, False),
     ],
 )
 def test_it_rests_while_processors_are_taken_and_the_lag_is_small(
-    second: float, waiting: int, spool_share: float, idle_share: float, rests: bool
+    second: float, waiting: int, arriving: float, spool_share: float, idle_share: float, rests: bool
 ) -> None:
-    """Nine seconds after a load of one, unless somebody has room, the spool fills, or 40 s of loading wait."""
+    """Nine seconds after a load of one; not when few ask, a processor has room, the spool fills, or 40 s of it wait."""
     now_ns = int(second * NS_PER_SECOND)
-    assert _loaded().rests(now_ns, waiting, spool_share, idle_share) is rests
+    assert _loaded().rests(now_ns, waiting, arriving, spool_share, idle_share) is rests
 
 
 def test_nothing_rests_before_the_first_file() -> None:
     """A start finds what its predecessor left."""
-    assert not Pace().rests(1, SMALL_LAG, 0.0, 0.0)
+    assert not Pace().rests(1, SMALL_LAG, MANY, 0.0, 0.0)
 
 
 def test_a_faster_database_may_lag_by_more_at_once_and_a_slower_one_by_less_in_time() -> None:
     """The lag is bounded in seconds of loading, not in records; small files tell nothing."""
     pace = _loaded(300_000)
-    assert pace.rests(1, 11_999_999, 0.0, BUSY)
+    assert pace.rests(1, 11_999_999, MANY, 0.0, BUSY)
     pace.loaded(49_999, 10 * NS_PER_SECOND, 0)
-    assert pace.rests(1, 11_999_999, 0.0, BUSY)
+    assert pace.rests(1, 11_999_999, MANY, 0.0, BUSY)
     pace.loaded(50_000, NS_PER_SECOND, 0)
-    assert not pace.rests(1, 11_999_999, 0.0, BUSY)
-    assert pace.rests(1, 11_000_000, 0.0, BUSY)
+    assert not pace.rests(1, 11_999_999, MANY, 0.0, BUSY)
+    assert pace.rests(1, 11_000_000, MANY, 0.0, BUSY)
     for _ in range(200):
         pace.loaded(50_000, NS_PER_SECOND, 0)
-    assert not pace.rests(1, 2_001_000, 0.0, BUSY)
+    assert not pace.rests(1, 2_001_000, MANY, 0.0, BUSY)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 1 << 40))))
@@ -68,7 +70,16 @@ def test_the_lag_that_it_leaves_is_what_the_database_has_shown_to_load_in_time(f
     for records, took_ns in files:
         pace.loaded(records, took_ns, 0)
         fastest = max(fastest, records * NS_PER_SECOND / max(took_ns, 1))
-    assert not pace.rests(0, int(fastest * LAG_SECONDS_MAX) + 1, 0.0, 0.0)
+    assert not pace.rests(0, int(fastest * LAG_SECONDS_MAX) + 1, 1e12, 0.0, 0.0)
+
+
+def test_arrivals_are_counted_over_a_fifth_of_a_second_at_least() -> None:
+    """Between readings the last rate stands; a counter that begins anew brings nothing."""
+    arrivals = Arrivals()
+    arrivals.per_second(1_000, NS_PER_SECOND)
+    assert arrivals.per_second(1_500, NS_PER_SECOND + NS_PER_SECOND // 2) == 1_000
+    assert arrivals.per_second(9_999, NS_PER_SECOND + NS_PER_SECOND // 2 + 1) == 1_000
+    assert arrivals.per_second(0, 3 * NS_PER_SECOND) == 0
 
 
 def test_a_line_of_the_kernel_is_read() -> None:

@@ -182,7 +182,7 @@ CREATE TRIGGER usage_day_updated AFTER UPDATE ON usage_day
 
 -- The kept sums of a span, cut into pieces as workers/reports/spans.py draws them. key_ids NULL: of every key. With
 -- over_keys the hours and days come from the sums over all keys, and key_id means nothing. The planner takes the
--- function apart and leaves out what the arguments exclude.
+-- function apart and leaves out what the arguments exclude: pieces that are empty are compared for that.
 CREATE FUNCTION usage_between(
     over_keys boolean, key_ids integer[], minute_from timestamptz, hour_from timestamptz, day_from timestamptz,
     day_to timestamptz, hour_to timestamptz, minute_to timestamptz
@@ -191,33 +191,33 @@ CREATE FUNCTION usage_between(
     lookups bigint, latency_sum_ns bigint, latency_buckets bigint[]
 ) LANGUAGE sql STABLE AS $$
     SELECT start, key_id, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_minute AS part WHERE part.start >= minute_from AND part.start < hour_from
+    FROM usage_minute AS part WHERE part.start >= minute_from AND part.start < hour_from AND minute_from < hour_from
       AND (key_ids IS NULL OR part.key_id = ANY(key_ids))
     UNION ALL
     SELECT start, key_id, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_minute AS part WHERE part.start >= hour_to AND part.start < minute_to
+    FROM usage_minute AS part WHERE part.start >= hour_to AND part.start < minute_to AND hour_to < minute_to
       AND (key_ids IS NULL OR part.key_id = ANY(key_ids))
     UNION ALL
     SELECT start, key_id, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_hour AS part WHERE part.start >= hour_from AND part.start < day_from
+    FROM usage_hour AS part WHERE part.start >= hour_from AND part.start < day_from AND hour_from < day_from
       AND NOT over_keys AND (key_ids IS NULL OR part.key_id = ANY(key_ids))
     UNION ALL
     SELECT start, key_id, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_day AS part WHERE part.start >= day_from AND part.start < day_to
+    FROM usage_day AS part WHERE part.start >= day_from AND part.start < day_to AND day_from < day_to
       AND NOT over_keys AND (key_ids IS NULL OR part.key_id = ANY(key_ids))
     UNION ALL
     SELECT start, key_id, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_hour AS part WHERE part.start >= day_to AND part.start < hour_to
+    FROM usage_hour AS part WHERE part.start >= day_to AND part.start < hour_to AND day_to < hour_to
       AND NOT over_keys AND (key_ids IS NULL OR part.key_id = ANY(key_ids))
     UNION ALL
     SELECT start, 0, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_hour_all AS part WHERE part.start >= hour_from AND part.start < day_from AND over_keys
+    FROM usage_hour_all AS part WHERE part.start >= hour_from AND part.start < day_from AND hour_from < day_from AND over_keys
     UNION ALL
     SELECT start, 0, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_day_all AS part WHERE part.start >= day_from AND part.start < day_to AND over_keys
+    FROM usage_day_all AS part WHERE part.start >= day_from AND part.start < day_to AND day_from < day_to AND over_keys
     UNION ALL
     SELECT start, 0, asset_id, protocol, status, requests, lookups, latency_sum_ns, latency_buckets
-    FROM usage_hour_all AS part WHERE part.start >= day_to AND part.start < hour_to AND over_keys
+    FROM usage_hour_all AS part WHERE part.start >= day_to AND part.start < hour_to AND day_to < hour_to AND over_keys
 $$;
 
 -- The latency in ns below which a share of the requests stayed, as far as buckets can say: within a bucket they are
