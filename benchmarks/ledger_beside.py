@@ -88,7 +88,7 @@ def _drain(node: Node) -> tuple[int, float]:
     most = 0
     while time.monotonic() - started < DRAINED_SECONDS_MAX:
         ledger = read_ledger(memory, time.monotonic_ns())
-        lag = ledger.lag_records if ledger is not None else -1
+        lag = ledger.lag_records if ledger is not None and ledger.flusher_alive else -1
         most = max(most, lag)
         if lag == 0 and most > 0:
             break

@@ -5,14 +5,16 @@ monotonic time; None where there is nothing to be old.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from trinity.limits import HEARTBEAT_AGE_MAX_NS
+from trinity.limits import HEARTBEAT_AGE_MAX_NS, USAGE_ALARM_SHARE
 from trinity.memory.answer_table import ERROR_CODES, AnswerState
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import RowState, Via
+from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FEED, FLUSHER, REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
@@ -74,8 +76,12 @@ class AssetView(NamedTuple):
 
 
 class LedgerView(NamedTuple):
-    """The usage ledger, as its flusher last said; shares are of a ring's and the spool's room."""
+    """The usage ledger; shares are of a ring's and the spool's room.
 
+    It is what the flusher said last; while it is silent, how full the rings are is read from them.
+    """
+
+    flusher_alive: bool
     database_up: bool
     spool_writable: bool
     alarm: bool
@@ -90,10 +96,10 @@ class LedgerView(NamedTuple):
     lost_records: int
 
 
-def read_ledger(memory: NodeMemory, now_ns: int) -> LedgerView | None:
-    """None while no flusher makes progress."""
+def read_ledger(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing] = ()) -> LedgerView | None:
+    """None where there is no flusher; `rings` are the node's, for a flusher that is silent."""
     flusher = next((view for view in read_processes(memory, now_ns) if view.kind == "flusher"), None)
-    if flusher is None or not flusher.alive:
+    if flusher is None:
         return None
     index = [entry.name for entry in memory.card.processes].index(flusher.name)
     block = memory.control.block(index)
@@ -101,7 +107,8 @@ def read_ledger(memory: NodeMemory, now_ns: int) -> LedgerView | None:
     def gauge(name: str) -> float:
         return block.read_gauge(FLUSHER.index(name))
 
-    return LedgerView(
+    view = LedgerView(
+        flusher_alive=flusher.alive,
         database_up=gauge("usage_database_up") == 1.0,
         spool_writable=gauge("usage_spool_writable") == 1.0,
         alarm=gauge("usage_alarm") == 1.0,
@@ -114,6 +121,18 @@ def read_ledger(memory: NodeMemory, now_ns: int) -> LedgerView | None:
         rows_loaded=block.read_counter(FLUSHER.index("usage_rows_loaded_total")),
         lost_detail=block.read_counter(FLUSHER.index("usage_lost_total", "detail")),
         lost_records=block.read_counter(FLUSHER.index("usage_lost_total", "record")),
+    )
+    return view if view.flusher_alive or not rings else _without_flusher(view, rings)
+
+
+def _without_flusher(view: LedgerView, rings: Sequence[UsageRing]) -> LedgerView:
+    """What it would say of the rings now. Records that found them full are lost, and nobody has counted them yet."""
+    share = max((ring.written - ring.released) / ring.capacity for ring in rings)
+    return view._replace(
+        alarm=max(share, view.spool_share) > USAGE_ALARM_SHARE,
+        ring_share=share,
+        ring_share_max=max(share, view.ring_share_max),
+        lost_records=view.lost_records + sum(ring.refused - ring.counted for ring in rings),
     )
 
 

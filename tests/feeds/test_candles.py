@@ -1,5 +1,6 @@
 """Candles of published prices: against a naive model, over restarts, and for clocks that jump."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from trinity.memory.candle_table import CandleTable, Minute, Standing, to_decima
 from trinity.metrics import CONSENSUS
 from trinity.seat import Seat
 
+LOG = logging.getLogger("tests.candles")
 PRICES = ("200.1", "210.1", "190.1", "205.1")
 START_MS = 20_000_000 * MS_PER_MINUTE
 
@@ -121,7 +123,7 @@ def write_market(seat: Seat, price: int) -> None:
 
 
 def closed(folder: Path, asset: str = "SOL") -> list[Minute]:
-    return next(file.pending(100)[0] for file in CandleTable(folder).files() if file.asset == asset)
+    return next(file.pending(100)[0] for file in CandleTable(folder, LOG).files() if file.asset == asset)
 
 
 def test_published_prices_become_minutes(seat: Seat, clock: ManualClock, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """One reading of a node's memory, as plain values."""
 
+import dataclasses
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from tests.trinity.node_fixture import (
@@ -28,6 +30,7 @@ from trinity.overview import (
     read_assets,
     read_exchanges,
     read_indexes,
+    read_ledger,
     read_processes,
     read_sources,
 )
@@ -128,3 +131,13 @@ def test_a_verdict_has_its_reason() -> None:
         for index, reason in enumerate(REJECT_REASONS):
             memory.answers.write_verdict(0, 0, 2 + index)
             assert read_sources(memory, NOW_NS)[0].verdict == reason
+
+
+def test_a_node_without_a_flusher_has_no_ledger() -> None:
+    """One that was never alive has one all the same: its rings can be read."""
+    with empty_node() as memory:
+        ledger = read_ledger(memory, NOW_NS)
+        assert ledger is not None
+        assert (ledger.flusher_alive, ledger.alarm, ledger.lag_records) == (False, False, 0)
+        card = msgspec.structs.replace(memory.card, processes=memory.card.processes[:-1])
+        assert read_ledger(dataclasses.replace(memory, card=card), NOW_NS) is None

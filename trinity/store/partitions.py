@@ -1,17 +1,28 @@
 """Daily partitions of the big tables, made ahead and dropped when over age; old rows of the small tables.
 
 Rules: days are UTC. A partition is made for any day that a record has, be it years away, so that no clock makes a load
-fail. A clock that is ahead must not cost the ledger: over age is what is so by the node's clock and the database's, and
-it goes slowly, a day a call. Nodes do this one after the other. The connection must not be inside a transaction.
+fail. Nodes do this one after the other. The connection must not be inside a transaction.
+
+A clock that is ahead must not cost the ledger:
+
+    one of the two is ahead    over age is what is so by the node's clock and the database's; nothing goes while they
+                               are more than an hour apart
+    both are (one machine)     a day after the other is given up, oldest first, one in 12 hours of the database's clock
+                               over all nodes, restarts and connections: what a wrong clock costs a week is a fortnight
+
+The last day that was given up stands in the database. What is left of it or older (a reader was in the way, a node
+whose clock is behind) goes at the next call. The small tables keep what is not older than the oldest partition.
 """
 
 import datetime
+import logging
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.store import queries
 from trinity.store.connect import AnyConnection
 
@@ -20,13 +31,17 @@ TABLES = ("usage_log", "usage_minute", "report_usage_log")
 
 _DAYS_BACK, _DAYS_AHEAD = 1, 3
 _DAY = datetime.timedelta(days=1)
-# A call each hour drops 24 days a day: a node that was off for a month has caught up in a day and a bit.
-_DROPS_MAX = 1
+# Servers with NTP are milliseconds apart; a wrong time zone or a dead battery is found at once.
+_CLOCKS_APART_MAX = datetime.timedelta(hours=1)
+# Two days a day: one for the day that passes, one to catch up after a node was off.
+_GIVE_UP_GAP = datetime.timedelta(hours=12)
+# Days dropped in one transaction, beside the one that is given up: each takes three tables and their indexes.
+_DAYS_MAX = 3
 # Rows of a small table a transaction: a second's work; price_minute grows by 1,800 rows an hour and 30 assets.
 _ROWS_MAX = 50_000
 _ROWS_OF_ASSET_MAX = 5_000
-# Transactions a call: a million sums of hours, as many as 10,000 keys on 25 assets with four outcomes bring in one.
-_ROUNDS_MAX = 20
+# A call may delete for so long, and the ledger waits: half a million sums an hour, and more keys than that ask in none.
+_DELETE_NS_MAX = 5 * NS_PER_SECOND
 # The same number on every node; known to nobody else.
 _LOCK_KEY = 0x1F1A5D33
 
@@ -44,12 +59,22 @@ def make_ahead(connection: AnyConnection, now: datetime.datetime) -> tuple[str, 
     return ensure_days(connection, [today + number * _DAY for number in range(-_DAYS_BACK, _DAYS_AHEAD + 1)])
 
 
-def retire(connection: AnyConnection, now: datetime.datetime) -> Retired:
-    """Drop the oldest partition of each table that is over age, delete rows that are."""
+def retire(connection: AnyConnection, clock: Clock, log: logging.Logger) -> Retired:
+    """Give up the oldest day that is over age, if one may go by now, and delete the small tables' rows before it."""
     row = connection.execute(queries.load("partitions.now")).fetchone()
     assert row is not None
-    oldest = min(now, row[0]).astimezone(datetime.UTC).date() - DAYS_KEPT * _DAY
-    return Retired(_drop_before(connection, oldest), _delete_before(connection, oldest))
+    node, database = datetime.datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, datetime.UTC), row[0]
+    if abs(node - database) > _CLOCKS_APART_MAX:
+        fields = {"node": node.isoformat(), "database": database.isoformat()}
+        log.error("the clocks of node and database differ: nothing old is removed", extra={"fields": fields})
+        return Retired((), 0)
+    first_kept = min(node, database).astimezone(datetime.UTC).date() - DAYS_KEPT * _DAY
+    try:
+        with connection.transaction():
+            dropped, oldest_left = _drop_over_age(connection, first_kept)
+    except psycopg.errors.LockNotAvailable:  # somebody reads them: the next call tries again
+        return Retired((), 0)
+    return Retired(dropped, _delete_before(connection, min(oldest_left, first_kept), clock))
 
 
 def ensure_days(connection: AnyConnection, days: Collection[datetime.date]) -> tuple[str, ...]:
@@ -85,35 +110,44 @@ def _day_after(day: datetime.date) -> datetime.date | str:
     return "infinity" if day == datetime.date.max else day + _DAY
 
 
-def _drop_before(connection: AnyConnection, oldest: datetime.date) -> tuple[str, ...]:
-    """Drop the oldest over-age partitions of each table; those that a reader holds stay for the next call."""
-    rows = connection.execute(queries.load("partitions.existing"), [list(TABLES)]).fetchall()
-    dropped: list[str] = []
-    for table in TABLES:
-        first_kept = partition_name(table, oldest)
-        over_age = [name for parent, name in rows if parent == table and name < first_kept]
-        for name in over_age[:_DROPS_MAX]:
-            try:
-                with connection.transaction():
-                    connection.execute(queries.load("partitions.lock"), [_LOCK_KEY])
-                    connection.execute(queries.load("partitions.wait_shortly"))
-                    connection.execute(sql.SQL(queries.load("partitions.drop")).format(partition=sql.Identifier(name)))
-            except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
-                continue  # in use, or another node was faster
-            dropped.append(name)
-    return tuple(dropped)
+def _drop_over_age(connection: AnyConnection, first_kept: datetime.date) -> tuple[tuple[str, ...], datetime.date]:
+    """Drop what is given up, a whole day or nothing of it; the partitions' names, and the oldest day that is left."""
+    connection.execute(queries.load("partitions.lock"), [_LOCK_KEY])
+    connection.execute(queries.load("partitions.wait_shortly"))
+    names = [row[0] for row in connection.execute(queries.load("partitions.existing"), [list(TABLES)]).fetchall()]
+    row = connection.execute(queries.load("partitions.given_up"), [_GIVE_UP_GAP]).fetchone()
+    given_up, may_go_on = row or (datetime.date.min, True)
+    days = sorted({_day_of(name) for name in names})
+    candidates = [day for day in days if given_up < day < first_kept]
+    if candidates and may_go_on:
+        given_up = candidates[0]
+        connection.execute(queries.load("partitions.give_up"), [given_up])
+    gone = [day for day in days if day <= given_up and day < first_kept][:_DAYS_MAX]
+    dropped = tuple(name for name in names if _day_of(name) in gone)
+    for name in dropped:
+        connection.execute(sql.SQL(queries.load("partitions.drop")).format(partition=sql.Identifier(name)))
+    return dropped, min((day for day in days if day not in gone), default=first_kept)
 
 
-def _delete_before(connection: AnyConnection, oldest: datetime.date) -> int:
+def _day_of(partition: str) -> datetime.date:
+    return datetime.datetime.strptime(partition[-8:], "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
+
+
+def _delete_before(connection: AnyConnection, oldest: datetime.date, clock: Clock) -> int:
+    """Delete in turns, so that no table waits for another one's backlog; what is left goes at the next call."""
     start = datetime.datetime.combine(oldest, datetime.time(), datetime.UTC)
-    sums = ("hours", "days", "hours_of_all", "days_of_all")
-    limits = (*((rows, _ROWS_MAX) for rows in sums), ("candles", _ROWS_OF_ASSET_MAX))
+    until_ns = clock.monotonic_ns() + _DELETE_NS_MAX
+    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all"), _ROWS_MAX) | {
+        "candles": _ROWS_OF_ASSET_MAX
+    }
     deleted = 0
-    for rows, limit in limits:
-        for _ in range(_ROUNDS_MAX):
+    while limits:
+        for rows, limit in tuple(limits.items()):
             with connection.transaction():
                 gone = connection.execute(queries.load(f"partitions.delete_old_{rows}"), [start, limit]).rowcount
             deleted += gone
             if gone < limit:
-                break
+                del limits[rows]
+        if clock.monotonic_ns() >= until_ns:
+            break
     return deleted

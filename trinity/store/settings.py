@@ -69,5 +69,5 @@ def render(settings: Mapping[str, str], socket_folder: Path) -> str:
 
 
 def _quote(value: str) -> str:
-    """A value as the file's grammar wants it: backslashes and single quotes doubled."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+    """A value as the file's grammar wants it: backslashes and single quotes doubled, on one line."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"

@@ -6,8 +6,8 @@
     mirror   -> snapshot                     after each change, not more often than it can be written
 
 Rules: shared memory outlives this process. What a former life left there is newer than the snapshot, so a later life
-takes the snapshot as its knowledge, but writes nothing of it; the first comparison writes everything. All parts give
-way to the event loop between chunks, so the process beats while it loads a million keys.
+takes the snapshot as its knowledge, but writes nothing of it but ends; the first comparison writes everything. All
+parts give way to the event loop between chunks, so the process beats while it loads, copies or ends a million keys.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from trinity.seat import Seat
 from workers.access import database
 from workers.access.database import AsyncConnection, Change
 from workers.access.mirror import Ids, Mirror
-from workers.access.rows import END_NEVER, Rows
+from workers.access.rows import END_NEVER, KEY_DTYPE, Rows
 from workers.access.snapshot import FILE_NAME, Snapshot, load, save
 from workers.access.tables import KEYS_AT_ONCE, Tables
 
@@ -44,6 +44,8 @@ class Keeper:
         self._tables = Tables(seat.keys, seat.blocks, section.trusted_proxies, seat.log)
         self._path = data_dir / FILE_NAME
         self._is_compared = False  # with the database, in this life
+        self._is_ours = not seat.keys.loaded  # what shared memory has; else it is newer than what we know
+        self._ticked_at_us = 0
         self._has_snapshot = False  # a good one, of whatever age
         self._has_news = False  # that the snapshot does not have
         self._blocks_end_us = END_NEVER
@@ -62,14 +64,14 @@ class Keeper:
         if found is None:
             return
         self._has_snapshot = True
-        is_first_life = not self._seat.keys.loaded
         self._mirror.put_plans(found.plans)
         for at in range(0, len(found.keys), KEYS_AT_ONCE):
             ids = self._mirror.put_keys(found.keys[at : at + KEYS_AT_ONCE])
-            if is_first_life:
+            await asyncio.sleep(0)
+            if self._is_ours:
                 await self._write(ids)
         self._mirror.blocks = found.blocks
-        if is_first_life:
+        if self._is_ours:
             self._write_blocks()
             self._mark_loaded()
         self._note_blocks_end()
@@ -77,7 +79,11 @@ class Keeper:
         self._seat.log.info("snapshot loaded", extra={"fields": {"keys": self._mirror.key_count, "age_seconds": age}})
 
     async def compare(self, connection: AsyncConnection) -> None:
-        """Bring everything to the database's state."""
+        """Bring everything to the database's state; once more when meanwhile something changed that only this finds."""
+        while await self._compare_once(connection):
+            pass
+
+    async def _compare_once(self, connection: AsyncConnection) -> bool:
         await self._take_plans(connection)
         self._mirror.begin_comparison()
         missed = False
@@ -91,16 +97,14 @@ class Keeper:
         gone = self._mirror.end_comparison()
         self._has_news |= len(gone) > 0
         await self._write(gone)
-        await self._write(self._mirror.review_ends(self.wall_us()))
         if not self._is_compared:
             self._count("access_changes_total", self._tables.revoke_others(self._mirror))
         await self._take_blocks(connection)
-        self._is_compared = True
+        self._is_compared = self._is_ours = True
         self._has_news |= not self._has_snapshot
         self._mark_loaded()
         self._set("access_compared_timestamp_seconds", self._seat.clock.wall_ns() / NS_PER_SECOND)
-        if missed:
-            await self.compare(connection)
+        return missed
 
     async def take(self, connection: AsyncConnection, change: Change) -> None:
         """Bring what changed to the database's state."""
@@ -117,8 +121,12 @@ class Keeper:
         self._report_keys()
 
     async def tick(self) -> None:
-        """Revoke the keys and lift the blocks whose end has come."""
+        """Revoke the keys and lift the blocks whose end has come; not so for those whose end is yet to come again."""
         now_us = self.wall_us()
+        if now_us < self._ticked_at_us and self._is_ours:  # the clock was ahead for a while
+            await self._write(self._mirror.review_ends(now_us))
+            self._write_blocks()
+        self._ticked_at_us = now_us
         ended = self._mirror.ended(now_us)
         if len(ended):
             await self._write(ended)
@@ -132,11 +140,12 @@ class Keeper:
             return _SNAPSHOT_GAP_SECONDS
         started_ns = self._seat.clock.monotonic_ns()
         made_at_us = self.wall_us()
-        # A copy is made here and now, so that what is written in the thread is of one moment.
-        now = Snapshot(made_at_us, self._mirror.rows(), tuple(self._mirror.plans.values()), self._mirror.blocks)
         self._has_news = False
         try:
-            await asyncio.to_thread(self._save, now)
+            await asyncio.to_thread(self._save, made_at_us, await self._copied())
+        except asyncio.CancelledError:
+            self._has_news = True
+            raise
         except OSError as error:
             self._has_news = True
             self._count("access_snapshot_errors_total")
@@ -147,10 +156,25 @@ class Keeper:
         taken_seconds = (self._seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
         return max(_SNAPSHOT_GAP_SECONDS, taken_seconds / _SNAPSHOT_SHARE)
 
-    def _save(self, snapshot: Snapshot) -> None:
+    async def _copied(self) -> list[Rows]:
+        """All keys. What changes meanwhile may be in it or not: it is news, so the next snapshot has it."""
+        parts = []
+        for at in range(0, self._mirror.keys_max + 1, KEYS_AT_ONCE):
+            parts.append(self._mirror.rows(at, KEYS_AT_ONCE))
+            await asyncio.sleep(0)
+        return parts
+
+    def _save(self, made_at_us: int, keys: list[Rows]) -> None:
         """One after the other, the newest last: at the end of this process one may still be on its way."""
+        plans, blocks = tuple(self._mirror.plans.values()), self._mirror.blocks
         with self._saving:
-            save(self._path, snapshot)
+            # As bytes: numpy would give the whole another byte order than its parts have.
+            rows = np.concatenate([part.view(np.uint8) for part in keys]).view(KEY_DTYPE)
+            save(self._path, Snapshot(made_at_us, rows, plans, blocks))
+
+    def seconds_until_end(self) -> float:
+        """Until a key or a block ends; long where none does."""
+        return max(0, min(self._mirror.next_end_us, self._blocks_end_us) - self.wall_us()) / 1_000_000
 
     def report_database(self, is_up: bool) -> None:
         self._set("access_database_up", is_up)
@@ -163,7 +187,8 @@ class Keeper:
         before = self._mirror.plans
         touched = self._mirror.put_plans(await database.read_plans(connection))
         self._has_news |= self._mirror.plans != before
-        await self._write(touched)
+        if self._is_ours:
+            await self._write(touched)
 
     async def _take_keys(self, rows: Rows) -> None:
         self._seat.limits.forget(self._mirror.reused(rows, self._is_compared))

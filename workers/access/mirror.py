@@ -54,9 +54,19 @@ class Mirror:
     def key_count(self) -> int:
         return int(np.count_nonzero(self._keys["state"]))
 
-    def rows(self) -> Rows:
-        """A copy of all keys."""
-        rows: Rows = self._keys[self._keys["state"] != ABSENT]
+    @property
+    def next_end_us(self) -> int:
+        """When a key ends, at the earliest; END_NEVER when none will."""
+        return self._next_end_us
+
+    def ids(self) -> Ids:
+        """The ids of all keys."""
+        return np.flatnonzero(self._keys["state"])
+
+    def rows(self, first: int, count: int) -> Rows:
+        """A copy of the keys among `count` ids from `first` on."""
+        part = self._keys[first : first + count]
+        rows: Rows = part[part["state"] != ABSENT]
         return rows
 
     def put_keys(self, rows: Rows) -> Ids:

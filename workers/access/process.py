@@ -57,19 +57,26 @@ async def _serve(seat: Seat, section: AccessSection, data_dir: Path, url: str) -
     seat.block.beat(seat.clock.monotonic_ns())
     keeper = Keeper(seat, section, data_dir)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(work) for work in (_beat(seat, keeper), _save(keeper), _follow(seat, keeper, url))]
+        works = (_beat(seat), _end(keeper), _save(keeper), _follow(seat, keeper, url))
+        running = [tasks.create_task(work) for work in works]
         await stop.wait()
         for task in running:
             task.cancel()
     await keeper.save_news()
 
 
-async def _beat(seat: Seat, keeper: Keeper) -> None:
+async def _beat(seat: Seat) -> None:
     while True:
         seat.block.beat(seat.clock.monotonic_ns())
         seat.limits.note_clock(seat.clock.monotonic_ns(), seat.clock.wall_ns())
-        await keeper.tick()
         await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _end(keeper: Keeper) -> None:
+    """Ends of keys and blocks when they come; a clock that jumped is seen at the next beat."""
+    while True:
+        await keeper.tick()
+        await asyncio.sleep(min(BEAT_SECONDS, keeper.seconds_until_end()))
 
 
 async def _save(keeper: Keeper) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from trinity.errors import SnapshotError
 from workers.access.rows import KEY_DTYPE, Block, Plan, Rows, key_rows
@@ -50,7 +51,7 @@ class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def save(path: Path, snapshot: Snapshot) -> None:
     """Replace the file at `path`; OSError when the disk does not take it, and the old file stays."""
     head = msgspec.json.encode(_Head(snapshot.made_at_us, len(snapshot.keys), snapshot.plans, snapshot.blocks))
-    parts = (_FRONT.pack(_MAGIC, VERSION, len(head)), head, snapshot.keys.tobytes())
+    parts = (_FRONT.pack(_MAGIC, VERSION, len(head)), head, snapshot.keys.view(np.uint8).data)
     checksum = hashlib.sha256()
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)

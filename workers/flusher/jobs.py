@@ -26,33 +26,31 @@ class Work(NamedTuple):
     node_id: int
     clock: Clock
     candles: CandleTable
+    log: logging.Logger
 
 
 class Job(NamedTuple):
-    """A job, its interval, and when it is due on a new connection, in seconds."""
+    """A job and its interval in seconds; all are due at the start."""
 
     name: str
-    first_seconds: int
     every_seconds: int
     run: Callable[[Work], object]
 
 
 JOBS = (
-    Job("partitions", 0, 3600, lambda work: partitions.make_ahead(work.connection, _now(work))),
-    # What is gone is gone: a flusher or a database that comes and goes, with a clock that is ahead, gets nowhere.
-    Job("retention", 3600, 3600, lambda work: partitions.retire(work.connection, _now(work))),
-    Job("batches", 0, 3600, lambda work: work.connection.execute(load("ledger.prune_batches"))),
-    Job("candles", 0, 1, lambda work: load_candles(work.connection, work.candles, work.node_id)),
+    Job("partitions", 3600, lambda work: partitions.make_ahead(work.connection, _now(work))),
+    Job("retention", 3600, lambda work: partitions.retire(work.connection, work.clock, work.log)),
+    Job("batches", 3600, lambda work: work.connection.execute(load("ledger.prune_batches"))),
+    Job("candles", 1, lambda work: load_candles(work.connection, work.candles, work.node_id)),
 )
 
 
 class Jobs:
     """When each job is due on one connection."""
 
-    def __init__(self, work: Work, log: logging.Logger) -> None:
-        self._work, self._log = work, log
-        now_ns = work.clock.monotonic_ns()
-        self._due_ns = {job.name: now_ns + job.first_seconds * NS_PER_SECOND for job in JOBS}
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._due_ns = {job.name: 0 for job in JOBS}
 
     def run_due(self) -> None:
         """Run what is due; raises psycopg's error when the connection is gone."""
@@ -67,7 +65,7 @@ class Jobs:
                 # A time-out or a deadlock is an OperationalError as well, and concerns the job alone.
                 if self._work.connection.closed:
                     raise
-                self._log.error("job failed", extra={"fields": {"job": job.name, "error": str(error)}})
+                self._work.log.error("job failed", extra={"fields": {"job": job.name, "error": str(error)}})
 
 
 def _now(work: Work) -> datetime.datetime:

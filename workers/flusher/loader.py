@@ -111,8 +111,8 @@ class Loader(threading.Thread):
                 self._say_connected()
                 with self._busy():
                     self._check_positions(ledger)
-                work = Work(connection, ledger.node_id, self._clock, self._candles)
-                jobs = Jobs(work, self._log)
+                work = Work(connection, ledger.node_id, self._clock, self._candles, self._log)
+                jobs = Jobs(work)
                 while self._load_some(ledger):
                     with self._busy():
                         jobs.run_due()

@@ -48,7 +48,7 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
         seat.block.beat(seat.clock.monotonic_ns())
 
     spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat)
-    candles = CandleTable(data_dir / CANDLES)
+    candles = CandleTable(data_dir / CANDLES, seat.log)
     loader = Loader(url, node_uuid, node.name, seat.rings, spool, candles, seat.block, seat.clock, seat.log)
     syncer = threading.Thread(target=_sync, args=(spool, seat.log), name="sync", daemon=True)
     loader.start()

@@ -20,10 +20,10 @@ from prometheus_client.registry import Collector
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
-from trinity.metrics import REGISTERS, Register
+from trinity.metrics import FLUSHER, REGISTERS, Register
 from trinity.metrics import Metric as DeclaredMetric
 from trinity.overview import AssetView, ExchangeView, ProcessView, SourceView
-from workers.health.report import Reading, report_ready
+from workers.health.report import Reading, report_ready, report_reports_ready
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -53,11 +53,15 @@ class _Collected(Collector):
         yield from _asset_families(reading.assets)
         for kind, register in REGISTERS.items():
             yield from _register_families(reading, kind, register)
+        yield from _ledger_families(reading)
 
 
 def _node_families(reading: Reading) -> Iterator[Metric]:
     ready, _ = report_ready(reading)
     yield GaugeMetricFamily("oracle_ready", "1 when lookups may be sent to this node.", value=float(ready))
+    ready, _ = report_reports_ready(reading)
+    text = "1 when calls of the reporting service may be sent to this node."
+    yield GaugeMetricFamily("oracle_reports_ready", text, value=float(ready))
     simulated = float(reading.memory.card.simulated)
     yield GaugeMetricFamily("oracle_simulated", "1 when the exchanges are simulated.", value=simulated)
 
@@ -144,9 +148,27 @@ def _register_families(reading: Reading, kind: str, register: Register) -> Itera
         if entry.kind == kind
     ]
     for metric in register.metrics:
+        if metric.name in _RING_GAUGES:
+            continue
         yield _FAMILIES[metric.kind](register, metric, [label] if label else [], blocks)
 
 
+def _ledger_families(reading: Reading) -> Iterator[Metric]:
+    """In the place of the flusher's gauges: a silent one leaves its last values, of which an alarm must not be made."""
+    if reading.ledger is None:
+        return
+    for metric in FLUSHER.metrics:
+        if metric.name in _RING_GAUGES:
+            value = float(getattr(reading.ledger, _RING_GAUGES[metric.name]))
+            yield GaugeMetricFamily(metric.name, metric.text, value=value)
+
+
+# Gauges of the flusher that are read from the rings while it is silent: the field of LedgerView.
+_RING_GAUGES = {
+    "usage_ring_share": "ring_share",
+    "usage_ring_share_max": "ring_share_max",
+    "usage_alarm": "alarm",
+}
 _Blocks = list[tuple[list[str], ProcessBlock]]
 
 

@@ -9,11 +9,12 @@ Rules: truthful means computed from shared memory for each question, never remem
 Ages are milliseconds; null where nothing was ever received.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from trinity.clock import NS_PER_MS
 from trinity.memory.node import NodeMemory
+from trinity.memory.usage_ring import UsageRing
 from trinity.overview import (
     AssetView,
     ExchangeView,
@@ -42,8 +43,8 @@ class Reading(NamedTuple):
     ledger: LedgerView | None
 
 
-def read_node(memory: NodeMemory, now_ns: int) -> Reading:
-    """Read the shared memory once; `now_ns` is monotonic."""
+def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing] = ()) -> Reading:
+    """Read the shared memory and the usage rings once; `now_ns` is monotonic."""
     sources = read_sources(memory, now_ns)
     return Reading(
         memory=memory,
@@ -51,7 +52,7 @@ def read_node(memory: NodeMemory, now_ns: int) -> Reading:
         sources=sources,
         exchanges=read_exchanges(memory, sources),
         assets=read_assets(memory, now_ns),
-        ledger=read_ledger(memory, now_ns),
+        ledger=read_ledger(memory, now_ns, rings),
     )
 
 
@@ -89,7 +90,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "simulated": reading.memory.card.simulated,
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
         "consensus": _consensus_of(reading),
-        "ledger": None if reading.ledger is None else reading.ledger._asdict(),
+        "ledger": reading.ledger._asdict() if reading.ledger is not None and reading.ledger.flusher_alive else None,
         "processes": {view.name: _process_of(view) for view in reading.processes},
     }
 
@@ -122,15 +123,21 @@ _DRAINING: Cause = (
 )
 
 
+# What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.
 _LEDGER_REASONS: tuple[tuple[str, Callable[[LedgerView], bool], Callable[[LedgerView], str]], ...] = (
     (
+        "ledger_silent",
+        lambda view: not view.flusher_alive,
+        lambda _: "nobody empties the usage rings: they hold some seconds of full load, then records are lost",
+    ),
+    (
         "ledger_database_down",
-        lambda view: not view.database_up,
+        lambda view: view.flusher_alive and not view.database_up,
         lambda view: f"the database takes no usage records: {view.lag_records} wait on disk",
     ),
     (
         "ledger_disk_refuses",
-        lambda view: not view.spool_writable,
+        lambda view: view.flusher_alive and not view.spool_writable,
         lambda _: "the disk takes no usage records, they wait in the rings: make room in the data directory",
     ),
     (
@@ -162,11 +169,8 @@ def _degraded_reasons(reading: Reading) -> list[Json]:
     stale = [asset.asset for asset in reading.assets if not asset.fresh]
     if stale:
         reasons.append({"code": "assets_unavailable", "message": f"not fresh: {', '.join(stale)}"})
-    ledger = reading.ledger
-    if ledger is None:
-        message = "nobody empties the usage rings: they hold some seconds of full load, then records are lost"
-        reasons.append({"code": "ledger_silent", "message": message})
-    else:
+    if reading.ledger is not None:
+        ledger = reading.ledger
         reasons += [{"code": code, "message": text(ledger)} for code, is_so, text in _LEDGER_REASONS if is_so(ledger)]
     return reasons
 

@@ -65,19 +65,22 @@ def make_app(seat: Seat, card: Card, ready_report: ReadyReport) -> web.Applicati
     """The routes over one node's shared memory; /ready is of the service whose health this is."""
     memory = NodeMemory(card, seat.prices, seat.answers, seat.control)
 
+    def read() -> Reading:
+        return read_node(memory, seat.clock.monotonic_ns(), seat.rings)
+
     async def live(_request: web.Request) -> web.Response:
         return _json(200, {"live": True, "node": card.node, "simulated": card.simulated})
 
     async def ready(_request: web.Request) -> web.Response:
-        is_ready, body = ready_report(read_node(memory, seat.clock.monotonic_ns()))
+        is_ready, body = ready_report(read())
         return _json(200 if is_ready else 503, body)
 
     async def health(_request: web.Request) -> web.Response:
-        is_up, body = report_health(read_node(memory, seat.clock.monotonic_ns()))
+        is_up, body = report_health(read())
         return _json(200 if is_up else 503, body)
 
     async def metrics(_request: web.Request) -> web.Response:
-        text = render_metrics(read_node(memory, seat.clock.monotonic_ns()))
+        text = render_metrics(read())
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
     app = web.Application(middlewares=[_refuse_as_json])

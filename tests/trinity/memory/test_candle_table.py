@@ -1,5 +1,6 @@
 """trinity/memory/candle_table.py"""
 
+import logging
 import os
 import signal
 from decimal import Decimal
@@ -22,6 +23,7 @@ from trinity.memory.candle_table import (
     to_fixed,
 )
 
+LOG = logging.getLogger("tests.candle_table")
 DIGITS = st.integers(min_value=1, max_value=10**18 - 1)
 
 
@@ -108,7 +110,9 @@ def test_a_damaged_record_is_left_out(book: CandleFile) -> None:
     assert [minute.minute for minute in book.pending(10)[0]] == [1, 3]
 
 
-def test_files_of_another_layout_are_refused_and_set_aside_by_the_writer(tmp_path: Path) -> None:
+def test_files_of_another_layout_are_refused_and_set_aside_by_the_writer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The reader names them and goes on, the writer renames them and starts anew: no price waits for history."""
     CandleFile.open(tmp_path, "ETH").append(minute_of(5))
     (tmp_path / "BTC").write_bytes(b"nonsense" * 1000)
@@ -117,9 +121,11 @@ def test_files_of_another_layout_are_refused_and_set_aside_by_the_writer(tmp_pat
 
     with pytest.raises(LayoutError):
         CandleFile.open(tmp_path, "BTC")
-    table = CandleTable(tmp_path)
-    assert list(table.files()) == []
-    assert set(table.unreadable) == {"BTC", "SOL", "XRP"}, "a file under another asset's name is no file of its"
+    table = CandleTable(tmp_path, LOG)
+    for _ in range(2):
+        assert list(table.files()) == []
+    named = [record.fields["asset"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert named == ["BTC", "SOL", "XRP"], "each once; a file under another asset's name is no file of its"
 
     file, reason = open_or_renew(tmp_path, "BTC")
     assert "magic" in reason
@@ -127,14 +133,28 @@ def test_files_of_another_layout_are_refused_and_set_aside_by_the_writer(tmp_pat
     assert (tmp_path / "BTC.unreadable").exists()
     assert open_or_renew(tmp_path, "BTC")[1] == ""
     assert "BTC" in [file.asset for file in table.files()], "who had found it broken finds it again"
-    assert "BTC" not in table.unreadable
+
+
+def test_the_reader_follows_a_file_that_is_renewed(tmp_path: Path) -> None:
+    """One that was read until its header broke, and one that a backup brought back, are read where they are now."""
+    old = CandleFile.open(tmp_path, "BTC")
+    old.append(minute_of(9))
+    table = CandleTable(tmp_path, LOG)
+    assert [len(file.pending(5)[0]) for file in table.files()] == [1]
+    with (tmp_path / "BTC").open("r+b") as file:
+        file.write(bytes(8))
+    new, reason = open_or_renew(tmp_path, "BTC")
+    assert "magic" in reason
+    for number in (10, 11):
+        new.append(minute_of(number))
+    assert [len(file.pending(5)[0]) for file in table.files()] == [2]
 
 
 def test_an_asset_that_left_the_catalog_is_still_read(tmp_path: Path) -> None:
     """Files go by their asset's name, so no catalog can mix two assets up or hide what is not loaded yet."""
     for asset in ("BTC", "LUNA"):
         CandleFile.open(tmp_path, asset).append(minute_of(9))
-    table = CandleTable(tmp_path)
+    table = CandleTable(tmp_path, LOG)
     assert [file.asset for file in table.files()] == ["BTC", "LUNA"]
     CandleFile.open(tmp_path, "ETH")
     assert [file.asset for file in table.files()] == ["BTC", "ETH", "LUNA"]

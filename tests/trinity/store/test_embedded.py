@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 
 import psutil
 import psycopg
@@ -79,8 +81,12 @@ def _wait_until_gone(data_dir: Path) -> None:
 
 
 def _value(data_dir: Path) -> object:
+    return _value_of(data_dir, "SELECT number FROM kept")
+
+
+def _value_of(data_dir: Path, query: LiteralString) -> object:
     with psycopg.connect(embedded_url(data_dir)) as connection:
-        row = connection.execute("SELECT number FROM kept").fetchone()
+        row = connection.execute(query).fetchone()
         return row and row[0]
 
 
@@ -105,14 +111,98 @@ def test_a_link_in_the_cluster_leads_root_nowhere(data_dir: Path, tmp_path: Path
     """Root writes the settings into a folder of PostgreSQL's account: what lies there is replaced, not followed."""
     victim = tmp_path / "victim"
     victim.write_text("kept")
-    for name in ("postgresql.conf", "postgresql.conf.new"):
-        path = data_dir / "database" / "cluster" / name
+    for name in ("cluster/postgresql.conf", "cluster/postgresql.conf.new", "cluster/postmaster.pid"):
+        path = data_dir / "database" / name
         path.unlink(missing_ok=True)
         path.symlink_to(victim)
     with _owner(data_dir) as owner:
         assert _server_pid(owner)
     assert victim.read_text() == "kept"
     assert not (data_dir / "database" / "cluster" / "postgresql.conf").is_symlink()
+    _wait_until_gone(data_dir)
+    for name, target in (("lock", tmp_path / "made"), ("cluster", tmp_path)):
+        path = data_dir / "database" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path.symlink_to(target)
+        with pytest.raises(StoreUnavailableError):
+            Server(data_dir, LOG).start(lambda: None)
+        path.unlink()
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_no_umask_and_no_copy_s_mode_keeps_the_server_from_its_data(data_dir: Path, umask: int) -> None:
+    """Root writes the settings for another account; a copy of the folder may be open to everyone."""
+    cluster = data_dir / "database" / "cluster"
+    (cluster / "postgresql.conf").write_text("")
+    cluster.chmod(0o755)
+    with _owner(data_dir, umask=umask) as owner:
+        assert psutil.pid_exists(_server_pid(owner))
+        assert _value_of(data_dir, "SELECT 1") == 1
+    assert stat.S_IMODE(cluster.stat().st_mode) == 0o700
+    assert stat.S_IMODE((cluster / "postgresql.conf").stat().st_mode) == 0o600
+    _wait_until_gone(data_dir)
+
+
+def test_a_cluster_of_another_version_is_refused_with_both_numbers(data_dir: Path) -> None:
+    """The server itself would not say which."""
+    (data_dir / "database" / "cluster" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(StoreUnavailableError, match="made by PostgreSQL 17, this is 18"):
+        Server(data_dir, LOG).start(lambda: None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_copy_that_root_made_is_refused_with_the_command_that_helps(data_dir: Path) -> None:
+    """`cp -r` gives the files to root, as whom PostgreSQL does not run."""
+    for path in (data_dir / "database", data_dir / "database" / "cluster"):
+        os.chown(path, 0, 0)
+    with pytest.raises(StoreUnavailableError, match=r"chown -R \d+ "):
+        Server(data_dir, LOG).start(lambda: None)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 160 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "none", folder], capture_output=True).returncode:
+        pytest.skip("only root of a real machine can mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _fill(disk: Path) -> Path:
+    path = disk / "filler"
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return path
+
+
+def test_a_disk_that_was_full_at_the_start_costs_nothing_but_time(pristine: Path, small_disk: Path) -> None:
+    """A new cluster is made when there is room; one that was killed is read with the disk full, as its settings are."""
+    filler = _fill(small_disk)
+    with pytest.raises(StoreUnavailableError, match="No space left"):
+        Server(small_disk, LOG).start(lambda: None)
+    filler.unlink()
+    subprocess.run(["cp", "-a", pristine / "database", small_disk], check=True)
+    with _owner(small_disk) as first:
+        server = _server_pid(first)
+        _keep(small_disk, 4)
+        os.kill(server, signal.SIGKILL)
+        assert first.wait(20) == 0
+    filler = _fill(small_disk)
+    with _owner(small_disk) as full:
+        _server_pid(full)
+        assert _value(small_disk) == 4, "what is there can be read, and room be made"
+        full.terminate()
+        full.wait(20)
+    _wait_until_gone(small_disk)
+    filler.unlink()
+    with _owner(small_disk) as second:
+        _server_pid(second)
+        assert _value(small_disk) == 4
+    _wait_until_gone(small_disk)
 
 
 def test_the_end_of_the_owner_by_sigkill_ends_the_server_in_order(data_dir: Path) -> None:
@@ -169,7 +259,7 @@ def test_a_number_that_another_program_has_by_now_holds_up_nothing(data_dir: Pat
     _wait_until_gone(data_dir)
 
 
-@pytest.mark.parametrize("name", ["with space, 'quote' and \"two\"", "a" * 120], ids=["odd", "long"])
+@pytest.mark.parametrize("name", ["with space, 'quote', \"two\" and\nline", "a" * 120], ids=["odd", "long"])
 def test_any_path_will_do(data_dir: Path, name: str) -> None:
     """Odd characters are quoted; a path too long for a socket gets one elsewhere, in a private folder."""
     odd = data_dir / name

@@ -1,6 +1,7 @@
 """Daily partitions on a real PostgreSQL: made for any day, dropped slowly, by several nodes at once."""
 
 import datetime
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -14,11 +15,26 @@ from trinity.store.partitions import DAYS_KEPT, TABLES, ensure_days, make_ahead,
 # The real time: the database's clock counts as well.
 NOW = datetime.datetime.fromtimestamp(SystemClock().wall_ns() / NS_PER_SECOND, datetime.UTC)
 DAY = datetime.timedelta(days=1)
+LOG = logging.getLogger("tests.partitions")
 ADD_ROW = """
     INSERT INTO usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol,
                            source, code)
     VALUES (%s, 1, '::1', 0, 0, 1, 0, 0, 200, 0, 0, 0)
 """
+
+
+class NodeClock:
+    """A node's clock that says `wall`; of its other clock some seconds pass at each look."""
+
+    def __init__(self, wall: datetime.datetime = NOW, step_seconds: int = 0) -> None:
+        self._wall, self._step_ns, self._now_ns = wall, step_seconds * NS_PER_SECOND, 0
+
+    def monotonic_ns(self) -> int:
+        self._now_ns += self._step_ns
+        return self._now_ns
+
+    def wall_ns(self) -> int:
+        return int(self._wall.timestamp() * NS_PER_SECOND)
 
 
 @pytest.fixture
@@ -58,41 +74,95 @@ def test_any_day_gets_its_partition(connection: AnyConnection, day: datetime.dat
     assert rows == [(partition_name("usage_log", day),)] * 2
 
 
-def test_over_age_goes_a_day_a_call_oldest_first(connection: AnyConnection) -> None:
-    """The last day that is kept stays."""
+def _let_pass(connection: AnyConnection, hours: int) -> None:
+    """What was noted of the last day that was given up becomes so much older."""
+    connection.execute(
+        "UPDATE application_parameters SET changed_at = changed_at - make_interval(hours => %s)", [hours]
+    )
+
+
+def _add_sums(connection: AnyConnection, *times: datetime.datetime) -> None:
+    for time in times:
+        connection.execute("INSERT INTO usage_hour VALUES (%s, 0, 0, 0, 200, 1, 1, 1, 1, '{}')", [time])
+
+
+def test_a_day_is_given_up_each_twelve_hours_oldest_first(connection: AnyConnection) -> None:
+    """However often one asks and from however many connections; the last day that is kept stays."""
     days = [NOW.date() - number * DAY for number in range(DAYS_KEPT, DAYS_KEPT + 3)]
     ensure_days(connection, days)
     for day in (days[2], days[1]):
-        assert retire(connection, NOW).dropped == tuple(partition_name(table, day) for table in TABLES)
-    assert retire(connection, NOW).dropped == ()
+        expected = {partition_name(table, day) for table in TABLES}
+        assert set(retire(connection, NodeClock(), LOG).dropped) == expected
+        _let_pass(connection, hours=11)
+        assert retire(connection, NodeClock(), LOG).dropped == ()
+        _let_pass(connection, hours=1)
+    assert retire(connection, NodeClock(), LOG).dropped == ()
     assert partition_name("usage_log", days[0]) in _partitions(connection, "usage_log")
 
 
-def test_a_node_s_clock_that_is_ahead_drops_nothing_that_the_database_s_would_keep(connection: AnyConnection) -> None:
-    """One node with a wrong clock does not empty the ledger of all; nor does it delete sums."""
-    make_ahead(connection, NOW)
-    connection.execute("INSERT INTO usage_hour VALUES (%s, 0, 0, 0, 200, 1, 1, 1, 1, '{}')", [NOW])
-    assert retire(connection, NOW + 400 * DAY) == ((), 0)
+def test_both_clocks_half_a_year_ahead_cost_a_day_and_its_sums(connection: AnyConnection) -> None:
+    """All that is there looks over age then: the rest stays, sums and candles too, until the clock is set right."""
+    days = [NOW - number * DAY for number in (182, 181, 180)]
+    ensure_days(connection, [day.date() for day in days])
+    _add_sums(connection, *days)
+    connection.execute("INSERT INTO assets (name) VALUES ('BTC')")
+    connection.execute("INSERT INTO price_minute VALUES (1, %s, 1, 1, 1, 1, 6, 0, 1, 1, 1, 1)", [days[1]])
+    for _ in range(5):
+        retire(connection, NodeClock(), LOG)
+    assert _partitions(connection, "usage_log") == [partition_name("usage_log", day.date()) for day in days[1:]]
+    assert connection.execute("SELECT count(*) FROM usage_hour").fetchone() == (2,)
+    assert connection.execute("SELECT count(*) FROM price_minute").fetchone() == (1,)
+
+
+def test_what_comes_in_for_a_day_that_is_given_up_delays_no_other(connection: AnyConnection) -> None:
+    """A node whose clock is years behind makes its days again and again: they go at once, the others in their turn."""
+    old = [datetime.date(1970, 1, 1), NOW.date() - 2 * DAYS_KEPT * DAY]
+    for _ in range(2):
+        ensure_days(connection, old)
+        retire(connection, NodeClock(), LOG)
+        _let_pass(connection, hours=12)
+    assert _partitions(connection, "usage_log") == []
+
+
+def test_a_time_of_the_future_is_no_reason_to_keep_everything_for_ever(connection: AnyConnection) -> None:
+    """A clock that was ahead when a day was given up is right again."""
+    days = [NOW.date() - number * DAY for number in (182, 181)]
+    ensure_days(connection, days)
+    retire(connection, NodeClock(), LOG)
+    _let_pass(connection, hours=-9_000)
+    assert len(retire(connection, NodeClock(), LOG).dropped) == len(TABLES)
+
+
+@pytest.mark.parametrize("hours", [-2, 2, 9_600])
+def test_nothing_goes_while_the_clocks_differ(
+    connection: AnyConnection, caplog: pytest.LogCaptureFixture, hours: int
+) -> None:
+    """Whichever of the two is wrong: neither partitions nor sums; the log says so."""
+    ensure_days(connection, [NOW.date() - 182 * DAY])
+    _add_sums(connection, NOW - 182 * DAY)
+    assert retire(connection, NodeClock(NOW + datetime.timedelta(hours=hours)), LOG) == ((), 0)
+    assert "nothing old is removed" in caplog.text
 
 
 def test_a_clock_set_back_drops_nothing(connection: AnyConnection) -> None:
     """All that is there is of the future then."""
     make_ahead(connection, NOW)
     make_ahead(connection, NOW - 400 * DAY)
-    assert retire(connection, NOW - 400 * DAY).dropped == ()
+    assert retire(connection, NodeClock(NOW - 400 * DAY), LOG).dropped == ()
     assert len(_partitions(connection, "usage_log")) == 10
 
 
 def test_a_partition_that_is_read_stays_until_the_next_call(connection: AnyConnection, database_url: str) -> None:
-    """The drop gives up after a second; loads go on meanwhile."""
+    """The drop gives up within a second, its whole day with it; loads go on meanwhile."""
     old = NOW.date() - (DAYS_KEPT + 1) * DAY
     ensure_days(connection, [old, NOW.date()])
+    _add_sums(connection, NOW - (DAYS_KEPT + 1) * DAY)
     with connect(database_url, "reader") as reader:
-        reader.execute("SELECT count(*) FROM usage_log").fetchone()
-        assert partition_name("usage_log", old) not in retire(connection, NOW).dropped
+        reader.execute("SELECT count(*) FROM usage_minute").fetchone()
+        assert retire(connection, NodeClock(), LOG) == ((), 0)
         assert ensure_days(connection, [NOW.date() + 10 * DAY]), "a reader holds up no new partition"
         connection.execute(ADD_ROW, [NOW])
-    assert partition_name("usage_log", old) in retire(connection, NOW).dropped
+    assert retire(connection, NodeClock(), LOG) == (tuple(partition_name(table, old) for table in sorted(TABLES)), 2)
 
 
 def test_old_rows_of_the_small_tables_go(connection: AnyConnection) -> None:
@@ -103,28 +173,30 @@ def test_old_rows_of_the_small_tables_go(connection: AnyConnection) -> None:
         for table in ("usage_hour", "usage_day"):
             connection.execute(f"INSERT INTO {table} VALUES (%s, 0, 0, 0, 200, 1, 1, 1, 1, '{{}}')", [time])
         connection.execute("INSERT INTO price_minute VALUES (1, %s, 1, 1, 1, 1, 6, 0, 1, 1, 1, 1)", [time])
-    assert retire(connection, NOW).rows_deleted == 5
+    assert retire(connection, NodeClock(), LOG).rows_deleted == 5
     sums = [(table, "start") for table in ("usage_hour", "usage_day", "usage_hour_all", "usage_day_all")]
     for table, column in (*sums, ("price_minute", "minute")):
         assert connection.execute(f"SELECT {column} FROM {table}").fetchall() == [(young,)]
 
 
+@pytest.mark.parametrize(("step_seconds", "deleted"), [(0, 215 + 1), (3, 2 * 10 + 1)])
 def test_more_old_rows_than_one_transaction_takes_go_in_one_call(
-    connection: AnyConnection, monkeypatch: pytest.MonkeyPatch
+    connection: AnyConnection, monkeypatch: pytest.MonkeyPatch, step_seconds: int, deleted: int
 ) -> None:
-    """Many keys bring more sums an hour than one transaction deletes; the number of transactions is bounded."""
+    """Many keys bring more sums an hour than one transaction deletes; after five seconds the ledger has its turn."""
     monkeypatch.setattr(partitions, "_ROWS_MAX", 10)
     old = NOW - (DAYS_KEPT + 2) * DAY
     insert = "INSERT INTO usage_hour SELECT %s, key, 0, 0, 200, 1, 1, 1, 1, '{}' FROM generate_series(1, %s) AS key"
     connection.execute(insert, [old, 215])
-    assert retire(connection, NOW).rows_deleted == 10 * partitions._ROUNDS_MAX + 1, "and the sum over all keys"
-    assert retire(connection, NOW).rows_deleted == 15
+    found = retire(connection, NodeClock(step_seconds=step_seconds), LOG).rows_deleted
+    assert found == deleted, "and the sum over all keys"
+    assert retire(connection, NodeClock(), LOG).rows_deleted == 216 - deleted
 
 
 def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
     """Four of them: each partition is made by one, dropped by one, and none of them fails."""
     with connect(database_url, "tests", autocommit=True) as connection:
-        ensure_days(connection, [NOW.date() - (DAYS_KEPT + 1) * DAY])
+        ensure_days(connection, [NOW.date() - (DAYS_KEPT + number) * DAY for number in (1, 2, 3)])
     made: list[str] = []
     dropped: list[str] = []
     barrier = threading.Barrier(4)
@@ -133,7 +205,7 @@ def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
         with connect(database_url, "node", autocommit=True) as own:
             barrier.wait()
             made.extend(make_ahead(own, NOW))
-            dropped.extend(retire(own, NOW).dropped)
+            dropped.extend(retire(own, NodeClock(), LOG).dropped)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -1,6 +1,7 @@
 """A seat for the access process with tables of its own, and a clock that the test moves."""
 
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.metrics import ACCESS
 from trinity.seat import Seat
+from workers.access import database
+from workers.access.database import AsyncConnection
 
 KEYS_MAX = 50
 WALL_NS = 1_700_000_000 * 1_000_000_000
@@ -60,3 +63,9 @@ def move(seat: Seat, seconds: float) -> None:
 
 def snapshot_path(tmp_path: Path) -> Path:
     return tmp_path / "access.snapshot"
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[AsyncConnection]:
+    async with await database.connect(database_url) as connected:
+        yield connected

@@ -117,7 +117,8 @@ def test_a_key_that_is_gone_is_revoked() -> None:
     gone = mirror.end_comparison()
     assert gone.tolist() == [2]
     assert mirror.grants(gone, NOW).states.tolist() == [REVOKED]
-    assert mirror.rows()["id"].tolist() == [1, 3]
+    assert mirror.ids().tolist() == [1, 3]
+    assert [mirror.rows(first, 2)["id"].tolist() for first in (0, 2)] == [[1], [3]]
 
 
 def test_keys_without_room_are_counted_and_left_out() -> None:

@@ -1,5 +1,6 @@
 """workers/access/process.py: the real process, forked, on a real PostgreSQL"""
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -8,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -22,6 +23,7 @@ from trinity.memory.control import HEARTBEAT_NS, Control
 from trinity.memory.key_table import KeyTable
 from trinity.seat import Seat
 from workers.access import process
+from workers.access.keeper import Keeper
 from workers.access.rows import ACTIVE, REVOKED, SUSPENDED
 
 NOWHERE = "postgresql:///trinity?host=/nonexistent"
@@ -178,3 +180,26 @@ def test_a_killed_process_leaves_the_keys_and_its_successor_goes_on(
 def test_a_beat_is_far_more_often_than_the_supervisor_expects() -> None:
     """Twenty of them fit into the age at which a process is taken for stuck."""
     assert process.BEAT_SECONDS * 20 * 1e9 < HEARTBEAT_AGE_MAX_NS
+
+
+async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With beats a minute apart it comes when it comes."""
+
+    class DoneError(Exception):
+        pass
+
+    class SoonEndingKeeper:
+        ticks = 0
+
+        async def tick(self) -> None:
+            self.ticks += 1
+            if self.ticks == 3:
+                raise DoneError
+
+        def seconds_until_end(self) -> float:
+            return 0.001
+
+    monkeypatch.setattr(process, "BEAT_SECONDS", 60.0)
+    async with asyncio.timeout(20):
+        with pytest.raises(DoneError):
+            await process._end(cast("Keeper", SoonEndingKeeper()))

@@ -1,5 +1,6 @@
 """Minutes from the candle files into a real PostgreSQL: once each, whatever happens in between."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +14,7 @@ from trinity.memory.candle_table import CAPACITY, CandleFile, CandleTable, Minut
 from trinity.store.connect import connect
 from workers.flusher.candles import load_candles
 
+LOG = logging.getLogger("tests.candles")
 NODE = 1
 FIRST = 29_000_000
 
@@ -44,7 +46,7 @@ def test_closed_minutes_are_stored_exactly_and_released(connection: psycopg.Conn
     large = CandleFile.open(tmp_path, "BTC")
     large.append(minute_of(FIRST))
     large.append(minute_of(FIRST + 2))
-    table = CandleTable(tmp_path)
+    table = CandleTable(tmp_path, LOG)
 
     assert load_candles(connection, table, NODE) == 3
     assert load_candles(connection, table, NODE) == 0
@@ -58,16 +60,16 @@ def test_a_crash_before_the_release_changes_nothing(connection: psycopg.Connecti
     """What was committed but not released is loaded again; the fuller row of a minute stays."""
     file = CandleFile.open(tmp_path, "BTC")
     file.append(minute_of(FIRST, "100", samples=5))
-    load_candles(connection, CandleTable(tmp_path), NODE)
+    load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     file.release(0)
-    load_candles(connection, CandleTable(tmp_path), NODE)
+    load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     file.append(minute_of(FIRST, "200", samples=2))
     file.append(minute_of(FIRST, "300", samples=1))
-    load_candles(connection, CandleTable(tmp_path), NODE)
+    load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     assert [row[1] for row in stored(connection)] == [100]
 
     file.append(minute_of(FIRST, "400", samples=9))
-    load_candles(connection, CandleTable(tmp_path), NODE)
+    load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     assert [row[1] for row in stored(connection)] == [400]
 
 
@@ -77,7 +79,7 @@ def test_a_day_without_a_database_is_caught_up_in_one_call(connection: psycopg.C
     for offset in range(CAPACITY + 10):
         file.append(minute_of(FIRST + offset))
 
-    assert load_candles(connection, CandleTable(tmp_path), NODE) == CAPACITY - 1
+    assert load_candles(connection, CandleTable(tmp_path, LOG), NODE) == CAPACITY - 1
     assert len(stored(connection)) == CAPACITY - 1
 
 
@@ -87,8 +89,8 @@ def test_a_failing_database_releases_nothing(connection: psycopg.Connection[Any]
     file.append(minute_of(FIRST))
     connection.execute("ALTER TABLE price_minute RENAME TO elsewhere")
     with pytest.raises(psycopg.Error):
-        load_candles(connection, CandleTable(tmp_path), NODE)
+        load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     assert file.released == 0
 
     connection.execute("ALTER TABLE elsewhere RENAME TO price_minute")
-    assert load_candles(connection, CandleTable(tmp_path), NODE) == 1
+    assert load_candles(connection, CandleTable(tmp_path, LOG), NODE) == 1

@@ -48,7 +48,7 @@ class Setup:
         self.ring = make_ring(folder)
         self.spool = Spool(folder / "spool", 1 << 30)
         self.block = make_block()
-        candles = CandleTable(folder / "candles")
+        candles = CandleTable(folder / "candles", LOG)
         self.loader = Loader(url, NODE, "n", [self.ring], self.spool, candles, self.block, SystemClock(), LOG)
         self.url = url
         self.idle_share = 0.0

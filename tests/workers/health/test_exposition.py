@@ -6,7 +6,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_process
+from tests.workers.health.test_report import ring_with
 from trinity.memory.node import NodeMemory
+from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import CONSENSUS, DURATION_BUCKETS, FEED, REGISTERS, REQUEST
 from workers.health.exposition import render_metrics
 from workers.health.report import read_node
@@ -16,8 +18,8 @@ CONSENSUS_PROCESS = len(CATALOG.exchanges)
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def _samples(memory: NodeMemory) -> Samples:
-    text = render_metrics(read_node(memory, NOW_NS)).decode()
+def _samples(memory: NodeMemory, *rings: UsageRing) -> Samples:
+    text = render_metrics(read_node(memory, NOW_NS, rings)).decode()
     samples: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -107,3 +109,25 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
     assert {name for name, kind in kinds.items() if kind == "counter"} == {
         name for name in kinds if name.endswith("_total")
     }
+
+
+def test_a_dead_flusher_s_alarm_follows_the_rings() -> None:
+    """Its own gauges stand still: the alarm rises and falls without it."""
+    with busy_node() as memory:
+        flusher = len(memory.card.processes) - 1
+        for share, alarm in ((0.0, 0.0), (0.5, 1.0), (0.0, 0.0)):
+            set_process(memory, flusher, beat_age_ns=60 * SECOND)
+            samples = _samples(memory, ring_with(int(1024 * share)))
+            assert (_value(samples, "usage_ring_share"), _value(samples, "usage_alarm")) == (share, alarm)
+        set_process(memory, flusher, beat_age_ns=0)
+        assert _value(_samples(memory, ring_with(512)), "usage_alarm") == 0.0, "one that lives speaks for itself"
+
+
+def test_each_service_has_its_readiness() -> None:
+    """Lookups need no reporter, reports no worker."""
+    with busy_node() as memory:
+        for entry, ready in (("reporter", (1, 0)), ("worker", (0, 1))):
+            for index, process in enumerate(memory.card.processes):
+                set_process(memory, index, beat_age_ns=60 * SECOND if process.kind == entry else 0)
+            samples = _samples(memory)
+            assert (_value(samples, "oracle_ready"), _value(samples, "oracle_reports_ready")) == ready

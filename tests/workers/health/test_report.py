@@ -1,6 +1,9 @@
 """What the health server says, from readings of a memory that the test wrote."""
 
+from pathlib import Path
+
 import msgspec
+import numpy as np
 
 from tests.trinity.node_fixture import (
     CATALOG,
@@ -15,10 +18,19 @@ from tests.trinity.node_fixture import (
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, Command
 from trinity.memory.price_table import RowState, Via
+from trinity.memory.usage_ring import REFUSED, WRITTEN, UsageRing, private_ring
 from trinity.metrics import FLUSHER
 from workers.health.report import Json, read_node, report_health, report_ready, report_reports_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
+
+
+def ring_with(records: int, refused: int = 0) -> UsageRing:
+    """A ring of 1,024 places in which so many records wait, and that turned so many away."""
+    words = private_ring(0, 1024)
+    words[WRITTEN] += np.uint64(records)
+    words[REFUSED] = refused
+    return UsageRing(Path(), words)
 
 
 def _codes(report: Json) -> list[str]:
@@ -116,7 +128,7 @@ def test_the_reporting_service_is_ready_while_a_reporter_lives() -> None:
 
 
 def test_a_ledger_that_piles_up_or_loses_is_a_reason() -> None:
-    """Each trouble has its code; a flusher that is silent is one as well."""
+    """Each trouble has its code."""
     with busy_node() as memory:
         block = memory.control.block(len(memory.card.processes) - 1)
         for gauge, value in (("usage_database_up", 0.0), ("usage_spool_writable", 0.0), ("usage_alarm", 1.0)):
@@ -127,6 +139,25 @@ def test_a_ledger_that_piles_up_or_loses_is_a_reason() -> None:
         assert _codes(health) == ["ledger_database_down", "ledger_disk_refuses", "ledger_alarm", "ledger_lost"]
         assert "ring 50%" in health["reasons"][2]["message"]
         assert (health["ledger"]["lost_detail"], health["ledger"]["ring_share"]) == (3, 0.5)
-        set_process(memory, len(memory.card.processes) - 1, beat_age_ns=60 * SECOND)
-        _, health = report_health(read_node(memory, NOW_NS))
-        assert (health["ledger"], _codes(health)) == (None, ["process_silent", "ledger_silent"])
+
+
+def test_rings_that_fill_while_the_flusher_is_dead_raise_the_alarm() -> None:
+    """What it said last of database and disk is the past; how full the rings are, and what they lost, is read now."""
+    with busy_node() as memory:
+        flusher = len(memory.card.processes) - 1
+        set_process(memory, flusher, beat_age_ns=60 * SECOND)
+        block, rings = memory.control.block(flusher), (ring_with(0), ring_with(400))
+        block.set_gauge(FLUSHER.index("usage_database_up"), 0.0)
+        block.count(FLUSHER.index("usage_lost_total", "detail"), 3)
+        _, health = report_health(read_node(memory, NOW_NS, rings))
+        assert _codes(health) == ["process_silent", "ledger_silent", "ledger_lost"]
+        rings = (ring_with(0), ring_with(420, refused=7))
+        _, health = report_health(read_node(memory, NOW_NS, rings))
+        assert _codes(health) == ["process_silent", "ledger_silent", "ledger_alarm", "ledger_lost"]
+        messages = {reason["code"]: reason["message"] for reason in health["reasons"]}
+        assert "ring 41%" in messages["ledger_alarm"]
+        assert "7 were lost altogether" in messages["ledger_lost"]
+        assert health["ledger"] is None, "what waits on the disk nobody knows"
+        set_process(memory, flusher, beat_age_ns=0)
+        _, health = report_health(read_node(memory, NOW_NS, rings))
+        assert _codes(health) == ["ledger_database_down", "ledger_lost"], "one that lives speaks for itself"

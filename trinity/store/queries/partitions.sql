@@ -9,7 +9,7 @@ SELECT now();
 SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL;
 
 -- name: existing
-SELECT parent.relname, child.relname
+SELECT child.relname
 FROM pg_inherits
 JOIN pg_class AS child ON child.oid = inhrelid
 JOIN pg_class AS parent ON parent.oid = inhparent
@@ -24,8 +24,20 @@ CREATE TABLE {partition} (LIKE {table} INCLUDING ALL);
 ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) TO ({end});
 
 -- name: wait_shortly
--- A reader in the way: whoever queues behind the DROP waits with it, so not for long.
-SET LOCAL lock_timeout = '1s';
+-- A reader in the way: whoever queues behind the DROP waits with it, so not for long; less than deadlock_timeout, so
+-- that a reader is never the one who is given up.
+SET LOCAL lock_timeout = '500ms';
+
+-- name: given_up
+-- The last day that was given up, and whether that was long enough ago. A time of the future is of a clock that was
+-- ahead. Not now(): a transaction that waited for another node began before that one was done.
+SELECT (value #>> '{}')::date, changed_at NOT BETWEEN clock_timestamp() - %s AND clock_timestamp()
+FROM application_parameters WHERE name = 'last_day_given_up';
+
+-- name: give_up
+INSERT INTO application_parameters (name, value, changed_at)
+VALUES ('last_day_given_up', to_jsonb(%s::date), clock_timestamp())
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at;
 
 -- name: drop
 DROP TABLE {partition};
