@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from trinity.errors import StoreUnavailableError
 
@@ -62,40 +61,6 @@ def connect(
         return psycopg.connect(bounded(url, name, statement_seconds), autocommit=autocommit)
     except psycopg.Error as error:
         raise StoreUnavailableError(reason_of(error)) from None
-
-
-def pool(
-    url: str, name: str, *, size_max: int, size_min: int = 0, statement_seconds: float = STATEMENT_SECONDS
-) -> "ConnectionPool[AnyConnection]":
-    """An open pool for a process with threads; a connection is checked before it is given out.
-
-    It opens with the database down as well; taking a connection then raises psycopg_pool.PoolTimeout, an
-    OperationalError, after 5 s.
-    """
-    made: ConnectionPool[AnyConnection] = ConnectionPool(
-        bounded(url, name, statement_seconds),
-        min_size=size_min,
-        max_size=size_max,
-        timeout=CONNECT_SECONDS,
-        check=ConnectionPool.check_connection,
-        open=False,
-    )
-    made.open()
-    return made
-
-
-def async_pool(
-    url: str, name: str, *, size_max: int, size_min: int = 0, statement_seconds: float = STATEMENT_SECONDS
-) -> "AsyncConnectionPool[psycopg.AsyncConnection[tuple[Any, ...]]]":
-    """As `pool`, for a process with an event loop; open and close it there (`async with`)."""
-    return AsyncConnectionPool(
-        bounded(url, name, statement_seconds),
-        min_size=size_min,
-        max_size=size_max,
-        timeout=CONNECT_SECONDS,
-        check=AsyncConnectionPool.check_connection,
-        open=False,
-    )
 
 
 def bounded(url: str, name: str, statement_seconds: float) -> str:

@@ -2,10 +2,9 @@
 
 import psycopg
 import pytest
-from psycopg_pool import PoolTimeout
 
 from trinity.errors import StoreUnavailableError
-from trinity.store.connect import async_pool, connect, judge, pool
+from trinity.store.connect import connect, judge
 
 
 def test_a_connection_is_named_bounded_and_in_utc(database_url: str) -> None:
@@ -46,24 +45,3 @@ def test_errors_are_judged_by_their_class(database_url: str) -> None:
         with pytest.raises(psycopg.OperationalError) as closed:
             connection.execute("SELECT 1")
         assert judge(closed.value) == "later"
-
-
-def test_a_pool_replaces_connections_that_died(database_url: str) -> None:
-    """It opens with the database down too; then its time-out says so."""
-    with pool(database_url, "reports", size_max=2) as made:
-        with made.connection() as first:
-            pid = first.info.backend_pid
-        with connect(database_url, "killer", autocommit=True) as killer:
-            killer.execute("SELECT pg_terminate_backend(%s)", [pid])
-        with made.connection() as second:
-            assert second.execute("SELECT 1").fetchone() == (1,)
-    with pool("postgresql://127.0.0.1:1/x", "y", size_max=1) as down, pytest.raises(PoolTimeout) as caught:
-        down.getconn(timeout=0.1)
-    assert judge(caught.value) == "later"
-
-
-async def test_a_pool_for_an_event_loop_does_the_same(database_url: str) -> None:
-    """It is opened inside the loop."""
-    async with async_pool(database_url, "reports", size_max=2) as made, made.connection() as connection:
-        cursor = await connection.execute("SELECT 1")
-        assert await cursor.fetchone() == (1,)
