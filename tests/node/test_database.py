@@ -71,7 +71,7 @@ def test_a_database_that_cannot_start_costs_no_price(fresh_node: Node, tmp_path:
     fresh_node.start()
     fresh_node.wait_ready()
     log = fresh_node.data_dir / "logs" / "database.jsonl"
-    fresh_node.wait("the reason", lambda: log.exists() and "postgresql" in log.read_text(), 30)
+    fresh_node.wait("the reason", lambda: log.exists() and "StoreUnavailableError" in log.read_text(), 30)
     _wait_price(fresh_node)
     assert _metric(fresh_node, "oracle_database_up") == 0.0
     assert (broken / "PG_VERSION").read_text() == "9\n"
