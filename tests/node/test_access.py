@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import psutil
 import psycopg
 import pytest
 
@@ -156,11 +155,7 @@ def test_what_a_key_has_used_outlives_the_death_of_the_whole_node(fresh_node: No
     key, number = make_key(fresh_node, "katherine")
     run(fresh_node, "keys", "limit", number, "--quota", "20")
     fresh_node.wait("the end of the quota", lambda: code_over_http(fresh_node, key) == "quota_exceeded", 30)
-    assert fresh_node.process is not None
-    family = psutil.Process(fresh_node.process.pid)
-    for member in [*family.children(recursive=True), family]:
-        member.kill()
-    fresh_node.process.wait(15)
+    fresh_node.kill_all()
     start_with_keys(fresh_node)
     assert {code_over_http(fresh_node, key) for _ in range(CONNECTIONS)} == {"quota_exceeded"}
     _, refused = fresh_node.wait("the reports", lambda: _of_reports(fresh_node, f"/account?api_key={key}"), 60)
