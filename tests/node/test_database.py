@@ -2,13 +2,20 @@
 
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 
 import psutil
 import psycopg
+import pytest
 
-from tests.node.harness import Node
+from tests.node.harness import START_SECONDS, Node
 from trinity.store.embedded import embedded_url
+
+# From listening to the first answer. Who waited for the silent server would wait for CONNECT_SECONDS, 5 s; what is left
+# to the second that it takes at most is for the machine of the tests.
+ANSWERED_SECONDS = 3.0
 
 
 def _database_pid(node: Node) -> int:
@@ -78,15 +85,31 @@ def test_a_database_that_cannot_start_costs_no_price(fresh_node: Node, tmp_path:
     assert fresh_node.stop() == 0
 
 
-def test_a_database_that_is_away_costs_no_price(fresh_node: Node) -> None:
-    """DATABASE_URL names a server that is not there: no embedded one is started, prices are answered."""
-    fresh_node.environment["DATABASE_URL"] = "postgresql://user:secret@127.0.0.1:1/name"
-    fresh_node.start()
-    fresh_node.wait_ready()
-    _wait_price(fresh_node)
-    assert "database" not in fresh_node.health()["processes"]
-    assert fresh_node.stop() == 0
-    assert "secret" not in fresh_node.output()
+@pytest.mark.parametrize("how", ["refusing", "silent"])
+def test_a_database_that_is_away_costs_no_price_from_the_first_second(fresh_node: Node, how: str) -> None:
+    """DATABASE_URL names a port that refuses, or a server that takes the connection and says nothing: no embedded one
+    is started, and a node that listens answers without waiting for either, with a price as soon as one is there."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if how == "silent":
+            listener.listen()
+        fresh_node.environment["DATABASE_URL"] = f"postgresql://user:secret@127.0.0.1:{listener.getsockname()[1]}/name"
+        fresh_node.start()
+        fresh_node.wait("a listener", lambda: _is_listening(fresh_node), START_SECONDS)
+        listening = time.monotonic()
+        fresh_node.wait("an answer", lambda: fresh_node.price()[0] in (200, 503))
+        assert time.monotonic() - listening < ANSWERED_SECONDS
+        fresh_node.wait_ready()
+        _wait_price(fresh_node)
+        assert _metric(fresh_node, "usage_database_up") == 0.0
+        assert "database" not in fresh_node.health()["processes"]
+        assert fresh_node.stop() == 0
+        assert "secret" not in fresh_node.output()
+
+
+def _is_listening(node: Node) -> bool:
+    with socket.socket() as asker:
+        return asker.connect_ex(("127.0.0.1", node.ports["TCP_PORT_LPO"])) == 0
 
 
 def test_a_drained_node_leaves_no_server(node: Node) -> None:

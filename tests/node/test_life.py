@@ -90,14 +90,7 @@ def test_after_sigkill_of_everything_the_next_start_is_clean(fresh_node: Node) -
     """No leftover of the dead node stops or confuses the new one."""
     fresh_node.start()
     fresh_node.wait_ready()
-    assert fresh_node.process is not None
-    family = psutil.Process(fresh_node.process.pid).children(recursive=True)
-    fresh_node.process.kill()
-    for process in family:
-        if process.is_running():
-            process.kill()
-    fresh_node.process.wait(10)
-    psutil.wait_procs(family, timeout=10)
+    fresh_node.kill_all()
     fresh_node.start()
     fresh_node.wait_ready()
     assert fresh_node.price()[0] == 200
