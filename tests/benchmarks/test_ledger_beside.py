@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.ledger_beside import measure_ledger_beside
+from benchmarks.ledger_beside import DRAINED_SECONDS_MAX, measure_ledger_beside
 from benchmarks.progress import Progress
 from trinity.clock import SystemClock
 
@@ -12,5 +12,4 @@ def test_the_ledger_s_price_is_measured_on_a_whole_node(tmp_path: Path) -> None:
     measured = measure_ledger_beside(tmp_path, 1, Progress(SystemClock()))
     assert measured["on_per_second"] > 0
     assert measured["off_per_second"] > 0
-    assert measured["lag_records"] > 0
-    assert measured["drained_seconds"] < 120
+    assert measured["drained_seconds"] < DRAINED_SECONDS_MAX, "the database took all that waited"

@@ -134,9 +134,26 @@ def test_a_source_that_sends_nonsense_is_left_out(healthy: Node, fault: str, fie
 
 
 def test_a_missing_timestamp_is_not_age_zero_and_not_a_reason_to_drop(healthy: Node) -> None:
-    """Without exchange time the receipt's age still counts; the source goes on while it delivers."""
-    healthy.fault(exchange="gateio", fault="no_timestamp", seconds=5)
-    healthy.wait_all_sources()
+    """Without exchange time the receipt's age counts: used while the source delivers, dropped when it stops."""
+    healthy.fault(exchange="gateio", fault="no_timestamp", seconds=120)
+
+    def gateio() -> dict[str, Any]:
+        sources = healthy.get("/explain?asset=BTC", "TCP_PORT_LRS")[1]["sources"]
+        return next(source for source in sources if source["exchange"].endswith("gateio"))
+
+    healthy.wait("quotes without a time", lambda: gateio()["quote"]["exchange_age_ms"] is None)
+    received = {source["quote"]["received_at"] for source in (gateio(),)}
+
+    def is_used_again() -> bool:
+        source = gateio()
+        assert source["freshness"] == "fresh", "no time is no reason to drop"
+        received.add(source["quote"]["received_at"])
+        return len(received) >= 3 and source["verdict"] == "used"
+
+    healthy.wait("more quotes without a time, used", is_used_again)
+    healthy.fault(exchange="gateio", fault="freeze", seconds=120)
+    healthy.fault(exchange="gateio", fault="rest_freeze", seconds=120)
+    healthy.wait("the end of a source that stopped", lambda: gateio()["freshness"] != "fresh", 40)
 
 
 def test_a_payload_of_another_shape_raises_an_alarm(healthy: Node) -> None:
