@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from feeds.consensus import BPS, USD, Decision, Memory, refusal_of
+from feeds.consensus import Decision, Memory, refusal_of
 from feeds.gather import Gathered
-from feeds.peg import Index
+from feeds.peg import COINS, Index
+from feeds.robust import BPS
 from trinity.clock import NS_PER_MS, NS_PER_US
 from trinity.limits import JUMP_PERCENT_MAX
 from trinity.markets import Asset, AssetRules
@@ -27,7 +28,8 @@ class Case(NamedTuple):
     asset: Asset
     exchanges: Sequence[str]
     rows: Sequence[Gathered]
-    measured: Mapping[str, Index]
+    live: frozenset[int]
+    indexes: Mapping[str, Index]
     memory: Memory
     decision: Decision
     published: AnswerState
@@ -67,25 +69,44 @@ class SourceAccount(msgspec.Struct, frozen=True):
     verdict: str
 
 
+class MarketAccount(msgspec.Struct, frozen=True):
+    """The exchanges that were heard lately in any market, and how many of them may lie together."""
+
+    live: tuple[str, ...]
+    faulty: int
+
+
 class LegAccount(msgspec.Struct, frozen=True):
-    """One observation of a stablecoin; `source` is an exchange or "crossed"."""
+    """One observation of a stablecoin and the exchanges that it rests on: one, or the two of a crossed leg, which
+    `source` joins by " x "; `agrees`: it is one of the largest set."""
 
     source: str
+    exchanges: tuple[str, ...]
     usd: Decimal
+    agrees: bool
 
 
 class IndexAccount(msgspec.Struct, frozen=True):
-    """A stablecoin in USD as it was measured, null when it could not be."""
+    """A stablecoin in USD, null when it is refused; `state` is "measured", "held" or "refused".
+
+    `exchanges` is the smallest number of exchanges that together touch every leg that agrees; an index counts when it
+    is at least `exchanges_needed`, one more than may lie.
+    """
 
     coin: str
     usd: Decimal | None
+    state: str
+    exchanges: int
+    exchanges_needed: int
     legs: tuple[LegAccount, ...]
 
 
 class MajorityAccount(msgspec.Struct, frozen=True):
-    """Step 5: the narrowest window that more than half of the votes lie in; null when it is wider than allowed."""
+    """Step 5: the narrowest window that holds `needed` votes, more than half `of` the exchanges with a fresh quote,
+    convertible or not; null when it is wider than allowed."""
 
     needed: int
+    of: int
     low: Decimal | None
     high: Decimal | None
     width_bps: Decimal | None
@@ -117,17 +138,22 @@ class JumpAccount(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The whole account; `votes` are exchanges in the order of their prices, `left_out` are reasons by exchange."""
+    """The whole account; `votes` are exchanges in the order of their prices, `left_out` are reasons by exchange.
+
+    `is_unbacked`: step 8 refused, because fewer of the kept stood around their median than may lie and one more.
+    """
 
     asset: str
     at: datetime
     rules: AssetRules
+    market: MarketAccount
     sources: tuple[SourceAccount, ...]
     indexes: tuple[IndexAccount, ...]
     votes: tuple[str, ...]
     required: int
     majority: MajorityAccount | None
     cut: CutAccount | None
+    is_unbacked: bool
     price_found: PriceAccount | None
     jump: JumpAccount | None
     state: str
@@ -147,12 +173,14 @@ def account_of(case: Case) -> Account:
         asset=case.asset.name,
         at=_moment(case.wall_ns),
         rules=case.asset.rules,
+        market=MarketAccount(tuple(names[exchange] for exchange in sorted(case.live)), decision.asked.faulty),
         sources=tuple(_source(case, row) for row in case.rows),
         indexes=_indexes(case),
         votes=tuple(names[vote.exchange] for vote in decision.votes),
-        required=case.asset.rules.min_sources,
+        required=decision.asked.required,
         majority=_majority(case),
         cut=CutAccount(*decision.cut) if decision.cut is not None else None,
+        is_unbacked=_is_unbacked(decision),
         price_found=_price(decision),
         jump=_jump(case),
         state=decision.state.name.lower(),
@@ -197,29 +225,33 @@ def _source(case: Case, row: Gathered) -> SourceAccount:
 
 
 def _indexes(case: Case) -> tuple[IndexAccount, ...]:
-    currencies = {row.source.currency for row in case.rows} - {USD}
-    return tuple(
-        IndexAccount(
-            coin,
-            case.measured[coin].usd,
-            tuple(
-                LegAccount(case.exchanges[leg.exchange] if leg.exchange is not None else "crossed", leg.usd)
-                for leg in case.measured[coin].legs
-            ),
-        )
-        for coin in sorted(currencies)
-    )
+    """The coins that the asset is quoted in, and the asset itself when it is one."""
+    coins = {row.source.currency for row in case.rows} | {case.asset.name}
+    return tuple(_index(case, coin) for coin in COINS if coin in coins)
+
+
+def _index(case: Case, coin: str) -> IndexAccount:
+    usd, state, measured = case.indexes[coin]
+    legs = []
+    for leg in measured.legs:
+        names = tuple(case.exchanges[exchange] for exchange in leg.exchanges)
+        legs.append(LegAccount(" x ".join(names), names, leg.usd, leg in measured.agreeing))
+    return IndexAccount(coin, usd, state, measured.independent, measured.needed, tuple(legs))
 
 
 def _majority(case: Case) -> MajorityAccount | None:
-    votes, window = case.decision.votes, case.decision.window
-    if len(votes) < case.asset.rules.min_sources:
+    decision = case.decision
+    asked, window = decision.asked, decision.window
+    if len(decision.votes) < asked.required:
         return None
-    needed = len(votes) // 2 + 1
     if window is None:
-        return MajorityAccount(needed, None, None, None)
+        return MajorityAccount(asked.needed, asked.fresh, None, None, None)
     low, high = window
-    return MajorityAccount(needed, low, high, (high - low) / low * BPS)
+    return MajorityAccount(asked.needed, asked.fresh, low, high, (high - low) / low * BPS)
+
+
+def _is_unbacked(decision: Decision) -> bool:
+    return decision.cut is not None and decision.state is AnswerState.SOURCES_DISAGREE and decision.candidate is None
 
 
 def _price(decision: Decision) -> PriceAccount | None:

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import FrameType
 
@@ -23,9 +24,11 @@ import numpy as np
 
 from feeds.candles import CandleBook
 from feeds.desk import Desk, Row
-from feeds.peg import COINS, Index, Peg, measure, usable, watch
+from feeds.gather import live_exchanges, recall_coins
+from feeds.independence import faulty_of
+from feeds.peg import COINS, Held, Index, Peg, follow, usable, watch
 from feeds.recording.recorder import DecisionRecorder, RecordSettings
-from trinity.limits import CONSENSUS_REVIEW_NS, CONSENSUS_REVIEWS_MAX, CONSENSUS_WAIT_MS_MAX
+from trinity.limits import CONSENSUS_REVIEW_NS, CONSENSUS_REVIEWS_MAX, CONSENSUS_WAIT_MS_MAX, STATE_LOG_GAP_NS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.candle_table import CANDLES
 from trinity.memory.control import COMMAND, Command
@@ -103,10 +106,13 @@ class Aggregator:
         }
         self._read: list[tuple[int, Row]] = []
         self._read_changes()
-        self._indexes = usable(self._measured(seat.clock.monotonic_ns()))
+        self._held: Mapping[str, Held] = recall_coins(seat.answers)
+        self._index_told: dict[str, tuple[str, int]] = {}
+        self._indexes: dict[str, Decimal] = {}
+        self._follow_coins(seat.clock.monotonic_ns())
         self._recorder: DecisionRecorder | None = None
         if settings is not None:
-            self._recorder = DecisionRecorder(seat, settings, self._desks, lambda: self._indexes)
+            self._recorder = DecisionRecorder(seat, settings, self._desks, lambda: (self._indexes, dict(self._held)))
 
     def close(self) -> None:
         """Write what is still in memory."""
@@ -120,7 +126,8 @@ class Aggregator:
         due_before_ns = now_ns - CONSENSUS_REVIEW_NS
         due = [desk for desk in self._desks if desk.reviewed_at_ns <= due_before_ns and desk.index not in touched]
         reviewed = [self._desks[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
-        decided = [desk for desk in reviewed if desk.review(self._indexes, now_ns)]
+        faulty = self._faulty(now_ns)
+        decided = [desk for desk in reviewed if desk.review(self._indexes, now_ns, faulty)]
         if any(desk.name in self._coins for desk in reviewed):
             self._publish_indexes(now_ns)
         if self._candles is not None:
@@ -156,17 +163,33 @@ class Aggregator:
         self._seen_versions, self._seen_states = versions, states
         return touched
 
-    def _measured(self, now_ns: int) -> Mapping[str, Index]:
+    def _faulty(self, now_ns: int) -> int:
+        """How many of the exchanges that are live now may lie."""
+        rows = ((row.source, desk.rules) for desk in self._desks for row in desk.rows)
+        return faulty_of(len(live_exchanges(rows, now_ns, len(self._seat.catalog.exchanges))))
+
+    def _follow_coins(self, now_ns: int) -> Mapping[str, Index]:
+        """Measure the coins for the next turn."""
         usdt, usdc = (self._coins[coin].sources() if coin in self._coins else [] for coin in COINS)
-        return measure(usdt, usdc, now_ns)
+        indexes, self._held = follow(usdt, usdc, self._faulty(now_ns), self._held, now_ns)
+        self._indexes = usable(indexes)
+        for i, coin in enumerate(COINS):
+            held = self._held[coin]
+            if held.usd is not None:
+                self._seat.answers.write_measured(i, float(held.usd), held.measured_at_ns)
+        return indexes
 
     def _publish_indexes(self, now_ns: int) -> None:
         """Measure the coins for the next turn, and tell people and alarms what came out."""
         seat = self._seat
-        measured = self._measured(now_ns)
-        self._indexes = usable(measured)
+        indexes = self._follow_coins(now_ns)
         for i, coin in enumerate(COINS):
-            usd = measured[coin].usd
+            usd, state, measured = indexes[coin]
+            told, told_at_ns = self._index_told.get(coin, ("", 0))
+            if state != told and now_ns - told_at_ns >= STATE_LOG_GAP_NS:
+                self._index_told[coin] = (state, now_ns)
+                fields = {"coin": coin, "state": state, "exchanges": measured.independent, "needed": measured.needed}
+                seat.log.info("stablecoin_index", extra={"fields": fields})
             shown = float(usd) if usd is not None else 0.0
             seat.answers.write_index(i, shown)
             seat.block.set_gauge(_INDEX_GAUGES[i], shown)

@@ -6,10 +6,11 @@ The nine steps, in the order of the code:
     2 freshness       by our receipt and by the exchange's own time; a frozen source counts for nothing
     3 conversion      USDT and USDC quotes by the index measured in the previous turn; no index: left out
     4 enough sources  else TOO_FEW_SOURCES
-    5 majority        of all of them, before any is left out, within a window; else SOURCES_DISAGREE
+    5 majority        of all fresh ones, convertible or not, within a window; else SOURCES_DISAGREE
     6 robust cut      by the median absolute deviation, with a floor
     7 hold-out        a source that was cut comes back only after it was calm for a time
-    8 price           median of the kept; confidence by Pyth's rule; disagreement of all
+    8 price           median of the kept, backed by more of them than may lie (`feeds/independence.py`), else
+                      SOURCES_DISAGREE; confidence by Pyth's rule; disagreement of all
     9 jump guard      a jump that not all sources show waits, for a bounded time
 
 Steps 1 and 2 depend on the quote alone, so `judge_quote` does them once a quote; `evaluate` does the rest once a
@@ -24,17 +25,16 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
+from feeds.independence import is_backed
+from feeds.robust import BPS, Cut, majority_window, median, pyth_price, robust_cut
 from trinity.clock import NS_PER_MS
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, JUMP_HOLD_NS, JUMP_PERCENT_MAX, REENTRY_NS
 from trinity.markets import AssetRules
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import SCALE_MAX, RowState, StoredQuote, scale_of
 
-BPS = Decimal(10_000)
 MILLI_BPS = 10_000_000
 PERCENT = Decimal(100)
-# Three standard deviations of a normal distribution, whose deviation is 1.4826 times its MAD.
-MADS_MAX = 3 * Decimal("1.4826")
 USD = "USD"
 
 
@@ -75,14 +75,6 @@ class Vote(NamedTuple):
     converted: bool
 
 
-class Cut(NamedTuple):
-    """Step 6: sources further than `limit` from `middle` are left out."""
-
-    middle: Decimal
-    mad: Decimal
-    limit: Decimal
-
-
 class Memory(NamedTuple):
     """What one asset carries from turn to turn.
 
@@ -92,6 +84,16 @@ class Memory(NamedTuple):
     held: Mapping[int, int | None] = {}
     last_price: Decimal | None = None
     jump_since_ns: int | None = None
+
+
+class Asked(NamedTuple):
+    """What was asked of one evaluation: of `fresh` exchanges with a fresh quote, convertible or not, `needed` must
+    agree and `required` be used, while `faulty` exchanges of the whole market may lie."""
+
+    faulty: int = 0
+    fresh: int = 0
+    needed: int = 0
+    required: int = 0
 
 
 class Decision(NamedTuple):
@@ -118,12 +120,23 @@ class Decision(NamedTuple):
     newest_received_at_ns: int = 0
     newest_received_wall_ns: int = 0
     valid_until_ns: int = 0
+    asked: Asked = Asked()
 
 
 def evaluate(
-    sources: Sequence[Source], rules: AssetRules, indexes: Mapping[str, Decimal], memory: Memory, now_ns: int
+    sources: Sequence[Source],
+    rules: AssetRules,
+    indexes: Mapping[str, Decimal],
+    memory: Memory,
+    now_ns: int,
+    faulty: int = 0,
+    required: int = 0,
 ) -> tuple[Decision, Memory]:
-    """One price out of `sources`; `indexes` are USD per coin (no entry: not measured), `now_ns` is monotonic."""
+    """One price out of `sources`; `indexes` are USD per coin (no entry: not measured), `now_ns` is monotonic.
+
+    `faulty` exchanges of the whole market may lie (0: what the asset's own quotes can bear); `required` are needed
+    where that is more than the rules' min_sources.
+    """
     rejected: dict[int, str] = {}
     votes: list[Vote] = []
     for source in sources:
@@ -133,24 +146,15 @@ def evaluate(
         else:
             rejected[source.exchange] = reason
     votes.sort(key=_price_of)
-    prices = [vote.price for vote in votes]
-    uneasy = memory._replace(held=dict.fromkeys(memory.held)) if memory.held else memory
-    if len(votes) < rules.min_sources:
-        return _unavailable(_state_without(votes, sources), votes, rejected), uneasy
-    window = majority_window(prices, rules.majority_window_bps)
-    if window is None:
-        return _unavailable(AnswerState.SOURCES_DISAGREE, votes, rejected), uneasy
-    cut = robust_cut(prices, rules.outlier_floor_bps)
-    held = _held_out(votes, cut, memory.held, now_ns)
-    kept = [vote for vote in votes if vote.exchange not in held] if held else votes
-    for vote in votes:
-        if vote.exchange in held:
-            rejected[vote.exchange] = "outlier" if abs(vote.price - cut.middle) > cut.limit else "held_out"
-    if len(kept) < rules.min_sources:
-        decision = _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected, window, cut)
-        return decision, memory._replace(held=held)
-    decision = _priced(votes, kept, rejected, rules.min_sources, window, cut)
-    return _guard_jump(decision, held, memory, all_agree=len(kept) == len(votes), now_ns=now_ns)
+    # Who cannot be converted has no vote, but counts among those of whom more than half must agree.
+    fresh = len(votes) + sum(reason == "no_index" for reason in rejected.values())
+    asked = Asked(faulty, fresh, fresh // 2 + 1, max(required, rules.min_sources))
+    if fresh:
+        decision, memory = _decide(votes, rejected, rules, asked, memory, now_ns)
+    else:
+        state = AnswerState.STALE if any(source.venue is not None for source in sources) else AnswerState.EMPTY
+        decision, memory = _unavailable(state, votes, rejected), _uneasy(memory)
+    return decision._replace(asked=asked), memory
 
 
 def judge_quote(quote: StoredQuote, rules: AssetRules) -> VenuePrice:
@@ -211,43 +215,40 @@ def admit(source: Source, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[
     return Vote(source.exchange, venue.price * index, venue.half_width * index, venue, converted=True), ""
 
 
-def majority_window(prices: Sequence[Decimal], window_bps: int) -> tuple[Decimal, Decimal] | None:
-    """Step 5: the narrowest (low, high) that holds more than half of the sorted prices, None if wider than allowed."""
-    reach = len(prices) // 2
-    high, low = min(
-        ((prices[i + reach], prices[i]) for i in range(len(prices) - reach)),
-        key=lambda edge: (edge[0] - edge[1]) / edge[1],
-    )
-    return (low, high) if (high - low) * BPS <= low * window_bps else None
-
-
-def robust_cut(prices: Sequence[Decimal], floor_bps: int) -> Cut:
-    """Step 6 for sorted prices; without the floor equal prices would have no deviation and throw out all others."""
-    middle = median(prices)
-    mad = median(sorted(abs(price - middle) for price in prices))
-    return Cut(middle, mad, max(MADS_MAX * mad, middle * floor_bps / BPS))
-
-
-def median(ordered: Sequence[Decimal]) -> Decimal:
-    """Middle of sorted values; the mean of the two middle ones of an even number."""
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def pyth_price(votes: Sequence[tuple[Decimal, Decimal]]) -> tuple[Decimal, Decimal]:
-    """Price and confidence after Pyth's `upd_aggregate`: each (price, half width) votes three times.
-
-    The quartiles of p - c, p and p + c; the confidence is the greater distance of a quartile from the median.
-    """
-    points = sorted(point for price, width in votes for point in (price - width, price, price + width))
-    quarter = len(points) >> 2
-    middle = median(points)
-    return middle, max(middle - points[quarter], points[-1 - quarter] - middle)
-
-
 def digits_that_fit(price: Decimal, digits: int) -> int:
     """At most `digits` behind the point: the tables hold 18 in all, so a large price gives up its finest."""
     return max(0, min(digits, SCALE_MAX - 1 - price.adjusted()))
+
+
+def _decide(
+    votes: Sequence[Vote], rejected: dict[int, str], rules: AssetRules, asked: Asked, memory: Memory, now_ns: int
+) -> tuple[Decision, Memory]:
+    """Steps 4 to 9 for the sorted votes; who is left out on the way is added to `rejected`."""
+    prices = [vote.price for vote in votes]
+    if len(votes) < asked.required:
+        return _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected), _uneasy(memory)
+    window = majority_window(prices, rules.majority_window_bps, asked.needed)
+    if window is None:
+        return _unavailable(AnswerState.SOURCES_DISAGREE, votes, rejected), _uneasy(memory)
+    cut = robust_cut(prices, rules.outlier_floor_bps)
+    held = _held_out(votes, cut, memory.held, now_ns)
+    kept = [vote for vote in votes if vote.exchange not in held] if held else votes
+    for vote in votes:
+        if vote.exchange in held:
+            rejected[vote.exchange] = "outlier" if abs(vote.price - cut.middle) > cut.limit else "held_out"
+    if len(kept) < asked.required:
+        decision = _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected, window, cut)
+        return decision, memory._replace(held=held)
+    decision = _priced(votes, kept, rejected, asked.required, window, cut)
+    if not is_backed([vote.price for vote in kept], median([vote.price for vote in kept]), asked.faulty):
+        decision = _unavailable(AnswerState.SOURCES_DISAGREE, votes, rejected, window, cut)
+        return decision, memory._replace(held=held)
+    return _guard_jump(decision, held, memory, all_agree=len(kept) == len(votes), now_ns=now_ns)
+
+
+def _uneasy(memory: Memory) -> Memory:
+    """The memory after a turn without a majority: nobody was calm."""
+    return memory._replace(held=dict.fromkeys(memory.held)) if memory.held else memory
 
 
 def _price_of(vote: Vote) -> Decimal:
@@ -277,13 +278,6 @@ def _venue_price(quote: StoredQuote, rules: AssetRules) -> tuple[Decimal | None,
     if (ask - bid) * BPS > (ask + bid) / 2 * rules.max_spread_bps:
         return None, None, "wide_spread", digits
     return median(sorted(present)), max((ask - bid) / 2, tick), None, digits
-
-
-def _state_without(votes: Sequence[Vote], sources: Sequence[Source]) -> AnswerState:
-    """Step 4: what too few votes mean."""
-    if votes:
-        return AnswerState.TOO_FEW_SOURCES
-    return AnswerState.STALE if any(source.venue is not None for source in sources) else AnswerState.EMPTY
 
 
 def _held_out(

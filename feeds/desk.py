@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from feeds.consensus import Decision, Source, evaluate, refusal_of
 from feeds.gather import Listing, exchange_names, gather, listings_of, recall
+from feeds.peg import required_of
 from feeds.render import Labels, LastGood, last_good_of, render_consensus, render_nothing, render_venue
 from trinity.limits import STATE_LOG_GAP_NS
 from trinity.markets import AssetRules
@@ -37,7 +38,7 @@ class Desk:
         self.reviewed_at_ns = 0
         self.rows = [Row(seat, index, listing) for listing in listings]
         self._seat = seat
-        self._rules = asset.rules
+        self.rules = asset.rules
         self._row = seat.answers.row_of(index)
         self._exchanges = exchange_names(seat.catalog, seat.simulated)
         self.memory = recall(seat.answers, index, listings)
@@ -55,13 +56,15 @@ class Desk:
         """What the rows say, as the consensus wants it."""
         return [row.source for row in self.rows]
 
-    def review(self, indexes: Mapping[str, Decimal], now_ns: int) -> bool:
+    def review(self, indexes: Mapping[str, Decimal], now_ns: int, faulty: int = 0) -> bool:
         """Decide the asset at `now_ns` (monotonic) and publish what changed, the consensus before the rows.
 
+        `faulty` exchanges of the whole market may lie; 0: what the asset's own quotes can bear.
         True when the decision is another than before; `decision` and `answer` then are what was published.
         """
         self.reviewed_at_ns = now_ns
-        decision, self.memory = evaluate(self.sources(), self._rules, indexes, self.memory, now_ns)
+        required = required_of(self.name, self.rules.min_sources, faulty)
+        decision, self.memory = evaluate(self.sources(), self.rules, indexes, self.memory, now_ns, faulty, required)
         is_new = decision != self.decision
         if is_new:
             self._publish(decision, now_ns)
@@ -72,7 +75,7 @@ class Desk:
     def _publish(self, decision: Decision, now_ns: int) -> None:
         """Render and write the consensus answer, then tell of it."""
         self.answer, self.last = render_consensus(
-            self.name, decision, self._exchanges, self._rules.min_sources, self.last
+            self.name, decision, self._exchanges, decision.asked.required, self.last
         )
         self._seat.answers.write(self._row, self.answer)
         self._count(decision)

@@ -9,18 +9,20 @@ down. Hold-outs and the last price have a history that the tables do not keep, s
 running node's verdicts and answers; a recording has them.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from feeds.account import Account, Case, SourceAccount, account_of
+from feeds.account import Account, Case, IndexAccount, SourceAccount, account_of
 from feeds.consensus import Source, evaluate
-from feeds.gather import gather, listings_of, recall
-from feeds.peg import COINS, LEGS_MIN, measure, usable
+from feeds.gather import Gathered, gather, listings_of, live_exchanges, recall, recall_coins
+from feeds.independence import faulty_of
+from feeds.peg import COINS, follow, required_of, usable
 from feeds.recording.moments import case_at
 from feeds.render import price_text
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.limits import JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
-from trinity.markets import Catalog
+from trinity.limits import BACKED_WINDOW_BPS, JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
+from trinity.markets import AssetRules, Catalog
 from trinity.memory.answer_table import AnswerState, AnswerTable
 from trinity.memory.price_table import PriceTable
 
@@ -30,23 +32,31 @@ _DIGITS_SHOWN = 12
 
 def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asset: int, clock: Clock) -> Account:
     """The asset (index in the catalog) now; the clock is read behind the tables, so that no quote is from later."""
-    listings = listings_of(catalog, asset)
-    rules = catalog.assets[asset].rules
-    rows = [gather(prices, asset, listing, rules) for listing in listings]
-    usdt, usdc = (_coin_sources(prices, catalog, coin) for coin in COINS)
-    memory = recall(answers, asset, listings)
+    known = catalog.assets[asset]
+    market = {
+        each.name: [gather(prices, index, listing, each.rules) for listing in listings_of(catalog, index)]
+        for index, each in enumerate(catalog.assets)
+    }
+    memory, held = recall(answers, asset, listings_of(catalog, asset)), recall_coins(answers)
     record = answers.read(answers.row_of(asset))
     monotonic_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
-    measured = measure(usdt, usdc, monotonic_ns)
-    decision, _ = evaluate([row.source for row in rows], rules, usable(measured), memory, monotonic_ns)
+    live = live_exchanges(_rows_of(market, catalog), monotonic_ns, len(catalog.exchanges))
+    faulty = faulty_of(len(live))
+    usdt, usdc = ([row.source for row in market.get(coin, ())] for coin in COINS)
+    indexes, _ = follow(usdt, usdc, faulty, held, monotonic_ns)
+    rows, required = market[known.name], required_of(known.name, known.rules.min_sources, faulty)
+    decision, _ = evaluate(
+        [row.source for row in rows], known.rules, usable(indexes), memory, monotonic_ns, faulty, required
+    )
     published = AnswerState(int(record["state"][0])) if record is not None else AnswerState.EMPTY
     if published is AnswerState.GOOD and record is not None and monotonic_ns >= int(record["valid_until_ns"][0]):
         published = AnswerState.STALE
     case = Case(
-        catalog.assets[asset],
+        known,
         catalog.exchanges,
         rows,
-        measured,
+        live,
+        indexes,
         memory,
         decision,
         published,
@@ -63,7 +73,20 @@ def explain_moment(data_dir: Path, asset: str, wall_ns: int) -> Account:
 
 def text_of(account: Account) -> str:
     """The whole text, one block a step."""
-    blocks = (_title, _venue_prices, _freshness, _conversion, _enough, _majority, _cut, _hold_outs, _price, _jump, _end)
+    blocks = (
+        _title,
+        _market,
+        _venue_prices,
+        _freshness,
+        _conversion,
+        _enough,
+        _majority,
+        _cut,
+        _hold_outs,
+        _price,
+        _jump,
+        _end,
+    )
     return "\n".join(line for block in blocks for line in block(account)) + "\n"
 
 
@@ -110,18 +133,33 @@ def _freshness(account: Account) -> list[str]:
     return lines
 
 
+def _market(account: Account) -> list[str]:
+    market = account.market
+    names = ", ".join(market.live) or "none"
+    return [f"0 market: {len(market.live)} live exchanges ({names}), of which {market.faulty} may lie together"]
+
+
 def _conversion(account: Account) -> list[str]:
     if not account.indexes:
         return ["3 conversion: none needed, all quotes are in USD"]
-    lines = [f"3 conversion: median of at least {LEGS_MIN} legs, a majority of them within {LEG_WINDOW_BPS} bps"]
+    lines = [f"3 conversion: by legs within {LEG_WINDOW_BPS} bps that rest on more exchanges than may lie"]
     for index in account.indexes:
         told = ", ".join(f"{leg.source} {_shown(leg.usd)}" for leg in index.legs) or "no leg"
-        lines.append(f"  {index.coin}/USD {_shown(index.usd) if index.usd is not None else 'not measured'} from {told}")
+        lines.append(f"  {index.coin}/USD {_index_value(index)} from {told}")
+        agreeing = ", ".join(leg.source for leg in index.legs if leg.agrees) or "no leg"
+        lines.append(
+            f"    the largest set, {agreeing}, is touched by {index.exchanges} exchanges at least, "
+            f"{index.exchanges_needed} needed -> {index.state}"
+        )
     for source in _voters(account):
         if source.converted and source.venue_price is not None and source.usd_price is not None:
             prices = f"{_shown(source.venue_price)} -> {_shown(source.usd_price)} USD"
             lines.append(f"  {source.exchange:<10} {prices}")
     return lines
+
+
+def _index_value(index: IndexAccount) -> str:
+    return _shown(index.usd) if index.usd is not None else "refused"
 
 
 def _enough(account: Account) -> list[str]:
@@ -135,12 +173,13 @@ def _majority(account: Account) -> list[str]:
     majority = account.majority
     if majority is None:
         return []
+    needed = f"{majority.needed} of {majority.of}"
     if majority.low is None or majority.high is None or majority.width_bps is None:
-        verdict = f"no {majority.needed} of them within {account.rules.majority_window_bps} bps"
+        verdict = f"no {needed} within {account.rules.majority_window_bps} bps"
     else:
-        verdict = f"{majority.needed} of them within {_shown(majority.width_bps)} bps: "
+        verdict = f"{needed} within {_shown(majority.width_bps)} bps: "
         verdict += f"{_shown(majority.low)} to {_shown(majority.high)}"
-    return [f"5 majority: {_told(_voters(account))}", f"  -> {verdict}"]
+    return [f"5 majority of the fresh, convertible or not: {_told(_voters(account))}", f"  -> {verdict}"]
 
 
 def _cut(account: Account) -> list[str]:
@@ -165,7 +204,8 @@ def _hold_outs(account: Account) -> list[str]:
 def _price(account: Account) -> list[str]:
     found = account.price_found
     if found is None:
-        return []
+        refused = f"8 price: refused, no {account.market.faulty + 1} of the kept lie around their median "
+        return [refused + f"within {BACKED_WINDOW_BPS} bps"] if account.is_unbacked else []
     kept = [source for source in _voters(account) if source.exchange in account.used]
     confidence = f", confidence {price_text(found.confidence)}" if found.confidence is not None else ""
     price = f"{price_text(found.price)}{confidence}, all sources within {_shown(found.disagreement_bps)} bps"
@@ -207,13 +247,10 @@ def _left_out(account: Account, why: str) -> str:
     return ", ".join(name for name, reason in account.left_out.items() if reason == why) or "nobody"
 
 
-def _coin_sources(prices: PriceTable, catalog: Catalog, coin: str) -> list[Source]:
-    names = [asset.name for asset in catalog.assets]
-    if coin not in names:
-        return []
-    index = names.index(coin)
-    rules = catalog.assets[index].rules
-    return [gather(prices, index, listing, rules).source for listing in listings_of(catalog, index)]
+def _rows_of(market: Mapping[str, Sequence[Gathered]], catalog: Catalog) -> Iterator[tuple[Source, AssetRules]]:
+    for asset in catalog.assets:
+        for row in market[asset.name]:
+            yield row.source, asset.rules
 
 
 def _shown(number: Decimal) -> str:

@@ -2,13 +2,18 @@
 
 Rules: only reads. What a row's exchange quotes in comes from the catalog; a market that the catalog does not have
 is no source at all. A process that starts anew recalls the last price and the hold-outs from the answer table, so a
-restart lets no jump and no outlier slip through; only the calm time of the hold-outs starts again.
+restart lets no jump and no outlier slip through; only the calm time of the hold-outs starts again. The coins' last
+indexes are recalled with their age, so that a restart does not make an old one young.
 """
 
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import NamedTuple
 
 from feeds.consensus import Memory, Source, judge_quote
+from feeds.peg import COINS, INDEX_QUANTUM, Held
 from feeds.render import last_good_of
+from trinity.clock import NS_PER_MS
 from trinity.markets import AssetRules, Catalog
 from trinity.memory.answer_table import VERDICT_REJECTED, AnswerTable
 from trinity.memory.price_table import PriceTable, StoredQuote
@@ -57,3 +62,29 @@ def recall(answers: AnswerTable, asset: int, listings: tuple[Listing, ...]) -> M
     held = [exchange for exchange, _ in listings if answers.read_verdict(exchange, asset) in held_verdicts]
     last = last_good_of(answers.read(answers.row_of(asset)))
     return Memory(dict.fromkeys(held), last.price if last is not None else None)
+
+
+def recall_coins(answers: AnswerTable) -> dict[str, Held]:
+    """The coins' last indexes; INDEX_QUANTUM has fewer digits than a float holds, so they come back exact."""
+    found = {}
+    for i, coin in enumerate(COINS):
+        usd, measured_at_ns = answers.read_measured(i)
+        if measured_at_ns:
+            found[coin] = Held(Decimal(repr(usd)).quantize(INDEX_QUANTUM), measured_at_ns)
+    return found
+
+
+def live_exchanges(rows: Iterable[tuple[Source, AssetRules]], now_ns: int, exchanges: int) -> frozenset[int]:
+    """The exchanges (of so many) that were heard lately in any market.
+
+    By receipt alone, and whatever was said: who talks nonsense or has a wrong clock may lie elsewhere as well, and
+    the more are live, the more are taken for possible liars.
+    """
+    live: set[int] = set()
+    for source, rules in rows:
+        venue = source.venue
+        if venue is not None and now_ns - venue.received_at_ns <= rules.max_age_ms * NS_PER_MS:
+            live.add(source.exchange)
+            if len(live) == exchanges:
+                break
+    return frozenset(live)

@@ -55,8 +55,13 @@ REENTRY_NS = 5 * 1_000_000_000
 JUMP_PERCENT_MAX = 10
 # ... but never longer than this: six times the age limit of a major asset, so no slow source can explain it.
 JUMP_HOLD_NS = 60 * 1_000_000_000
-# Stablecoin legs that are further apart than this do not agree: twice the depeg that is worth a warning.
-LEG_WINDOW_BPS = 100
+# Stablecoin legs that are further apart than this do not agree. Liars who stay within it can tilt an index by as much,
+# and a price that is backed only just by the other window as well: together they stay below 50 bps. The six exchanges'
+# legs lie within 5 bps of each other.
+LEG_WINDOW_BPS = 25
+BACKED_WINDOW_BPS = 20
+# An index that can no longer be measured is used for as long as a quote of a major asset, and no longer.
+INDEX_HOLD_NS = 10 * 1_000_000_000
 # A stablecoin this far from 1 for this long is worth a warning; further than the second, a page.
 DEPEG_WARN_BPS = 50
 DEPEG_WARN_NS = 60 * 1_000_000_000
@@ -181,7 +186,8 @@ assert len(RESTART_DELAYS_NS) + 1 == CRASH_LOOP_DEATHS
 assert SUPERVISOR_TURN_MS * 1_000_000 < SUPERVISOR_GAP_MAX_NS < HEARTBEAT_AGE_MAX_NS < BOOT_MAX_NS
 assert DRAIN_STAGE_MAX_NS < DRAIN_MAX_NS < 5 * 1_000_000_000
 assert CONSENSUS_REVIEW_NS + CONSENSUS_WAIT_MS_MAX * 1_000_000 <= 250_000_000
-assert DEPEG_WARN_BPS < LEG_WINDOW_BPS < DEPEG_PAGE_BPS
+assert LEG_WINDOW_BPS + BACKED_WINDOW_BPS < DEPEG_WARN_BPS < DEPEG_PAGE_BPS
+assert INDEX_HOLD_NS < JUMP_HOLD_NS
 assert REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX
 assert DRAIN_TURN_MS < 100
 assert USAGE_ALARM_SHARE < RING_SUM_SHARE < 1

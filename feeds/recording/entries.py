@@ -13,13 +13,14 @@ from decimal import Decimal
 import msgspec
 
 from feeds.consensus import Memory
+from feeds.peg import Held
 from feeds.render import LastGood
 from feeds.wire import Quote
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState, StoredQuote
 
-VERSION = 1
+VERSION = 2
 CONSENSUS_STREAM = "consensus"
 
 
@@ -93,6 +94,7 @@ class Checkpoint(msgspec.Struct, array_like=True, tag="c", frozen=True):
     rows: tuple[RowInput, ...]
     assets: tuple[AssetState, ...]
     indexes: dict[str, Decimal]
+    held: dict[str, Held]
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True):

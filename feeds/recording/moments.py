@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from feeds.account import Case
-from feeds.consensus import evaluate
 from feeds.peg import usable
 from feeds.recording.entries import CONSENSUS_STREAM, Checkpoint, Header, Turn
 from feeds.recording.replay import Piece, piece_of
@@ -90,14 +89,15 @@ class _Scene:
             raise _absent(header.catalog.assets[self._asset].name, self._wall_ns)
         now_ns = last.at_ns + self._wall_ns - last.wall_ns
         asset = header.catalog.assets[self._asset]
-        rows, measured, memory = rerun.rows(self._asset), rerun.measured(now_ns), rerun.memory(self._asset)
-        decision, _ = evaluate([row.source for row in rows], asset.rules, usable(measured), memory, now_ns)
+        indexes, _ = rerun.followed(now_ns)
+        decision, _ = rerun.decide(self._asset, usable(indexes), now_ns)
         return Case(
             asset,
             header.catalog.exchanges,
-            rows,
-            measured,
-            memory,
+            rerun.rows(self._asset),
+            rerun.live(now_ns),
+            indexes,
+            rerun.memory(self._asset),
             decision,
             rerun.served(self._asset, now_ns),
             now_ns,

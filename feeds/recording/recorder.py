@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from feeds.consensus import Decision
 from feeds.desk import Desk, Row
+from feeds.peg import Held
 from feeds.recording.entries import (
     CONSENSUS_STREAM,
     VERSION,
@@ -189,11 +190,15 @@ class DecisionRecorder(_Stream):
     """What the consensus process read and decided."""
 
     def __init__(
-        self, seat: Seat, settings: RecordSettings, desks: Sequence[Desk], indexes: Callable[[], dict[str, Decimal]]
+        self,
+        seat: Seat,
+        settings: RecordSettings,
+        desks: Sequence[Desk],
+        coins: Callable[[], tuple[dict[str, Decimal], dict[str, Held]]],
     ) -> None:
         super().__init__(seat, settings, CONSENSUS_STREAM, self._checkpoint)
         self._desks = desks
-        self._indexes = indexes
+        self._coins = coins
         self._quotes: dict[tuple[int, int], StoredQuote | None] = {}
         self._checkpoint_at_ns = 0
 
@@ -231,7 +236,7 @@ class DecisionRecorder(_Stream):
                 clock.wall_ns(),
                 tuple(RowInput(row.exchange, asset, row.source.state, row.quote) for asset, row in rows),
                 tuple(_state_of(desk) for desk in self._desks),
-                self._indexes(),
+                *self._coins(),
             )
         ]
 

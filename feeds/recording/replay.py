@@ -155,8 +155,8 @@ class _Replay:
         if rerun is None:
             return
         for row in turn.read:
-            if row.asset in self._wanted:
-                rerun.set_row(row, self._quote_of(header, row))
+            # Who is live is seen in the rows of all assets.
+            rerun.set_row(row, self._quote_of(header, row) if row.asset in self._wanted else row.quote)
         recorded = {result.asset: result for result in turn.results}
         for asset in turn.reviewed:
             if asset not in self._wanted:

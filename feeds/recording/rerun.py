@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feeds.consensus import Decision, Memory, Source, evaluate, judge_quote
-from feeds.gather import Gathered, exchange_names, listings_of
-from feeds.peg import COINS, Index, measure, usable
+from feeds.gather import Gathered, exchange_names, listings_of, live_exchanges
+from feeds.independence import faulty_of
+from feeds.peg import COINS, Held, Index, follow, required_of, usable
 from feeds.recording.entries import AssetState, Checkpoint, Header, RowInput
 from feeds.render import render_consensus
 from trinity.markets import Catalog
@@ -53,6 +54,7 @@ class Rerun:
         self._published = [(state.state, state.valid_until_ns) for state in checkpoint.assets]
         self._decisions: list[Decision | None] = [None] * len(names)
         self._indexes: Mapping[str, Decimal] = checkpoint.indexes
+        self._held: Mapping[str, Held] = checkpoint.held
         for row in checkpoint.rows:
             self.set_row(row, row.quote)
 
@@ -68,23 +70,37 @@ class Rerun:
 
     def review(self, asset: int, now_ns: int) -> Reviewed:
         """Decide one asset as its desk does."""
-        rules = self.catalog.assets[asset].rules
-        decision, self._memories[asset] = evaluate(
-            self._sources(asset), rules, self._indexes, self._memories[asset], now_ns
-        )
+        decision, self._memories[asset] = self.decide(asset, self._indexes, now_ns)
         before = self._decisions[asset]
         is_new = decision != before if before is not None else None
         name = self.catalog.assets[asset].name
-        answer, last = render_consensus(name, decision, self._exchanges, rules.min_sources, self._last[asset])
+        answer, last = render_consensus(name, decision, self._exchanges, decision.asked.required, self._last[asset])
         if is_new is not False:
             self._decisions[asset], self._last[asset] = decision, last
             self._published[asset] = (decision.state, decision.valid_until_ns)
         return Reviewed(decision, answer, is_new)
 
+    def decide(self, asset: int, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[Decision, Memory]:
+        """One evaluation by these indexes, with the memory that it leaves; nothing here changes."""
+        known = self.catalog.assets[asset]
+        faulty = faulty_of(len(self.live(now_ns)))
+        required = required_of(known.name, known.rules.min_sources, faulty)
+        return evaluate(self._sources(asset), known.rules, indexes, self._memories[asset], now_ns, faulty, required)
+
+    def live(self, now_ns: int) -> frozenset[int]:
+        """The exchanges that were heard lately."""
+        rows = (
+            (gathered.source, asset.rules)
+            for asset, gathered_rows in zip(self.catalog.assets, self._rows, strict=True)
+            for gathered in gathered_rows.values()
+        )
+        return live_exchanges(rows, now_ns, len(self.catalog.exchanges))
+
     def end_turn(self, reviewed: Sequence[int], now_ns: int) -> None:
         """The indexes of the next turn, measured when a coin was reviewed."""
         if any(asset in self._coins.values() for asset in reviewed):
-            self._indexes = usable(self.measured(now_ns))
+            indexes, self._held = self.followed(now_ns)
+            self._indexes = usable(indexes)
 
     def checkpoint(self, at_ns: int, wall_ns: int) -> Checkpoint:
         """What the process would write now."""
@@ -101,6 +117,7 @@ class Rerun:
                 for memory, last, published in zip(self._memories, self._last, self._published, strict=True)
             ),
             dict(self._indexes),
+            dict(self._held),
         )
 
     def rows(self, asset: int) -> list[Gathered]:
@@ -115,9 +132,10 @@ class Rerun:
         state, valid_until_ns = self._published[asset]
         return AnswerState.STALE if state is AnswerState.GOOD and now_ns >= valid_until_ns else state
 
-    def measured(self, now_ns: int) -> Mapping[str, Index]:
+    def followed(self, now_ns: int) -> tuple[dict[str, Index], dict[str, Held]]:
+        """The coins' indexes now, and what the next turn would carry; nothing here changes."""
         usdt, usdc = (self._sources(self._coins[coin]) if coin in self._coins else [] for coin in COINS)
-        return measure(usdt, usdc, now_ns)
+        return follow(usdt, usdc, faulty_of(len(self.live(now_ns))), self._held, now_ns)
 
     def _sources(self, asset: int) -> list[Source]:
         return [gathered.source for gathered in self._rows[asset].values()]

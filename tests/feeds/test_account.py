@@ -56,7 +56,12 @@ def test_steps_hold_the_numbers_of_the_decision(seat: Seat) -> None:
     account = account_of(seat)
 
     assert account.majority is not None
-    assert account.majority.needed == 4
+    assert (account.majority.needed, account.majority.of) == (4, 6)
+    assert (account.market.live, account.market.faulty) == (EXCHANGES, 2)
+    (usdt,) = account.indexes
+    assert (usdt.coin, usdt.state, usdt.exchanges, usdt.exchanges_needed) == ("USDT", "measured", 3, 3)
+    assert [leg.exchanges for leg in usdt.legs] == [("kraken",), ("cryptocom",), ("coinbase",)]
+    assert all(leg.agrees for leg in usdt.legs)
     assert account.cut is not None
     assert account.cut.limit >= account.cut.mad
     assert account.price_found is not None

@@ -18,13 +18,14 @@ from feeds.aggregator import Aggregator
 from feeds.recording.recorder import RecordSettings
 from tests.feeds.consensus_cases import EXCHANGES, ManualClock, seat_of, write_quote
 from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.limits import INDEX_HOLD_NS
 from trinity.memory.answer_table import ROW_WORDS, AnswerState
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, Command
 from trinity.memory.price_table import RowState
 from trinity.metrics import CONSENSUS
 from trinity.seat import Seat
 
-BTC = 0
+BTC, USDT = 0, 2
 PRICES = ["71000", "71005", "70998", "71003", "71010", "71002"]
 LEGS = [("coinbase", "USDT"), ("kraken", "USDT"), ("cryptocom", "USDT"), ("kraken", "USDC"), ("gateio", "USDC")]
 DEADLINE_NS = 20 * NS_PER_SECOND
@@ -177,6 +178,45 @@ def test_without_legs_the_usdt_venues_are_left_out(seat: Seat) -> None:
 
     assert int(consensus(seat)["sources"]) == 4
     assert seat.answers.read_index(0) == 0
+
+
+def test_two_liars_of_six_make_no_price_although_the_index_was_good_before(seat: Seat, clock: ManualClock) -> None:
+    """Kraken and Crypto.com lie by 5 % in all their markets: nothing of theirs is ever published, then or after a
+    restart, and the state says why."""
+    write_market(seat)
+    process = Aggregator(seat)
+    process.turn()
+    for exchange in ("kraken", "cryptocom"):
+        for asset, price in (("BTC", "67450"), ("USDT", "0.95"), ("USDC", "0.95")):
+            if seat.prices.read(seat.catalog.exchange_index(exchange), seat.catalog.asset_index(asset)) is not None:
+                write_quote(seat, exchange, asset, price)
+    for _ in range(20):
+        process.turn()
+        price = price_of(seat)
+        assert price is None or 70998 <= float(price) <= 71010  # type: ignore[arg-type]
+        clock.advance(0.2)
+
+    assert AnswerState(int(consensus(seat)["state"])) is AnswerState.SOURCES_DISAGREE
+    assert AnswerState(int(consensus(seat, USDT)["state"])) is not AnswerState.GOOD
+    assert seat.answers.read_index(0) == 0
+    Aggregator(seat).turn()
+    assert AnswerState(int(consensus(seat)["state"])) is AnswerState.SOURCES_DISAGREE
+
+
+def test_a_restart_recalls_the_index_and_its_age(seat: Seat, clock: ManualClock) -> None:
+    """What was measured is held by the successor for what is left of its time."""
+    write_market(seat)
+    Aggregator(seat).turn()
+    write_quote(seat, "kraken", "USDT", "0.95")
+    write_quote(seat, "kraken", "USDC", "0.95")
+    for seconds, is_held in ((INDEX_HOLD_NS / NS_PER_SECOND - 1, True), (2, False)):
+        clock.advance(seconds)
+        write_market(seat)
+        write_quote(seat, "kraken", "USDT", "0.95")
+        write_quote(seat, "kraken", "USDC", "0.95")
+        process = Aggregator(seat)
+        process.turn()
+        assert seat.answers.read_index(0) == (1.0 if is_held else 0)
 
 
 # --- a real process ----------------------------------------------------------------------------------------

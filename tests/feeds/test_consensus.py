@@ -9,7 +9,6 @@ from feeds.consensus import (
     Memory,
     evaluate,
     judge_quote,
-    pyth_price,
     refusal_of,
 )
 from tests.feeds.consensus_cases import NOW_NS, RULES, decide, quote_of, source_of, sources_of
@@ -69,25 +68,6 @@ def test_known_sets_fail_closed(prices: list[str], min_sources: int, state: Answ
     assert decision.price is None
     assert decision.confidence is None
     assert decision.valid_until_ns == 0
-
-
-@pytest.mark.parametrize(
-    ("votes", "price", "confidence"),
-    [
-        ([("100.00", "1.00")], "100.00", "1.00"),
-        ([("101", "1"), ("110", "10")], "101.50", "8.50"),
-        ([("100", "1")] * 3 + [("80", "0.1")], "99.50", "0.50"),
-        ([("10000", "5"), ("10001", "5"), ("10002", "5"), ("9990", "5"), ("8000", "1")], "9996", "11"),
-        (
-            [("71000", "20"), ("71005", "15"), ("70998", "25"), ("71003", "10"), ("71010", "40"), ("71002", "20")],
-            "71002.5",
-            "17.5",
-        ),
-    ],
-)
-def test_confidence_reproduces_pyths_results(votes: list[tuple[str, str]], price: str, confidence: str) -> None:
-    """Three votes a source, quartiles: the published results of Pyth's aggregation."""
-    assert pyth_price([(D(p), D(c)) for p, c in votes]) == (D(price), D(confidence))
 
 
 def test_usdt_quotes_are_converted_by_the_measured_index() -> None:
@@ -294,3 +274,53 @@ def test_a_jump_that_all_show_passes_at_once() -> None:
 
     assert decision.price == D("50001")
     assert memory.last_price == D("50001")
+
+
+# --- liars over the whole market ---------------------------------------------------------------------------
+
+
+def test_who_cannot_be_converted_counts_among_those_that_must_agree() -> None:
+    """Six fresh quotes, two of them in a coin without an index: four must agree, so two and two are no majority."""
+    unconverted = [source_of(i, quote_of("71000"), "USDT") for i in (4, 5)]
+    sources = [*sources_of(["71000", "71001", "67450", "67451"]), *unconverted]
+
+    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+
+    assert decision.state is AnswerState.SOURCES_DISAGREE
+    assert decision.asked == (0, 6, 4, 3)
+    agreeing = [*sources_of(["71000", "71001", "71002", "71003"]), *unconverted]
+    assert evaluate(agreeing, RULES, {}, Memory(), NOW_NS)[0].price == D("71001.5")
+
+
+def test_only_quotes_that_cannot_be_converted_are_too_few() -> None:
+    """They are fresh, so the price is not stale: there is nothing to make one of."""
+    sources = [source_of(i, quote_of("71000"), "USDT") for i in (4, 5)]
+
+    assert evaluate(sources, RULES, {}, Memory(), NOW_NS)[0].state is AnswerState.TOO_FEW_SOURCES
+
+
+@pytest.mark.parametrize(
+    ("prices", "faulty", "price"),
+    [
+        (["100", "100", "100.5", "100.5"], 2, None),
+        (["100", "100", "100.5", "100.5"], 1, "100.25"),
+        (["100", "100.1", "100.2", "100.35"], 2, "100.15"),
+        (["100", "100.4", "100.4"], 2, None),
+    ],
+)
+def test_a_price_must_be_backed_by_more_than_may_lie(prices: list[str], faulty: int, price: str | None) -> None:
+    """Four votes of which two may lie: three within the window around the median, or it is refused."""
+    rules = msgspec.structs.replace(RULES, outlier_floor_bps=100)
+
+    decision, _ = evaluate(sources_of(prices), rules, {}, Memory(), NOW_NS, faulty)
+
+    assert decision.price == (D(price) if price is not None else None)
+    assert decision.state is (AnswerState.GOOD if price is not None else AnswerState.SOURCES_DISAGREE)
+
+
+def test_more_sources_can_be_asked_for_than_the_rules_do() -> None:
+    """A stablecoin's price is asked for one more than may lie."""
+    two = msgspec.structs.replace(RULES, min_sources=2)
+
+    assert evaluate(sources_of(["1", "1"]), two, {}, Memory(), NOW_NS, 2, 3)[0].state is AnswerState.TOO_FEW_SOURCES
+    assert evaluate(sources_of(["1", "1", "1"]), two, {}, Memory(), NOW_NS, 2, 3)[0].price == 1

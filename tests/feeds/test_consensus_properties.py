@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.consensus import Memory, evaluate, majority_window, median
+from feeds.consensus import Memory, evaluate
 from tests.feeds.consensus_cases import NOW_NS, RULES, decide, sources_of
 from trinity.memory.answer_table import AnswerState
 
@@ -134,13 +134,3 @@ def test_a_source_that_rises_never_lowers_the_median_of_all(prices: list[Decimal
 
     if before.price is not None and after.price is not None:
         assert after.price >= before.price
-
-
-@given(prices=near_sets)
-def test_a_majority_always_surrounds_the_median(prices: list[Decimal]) -> None:
-    """So an index that has a majority needs no cut of its own."""
-    ordered = sorted(prices)
-    window = majority_window(ordered, 100)
-
-    if window is not None:
-        assert window[0] <= median(ordered) <= window[1]

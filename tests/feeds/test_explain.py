@@ -14,9 +14,21 @@ from trinity.memory.price_table import PriceTable, RowState
 from trinity.seat import Seat
 
 PRICES = ["71002.1", "70995.0", "71000.0", "70990.5", "70998.0", "70991.2"]
-# Their median with the crossed leg 1 / 1.0003 is 0.99995.
+# Their median with the crossed leg 1 / 1.0003 is 0.99995, and two exchanges would have to lie to touch all.
 LEGS = [("coinbase", "1.0002"), ("kraken", "0.9998"), ("cryptocom", "1.0001")]
-STEPS = ("1 venue", "2 fresh", "3 conv", "4 enough", "5 major", "6 robust", "7 hold", "8 price", "9 jump", "result")
+STEPS = (
+    "0 market",
+    "1 venue",
+    "2 fresh",
+    "3 conv",
+    "4 enough",
+    "5 major",
+    "6 robust",
+    "7 hold",
+    "8 price",
+    "9 jump",
+    "result",
+)
 
 
 @pytest.fixture
@@ -52,7 +64,11 @@ def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
     positions = [told.find(f"\n{step}") for step in STEPS]
     assert -1 not in positions
     assert positions == sorted(positions)
-    assert "USDT/USD 0.99995 from coinbase 1.0002, kraken 0.9998, cryptocom 1.0001, crossed 0.999700089973" in told
+    assert "0 market: 6 live exchanges (" + ", ".join(EXCHANGES) + "), of which 2 may lie together" in told
+    legs = "kraken x gateio 0.999700089973, kraken 0.9998, cryptocom 1.0001, coinbase 1.0002"
+    assert f"USDT/USD 0.99995 from {legs}" in told
+    assert "is touched by 3 exchanges at least, 3 needed -> measured" in told
+    assert "-> 4 of 6 within" in told
     assert "70990.5 -> 70986.950475 USD" in told
     assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in told
     assert "the node serves it as: good" in told
@@ -98,10 +114,44 @@ def test_a_price_that_cannot_be_given_ends_at_its_step(seat: Seat) -> None:
     Aggregator(seat).turn()
     told = text(seat)
 
-    assert "no 4 of them within 100 bps" in told
+    assert "no 4 of 6 within 100 bps" in told
     assert "\n6 robust" not in told
     assert "result: sources_disagree" in told
     assert "the node serves it as: sources_disagree" in told
+
+
+def test_an_index_that_liars_could_have_made_is_told_as_refused(seat: Seat) -> None:
+    """Kraken and Crypto.com lie, and in USDC: two legs here, two there, and the USDT quotes count but cannot vote."""
+    for exchange, asset, price in (
+        ("kraken", "USDT", "0.95"),
+        ("cryptocom", "USDT", "0.95"),
+        ("kraken", "USDC", "0.95"),
+        ("kraken", "BTC", "67450"),
+        ("cryptocom", "BTC", "67450"),
+    ):
+        write_quote(seat, exchange, asset, price)
+    process = Aggregator(seat)
+    process.turn()
+    told = text(seat)
+
+    assert "USDT/USD refused from" in told
+    assert "is touched by 2 exchanges at least, 3 needed -> refused" in told
+    assert "no 4 of 6 within 100 bps" in told
+    assert "left out: gateio: no_index; okx: no_index" in told
+    assert "the node serves it as: sources_disagree" in told
+
+
+def test_a_price_that_is_not_backed_says_so(seat: Seat) -> None:
+    """Four USD quotes, two and two within the cut: three would have to stand around the middle."""
+    for exchange, price in zip(EXCHANGES, ["71000", "71000", "71300", "1", "71300", "1"], strict=True):
+        write_quote(seat, exchange, "BTC", price)
+    seat.prices.write_state(3, 0, RowState.FROZEN)
+    seat.prices.write_state(5, 0, RowState.FROZEN)
+    Aggregator(seat).turn()
+    told = text(seat)
+
+    assert "8 price: refused, no 3 of the kept lie around their median within 20 bps" in told
+    assert "result: sources_disagree" in told
 
 
 def test_a_dead_consensus_process_is_seen(seat: Seat, clock: ManualClock) -> None:

@@ -3,9 +3,22 @@
 from decimal import Decimal
 
 from feeds.consensus import Memory
-from feeds.gather import Listing, gather, listings_of, recall
+from feeds.gather import Listing, gather, listings_of, live_exchanges, recall, recall_coins
+from feeds.peg import Held
 from feeds.render import render_consensus
-from tests.feeds.consensus_cases import EXCHANGES, NOW_NS, RULES, ManualClock, catalog_of, decide, seat_of, write_quote
+from tests.feeds.consensus_cases import (
+    EXCHANGES,
+    NOW_NS,
+    RULES,
+    ManualClock,
+    catalog_of,
+    decide,
+    quote_of,
+    seat_of,
+    source_of,
+    write_quote,
+)
+from trinity.clock import NS_PER_SECOND
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED
 from trinity.memory.price_table import RowState
 from trinity.metrics import REJECT_REASONS
@@ -53,3 +66,27 @@ def test_a_restarted_process_recalls_hold_outs_and_the_last_price() -> None:
         memory = recall(seat.answers, 0, listings)
 
     assert memory == Memory(held={1: None, 4: None}, last_price=Decimal(71000))
+
+
+def test_a_restarted_process_recalls_the_last_index_with_its_age() -> None:
+    """To the last digit and nanosecond; one whose writer was killed in between has no time and is none."""
+    with seat_of(ManualClock()) as seat:
+        assert recall_coins(seat.answers) == {}
+        seat.answers.write_measured(0, 0.999700089973, NOW_NS)
+        seat.answers.write_measured(1, 1.0, 0)
+
+        assert recall_coins(seat.answers) == {"USDT": Held(Decimal("0.999700089973"), NOW_NS)}
+
+
+def test_live_is_who_was_heard_lately_whatever_they_said() -> None:
+    """Crossed, frozen and with a wrong clock: live. Silent for longer than the asset's age limit: not."""
+    sources = [
+        source_of(0, quote_of("101", "100")),
+        source_of(1, quote_of("100"), state=RowState.FROZEN),
+        source_of(2, quote_of("100", behind_ns=60 * NS_PER_SECOND)),
+        source_of(3, quote_of("100", at_ns=NOW_NS - 10 * NS_PER_SECOND)),
+        source_of(4, quote_of("100", at_ns=NOW_NS - 10 * NS_PER_SECOND - 1)),
+        source_of(5, None),
+    ]
+
+    assert live_exchanges(((source, RULES) for source in sources), NOW_NS, 6) == {0, 1, 2, 3}

@@ -11,7 +11,8 @@
     +-------------------------------------------------------------------+
     | verdict words: exchanges * assets, one word each                  |
     +-------------------------------------------------------------------+
-    | index words: float64 bits of USDT/USD, USDC/USD (0: none), 6 spare |
+    | index words: float64 bits of USDT/USD, USDC/USD (0: none),         |
+    |   the last of each that was measured, when (monotonic ns), 2 spare |
     +-------------------------------------------------------------------+
 
 A verdict word says what the consensus made of a source: 0 nothing yet, 1 used, 2 + i rejected for
@@ -75,6 +76,8 @@ SLOT_WORDS = ANSWER_DTYPE.itemsize // WORD_BYTES
 ROW_WORDS = cell_words(SLOT_WORDS)
 
 INDEX_WORDS = 8
+# Behind the two index words: two of the last measured indexes, two of their times.
+_MEASURED, _MEASURED_AT = 2, 4
 VERDICT_NONE, VERDICT_USED, VERDICT_REJECTED = range(3)
 
 
@@ -152,6 +155,19 @@ class AnswerTable:
 
     def read_index(self, coin: int) -> float:
         return float(self._indexes[coin])
+
+    def write_measured(self, coin: int, usd: float, measured_at_ns: int) -> None:
+        """Keep a coin's last measured index for the next consensus process; half a one has no time and is none."""
+        place = self._verdicts_base + self.exchanges * self.assets + coin
+        store_release(self.words, place + _MEASURED_AT, 0)
+        store_release(self.words, place + _MEASURED, int(np.float64(usd).view(np.uint64)))
+        store_release(self.words, place + _MEASURED_AT, measured_at_ns)
+
+    def read_measured(self, coin: int) -> tuple[float, int]:
+        """USD and when; the time is 0 when there is none."""
+        place = self._verdicts_base + self.exchanges * self.assets + coin
+        measured_at_ns = int(load_acquire(self.words, place + _MEASURED_AT))
+        return float(self._indexes[_MEASURED + coin]), measured_at_ns
 
     def _verdict(self, exchange: int, asset: int) -> int:
         if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeds.consensus import Memory
+from feeds.peg import Held
 from feeds.recording.entries import DECODER, ENCODER, AssetState, Checkpoint, Frame, Opened, RowInput
 from feeds.render import LastGood
 from feeds.wire import Quote
@@ -36,6 +37,7 @@ def test_a_whole_checkpoint_comes_back() -> None:
                 AssetState(Memory(), None, AnswerState.EMPTY, 0),
             ),
             {"USDT": Decimal("0.999700089973")},
+            {"USDT": Held(Decimal("0.999700089973"), 6, 5), "USDC": Held()},
         ),
     ]
     decoded = DECODER.decode(ENCODER.encode(entries))

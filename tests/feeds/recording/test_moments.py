@@ -7,9 +7,9 @@ import pytest
 from feeds.account import Account
 from feeds.explain import explain_moment, explain_now
 from feeds.recording import moments, replay
-from feeds.recording.entries import Entry
+from feeds.recording.entries import Entry, Turn
 from feeds.recording.recorder import CHECKPOINT_NS
-from feeds.recording.segments import FOLDER, Chunk, list_segments, read_chunk, read_chunks
+from feeds.recording.segments import FOLDER, Chunk, list_segments, read_chunk, read_chunks, read_segment
 from tests.feeds.recording.small_node import SmallNode, small_node
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import AbsentError
@@ -72,6 +72,11 @@ def test_a_moment_outside_of_the_recording_is_absent(tmp_path: Path) -> None:
     assert explain_moment(tmp_path, "SOL", within_ns).asset == "SOL"
 
 
+def turns_of(path: Path) -> list[int]:
+    """When a segment's turns were, by the wall clock."""
+    return [entry.wall_ns for _, entries in read_segment(path) for entry in entries if isinstance(entry, Turn)]
+
+
 def test_only_the_turns_around_a_moment_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the checkpoint to the first turn behind the moment, of one segment, however long the recording is."""
     with small_node(tmp_path, bytes_max=64 * 40_000) as node:
@@ -79,8 +84,8 @@ def test_only_the_turns_around_a_moment_are_read(tmp_path: Path, monkeypatch: py
         node.trade_a_while(800)
         node.close()
     infos = [info for info in list_segments(tmp_path / FOLDER) if info.stream == "consensus"]
-    chunks = list(read_chunks(infos[1].path))
     assert len(infos) > 2
+    chunks = list(read_chunks(infos[1].path))
     assert len(chunks) > 50
     decoded: list[Chunk] = []
     headers: list[Path] = []
@@ -92,8 +97,9 @@ def test_only_the_turns_around_a_moment_are_read(tmp_path: Path, monkeypatch: py
     header_of = replay.header_of
     monkeypatch.setattr(moments, "read_chunk", counted)
     monkeypatch.setattr(replay, "header_of", lambda path: headers.append(path) or header_of(path))
-    # One segment takes up where the other ends: the moment between them has an account.
-    assert explain_moment(tmp_path, "SOL", infos[2].start_ns - 1).asset == "SOL"
+    # A segment ends with a turn: a moment shortly before that, and not long behind the turn before, has an account.
+    before_ns = min(infos[2].start_ns - 1, turns_of(infos[1].path)[-2] + NS_PER_SECOND)
+    assert explain_moment(tmp_path, "SOL", before_ns).asset == "SOL"
     for chunk in (chunks[3], chunks[len(chunks) // 2], chunks[-2]):
         decoded.clear()
         headers.clear()

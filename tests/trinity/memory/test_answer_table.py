@@ -50,6 +50,11 @@ def test_verdicts_and_indexes_lie_behind_the_rows(segment_name: str) -> None:
     assert [table.read_verdict(exchange, 0) for exchange in range(6)] == [2, 3, 4, 5, 6, 7]
     assert table.read_verdict(5, 24) == VERDICT_USED
     assert (table.read_index(0), table.read_index(1)) == (0.9997, 1.0001)
+    assert [table.read_measured(coin) for coin in (0, 1)] == [(0.0, 0)] * 2
+    table.write_measured(0, 0.999700089973, 5)
+    table.write_measured(1, 1.0001, 1 << 62)
+    assert [table.read_measured(coin) for coin in (0, 1)] == [(0.999700089973, 5), (1.0001, 1 << 62)]
+    assert (table.read_index(0), table.read_index(1)) == (0.9997, 1.0001)
     assert all(table.read(row) is None for row in range(25 * 7))
     with pytest.raises(IndexError):
         table.read_verdict(6, 0)
