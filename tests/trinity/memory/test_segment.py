@@ -146,7 +146,7 @@ def _in_another_container(script: str, name: str) -> str:
     reason="this machine gives no namespaces of process numbers",
 )
 def test_a_live_owner_is_seen_from_another_container(segment_name: str) -> None:
-    """With a /dev/shm of both and numbers of each one's own: what cannot be found in /proc holds its lock all the same."""
+    """One /dev/shm, process numbers of each one's own: what cannot be found in /proc holds its lock all the same."""
     assert _in_another_container(_CREATE, segment_name) == "created"
     made = Segment.create(segment_name, 1, 1, 8)  # the other one's leftover
     assert _in_another_container(_CREATE, segment_name) == "refused"
