@@ -15,7 +15,7 @@ from feeds.consensus import Decision, Source, evaluate, refusal_of
 from feeds.gather import Listing, exchange_names, gather, listings_of, recall
 from feeds.peg import required_of
 from feeds.render import Labels, LastGood, last_good_of, render_consensus, render_nothing, render_venue
-from trinity.limits import STATE_LOG_GAP_NS
+from trinity.log import Settled
 from trinity.markets import AssetRules
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState, AnswerTable
 from trinity.memory.price_table import PriceTable, RowState, StoredQuote
@@ -45,8 +45,7 @@ class Desk:
         self.last: LastGood | None = last_good_of(seat.answers.read(self._row))
         self.decision: Decision | None = None
         self.answer: NDArray[np.void] | None = None
-        self._logged_at_ns = 0
-        self._logged_state: AnswerState | None = None
+        self._told = Settled(None)
         for exchange in set(range(len(seat.catalog.exchanges))) - {row.exchange for row in self.rows}:
             seat.answers.write(
                 seat.answers.row_of(index, exchange), render_nothing(AnswerState.NOT_LISTED, None).record
@@ -67,13 +66,14 @@ class Desk:
         decision, self.memory = evaluate(self.sources(), self.rules, indexes, self.memory, now_ns, faulty, required)
         is_new = decision != self.decision
         if is_new:
-            self._publish(decision, now_ns)
+            self._publish(decision)
         for row in self.rows:
             row.publish(self._seat.answers, now_ns)
+        self._tell(decision.state, now_ns)
         return is_new
 
-    def _publish(self, decision: Decision, now_ns: int) -> None:
-        """Render and write the consensus answer, then tell of it."""
+    def _publish(self, decision: Decision) -> None:
+        """Render and write the consensus answer, then count it."""
         self.answer, self.last = render_consensus(
             self.name, decision, self._exchanges, decision.asked.required, self.last
         )
@@ -83,7 +83,6 @@ class Desk:
             for row in self.rows:
                 row.publish_verdict(self._seat, self.index, decision.rejected.get(row.exchange))
         self.decision = decision
-        self._log(decision.state, now_ns)
 
     def _count(self, decision: Decision) -> None:
         block = self._seat.block
@@ -94,13 +93,11 @@ class Desk:
         ):
             block.count(_DISAGREEMENTS)
 
-    def _log(self, state: AnswerState, now_ns: int) -> None:
-        """A line when the asset comes or goes, at most one in STATE_LOG_GAP_NS."""
-        if state is self._logged_state or now_ns - self._logged_at_ns < STATE_LOG_GAP_NS:
-            return
-        fields = {"asset": self.name, "state": state.name.lower()}
-        self._seat.log.info("asset_state", extra={"fields": fields})
-        self._logged_state, self._logged_at_ns = state, now_ns
+    def _tell(self, state: AnswerState, now_ns: int) -> None:
+        """A line when the asset comes or goes, seldom while it flaps; at each review, so none stays untold."""
+        if self._told.is_news(state, now_ns):
+            fields = {"asset": self.name, "state": state.name.lower()}
+            self._seat.log.info("asset_state", extra={"fields": fields})
 
 
 class Row:

@@ -8,7 +8,7 @@ people, or with --json one object; standard error has errors, as an object too w
               1  a tool found something wrong (doctor), or what it looks for is not there (node, database, key)
               2  the configuration or an argument is wrong; nothing was started or changed
               3  the node could not start: a port is taken, a process failed at its start
-              4  a process died again and again
+              4  a process died again and again before the node was ever ready; later that is an alarm, and no end
 """
 
 import argparse

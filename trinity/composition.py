@@ -44,7 +44,7 @@ from trinity.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
-from trinity.log import open_log
+from trinity.log import check_log_folder, open_log
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.atomics import load_acquire, store_release
@@ -73,8 +73,8 @@ class Role(NamedTuple):
     """One kind of process.
 
     `instances` names its processes (an empty name: there is one, called as its kind), `start` is the life of one of
-    them. A start begins with the highest stage, a drain with the lowest: workers answer while prices come in. The node
-    lives on without a process that is not `vital`.
+    them. A start begins with the highest stage, a drain with the lowest: workers answer while prices come in. A start
+    fails with a `vital` process; a node that was ready once lives on without any (trinity/supervisor.py).
     """
 
     kind: str
@@ -114,6 +114,7 @@ ROLES = (
         lambda seat, plan, exchange: feeds.runner.run(
             seat, plan.config.feeds, exchange, record_settings_of(plan.config)
         ),
+        vital=False,
     ),
     Role(
         "consensus",
@@ -172,6 +173,7 @@ def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
         config = with_simulated_exchanges(config)
     plan = Plan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
     database_url(config)  # a wrong one is found before anything is started
+    check_log_folder(config.node.data_dir)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     console = NodeConsole(config, plan.catalog, with_simulator, people)
     console.show_start()
@@ -372,6 +374,7 @@ def simulate(config: Config, people: TextIO) -> None:
         path = feeds.registry.EXCHANGE_MODULES[exchange].PROFILE.ws_path
         say(f"  {exchange:<10} ws://{address}/{exchange}{path}   http://{address}/{exchange}", people)
     say(f"  faults     http://{address}/faults", people)
+    check_log_folder(config.node.data_dir)
     log = open_log("simulator", config.node.data_dir)
     feeds.simulator.server.run_standalone(catalog, section, host, SystemClock(), log)
 

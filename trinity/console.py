@@ -53,10 +53,13 @@ class NodeConsole:
         """Said before the only wait of a start that is long, and happens once."""
         self._say("trinity: compiling the request loop, once after an installation or an update: a minute or two")
 
-    def on_turn(self, memory: NodeMemory, now_ns: int) -> None:
-        """Called at every turn of the supervisor: says once that the node is ready, or once that it is not."""
+    def on_turn(self, memory: NodeMemory, now_ns: int) -> bool:
+        """Called at every turn of the supervisor: says once that the node is ready, or once that it is not.
+
+        True once the node was ready.
+        """
         if self._is_ready:
-            return
+            return True
         self._started_ns = self._started_ns or now_ns
         waited_ns = now_ns - self._started_ns
         fresh = sum(asset.fresh for asset in read_assets(memory, now_ns))
@@ -69,6 +72,7 @@ class NodeConsole:
             host, port = local_host(self._config.node.bind_host), self._config.ports.health_port_lpo
             self._say("trinity: still no fresh price; `trinity doctor` says what to do,")
             self._say(f"  and `curl http://{host}:{port}/ready` what is missing")
+        return self._is_ready
 
     def _show_ready(self, fresh: int, waited_ns: int) -> None:
         ports, host = self._config.ports, local_host(self._config.node.bind_host)

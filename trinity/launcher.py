@@ -7,7 +7,8 @@ Children that ended are collected in the loop, whoever's they are: as process 1 
 A child gets its own process group, so that Ctrl-C reaches the supervisor alone and the drain keeps its order, and
 dies with its parent (PR_SET_PDEATHSIG, prctl(2)). It ends by `os._exit`: code 0 when its function returned, 3
 (EXIT_BOOT_FAILURE) for a TrinityError before its first heartbeat, 1 for anything else. Why it died it writes into a
-small piece of anonymous shared memory, its last words, for the supervisor's message.
+small piece of anonymous shared memory, its last words, for the supervisor's message; into its log as well, unless it
+dies again and again, which was told once.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from typing import NoReturn
 from trinity.clock import Clock
 from trinity.errors import BugError, TrinityError
 from trinity.limits import LAST_WORDS_BYTES_MAX, SUPERVISOR_TURN_MS
-from trinity.memory.control import COMMAND, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
+from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
 from trinity.seat import EXIT_BOOT_FAILURE
 from trinity.supervisor import (
     Action,
@@ -37,8 +38,10 @@ from trinity.supervisor import (
     Fork,
     Heartbeats,
     Kill,
+    Ready,
     Report,
     SetCommand,
+    SetFailing,
     SignalReceived,
     Stop,
     Supervisor,
@@ -69,8 +72,9 @@ class Launcher:
     """Runs processes until the supervisor says stop."""
 
     def __init__(
-        self, processes: Sequence[Process], clock: Clock, log: logging.Logger, on_turn: Callable[[], None]
+        self, processes: Sequence[Process], clock: Clock, log: logging.Logger, on_turn: Callable[[], bool]
     ) -> None:
+        """`on_turn` is called at each turn and says whether the node is ready."""
         self._processes = {process.name: process for process in processes}
         self._supervisor = Supervisor([process.charge for process in processes])
         self._clock = clock
@@ -91,18 +95,20 @@ class Launcher:
         gc.freeze()  # what exists now is shared with the children for good: do not touch its pages again
         events: list[Event] = []
         while True:
-            events.append(self._heartbeats())
+            events.insert(0, self._heartbeats())  # of who died as well: whether it ever worked counts
             for action in self._supervisor.step(self._clock.monotonic_ns(), events):
                 if isinstance(action, Stop):
                     return action
                 self._execute(action)
-            self._on_turn()
+            is_ready = self._on_turn()
             events = self._wait()
+            if is_ready:
+                events.insert(0, Ready())
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Fork(name):
-                self._fork(self._processes[name])
+            case Fork(name, is_failing):
+                self._fork(self._processes[name], is_failing)
             case Kill(name, number):
                 if name in self._pids:
                     os.kill(self._pids[name], number)
@@ -110,10 +116,12 @@ class Launcher:
                 process = self._processes[name]
                 process.block.write(COMMAND, command)
                 os.eventfd_write(process.control_fd, 1)
-            case Report(event, fields):
-                self._log.warning(event, extra={"fields": fields})
+            case SetFailing(name, is_failing):
+                self._processes[name].block.write(FAILING, int(is_failing))
+            case Report(event, fields, level):
+                self._log.log(level, event, extra={"fields": fields})
 
-    def _fork(self, process: Process) -> None:
+    def _fork(self, process: Process, is_failing: bool) -> None:
         _check_single_threaded()
         block = process.block
         block.write(COMMAND, Command.RUN)
@@ -129,7 +137,7 @@ class Launcher:
         try:
             pid = os.fork()
             if pid == 0:
-                self._live(process, parent_pid)
+                self._live(process, parent_pid, is_failing)
         except OSError as error:
             self._failed_forks.append(Exited(process.name, _EXIT_CRASHED, f"fork: {error.strerror}"))
             return
@@ -138,12 +146,12 @@ class Launcher:
         block.write(PID, pid)
         self._pids[process.name] = pid
 
-    def _live(self, process: Process, parent_pid: int) -> NoReturn:
+    def _live(self, process: Process, parent_pid: int, is_failing: bool) -> NoReturn:
         """The child, from its first instruction to its last."""
         code = _EXIT_CRASHED
         try:
             self._become_child(parent_pid)
-            code = _run(process, self._clock, self._last_words[process.name])
+            code = _run(process, self._clock, self._last_words[process.name], is_failing)
             sys.stdout.flush()
             sys.stderr.flush()
             logging.shutdown()
@@ -202,7 +210,7 @@ class Launcher:
                 events.append(Exited(name, os.waitstatus_to_exitcode(status), words))
 
 
-def _run(process: Process, clock: Clock, last_words: mmap.mmap) -> int:
+def _run(process: Process, clock: Clock, last_words: mmap.mmap, is_failing: bool) -> int:
     """Call the process's function and turn its end into an exit code; a failure leaves its last words."""
     started_ns = clock.monotonic_ns()
     try:
@@ -210,7 +218,8 @@ def _run(process: Process, clock: Clock, last_words: mmap.mmap) -> int:
     except BaseException as error:  # the border of the process: whatever it is, it is reported
         text = str(error) if isinstance(error, TrinityError) else f"{type(error).__name__}: {error}"
         _leave(last_words, text)
-        logging.getLogger(f"trinity.{process.name}").error("process failed", exc_info=True)
+        if not is_failing:
+            logging.getLogger(f"trinity.{process.name}").error("process failed", exc_info=True)
         booted = process.block.read(HEARTBEAT_NS) >= started_ns
         return EXIT_BOOT_FAILURE if isinstance(error, TrinityError) and not booted else _EXIT_CRASHED
     return 0

@@ -66,8 +66,6 @@ INDEX_HOLD_NS = 10 * 1_000_000_000
 DEPEG_WARN_BPS = 50
 DEPEG_WARN_NS = 60 * 1_000_000_000
 DEPEG_PAGE_BPS = 200
-# An asset that comes and goes writes at most one log line in this time.
-STATE_LOG_GAP_NS = 1_000_000_000
 
 # --- request workers ---------------------------------------------------------------------------------------
 
@@ -137,9 +135,10 @@ HEARTBEAT_AGE_MAX_NS = 5 * 1_000_000_000
 BOOT_MAX_NS = 30 * 1_000_000_000
 # A stage of processes is started when the one before has beaten, or after this long: one that hangs stops nobody else.
 START_STAGE_MAX_NS = 3 * 1_000_000_000
-# Wait before a restart by the number of short lives in a row: at once, then longer, but always back within 2 s.
-RESTART_DELAYS_NS = (0, 200_000_000, 500_000_000, 1_000_000_000)
-# One more short life than there are delays is a crash loop. Five in a row of under 6 s are five deaths within 30 s.
+# Wait before a restart by the number of short lives in a row: at once, then longer, never more than 2 s: a ring holds
+# five seconds without a flusher, and one request that kills workers must not keep them away for long.
+RESTART_DELAYS_NS = (0, 200_000_000, 500_000_000, 1_000_000_000, 2_000_000_000)
+# So many short lives in a row are a crash loop: an alarm. Five of under 6 s are five deaths within 40 s.
 CRASH_LOOP_DEATHS = 5
 SHORT_LIFE_NS = 6 * 1_000_000_000
 # Turns of the supervisor: heartbeats are looked at this often, signals and deaths wake it at once.
@@ -156,6 +155,16 @@ READY_HINT_NS = 20 * 1_000_000_000
 LAST_WORDS_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.
 OPEN_FILES_WANTED = 65_536
+
+# --- logs --------------------------------------------------------------------------------------------------
+
+# One process's file before it is put aside, and how many are kept: 40 MB a process, 0.7 GB for a node of 17.
+LOG_FILE_BYTES_MAX = 8 * 1024**2
+LOG_FILES_KEPT = 5
+# A state that comes and goes writes at most one line in this time, and its last one when it has come to rest.
+STATE_LOG_GAP_NS = 1_000_000_000
+# A database that is not there yet is starting, not away: the first cluster is made in 5 s to 30 s on a busy machine.
+STORE_START_NS = 60 * 1_000_000_000
 
 # --- ledger ------------------------------------------------------------------------------------------------
 
@@ -182,7 +191,8 @@ RING_SUM_SHARE = 0.75
 # --- relations ---------------------------------------------------------------------------------------------
 
 assert RECONNECT_BASE_SECONDS < RECONNECT_CAP_SECONDS <= RECONNECT_RESET_SECONDS
-assert len(RESTART_DELAYS_NS) + 1 == CRASH_LOOP_DEATHS
+assert len(RESTART_DELAYS_NS) == CRASH_LOOP_DEATHS
+assert list(RESTART_DELAYS_NS) == sorted(RESTART_DELAYS_NS)
 assert SUPERVISOR_TURN_MS * 1_000_000 < SUPERVISOR_GAP_MAX_NS < HEARTBEAT_AGE_MAX_NS < BOOT_MAX_NS
 assert DRAIN_STAGE_MAX_NS < DRAIN_MAX_NS < 5 * 1_000_000_000
 assert CONSENSUS_REVIEW_NS + CONSENSUS_WAIT_MS_MAX * 1_000_000 <= 250_000_000

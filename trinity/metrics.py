@@ -189,6 +189,7 @@ FLUSHER = Register(
     Metric("usage_spool_share", "gauge", "The same as a share of its bound."),
     Metric("usage_spool_share_max", "gauge", "The same at its highest since the process started."),
     Metric("usage_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
+    Metric("usage_spool_synced", "gauge", "1 while the disk confirms what the spool wrote, 0 while it does not."),
     Metric("usage_lag_records", "gauge", "Answered requests that are not in the database yet."),
     Metric("usage_lag_seconds", "gauge", "Age of the oldest of them."),
     Metric("usage_database_up", "gauge", "1 while the database takes batches."),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from trinity.limits import HEARTBEAT_AGE_MAX_NS, USAGE_ALARM_SHARE
 from trinity.memory.answer_table import ERROR_CODES, AnswerState
-from trinity.memory.control import COMMAND, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
+from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import RowState, Via
 from trinity.memory.usage_ring import UsageRing
@@ -23,7 +23,10 @@ _VERDICT_FIRST_REASON = 2
 
 
 class ProcessView(NamedTuple):
-    """A process: `alive` means that its data loop made progress in its present life, and lately."""
+    """A process: `alive` means that its data loop made progress in its present life, and lately.
+
+    `failing`: it dies again and again, also where it is alive at this moment.
+    """
 
     name: str
     kind: str
@@ -32,6 +35,7 @@ class ProcessView(NamedTuple):
     alive: bool
     heartbeat_age_ns: int | None
     draining: bool
+    failing: bool
 
 
 class SourceView(NamedTuple):
@@ -84,6 +88,7 @@ class LedgerView(NamedTuple):
     flusher_alive: bool
     database_up: bool
     spool_writable: bool
+    spool_synced: bool
     alarm: bool
     ring_share: float
     ring_share_max: float
@@ -111,6 +116,7 @@ def read_ledger(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing] = ()
         flusher_alive=flusher.alive,
         database_up=gauge("usage_database_up") == 1.0,
         spool_writable=gauge("usage_spool_writable") == 1.0,
+        spool_synced=gauge("usage_spool_synced") == 1.0,
         alarm=gauge("usage_alarm") == 1.0,
         ring_share=gauge("usage_ring_share"),
         ring_share_max=gauge("usage_ring_share_max"),
@@ -153,6 +159,7 @@ def read_processes(memory: NodeMemory, now_ns: int) -> list[ProcessView]:
                 alive=age_ns is not None and age_ns <= HEARTBEAT_AGE_MAX_NS,
                 heartbeat_age_ns=age_ns,
                 draining=block.read(COMMAND) == Command.DRAIN,
+                failing=block.read(FAILING) == 1,
             )
         )
     return views

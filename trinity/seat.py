@@ -18,7 +18,7 @@ from trinity.memory.limit_table import LimitTable
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing
 
-# A process that cannot start exits with this code: the supervisor then stops the node instead of trying again.
+# A process that cannot start exits with this code: a start of the node then ends instead of trying again.
 EXIT_BOOT_FAILURE = 3
 
 

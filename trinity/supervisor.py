@@ -2,10 +2,14 @@
 
 Rules:
     start           stage by stage in the reverse order of the drain; a stage waits for the first heartbeats, not long
-    boot failure    exit code 3 ends the node: trying again would fail in the same way
-    crash loop      five short lives in a row of one vital process end the node; of another, it is tried again every
-                    second and reported, because prices are answered without it
-    other deaths    restart, at once after the first, later after the more recent deaths
+    death           restart, at once after the first, later after each more of short lives, at most 2 s later
+    boot failure    exit code 3 of a vital process that never beat ends a node that was never ready: trying again
+                    would fail in the same way
+    crash loop      five short lives in a row: of a vital process they end a node that was never ready; else it is
+                    told once, shown as failing, and tried again for ever, until a life was no short one
+    ready once      from then on no death ends the node, whosever it is: without feeds others give the prices, without
+                    one worker the others answer, without the consensus or all workers /ready says no until they are
+                    back, and without the health process nobody says yes
     stuck           no heartbeat for 5 s (30 s before the first one): SIGKILL, then as any death
     SIGTERM, SIGINT drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
     a second one    SIGKILL for all at once
@@ -14,6 +18,7 @@ The launcher executes the actions in their order and reports what happened with 
 done; one that failed is reported as an exit. The last action of a node's life is `Stop`.
 """
 
+import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,17 +58,24 @@ class SignalReceived(NamedTuple):
     number: int
 
 
+class Ready(NamedTuple):
+    """The node answers with a fresh price."""
+
+
 class Heartbeats(NamedTuple):
     """The heartbeat words of all processes, monotonic ns; 0 where there was never one."""
 
     beats: Mapping[str, int]
 
 
-Event = Exited | SignalReceived | Heartbeats
+Event = Exited | SignalReceived | Ready | Heartbeats
 
 
 class Fork(NamedTuple):
+    """`is_failing`: that it dies again and again was told; what it says at its next death is known."""
+
     name: str
+    is_failing: bool = False
 
 
 class Kill(NamedTuple):
@@ -76,11 +88,19 @@ class SetCommand(NamedTuple):
     command: Command
 
 
+class SetFailing(NamedTuple):
+    """Show or take back the alarm of a process that dies again and again."""
+
+    name: str
+    is_failing: bool
+
+
 class Report(NamedTuple):
     """Something for the log."""
 
     event: str
     fields: Mapping[str, object]
+    level: int = logging.WARNING
 
 
 class Stop(NamedTuple):
@@ -90,13 +110,13 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | Report | Stop
+Action = Fork | Kill | SetCommand | SetFailing | Report | Stop
 
 
 class Charge(NamedTuple):
     """A process to look after. A start begins with the highest stage, a drain with the lowest.
 
-    `vital`: no price can be answered for long without it.
+    `vital`: a node that was never ready cannot become it without this process.
     """
 
     name: str
@@ -118,6 +138,12 @@ class _Life:
     first_beat_ns: int = 0
     short_lives: int = 0
     killed_as_stuck: bool = False
+    failing_cause: str | None = None  # told last; None while it does not die again and again
+
+    @property
+    def worked_ns(self) -> int:
+        """For how long this life beat: what hung afterwards was no work."""
+        return self.beat_ns - self.first_beat_ns
 
 
 class Supervisor:
@@ -128,6 +154,7 @@ class Supervisor:
         self._actions: list[Action] = []
         self._stages_to_start = sorted({charge.stage for charge in charges})  # the last one is next
         self._stage_started_at_ns = 0
+        self._was_ready = False
         self._last_step_ns: int | None = None
         self._judge_from_ns = 0  # nobody is stuck before this time
         self._exit_code = EXIT_DRAINED
@@ -146,6 +173,7 @@ class Supervisor:
             _ON_EVENT[type(event)](self, now_ns, event)
         if self._draining_since_ns is None:
             self._kill_stuck(now_ns)
+            self._forgive()
             self._start_next_stage(now_ns)
             self._fork_due(now_ns)
         else:
@@ -154,20 +182,47 @@ class Supervisor:
 
     def _on_exited(self, now_ns: int, event: Exited) -> None:
         life = self._lives[event.name]
-        worked_ns = now_ns - life.first_beat_ns if life.first_beat_ns else 0
-        life.short_lives = life.short_lives + 1 if worked_ns < SHORT_LIFE_NS else 1
+        life.short_lives = life.short_lives + 1 if life.worked_ns < SHORT_LIFE_NS else 1
         life.running = False
         cause = cause_of(event, life.killed_as_stuck)
         if self._draining_since_ns is not None:
             return
-        self._report("process died", process=life.name, cause=cause, short_lives=life.short_lives)
-        if event.code == EXIT_BOOT_FAILURE:
+        is_boot_failure = event.code == EXIT_BOOT_FAILURE and not life.first_beat_ns
+        is_crash_loop = life.short_lives >= CRASH_LOOP_DEATHS
+        self._tell_of_death(life, cause)
+        if is_boot_failure and life.vital and not self._was_ready:
             self._halt(now_ns, EXIT_NODE_BOOT_FAILURE, f"{life.name} could not start: {cause}")
-        elif life.vital and life.short_lives >= CRASH_LOOP_DEATHS:
+        elif is_crash_loop and life.vital and not self._was_ready:
             died = f"{life.name} died {life.short_lives} times in a row, each time within seconds"
             self._halt(now_ns, EXIT_CRASH_LOOP, f"{died}; the last time: {cause}")
         else:
             life.fork_at_ns = now_ns + RESTART_DELAYS_NS[min(life.short_lives, len(RESTART_DELAYS_NS)) - 1]
+
+    def _tell_of_death(self, life: _Life, cause: str) -> None:
+        """A line a death; of who dies again and again one alarm, and a line when the cause is a new one."""
+        if life.short_lives < CRASH_LOOP_DEATHS:
+            self._report("process died", process=life.name, cause=cause, short_lives=life.short_lives)
+        elif life.failing_cause is None:
+            self._actions.append(SetFailing(life.name, True))
+            fields = {"process": life.name, "cause": cause, "short_lives": life.short_lives}
+            self._actions.append(Report("process dies again and again", fields, logging.CRITICAL))
+            life.failing_cause = cause
+        elif cause != life.failing_cause:
+            self._report("process dies of another cause", process=life.name, cause=cause)
+            life.failing_cause = cause
+
+    def _forgive(self) -> None:
+        """Who has worked for longer than a short life is well again."""
+        for life in self._lives.values():
+            if life.running and life.short_lives and life.worked_ns >= SHORT_LIFE_NS:
+                life.short_lives = 0
+                if life.failing_cause is not None:
+                    life.failing_cause = None
+                    self._actions.append(SetFailing(life.name, False))
+                    self._report("process works again", process=life.name)
+
+    def _on_ready(self, _now_ns: int, _event: Ready) -> None:
+        self._was_ready = True
 
     def _on_signal(self, now_ns: int, event: SignalReceived) -> None:
         if self._draining_since_ns is None:
@@ -218,7 +273,7 @@ class Supervisor:
                 life.running, life.fork_at_ns, life.forked_at_ns = True, None, now_ns
                 life.beat_ns = life.first_beat_ns = 0
                 life.killed_as_stuck = False
-                self._actions.append(Fork(life.name))
+                self._actions.append(Fork(life.name, life.failing_cause is not None))
 
     def _drain_on(self, now_ns: int, since_ns: int) -> None:
         for number, stage in enumerate(sorted({life.stage for life in self._lives.values()})):
@@ -254,6 +309,7 @@ class Supervisor:
 _ON_EVENT: Mapping[type, Callable[..., None]] = {
     Exited: Supervisor._on_exited,  # noqa: SLF001 - the table belongs to the class
     SignalReceived: Supervisor._on_signal,  # noqa: SLF001
+    Ready: Supervisor._on_ready,  # noqa: SLF001
     Heartbeats: Supervisor._on_heartbeats,  # noqa: SLF001
 }
 

@@ -115,7 +115,7 @@ class Simulator:
         self.port = self._runner.addresses[0][1]
         self.pump = asyncio.create_task(self._pump(beat))
         fields = {"simulated": True, "exchanges": list(self._venues), "port": self.port, "seed": self._config.seed}
-        self._log.warning("SIMULATED exchanges are serving: no price here is real", extra={"fields": fields})
+        self._log.info("SIMULATED exchanges are serving: no price here is real", extra={"fields": fields})
 
     async def stop(self) -> None:
         """Close every connection and the port; an error of the pump comes out here."""

@@ -176,6 +176,27 @@ def test_a_flapping_asset_does_not_flood_the_log(
     assert 1 <= len(caplog.records) <= 4
 
 
+def test_a_change_soon_after_the_last_line_is_made_up_for(
+    seat: Seat, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It went away in the same second as it came: the last line is what is, though nothing changes any more."""
+    seat.log.propagate = True
+    desk = Desk(seat, BTC)
+    with caplog.at_level(logging.INFO, logger=seat.log.name):
+        write_all(seat)
+        read_all(desk, seat)
+        desk.review(INDEXES, clock.monotonic_ns())
+        clock.advance(0.3)
+        write_all(seat, ["71000", "71005", "70998", "78000", "78001", "78002"])
+        read_all(desk, seat)
+        for _ in range(10):
+            desk.review(INDEXES, clock.monotonic_ns())
+            clock.advance(0.15)
+
+    states = [record.fields["state"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert states == ["good", "sources_disagree"]
+
+
 def test_simulated_sources_are_marked(clock: ManualClock) -> None:
     """In the list of the consensus by name, in an exchange's own answer by a flag."""
     with seat_of(clock, simulated=True) as seat:

@@ -55,7 +55,7 @@ def busy_node(simulated: bool = False) -> Iterator[NodeMemory]:
                 set_source(memory, exchange, market.asset)
         for asset in CATALOG.assets:
             set_answer(memory, asset.name)
-        for gauge in ("usage_database_up", "usage_spool_writable"):
+        for gauge in ("usage_database_up", "usage_spool_writable", "usage_spool_synced"):
             memory.control.block(len(ENTRIES) - 1).set_gauge(FLUSHER.index(gauge), 1.0)
         memory.answers.write_index(0, 0.9995)
         memory.answers.write_index(1, 1.0001)

@@ -98,6 +98,12 @@ def test_workers_drain_before_what_they_live_from() -> None:
     assert stages["feed"] < stages["simulator"]
 
 
+def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
+    """An exchange, the ledger, the reports or a database that cannot start leave the prices alone."""
+    vital = {role.kind for role in composition.ROLES if role.vital}
+    assert vital == {"simulator", "consensus", "worker", "health"}
+
+
 def test_each_process_has_its_own_seat(memory_of_two_workers: tuple[Plan, NodeMemory]) -> None:
     """Own block, own control eventfd, one wake eventfd for all; the order is that of the card."""
     plan, memory = memory_of_two_workers

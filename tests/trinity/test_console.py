@@ -50,11 +50,13 @@ def test_ready_is_said_once_with_commands_that_can_be_pasted(capsys: pytest.Capt
     console = NodeConsole(config, CATALOG, with_simulator=True)
     with empty_node() as memory:
         set_answer(memory, "BTC")
-        console.on_turn(memory, NOW_NS - SECOND)
+        assert not console.on_turn(memory, NOW_NS - SECOND)
     assert capsys.readouterr().out == "", "a price but nobody to give it"
     with busy_node(simulated=True) as memory:
         for _ in range(3):
-            console.on_turn(memory, NOW_NS)
+            assert console.on_turn(memory, NOW_NS)
+    with empty_node() as memory:
+        assert console.on_turn(memory, NOW_NS + SECOND), "it was ready once"
     text = capsys.readouterr().out
     assert text.count("ready after 1.0 s") == 1
     assert "SIMULATED" in text

@@ -118,6 +118,29 @@ def test_a_crash_loop_ends_the_node_and_names_the_cause() -> None:
         assert message.endswith("ZeroDivisionError: division by zero")
 
 
+@pytest.mark.parametrize("life", ["crash", "cannot_boot", "exit_3"])
+def test_a_node_that_was_ready_lives_on_whatever_a_process_does(life: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It dies more often than a crash loop has deaths: an alarm, tried again and again, and the others serve."""
+    monkeypatch.setenv("TINY_READY", "1")
+    with tiny_node("serve", life) as node:
+        lines = []
+        while sum(line[0] == life for line in lines) < 7:
+            lines.append(node.started())
+            assert lines[-1], "the node ended"
+        assert ["failing", life, "1"] in lines
+        assert [line[0] for line in lines].count("serve") == 1
+        node.process.send_signal(signal.SIGTERM)
+        assert node.end() == (0, "")
+
+
+def test_exit_code_3_of_a_process_that_worked_is_no_boot_failure() -> None:
+    """Before the node was ready as well: then it is a crash loop in the end, and says so."""
+    with tiny_node("serve", "exit_3") as node:
+        code, message = node.end()
+        assert code == 4
+        assert message.startswith("exit_3-1 died 5 times in a row")
+
+
 def test_no_process_outlives_a_killed_supervisor() -> None:
     """SIGKILL of the supervisor alone: the kernel ends the children, also one that ignores SIGTERM."""
     with tiny_node("serve", "stubborn") as node:

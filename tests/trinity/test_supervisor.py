@@ -1,5 +1,6 @@
 """The supervisor's decisions, replayed from scripts of (time, events): no process is started here."""
 
+import logging
 import signal
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from trinity.limits import (
     CRASH_LOOP_DEATHS,
     DRAIN_MAX_NS,
     HEARTBEAT_AGE_MAX_NS,
+    RESTART_DELAYS_NS,
     SHORT_LIFE_NS,
     START_STAGE_MAX_NS,
 )
@@ -25,8 +27,10 @@ from trinity.supervisor import (
     Fork,
     Heartbeats,
     Kill,
+    Ready,
     Report,
     SetCommand,
+    SetFailing,
     SignalReceived,
     Stop,
     Supervisor,
@@ -36,7 +40,7 @@ from trinity.supervisor import (
 MS = 1_000_000
 SECOND = 1_000_000_000
 T0 = 1_000 * SECOND
-CHARGES = (Charge("feed", 1), Charge("worker", 0), Charge("health", 2))
+CHARGES = (Charge("feed", 1, vital=False), Charge("worker", 0), Charge("health", 2))
 
 
 class Replay:
@@ -49,13 +53,15 @@ class Replay:
         self.silent: set[str] = set()
         self.beats: dict[str, int] = {}
         self.killed: set[str] = set()
+        self.reports: list[Report] = []
 
     def step(self, *events: Event, after_ns: int = 100 * MS) -> list[Action]:
         """One turn later: the living beat, then `events` happen."""
         self.now_ns += after_ns
         self.beats |= dict.fromkeys(self.alive - self.silent, self.now_ns)
         self.alive -= {event.name for event in events if isinstance(event, Exited)}
-        actions = self.supervisor.step(self.now_ns, [*events, Heartbeats(dict(self.beats))])
+        actions = self.supervisor.step(self.now_ns, [Heartbeats(dict(self.beats)), *events])
+        self.reports += [action for action in actions if isinstance(action, Report)]
         forked = {action.name for action in actions if isinstance(action, Fork)}
         self.alive |= forked
         self.killed -= forked
@@ -68,6 +74,15 @@ class Replay:
             self.step()
         assert self.alive == {charge.name for charge in CHARGES}
         return self
+
+    def die(self, name: str, code: int = 1, words: str = "") -> list[Action]:
+        """The process ends; the actions until it is forked again, or the turn of its end if the node ends with it."""
+        actions = self.step(Exited(name, code, words))
+        while not any(isinstance(a, Fork) and a.name == name for a in actions) and not any(
+            isinstance(a, Kill | Stop) for a in actions
+        ):
+            actions += self.step()
+        return actions
 
     def run_for(self, ns: int) -> list[Action]:
         """Turns without events; the actions of all of them."""
@@ -100,19 +115,18 @@ def test_a_killed_process_is_forked_again_in_the_same_turn() -> None:
     assert replay.step(Exited("worker", -signal.SIGKILL)) == [Fork("worker")]
 
 
-def test_later_deaths_wait_longer_but_never_two_seconds() -> None:
-    """The delays grow, and the process is always back within 2 s."""
+def test_later_deaths_wait_longer_but_never_more_than_two_seconds() -> None:
+    """The delays grow up to a bound, and stay there however often it dies."""
     replay = Replay().started()
+    replay.step(Ready())
     waits_ns = []
-    for _ in range(CRASH_LOOP_DEATHS - 1):
-        died_at_ns = replay.now_ns
-        actions = replay.step(Exited("worker", -signal.SIGKILL))
-        while Fork("worker") not in actions:
-            actions = replay.step()
+    for _ in range(3 * CRASH_LOOP_DEATHS):
+        died_at_ns = replay.now_ns + 100 * MS
+        replay.die("worker", -signal.SIGKILL)
         waits_ns.append(replay.now_ns - died_at_ns)
-        replay.step()
     assert waits_ns == sorted(waits_ns)
-    assert waits_ns[0] < waits_ns[-1] < 2 * SECOND
+    assert waits_ns[0] == 0
+    assert waits_ns[-1] <= RESTART_DELAYS_NS[-1] + 100 * MS < 3 * SECOND
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 70, -signal.SIGSEGV, -signal.SIGTERM])
@@ -122,51 +136,102 @@ def test_every_other_end_is_a_reason_to_restart(code: int) -> None:
     assert replay.step(Exited("feed", code)) == [Fork("feed")]
 
 
-def test_a_boot_failure_ends_the_node_with_its_cause() -> None:
+def test_a_boot_failure_ends_the_start_with_its_cause() -> None:
     """Exit code 3: the others are drained and the message is the process's own account."""
-    replay = Replay().started()
-    assert Kill("worker", signal.SIGTERM) in replay.step(
-        Exited("feed", EXIT_BOOT_FAILURE, "TCP_PORT_LPO=8080 is taken")
+    replay = Replay()
+    replay.step()
+    replay.step()
+    assert replay.step() == [Fork("worker")]
+    assert Kill("feed", signal.SIGTERM) in replay.supervisor.step(
+        replay.now_ns, [Exited("worker", EXIT_BOOT_FAILURE, "TCP_PORT_LPO=8080 is taken")]
     )
-    replay.step(Exited("worker", 0))
+    replay.alive -= {"worker"}
+    replay.step(Exited("feed", 0))
     actions = replay.step(Exited("health", 0))
-    assert actions == [Stop(3, "feed could not start: TCP_PORT_LPO=8080 is taken")]
+    assert actions == [Stop(3, "worker could not start: TCP_PORT_LPO=8080 is taken")]
 
 
 def test_a_boot_failure_ends_a_node_whose_other_stages_were_never_started() -> None:
     """What was not forked is not waited for."""
     replay = Replay()
+    replay.silent = {"health"}
     replay.step()
     assert replay.step(Exited("health", EXIT_BOOT_FAILURE, "no")) == [Stop(3, "health could not start: no")]
 
 
-def test_a_crash_loop_ends_the_node_with_the_last_cause() -> None:
-    """Five short lives in a row stop everything with exit code 4."""
+@pytest.mark.parametrize("name", ["feed", "worker", "health"])
+def test_exit_code_3_ends_no_node_that_was_ready(name: str) -> None:
+    """A port that was taken meanwhile, or any program that ends with 3: it is tried again as after any other death."""
     replay = Replay().started()
-    for _ in range(CRASH_LOOP_DEATHS - 1):
-        actions = replay.step(Exited("feed", 1, "ZeroDivisionError: division by zero"))
-        while Fork("feed") not in actions:
-            actions = replay.step()
-        replay.step()
-    replay.step(Exited("feed", 1, "ZeroDivisionError: division by zero"))
-    replay.step(Exited("worker", 0))
+    replay.step(Ready())
+    replay.run_for(SHORT_LIFE_NS + SECOND)
+    assert replay.step(Exited(name, EXIT_BOOT_FAILURE, "taken")) == [Fork(name)]
+    replay.silent = {name}
+    for _ in range(3 * CRASH_LOOP_DEATHS):
+        assert not any(isinstance(action, Stop | SetCommand) for action in replay.die(name, EXIT_BOOT_FAILURE, "taken"))
+
+
+def test_exit_code_3_of_a_process_that_is_not_vital_ends_no_start() -> None:
+    """One exchange that cannot start is not the node."""
+    replay = Replay().started()
+    replay.silent = {"feed"}
+    assert replay.step(Exited("feed", EXIT_BOOT_FAILURE)) == [Fork("feed")]
+    assert replay.step(Exited("feed", EXIT_BOOT_FAILURE)) == []
+
+
+def test_exit_code_3_of_a_process_that_has_worked_is_no_boot_failure() -> None:
+    """Also before the node was ready: it had beaten, so it had started."""
+    replay = Replay().started()
+    assert replay.step(Exited("worker", EXIT_BOOT_FAILURE)) == [Fork("worker")]
+
+
+def test_a_crash_loop_ends_a_start_with_the_last_cause() -> None:
+    """Five short lives in a row of what a node cannot be without, before it was ever ready: exit code 4."""
+    replay = Replay().started()
+    for _ in range(CRASH_LOOP_DEATHS):
+        replay.die("worker", 1, "ZeroDivisionError: division by zero")
+    replay.step(Exited("feed", 0))
     (stop,) = replay.step(Exited("health", 0))
     assert isinstance(stop, Stop)
     assert stop.exit_code == 4
-    assert stop.message.startswith("feed died 5 times in a row")
+    assert stop.message.startswith("worker died 5 times in a row")
     assert stop.message.endswith("ZeroDivisionError: division by zero")
 
 
-def test_a_crash_loop_of_a_process_that_is_not_vital_is_tried_again_for_ever() -> None:
-    """Prices are answered without a ledger or reports: the node stays, and the process comes back every second."""
-    replay = Replay((Charge("worker", 0), Charge("flusher", 0, vital=False)))
-    replay.run_for(SECOND)
+@pytest.mark.parametrize(("name", "is_ready"), [("feed", False), ("feed", True), ("worker", True), ("health", True)])
+def test_a_crash_loop_is_an_alarm_and_tried_again_for_ever(name: str, is_ready: bool) -> None:
+    """One CRITICAL line, the alarm, and no more lines until the cause changes or it works: the node lives on."""
+    replay = Replay().started()
+    replay.step(*[Ready()] * is_ready)
+    actions: list[Action] = []
     for _ in range(4 * CRASH_LOOP_DEATHS):
-        actions = replay.step(Exited("flusher", -signal.SIGKILL))
-        assert not any(isinstance(action, Stop | SetCommand) for action in actions)
-        while not any(action == Fork("flusher") for action in actions):
-            actions = replay.step()
-            assert replay.now_ns < T0 + 60 * SECOND, "it was given up"
+        actions += replay.die(name, -signal.SIGKILL)
+    assert not any(isinstance(action, Stop | SetCommand) for action in actions)
+    assert [action for action in actions if isinstance(action, SetFailing)] == [SetFailing(name, True)]
+    assert [report.level for report in replay.reports] == [logging.WARNING] * (CRASH_LOOP_DEATHS - 1) + [
+        logging.CRITICAL
+    ]
+    assert actions[-1] == Fork(name, is_failing=True)
+    replay.reports.clear()
+    replay.die(name, 1, "another")
+    assert [report.event for report in replay.reports] == ["process dies of another cause"]
+    assert SetFailing(name, False) in replay.run_for(SHORT_LIFE_NS + SECOND)
+    assert replay.reports[-1].event == "process works again"
+    assert replay.step(Exited(name, 1)) == [Fork(name)]
+
+
+def test_a_process_that_hangs_soon_after_each_start_is_a_crash_loop_as_well() -> None:
+    """What counts is how long it worked, not how long it was there."""
+    replay = Replay().started()
+    replay.step(Ready())
+    for _ in range(CRASH_LOOP_DEATHS):
+        replay.silent = {"feed"}
+        killed = replay.run_for(HEARTBEAT_AGE_MAX_NS + SECOND)
+        assert Kill("feed", signal.SIGKILL) in killed
+        replay.die("feed", -signal.SIGKILL)
+        replay.silent = set()
+        replay.run_for(SECOND)
+    assert replay.reports[-1].event == "process dies again and again"
 
 
 def test_deaths_after_good_lives_are_no_crash_loop() -> None:

@@ -1,7 +1,8 @@
 """A launcher over a few tiny processes, run as a program by test_launcher.py: `tiny_node NAME LIFE...`.
 
 Each LIFE is a function below; the process list is theirs in order. Standard output has a line a started process; the
-exit code and the last line of standard error are those of the supervisor's stop.
+exit code and the last line of standard error are those of the supervisor's stop. With TINY_READY set the node counts as
+ready from its start; `failing <life> <0 or 1>` is printed when the alarm of a life changes.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from trinity.clock import SystemClock
 from trinity.errors import PortTakenError
 from trinity.launcher import Launcher, Process
-from trinity.memory.control import COMMAND, Command, Control, ProcessBlock
+from trinity.memory.control import COMMAND, FAILING, Command, Control, ProcessBlock
 from trinity.supervisor import Charge
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -55,6 +56,12 @@ def crash(block: ProcessBlock) -> None:
     raise ZeroDivisionError("division by zero")
 
 
+def exit_3(block: ProcessBlock) -> None:
+    """Ends with the code of a boot failure, as any program or library may."""
+    block.beat(SystemClock().monotonic_ns())
+    os._exit(3)
+
+
 def leave_orphan(block: ProcessBlock) -> None:
     """Starts a process that outlives it for a moment, once, and lives on."""
     child = os.fork()
@@ -67,7 +74,7 @@ def leave_orphan(block: ProcessBlock) -> None:
 
 
 LIVES: dict[str, Callable[[ProcessBlock], None]] = {
-    life.__name__: life for life in (serve, stubborn, cannot_boot, crash, leave_orphan)
+    life.__name__: life for life in (serve, stubborn, cannot_boot, crash, exit_3, leave_orphan)
 }
 
 
@@ -86,7 +93,16 @@ def main(name: str, lives: list[str]) -> int:
     try:
         log = logging.getLogger("trinity.supervisor")
         log.addHandler(logging.NullHandler())
-        stop = Launcher(processes, SystemClock(), log, lambda: None).run()
+        shown = [0] * len(lives)
+
+        def on_turn() -> bool:
+            for index, life in enumerate(lives):
+                if (failing := control.block(index).read(FAILING)) != shown[index]:
+                    shown[index] = failing
+                    say(f"failing {life} {failing}")
+            return "TINY_READY" in os.environ
+
+        stop = Launcher(processes, SystemClock(), log, on_turn).run()
     finally:
         control.segment.unlink()
     print(stop.message, file=sys.stderr, flush=True)

@@ -7,7 +7,8 @@
                        2     started_ns     monotonic; written by the supervisor
                        3     restarts       written by the supervisor
                        4     command        Command; written by the supervisor
-                       5-7   reserved
+                       5     failing        1 while it dies again and again; written by the supervisor
+                       6-7   reserved
                        8..   counters       COUNTER_WORDS words, written by the process alone
 
 Rules: every word has one writer, so plain aligned stores are enough and nothing is ever lost when a process is
@@ -34,7 +35,7 @@ NODE_RECORDING = 2  # 1 while feeds and consensus record their inputs; also set 
 
 BLOCK_WORDS = 8 + COUNTER_WORDS
 
-HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND = range(5)
+HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND, FAILING = range(6)
 COUNTERS = 8
 
 
@@ -88,7 +89,7 @@ class ProcessBlock:
         self._gauges: NDArray[np.float64] = self.counters.view(np.float64)
 
     def read(self, index: int) -> int:
-        """One of HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND."""
+        """One of HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND, FAILING."""
         return int(load_acquire(self.words, index))
 
     def write(self, index: int, value: int) -> None:

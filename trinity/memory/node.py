@@ -21,7 +21,7 @@ from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control
 from trinity.memory.price_table import PriceTable
-from trinity.memory.segment import WORD_BYTES, Segment, process_start_ticks
+from trinity.memory.segment import WORD_BYTES, Segment
 
 CARD_LAYOUT_VERSION = 1
 CARD_LAYOUT_HASH = 0  # JSON describes itself
@@ -76,7 +76,7 @@ class NodeMemory:
         """Open the memory of a running node; raises NodeAbsentError or LayoutError."""
         try:
             segment = Segment.attach(name_of(node, "card"), CARD_LAYOUT_VERSION, CARD_LAYOUT_HASH)
-            if process_start_ticks(segment.owner_pid) is None:
+            if not segment.is_in_use():
                 raise NodeAbsentError(node)
             card = _read_card(segment)
             exchanges, assets = len(card.catalog.exchanges), len(card.catalog.assets)
@@ -95,8 +95,8 @@ class NodeMemory:
         return memory
 
     def is_alive(self) -> bool:
-        """Whether the node's supervisor still runs."""
-        return process_start_ticks(self.control.segment.owner_pid) is not None
+        """Whether any of the node's processes still runs."""
+        return self.control.segment.is_in_use()
 
     def unlink(self) -> None:
         """Remove the names; only the creator's call does anything."""

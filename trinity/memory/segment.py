@@ -1,25 +1,25 @@
 """One named piece of shared memory with a checked header.
 
-    word 0   magic            "TRINITY1" as bytes
+    word 0   magic            "TRINITY1" as bytes; written last
     word 1   layout version   raised by hand when the meaning of bytes changes
     word 2   layout hash      hash of the structure's dtype, names and counts
-    word 3   owner pid        the process that created it
-    word 4   owner start      that process's start time (clock ticks since boot), so that a reused pid is seen
-    word 5   total words      header and body
-    word 6   body hash mark   1 once the creator has filled the body in
-    word 7   reserved
+    word 3   owner pid        the process that created it, for messages: in another container it is somebody else's
+    word 4   total words      header and body
+    word 5-7 reserved
     word 8.. body
 
 Rules: the supervisor creates and alone unlinks; children inherit the mapping through fork; only tools attach by
-name. A leftover of a dead owner is removed at creation; a live owner's segment is an error. Every byte is written
-at creation, so that a full /dev/shm fails at start and not at the first write. Python's resource tracker is kept
-out: it would unlink the memory of a living node when any tool that attached ends.
+name. Whose it is says a lock (flock) on the open file, which the mapping keeps: it holds for every process of the node,
+across namespaces of process numbers, and is free when the last one has ended. Only who holds it writes, or removes the
+leftover of a dead node. Every byte is written at creation, so that a full /dev/shm fails at start and not at the first
+write. The mapping goes with the last array over it.
 """
 
 import contextlib
+import fcntl
+import mmap
 import os
-from collections.abc import Iterator
-from multiprocessing import resource_tracker, shared_memory
+import select
 from pathlib import Path
 
 import numpy as np
@@ -31,35 +31,22 @@ MAGIC = int.from_bytes(b"TRINITY1", "little")
 HEADER_WORDS = 8
 WORD_BYTES = 8
 
-_MAGIC, _VERSION, _HASH, _OWNER_PID, _OWNER_START, _TOTAL_WORDS, _FILLED = range(7)
+_MAGIC, _VERSION, _HASH, _OWNER_PID, _TOTAL_WORDS = range(5)
 
-
-class _Mapping(shared_memory.SharedMemory):
-    """SharedMemory that is unmapped when the last array over it goes, not while one is still in use."""
-
-    _fd: int
-
-    def __del__(self) -> None:
-        """The base class would close the mapping here, and raise BufferError because arrays still point into it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+# After a SIGKILL of the whole node its last process may take some 100 ms to be gone, as in data_dir.py.
+_CLAIM_TRIES = 20
+_CLAIM_WAIT_SECONDS = 0.1
 
 
 class Segment:
     """A created or attached piece of shared memory; `body` is all of it behind the header."""
 
-    def __init__(self, memory: _Mapping, owned: bool) -> None:
-        self._memory = memory
+    def __init__(self, name: str, words: Words, inode: int, owned: bool) -> None:
+        self.name = name
+        self._inode = inode
         self._owned = owned
-        words: Words = _words_of(memory)
         self._header = words[:HEADER_WORDS]
-        total_words = int(self._header[_TOTAL_WORDS]) or words.size
-        self.body: Words = words[HEADER_WORDS:total_words]
-
-    @property
-    def name(self) -> str:
-        return self._memory.name
+        self.body: Words = words[HEADER_WORDS : int(self._header[_TOTAL_WORDS])]
 
     @property
     def owner_pid(self) -> int:
@@ -69,113 +56,111 @@ class Segment:
     def create(cls, name: str, version: int, layout_hash: int, body_words: int) -> "Segment":
         """Make the segment, all zero behind the header.
 
-        Raises NodeRunningError when a live process owns the name, OSError when /dev/shm is too small.
+        Raises NodeRunningError when a live node has the name, OSError when /dev/shm is too small.
         """
         total_words = HEADER_WORDS + body_words
-        remove_leftover(name)
-        with _untracked():
-            memory = _Mapping(name, create=True, size=total_words * WORD_BYTES)
-        _reserve(name, memory)
-        words = _words_of(memory)
-        words[:] = 0
+        fd = _claim(name)
+        try:
+            # The kernel hands out every page now: a full /dev/shm is an OSError here and would be a SIGBUS later.
+            os.posix_fallocate(fd, 0, total_words * WORD_BYTES)
+            words, inode = _map(fd), os.fstat(fd).st_ino
+        except OSError:
+            _path(name).unlink()
+            raise
+        finally:
+            os.close(fd)  # the mapping has its own, with the same lock
         words[_VERSION] = version
         words[_HASH] = layout_hash
         words[_OWNER_PID] = os.getpid()
-        words[_OWNER_START] = process_start_ticks(os.getpid()) or 0
         words[_TOTAL_WORDS] = total_words
-        words[_FILLED] = 1
         words[_MAGIC] = MAGIC
-        del words
-        return cls(memory, owned=True)
+        return cls(name, words, inode, owned=True)
 
     @classmethod
     def attach(cls, name: str, version: int, layout_hash: int | None) -> "Segment":
         """Open a segment by name and check its header; `layout_hash` None skips that one check.
 
-        Raises FileNotFoundError when no node made it, LayoutError when another layout did.
+        Raises FileNotFoundError when no node made it, or has not finished it, LayoutError when another layout did.
         """
-        with _untracked():
-            memory = _Mapping(name)
-        words = _words_of(memory)
-        found = {"magic": int(words[_MAGIC]), "layout version": int(words[_VERSION])}
-        expected = {"magic": MAGIC, "layout version": version}
+        fd = os.open(_path(name), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size < HEADER_WORDS * WORD_BYTES:
+                raise FileNotFoundError(name)
+            words, inode = _map(fd), os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
+        if not words[_MAGIC]:
+            raise FileNotFoundError(name)
+        checks = [("magic", _MAGIC, MAGIC), ("layout version", _VERSION, version)]
         if layout_hash is not None:
-            found["layout hash"] = int(words[_HASH])
-            expected["layout hash"] = layout_hash
-        del words
-        for what, value in expected.items():
-            if found[what] != value:
-                memory.close()
-                raise LayoutError(name, what, value, found[what])
-        return cls(memory, owned=False)
+            checks.append(("layout hash", _HASH, layout_hash))
+        for what, word, expected in checks:
+            if (found := int(words[word])) != expected:
+                raise LayoutError(name, what, expected, found)
+        return cls(name, words, inode, owned=False)
+
+    def is_in_use(self) -> bool:
+        """Whether a process of the node that made it lives, in whatever container."""
+        if self._owned:
+            return True
+        try:
+            fd = os.open(_path(self.name), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return os.fstat(fd).st_ino == self._inode and not _is_lock_free(fd, fcntl.LOCK_SH)
+        finally:
+            os.close(fd)
 
     def unlink(self) -> None:
         """Remove the name; the memory lives on until the last process that maps it ends."""
         if self._owned:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(_path(self.name))
+                if _path(self.name).stat().st_ino == self._inode:
+                    _path(self.name).unlink()
 
 
-def remove_leftover(name: str) -> bool:
-    """Remove the segment `name` if its owner is dead; True when one was removed.
+def _claim(name: str) -> int:
+    """An empty file of this name, open and locked by us; NodeRunningError when a live node has it."""
+    for _ in range(_CLAIM_TRIES):
+        fd = os.open(_path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _is_lock_free(fd, fcntl.LOCK_EX):
+            owner_pid = _owner_of(fd)
+            os.close(fd)
+            select.select([], [], [], _CLAIM_WAIT_SECONDS)
+            continue
+        # Locked, but is it what has the name? Somebody may have removed it since we opened it.
+        try:
+            has_name = os.stat(_path(name)).st_ino == os.fstat(fd).st_ino
+        except FileNotFoundError:
+            has_name = False
+        if has_name and os.fstat(fd).st_size == 0:
+            return fd
+        if has_name:
+            _path(name).unlink()  # a dead node's: tools may still look at it, so it is not written over
+        os.close(fd)
+        owner_pid = 0
+    raise NodeRunningError(name, owner_pid)
 
-    Raises NodeRunningError when its owner lives.
-    """
+
+def _is_lock_free(fd: int, kind: int) -> bool:
+    """Take the lock if it can be had at once; it goes with the open file."""
     try:
-        with _path(name).open("rb") as file:
-            raw = file.read(HEADER_WORDS * WORD_BYTES)
-    except FileNotFoundError:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    if len(raw) == HEADER_WORDS * WORD_BYTES:
-        header = np.frombuffer(raw, dtype=np.uint64)
-        pid = int(header[_OWNER_PID])
-        start = process_start_ticks(pid) if pid else None
-        if start is not None and start == int(header[_OWNER_START]) and pid != os.getpid():
-            raise NodeRunningError(name, pid)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_path(name))
     return True
 
 
-def process_start_ticks(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot (proc(5), field 22), None when it does not run."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *fields = stat.rpartition(")")[2].split()
-    return None if state in ("Z", "X") else int(fields[18])
+def _owner_of(fd: int) -> int:
+    raw = os.pread(fd, HEADER_WORDS * WORD_BYTES, 0)
+    return int(np.frombuffer(raw, dtype=np.uint64)[_OWNER_PID]) if len(raw) == HEADER_WORDS * WORD_BYTES else 0
 
 
-def _words_of(memory: _Mapping) -> Words:
-    assert memory.buf is not None, "the mapping is open"
-    return np.frombuffer(memory.buf, dtype=np.uint64)
+def _map(fd: int) -> Words:
+    mapping = mmap.mmap(fd, 0)
+    return np.frombuffer(mapping, dtype=np.uint64, count=len(mapping) // WORD_BYTES)
 
 
 def _path(name: str) -> Path:
     return Path("/dev/shm") / name  # noqa: S108 - where Linux keeps POSIX shared memory
-
-
-def _reserve(name: str, memory: _Mapping) -> None:
-    """Make the kernel hand out every page now: a full /dev/shm is an OSError here and a SIGBUS later."""
-    with _path(name).open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, memory.size)
-        except OSError:
-            _path(name).unlink()
-            raise
-
-
-@contextlib.contextmanager
-def _untracked() -> Iterator[None]:
-    """Keep Python's resource tracker out, as `track=False` does from 3.13 on.
-
-    It would unlink the memory of a living node when a tool ends, and it is a process of its own: the node would
-    have one that the supervisor does not know, and that outlives it.
-    """
-    register = resource_tracker.register
-    resource_tracker.register = lambda name, rtype: None  # noqa: ARG005 - called by these names
-    try:
-        yield
-    finally:
-        resource_tracker.register = register

@@ -12,6 +12,7 @@ parts give way to the event loop between chunks, so the process beats while it l
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,14 @@ _SNAPSHOT_RETRY_SECONDS = 5.0
 class Keeper:
     """One node's knowledge of who may ask."""
 
-    def __init__(self, seat: Seat, section: AccessSection, data_dir: Path) -> None:
+    def __init__(
+        self, seat: Seat, section: AccessSection, data_dir: Path, on_step: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_step` is called whenever something that takes long has made a step."""
         self._seat = seat
         self._mirror = Mirror(seat.keys.keys_max)
         self._tables = Tables(seat.keys, seat.blocks, section.trusted_proxies, seat.log)
+        self._on_step = on_step
         self._path = data_dir / FILE_NAME
         self._is_compared = False  # with the database, in this life
         self._is_ours = not seat.keys.loaded  # what shared memory has; else it is newer than what we know
@@ -50,6 +55,7 @@ class Keeper:
         self._has_news = False  # that the snapshot does not have
         self._blocks_end_us = END_NEVER
         self._keys_beyond = 0
+        self._snapshot_refused = False  # and told
         self._saving = threading.Lock()
         self._set("access_loaded", seat.keys.loaded)
 
@@ -67,6 +73,7 @@ class Keeper:
         self._mirror.put_plans(found.plans)
         for at in range(0, len(found.keys), KEYS_AT_ONCE):
             ids = self._mirror.put_keys(found.keys[at : at + KEYS_AT_ONCE])
+            self._on_step()
             await asyncio.sleep(0)
             if self._is_ours:
                 await self._write(ids)
@@ -149,8 +156,13 @@ class Keeper:
         except OSError as error:
             self._has_news = True
             self._count("access_snapshot_errors_total")
-            self._seat.log.error("access snapshot not written", extra={"fields": {"reason": str(error)}})
+            if not self._snapshot_refused:
+                self._seat.log.error("access snapshot not written", extra={"fields": {"reason": str(error)}})
+            self._snapshot_refused = True
             return _SNAPSHOT_RETRY_SECONDS
+        if self._snapshot_refused:
+            self._seat.log.warning("access snapshot written again")
+        self._snapshot_refused = False
         self._has_snapshot = True
         self._set("access_snapshot_timestamp_seconds", made_at_us / 1_000_000)
         taken_seconds = (self._seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
@@ -191,6 +203,7 @@ class Keeper:
             await self._write(touched)
 
     async def _take_keys(self, rows: Rows) -> None:
+        self._on_step()
         self._seat.limits.forget(self._mirror.reused(rows, self._is_compared))
         changed = self._mirror.put_keys(rows)
         self._has_news |= len(changed) > 0
@@ -198,6 +211,7 @@ class Keeper:
         await self._write(ids[ids <= self._mirror.keys_max])
 
     async def _take_blocks(self, connection: AsyncConnection) -> None:
+        self._on_step()
         before = self._mirror.blocks
         self._mirror.blocks = await database.read_blocks(connection)
         self._has_news |= self._mirror.blocks != before
@@ -208,6 +222,7 @@ class Keeper:
         for at in range(0, len(ids), KEYS_AT_ONCE):
             changed = self._tables.write_keys(self._mirror, ids[at : at + KEYS_AT_ONCE], self.wall_us())
             self._count("access_changes_total", changed)
+            self._on_step()
             await asyncio.sleep(0)
 
     def _write_blocks(self) -> None:

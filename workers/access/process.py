@@ -4,21 +4,28 @@ Start: the snapshot, then the database. It hears of changes by LISTEN, and compa
 COMPARE_SECONDS all the same, because a notification can be lost. While the database is down, what is known goes on to
 hold, ends of keys and blocks included, and a connection is tried again and again.
 
-Rules: one event loop, which beats; whatever takes long gives way to it. No request waits for this process, and the
-node lives on without it.
+Rules: one event loop; whatever takes long gives way to it. The process beats as the slower of the two loops that keep
+shared memory true: the one that follows the database, and the one that ends what has an end. So a loop that hangs is
+seen, though the others go on. What a loop waits for has a bound (`_Progress.during`), beyond which it is given up. No
+request waits for this process, and the node lives on without it.
 """
 
 import asyncio
+import logging
 import random
 import signal
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psycopg
 
-from trinity.clock import NS_PER_SECOND
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import SchemaError, StoreUnavailableError
+from trinity.log import Outage
+from trinity.memory.control import ProcessBlock
 from trinity.memory.key_table import DIGEST_BYTES, KeyState, KeyTable
 from trinity.seat import Seat
 from trinity.store import migrate
@@ -34,7 +41,13 @@ _COMPARE_SHARE = 0.05
 # Back-off between tries to connect, with jitter: a server that comes back finds every node within two seconds.
 _RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 
-_DOWN = (psycopg.Error, OSError, TimeoutError, StoreUnavailableError, SchemaError)
+# A statement is given up after 11 s; a comparison makes a step with each.
+_STEP_SECONDS_MAX = 15.0
+# Another node's migration is waited for as long as that; one of our own takes seconds.
+_MIGRATE_SECONDS_MAX = 600.0
+
+_DOWN = (psycopg.Error, OSError, TimeoutError, StoreUnavailableError)
+_T = TypeVar("_T")
 
 
 def run(seat: Seat, section: AccessSection, data_dir: Path, url: str) -> None:
@@ -54,10 +67,10 @@ async def _serve(seat: Seat, section: AccessSection, data_dir: Path, url: str) -
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    seat.block.beat(seat.clock.monotonic_ns())
-    keeper = Keeper(seat, section, data_dir)
+    progress = _Progress(seat.block, seat.clock)
+    keeper = Keeper(seat, section, data_dir, progress.step)
     async with asyncio.TaskGroup() as tasks:
-        works = (_beat(seat), _end(keeper), _save(keeper), _follow(seat, keeper, url))
+        works = (_end(seat, keeper, progress), _save(keeper), _follow(seat, keeper, url, progress))
         running = [tasks.create_task(work) for work in works]
         await stop.wait()
         for task in running:
@@ -65,17 +78,52 @@ async def _serve(seat: Seat, section: AccessSection, data_dir: Path, url: str) -
     await keeper.save_news()
 
 
-async def _beat(seat: Seat) -> None:
-    while True:
-        seat.block.beat(seat.clock.monotonic_ns())
-        seat.limits.note_clock(seat.clock.monotonic_ns(), seat.clock.wall_ns())
-        await asyncio.sleep(BEAT_SECONDS)
+class _Progress:
+    """When the following and the ending loop last made progress: the process beats as the slower one."""
+
+    def __init__(self, block: ProcessBlock, clock: Clock) -> None:
+        self._block, self._clock = block, clock
+        self._follow_ns = self._end_ns = self._step_ns = clock.monotonic_ns()
+        block.beat(self._follow_ns)
+
+    def ended(self) -> None:
+        """The ending loop made a turn."""
+        self._end_ns = self._clock.monotonic_ns()
+        self._beat()
+
+    def followed(self) -> None:
+        """The following loop made a turn, or waits for something within its bound."""
+        self._follow_ns = self._clock.monotonic_ns()
+        self._beat()
+
+    def step(self) -> None:
+        """What the following loop waits for made a step."""
+        self._step_ns = self._clock.monotonic_ns()
+
+    async def during(self, work: Awaitable[_T], seconds: float) -> _T:
+        """Wait for work of the following loop; TimeoutError when it makes no step for so long."""
+        task = asyncio.ensure_future(work)
+        self.step()
+        try:
+            while not task.done():
+                if self._clock.monotonic_ns() - self._step_ns > seconds * NS_PER_SECOND:
+                    raise TimeoutError(f"no progress for {seconds:.0f} s")
+                self.followed()
+                await asyncio.wait({task}, timeout=BEAT_SECONDS)
+            return task.result()
+        finally:
+            task.cancel()
+
+    def _beat(self) -> None:
+        self._block.beat(min(self._follow_ns, self._end_ns))
 
 
-async def _end(keeper: Keeper) -> None:
-    """Ends of keys and blocks when they come; a clock that jumped is seen at the next beat."""
+async def _end(seat: Seat, keeper: Keeper, progress: _Progress) -> None:
+    """Ends of keys and blocks when they come; a clock that jumped is seen at the next turn."""
     while True:
         await keeper.tick()
+        seat.limits.note_clock(seat.clock.monotonic_ns(), seat.clock.wall_ns())
+        progress.ended()
         await asyncio.sleep(min(BEAT_SECONDS, keeper.seconds_until_end()))
 
 
@@ -84,44 +132,47 @@ async def _save(keeper: Keeper) -> None:
         await asyncio.sleep(await keeper.save_news())
 
 
-async def _follow(seat: Seat, keeper: Keeper, url: str) -> None:
+async def _follow(seat: Seat, keeper: Keeper, url: str, progress: _Progress) -> None:
     """The snapshot, then the database for ever; an outage is reported when it begins and when it ends."""
-    await keeper.load_snapshot()
-    failures, reported = 0, ""
+    await progress.during(keeper.load_snapshot(), _STEP_SECONDS_MAX)
+    outage, failures = Outage(seat.log, logging.WARNING, "without the database", "the database answers"), 0
     while True:
         keeper.report_database(False)
         try:
-            await asyncio.to_thread(migrate.ensure, url)
-            async with await connect(url) as connection:
-                seconds = await _compare(seat, keeper, connection)
-                seat.log.info("the database answers", extra={"fields": {"compared_seconds": round(seconds, 3)}})
+            await progress.during(asyncio.to_thread(migrate.ensure, url), _MIGRATE_SECONDS_MAX)
+            async with await progress.during(connect(url), _STEP_SECONDS_MAX) as connection:
+                seconds = await _compare(seat, keeper, connection, progress)
                 keeper.report_database(True)
-                failures, reported = 0, ""
-                await _listen(seat, keeper, connection, seconds)
+                outage.up()
+                failures = 0
+                await _listen(seat, keeper, connection, seconds, progress)
+        except SchemaError as error:
+            outage.fault(str(error))
         except _DOWN as error:
             reason = reason_of(error) if isinstance(error, psycopg.Error) else str(error) or type(error).__name__
-            if reason != reported:
-                seat.log.warning("without the database", extra={"fields": {"reason": reason}})
-            reported = reason
+            outage.down(reason, seat.clock.monotonic_ns())
         delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
         failures += 1
-        await asyncio.sleep(random.uniform(delay / 2, delay))
+        await progress.during(asyncio.sleep(random.uniform(delay / 2, delay)), _STEP_SECONDS_MAX)
 
 
-async def _listen(seat: Seat, keeper: Keeper, connection: AsyncConnection, compared_seconds: float) -> None:
+async def _listen(
+    seat: Seat, keeper: Keeper, connection: AsyncConnection, compared_seconds: float, progress: _Progress
+) -> None:
     """Take over every change, and compare now and then, until the connection fails."""
     while True:
         gap_seconds = max(COMPARE_SECONDS, compared_seconds / _COMPARE_SHARE)
         due_ns = seat.clock.monotonic_ns() + int(gap_seconds * NS_PER_SECOND)
         while (left_ns := due_ns - seat.clock.monotonic_ns()) > 0:
-            change = await wait_for_change(connection, left_ns / NS_PER_SECOND)
+            progress.followed()
+            change = await wait_for_change(connection, min(BEAT_SECONDS, left_ns / NS_PER_SECOND))
             if change is not None:
-                await keeper.take(connection, change)
-        compared_seconds = await _compare(seat, keeper, connection)
+                await progress.during(keeper.take(connection, change), _STEP_SECONDS_MAX)
+        compared_seconds = await _compare(seat, keeper, connection, progress)
 
 
-async def _compare(seat: Seat, keeper: Keeper, connection: AsyncConnection) -> float:
+async def _compare(seat: Seat, keeper: Keeper, connection: AsyncConnection, progress: _Progress) -> float:
     """Compare everything; returns how many seconds it took."""
     started_ns = seat.clock.monotonic_ns()
-    await keeper.compare(connection)
+    await progress.during(keeper.compare(connection), _STEP_SECONDS_MAX)
     return (seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND

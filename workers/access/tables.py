@@ -33,6 +33,7 @@ class Tables:
         self._log = log
         self._blocked: list[str] | None = None
         self._refused: list[str] = []
+        self._is_used_up = False
         if not knows_own_addresses():
             log.warning("this machine hides its IPv4 addresses: a block of one of them is applied")
 
@@ -59,7 +60,9 @@ class Tables:
                 grants.dry_runs.astype(np.int64),
             )
         except KeyChangesError as error:
-            self._log.error(str(error))
+            if not self._is_used_up:  # until the node is started again
+                self._log.error(str(error))
+            self._is_used_up = True
             return len(ids)
 
     def revoke_others(self, mirror: Mirror) -> int:
@@ -86,7 +89,10 @@ class Tables:
             else:
                 wanted.append(network)
         if refused != self._refused:
-            self._log.error("blocks are not applied", extra={"fields": {"blocks": refused[:10], "count": len(refused)}})
+            level, event = (
+                (logging.ERROR, "blocks are not applied") if refused else (logging.INFO, "all blocks are applied")
+            )
+            self._log.log(level, event, extra={"fields": {"blocks": refused[:10], "count": len(refused)}})
             self._refused = refused
         texts = [str(network) for network in wanted]
         if texts == self._blocked:

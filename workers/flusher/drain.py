@@ -16,7 +16,9 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trinity.clock import Clock
 from trinity.limits import RING_SUM_SHARE
+from trinity.log import Losses, Settled
 from trinity.memory.control import ProcessBlock
 from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
@@ -43,6 +45,7 @@ class Drain:
         block: ProcessBlock,
         log: logging.Logger,
         beat: Callable[[], None],
+        clock: Clock,
     ) -> None:
         self._rings = rings
         self._spool = spool
@@ -51,8 +54,11 @@ class Drain:
         self._block = block
         self._log = log
         self._beat = beat
+        self._clock = clock
+        self._writable_told = Settled(True)
+        self._lost_detail = Losses(log, "usage detail is given up, sums stay exact")
+        self._lost_records = Losses(log, "usage records lost: a ring is full")
         self.share_before = 0.0  # how full the fullest ring was when the last turn began
-        self._gave_up = False
         self._open_reserve()
         self._go_on()
 
@@ -76,8 +82,8 @@ class Drain:
         """How full the fullest ring is."""
         return max(((ring.written - ring.released) / ring.capacity for ring in self._rings), default=0.0)
 
-    def turn(self) -> None:
-        """Take over what is there."""
+    def turn(self, *, is_last: bool = False) -> None:
+        """Take over what is there; what is lost is told, after the last turn without delay."""
         self.share_before = self.share
         try:
             self._move_reserve()
@@ -91,6 +97,9 @@ class Drain:
             for ring in self._rings:
                 self._sum_up(ring)
         self._count_refused()
+        now_ns = self._clock.monotonic_ns()
+        self._lost_detail.tell(now_ns, is_last=is_last)
+        self._lost_records.tell(now_ns, is_last=is_last)
 
     def _go_on(self) -> None:
         """Give back what a predecessor had taken over already."""
@@ -141,9 +150,7 @@ class Drain:
 
     def _lose_detail(self, records: int, why: str) -> None:
         self._block.count(_LOST_DETAIL, records)
-        if not self._gave_up:
-            self._gave_up = True
-            self._log.critical("usage detail is given up, sums stay exact", extra={"fields": {"why": why}})
+        self._lost_detail.add(records, why=why)
 
     def _count_refused(self) -> None:
         """Records that found their ring full, also while there was no flusher: nothing is known of them."""
@@ -152,12 +159,13 @@ class Drain:
             if lost := refused - ring.counted:
                 ring.count_refused(refused)
                 self._block.count(_LOST_RECORD, lost)
-                self._log.critical("usage records lost: a ring is full", extra={"fields": {"lost": lost}})
+                self._lost_records.add(lost)
 
     def _set_writable(self, is_writable: bool, error: str) -> None:
-        if self.is_writable and not is_writable:
-            self._log.critical("the disk refuses the usage spool", extra={"fields": {"error": error}})
-        elif is_writable and not self.is_writable:
-            self._gave_up = False
-            self._log.warning("the disk takes the usage spool again")
         self._spool.is_writable = is_writable
+        if not self._writable_told.is_news(is_writable, self._clock.monotonic_ns()):
+            return
+        if is_writable:
+            self._log.warning("the disk takes the usage spool again")
+        else:
+            self._log.critical("the disk refuses the usage spool", extra={"fields": {"error": error}})

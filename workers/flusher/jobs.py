@@ -51,6 +51,7 @@ class Jobs:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._due_ns = {job.name: 0 for job in JOBS}
+        self._failing: dict[str, str] = {}
 
     def run_due(self) -> None:
         """Run what is due; raises psycopg's error when the connection is gone."""
@@ -65,7 +66,19 @@ class Jobs:
                 # A time-out or a deadlock is an OperationalError as well, and concerns the job alone.
                 if self._work.connection.closed:
                     raise
-                self._work.log.error("job failed", extra={"fields": {"job": job.name, "error": str(error)}})
+                self._tell(job.name, str(error))
+            else:
+                self._tell(job.name, "")
+
+    def _tell(self, job: str, error: str) -> None:
+        """One line when it begins to fail, when the reason changes, and when it works again."""
+        if error and error != self._failing.get(job):
+            self._work.log.error("job failed", extra={"fields": {"job": job, "error": error}})
+        elif not error and job in self._failing:
+            self._work.log.warning("job works again", extra={"fields": {"job": job}})
+        self._failing.pop(job, None)
+        if error:
+            self._failing[job] = error
 
 
 def _now(work: Work) -> datetime.datetime:

@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 import psycopg
 
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.errors import LedgerTakenError, TrinityError, UnloadableError
+from trinity.errors import LedgerTakenError, SchemaError, TrinityError, UnloadableError
 from trinity.limits import LOAD_GAP_SECONDS
+from trinity.log import Losses, Outage
 from trinity.memory.candle_table import CandleTable
 from trinity.memory.control import ProcessBlock
 from trinity.memory.usage_ring import UsageRing
@@ -71,7 +72,10 @@ class Loader(threading.Thread):
         self._spool, self._candles, self._block, self._clock, self._log = spool, candles, block, clock, log
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        self._error = ""
+        self._outage = Outage(
+            log, logging.ERROR, "the database does not take the ledger, the spool does", "the database takes the ledger"
+        )
+        self._missing = Losses(log, "usage records are missing")
         self._say_taken_at_ns: int | None = None
         self._never_since: tuple[Unit, int] | None = None
         self._behind: set[int] = set()
@@ -114,6 +118,7 @@ class Loader(threading.Thread):
                 work = Work(connection, ledger.node_id, self._clock, self._candles, self._log)
                 jobs = Jobs(work)
                 while self._load_some(ledger):
+                    self._missing.tell(self._clock.monotonic_ns(), is_last=self._stopping.is_set())
                     with self._busy():
                         jobs.run_due()
                     if self._rests():
@@ -213,20 +218,19 @@ class Loader(threading.Thread):
         self._block.count(_BATCHES)
         if loaded.missing:
             self._block.count(_LOST_RECORD, loaded.missing)
-            self._log.critical("usage records are missing", extra={"fields": {"records": loaded.missing}})
+            self._missing.add(loaded.missing)
 
     def _say_connected(self) -> None:
         self.is_connected = True
         self._say_taken_at_ns = None
-        if self._error:
-            self._log.warning("the database takes the ledger")
-            self._error = ""
+        self._outage.up()
 
     def _say_down(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        if text != self._error:
-            self._log.error("the database does not take the ledger, the spool does", extra={"fields": {"error": text}})
-        self._error = text
+        if isinstance(error, SchemaError):
+            self._outage.fault(text)
+        else:
+            self._outage.down(text, self._clock.monotonic_ns())
 
     def _say_taken(self, error: LedgerTakenError) -> None:
         """Once, unless the database is lost and found in between."""

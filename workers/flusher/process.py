@@ -2,8 +2,9 @@
 
 Rules: the loop alone beats: records leave the rings whatever the database does. The loader has a thread of its own,
 because a database may answer late or never; the spool is between the two. A third thread syncs the spool, because a
-disk may be late as well. All three survive what the database and the disk refuse; what is left is a fault of ours: it
-ends the process, and the next one goes on from what is on disk. What takes long beats as well, between its steps.
+disk may be late as well. All three survive what the database and the disk refuse; what is left is a fault of ours: in
+whatever thread it ends the process, and the next one goes on from what is on disk. What takes long beats as well,
+between its steps.
 """
 
 import gc
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from trinity.clock import NS_PER_SECOND, Clock
+from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import LedgerSection, NodeSection
 from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
 from trinity.memory.candle_table import CANDLES, CandleTable
@@ -28,8 +29,8 @@ from trinity.seat import Seat
 from workers.flusher.drain import Drain
 from workers.flusher.loader import Loader
 from workers.flusher.spool import Spool
+from workers.flusher.syncer import Syncer
 
-_SYNC_SECONDS = 1.0
 # At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
 _LAST_LOAD_SECONDS = 1.0
 
@@ -47,10 +48,10 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
     def beat() -> None:
         seat.block.beat(seat.clock.monotonic_ns())
 
-    spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat)
+    spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat, seat.clock)
     candles = CandleTable(data_dir / CANDLES, seat.log)
     loader = Loader(url, node_uuid, node.name, seat.rings, spool, candles, seat.block, seat.clock, seat.log)
-    syncer = threading.Thread(target=_sync, args=(spool, seat.log), name="sync", daemon=True)
+    syncer = Syncer(spool, seat.clock, seat.log)
     loader.start()
     syncer.start()
     gauges = _Gauges(seat.block)
@@ -59,14 +60,15 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
     poll.register(seat.control_fd, select.POLLIN)
     while not stopping.is_set() and seat.block.read(COMMAND) != Command.DRAIN:
         drain.turn()
-        gauges.show(drain, spool, loader, seat.clock)
+        gauges.show(drain, spool, loader, syncer, seat.clock)
         beat()
         loader.raise_failure()
+        syncer.raise_failure()
         for fd, _ in poll.poll(DRAIN_TURN_MS):
             os.eventfd_read(fd)
-    drain.turn()
+    drain.turn(is_last=True)
     loader.finish(_LAST_LOAD_SECONDS)
-    gauges.show(drain, spool, loader, seat.clock)
+    gauges.show(drain, spool, loader, syncer, seat.clock)
 
 
 def take_over(
@@ -77,8 +79,8 @@ def take_over(
     True when all of it is there: the rings are empty then, and may move on (UsageRing.move_on).
     """
     try:
-        spool, drain = _open(rings, data_dir, section, block, log, lambda: None)
-        drain.turn()
+        spool, drain = _open(rings, data_dir, section, block, log, lambda: None, SystemClock())
+        drain.turn(is_last=True)
         spool.close()
     except OSError as error:
         log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
@@ -93,22 +95,13 @@ def _open(
     block: ProcessBlock,
     log: logging.Logger,
     beat: Callable[[], None],
+    clock: Clock,
 ) -> tuple[Spool, Drain]:
     spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max, beat)
     for path in spool.damaged:
         # Their records are counted as missing with the next ones of their rings.
         log.critical("a file of the usage spool is damaged and was set aside", extra={"fields": {"file": str(path)}})
-    return spool, Drain(rings, spool, data_dir / "usage" / "reserve", block, log, beat)
-
-
-def _sync(spool: Spool, log: logging.Logger) -> None:
-    """The life of the sync's thread; what the disk refuses here, it refuses the drain as well, which says so."""
-    never = threading.Event()
-    while not never.wait(_SYNC_SECONDS):
-        try:
-            spool.sync()
-        except OSError as error:
-            log.debug("the spool is not synced", extra={"fields": {"error": str(error)}})
+    return spool, Drain(rings, spool, data_dir / "usage" / "reserve", block, log, beat, clock)
 
 
 class _Gauges:
@@ -118,7 +111,7 @@ class _Gauges:
         self._block = block
         self._ring_share_max = self._spool_share_max = 0.0
 
-    def show(self, drain: Drain, spool: Spool, loader: Loader, clock: Clock) -> None:
+    def show(self, drain: Drain, spool: Spool, loader: Loader, syncer: Syncer, clock: Clock) -> None:
         ring_share, spool_share, oldest_ns = drain.share_before, spool.share, spool.oldest_ns
         self._ring_share_max = max(self._ring_share_max, ring_share)
         self._spool_share_max = max(self._spool_share_max, spool_share)
@@ -130,6 +123,7 @@ class _Gauges:
             ("usage_spool_share", spool_share),
             ("usage_spool_share_max", self._spool_share_max),
             ("usage_spool_writable", drain.is_writable),
+            ("usage_spool_synced", syncer.is_synced()),
             ("usage_lag_records", drain.waiting + spool.records),
             ("usage_lag_seconds", lag_ns / NS_PER_SECOND),
             ("usage_database_up", loader.is_up()),

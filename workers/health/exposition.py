@@ -71,13 +71,15 @@ def _process_families(views: list[ProcessView]) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "oracle_process_heartbeat_age_seconds", "Time since the data loop's last turn.", labels=["process"]
     )
+    failing = GaugeMetricFamily("oracle_process_failing", "1 while it dies again and again.", labels=["process"])
     restarts = CounterMetricFamily("oracle_process_restarts", "Starts after the first.", labels=["process"])
     for view in views:
         up.add_metric([view.name], float(view.alive))
+        failing.add_metric([view.name], float(view.failing))
         restarts.add_metric([view.name], view.restarts)
         if view.heartbeat_age_ns is not None:
             age.add_metric([view.name], view.heartbeat_age_ns / NS_PER_SECOND)
-    yield from (up, age, restarts)
+    yield from (up, age, failing, restarts)
 
 
 def _source_families(views: list[SourceView]) -> Iterator[Metric]:

@@ -43,7 +43,7 @@ class Reading(NamedTuple):
     ledger: LedgerView | None
 
 
-def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing] = ()) -> Reading:
+def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing]) -> Reading:
     """Read the shared memory and the usage rings once; `now_ns` is monotonic."""
     sources = read_sources(memory, now_ns)
     return Reading(
@@ -141,6 +141,11 @@ _LEDGER_REASONS: tuple[tuple[str, Callable[[LedgerView], bool], Callable[[Ledger
         lambda _: "the disk takes no usage records, they wait in the rings: make room in the data directory",
     ),
     (
+        "ledger_not_synced",
+        lambda view: view.flusher_alive and not view.spool_synced,
+        lambda _: "the disk does not confirm what the spool wrote: look at it, a failing machine would lose the rest",
+    ),
+    (
         "ledger_alarm",
         lambda view: view.alarm,
         lambda view: f"usage records pile up: ring {view.ring_share:.0%}, spool {view.spool_share:.0%} (alarm at 40%)",
@@ -159,6 +164,10 @@ def _degraded_reasons(reading: Reading) -> list[Json]:
     silent = [view.name for view in reading.processes if not view.alive]
     if silent:
         reasons.append({"code": "process_silent", "message": f"no progress: {', '.join(silent)}"})
+    failing = [view.name for view in reading.processes if view.failing]
+    if failing:
+        message = f"dies again and again, see its log for the cause: {', '.join(failing)}"
+        reasons.append({"code": "process_failing", "message": message})
     for view in reading.exchanges:
         if view.status != "ws":
             text = {"rest": "delivers by REST alone", "down": "delivers nothing fresh"}[view.status]
@@ -204,6 +213,7 @@ def _process_of(view: ProcessView) -> Json:
     return {
         "kind": view.kind,
         "alive": view.alive,
+        "failing": view.failing,
         "pid": view.pid,
         "restarts": view.restarts,
         "heartbeat_age_ms": _ms(view.heartbeat_age_ns),

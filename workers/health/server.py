@@ -11,6 +11,7 @@ another method a 405, both as JSON.
 
 import asyncio
 import contextlib
+import errno
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -54,7 +55,9 @@ async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) ->
             try:
                 await web.TCPSite(runner, bind_host, port).start()
             except OSError as error:
-                raise PortTakenError(name, bind_host, port) from error
+                if error.errno == errno.EADDRINUSE:
+                    raise PortTakenError(name, bind_host, port) from error
+                raise
         while not stop.is_set():
             seat.block.beat(seat.clock.monotonic_ns())
             with contextlib.suppress(TimeoutError):

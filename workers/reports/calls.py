@@ -23,6 +23,7 @@ import psycopg
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US, Clock
+from trinity.log import Outage
 from trinity.memory.control import ProcessBlock
 from trinity.metrics import REPORTER
 from trinity.store.queries import load
@@ -66,8 +67,9 @@ class Call(NamedTuple):
 class CallLog:
     """Rows on their way to the database."""
 
-    def __init__(self, block: ProcessBlock, open_connection: Callable[[], Any]) -> None:
+    def __init__(self, block: ProcessBlock, open_connection: Callable[[], Any], clock: Clock) -> None:
         self._block = block
+        self._clock = clock
         self._open = open_connection
         self._rows: deque[Call] = deque()
 
@@ -118,24 +120,25 @@ class CallLog:
 
     async def run(self, log: logging.Logger) -> None:
         """Write once a second until cancelled; what still waits then gets one more try."""
-        was_up = True
+        outage = Outage(log, logging.WARNING, "call log waits for the database", "call log is written")
         try:
             while True:
                 await asyncio.sleep(WRITE_SECONDS)
-                was_up = await self._try(log, was_up)
+                await self._try(outage)
         finally:
-            await self._try(log, was_up)
+            await self._try(outage)
 
-    async def _try(self, log: logging.Logger, was_up: bool) -> bool:
+    async def _try(self, outage: Outage) -> None:
+        has_rows = bool(self._rows)
         try:
             await self.write_waiting()
         except (psycopg.Error, TimeoutError) as error:
-            if was_up:
-                log.warning("call log waits for the database", extra={"fields": {"reason": type(error).__name__}})
-            return False
+            outage.down(type(error).__name__, self._clock.monotonic_ns())
+        else:
+            if has_rows:
+                outage.up()
         finally:
             self._block.set_gauge(_WAITING, len(self._rows))
-        return True
 
 
 async def _copy(connection: psycopg.AsyncConnection[Any], rows: list[Call]) -> None:

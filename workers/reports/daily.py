@@ -18,6 +18,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from trinity.clock import NS_PER_SECOND, Clock
+from trinity.log import Outage
 from trinity.outcomes import PROTOCOLS
 from trinity.store import queries
 from workers.reports.cache import Cache
@@ -31,19 +32,19 @@ CACHE_SECONDS = 24 * 3600
 
 async def run(database_url: str, cache: Cache, clock: Clock, log: logging.Logger) -> None:
     """Compute for ever; a failure is logged when it begins, and soon tried again."""
-    is_failing = False
+    outage = Outage(log, logging.WARNING, "daily_figures_late", "daily figures are computed")
     while True:
+        seconds = EVERY_SECONDS
         try:
             async with await psycopg.AsyncConnection.connect(database_url, connect_timeout=2) as connection:
                 figures = await compute(connection, now_of(clock))
             if figures is not None:
                 await cache.publish(CACHE_KEY, msgspec.json.encode(figures), CACHE_SECONDS)
-            is_failing = False
+            outage.up()
         except psycopg.Error as error:
-            if not is_failing:
-                log.warning("daily_figures_late", extra={"fields": {"reason": type(error).__name__}})
-            is_failing = True
-        await asyncio.sleep(RETRY_SECONDS if is_failing else EVERY_SECONDS)
+            outage.down(type(error).__name__, clock.monotonic_ns())
+            seconds = RETRY_SECONDS
+        await asyncio.sleep(seconds)
 
 
 def now_of(clock: Clock) -> datetime.datetime:

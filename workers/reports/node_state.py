@@ -34,7 +34,7 @@ async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Part
     """The node's state and its reasons, each feed, each asset."""
     clock = parts.seat.clock
     now_ns = clock.monotonic_ns()
-    _, health = report_health(read_node(parts.memory, now_ns))
+    _, health = report_health(read_node(parts.memory, now_ns, parts.seat.rings))
     assets = [_asset_of(view) for view in read_assets(parts.memory, now_ns)]
     shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
     return {
@@ -76,7 +76,7 @@ async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Pa
     """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
     if not caller.is_admin:
         raise RefusedError(403, "admin_only", "this needs the admin key")
-    reading = read_node(parts.memory, parts.seat.clock.monotonic_ns())
+    reading = read_node(parts.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]
     return {

@@ -8,8 +8,10 @@ of its tasks ends by itself: where one does, the process ends with its error, an
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +29,7 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
+from trinity.log import Outage
 from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
 from trinity.metrics import REPORTER
@@ -73,6 +76,7 @@ _CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 1024
 _UNSENT_BYTES_MAX = 64 * 1024
 # Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
 _UNREAD_MAX_MS = 30_000
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 assert EXPORTS.most < POOL_CONNECTIONS_MAX
 assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
@@ -139,7 +143,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         kwargs={"autocommit": True},
     )
     await pool.open(wait=False)
-    calls = CallLog(seat.block, lambda: psycopg.AsyncConnection.connect(url))
+    calls = CallLog(seat.block, lambda: psycopg.AsyncConnection.connect(url), seat.clock)
     cache = Cache(settings.cache_url, seat.clock, seat.block)
     draining = asyncio.Event()
     started_ns = seat.control.read_node_word(NODE_STARTED_NS)
@@ -198,14 +202,20 @@ def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable
 
 
 async def _watch_database(seat: Seat, url: str) -> None:
-    """Bring the tables to this version's state once there is a database, and say whether there is one."""
+    """Bring the tables to this version's state once there is a database, and say whether there is one that fits."""
     up = REPORTER.index("report_database_up")
+    outage = Outage(seat.log, logging.WARNING, "reports without the database", "reports have the database")
     while True:
         try:
             await asyncio.to_thread(migrate.ensure, url)
             seat.block.set_gauge(up, 1.0)
-        except (StoreUnavailableError, SchemaError):
+            outage.up()
+        except StoreUnavailableError as error:
             seat.block.set_gauge(up, 0.0)
+            outage.down(str(error), seat.clock.monotonic_ns())
+        except SchemaError as error:
+            seat.block.set_gauge(up, 0.0)
+            outage.fault(str(error))
         await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -218,8 +228,21 @@ async def _open_datagrams(parts: Parts) -> asyncio.DatagramTransport:
             lambda: ReportDatagrams(parts), local_addr=(host, port), reuse_port=True
         )
     except OSError as error:
-        raise PortTakenError("UDP_PORT_LRS", host, port) from error
+        raise _bind_error(error, "UDP_PORT_LRS", host, port) from None
     return transport
+
+
+def _bind_error(error: OSError | RuntimeError, name: str, host: str, port: int) -> OSError | PortTakenError:
+    """What a failed bind is: a taken port, or a failure of the system, such as no descriptor left.
+
+    Granian gives the number in its text alone, with a backtrace behind it.
+    """
+    found = _OS_ERROR.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    if number == errno.EADDRINUSE:
+        return PortTakenError(name, host, port)
+    reason = os.strerror(number) if number else str(error).partition("\n")[0]
+    return OSError(number, f"{name}={port} on {host}: {reason}")
 
 
 class _Server(Server):
@@ -243,7 +266,7 @@ class _Server(Server):
         try:
             self._shd = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
         except (OSError, RuntimeError) as error:
-            raise PortTakenError("TCP_PORT_LRS", self.bind_addr, self.bind_port) from error
+            raise _bind_error(error, "TCP_PORT_LRS", self.bind_addr, self.bind_port) from None
         self._sfd = self._shd.get_fd()
         with socket.socket(fileno=os.dup(self._sfd)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)

@@ -177,12 +177,59 @@ def test_a_killed_process_leaves_the_keys_and_its_successor_goes_on(
     wait("the revocation", lambda: state(shared, number) == REVOKED)
 
 
+def test_a_following_loop_that_hangs_stops_the_beat(
+    shared: Seat, start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the other loops go on: the supervisor sees it, and starts another process."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(process, "wait_for_change", hang)
+    start(database_url)
+    wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
+    wait("an old beat", lambda: time.monotonic_ns() - shared.block.read(HEARTBEAT_NS) > 2e9)
+
+
+def test_an_ending_loop_that_hangs_stops_the_beat(
+    shared: Seat, start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that end would go on to be let in."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Keeper, "tick", hang)
+    start(database_url)
+    wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
+    wait("an old beat", lambda: time.monotonic_ns() - shared.block.read(HEARTBEAT_NS) > 2e9)
+
+
+async def test_what_makes_no_step_is_given_up_and_what_does_is_waited_for(shared: Seat) -> None:
+    """A long comparison beats while it gets on; one that stands still is a database that is away."""
+    progress = process._Progress(shared.block, SystemClock())
+
+    async def walk() -> str:
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            progress.step()
+        return "arrived"
+
+    assert await progress.during(walk(), 0.5) == "arrived"
+    with pytest.raises(TimeoutError, match="no progress"):
+        await progress.during(asyncio.Event().wait(), 0.3)
+    progress.ended()
+    assert time.monotonic_ns() - shared.block.read(HEARTBEAT_NS) < 2e9
+
+
 def test_a_beat_is_far_more_often_than_the_supervisor_expects() -> None:
     """Twenty of them fit into the age at which a process is taken for stuck."""
     assert process.BEAT_SECONDS * 20 * 1e9 < HEARTBEAT_AGE_MAX_NS
 
 
-async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(
+    shared: Seat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With beats a minute apart it comes when it comes."""
 
     class DoneError(Exception):
@@ -202,4 +249,6 @@ async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(monkeypat
     monkeypatch.setattr(process, "BEAT_SECONDS", 60.0)
     async with asyncio.timeout(20):
         with pytest.raises(DoneError):
-            await process._end(cast("Keeper", SoonEndingKeeper()))
+            await process._end(
+                shared, cast("Keeper", SoonEndingKeeper()), process._Progress(shared.block, SystemClock())
+            )

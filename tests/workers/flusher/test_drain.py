@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.workers.flusher.ledger_fixture import LOG, fill, make_block, make_records, make_ring, no_beat
+from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.limits import RING_SUM_SHARE
 from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
@@ -19,6 +20,17 @@ from workers.flusher.sums import decode_sums
 LOST_DETAIL = FLUSHER.index("usage_lost_total", "detail")
 LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
 TAKEN = FLUSHER.index("usage_records_total")
+
+
+class TurnClock(SystemClock):
+    """A monotonic clock that goes on by 50 ms at each question, as the drain's turns do."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def monotonic_ns(self) -> int:
+        self.now_ns += NS_PER_SECOND // 20
+        return self.now_ns
 
 
 class Setup:
@@ -37,7 +49,7 @@ class Setup:
         self.spool.append = self._refusing(self.spool.append)  # type: ignore[method-assign]
         self.spool.append_sums = self._refusing(self.spool.append_sums)  # type: ignore[method-assign]
         self.rings = [UsageRing.open(ring.path, ring.number, 1024, 0) for ring in self.rings]
-        self.drain = Drain(self.rings, self.spool, self.folder / "reserve", self.block, LOG, no_beat)
+        self.drain = Drain(self.rings, self.spool, self.folder / "reserve", self.block, LOG, no_beat, SystemClock())
 
     def _refusing(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def refuse(*values: Any) -> Any:
@@ -151,6 +163,50 @@ def test_what_was_refused_while_there_was_no_flusher_is_counted_by_the_next_one(
     assert setup.lost() == (0, 76)
 
 
+def _critical(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int | None]]:
+    return [
+        (record.message, getattr(record, "fields", {}).get("lost"))
+        for record in caplog.records
+        if record.levelname == "CRITICAL"
+    ]
+
+
+def test_what_is_lost_turn_by_turn_is_a_line_a_minute_that_adds_up(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first at once, then the number of the last minute, and the rest at the end: never a line a turn."""
+    drain = Drain(setup.rings, setup.spool, setup.folder / "none", setup.block, LOG, no_beat, TurnClock())
+    setup.refuses = True
+    for _ in range(2000):  # 100 seconds and more
+        fill(setup.rings[0], make_records(20))
+        drain.turn()
+    setup.refuses = False
+    drain.turn(is_last=True)
+    detail, records = setup.lost()
+    lines = _critical(caplog)
+    told = {event: sum(lost or 0 for said, lost in lines if said == event) for event, _ in lines}
+    assert told["usage detail is given up, sums stay exact"] == detail > 0
+    assert records == told.get("usage records lost: a ring is full", 0)
+    assert len(lines) <= 10
+
+
+def test_a_disk_that_takes_and_refuses_in_turns_is_told_once_a_second(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the last line says how it is."""
+    caplog.set_level("WARNING")
+    drain = Drain(setup.rings, setup.spool, setup.folder / "none", setup.block, LOG, no_beat, TurnClock())
+    for turn in range(200):
+        setup.refuses = turn % 2 == 0
+        fill(setup.rings[0], make_records(1))
+        drain.turn()
+    for _ in range(50):
+        drain.turn()
+    said = [record.message for record in caplog.records]
+    assert 2 <= len(said) <= 40
+    assert said[-1] == "the disk takes the usage spool again"
+
+
 def test_a_turn_says_that_it_lives_and_gives_up_one_file_at_most(tmp_path: Path) -> None:
     """However much there is to do: after each block, and within the making of sums."""
     ring, beats = make_ring(tmp_path, capacity=8192), [0]
@@ -159,7 +215,7 @@ def test_a_turn_says_that_it_lives_and_gives_up_one_file_at_most(tmp_path: Path)
         beats[0] += 1
 
     spool = Spool(tmp_path / "spool", 1 << 30, beat)
-    drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, beat)
+    drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, beat, SystemClock())
     assert drain.has_taken_all
     spool._segment_bytes_max = 1000
     for _ in range(4):
@@ -213,7 +269,7 @@ def test_detail_beyond_the_bound_is_given_up_loudly(tmp_path: Path, caplog: pyte
     """Counted as lost detail and said once."""
     ring, block = make_ring(tmp_path), make_block()
     spool = Spool(tmp_path / "spool", 8 * 20_000)
-    drain = Drain([ring], spool, tmp_path / "reserve", block, LOG, no_beat)
+    drain = Drain([ring], spool, tmp_path / "reserve", block, LOG, no_beat, SystemClock())
     records = make_records(250)
     records["time_ns"], records["asset"], records["status"] = records["time_ns"][0], b"BTC", 200
     for _ in range(14):

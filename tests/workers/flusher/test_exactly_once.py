@@ -28,6 +28,7 @@ from tests.workers.flusher.ledger_fixture import (
     one,
     totals,
 )
+from trinity.clock import SystemClock
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import connect
 from workers.flusher import ledger
@@ -71,7 +72,7 @@ def _live(folder: Path, url: str, bytes_max: int, refuse: bool, kill_at: int | N
 
     if refuse:
         spool.append = no_room  # type: ignore[method-assign]
-    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG, no_beat)
+    drain = Drain(rings, spool, folder / "reserve", make_block(), LOG, no_beat, SystemClock())
     drain.turn()
     spool.append = append  # type: ignore[method-assign]
     drain.turn()

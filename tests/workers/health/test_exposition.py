@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_process
 from tests.workers.health.test_report import ring_with
+from trinity.memory.control import FAILING
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import CONSENSUS, DURATION_BUCKETS, FEED, REGISTERS, REQUEST
@@ -46,6 +47,7 @@ def test_the_documented_names_carry_what_was_written() -> None:
     """Sources, prices, indexes and processes, by their labels."""
     with busy_node(simulated=True) as memory:
         set_process(memory, 2, beat_age_ns=2 * SECOND, restarts=3)
+        memory.control.block(2).write(FAILING, 1)
         samples = _samples(memory)
         source = {"exchange": "kraken", "asset": "BTC"}
         assert _value(samples, "oracle_source_last_update_timestamp_seconds", **source) == WALL_NS / SECOND
@@ -58,6 +60,8 @@ def test_the_documented_names_carry_what_was_written() -> None:
         assert _value(samples, "oracle_price_disagreement_ratio", asset="BTC") == pytest.approx(1.69e-4)
         assert _value(samples, "oracle_feed_up", exchange="kraken") == 1
         assert _value(samples, "oracle_process_restarts_total", process="feed-kraken") == 3
+        assert _value(samples, "oracle_process_failing", process="feed-kraken") == 1
+        assert _value(samples, "oracle_process_failing", process="health") == 0
         assert _value(samples, "oracle_process_heartbeat_age_seconds", process="feed-kraken") == 2
         assert _value(samples, "oracle_process_up", process="feed-kraken") == 1
         assert _value(samples, "oracle_ready") == 1
@@ -103,7 +107,7 @@ def test_a_histogram_is_summed_up_over_its_buckets() -> None:
 def test_names_follow_the_conventions_of_prometheus() -> None:
     """One prefix for each of oracle, ledger, access and reports, and `_total` on counters only."""
     with busy_node() as memory:
-        text = render_metrics(read_node(memory, NOW_NS)).decode()
+        text = render_metrics(read_node(memory, NOW_NS, ())).decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     assert all(name.startswith(("oracle_", "usage_", "access_", "report_")) for name in kinds)
     assert {name for name, kind in kinds.items() if kind == "counter"} == {

@@ -16,7 +16,7 @@ from tests.trinity.node_fixture import (
     set_source,
 )
 from trinity.memory.answer_table import AnswerState
-from trinity.memory.control import COMMAND, Command
+from trinity.memory.control import COMMAND, FAILING, Command
 from trinity.memory.price_table import RowState, Via
 from trinity.memory.usage_ring import REFUSED, WRITTEN, UsageRing, private_ring
 from trinity.metrics import FLUSHER
@@ -40,11 +40,11 @@ def _codes(report: Json) -> list[str]:
 def test_a_node_without_prices_is_not_ready_and_says_why() -> None:
     """Each reason has a code and a sentence."""
     with empty_node() as memory:
-        ready, body = report_ready(read_node(memory, NOW_NS))
+        ready, body = report_ready(read_node(memory, NOW_NS, ()))
         assert not ready
         assert _codes(body) == ["no_fresh_asset", "no_request_worker"]
         assert (body["ready"], body["fresh_assets"], body["assets"]) == (False, 0, len(CATALOG.assets))
-        up, health = report_health(read_node(memory, NOW_NS))
+        up, health = report_health(read_node(memory, NOW_NS, ()))
         assert (up, health["status"]) == (False, "down")
 
 
@@ -53,7 +53,7 @@ def test_one_fresh_asset_and_one_worker_are_enough_to_be_ready() -> None:
     with empty_node() as memory:
         set_answer(memory, "ETH")
         set_process(memory, WORKER_1, beat_age_ns=0)
-        reading = read_node(memory, NOW_NS)
+        reading = read_node(memory, NOW_NS, ())
         assert report_ready(reading)[0]
         up, health = report_health(reading)
         assert (up, health["status"]) == (True, "degraded")
@@ -63,13 +63,14 @@ def test_one_fresh_asset_and_one_worker_are_enough_to_be_ready() -> None:
 def test_a_healthy_node_is_ok_without_reasons() -> None:
     """Everything is there: feeds, processes, consensus, indexes, and it can be sent as JSON."""
     with busy_node(simulated=True) as memory:
-        up, health = report_health(read_node(memory, NOW_NS))
+        up, health = report_health(read_node(memory, NOW_NS, ()))
         assert (up, health["status"], health["reasons"], health["simulated"]) == (True, "ok", [], True)
         assert set(health["feeds"]) == set(CATALOG.exchanges)
         assert health["feeds"]["kraken"]["status"] == "ws"
         assert health["feeds"]["kraken"]["newest_age_ms"] == 50
         assert health["processes"]["worker-0"] == {
-            "kind": "worker", "alive": True, "pid": 1000 + WORKER_0, "restarts": 0, "heartbeat_age_ms": 100,
+            "kind": "worker", "alive": True, "failing": False, "pid": 1000 + WORKER_0, "restarts": 0,
+            "heartbeat_age_ms": 100,
         }  # fmt: skip
         assert health["consensus"]["fresh_assets"] == len(CATALOG.assets)
         assert health["consensus"]["usd_indexes"] == {"USDT": 0.9995, "USDC": 1.0001}
@@ -84,7 +85,7 @@ def test_what_is_wrong_is_named() -> None:
         set_source(memory, "okx", "BTC", RowState.FROZEN)
         set_process(memory, 0, beat_age_ns=60 * SECOND)
         set_answer(memory, "BTC", AnswerState.SOURCES_DISAGREE)
-        up, health = report_health(read_node(memory, NOW_NS))
+        up, health = report_health(read_node(memory, NOW_NS, ()))
         assert (up, health["status"]) == (True, "degraded")
         messages = {reason["code"]: reason["message"] for reason in health["reasons"]}
         assert messages == {
@@ -99,15 +100,15 @@ def test_what_is_wrong_is_named() -> None:
 def test_nothing_is_remembered() -> None:
     """The same memory read later is another report: prices age by themselves."""
     with busy_node() as memory:
-        assert report_health(read_node(memory, NOW_NS))[1]["status"] == "ok"
-        assert report_health(read_node(memory, NOW_NS + 60 * SECOND))[1]["status"] == "down"
+        assert report_health(read_node(memory, NOW_NS, ()))[1]["status"] == "ok"
+        assert report_health(read_node(memory, NOW_NS + 60 * SECOND, ()))[1]["status"] == "down"
 
 
 def test_a_draining_node_is_not_ready() -> None:
     """A load balancer must send nothing more, although prices are still answered."""
     with busy_node() as memory:
         memory.control.block(WORKER_0).write(COMMAND, Command.DRAIN)
-        ready, body = report_ready(read_node(memory, NOW_NS))
+        ready, body = report_ready(read_node(memory, NOW_NS, ()))
         assert (ready, _codes(body)) == (False, ["draining"])
 
 
@@ -116,28 +117,46 @@ def test_the_reporting_service_is_ready_while_a_reporter_lives() -> None:
     with busy_node() as memory:
         reporter = [entry.kind for entry in memory.card.processes].index("reporter")
         set_process(memory, reporter, beat_age_ns=60 * SECOND)
-        reading = read_node(memory, NOW_NS)
+        reading = read_node(memory, NOW_NS, ())
         assert report_ready(reading)[0]
         ready, body = report_reports_ready(reading)
         assert (ready, _codes(body)) == (False, ["no_reporter"])
     with empty_node() as memory:
         set_process(memory, reporter, beat_age_ns=0)
-        assert report_reports_ready(read_node(memory, NOW_NS))[0]
+        assert report_reports_ready(read_node(memory, NOW_NS, ()))[0]
         memory.control.block(reporter).write(COMMAND, Command.DRAIN)
-        assert not report_reports_ready(read_node(memory, NOW_NS))[0]
+        assert not report_reports_ready(read_node(memory, NOW_NS, ()))[0]
+
+
+def test_a_process_that_dies_again_and_again_is_named_also_while_it_lives() -> None:
+    """The node answers, and says who needs help."""
+    with busy_node() as memory:
+        memory.control.block(WORKER_0).write(FAILING, 1)
+        up, health = report_health(read_node(memory, NOW_NS, ()))
+        assert (up, health["status"], _codes(health)) == (True, "degraded", ["process_failing"])
+        name = memory.card.processes[WORKER_0].name
+        assert health["reasons"][0]["message"].endswith(f": {name}")
+        assert (health["processes"][name]["failing"], health["processes"][name]["alive"]) == (True, True)
 
 
 def test_a_ledger_that_piles_up_or_loses_is_a_reason() -> None:
     """Each trouble has its code."""
     with busy_node() as memory:
         block = memory.control.block(len(memory.card.processes) - 1)
-        for gauge, value in (("usage_database_up", 0.0), ("usage_spool_writable", 0.0), ("usage_alarm", 1.0)):
+        for gauge, value in (
+            ("usage_database_up", 0.0),
+            ("usage_spool_writable", 0.0),
+            ("usage_spool_synced", 0.0),
+            ("usage_alarm", 1.0),
+        ):
             block.set_gauge(FLUSHER.index(gauge), value)
         block.set_gauge(FLUSHER.index("usage_ring_share"), 0.5)
         block.count(FLUSHER.index("usage_lost_total", "detail"), 3)
-        _, health = report_health(read_node(memory, NOW_NS))
-        assert _codes(health) == ["ledger_database_down", "ledger_disk_refuses", "ledger_alarm", "ledger_lost"]
-        assert "ring 50%" in health["reasons"][2]["message"]
+        _, health = report_health(read_node(memory, NOW_NS, ()))
+        assert _codes(health) == [
+            "ledger_database_down", "ledger_disk_refuses", "ledger_not_synced", "ledger_alarm", "ledger_lost",
+        ]  # fmt: skip
+        assert "ring 50%" in health["reasons"][3]["message"]
         assert (health["ledger"]["lost_detail"], health["ledger"]["ring_share"]) == (3, 0.5)
 
 

@@ -48,7 +48,7 @@ async def test_rows_wait_for_the_database_up_to_a_bound(monkeypatch: pytest.Monk
     monkeypatch.setattr(calls, "ROWS_WAITING_MAX", 3)
     with empty_node() as memory:
         block = memory.control.block(0)
-        log = CallLog(block, _no_database)
+        log = CallLog(block, _no_database, SystemClock())
         for number in range(5):
             log.add(_call(f"/{number}"))
         assert block.read_counter(REPORTER.index("report_log_lost_total")) == 2
@@ -87,7 +87,7 @@ async def test_a_row_that_the_database_never_takes_holds_up_no_other(database_ur
     """It is lost and counted; a stream of a month is a row like any other."""
     with empty_node() as memory:
         block = memory.control.block(0)
-        log = CallLog(block, lambda: psycopg.AsyncConnection.connect(database_url))
+        log = CallLog(block, lambda: psycopg.AsyncConnection.connect(database_url), SystemClock())
         month_us = 30 * 86400 * 10**6
         for row in (
             _call("/1"),
@@ -109,7 +109,9 @@ async def test_a_row_that_the_database_never_takes_holds_up_no_other(database_ur
 async def test_a_database_without_the_table_is_waited_for(empty_database_url: str) -> None:
     """Its tables are being made: no row is lost."""
     with empty_node() as memory:
-        log = CallLog(memory.control.block(0), lambda: psycopg.AsyncConnection.connect(empty_database_url))
+        log = CallLog(
+            memory.control.block(0), lambda: psycopg.AsyncConnection.connect(empty_database_url), SystemClock()
+        )
         log.add(_call("/1"))
         with pytest.raises(psycopg.errors.UndefinedTable):
             await log.write_waiting()

@@ -1,14 +1,22 @@
 """workers/reports/node_state.py"""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import httpx
 import psycopg
 
-from tests.workers.reports.conftest import ADMIN_KEY, client_of, settings_of
+from tests.trinity.node_fixture import busy_node
+from tests.workers.health.test_report import ring_with
+from tests.workers.reports.conftest import ADMIN_KEY, client_of, client_to, seat_of, settings_of
 from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.memory.control import HEARTBEAT_NS
 from trinity.outcomes import LATENCY_BUCKETS
+from workers.health.report import read_node, report_health
+from workers.reports.app import make_app
+from workers.reports.calls import AccountedApp
+from workers.reports.server import open_parts
 
 
 async def test_the_node_s_state_names_each_feed_and_each_asset(optional_client: httpx.AsyncClient) -> None:
@@ -48,6 +56,24 @@ async def test_the_inside_is_the_operator_s_alone(optional_client: httpx.AsyncCl
     assert inside["refusals"]["missing_key"] >= 0
     assert "ledger" in inside
     assert inside["plans"] is inside["blocks"] is inside["today"] is None, "not known, which is not none"
+
+
+async def test_a_silent_flusher_is_the_same_to_the_page_and_to_health(tmp_path: Path) -> None:
+    """One reading: what waits in the rings and what they lost counts for both."""
+    with busy_node() as memory:
+        flusher = [entry.kind for entry in memory.card.processes].index("flusher")
+        rings = (ring_with(420, refused=7),)
+        memory.control.block(flusher).write(HEARTBEAT_NS, 0)
+        seat = dataclasses.replace(seat_of(memory), rings=rings)
+        _, health = report_health(read_node(memory, seat.clock.monotonic_ns(), rings))
+        async with (
+            open_parts(seat, memory.card, settings_of(tmp_path, auth="optional"), None) as parts,
+            client_to(AccountedApp(make_app(parts), parts.calls, parts.callers, seat.clock, seat.log)) as client,
+        ):
+            state = (await client.get("/node")).json()
+    codes = [reason["code"] for reason in health["reasons"]]
+    assert {"ledger_silent", "ledger_alarm", "ledger_lost"} <= set(codes)
+    assert [reason["code"] for reason in state["reasons"]] == codes
 
 
 async def test_the_inside_shows_the_limits_in_force_and_the_blocks(database_url: str, tmp_path: Path) -> None:

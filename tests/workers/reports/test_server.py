@@ -1,22 +1,28 @@
 """The process: real sockets, two processes on one port, a drain."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
+from typing import cast
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
 from tests.trinity.node_fixture import busy_node
 from tests.workers.reports.conftest import seat_of, settings_of
 from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
+from trinity.metrics import REPORTER
+from workers.reports.calls import AccountedApp
 from workers.reports.parts import ReportSettings
-from workers.reports.server import _serve, run
+from workers.reports.server import _open_datagrams, _serve, _Server, _watch_database, open_parts, run
 
 
 def _free_port() -> int:
@@ -75,6 +81,63 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
         port = holder.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"TCP_PORT_LRS={port}"):
             await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=port), None)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind: socket.SocketKind) -> None:
+    """No descriptor left after weeks, an address that is gone: the process ends and is started again, not the node."""
+    with busy_node() as memory:
+        settings = settings_of(tmp_path, tcp_port=_free_port())
+        limit, fds = resource.getrlimit(resource.RLIMIT_NOFILE), []
+        async with open_parts(seat_of(memory), memory.card, settings, None) as parts:
+            server = _Server(cast("AccountedApp", None), settings)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 256), limit[1]))
+            try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        fds.append(os.open("/dev/null", os.O_RDONLY))
+                if kind == socket.SOCK_STREAM:
+                    with pytest.raises(OSError, match="Too many open files"):
+                        server._init_shared_socket()
+                else:
+                    with pytest.raises(OSError, match="Too many open files"):
+                        await _open_datagrams(parts)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+async def test_a_taken_udp_port_is_named(tmp_path: Path) -> None:
+    """The one failure of a bind that an operator solves with the variable."""
+    with busy_node() as memory, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        settings = settings_of(tmp_path, udp_port=holder.getsockname()[1])
+        async with open_parts(seat_of(memory), memory.card, settings, None) as parts:
+            with pytest.raises(PortTakenError, match=f"UDP_PORT_LRS={settings.udp_port}"):
+                await _open_datagrams(parts)
+
+
+async def test_tables_of_a_newer_version_are_told_once(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error with its reason, at once, and not again at every look."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO applied_migrations (name, digest) VALUES ('9999-later', 'x')")
+    monkeypatch.setattr("workers.reports.server.WATCH_SECONDS", 0.02)
+    with busy_node() as memory:
+        seat = seat_of(memory)
+        seat.log.propagate = True
+        watching = asyncio.create_task(_watch_database(seat, database_url))
+        async with asyncio.timeout(20):
+            while not caplog.records:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        watching.cancel()
+        assert seat.block.read_gauge(REPORTER.index("report_database_up")) == 0
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", "reports without the database")
+    assert "newer than this version" in record.fields["reason"]  # type: ignore[attr-defined]
 
 
 def _run_one(settings: ReportSettings) -> None:
