@@ -7,8 +7,9 @@ restart lets no jump and no outlier slip through; only the calm time of the hold
 
 from typing import NamedTuple
 
-from feeds.consensus import Memory, Source, judge_quote
+from feeds.consensus import Memory, Source
 from feeds.render import last_good_of
+from feeds.venue import judge_quote
 from trinity.markets import AssetRules, Catalog
 from trinity.memory.answer_table import VERDICT_REJECTED, AnswerTable
 from trinity.memory.price_table import PriceTable, StoredQuote
