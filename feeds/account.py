@@ -16,10 +16,12 @@ from feeds.consensus import Decision, Memory, refusal_of
 from feeds.gather import Gathered
 from feeds.peg import COINS, Index
 from feeds.robust import BPS
+from feeds.venue import phase_at
 from trinity.clock import NS_PER_MS, NS_PER_US
 from trinity.limits import JUMP_PERCENT_MAX
 from trinity.markets import Asset, AssetRules
 from trinity.memory.answer_table import AnswerState
+from trinity.memory.price_table import Side
 
 
 class Case(NamedTuple):
@@ -37,16 +39,26 @@ class Case(NamedTuple):
     wall_ns: int
 
 
-class RawQuote(msgspec.Struct, frozen=True):
-    """A quote as the exchange sent it; ages in milliseconds, `exchange_age_ms` by its own clock."""
+class RawSide(msgspec.Struct, frozen=True):
+    """One price as the exchange sent it; ages in milliseconds, `exchange_age_ms` by its own clock.
 
-    bid: Decimal | None
-    ask: Decimal | None
-    last: Decimal | None
-    via: str
+    `left_out` is why it does not count, null when it does.
+    """
+
+    price: Decimal
     received_at: datetime
     age_ms: float
     exchange_age_ms: float | None
+    left_out: str | None
+
+
+class RawQuote(msgspec.Struct, frozen=True):
+    """A quote's sides, null where the exchange has none; `via` is how the newest came."""
+
+    bid: RawSide | None
+    ask: RawSide | None
+    last: RawSide | None
+    via: str
 
 
 class SourceAccount(msgspec.Struct, frozen=True):
@@ -195,33 +207,38 @@ def account_of(case: Case) -> Account:
 
 def _source(case: Case, row: Gathered) -> SourceAccount:
     quote, source = row
+    venue = phase_at(source.venue, case.monotonic_ns) if source.venue is not None else None
     raw = None
     if quote is not None:
-        age_ns = case.monotonic_ns - quote.received_at_ns
-        behind_ns = quote.received_wall_ns - quote.exchange_time_ns if quote.exchange_time_ns is not None else None
-        raw = RawQuote(
-            quote.bid,
-            quote.ask,
-            quote.last,
-            quote.via.name.lower(),
-            _moment(quote.received_wall_ns),
-            _ms(age_ns),
-            _ms(age_ns + behind_ns) if behind_ns is not None else None,
+        left_out = dict(venue.left_out) if venue is not None else {}
+        bid, ask, last = (
+            _side(case, side, left_out.get(name))
+            for name, side in (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last))
         )
+        raw = RawQuote(bid, ask, last, quote.via.name.lower())
     vote = next((vote for vote in case.decision.votes if vote.exchange == source.exchange), None)
     return SourceAccount(
         exchange=case.exchanges[source.exchange],
         currency=source.currency,
         row_state=source.state.name.lower(),
         quote=raw,
-        venue_price=source.venue.price if source.venue is not None else None,
-        half_width=source.venue.half_width if source.venue is not None else None,
-        refusal=source.venue.refusal if source.venue is not None else "no_quote",
+        venue_price=venue.price if venue is not None else None,
+        half_width=venue.half_width if venue is not None else None,
+        refusal=venue.refusal if venue is not None else "no_quote",
         freshness=refusal_of(source, case.monotonic_ns) or "fresh",
         usd_price=vote.price if vote is not None else None,
         converted=vote.converted if vote is not None else False,
         verdict=case.decision.rejected.get(source.exchange, "used"),
     )
+
+
+def _side(case: Case, side: Side | None, left_out: str | None) -> RawSide | None:
+    if side is None:
+        return None
+    age_ns = case.monotonic_ns - side.received_at_ns
+    behind_ns = side.received_wall_ns - side.exchange_time_ns if side.exchange_time_ns is not None else None
+    own_ms = _ms(age_ns + behind_ns) if behind_ns is not None else None
+    return RawSide(side.price, _moment(side.received_wall_ns), _ms(age_ns), own_ms, left_out)
 
 
 def _indexes(case: Case) -> tuple[IndexAccount, ...]:

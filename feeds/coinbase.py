@@ -23,9 +23,10 @@ from feeds.fields import (
     read_ticker,
     refusal,
     refuse_rest,
+    tickers_of,
     time_of_rfc3339,
 )
-from feeds.wire import BadFieldError, Event, Profile, Quote, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -90,9 +91,11 @@ class _SubscriptionsEvent(msgspec.Struct):
 class _RestTicker(msgspec.Struct):
     """{"ask":"70000.18","bid":"70000.17","price":"70000.18","time":"2026-01-02T03:04:05.123456Z", ...}
 
-    `time` is that of the last trade: it may make a quiet product look stale, never a stale one fresh.
+    `time` is that of the last trade, and the only proof of how young the book is: it may make a quiet product look
+    stale, never a stale one fresh. The answer does not name its product; if it ever does, it must be the right one.
     """
 
+    product_id: str = ""
     price: msgspec.Raw = ABSENT
     bid: msgspec.Raw = ABSENT
     ask: msgspec.Raw = ABSENT
@@ -107,8 +110,6 @@ _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
 class Decoder:
     """One connection; it remembers the sequence number, which counts the messages of all channels."""
-
-    quotes: Mapping[str, Quote] = {}  # every frame stands alone
 
     def __init__(self) -> None:
         self._next_sequence: int | None = None
@@ -139,7 +140,7 @@ class Decoder:
         return [Refusal("bad_sequence", detail), Reconnect("sequence", detail)]
 
 
-def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
+def new_decoder() -> Decoder:
     return Decoder()
 
 
@@ -159,7 +160,9 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
         ticker = decode_body(_REST_TICKER, body)
     except BadFieldError as error:
         return [refusal(error, request.symbols[0])]
-    return read_ticker(request.symbols[0], ticker.bid, ticker.ask, ticker.price, ticker.time, time_of_rfc3339)
+    return read_ticker(
+        request.symbols[0], ticker.bid, ticker.ask, ticker.price, ticker.time, time_of_rfc3339, ticker.product_id
+    )
 
 
 def _read(message: _Frame) -> list[Event]:
@@ -183,17 +186,21 @@ def _read_tickers(message: _Frame) -> list[Event]:
                 message.timestamp,
                 time_of_rfc3339,
             )
-    return events or [ALIVE]
+    return tickers_of(events)
 
 
 def _read_subscriptions(message: _Frame) -> list[Event]:
     state = decode_field(_SUBSCRIPTIONS_EVENTS, message.events, "events")
     products = [product for event in state for product in event.subscriptions.ticker]
-    return [Subscribed(tuple(products))] if products else [ALIVE]
+    return [Subscribed(tuple(products))]
 
 
-def _read_other(message: _Frame) -> list[Event]:  # noqa: ARG001 - heartbeats, and channels that nobody asked for
+def _read_heartbeat(message: _Frame) -> list[Event]:  # noqa: ARG001 - nothing in it to read
     return [ALIVE]
+
+
+def _read_other(message: _Frame) -> list[Event]:
+    raise BadFieldError("unknown_shape", f"the channel {message.channel[:40]!r}, which nobody asked for")
 
 
 def _read_error(message: _Frame) -> list[Event]:
@@ -210,4 +217,5 @@ def _read_error(message: _Frame) -> list[Event]:
 _CHANNELS: Mapping[str, Callable[[_Frame], list[Event]]] = {
     "ticker": _read_tickers,
     "subscriptions": _read_subscriptions,
+    "heartbeats": _read_heartbeat,
 }

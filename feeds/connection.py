@@ -61,7 +61,7 @@ class Connection:
     async def run(self) -> Ended:
         """Connect, subscribe and pump until the connection ends; cancelling it closes the socket."""
         if self._recorder is not None:
-            self._recorder.opened(self.watch.serial, self._decoder)
+            self._recorder.opened(self.watch.serial)
         try:
             async with connect(
                 self._url,
@@ -79,8 +79,6 @@ class Connection:
             return Ended("refused", f"{type(error).__name__}: {error}"[:300])
         finally:
             self.is_open = False
-            if self._recorder is not None:
-                self._recorder.closed(self.watch.serial)
 
     async def _converse(self, socket: ClientConnection) -> Ended:
         self.is_open = True

@@ -2,8 +2,9 @@
 
 The nine steps, in the order of the code:
 
-    1 venue price     median of bid, ask and last; a book that is crossed or too wide counts for nothing
-    2 freshness       by our receipt and by the exchange's own time; a frozen source counts for nothing
+    1 venue price     median of bid, ask and last; a book that is crossed or too wide counts for nothing, nor does a
+                      last price that is far outside its own book
+    2 freshness       of each side, by our receipt and by the exchange's own time; a frozen source counts for nothing
     3 conversion      USDT and USDC quotes by the index measured in the previous turn; no index: left out
     4 enough sources  else TOO_FEW_SOURCES
     5 majority        of all fresh ones, convertible or not, within a window; else SOURCES_DISAGREE
@@ -13,8 +14,9 @@ The nine steps, in the order of the code:
                       SOURCES_DISAGREE; confidence by Pyth's rule; disagreement of all
     9 jump guard      a jump that not all sources show waits, for a bounded time
 
-Steps 1 and 2 depend on the quote alone, so `judge_quote` does them once a quote; `evaluate` does the rest once a
-change. What must outlast a turn (hold-outs, last price, a jump that waits) is a `Memory` that goes in and comes out.
+Steps 1 and 2 depend on the quote alone, so `judge_quote` (feeds/venue.py) does them once a quote; `evaluate` does the
+rest once a change. What must outlast a turn (hold-outs, last price, a jump that waits) is a `Memory` that goes in and
+comes out.
 
 Arithmetic is Decimal in the default context: an untouched price has at most 18 digits and a mean of means two more,
 so 28 digits keep it exact. A price with converted sources in it is rounded, half to even, to one digit more than
@@ -26,34 +28,16 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
 from feeds.independence import is_backed
-from feeds.robust import BPS, Cut, majority_window, median, pyth_price, robust_cut
-from trinity.clock import NS_PER_MS
-from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, JUMP_HOLD_NS, JUMP_PERCENT_MAX, REENTRY_NS
+from feeds.robust import Cut, majority_window, median, pyth_price, robust_cut
+from feeds.venue import VenuePrice, phase_at
+from trinity.limits import JUMP_HOLD_NS, JUMP_PERCENT_MAX, REENTRY_NS
 from trinity.markets import AssetRules
 from trinity.memory.answer_table import AnswerState
-from trinity.memory.price_table import SCALE_MAX, RowState, StoredQuote, scale_of
+from trinity.memory.price_table import SCALE_MAX, RowState, scale_of
 
 MILLI_BPS = 10_000_000
 PERCENT = Decimal(100)
 USD = "USD"
-
-
-class VenuePrice(NamedTuple):
-    """What one quote says on its own (steps 1 and 2).
-
-    `price` and `half_width` are in the venue's currency and None when `refusal` is set, one of
-    metrics.REJECT_REASONS. The quote is fresh up to and including `fresh_until_ns` (monotonic), afterwards it is
-    rejected for `late_reason`. `digits` are those behind the point of the exchange's own numbers.
-    """
-
-    price: Decimal | None
-    half_width: Decimal | None
-    refusal: str | None
-    digits: int
-    fresh_until_ns: int
-    late_reason: str
-    received_at_ns: int
-    received_wall_ns: int
 
 
 class Source(NamedTuple):
@@ -157,41 +141,11 @@ def evaluate(
     return decision._replace(asked=asked), memory
 
 
-def judge_quote(quote: StoredQuote, rules: AssetRules) -> VenuePrice:
-    """Steps 1 and 2 as far as they depend on the quote alone.
-
-    The age by the exchange's own clock is taken from the wall clock at receipt, so a wall clock that jumps later
-    changes no verdict. An absent exchange time says nothing: the age by receipt then decides alone.
-    """
-    price, half_width, refusal, digits = _venue_price(quote, rules)
-    max_age_ns = rules.max_age_ms * NS_PER_MS
-    fresh_until_ns, late_reason = quote.received_at_ns + max_age_ns, "stale"
-    if quote.exchange_time_ns is not None:
-        behind_ns = quote.received_wall_ns - quote.exchange_time_ns
-        if behind_ns < -EXCHANGE_CLOCK_ALLOWANCE_NS:
-            refusal = refusal or "future_exchange_time"
-        if behind_ns > EXCHANGE_CLOCK_ALLOWANCE_NS:
-            fresh_until_ns += EXCHANGE_CLOCK_ALLOWANCE_NS - behind_ns
-            late_reason = "stale_exchange_time"
-    if refusal is not None:
-        price = half_width = None
-    return VenuePrice(
-        price,
-        half_width,
-        refusal,
-        digits,
-        fresh_until_ns,
-        late_reason,
-        quote.received_at_ns,
-        quote.received_wall_ns,
-    )
-
-
 def refusal_of(source: Source, now_ns: int) -> str | None:
     """Why steps 1 and 2 leave a source out at `now_ns` (monotonic); None when they do not."""
-    venue = source.venue
-    if venue is None:
+    if source.venue is None:
         return "no_quote"
+    venue = phase_at(source.venue, now_ns)
     if venue.refusal is not None:
         return venue.refusal
     if now_ns > venue.fresh_until_ns:
@@ -204,7 +158,7 @@ def refusal_of(source: Source, now_ns: int) -> str | None:
 def admit(source: Source, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[Vote, str] | tuple[None, str]:
     """Steps 1 to 3: the source's vote in USD, or None and the reason why it has none."""
     reason = refusal_of(source, now_ns)
-    venue = source.venue
+    venue = phase_at(source.venue, now_ns) if source.venue is not None else None
     if reason is not None or venue is None or venue.price is None or venue.half_width is None:
         return None, reason or "no_quote"
     if source.currency == USD:
@@ -253,31 +207,6 @@ def _uneasy(memory: Memory) -> Memory:
 
 def _price_of(vote: Vote) -> Decimal:
     return vote.price
-
-
-def _venue_price(quote: StoredQuote, rules: AssetRules) -> tuple[Decimal | None, Decimal | None, str | None, int]:
-    """Step 1: price, half width, refusal and digits behind the point.
-
-    A quote has one receipt time for book and last, so the last price is as recent as the book: X is the asset's
-    own age limit. It can move the price within the book only. The half width is half the spread, without a taker's
-    fee (that is the account's, not the market's), and at least a tick; where there is no book, the distance at
-    which sources still count as agreeing, because an unknown spread is not a spread of zero.
-    """
-    bid, ask, last = quote.bid, quote.ask, quote.last
-    present = [price for price in (bid, ask, last) if price is not None]
-    if not present:
-        return None, None, "no_quote", 0
-    digits = max(scale_of(price.normalize()) for price in present)
-    if min(present) <= 0:
-        return None, None, "nonpositive_price", digits
-    tick = Decimal(1).scaleb(-digits)
-    if bid is None or ask is None:
-        return last, max(present[-1] * rules.outlier_floor_bps / BPS, tick), None, digits
-    if bid > ask:
-        return None, None, "crossed_book", digits
-    if (ask - bid) * BPS > (ask + bid) / 2 * rules.max_spread_bps:
-        return None, None, "wide_spread", digits
-    return median(sorted(present)), max((ask - bid) / 2, tick), None, digits
 
 
 def _held_out(

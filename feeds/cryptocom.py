@@ -9,13 +9,12 @@ ones -1.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from feeds.fields import (
     ABSENT,
-    ALIVE,
     HTTP_OK,
     NULL,
     decode_body,
@@ -25,9 +24,9 @@ from feeds.fields import (
     refusal,
     refuse_missing,
     refuse_rest,
-    time_of_ms,
+    tickers_of,
 )
-from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
 from trinity.clock import NS_PER_MS
 from trinity.markets import Market
 
@@ -46,7 +45,7 @@ PROFILE = Profile(
 # As many as were seen accepted in one frame.
 _CHANNELS_PER_FRAME = 100
 _TICKERS_PATH = "/exchange/v1/public/get-tickers"
-_PUSHED_ID = -1
+_PUSHED_IDS = (-1, None)
 _UNKNOWN = re.compile(r"unknown symbol|(?:unsupported|invalid) instrument", re.IGNORECASE)
 _TICKER_CHANNEL = re.compile(r"ticker\.([A-Za-z0-9_-]{1,40})")
 
@@ -58,8 +57,8 @@ class _Frame(msgspec.Struct):
     """
 
     method: str = ""
-    id: int = _PUSHED_ID
-    code: int = 0
+    id: int | None = None
+    code: int | None = None
     channel: str | None = None
     message: str | None = None
     result: msgspec.Raw = ABSENT
@@ -96,7 +95,7 @@ class _RestResult(msgspec.Struct):
 class _RestAnswer(msgspec.Struct):
     """{"id":-1,"method":"public/get-tickers","code":0,"result":{"data":[...]}}"""
 
-    code: int = 0
+    code: int
     result: msgspec.Raw = ABSENT
 
 
@@ -108,48 +107,57 @@ _REST_RESULT = msgspec.json.Decoder(_RestResult)
 
 
 class Decoder:
-    """One connection; it counts its requests."""
-
-    quotes: Mapping[str, Quote] = {}  # every frame stands alone
+    """One connection; it remembers what it asked for by id."""
 
     def __init__(self) -> None:
-        self._requests = 0
+        self._asked: dict[int, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
-        channels = [f"ticker.{symbol}" for symbol in symbols]
         return [
-            self._request(channels[start : start + _CHANNELS_PER_FRAME], now_ns)
-            for start in range(0, len(channels), _CHANNELS_PER_FRAME)
+            self._request(tuple(symbols[start : start + _CHANNELS_PER_FRAME]), now_ns)
+            for start in range(0, len(symbols), _CHANNELS_PER_FRAME)
         ]
 
     def on_frame(self, frame: bytes) -> list[Event]:
         try:
             message = decode_frame(_FRAME, frame)
-            if message.code != 0:
+            if message.code:
                 return _read_error(message)
+            if message.code is None:
+                raise BadFieldError("missing_field", "code")
             if message.method == "public/heartbeat":
+                if message.id is None:
+                    raise BadFieldError("missing_field", "id")
                 return [Reply(f'{{"id":{message.id},"method":"public/respond-heartbeat"}}')]
-            if not message.method:
-                raise BadFieldError("unknown_shape", "no method")
-            return _read_result(message) if message.method == "subscribe" and message.result else [ALIVE]
+            if message.method != "subscribe":
+                raise BadFieldError("unknown_shape", f"the method {message.method[:40]!r}, which nobody asked for")
+            return _read_result(message) if message.result else self._read_bare(message.id)
         except BadFieldError as error:
             return [refusal(error)]
 
     def ping(self, now_ns: int) -> list[str]:  # noqa: ARG002 - only the server asks
         return []
 
-    def _request(self, channels: list[str], now_ns: int) -> str:
-        self._requests += 1
+    def _read_bare(self, number: int | None) -> list[Event]:
+        """An acknowledgement without prices, as the documentation has it: of a whole request."""
+        symbols = self._asked.get(number) if number is not None else None
+        if symbols is None:
+            raise BadFieldError("unknown_shape", f"a confirmation of {number}, which was not asked")
+        return [Subscribed(symbols)]
+
+    def _request(self, symbols: tuple[str, ...], now_ns: int) -> str:
+        number = 1 + len(self._asked)
+        self._asked[number] = symbols
         message = {
-            "id": self._requests,
+            "id": number,
             "method": "subscribe",
-            "params": {"channels": channels},
+            "params": {"channels": [f"ticker.{symbol}" for symbol in symbols]},
             "nonce": now_ns // NS_PER_MS,
         }
         return msgspec.json.encode(message).decode()
 
 
-def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
+def new_decoder() -> Decoder:
     return Decoder()
 
 
@@ -176,28 +184,28 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     except BadFieldError as error:
         return [refusal(error)]
     asked = frozenset(request.symbols)
-    events = [event for ticker in tickers if ticker.instrument in asked for event in _read_ticker(ticker)]
+    found = [ticker for ticker in tickers if ticker.instrument in asked]
+    events = [event for ticker in found for event in _read_ticker(ticker, ticker.instrument)]
     return refuse_missing(request, events)
 
 
 def _read_result(message: _Frame) -> list[Event]:
     result = decode_field(_RESULT, message.result, "result")
     if result.channel != "ticker":
-        return [ALIVE]
-    events: list[Event] = []
-    is_first = message.id != _PUSHED_ID and result.instrument_name
-    if is_first:
-        events.append(Subscribed((result.instrument_name,)))
+        raise BadFieldError("unknown_shape", f"the channel {result.channel[:40]!r}, which nobody asked for")
+    first: list[Event] = []
+    if message.id not in _PUSHED_IDS and result.instrument_name:
+        first.append(Subscribed((result.instrument_name,)))
         if not result.data:
-            return events  # an acknowledgement without prices
+            return first  # an acknowledgement without prices
+    events: list[Event] = []
     for ticker in decode_field(_TICKERS, result.data, "data"):
-        ticker.instrument = ticker.instrument or result.instrument_name
-        events += _read_ticker(ticker)
-    return events or [ALIVE]
+        events += _read_ticker(ticker, result.instrument_name or ticker.instrument)
+    return first + tickers_of(events)
 
 
-def _read_ticker(ticker: _Ticker) -> list[Event]:
-    return read_ticker(ticker.instrument, ticker.bid, ticker.ask, ticker.last, ticker.time, time_of_ms)
+def _read_ticker(ticker: _Ticker, symbol: str) -> list[Event]:
+    return read_ticker(symbol, ticker.bid, ticker.ask, ticker.last, ticker.time, named=ticker.instrument)
 
 
 def _read_error(message: _Frame) -> list[Event]:

@@ -15,6 +15,7 @@ from feeds.consensus import Decision, Source, evaluate, refusal_of
 from feeds.gather import Listing, exchange_names, gather, listings_of, recall
 from feeds.peg import required_of
 from feeds.render import Labels, LastGood, last_good_of, render_consensus, render_nothing, render_venue
+from feeds.venue import LAST_OFF_BOOK, VenuePrice, phase_at
 from trinity.log import Settled
 from trinity.markets import AssetRules
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState, AnswerTable
@@ -107,6 +108,7 @@ class Row:
         catalog = seat.catalog
         self.exchange = listing.exchange
         self._name = catalog.exchanges[listing.exchange]
+        self._block = seat.block
         self._asset = asset
         self._listing = listing
         self._rules: AssetRules = catalog.assets[asset].rules
@@ -115,7 +117,8 @@ class Row:
         self._last: LastGood | None = last_good_of(seat.answers.read(self._row))
         self._verdict = seat.answers.read_verdict(listing.exchange, asset)
         self.quote: StoredQuote | None = None
-        self._shown: tuple[StoredQuote | None, str | None] | None = None
+        self._shown: tuple[StoredQuote | None, str | None, VenuePrice | None] | None = None
+        self._is_last_off = False
         self.source = Source(listing.exchange, listing.currency, RowState.UNKNOWN, None)
 
     def read(self, prices: PriceTable) -> bool:
@@ -125,20 +128,30 @@ class Row:
             self.source = self.source._replace(state=source.state)
             return False
         self.quote, self.source = quote, source
+        self._count_last(source.venue)
         return True
 
     def publish(self, answers: AnswerTable, now_ns: int) -> None:
         """Render the exchange's own price when its quote or its standing changed."""
         refusal = refusal_of(self.source, now_ns)
-        if self._shown is not None and self._shown[0] is self.quote and self._shown[1] == refusal:
+        venue = phase_at(self.source.venue, now_ns) if self.source.venue is not None else None
+        shown = self._shown
+        if shown is not None and shown[0] is self.quote and shown[1] == refusal and shown[2] is venue:
             return
-        if self.quote is None or self.source.venue is None:
+        if self.quote is None or venue is None:
             rendered = render_nothing(AnswerState.EMPTY, self._last)
         else:
             state = AnswerState.GOOD if refusal is None else AnswerState.STALE
-            rendered = render_venue(self._labels, self.quote, self.source.venue, state, self._last)
+            rendered = render_venue(self._labels, self.quote.via, venue, state, self._last)
         answers.write(self._row, rendered.record)
-        self._last, self._shown = rendered.last, (self.quote, refusal)
+        self._last, self._shown = rendered.last, (self.quote, refusal, venue)
+
+    def _count_last(self, venue: VenuePrice | None) -> None:
+        """A last price that went far outside its own book is counted once, however long it stays there."""
+        is_off = venue is not None and ("last", LAST_OFF_BOOK) in venue.left_out
+        if is_off and not self._is_last_off:
+            self._block.count(CONSENSUS.index("oracle_price_rejected_total", self._name, LAST_OFF_BOOK))
+        self._is_last_off = is_off
 
     def publish_verdict(self, seat: Seat, asset: int, reason: str | None) -> None:
         """Say what became of the source; a reason that is new is counted."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from feeds.account import Account, Case, IndexAccount, SourceAccount, account_of
+from feeds.account import Account, Case, IndexAccount, RawQuote, RawSide, SourceAccount, account_of
 from feeds.consensus import Source, evaluate
 from feeds.gather import Gathered, gather, listings_of, live_exchanges, recall, recall_coins
 from feeds.independence import faulty_of
@@ -109,9 +109,8 @@ def _venue_prices(account: Account) -> list[str]:
             lines.append(f"{name}no quote yet")
             continue
         raw = ", ".join(
-            f"{what} {price_text(price)}"
-            for what, price in (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last))
-            if price is not None
+            f"{what} {price_text(side.price)}" + (f" ({side.left_out})" if side.left_out is not None else "")
+            for what, side in _sides_of(quote)
         )
         if source.venue_price is None or source.half_width is None:
             verdict = f"refused: {source.refusal}"
@@ -122,14 +121,13 @@ def _venue_prices(account: Account) -> list[str]:
 
 
 def _freshness(account: Account) -> list[str]:
-    lines = ["2 freshness: age by receipt, and by the exchange's own time"]
+    lines = ["2 freshness: age of each side by receipt, and by the exchange's own time"]
     for source in account.sources:
         quote = source.quote
         if quote is None:
             continue
-        own = "no exchange time" if quote.exchange_age_ms is None else f"{quote.exchange_age_ms:.1f} ms by its own time"
         state = f"row {source.row_state} -> {source.freshness}"
-        lines.append(f"  {source.exchange:<10} {quote.age_ms:.1f} ms, {own}, {state}")
+        lines.append(f"  {source.exchange:<10} {_ages(quote)}, {state}")
     return lines
 
 
@@ -137,6 +135,22 @@ def _market(account: Account) -> list[str]:
     market = account.market
     names = ", ".join(market.live) or "none"
     return [f"0 market: {len(market.live)} live exchanges ({names}), of which {market.faulty} may lie together"]
+
+
+def _ages(quote: RawQuote) -> str:
+    """The sides with the same age are told together; those of one frame are."""
+    names: dict[str, list[str]] = {}
+    for what, side in _sides_of(quote):
+        own = "no exchange time" if side.exchange_age_ms is None else f"{side.exchange_age_ms:.1f} ms by its own time"
+        names.setdefault(f"{side.age_ms:.1f} ms, {own}", []).append(what)
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{' and '.join(whats)} {age}" for age, whats in names.items()) or "no price"
+
+
+def _sides_of(quote: RawQuote) -> list[tuple[str, RawSide]]:
+    named = (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last))
+    return [(what, side) for what, side in named if side is not None]
 
 
 def _conversion(account: Account) -> list[str]:

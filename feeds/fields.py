@@ -5,7 +5,9 @@ text, so that no digit is lost and a number may come as a string or as a number.
 when its key is not there: `ABSENT` for a key that every such frame has (its absence is a changed shape),
 `NULL` for a key that may be missing. A value of null or "" is "no price" or "no time", never zero.
 
-Everything raises `BadFieldError` for what cannot be used; nothing else escapes, for any bytes.
+What a frame means must be understood: where a price or an acknowledgement was due and is not there, that is a refusal
+and never a sign of life. Everything raises `BadFieldError` for what cannot be used; nothing else escapes, for any
+bytes.
 """
 
 import re
@@ -16,6 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
+from feeds.venue import is_off_book
 from feeds.wire import (
     Alive,
     BadFieldError,
@@ -27,7 +30,7 @@ from feeds.wire import (
     UnknownSymbol,
     parse_price,
 )
-from trinity.clock import NS_PER_MS, NS_PER_SECOND
+from trinity.clock import NS_PER_MS, NS_PER_SECOND, NS_PER_US
 from trinity.limits import FRAME_BYTES_MAX, REST_BODY_BYTES_MAX
 
 T = TypeVar("T")
@@ -39,13 +42,22 @@ _EMPTY = (b"", b"null", b'""')
 
 ALIVE = Alive()
 
-# A JSON number may have an exponent (RFC 8259 section 6); two digits of it cover every price that 18 digits hold.
-_EXPONENT_NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,18})?[eE][+-]?\d{1,2}", re.ASCII)
+# A JSON number may have an exponent (RFC 8259 section 6), and so may a text that was made of one; two digits of it
+# cover every price that 18 digits hold, and keep the plain form short.
+_EXPONENT_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?[eE][+-]?\d{1,2}", re.ASCII)
 _INTEGER = re.compile(r'"?(\d{1,19})"?', re.ASCII)
 # RFC 3339 in UTC, with 0 to 9 digits of a second.
 _RFC3339 = re.compile(r'"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)"', re.ASCII)
+# The unit of an integer time is told by its size: each limit is the year 5138 in that unit and the spring of 1973 in
+# the next finer one. Exchanges changed theirs from milliseconds to nanoseconds without a word.
+_TIME_UNITS = ((10**11, NS_PER_SECOND), (10**14, NS_PER_MS), (10**17, NS_PER_US))
 # The table keeps times as signed 64-bit nanoseconds: up to the year 2262.
 _TIME_NS_MAX = 2**63 - 1
+
+# A last price further than this outside its own book, in basis points of the book's side, is of another day or another
+# market: 200 is the widest book that the catalog lets count by default, and Gemini's REST was seen 400 off. The
+# consensus draws the line at the asset's own `max_spread_bps`.
+LAST_OFF_BOOK_BPS = 200
 
 HTTP_OK = 200
 # How an exchange says over REST that it does not know a symbol: 400 (Gemini, Gate.io) or 404 (Coinbase).
@@ -102,7 +114,7 @@ def price_of(raw: msgspec.Raw, name: str) -> Decimal | None:
     text = str(value, "utf-8", "replace")
     if text[0] == '"':
         text = text[1:-1]
-    elif _EXPONENT_NUMBER.fullmatch(text):
+    if _EXPONENT_NUMBER.fullmatch(text):
         text = format(Decimal(text), "f")
     try:
         return parse_price(text)
@@ -110,31 +122,21 @@ def price_of(raw: msgspec.Raw, name: str) -> Decimal | None:
         raise BadFieldError(error.reason, f"{name}: {error.detail}") from None
 
 
-def time_of_integer(raw: msgspec.Raw, unit_ns: int) -> int | None:
-    """Nanoseconds since 1970 of an integer, as a number or a string; None when there is none or it is 0."""
+def time_of_integer(raw: msgspec.Raw) -> int | None:
+    """Nanoseconds since 1970 of an integer in seconds to nanoseconds, as a number or a string; None without one."""
     value = bytes(raw)
     if value in _EMPTY:
         return None
     match = _INTEGER.fullmatch(text_of(raw))
     if not match:
         raise BadFieldError("bad_time", text_of(raw)[:40])
-    return _bounded(int(match[1]) * unit_ns)
-
-
-def time_of_s(raw: msgspec.Raw) -> int | None:
-    return time_of_integer(raw, NS_PER_SECOND)
-
-
-def time_of_ms(raw: msgspec.Raw) -> int | None:
-    return time_of_integer(raw, NS_PER_MS)
-
-
-def time_of_ns(raw: msgspec.Raw) -> int | None:
-    return time_of_integer(raw, 1)
+    number = int(match[1])
+    unit_ns = next((unit_ns for limit, unit_ns in _TIME_UNITS if number < limit), 1)
+    return _bounded(number * unit_ns)
 
 
 def time_of_rfc3339(raw: msgspec.Raw) -> int | None:
-    """Nanoseconds since 1970 of a UTC time, None when there is none or it is 1970-01-01T00:00:00Z."""
+    """Nanoseconds since 1970 of a UTC time, None when there is none."""
     value = bytes(raw)
     if value in _EMPTY:
         return None
@@ -150,10 +152,11 @@ def time_of_rfc3339(raw: msgspec.Raw) -> int | None:
     return _bounded(int(seconds) * NS_PER_SECOND + int((fraction or "0").ljust(9, "0")))
 
 
-def _bounded(time_ns: int) -> int | None:
-    if not 0 <= time_ns <= _TIME_NS_MAX:
-        raise BadFieldError("bad_time", f"{time_ns} ns is outside of 1970 to 2262")
-    return time_ns or None
+def _bounded(time_ns: int) -> int:
+    """Zero is no moment but "never": taken for "no time", what is dead would be as young as its receipt."""
+    if not 0 < time_ns <= _TIME_NS_MAX:
+        raise BadFieldError("bad_time", f"{time_ns} ns is not within 1970 to 2262")
+    return time_ns
 
 
 def make_quote(
@@ -163,12 +166,11 @@ def make_quote(
     last: Decimal | None,
     exchange_time_ns: int | None,
 ) -> list[Event]:
-    """The quote of a ticker; only a sign of life when it has neither a whole book nor a last price."""
-    if bid is None or ask is None:
-        bid = ask = None
-        if last is None:
-            return [ALIVE]
-    return [Quote(symbol, bid, ask, last, exchange_time_ns)]
+    """The quote of a ticker; a last price far outside the book beside it is refused, and the book stays."""
+    if bid is None or ask is None or last is None or not is_off_book(bid, ask, last, LAST_OFF_BOOK_BPS):
+        return [Quote(symbol, bid, ask, last, exchange_time_ns)]
+    detail = f"last {last} is far outside of {bid} to {ask}"
+    return [Quote(symbol, bid, ask, None, exchange_time_ns), Refusal("last_off_book", detail, symbol)]
 
 
 def read_ticker(
@@ -177,15 +179,28 @@ def read_ticker(
     ask: msgspec.Raw,
     last: msgspec.Raw,
     time: msgspec.Raw = NULL,
-    read_time: ReadTime = time_of_ms,
+    read_time: ReadTime = time_of_integer,
+    named: str = "",
 ) -> list[Event]:
-    """The quote of a ticker's raw fields, or the refusal of this ticker alone."""
+    """The quote of a ticker's raw fields, or the refusal of this ticker alone.
+
+    `named` is what the ticker calls itself where `symbol` is what it should be.
+    """
     try:
         if not symbol:
             raise BadFieldError("missing_field", "symbol")
+        if named and named != symbol:
+            raise BadFieldError("unknown_symbol", f"it is about {named[:40]}")
         return make_quote(symbol, price_of(bid, "bid"), price_of(ask, "ask"), price_of(last, "last"), read_time(time))
     except BadFieldError as error:
         return [refusal(error, symbol)]
+
+
+def tickers_of(events: list[Event]) -> list[Event]:
+    """`events` of the tickers of a frame; a frame of prices without any is refused."""
+    if not events:
+        raise BadFieldError("missing_field", "no ticker in a frame of tickers")
+    return events
 
 
 def refusal(error: BadFieldError, symbol: str = "") -> Refusal:

@@ -25,10 +25,9 @@ from feeds.fields import (
     refusal,
     refuse_missing,
     refuse_rest,
-    time_of_ms,
-    time_of_s,
+    tickers_of,
 )
-from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Market
 
@@ -45,6 +44,7 @@ PROFILE = Profile(
 )
 
 _CHANNEL = "spot.tickers"
+_PONG = "spot.pong"
 _TICKERS_PATH = "/api/v4/spot/tickers"
 _UNKNOWN_PAIR = re.compile(r"unknown currency pair:? *([A-Za-z0-9]{1,16}_[A-Za-z0-9]{1,8})", re.IGNORECASE)
 _UNKNOWN_REST = re.compile("INVALID_CURRENCY")  # _PAIR; without it for a currency that does not exist
@@ -55,6 +55,12 @@ class _Error(msgspec.Struct):
 
     code: int = 0
     message: str = ""
+
+
+class _Status(msgspec.Struct):
+    """{"status":"success"}"""
+
+    status: str
 
 
 class _Frame(msgspec.Struct):
@@ -82,14 +88,13 @@ class _Ticker(msgspec.Struct):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
+_STATUS = msgspec.json.Decoder(_Status)
 _RESULT = msgspec.json.Decoder(_Ticker | list[_Ticker])
 _REST_TICKERS = msgspec.json.Decoder(list[_Ticker])
 
 
 class Decoder:
     """One connection; it remembers what it asked for by id."""
-
-    quotes: Mapping[str, Quote] = {}  # every frame stands alone
 
     def __init__(self) -> None:
         self._asked: dict[int, tuple[str, ...]] = {}
@@ -113,8 +118,10 @@ class Decoder:
                 return _read_error(message.error)
             if not message.channel:
                 raise BadFieldError("unknown_shape", "no channel")
+            if message.channel == _PONG:
+                return [ALIVE]
             if message.channel != _CHANNEL:
-                return [ALIVE]  # pongs, and channels that nobody asked for
+                raise BadFieldError("unknown_shape", f"the channel {message.channel[:40]!r}, which nobody asked for")
             return _EVENTS.get(message.event, _read_other)(self._asked, message)
         except BadFieldError as error:
             return [refusal(error)]
@@ -123,7 +130,7 @@ class Decoder:
         return [f'{{"time":{now_ns // NS_PER_SECOND},"channel":"spot.ping"}}']
 
 
-def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
+def new_decoder() -> Decoder:
     return Decoder()
 
 
@@ -159,17 +166,22 @@ _Asked = Mapping[int, tuple[str, ...]]
 
 def _read_tickers(asked: _Asked, message: _Frame) -> list[Event]:  # noqa: ARG001 - a row of the table of events
     # `time_ms` is younger than the protocol; whole seconds are what there is without it.
-    time, read_time = (message.time, time_of_s) if message.time_ms == NULL else (message.time_ms, time_of_ms)
+    time = message.time if message.time_ms == NULL else message.time_ms
     result = decode_field(_RESULT, message.result, "result")
     events: list[Event] = []
     for ticker in result if isinstance(result, list) else [result]:
-        events += read_ticker(ticker.currency_pair, ticker.highest_bid, ticker.lowest_ask, ticker.last, time, read_time)
-    return events or [ALIVE]
+        events += read_ticker(ticker.currency_pair, ticker.highest_bid, ticker.lowest_ask, ticker.last, time)
+    return tickers_of(events)
 
 
 def _read_subscribed(asked: _Asked, message: _Frame) -> list[Event]:
+    status = decode_field(_STATUS, message.result, "result").status
+    if status != "success":
+        return [Refusal("exchange_error", f"the subscription's status is {status[:40]!r}")]
     symbols = asked.get(message.id) if message.id is not None else None
-    return [Subscribed(symbols)] if symbols else [ALIVE]
+    if symbols is None:
+        raise BadFieldError("unknown_shape", f"a confirmation of {message.id}, which was not asked")
+    return [Subscribed(symbols)]
 
 
 def _read_other(asked: _Asked, message: _Frame) -> list[Event]:  # noqa: ARG001 - a row of the table of events

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from feeds.consensus import Memory, Source, judge_quote
+from feeds.consensus import Memory, Source
 from feeds.peg import COINS, INDEX_QUANTUM, Held
 from feeds.render import last_good_of
+from feeds.venue import judge_quote
 from trinity.clock import NS_PER_MS
 from trinity.markets import AssetRules, Catalog
 from trinity.memory.answer_table import VERDICT_REJECTED, AnswerTable
@@ -83,7 +84,7 @@ def live_exchanges(rows: Iterable[tuple[Source, AssetRules]], now_ns: int, excha
     live: set[int] = set()
     for source, rules in rows:
         venue = source.venue
-        if venue is not None and now_ns - venue.received_at_ns <= rules.max_age_ms * NS_PER_MS:
+        if venue is not None and now_ns - venue.heard_at_ns <= rules.max_age_ms * NS_PER_MS:
             live.add(source.exchange)
             if len(live) == exchanges:
                 break

@@ -1,11 +1,13 @@
-"""Gemini, WebSocket API of 2026. Documentation: "Gemini WebSocket API" and "REST API: Ticker V2".
+"""Gemini, WebSocket API of 2026. Documentation: "Gemini WebSocket API" and "REST API: Ticker".
 
 Published limits: 300 connection attempts in 5 min; message weight 7,000 in 10 s; all symbols fit one frame. REST
 120 requests/min an address, asked to be no more than one a second. The server pings at protocol level every 20 s; our
 own ping shows that it still answers, for quiet symbols send nothing.
 
-There is no ticker channel: `bookTicker` has bid and ask (and sometimes the last trade), `trade` has the last price. The
-decoder keeps the newest quote of each symbol and completes one half with the other.
+There is no ticker channel: `bookTicker` has bid and ask (and sometimes the last trade), `trade` has the last price. A
+frame speaks of its half alone, so that an old trade does not become as young as the book that came after it.
+
+Over REST it is `/v1/pubticker`. `/v2/ticker` has no time, and its `close` is not the last trade: it was seen 4 % off.
 """
 
 import re
@@ -25,10 +27,11 @@ from feeds.fields import (
     read_ticker,
     refusal,
     refuse_rest,
-    time_of_ns,
+    text_of,
+    time_of_integer,
 )
 from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
-from trinity.limits import ASSETS_MAX
+from trinity.clock import NS_PER_SECOND
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -45,6 +48,12 @@ PROFILE = Profile(
 
 # Apart from the numbers of subscriptions, so that an answer's id says what it answers.
 _PING_ID = 0
+# The names that a book and a trade would have; today they have none.
+_EVENTS = (None, "bookTicker", "trade")
+_TIMESTAMP = "timestamp"
+# Every recorded answer of the real exchange has a time on a whole five minutes: 1565587800, 1594982700 s and others.
+# Taken for the price's, it would make nearly every answer stale; without it an answer is as young as its receipt.
+_VOLUME_STEP_NS = 300 * NS_PER_SECOND
 _UNKNOWN_STREAM = re.compile(r"Invalid stream name: ([^@\s]{1,40})@")
 _UNKNOWN_REST = re.compile("not a valid symbol")
 
@@ -80,11 +89,15 @@ class _Frame(msgspec.Struct):
 
 
 class _RestTicker(msgspec.Struct):
-    """{"symbol":"BTCUSD","close":"70000.18","bid":"70000.17000","ask":"70000.18000", ...}; it has no time."""
+    """{"bid":"70000.17","ask":"70000.19","last":"70000.18","volume":{"BTC":"9","USD":"9","timestamp":1767322800123}}
+
+    The currencies of the volume are all that names the market.
+    """
 
     bid: msgspec.Raw = ABSENT
     ask: msgspec.Raw = ABSENT
-    close: msgspec.Raw = ABSENT
+    last: msgspec.Raw = ABSENT
+    volume: dict[str, msgspec.Raw] = {}
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
@@ -92,11 +105,10 @@ _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
 
 class Decoder:
-    """One connection; it remembers what it asked for by id, and the newest quote of each symbol."""
+    """One connection; it remembers what it asked for by id."""
 
-    def __init__(self, carried: Sequence[Quote] = ()) -> None:
+    def __init__(self) -> None:
         self._asked: dict[bytes, tuple[str, ...]] = {}
-        self.quotes: dict[str, Quote] = {quote.symbol: quote for quote in carried}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         number = _PING_ID + 1 + len(self._asked)
@@ -109,9 +121,10 @@ class Decoder:
             message = decode_frame(_FRAME, frame)
             if message.id:
                 return self._read_answer(message)
-            if message.event is not None:
-                return [ALIVE]  # depth, mark prices and other events that nobody asked for
-            return self._read_prices(message)
+            if message.event not in _EVENTS:
+                # Depth and mark prices have fields of the same names.
+                raise BadFieldError("unknown_shape", f"the event {str(message.event)[:40]!r}, which nobody asked for")
+            return _read_prices(message)
         except BadFieldError as error:
             return [refusal(error)]
 
@@ -120,39 +133,21 @@ class Decoder:
 
     def _read_answer(self, message: _Frame) -> list[Event]:
         if message.error is None and message.status == HTTP_OK:
+            if text_of(message.id) == str(_PING_ID):
+                return [ALIVE]
             symbols = self._asked.get(bytes(message.id))
-            return [Subscribed(symbols)] if symbols else [ALIVE]
+            if symbols is None:
+                raise BadFieldError("unknown_shape", f"an answer to {text_of(message.id)[:40]}, which was not asked")
+            return [Subscribed(symbols)]
         text = message.error.msg[:200] if message.error is not None else ""
         unknown = _UNKNOWN_STREAM.search(text)
         if unknown:
             return [UnknownSymbol(unknown[1], rejected_whole_frame=True)]
         return [Refusal("exchange_error", f"status {message.status}: {text}")]
 
-    def _read_prices(self, message: _Frame) -> list[Event]:
-        is_trade = bool(message.price or message.trade_id)
-        if not message.symbol or not (is_trade or message.update_id or message.bid != NULL or message.ask != NULL):
-            raise BadFieldError("unknown_shape", "neither an answer, a book nor a trade")
-        try:
-            known = self.quotes.get(message.symbol)
-            time_ns = time_of_ns(message.time)
-            if is_trade:
-                bid, ask = (known.bid, known.ask) if known else (None, None)
-                last = price_of(message.price, "p")
-            else:
-                bid, ask = price_of(message.bid, "b"), price_of(message.ask, "a")
-                last = price_of(message.book_last, "c") or (known.last if known else None)
-        except BadFieldError as error:
-            return [refusal(error, message.symbol)]
-        events = make_quote(message.symbol, bid, ask, last, time_ns)
-        for event in events:
-            # Bounded: a peer cannot fill the memory with names that nobody asked for.
-            if isinstance(event, Quote) and (known or len(self.quotes) < ASSETS_MAX):
-                self.quotes[message.symbol] = event
-        return events
 
-
-def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:
-    return Decoder(carried)
+def new_decoder() -> Decoder:
+    return Decoder()
 
 
 def symbol_of(market: Market) -> str:
@@ -161,14 +156,43 @@ def symbol_of(market: Market) -> str:
 
 def rest_requests(symbols: Sequence[str]) -> list[RestRequest]:
     """One GET a symbol: the call for all of them has neither book nor time."""
-    return [RestRequest(f"/v2/ticker/{symbol}", (symbol,)) for symbol in symbols]
+    return [RestRequest(f"/v1/pubticker/{symbol}", (symbol,)) for symbol in symbols]
 
 
 def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
+    symbol = request.symbols[0]
     if status != HTTP_OK:
         return refuse_rest(request, status, body, _UNKNOWN_REST)
     try:
         ticker = decode_body(_REST_TICKER, body)
     except BadFieldError as error:
-        return [refusal(error, request.symbols[0])]
-    return read_ticker(request.symbols[0], ticker.bid, ticker.ask, ticker.close)
+        return [refusal(error, symbol)]
+    time = ticker.volume.pop(_TIMESTAMP, NULL)
+    names = [name.lower() for name in ticker.volume]
+    named = symbol if "".join(reversed(names)) == symbol else "".join(names)
+    return read_ticker(symbol, ticker.bid, ticker.ask, ticker.last, time, _time_of_volume, named)
+
+
+def _read_prices(message: _Frame) -> list[Event]:
+    is_trade = bool(message.price or message.trade_id)
+    if not message.symbol or not (is_trade or message.update_id or message.bid != NULL or message.ask != NULL):
+        raise BadFieldError("unknown_shape", "neither an answer, a book nor a trade")
+    try:
+        time_ns = time_of_integer(message.time)
+        if is_trade:
+            last = price_of(message.price, "p")
+            if last is None:
+                raise BadFieldError("missing_field", "p")
+            return [Quote(message.symbol, None, None, last, time_ns, tells_book=False)]
+        bid, ask, last = price_of(message.bid, "b"), price_of(message.ask, "a"), price_of(message.book_last, "c")
+    except BadFieldError as error:
+        return [refusal(error, message.symbol)]
+    if last is None:
+        return [Quote(message.symbol, bid, ask, None, time_ns, tells_last=False)]
+    return make_quote(message.symbol, bid, ask, last, time_ns)
+
+
+def _time_of_volume(raw: msgspec.Raw) -> int | None:
+    """The time of the answer; on a whole five minutes, where it was mostly seen, it is that of the volume alone."""
+    time_ns = time_of_integer(raw)
+    return None if time_ns is not None and time_ns % _VOLUME_STEP_NS == 0 else time_ns

@@ -25,9 +25,10 @@ from feeds.fields import (
     refuse_missing,
     refuse_rest,
     text_of,
+    tickers_of,
     time_of_rfc3339,
 )
-from feeds.wire import BadFieldError, Event, Profile, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -48,7 +49,8 @@ _UNKNOWN_REST = re.compile("Unknown asset pair")
 _REST_NAMES: Mapping[str, str] = {"BTC": "XBT", "DOGE": "XDG"}
 # Answers may put X before an old coin and Z before an old currency: BTC/USD is asked as XBTUSD, answered as XXBTZUSD.
 _REST_KEY_FORMS = ("{}{}", "X{}Z{}", "{}Z{}")
-_ZERO = re.compile(r"0(?:\.0{1,18})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_ZERO = re.compile(r'"?0(?:\.0{1,18})?(?:[eE][+-]?\d{1,2})?"?', re.ASCII)
+_NEVER = "1970-01-01T00:00:00"
 
 
 class _Confirmation(msgspec.Struct):
@@ -112,8 +114,6 @@ _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 class Decoder:
     """One connection; nothing to remember."""
 
-    quotes: Mapping[str, Quote] = {}  # every frame stands alone
-
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         params = {"channel": "ticker", "symbol": list(symbols), "event_trigger": "bbo", "snapshot": True}
         return [msgspec.json.encode({"method": "subscribe", "params": params, "req_id": 1}).decode()]
@@ -122,7 +122,7 @@ class Decoder:
         try:
             message = decode_frame(_FRAME, frame)
             if message.channel:
-                return _read_tickers(message) if message.channel == "ticker" else [ALIVE]
+                return _CHANNELS.get(message.channel, _read_other_channel)(message)
             return _METHODS.get(message.method, _read_other)(message)
         except BadFieldError as error:
             return [refusal(error)]
@@ -131,7 +131,7 @@ class Decoder:
         return ['{"method":"ping"}']
 
 
-def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
+def new_decoder() -> Decoder:
     return Decoder()
 
 
@@ -165,18 +165,21 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
 def _read_tickers(message: _Frame) -> list[Event]:
     events: list[Event] = []
     for ticker in decode_field(_TICKERS, message.data, "data"):
-        bid, ask = ticker.bid, ticker.ask
+        bid, ask, last, time = ticker.bid, ticker.ask, ticker.last, ticker.timestamp
         if _ZERO.fullmatch(text_of(bid)) and _ZERO.fullmatch(text_of(ask)):
             bid = ask = NULL  # no book; a zero on one side alone is refused
-        events += read_ticker(ticker.symbol, bid, ask, ticker.last, ticker.timestamp, time_of_rfc3339)
-    return events or [ALIVE]
+            if _NEVER in text_of(time):
+                last = time = NULL  # a dead pair: its last price is of nobody knows when
+        events += read_ticker(ticker.symbol, bid, ask, last, time, time_of_rfc3339)
+    return tickers_of(events)
 
 
 def _read_subscribe(message: _Frame) -> list[Event]:
     if message.success:
         result = message.result
-        is_ticker = result is not None and result.channel == "ticker" and result.symbol
-        return [Subscribed((result.symbol,))] if result is not None and is_ticker else [ALIVE]
+        if result is None or result.channel != "ticker" or not result.symbol:
+            raise BadFieldError("unknown_shape", "a confirmation that names no ticker")
+        return [Subscribed((result.symbol,))]
     text = (message.error or "no reason given")[:200]
     unknown = _UNKNOWN_PAIR.search(text)
     symbol = unknown and (message.symbol or unknown[1])
@@ -185,8 +188,16 @@ def _read_subscribe(message: _Frame) -> list[Event]:
     return [Refusal("exchange_error", text, message.symbol)]
 
 
-def _read_pong(message: _Frame) -> list[Event]:  # noqa: ARG001 - a pong holds nothing to read
+def _read_pong(message: _Frame) -> list[Event]:
+    return _read_other(message) if message.error or message.success is False else [ALIVE]
+
+
+def _read_alive(message: _Frame) -> list[Event]:  # noqa: ARG001 - nothing in it to read
     return [ALIVE]
+
+
+def _read_other_channel(message: _Frame) -> list[Event]:
+    raise BadFieldError("unknown_shape", f"the channel {message.channel[:40]!r}, which nobody asked for")
 
 
 def _read_other(message: _Frame) -> list[Event]:
@@ -196,6 +207,11 @@ def _read_other(message: _Frame) -> list[Event]:
     raise BadFieldError("unknown_shape", f"no channel, method {message.method[:40]!r}")
 
 
+_CHANNELS: Mapping[str, Callable[[_Frame], list[Event]]] = {
+    "ticker": _read_tickers,
+    "heartbeat": _read_alive,
+    "status": _read_alive,
+}
 _METHODS: Mapping[str, Callable[[_Frame], list[Event]]] = {"subscribe": _read_subscribe, "pong": _read_pong}
 
 

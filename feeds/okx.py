@@ -22,9 +22,9 @@ from feeds.fields import (
     refusal,
     refuse_missing,
     refuse_rest,
-    time_of_ms,
+    tickers_of,
 )
-from feeds.wire import BadFieldError, Event, Profile, Quote, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import BadFieldError, Event, Profile, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -43,6 +43,7 @@ PROFILE = Profile(
 _ARGS_PER_FRAME = 25
 _CHANNEL = "tickers"
 _CLOSING_CODE = "64008"
+_NO_ERROR = ("", "0")
 _UNKNOWN_INSTRUMENT = re.compile(r"channel: ?tickers, ?instId: ?([A-Za-z0-9-]{1,40}) doesn't exist")
 _UNKNOWN_REST = re.compile('"51001"')
 
@@ -96,8 +97,6 @@ _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 class Decoder:
     """One connection; nothing to remember."""
 
-    quotes: Mapping[str, Quote] = {}  # every frame stands alone
-
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         args = [{"channel": _CHANNEL, "instId": symbol} for symbol in symbols]
         return [
@@ -120,7 +119,7 @@ class Decoder:
         return ["ping"]
 
 
-def new_decoder(carried: Sequence[Quote] = ()) -> Decoder:  # noqa: ARG001 - every frame stands alone
+def new_decoder() -> Decoder:
     return Decoder()
 
 
@@ -146,7 +145,8 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     if answer.code != "0":
         return refuse_rest(request, status, body, _UNKNOWN_REST)
     asked = frozenset(request.symbols)
-    events = [event for ticker in answer.data if ticker.instrument in asked for event in _read_ticker(ticker)]
+    found = [ticker for ticker in answer.data if ticker.instrument in asked]
+    events = [event for ticker in found for event in _read_ticker(ticker, ticker.instrument)]
     return refuse_missing(request, events)
 
 
@@ -154,22 +154,23 @@ def _read_tickers(message: _Frame) -> list[Event]:
     if message.arg is None or not message.arg.channel:
         raise BadFieldError("unknown_shape", "neither an event nor the data of a channel")
     if message.arg.channel != _CHANNEL:
-        return [ALIVE]
+        raise BadFieldError("unknown_shape", f"the channel {message.arg.channel[:40]!r}, which nobody asked for")
     events: list[Event] = []
     for ticker in decode_field(_TICKERS, message.data, "data"):
-        ticker.instrument = ticker.instrument or message.arg.instrument
-        events += _read_ticker(ticker)
-    return events or [ALIVE]
+        events += _read_ticker(ticker, message.arg.instrument or ticker.instrument)
+    return tickers_of(events)
 
 
-def _read_ticker(ticker: _Ticker) -> list[Event]:
-    return read_ticker(ticker.instrument, ticker.bid, ticker.ask, ticker.last, ticker.time, time_of_ms)
+def _read_ticker(ticker: _Ticker, symbol: str) -> list[Event]:
+    return read_ticker(symbol, ticker.bid, ticker.ask, ticker.last, ticker.time, named=ticker.instrument)
 
 
 def _read_subscribed(message: _Frame) -> list[Event]:
     argument = message.arg
+    if str(message.code) not in _NO_ERROR:
+        return _read_error(message)
     if argument is None or argument.channel != _CHANNEL or not argument.instrument:
-        return [ALIVE]
+        raise BadFieldError("unknown_shape", "a confirmation that names no ticker")
     return [Subscribed((argument.instrument,))]
 
 
@@ -184,12 +185,17 @@ def _read_notice(message: _Frame) -> list[Event]:
     return [Reconnect("planned", message.msg[:200])] if str(message.code) == _CLOSING_CODE else [ALIVE]
 
 
-def _read_other(message: _Frame) -> list[Event]:  # noqa: ARG001 - counts of connections and other notes
+def _read_count(message: _Frame) -> list[Event]:  # noqa: ARG001 - how many connections a channel has: a note
     return [ALIVE]
+
+
+def _read_other(message: _Frame) -> list[Event]:
+    raise BadFieldError("unknown_shape", f"the event {(message.event or '')[:40]!r}, which nobody asked for")
 
 
 _EVENTS: Mapping[str, Callable[[_Frame], list[Event]]] = {
     "subscribe": _read_subscribed,
     "error": _read_error,
     "notice": _read_notice,
+    "channel-conn-count": _read_count,
 }

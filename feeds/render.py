@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus import MILLI_BPS, Decision, VenuePrice, digits_that_fit
+from feeds.consensus import MILLI_BPS, Decision, digits_that_fit
+from feeds.venue import VenuePrice
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ANSWER_DTYPE, BODY_BYTES, HEAD_BYTES, AnswerState
-from trinity.memory.price_table import StoredQuote
+from trinity.memory.price_table import Via
 
 _CODES = {np.dtype(np.int64): "q", np.dtype(np.int32): "i"}
 
@@ -120,10 +121,8 @@ def render_consensus(
     return Rendered(_record(AnswerState.GOOD, good, numbers, body.encode()), good)
 
 
-def render_venue(
-    labels: Labels, quote: StoredQuote, venue: VenuePrice, state: AnswerState, last: LastGood | None
-) -> Rendered:
-    """One exchange's own price, in its own currency; `state` other than GOOD renders no price."""
+def render_venue(labels: Labels, via: Via, venue: VenuePrice, state: AnswerState, last: LastGood | None) -> Rendered:
+    """One exchange's own price, in its own currency, and the sides that count; other than GOOD renders no price."""
     if state is not AnswerState.GOOD or venue.price is None or venue.half_width is None:
         return render_nothing(state, last)
     digits = digits_that_fit(venue.price, venue.digits + 1)
@@ -132,12 +131,12 @@ def render_venue(
     confidence = venue.half_width.quantize(quantum, ROUND_CEILING)
     text = price_text(price)
     timestamp_ms = venue.received_wall_ns // NS_PER_MS
-    parts = (("bid", quote.bid), ("ask", quote.ask), ("last", quote.last))
+    parts = (("bid", venue.bid), ("ask", venue.ask), ("last", venue.last))
     present = "".join([f'"{name}":{price_text(part)},' for name, part in parts if part is not None])
     marked = '"simulated":true,' if labels.simulated else ""
     body = (
         f'{{"asset":"{labels.asset}","price":{text},"currency":"{labels.currency}",{present}'
-        f'"source":"{labels.exchange}",{marked}"via":"{quote.via.name.lower()}",'
+        f'"source":"{labels.exchange}",{marked}"via":"{via.name.lower()}",'
         f'"timestamp":{timestamp_ms},"status":"fresh"}}'
     )
     good = LastGood(_mantissa(price, digits), digits, text.encode(), timestamp_ms, venue.received_at_ns)

@@ -2,9 +2,11 @@
 
 Rules: the only writer of this exchange's cells and states. A quote is written when its row's watch takes it as newer;
 a row belongs to the youngest connection that delivered for it, so that an old one which is being replaced cannot
-write over it. Other exchanges are only read, once a check and only where their cells changed.
+write over it. A frame that speaks of one half of a quote renews that half alone: the other keeps its own times, until
+it is too old to count. Other exchanges are only read, once a check and only where their cells changed.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from feeds.freshness import ConnectionWatch, Evidence, RowWatch, Sighting
 from feeds.tally import Tally
+from feeds.venue import NOTHING, merged
 from feeds.wire import Exchange, Quote
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.markets import Asset
@@ -38,6 +41,7 @@ class Row:
         self.is_unknown = False
         self.wants_rest = False
         self.connection_serial = 0
+        self.stored = NOTHING
         self.asked_at_ns = started_ns - self.max_age_ns
 
 
@@ -75,12 +79,13 @@ class Rows:
         if row is None or connection.serial < row.connection_serial:
             return False
         row.connection_serial = connection.serial
-        seen = Sighting(_price_of(quote), quote.exchange_time_ns, at_ns, wall_ns, Via.WS)
+        stored = merged(row.stored, quote, at_ns, wall_ns, Via.WS, row.max_age_ns)
+        seen = Sighting(_price_of(stored), quote.exchange_time_ns, at_ns, wall_ns, Via.WS)
         is_written = False
         if row.watch.is_out_of_order(seen):
             self._tally.refusal("bad_sequence", f"{quote.symbol}: older than the quote before it")
         elif row.watch.is_newer(seen):
-            is_written = self._write(row, quote, seen)
+            is_written = self._write(row, stored, seen)
         connection.on_quote(seen, is_written)
         return is_written
 
@@ -89,11 +94,12 @@ class Rows:
         row = self._row_of(quote)
         if row is None:
             return False
-        seen = Sighting(_price_of(quote), quote.exchange_time_ns, at_ns, wall_ns, Via.REST)
+        stored = merged(row.stored, quote, at_ns, wall_ns, Via.REST, row.max_age_ns)
+        seen = Sighting(_price_of(stored), quote.exchange_time_ns, at_ns, wall_ns, Via.REST)
         if row.watch.is_bare_repeat(seen):
             row.watch.on_bare_repeat(seen)
             return False
-        return row.watch.is_newer(seen, asked_at_ns) and self._write(row, quote, seen)
+        return row.watch.is_newer(seen, asked_at_ns) and self._write(row, stored, seen)
 
     def mark_unknown(self, symbol: str) -> bool:
         """Leave a symbol out; False when it is not one of ours or was left out before."""
@@ -144,12 +150,17 @@ class Rows:
             return None
         return row
 
-    def _write(self, row: Row, quote: Quote, seen: Sighting) -> bool:
-        stored = StoredQuote(quote.bid, quote.ask, quote.last, *seen[1:])
+    def _write(self, row: Row, stored: StoredQuote, seen: Sighting) -> bool:
+        """Publish what the row has now; False when that is no price, and the row then gets no younger by it."""
+        if not _has_price(stored) and row.stored[:3] == stored[:3]:
+            return False
         try:
             self._prices.write(self._exchange_index, row.asset_index, stored)
         except ValueError as error:
             self._tally.refusal("bad_number", str(error))
+            return False
+        row.stored = stored
+        if not _has_price(stored):
             return False
         row.watch.accept(seen)
         self._tally.quote(seen.via)
@@ -187,8 +198,11 @@ class _OtherPrices:
             if exchange == self._own_index or asset not in self._assets:
                 continue
             quote = self._table.read(exchange, asset)
-            if quote is not None:
-                self._newest[exchange, asset] = (_price_of(quote), quote.received_at_ns)
+            newest = quote.newest if quote is not None else None
+            if quote is not None and newest is not None and _has_price(quote):
+                self._newest[exchange, asset] = (_price_of(quote), newest.received_at_ns)
+            elif quote is not None:
+                self._newest.pop((exchange, asset), None)
         self._versions = versions
         self._states = self._table.states().tolist()
 
@@ -202,9 +216,12 @@ class _OtherPrices:
         return prices
 
 
-def _price_of(quote: Quote | StoredQuote) -> float:
-    """The price that is compared over time and over exchanges: the mid of the book, else the last trade."""
+def _has_price(quote: StoredQuote) -> bool:
+    return quote.last is not None or (quote.bid is not None and quote.ask is not None)
+
+
+def _price_of(quote: StoredQuote) -> float:
+    """The price that is compared over time and over exchanges: the mid of the book, else the last trade, else NaN."""
     if quote.bid is not None and quote.ask is not None:
-        return (float(quote.bid) + float(quote.ask)) / 2
-    assert quote.last is not None, "a quote has a book or a last price"
-    return float(quote.last)
+        return (float(quote.bid.price) + float(quote.ask.price)) / 2
+    return float(quote.last.price) if quote.last is not None else math.nan

@@ -2,7 +2,9 @@
 
 Rules: a decoder has no socket, no clock, no log and no metric. It never raises for what a peer sent: a frame that
 it cannot understand becomes a `Refusal` with a reason. Silence is an answer too: an empty list of events. A decoder
-object belongs to one connection: it may remember what it saw on it (a sequence number, the other half of a quote).
+object belongs to one connection: it may remember what it saw on it (a sequence number, what it asked for), but no
+price: a frame that speaks of one half of a quote says so, and what the other half was, and since when, is kept where
+the clock is (feeds/rows.py).
 
 Prices are `Decimal` and keep the text's digits. A price that is not there is None, never zero.
 """
@@ -14,16 +16,17 @@ from typing import Literal, NamedTuple, Protocol
 
 from trinity.markets import Market
 
-# At most 18 digits before and behind the point, as the price table holds; no exponent. A minus is read to be refused.
+# At most 18 digits before and behind the point, as the price table holds. A minus is read to be refused.
 _PRICE_TEXT = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?", re.ASCII)
 PRICE_DIGITS_MAX = 18
 
 
 class Quote(NamedTuple):
-    """One market's prices as the exchange sent them; at least one of book and last is there.
+    """One market's prices as the exchange sent them.
 
-    bid and ask come together or not at all. `exchange_time_ns` is the exchange's own clock in nanoseconds since
-    1970, None when the frame had none.
+    `tells_book` and `tells_last` say what the frame speaks of. There, None is the exchange's word that it has no such
+    price now; what a frame does not speak of stays as it was. `exchange_time_ns` is the exchange's own clock in
+    nanoseconds since 1970, None when the frame had none.
     """
 
     symbol: str
@@ -31,6 +34,8 @@ class Quote(NamedTuple):
     ask: Decimal | None
     last: Decimal | None
     exchange_time_ns: int | None
+    tells_book: bool = True
+    tells_last: bool = True
 
 
 class Refusal(NamedTuple):
@@ -112,11 +117,6 @@ class Profile(NamedTuple):
 class Decoder(Protocol):
     """One connection's worth of an exchange's protocol."""
 
-    @property
-    def quotes(self) -> Mapping[str, Quote]:
-        """What later frames build on, by symbol: the newest quote, where a frame has only a part of one."""
-        ...
-
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
         """Frames that subscribe `symbols`, within the exchange's frame limits; now_ns is wall time."""
         ...
@@ -139,8 +139,8 @@ class Exchange(Protocol):
         """The exchange's own name of a market, from `market.symbol` or the naming rule."""
         ...
 
-    def new_decoder(self, carried: Sequence[Quote] = ()) -> Decoder:
-        """A new connection's decoder, or one that goes on from `carried`, the `quotes` of another."""
+    def new_decoder(self) -> Decoder:
+        """A new connection's decoder."""
         ...
 
     def rest_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
@@ -163,6 +163,7 @@ RefusalReason = Literal[
     "bad_sequence",
     "exchange_error",
     "too_large",
+    "last_off_book",
 ]
 
 
@@ -178,7 +179,7 @@ class BadFieldError(Exception):
 def parse_price(text: str) -> Decimal:
     """A price above zero out of plain decimal digits.
 
-    Raises BadFieldError `bad_number` (exponent, NaN, too many digits) or `nonpositive_price` (zero, negative).
+    Raises BadFieldError `bad_number` (NaN, too many digits) or `nonpositive_price` (zero, negative).
     """
     if not _PRICE_TEXT.fullmatch(text):
         raise BadFieldError("bad_number", f"{text[:40]!r} is not a price")

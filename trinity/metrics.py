@@ -25,12 +25,13 @@ REFUSAL_REASONS = (
     "bad_sequence",
     "exchange_error",
     "too_large",
+    "last_off_book",  # the last price alone: the book beside it stays
 )
 SHAPE_REASONS = REFUSAL_REASONS[:5]
 
 RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
 
-# Why the consensus left a source out.
+# Why the consensus left a source out; with `last_off_book` its last price alone.
 REJECT_REASONS = (
     "no_quote",
     "nonpositive_price",
@@ -43,6 +44,8 @@ REJECT_REASONS = (
     "no_index",
     "outlier",
     "held_out",
+    "one_sided_book",
+    "last_off_book",
 )
 
 HTTP_STATUSES = ("200", "204", "400", "401", "403", "404", "405", "408", "413", "414", "429", "431", "503")
@@ -127,7 +130,7 @@ CONSENSUS = Register(
     Metric(
         "oracle_price_rejected_total",
         "counter",
-        "Sources left out of a consensus price.",
+        "Sources left out of a consensus price; last_off_book: their last price alone.",
         (("exchange", EXCHANGES), ("reason", REJECT_REASONS)),
     ),
     Metric("oracle_sources_disagree_total", "counter", "Times that an asset lost its majority."),

@@ -173,14 +173,15 @@ def read_sources(memory: NodeMemory, now_ns: int) -> list[SourceView]:
     for market in catalog.markets:
         exchange, asset = catalog.exchange_index(market.exchange), asset_index[market.asset]
         quote = memory.prices.read(exchange, asset)
+        newest = quote.newest if quote is not None else None
         views.append(
             SourceView(
                 exchange=market.exchange,
                 asset=market.asset,
                 state=memory.prices.read_state(exchange, asset),
                 via=quote.via if quote else Via.NONE,
-                age_ns=max(0, now_ns - quote.received_at_ns) if quote else None,
-                received_wall_ns=quote.received_wall_ns if quote else None,
+                age_ns=max(0, now_ns - newest.received_at_ns) if newest is not None else None,
+                received_wall_ns=newest.received_wall_ns if newest is not None else None,
                 verdict=_verdict(memory.answers.read_verdict(exchange, asset)),
             )
         )

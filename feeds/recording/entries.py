@@ -15,7 +15,6 @@ import msgspec
 from feeds.consensus import Memory
 from feeds.peg import Held
 from feeds.render import LastGood
-from feeds.wire import Quote
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState, StoredQuote
@@ -40,10 +39,9 @@ class Header(msgspec.Struct, array_like=True, tag="h", frozen=True):
 
 
 class Opened(msgspec.Struct, array_like=True, tag="o", frozen=True):
-    """A connection, new or from before the segment; `quotes` are what its decoder carries from earlier frames."""
+    """A connection that is new: its decoder begins anew."""
 
     connection: int
-    quotes: tuple[Quote, ...]
 
 
 class Frame(msgspec.Struct, array_like=True, tag="f", frozen=True):

@@ -33,7 +33,7 @@ from feeds.recording.entries import (
     Turn,
 )
 from feeds.recording.segments import FOLDER, SegmentWriter, segment_bytes
-from feeds.wire import Decoder, RestRequest
+from feeds.wire import RestRequest
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import NODE_RECORDING
@@ -164,26 +164,18 @@ class FrameRecorder(_Stream):
     """The raw frames of one exchange's feed."""
 
     def __init__(self, seat: Seat, settings: RecordSettings, exchange: str) -> None:
-        super().__init__(seat, settings, exchange, self._connections)
-        self._decoders: dict[int, Decoder] = {}
+        super().__init__(seat, settings, exchange, list)
 
-    def opened(self, connection: int, decoder: Decoder) -> None:
-        """A connection is there; it is remembered also while nothing is recorded."""
-        self._decoders[connection] = decoder
+    def opened(self, connection: int) -> None:
+        """A connection is there."""
         if self.is_on:
-            self.entries.append(Opened(connection, ()))
-
-    def closed(self, connection: int) -> None:
-        self._decoders.pop(connection, None)
+            self.entries.append(Opened(connection))
 
     def frame(self, connection: int, at_ns: int, wall_ns: int, frame: bytes) -> None:
         self.entries.append(Frame(connection, at_ns, wall_ns, frame))
 
     def answer(self, request: RestRequest, status: int, body: bytes, at_ns: int, wall_ns: int) -> None:
         self.entries.append(Answer(request.path, request.symbols, status, body, at_ns, wall_ns))
-
-    def _connections(self) -> list[Entry]:
-        return [Opened(number, tuple(decoder.quotes.values())) for number, decoder in self._decoders.items()]
 
 
 class DecisionRecorder(_Stream):

@@ -18,7 +18,7 @@ import msgspec
 
 from feeds.peg import COINS
 from feeds.recording.entries import CONSENSUS_STREAM, Checkpoint, Header, Result, RowInput, Turn
-from feeds.recording.frames import KEPT_NS, FrameSource, Search
+from feeds.recording.frames import FrameSource, Search
 from feeds.recording.recorder import result_of
 from feeds.recording.rerun import Rerun
 from feeds.recording.segments import FOLDER, Chunk, SegmentInfo, header_of, list_segments, read_chunks, read_segment
@@ -179,10 +179,12 @@ class _Replay:
             return None
         catalog = header.catalog
         exchange = catalog.exchanges[row.exchange]
-        found = self._source(header, exchange, row.quote.received_at_ns).find(row.asset, row.quote)
+        newest = row.quote.newest
+        at_ns = newest.received_at_ns if newest is not None else 0
+        found = self._source(header, exchange, at_ns).find(row.asset, row.quote)
         self._outcome.quotes += 1
         if found.search is Search.FOUND:
-            return next(quote for quote in found.quotes if quote == row.quote)
+            return row.quote
         if found.search is Search.UNRECORDED:
             self._outcome.quotes_unrecorded += 1
             return row.quote
@@ -216,5 +218,5 @@ class _Replay:
                 if found is not None and found.boot == header.boot:
                     segments.append((info, found))
             segments.sort(key=lambda pair: pair[1].at_ns)
-            self._sources[key] = FrameSource(exchange, header.catalog, segments, at_ns - KEPT_NS)
+            self._sources[key] = FrameSource(exchange, header.catalog, segments, at_ns)
         return self._sources[key]

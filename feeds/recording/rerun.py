@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus import Decision, Memory, Source, evaluate, judge_quote
+from feeds.consensus import Decision, Memory, Source, evaluate
 from feeds.gather import Gathered, exchange_names, listings_of, live_exchanges
 from feeds.independence import faulty_of
 from feeds.peg import COINS, Held, Index, follow, required_of, usable
 from feeds.recording.entries import AssetState, Checkpoint, Header, RowInput
 from feeds.render import render_consensus
+from feeds.venue import judge_quote
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState, StoredQuote

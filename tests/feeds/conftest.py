@@ -20,6 +20,7 @@ from websockets.http11 import Request, Response
 
 from feeds.runner import Feed
 from feeds.wire import Alive, Event, Profile, Quote, Reconnect, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
+from tests.quotes import stored_quote
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection
 from trinity.markets import Asset, AssetRules, Catalog, Market
@@ -290,7 +291,7 @@ class RunningFeed:
         clock = self.seat.clock
         last = Decimal(f"{price:.2f}")
         for exchange in (1, 2):
-            stored = StoredQuote(None, None, last, None, clock.monotonic_ns(), clock.wall_ns(), Via.WS)
+            stored = stored_quote(None, None, last, None, clock.monotonic_ns(), clock.wall_ns(), Via.WS)
             self.seat.prices.write(exchange, asset, stored)
             self.seat.prices.write_state(exchange, asset, RowState.LIVE)
 

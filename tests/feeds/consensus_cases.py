@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from uuid import uuid4
 
-from feeds.consensus import Decision, Memory, Source, evaluate, judge_quote
+from feeds.consensus import Decision, Memory, Source, evaluate
+from feeds.venue import judge_quote
+from tests.quotes import stored_quote
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.answer_table import AnswerTable
@@ -50,7 +52,7 @@ def quote_of(
     wall_ns = at_ns - NOW_NS + WALL_NS
     prices = [Decimal(price) if price is not None else None for price in (bid, ask if ask is not None else bid, last)]
     exchange_time_ns = wall_ns - behind_ns if behind_ns is not None else None
-    return StoredQuote(prices[0], prices[1], prices[2], exchange_time_ns, at_ns, wall_ns, Via.WS)
+    return stored_quote(prices[0], prices[1], prices[2], exchange_time_ns, at_ns, wall_ns, Via.WS)
 
 
 def source_of(

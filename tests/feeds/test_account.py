@@ -40,8 +40,9 @@ def test_every_source_has_its_quote_age_conversion_and_verdict(seat: Seat) -> No
 
     gateio = by_name["gateio"]
     assert gateio.quote is not None
-    assert (str(gateio.quote.bid), gateio.quote.last, gateio.quote.via) == ("70990.5", None, "ws")
-    assert (gateio.quote.age_ms, gateio.quote.exchange_age_ms) == (1500.0, 1540.0)
+    assert gateio.quote.bid is not None
+    assert (str(gateio.quote.bid.price), gateio.quote.last, gateio.quote.via) == ("70990.5", None, "ws")
+    assert (gateio.quote.bid.age_ms, gateio.quote.bid.exchange_age_ms) == (1500.0, 1540.0)
     assert (gateio.currency, gateio.converted, gateio.venue_price) == ("USDT", True, Decimal("70990.5"))
     assert gateio.usd_price == Decimal("70990.5") * account.indexes[0].usd  # type: ignore[operator]
     assert (by_name["kraken"].freshness, by_name["kraken"].verdict) == ("frozen", "frozen")

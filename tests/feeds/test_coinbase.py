@@ -35,7 +35,27 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "no time": (ticker_frame(BTC, head='"client_id":""'), [BTC_QUOTE._replace(exchange_time_ns=None)]),
     "an empty side": (
         ticker_frame(BTC.replace('"70000.170"', '""')),
+        [BTC_QUOTE._replace(bid=None)],
+    ),
+    "two empty sides": (
+        ticker_frame(BTC.replace('"70000.170"', '""').replace('"70000.19"', '""')),
         [Quote("BTC-USD", None, None, Decimal("70000.18"), TIME_NS)],
+    ),
+    "a last price far outside its book": (
+        ticker_frame(BTC.replace("70000.18", "71401")),
+        [
+            BTC_QUOTE._replace(last=None),
+            Refusal("last_off_book", "last 71401 is far outside of 70000.170 to 70000.19", "BTC-USD"),
+        ],
+    ),
+    "prices with exponents": (
+        ticker_frame(BTC.replace('"70000.170"', '"7.000017e4"')),
+        [BTC_QUOTE],
+    ),
+    "no ticker at all": (ticker_frame(), [Refusal("missing_field", "no ticker in a frame of tickers")]),
+    "a time of 1970": (
+        ticker_frame(BTC, head='"timestamp":"1970-01-01T00:00:00Z"'),
+        [Refusal("bad_time", "0 ns is not within 1970 to 2262", "BTC-USD")],
     ),
     "a zero beside a good ticker": (
         ticker_frame(BTC.replace('"70000.170"', '"0"'), ETH),
@@ -62,10 +82,13 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of another channel": (
         b'{"channel":"subscriptions","events":[{"subscriptions":{"heartbeats":["heartbeats"]}}]}',
-        [Alive()],
+        [Subscribed(())],
     ),
     "a heartbeat": (b'{"channel":"heartbeats","sequence_num":7,"events":[{"heartbeat_counter":41}]}', [Alive()]),
-    "a channel that nobody asked for": (b'{"channel":"candles","sequence_num":7,"events":[5]}', [Alive()]),
+    "a channel that nobody asked for": (
+        b'{"channel":"candles","sequence_num":7,"events":[5]}',
+        [Refusal("unknown_shape", "the channel 'candles', which nobody asked for")],
+    ),
     "an unknown product": (
         error_frame("Failed to subscribe", "ABC-USD is not a valid product"),
         [UnknownSymbol("ABC-USD", rejected_whole_frame=True)],
@@ -122,6 +145,12 @@ REST_CASES: dict[str, tuple[int, bytes, list[Event]]] = {
         b'{"ask":"70000.19","bid":"70000.170","trade_id":1,"price":"70000.18","time":"2026-01-02T03:04:05.123456789Z"}',
         [BTC_QUOTE],
     ),
+    "an answer about another product": (
+        200,
+        b'{"product_id":"ETH-USD","ask":"2","bid":"1","price":"1"}',
+        [Refusal("unknown_symbol", "it is about ETH-USD", "BTC-USD")],
+    ),
+    "an empty side": (200, b'{"ask":"","bid":"1","price":"1"}', [Quote("BTC-USD", Decimal(1), None, Decimal(1), None)]),
     "a lost field": (200, b'{"ask":"2","bid":"1"}', [Refusal("missing_field", "last", "BTC-USD")]),
     "no JSON": (200, b"", [Refusal("not_json", "Input data was truncated", "BTC-USD")]),
     "an unknown product": (404, b'{"message":"NotFound"}', [UnknownSymbol("BTC-USD")]),

@@ -8,9 +8,9 @@ import pytest
 from feeds.consensus import (
     Memory,
     evaluate,
-    judge_quote,
     refusal_of,
 )
+from feeds.venue import judge_quote
 from tests.feeds.consensus_cases import NOW_NS, RULES, decide, quote_of, source_of, sources_of
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, JUMP_HOLD_NS, REENTRY_NS
@@ -106,12 +106,13 @@ def test_a_depeg_of_three_percent_is_not_hidden() -> None:
     [
         (quote_of("100", "101"), "100.5", "1"),
         (quote_of("100.0", "100.8", "100.2"), "100.2", "0.4"),
-        (quote_of("100.0", "100.8", "107"), "100.8", "0.4"),
+        (quote_of("100.0", "100.8", "101.2"), "100.8", "0.4"),
+        (quote_of("100.0", "100.8", "107"), "100.4", "0.4"),
         (quote_of("100.01", "100.01"), "100.01", "0.01"),
     ],
 )
 def test_a_sound_book_gives_the_median_of_bid_ask_and_last(quote: object, price: str, half_width: str) -> None:
-    """The last price moves the price within the book only; the half width is at least a tick."""
+    """The last price moves the price within the book only, and far outside of it not at all; at least a tick wide."""
     venue = judge_quote(quote, RULES)  # type: ignore[arg-type]
 
     assert (venue.price, venue.half_width, venue.refusal) == (D(price), D(half_width), None)

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from feeds import cryptocom
-from feeds.wire import Alive, Event, Quote, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
+from feeds.wire import Event, Quote, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_000_000
@@ -42,7 +42,10 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         ticker_frame(BTC.replace('"70000.2"', "null")),
         [Quote("BTC_USD", Decimal("70000.10"), Decimal("70000.3"), None, TIME_NS)],
     ),
-    "no price at all": (ticker_frame('{"i":"BTC_USD","b":null,"k":null,"a":null,"t":1}'), [Alive()]),
+    "no price at all": (
+        ticker_frame('{"i":"BTC_USD","b":null,"k":null,"a":null,"t":1}'),
+        [Quote("BTC_USD", None, None, None, 10**9)],
+    ),
     "a zero": (
         ticker_frame(BTC.replace('"70000.3"', '"0"')),
         [Refusal("nonpositive_price", "ask: '0' is not above zero", "BTC_USD")],
@@ -60,10 +63,21 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         f'{{"id":-1,"method":"subscribe","code":0,"result":{{{NAMES}}}}}'.encode(),
         [Refusal("missing_field", "data")],
     ),
-    "a bare acknowledgement": (b'{"id":1,"code":0,"method":"subscribe"}', [Alive()]),
+    "a bare acknowledgement": (
+        b'{"id":1,"code":0,"method":"subscribe"}',
+        [Refusal("unknown_shape", "a confirmation of 1, which was not asked")],
+    ),
+    "nanoseconds": (ticker_frame(BTC.replace("1767323045123", "1767323045123000000")), [BTC_QUOTE]),
+    "a ticker of another instrument than its frame": (
+        ticker_frame(BTC.replace('"i":"BTC_USD"', '"i":"ETH_USD"')),
+        [Refusal("unknown_symbol", "it is about ETH_USD", "BTC_USD")],
+    ),
+    "no ticker at all": (ticker_frame(), [Refusal("missing_field", "no ticker in a frame of tickers")]),
+    "a heartbeat without an id": (b'{"method":"public/heartbeat","code":0}', [Refusal("missing_field", "id")]),
+    "no code": (b'{"id":1,"method":"subscribe"}', [Refusal("missing_field", "code")]),
     "another channel": (
         b'{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"BTC_USD","channel":"trade","data":[5]}}',
-        [Alive()],
+        [Refusal("unknown_shape", "the channel 'trade', which nobody asked for")],
     ),
     "a heartbeat is answered with its id": (
         b'{"id":1767323045123,"method":"public/heartbeat","code":0}',
@@ -77,7 +91,10 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         b'{"id":9,"method":"subscribe","code":40107,"message":"Maximum subscriptions exceeded"}',
         [Refusal("exchange_error", "code 40107: Maximum subscriptions exceeded")],
     ),
-    "a shape that nobody knows": (b'{"id":9,"code":0}', [Refusal("unknown_shape", "no method")]),
+    "a shape that nobody knows": (
+        b'{"id":9,"code":0}',
+        [Refusal("unknown_shape", "the method '', which nobody asked for")],
+    ),
 }
 
 

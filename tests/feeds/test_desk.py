@@ -125,7 +125,8 @@ def test_an_exchanges_row_that_cannot_be_served_keeps_its_last_price(
     else:
         quote = seat.prices.read(2, BTC)
         assert quote is not None
-        seat.prices.write(2, BTC, quote._replace(bid=Decimal("70999"), ask=Decimal("70998")))
+        assert quote.bid is not None
+        seat.prices.write(2, BTC, quote._replace(bid=quote.bid._replace(price=Decimal("70999"))))
     read_all(desk, seat)
     desk.review(INDEXES, clock.monotonic_ns())
 

@@ -86,7 +86,8 @@ def test_a_quote_that_comes_while_the_tables_are_read_is_not_from_the_future(
         return gather(prices, asset, listing, rules)
 
     monkeypatch.setattr("feeds.explain.gather", late)
-    ages = [source.quote.age_ms for source in account(seat).sources if source.quote is not None]
+    quotes = [source.quote for source in account(seat).sources if source.quote is not None]
+    ages = [quote.bid.age_ms for quote in quotes if quote.bid is not None]
     assert len(ages) == 6
     assert min(ages) >= 0
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds import fields
-from feeds.wire import Alive, BadFieldError, Quote, Refusal
+from feeds.wire import BadFieldError, Quote, Refusal
 from trinity.limits import FRAME_BYTES_MAX, REST_BODY_BYTES_MAX
 
 OBJECTS = msgspec.json.Decoder(dict[str, int])
@@ -71,6 +71,9 @@ def test_a_field_that_is_not_there_is_missing() -> None:
         ("1e-5", "0.00001"),
         ("1.50E+2", "150"),
         ("9.12e-06", "0.00000912"),
+        ('"1.5e-7"', "0.00000015"),
+        ('"8.59e4"', "85900"),
+        ('"1E-18"', "0.000000000000000001"),
         ("null", None),
         ('""', None),
     ],
@@ -88,8 +91,14 @@ def test_a_price_may_be_a_string_or_a_number(text: str, price: str | None) -> No
         ("0e5", "nonpositive_price"),
         ("-1", "nonpositive_price"),
         ('"-1"', "nonpositive_price"),
-        ("-1e-5", "bad_number"),
-        ('"1e-5"', "bad_number"),
+        ("-1e-5", "nonpositive_price"),
+        ('"1e-19"', "bad_number"),
+        ('"1e99"', "bad_number"),
+        ('"1e999999999"', "bad_number"),
+        ('"1e"', "bad_number"),
+        ('"e5"', "bad_number"),
+        ('"1e5e5"', "bad_number"),
+        ('" 1e5"', "bad_number"),
         ("1e99", "bad_number"),
         ("1e-99", "bad_number"),
         ("1e999999999", "bad_number"),
@@ -100,7 +109,7 @@ def test_a_price_may_be_a_string_or_a_number(text: str, price: str | None) -> No
     ],
 )
 def test_what_is_no_price_is_refused_with_its_reason(text: str, reason: str) -> None:
-    """An exponent is for JSON numbers alone, and bounded."""
+    """An exponent is bounded, in numbers and in texts."""
     with pytest.raises(BadFieldError) as error:
         fields.price_of(raw(text), "bid")
     assert error.value.reason == reason
@@ -114,14 +123,13 @@ def test_what_is_no_price_is_refused_with_its_reason(text: str, reason: str) -> 
         ('"2026-01-02T03:04:05.5Z"', 1_767_323_045 * NS + 500_000_000),
         ('"2026-01-02T03:04:05.123456Z"', 1_767_323_045 * NS + 123_456_000),
         ('"2026-01-02T03:04:05.123456789+00:00"', 1_767_323_045 * NS + 123_456_789),
-        ('"1970-01-01T00:00:00.000000Z"', None),
         ("null", None),
         ('""', None),
         ("", None),
     ],
 )
 def test_a_time_of_rfc_3339_keeps_its_nanoseconds(text: str, time_ns: int | None) -> None:
-    """Missing and zero times are no time, never age zero."""
+    """A missing time is no time, never age zero."""
     assert fields.time_of_rfc3339(raw(text)) == time_ns
 
 
@@ -133,6 +141,7 @@ def test_a_time_of_rfc_3339_keeps_its_nanoseconds(text: str, time_ns: int | None
         '"2026-01-02T03:04:05"',
         '"2026-01-02T03:04:05+02:00"',
         '"2026-02-30T03:04:05Z"',
+        '"1970-01-01T00:00:00.000000Z"',
         '"0000-01-01T00:00:00Z"',
         '"1969-12-31T23:59:59Z"',
         '"2300-01-01T00:00:00Z"',
@@ -157,36 +166,55 @@ def test_every_time_of_the_calendar_is_read_exactly(moment: datetime, nanosecond
 
 
 @pytest.mark.parametrize(
-    ("read_time", "text", "time_ns"),
+    ("text", "time_ns"),
     [
-        (fields.time_of_s, "1767323045", 1_767_323_045 * NS),
-        (fields.time_of_ms, "1767323045123", 1_767_323_045_123_000_000),
-        (fields.time_of_ms, '"1767323045123"', 1_767_323_045_123_000_000),
-        (fields.time_of_ns, "1767323045123456789", 1_767_323_045_123_456_789),
-        (fields.time_of_ms, "0", None),
-        (fields.time_of_ms, "null", None),
-        (fields.time_of_ms, '""', None),
+        ("1767323045", 1_767_323_045 * NS),
+        ("1767323045123", 1_767_323_045_123_000_000),
+        ('"1767323045123"', 1_767_323_045_123_000_000),
+        ("1767323045123456", 1_767_323_045_123_456_000),
+        ("1767323045123456789", 1_767_323_045_123_456_789),
+        ("null", None),
+        ('""', None),
     ],
 )
-def test_a_time_may_be_an_integer(read_time: fields.ReadTime, text: str, time_ns: int | None) -> None:
-    """Also in a string, and above 2**53."""
-    assert read_time(raw(text)) == time_ns
+def test_the_unit_of_an_integer_time_is_told_by_its_size(text: str, time_ns: int | None) -> None:
+    """Seconds to nanoseconds, also in a string, and above 2**53."""
+    assert fields.time_of_integer(raw(text)) == time_ns
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "1e9", "true", '"now"', "[]", "9223372036854775807", "9" * 40])
+@given(st.integers(150_000_000 * NS, 2**63 - 1), st.sampled_from([NS, 1_000_000, 1_000, 1]))
+def test_a_moment_is_the_same_in_every_unit(time_ns: int, unit_ns: int) -> None:
+    """From 1974 to 2262 no unit is taken for another."""
+    assert fields.time_of_integer(raw(str(time_ns // unit_ns))) == time_ns // unit_ns * unit_ns
+
+
+@pytest.mark.parametrize(
+    "text", ["0", '"0"', "-1", "1.5", "1e9", "true", '"now"', "[]", "9223372036854775808", "9" * 40]
+)
 def test_what_is_no_integer_time_is_refused(text: str) -> None:
-    """Nor is a time that nanoseconds in 63 bits do not hold."""
+    """Nor is 1970, which says "never", nor a time that nanoseconds in 63 bits do not hold."""
     with pytest.raises(BadFieldError) as error:
-        fields.time_of_ms(raw(text))
+        fields.time_of_integer(raw(text))
     assert error.value.reason == "bad_time"
 
 
-def test_a_quote_has_a_whole_book_or_none() -> None:
-    """One side alone is no book; with neither book nor last price there is no quote."""
+@pytest.mark.parametrize(
+    ("last", "is_refused"), [("98.0", False), ("97.9", True), ("103.02", False), ("103.1", True), ("100.5", False)]
+)
+def test_a_last_price_far_outside_its_book_is_refused_alone(last: str, is_refused: bool) -> None:
+    """More than 2 % beyond the nearer side; the book stays."""
+    bid, ask = Decimal(100), Decimal(101)
+    quote, *refused = fields.make_quote("A", bid, ask, Decimal(last), 5)
+    assert isinstance(quote, Quote)
+    assert (quote.bid, quote.ask, quote.last) == (bid, ask, None if is_refused else Decimal(last))
+    assert [event.reason for event in refused if isinstance(event, Refusal)] == ["last_off_book"] * is_refused
+
+
+def test_without_a_whole_book_nothing_is_outside_of_it() -> None:
+    """One side alone bounds nothing; what the exchange does not have is not there."""
     one, two = Decimal(1), Decimal(2)
-    assert fields.make_quote("A", one, two, None, 5) == [Quote("A", one, two, None, 5)]
-    assert fields.make_quote("A", one, None, two, 5) == [Quote("A", None, None, two, 5)]
-    assert fields.make_quote("A", None, two, None, 5) == [Alive()]
+    assert fields.make_quote("A", one, None, two, 5) == [Quote("A", one, None, two, 5)]
+    assert fields.make_quote("A", None, None, None, 5) == [Quote("A", None, None, None, 5)]
 
 
 def test_a_ticker_without_a_name_is_refused() -> None:

@@ -168,8 +168,9 @@ def check(events: list[Event]) -> None:
 
 def check_quote(quote: Quote) -> None:
     assert quote.symbol
-    assert (quote.bid is None) == (quote.ask is None)
-    assert quote.bid is not None or quote.last is not None
+    assert quote.tells_book or quote.tells_last
+    assert quote.tells_book or quote.bid is quote.ask is None
+    assert quote.tells_last or quote.last is None
     assert quote.exchange_time_ns is None or 0 < quote.exchange_time_ns < 2**63
     for price in (quote.bid, quote.ask, quote.last):
         if price is not None:

@@ -49,8 +49,14 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of nothing that was asked": (
         b'{"time":1,"channel":"spot.tickers","event":"subscribe","error":null,"result":{"status":"success"}}',
-        [Alive()],
+        [Refusal("unknown_shape", "a confirmation of None, which was not asked")],
     ),
+    "a confirmation that failed without an error": (
+        b'{"time":1,"channel":"spot.tickers","event":"subscribe","result":{"status":"fail"}}',
+        [Refusal("exchange_error", "the subscription's status is 'fail'")],
+    ),
+    "no ticker at all": (ticker_frame("[]"), [Refusal("missing_field", "no ticker in a frame of tickers")]),
+    "nanoseconds": (ticker_frame(BTC, '"time":1,"time_ms":1767323045123000000'), [BTC_QUOTE]),
     "an unknown pair": (
         error_frame("unknown currency pair: ABC_USDT"),
         [UnknownSymbol("ABC_USDT", rejected_whole_frame=True)],
@@ -62,7 +68,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "a pong": (b'{"time":1,"channel":"spot.pong","event":"","result":null}', [Alive()]),
     "a channel that nobody asked for": (
         b'{"time":1,"channel":"spot.trades","event":"update","result":{"id":1}}',
-        [Alive()],
+        [Refusal("unknown_shape", "the channel 'spot.trades', which nobody asked for")],
     ),
     "a shape that nobody knows": (
         b'{"method":"ticker.update","params":[]}',

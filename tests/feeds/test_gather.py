@@ -46,7 +46,7 @@ def test_a_row_is_gathered_with_its_state_and_judged() -> None:
 
     assert (empty.quote, empty.source.venue, empty.source.state) == (None, None, RowState.UNKNOWN)
     assert quote is not None
-    assert quote.received_at_ns == NOW_NS
+    assert quote.newest.received_at_ns == NOW_NS
     assert (source.exchange, source.currency, source.state) == (3, "USDT", RowState.FROZEN)
     assert source.venue is not None
     assert source.venue.price == Decimal("70990.5")

@@ -7,7 +7,6 @@ import pytest
 
 from feeds import gemini
 from feeds.wire import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
-from trinity.limits import ASSETS_MAX
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_456_789  # above 2**53: a double would lose its end
@@ -15,21 +14,33 @@ BOOK = b'{"u":7,"E":1767323045123456789,"s":"btcusd","b":"70000.17000","B":"0.1"
 TRADE = b'{"E":1767323045123456799,"s":"btcusd","t":9,"p":"70000.18000","q":"0.01","m":true}'
 BID, ASK, LAST = Decimal("70000.17000"), Decimal("70000.19000"), Decimal("70000.18000")
 
+BOOK_QUOTE = Quote("btcusd", BID, ASK, None, TIME_NS, tells_last=False)
+TRADE_QUOTE = Quote("btcusd", None, None, LAST, TIME_NS + 10, tells_book=False)
+
 CASES: dict[str, tuple[bytes, list[Event]]] = {
-    "a book": (BOOK, [Quote("btcusd", BID, ASK, None, TIME_NS)]),
+    "a book": (BOOK, [BOOK_QUOTE]),
     "a book with the last trade in it": (
         BOOK.replace(b'"A":"0.2"', b'"A":"0.2","c":"70000.18000","C":"1"'),
         [Quote("btcusd", BID, ASK, LAST, TIME_NS)],
     ),
-    "a trade": (TRADE, [Quote("btcusd", None, None, LAST, TIME_NS + 10)]),
-    "an empty side": (BOOK.replace(b'"70000.17000"', b'""'), [Alive()]),
-    "no sides": (b'{"u":7,"E":1767323045123456789,"s":"btcusd"}', [Alive()]),
+    "a trade": (TRADE, [TRADE_QUOTE]),
+    "an empty side": (BOOK.replace(b'"70000.17000"', b'""'), [BOOK_QUOTE._replace(bid=None)]),
+    "no sides": (b'{"u":7,"E":1767323045123456789,"s":"btcusd"}', [BOOK_QUOTE._replace(bid=None, ask=None)]),
+    "milliseconds": (
+        TRADE.replace(b"1767323045123456799", b"1767323045123"),
+        [TRADE_QUOTE._replace(exchange_time_ns=1_767_323_045_123_000_000)],
+    ),
+    "a trade that got a name": (TRADE.replace(b"{", b'{"e":"trade",', 1), [TRADE_QUOTE]),
+    "a trade whose price is empty": (TRADE.replace(b"70000.18000", b""), [Refusal("missing_field", "p", "btcusd")]),
     "a trade without its price": (TRADE.replace(b'"p"', b'"P"'), [Refusal("missing_field", "p", "btcusd")]),
     "a price of zero": (
         TRADE.replace(b"70000.18000", b"0.00000"),
         [Refusal("nonpositive_price", "p: '0.00000' is not above zero", "btcusd")],
     ),
-    "an acknowledgement of nothing that was asked": (b'{"id":1,"status":200}', [Alive()]),
+    "an acknowledgement of nothing that was asked": (
+        b'{"id":1,"status":200}',
+        [Refusal("unknown_shape", "an answer to 1, which was not asked")],
+    ),
     "a pong": (b'{"id":0,"status":200}', [Alive()]),
     "an unknown symbol": (
         b'{"id":1,"status":400,"error":{"code":-1013,"msg":"Invalid stream name: abcusd@trade"}}',
@@ -41,7 +52,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an event that nobody asked for": (
         b'{"e":"depthUpdate","E":1,"s":"btcusd","U":1,"u":2,"b":[["1","2"]],"a":[]}',
-        [Alive()],
+        [Refusal("unknown_shape", "the event 'depthUpdate', which nobody asked for")],
     ),
     "a shape that nobody knows": (
         b'{"type":"heartbeat","timestamp":1}',
@@ -54,27 +65,6 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
 def test_a_frame_means_its_events(frame: bytes, events: list[Event]) -> None:
     """Each documented frame gives exactly these events."""
     assert gemini.new_decoder().on_frame(frame) == events
-
-
-def test_book_and_trade_complete_each_other() -> None:
-    """A frame carries one half; the quote has the newest of both, of this symbol only."""
-    decoder = gemini.new_decoder()
-    decoder.on_frame(BOOK)
-    assert decoder.on_frame(TRADE) == [Quote("btcusd", BID, ASK, LAST, TIME_NS + 10)]
-    assert decoder.on_frame(BOOK) == [Quote("btcusd", BID, ASK, LAST, TIME_NS)]
-    assert decoder.on_frame(BOOK.replace(b"btc", b"eth")) == [Quote("ethusd", BID, ASK, None, TIME_NS)]
-    empty = BOOK.replace(b'"70000.17000"', b'""')
-    assert decoder.on_frame(empty) == [Quote("btcusd", None, None, LAST, TIME_NS)]
-    assert decoder.on_frame(TRADE) == [Quote("btcusd", None, None, LAST, TIME_NS + 10)]
-
-
-def test_a_flood_of_names_does_not_fill_the_memory() -> None:
-    """Symbols beyond the bound still give their quotes, but are not remembered."""
-    decoder = gemini.new_decoder()
-    for i in range(ASSETS_MAX):
-        decoder.on_frame(BOOK.replace(b"btc", b"x%d" % i))
-    assert decoder.on_frame(BOOK) == [Quote("btcusd", BID, ASK, None, TIME_NS)]
-    assert decoder.on_frame(TRADE) == [Quote("btcusd", None, None, LAST, TIME_NS + 10)]
 
 
 def test_an_acknowledgement_names_what_its_frame_asked_for() -> None:
@@ -95,12 +85,42 @@ def test_a_symbol_follows_from_the_naming_rule() -> None:
     assert gemini.symbol_of(Market("gemini", "RENDER", "USD", "rndrusd")) == "rndrusd"
 
 
-REQUEST = RestRequest("/v2/ticker/btcusd", ("btcusd",))
+REQUEST = RestRequest("/v1/pubticker/btcusd", ("btcusd",))
+TICKER = (
+    b'{"bid":"70000.17000","ask":"70000.19000","last":"70000.18000",'
+    b'"volume":{"BTC":"9.5","USD":"9.5","timestamp":1767323045123}}'
+)
 REST_CASES: dict[str, tuple[int, bytes, list[Event]]] = {
     "a ticker": (
         200,
-        b'{"symbol":"BTCUSD","close":"70000.18000","changes":["1"],"bid":"70000.17000","ask":"70000.19000"}',
+        TICKER,
+        [Quote("btcusd", BID, ASK, LAST, 1_767_323_045_123_000_000)],
+    ),
+    "a time of five minutes is that of the volume": (
+        200,
+        (
+            b'{"ask":"11388.08","bid":"11381.50","last":"11381.47","volume":{"BTC":"915.6534281291",'
+            b'"USD":"10394749.066094351423000000000000000095","timestamp":1565587800000}}'
+        ),
+        [Quote("btcusd", Decimal("11381.50"), Decimal("11388.08"), Decimal("11381.47"), None)],
+    ),
+    "no volume": (
+        200,
+        b'{"bid":"70000.17000","ask":"70000.19000","last":"70000.18000"}',
         [Quote("btcusd", BID, ASK, LAST, None)],
+    ),
+    "an answer about another symbol": (
+        200,
+        TICKER.replace(b"BTC", b"ETH"),
+        [Refusal("unknown_symbol", "it is about ethusd", "btcusd")],
+    ),
+    "a last price of another day": (
+        200,
+        TICKER.replace(b'"70000.18000"', b'"72900"'),
+        [
+            Quote("btcusd", BID, ASK, None, 1_767_323_045_123_000_000),
+            Refusal("last_off_book", "last 72900 is far outside of 70000.17000 to 70000.19000", "btcusd"),
+        ],
     ),
     "a lost field": (200, b'{"ask":"2","bid":"1"}', [Refusal("missing_field", "last", "btcusd")]),
     "an unknown symbol": (

@@ -29,10 +29,23 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         ticker_frame('{"symbol":"BTC/USD","bid":70000.10,"ask":70000.3}'),
         [Quote("BTC/USD", Decimal("70000.10"), Decimal("70000.3"), None, None)],
     ),
-    "no book": (ticker_frame(NO_BOOK), [Alive()]),
-    "no book, but a last price": (
+    "a dead pair": (ticker_frame(NO_BOOK), [Quote("ABC/USD", None, None, None, None)]),
+    "a dead pair with a last price of nobody knows when": (
         ticker_frame(NO_BOOK.replace("{", '{"last":1.50,', 1)),
-        [Quote("ABC/USD", None, None, Decimal("1.50"), None)],
+        [Quote("ABC/USD", None, None, None, None)],
+    ),
+    "no book, but a last price": (
+        ticker_frame(BTC.replace("70000.10", "0").replace("70000.3", "0.0")),
+        [BTC_QUOTE._replace(bid=None, ask=None)],
+    ),
+    "a book with a time of 1970": (
+        ticker_frame(BTC.replace("2026-01-02T03:04:05.123456Z", "1970-01-01T00:00:00.000000Z")),
+        [Refusal("bad_time", "0 ns is not within 1970 to 2262", "BTC/USD")],
+    ),
+    "no ticker at all": (ticker_frame(), [Refusal("missing_field", "no ticker in a frame of tickers")]),
+    "a channel that nobody asked for": (
+        b'{"channel":"ticker_v3","data":[]}',
+        [Refusal("unknown_shape", "the channel 'ticker_v3', which nobody asked for")],
     ),
     "a zero on one side": (
         ticker_frame(BTC.replace("70000.10", "0")),
@@ -44,7 +57,9 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "a number with an exponent": (
         ticker_frame(BTC.replace("70000.10", "1.25e-5")),
-        [BTC_QUOTE._replace(bid=Decimal("0.0000125"))],
+        [
+            BTC_QUOTE._replace(bid=Decimal("0.0000125")),
+        ],
     ),
     "a lost field beside a good ticker": (
         ticker_frame(BTC.replace('"ask"', '"Ask"'), BTC),
@@ -57,7 +72,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of another channel": (
         b'{"method":"subscribe","result":{"channel":"trade","symbol":"BTC/USD"},"success":true}',
-        [Alive()],
+        [Refusal("unknown_shape", "a confirmation that names no ticker")],
     ),
     "an unknown pair": (
         b'{"error":"Currency pair not supported ABC/USD","method":"subscribe","success":false,"symbol":"ABC/USD"}',

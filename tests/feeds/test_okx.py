@@ -34,7 +34,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "no time": (ticker_frame(BTC.replace("ts", "time")), [BTC_QUOTE._replace(exchange_time_ns=None)]),
     "an empty side": (
         ticker_frame(BTC.replace('"70000.10"', '""')),
-        [Quote("BTC-USDT", None, None, Decimal("70000.2"), TIME_NS)],
+        [BTC_QUOTE._replace(bid=None)],
     ),
     "a zero": (
         ticker_frame(BTC.replace('"70000.2"', '"0"')),
@@ -42,14 +42,23 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "a lost field": (ticker_frame(BTC.replace("askPx", "ask")), [Refusal("missing_field", "ask", "BTC-USDT")]),
     "no data": (b'{"arg":{"channel":"tickers"}}', [Refusal("missing_field", "data")]),
-    "another channel": (b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"px":"0"}]}', [Alive()]),
+    "another channel": (
+        b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"px":"0"}]}',
+        [Refusal("unknown_shape", "the channel 'trades', which nobody asked for")],
+    ),
+    "microseconds": (ticker_frame(BTC.replace("1767323045123", "1767323045123000")), [BTC_QUOTE]),
+    "a ticker of another instrument than its frame": (
+        ticker_frame(BTC.replace("BTC-USDT", "ETH-USDT")),
+        [Refusal("unknown_symbol", "it is about ETH-USDT", "BTC-USDT")],
+    ),
+    "no ticker at all": (ticker_frame(), [Refusal("missing_field", "no ticker in a frame of tickers")]),
     "an acknowledgement": (
         event_frame("subscribe", arg={"channel": "tickers", "instId": "BTC-USDT"}),
         [Subscribed(("BTC-USDT",))],
     ),
     "an acknowledgement of another channel": (
         event_frame("subscribe", arg={"channel": "trades", "instId": "BTC-USDT"}),
-        [Alive()],
+        [Refusal("unknown_shape", "a confirmation that names no ticker")],
     ),
     "an unknown instrument": (event_frame("error", code="60018", msg=UNKNOWN), [UnknownSymbol("ABC-USDT")]),
     "another error": (
@@ -61,7 +70,15 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         [Reconnect("planned", "The connection will soon be closed.")],
     ),
     "another notice": (event_frame("notice", code="1", msg="Hello"), [Alive()]),
-    "an event that nobody knows": (event_frame("channel-conn-count", connCount="2"), [Alive()]),
+    "a confirmation that failed": (
+        event_frame("subscribe", arg={"channel": "tickers", "instId": "BTC-USDT"}, code="60018", msg="no"),
+        [Refusal("exchange_error", "code 60018: no")],
+    ),
+    "an event that nobody knows": (
+        event_frame("upgrade"),
+        [Refusal("unknown_shape", "the event 'upgrade', which nobody asked for")],
+    ),
+    "a count of connections": (event_frame("channel-conn-count", connCount="2"), [Alive()]),
     "a pong": (b"pong", [Alive()]),
     "a shape that nobody knows": (
         b'{"op":"subscribe"}',

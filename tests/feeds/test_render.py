@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.consensus import Memory, evaluate, judge_quote
+from feeds.consensus import Memory, evaluate
 from feeds.render import (
     Labels,
     LastGood,
@@ -19,6 +19,7 @@ from feeds.render import (
     render_nothing,
     render_venue,
 )
+from feeds.venue import judge_quote
 from tests.feeds.consensus_cases import EXCHANGES, NOW_NS, RULES, WALL_NS, decide, quote_of, source_of
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ANSWER_DTYPE, BODY_BYTES, HEAD_BYTES, AnswerState
@@ -77,7 +78,7 @@ def test_an_exchanges_answer_has_the_prices_that_it_sent() -> None:
     venue = judge_quote(quote, RULES)
     labels = Labels("BTC", "gateio", "USDT", simulated=True)
 
-    record, last = render_venue(labels, quote, venue, AnswerState.GOOD, None)
+    record, last = render_venue(labels, quote.via, venue, AnswerState.GOOD, None)
 
     assert json.loads(body_of(record)) == {
         "asset": "BTC",
@@ -101,7 +102,7 @@ def test_an_exchanges_answer_has_the_prices_that_it_sent() -> None:
 def test_absent_prices_are_absent() -> None:
     """A row with a last price only shows no bid, no ask and no mark of simulation."""
     quote = quote_of(None, None, "5.5")
-    record, _ = render_venue(LABELS, quote, judge_quote(quote, RULES), AnswerState.GOOD, None)
+    record, _ = render_venue(LABELS, quote.via, judge_quote(quote, RULES), AnswerState.GOOD, None)
 
     assert set(json.loads(body_of(record))) == {
         "asset", "price", "currency", "last", "source", "via", "timestamp", "status",

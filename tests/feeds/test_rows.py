@@ -10,6 +10,7 @@ from feeds.freshness import ConnectionWatch
 from feeds.rows import Rows
 from feeds.tally import Tally
 from feeds.wire import Quote
+from tests.quotes import stored_quote
 from trinity.clock import NS_PER_MS
 from trinity.memory.price_table import RowState, StoredQuote, Via
 from trinity.metrics import FEED
@@ -37,7 +38,8 @@ class Table:
     def stored(self) -> tuple[str, Via]:
         quote = self.seat.prices.read(0, 0)
         assert quote is not None
-        return str(quote.last), quote.via
+        assert quote.last is not None
+        return str(quote.last.price), quote.via
 
     def judge(self, is_flowing: bool = True) -> Any:
         return self.rows.judge(self.clock.monotonic_ns(), self.clock.wall_ns(), is_flowing, False)
@@ -144,7 +146,7 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
 
     def others(price: str, state: RowState = RowState.LIVE) -> None:
         for exchange in (1, 2):
-            stored = StoredQuote(
+            stored = stored_quote(
                 None, None, Decimal(price), None, table.clock.monotonic_ns(), table.clock.wall_ns(), Via.WS
             )
             table.seat.prices.write(exchange, 0, stored)
@@ -194,3 +196,24 @@ def test_a_price_that_rest_repeats_with_the_same_time_does_not_make_the_row_youn
     assert table.stored() == ("70000.10", Via.WS)
     assert table.rest("70000.10", time_ns=table.clock.wall_ns())
     assert table.stored() == ("70000.10", Via.REST)
+
+
+def test_a_trade_renews_no_book_and_a_book_no_trade(table: Table) -> None:
+    """Each half stands in the table with the times of its own frame; an exchange without a price has none there."""
+
+    def take(quote: Quote) -> bool:
+        watch = ConnectionWatch(1, 30)
+        return table.rows.take_ws(quote, table.clock.monotonic_ns(), table.clock.wall_ns(), watch)
+
+    began_ns = table.clock.monotonic_ns()
+    assert take(Quote("BTC-USD", Decimal(99), Decimal(101), None, None, tells_last=False))
+    table.clock.advance(1)
+    assert take(Quote("BTC-USD", None, None, Decimal(100), None, tells_book=False))
+    quote = table.seat.prices.read(0, 0)
+    assert quote is not None
+    assert quote.bid is not None
+    assert quote.last is not None
+    assert (quote.bid.received_at_ns, quote.last.received_at_ns) == (began_ns, table.clock.monotonic_ns())
+    table.clock.advance(1)
+    assert not take(Quote("BTC-USD", None, None, None, None)), "nothing that makes the row younger"
+    assert table.seat.prices.read(0, 0) == StoredQuote(None, None, None, Via.WS)

@@ -43,9 +43,9 @@ async def test_quotes_reach_the_table_and_wake_the_consensus(venue: Any, start_f
     run = start_feed()
     await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)))
     quote = run.quote(BTC)
-    assert (str(quote.bid), str(quote.ask)) == ("69999.50", "70000.50")
-    assert quote.received_wall_ns > quote.exchange_time_ns
-    assert quote.received_at_ns <= run.seat.clock.monotonic_ns()
+    assert (str(quote.bid.price), str(quote.ask.price)) == ("69999.50", "70000.50")
+    assert quote.bid.received_wall_ns > quote.bid.exchange_time_ns
+    assert quote.bid.received_at_ns <= run.seat.clock.monotonic_ns()
     assert run.state(BTC) is RowState.LIVE
     assert os.eventfd_read(run.seat.wake_fd) > 0
     await until(lambda: run.gauge("oracle_ws_connected") == 1)
@@ -56,7 +56,7 @@ async def test_missing_exchange_time_stays_missing(venue: Any, start_feed: Any, 
     venue.has_time = False
     run = start_feed()
     await until(lambda: run.quote(BTC) is not None)
-    assert run.quote(BTC).exchange_time_ns is None
+    assert run.quote(BTC).newest.exchange_time_ns is None
 
 
 async def test_the_loop_beats(venue: Any, start_feed: Any, until: Until) -> None:
@@ -75,8 +75,8 @@ async def test_a_closed_connection_is_opened_again(venue: Any, start_feed: Any, 
     await until(lambda: run.via(BTC) is Via.WS)
     await venue.sockets[0].close()
     await until(lambda: venue.opened == 2 and len(venue.sockets) == 1)
-    seen = run.quote(BTC).received_at_ns
-    await until(lambda: run.quote(BTC).received_at_ns > seen)
+    seen = run.quote(BTC).newest.received_at_ns
+    await until(lambda: run.quote(BTC).newest.received_at_ns > seen)
     assert run.counter("oracle_ws_reconnects_total", "closed") == 1
 
 
@@ -258,7 +258,7 @@ async def test_a_price_with_too_many_digits_is_refused(venue: Any, start_feed: A
     await until(lambda: run.via(BTC) is Via.WS)
     await venue.sockets[0].send('["quote", "BTC-USD", "123456789.1234567890123", null]')
     await until(lambda: run.counter("oracle_parse_errors_total", "bad_number") == 1)
-    assert run.quote(BTC).ask < 100_000
+    assert run.quote(BTC).ask.price < 100_000
 
 
 async def test_stop_closes_the_sockets(venue: Any, start_feed: Any, until: Until) -> None:

@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import numpy as np
 
+from tests.quotes import stored_quote
 from trinity.markets import load_catalog
 from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState
 from trinity.memory.control import HEARTBEAT_NS, PID, RESTARTS, STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
-from trinity.memory.price_table import RowState, StoredQuote, Via
+from trinity.memory.price_table import RowState, Via
 from trinity.metrics import FEED, FLUSHER
 
 MS = 1_000_000
@@ -76,7 +77,7 @@ def set_source(
 ) -> None:
     """A row with one quote that is used by the consensus."""
     row = CATALOG.exchange_index(exchange), CATALOG.asset_index(asset)
-    quote = StoredQuote(Decimal("10.1"), Decimal("10.3"), None, None, NOW_NS - age_ms * MS, WALL_NS, via)
+    quote = stored_quote(Decimal("10.1"), Decimal("10.3"), None, None, NOW_NS - age_ms * MS, WALL_NS, via)
     memory.prices.write(*row, quote)
     memory.prices.write_state(*row, state)
     memory.answers.write_verdict(*row, 1)

@@ -7,14 +7,15 @@
     +--------------------------------------------------------------------+
     | cell [exchange 0, asset 0]                                         |
     |   0    counter, padded to one 64-byte line (cell.py)               |
-    |   64   slot 0: QUOTE_DTYPE, 64 bytes                               |
-    |   128  slot 1: QUOTE_DTYPE, 64 bytes                               |
+    |   64   slot 0: QUOTE_DTYPE, 128 bytes                              |
+    |   192  slot 1: QUOTE_DTYPE, 128 bytes                              |
     | cell [exchange 0, asset 1] ...                                     |
     +--------------------------------------------------------------------+
 
 Rules: one writer a cell, the feed process of its exchange. An exchange's cells and states are contiguous. Prices
-are integers: mantissa * 10**-scale, so no digit that an exchange sent is lost. Absence is a flag, never a zero
-price. `read` returns a copied value; no view of the memory leaves this file but `words`, for compiled readers.
+are integers: mantissa * 10**-scale, so no digit that an exchange sent is lost. Each of bid, ask and last has its own
+times, for they come in different frames: one that is renewed does not make the others young. Absence is a flag, never
+a zero price. `read` returns a copied value; no view of the memory leaves this file but `words`, for compiled readers.
 """
 
 import enum
@@ -30,28 +31,26 @@ from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
+# Each field three times: of the bid, of the ask, of the last price.
 QUOTE_DTYPE = np.dtype(
     [
-        ("bid", np.int64),
-        ("ask", np.int64),
-        ("last", np.int64),
-        ("exchange_time_ns", np.int64),
-        ("received_at_ns", np.int64),
-        ("received_wall_ns", np.int64),
-        ("scale", np.uint8),
+        ("mantissa", np.int64, 3),
+        ("exchange_time_ns", np.int64, 3),
+        ("received_at_ns", np.int64, 3),
+        ("received_wall_ns", np.int64, 3),
+        ("scale", np.uint8, 3),
+        ("is_there", np.uint8, 3),
+        ("has_exchange_time", np.uint8, 3),
         ("via", np.uint8),
-        ("has_book", np.uint8),
-        ("has_last", np.uint8),
-        ("has_exchange_time", np.uint8),
-        ("reserved", np.uint8, 11),
+        ("reserved", np.uint8, 22),
     ],
     align=True,
 )
-assert QUOTE_DTYPE.itemsize == 64, "one slot is one cache line"
-# The same fields in one call: 3 us a read instead of 13. Only ever over a table's private scratch row.
-_ROW = struct.Struct("<6q5B")
+assert QUOTE_DTYPE.itemsize == 128, "one slot is two cache lines"
+# The same fields in one call, several times quicker. Only ever over a table's private scratch row.
+_ROW = struct.Struct("<12q10B")
 assert QUOTE_DTYPE.fields is not None
 assert QUOTE_DTYPE.fields["reserved"][1] == _ROW.size
 
@@ -81,16 +80,31 @@ class RowState(enum.IntEnum):
     FROZEN = 5  # the other exchanges moved, this one did not: left out of the consensus
 
 
-class StoredQuote(NamedTuple):
-    """A quote as the table keeps it; prices None where the exchange sent none."""
+class Side(NamedTuple):
+    """One price of a quote with the times of the frame that it came in; `exchange_time_ns` None: it had none."""
 
-    bid: Decimal | None
-    ask: Decimal | None
-    last: Decimal | None
+    price: Decimal
     exchange_time_ns: int | None
     received_at_ns: int
     received_wall_ns: int
+
+
+class StoredQuote(NamedTuple):
+    """A quote as the table keeps it; a side is None where the exchange has none. `via` is how the newest frame came."""
+
+    bid: Side | None
+    ask: Side | None
+    last: Side | None
     via: Via
+
+    @property
+    def newest(self) -> Side | None:
+        """The side that was received last."""
+        sides = [side for side in self[:3] if side is not None]
+        return max(sides, key=lambda side: side.received_at_ns) if sides else None
+
+
+_NO_SIDE = Side(Decimal(0), None, 0, 0)
 
 
 class PriceTable:
@@ -125,23 +139,19 @@ class PriceTable:
 
         Raises ValueError when a price has more digits than a cell holds.
         """
-        prices = (quote.bid, quote.ask, quote.last)
-        scale = max((scale_of(p) for p in prices if p is not None), default=0)
-        has_book = quote.bid is not None and quote.ask is not None
+        sides = [side or _NO_SIDE for side in quote[:3]]
+        scales = [scale_of(side.price) for side in sides]
         _ROW.pack_into(
             self._scratch_bytes,
             0,
-            mantissa_of(quote.bid, scale) if quote.bid is not None and has_book else 0,
-            mantissa_of(quote.ask, scale) if quote.ask is not None and has_book else 0,
-            mantissa_of(quote.last, scale) if quote.last is not None else 0,
-            quote.exchange_time_ns or 0,
-            quote.received_at_ns,
-            quote.received_wall_ns,
-            scale,
+            *[mantissa_of(side.price, scale) for side, scale in zip(sides, scales, strict=True)],
+            *[side.exchange_time_ns or 0 for side in sides],
+            *[side.received_at_ns for side in sides],
+            *[side.received_wall_ns for side in sides],
+            *scales,
+            *[side is not None for side in quote[:3]],
+            *[side.exchange_time_ns is not None for side in sides],
             quote.via,
-            has_book,
-            quote.last is not None,
-            quote.exchange_time_ns is not None,
         )
         publish(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words)
 
@@ -150,17 +160,18 @@ class PriceTable:
         if not snapshot(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words):
             return None
         row = _ROW.unpack_from(self._scratch_bytes)
-        bid, ask, last, exchange_time_ns, received_at_ns, received_wall_ns = row[:6]
-        scale, via, has_book, has_last, has_exchange_time = row[6:]
-        return StoredQuote(
-            bid=Decimal(bid).scaleb(-scale) if has_book else None,
-            ask=Decimal(ask).scaleb(-scale) if has_book else None,
-            last=Decimal(last).scaleb(-scale) if has_last else None,
-            exchange_time_ns=exchange_time_ns if has_exchange_time else None,
-            received_at_ns=received_at_ns,
-            received_wall_ns=received_wall_ns,
-            via=Via(via),
+        bid, ask, last = (
+            Side(
+                Decimal(row[i]).scaleb(-row[12 + i]),
+                row[3 + i] if row[18 + i] else None,
+                row[6 + i],
+                row[9 + i],
+            )
+            if row[15 + i]
+            else None
+            for i in range(3)
         )
+        return StoredQuote(bid, ask, last, Via(row[21]))
 
     def write_state(self, exchange: int, asset: int, state: RowState) -> None:
         """Say what the feed thinks of a row; only the feed process of `exchange` may call it."""

@@ -9,12 +9,13 @@ from random import Random
 
 from feeds.aggregator import Aggregator
 from feeds.recording.entries import Entry, Frame, Header
-from feeds.recording.frames import as_stored
 from feeds.recording.recorder import FrameRecorder, RecordSettings
 from feeds.recording.segments import FOLDER, SegmentWriter, list_segments, read_segment
 from feeds.registry import EXCHANGE_MODULES
+from feeds.venue import NOTHING, merged
 from feeds.wire import Quote, RestRequest
 from tests.feeds.consensus_cases import ManualClock, seat_of
+from trinity.clock import NS_PER_MS
 from trinity.memory.control import NODE_RECORDING
 from trinity.memory.price_table import RowState, Via
 from trinity.seat import Seat
@@ -45,9 +46,9 @@ class SmallNode:
         self.settings = RecordSettings(data_dir, bytes_max)
         self.decoders = {name: EXCHANGE_MODULES[name].new_decoder() for name in SOL_EXCHANGES}
         self.recorders = {}
-        for name, decoder in self.decoders.items():
+        for name in self.decoders:
             self.recorders[name] = FrameRecorder(dataclasses.replace(seat, kind="feed"), self.settings, name)
-            self.recorders[name].opened(1, decoder)
+            self.recorders[name].opened(1)
         self.process = Aggregator(seat, None, self.settings)
 
     def switch(self, on: bool) -> None:
@@ -115,8 +116,10 @@ class SmallNode:
 
     def _write(self, exchange: str, event: object, via: Via) -> None:
         if isinstance(event, Quote):
-            stored = as_stored(event, self.clock.monotonic_ns(), self.clock.wall_ns(), via)
             row = (self.seat.catalog.exchange_index(exchange), self.seat.catalog.asset_index("SOL"))
+            before = self.seat.prices.read(*row) or NOTHING
+            max_age_ns = self.seat.catalog.assets[row[1]].rules.max_age_ms * NS_PER_MS
+            stored = merged(before, event, self.clock.monotonic_ns(), self.clock.wall_ns(), via, max_age_ns)
             self.seat.prices.write(*row, stored)
 
 

@@ -9,7 +9,6 @@ from feeds.consensus import Memory
 from feeds.peg import Held
 from feeds.recording.entries import DECODER, ENCODER, AssetState, Checkpoint, Frame, Opened, RowInput
 from feeds.render import LastGood
-from feeds.wire import Quote
 from tests.feeds.consensus_cases import quote_of
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState
@@ -24,10 +23,9 @@ def test_raw_frames_come_back_as_they_were(frame: bytes, at_ns: int) -> None:
 
 def test_a_whole_checkpoint_comes_back() -> None:
     """Decimals with their digits, states, absent prices, hold-outs by exchange number."""
-    quote = Quote("solusd", Decimal("1.50"), Decimal("1.60"), None, None)
     memory = Memory({2: None, 4: 17}, Decimal("200.10"), 5)
     entries = [
-        Opened(1, (quote,)),
+        Opened(1),
         Checkpoint(
             1,
             2,

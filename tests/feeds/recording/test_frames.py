@@ -3,16 +3,11 @@
 from decimal import Decimal
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from feeds.recording.frames import FrameSource, Search, as_stored
+from feeds.recording.frames import FrameSource, Search
 from feeds.recording.segments import FOLDER, header_of, list_segments
-from feeds.wire import Quote
-from tests.feeds.consensus_cases import catalog_of, quote_of, seat_of
+from tests.feeds.consensus_cases import catalog_of
 from tests.feeds.recording.small_node import small_node
-from trinity.clock import SystemClock
-from trinity.memory.price_table import StoredQuote, Via
+from trinity.memory.price_table import Via
 
 SOL = 1
 
@@ -23,10 +18,11 @@ def source_of(data_dir: Path, exchange: str) -> FrameSource:
 
 
 def test_a_quote_is_found_in_the_frame_of_its_moment(tmp_path: Path) -> None:
-    """Gemini's halves are put together again, also when recording began between them."""
+    """Each half of a Gemini quote stands in the frame of its own moment."""
     with small_node(tmp_path) as node:
-        node.send("gemini", "200.5")
         node.switch(True)
+        node.send("gemini", "200.5")
+        node.turn()
         node.send("gemini", "200.7", trade=True)
         read = node.seat.prices.read(1, SOL)
         assert read is not None
@@ -34,13 +30,32 @@ def test_a_quote_is_found_in_the_frame_of_its_moment(tmp_path: Path) -> None:
         node.close()
     source = source_of(tmp_path, "gemini")
 
-    assert (read.bid, read.last) == (Decimal("200.5"), Decimal("200.7"))
+    assert read.bid is not None
+    assert read.last is not None
+    assert (read.bid.price, read.last.price) == (Decimal("200.5"), Decimal("200.7"))
+    assert read.bid.received_at_ns < read.last.received_at_ns
     assert source.find(SOL, read).search is Search.FOUND
-    assert source.find(SOL, read._replace(bid=Decimal(1))).search is Search.OTHER
+    assert source.find(SOL, read._replace(bid=read.bid._replace(price=Decimal(1)))).search is Search.OTHER
+    assert source.find(SOL, read._replace(bid=read.last._replace(price=Decimal("200.5")))).search is Search.OTHER
+    assert source.find(SOL, read._replace(ask=read.bid._replace(exchange_time_ns=7))).search is Search.OTHER
     assert source.find(0, read).search is Search.MISSING
-    later = read._replace(received_at_ns=read.received_at_ns + 10**12)
+    later = read._replace(last=read.last._replace(received_at_ns=read.last.received_at_ns + 10**12))
     assert source.find(SOL, later).search is Search.UNRECORDED
-    assert source.frames == 1
+    assert source.frames == 2
+
+
+def test_a_half_from_before_the_recording_is_told(tmp_path: Path) -> None:
+    """The book came unrecorded, the trade's frame is there: the quote is not proved, and not refuted."""
+    with small_node(tmp_path) as node:
+        node.send("gemini", "200.5")
+        node.turn()
+        node.switch(True)
+        node.send("gemini", "200.7", trade=True)
+        read = node.seat.prices.read(1, SOL)
+        assert read is not None
+        node.turn()
+        node.close()
+    assert source_of(tmp_path, "gemini").find(SOL, read).search is Search.UNRECORDED
 
 
 def test_the_kind_of_receipt_belongs_to_the_quote(tmp_path: Path) -> None:
@@ -56,21 +71,3 @@ def test_the_kind_of_receipt_belongs_to_the_quote(tmp_path: Path) -> None:
 
     assert source.find(SOL, read).search is Search.FOUND
     assert source.find(SOL, read._replace(via=Via.WS)).search is Search.OTHER
-
-
-PRICES = st.one_of(
-    st.none(), st.decimals(min_value=Decimal("1e-9"), max_value=10**6, places=9, allow_nan=False, allow_infinity=False)
-)
-
-
-@given(PRICES, PRICES)
-def test_a_stored_quote_is_what_the_table_gives_back(book: Decimal | None, last: Decimal | None) -> None:
-    """The table's own round trip and the replay's agree for every quote."""
-    if book is None and last is None:
-        book = Decimal("1.5")
-    quote = Quote("SOL", book, book, last, 7)
-    with seat_of(SystemClock()) as seat:
-        seat.prices.write(0, SOL, StoredQuote(book, book, last, 7, 5, 6, Via.WS))
-        table = seat.prices.read(0, SOL)
-    assert table == as_stored(quote, 5, 6, Via.WS)
-    assert table != quote_of("1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feeds.recording.entries import Checkpoint, Header, Opened
+from feeds.recording.entries import Answer, Checkpoint, Frame, Header, Opened
 from feeds.recording.segments import FOLDER, list_segments, read_segment
 from tests.feeds.recording.small_node import frames_of, small_node
 from trinity.metrics import CONSENSUS, FEED
@@ -39,7 +39,7 @@ def test_off_by_default_and_switched_at_run_time(tmp_path: Path) -> None:
 
 
 def test_every_segment_stands_alone(tmp_path: Path) -> None:
-    """A full segment is followed by one that begins with the open connections, or with a checkpoint."""
+    """A full segment is followed by one that needs no other: frames alone, or first of all a checkpoint."""
     with small_node(tmp_path, bytes_max=64 * 2000) as node:
         node.switch(True)
         node.trade_a_while(400)
@@ -51,7 +51,7 @@ def test_every_segment_stands_alone(tmp_path: Path) -> None:
         entries = [entry for _, chunk in read_segment(info.path) for entry in chunk]
         assert isinstance(entries[0], Header)
         if len(entries) > 1:
-            assert isinstance(entries[1], Checkpoint if info.stream == "consensus" else Opened)
+            assert isinstance(entries[1], Checkpoint if info.stream == "consensus" else Opened | Frame | Answer)
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(

@@ -34,7 +34,7 @@ SUBSCRIBE = {
 REST_PATH = {
     "kraken": "/kraken/0/public/Ticker?pair=XBTUSD",
     "coinbase": "/coinbase/products/BTC-USD/ticker",
-    "gemini": "/gemini/v2/ticker/btcusd",
+    "gemini": "/gemini/v1/pubticker/btcusd",
     "gateio": "/gateio/api/v4/spot/tickers?currency_pair=BTC_USDT",
     "cryptocom": "/cryptocom/exchange/v1/public/get-tickers?instrument_name=BTC_USD",
     "okx": "/okx/api/v5/market/ticker?instId=BTC-USDT",

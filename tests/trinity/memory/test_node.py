@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.quotes import stored_quote
 from trinity.errors import LayoutError, NodeAbsentError, NodeRunningError
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry, name_of
-from trinity.memory.price_table import PriceTable, StoredQuote, Via
+from trinity.memory.price_table import PriceTable, Via
 from trinity.memory.segment import HEADER_WORDS, WORD_BYTES
 
 CATALOG = load_catalog()
@@ -33,7 +34,7 @@ def _file(node: str, part: str) -> Path:
 def test_a_tool_that_knows_only_the_name_finds_everything(card: Card) -> None:
     """The card holds what the indexes mean, and what one side writes the other reads."""
     memory = NodeMemory.create(card)
-    quote = StoredQuote(Decimal("1.5"), Decimal("1.6"), None, None, 7, 8, Via.WS)
+    quote = stored_quote(Decimal("1.5"), Decimal("1.6"), None, None, 7, 8, Via.WS)
     memory.prices.write(2, 3, quote)
     found = NodeMemory.attach(card.node)
     assert found.card == card

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.quotes import stored_quote
 from trinity.compiled import compiled
 from trinity.errors import LayoutError
 from trinity.memory.atomics import Words
@@ -22,6 +23,7 @@ from trinity.memory.price_table import (
     SLOT_WORDS,
     PriceTable,
     RowState,
+    Side,
     StoredQuote,
     Via,
     mantissa_of,
@@ -39,7 +41,7 @@ def _quote(bid: str | None, ask: str | None, last: str | None, exchange_time_ns:
     def price(text: str | None) -> Decimal | None:
         return None if text is None else Decimal(text)
 
-    return StoredQuote(price(bid), price(ask), price(last), exchange_time_ns, 1, 2, Via.WS)
+    return stored_quote(price(bid), price(ask), price(last), exchange_time_ns, 1, 2, Via.WS)
 
 
 @pytest.fixture
@@ -70,11 +72,28 @@ def test_decimals_survive_the_table(bid: Decimal, last: Decimal | None) -> None:
     name = f"trinity-test-{uuid.uuid4().hex[:12]}"
     table = PriceTable.create(name, 1, 1)
     try:
-        quote = StoredQuote(bid, bid, last, None, 1, 2, Via.REST)
+        quote = stored_quote(bid, bid, last, None, 1, 2, Via.REST)
         table.write(0, 0, quote)
         assert table.read(0, 0) == quote
     finally:
         table.segment.unlink()
+
+
+def test_each_side_keeps_its_own_times_and_digits(table: PriceTable) -> None:
+    """A bid of a second ago beside an older ask and a last price without an exchange time."""
+    quote = StoredQuote(
+        Side(Decimal("1.50"), 7, 100, 1000),
+        Side(Decimal(2), 6, 90, 990),
+        Side(Decimal("1.7500"), None, 80, 980),
+        Via.WS,
+    )
+    table.write(0, 0, quote)
+    assert table.read(0, 0) == quote
+    assert str(table.read(0, 0)) == str(quote), "1.50 is not 1.5 here"
+    assert quote.newest == quote.bid
+    one = quote._replace(bid=None, last=None)
+    table.write(0, 0, one)
+    assert table.read(0, 0) == one
 
 
 @pytest.mark.parametrize("text", ["1E+999999999", "1234567890123456789", "0.1234567890123456789", "NaN", "Infinity"])
