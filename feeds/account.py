@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from feeds.consensus import BPS, USD, Decision, Memory, refusal_of
+from feeds.consensus import BPS, USD, Decision, Memory, majority_of, refusal_of, stands_on
 from feeds.gather import Gathered
 from feeds.peg import Index
 from trinity.clock import NS_PER_MS, NS_PER_US
 from trinity.limits import JUMP_PERCENT_MAX
 from trinity.markets import Asset, AssetRules
-from trinity.memory.answer_table import AnswerState
+from trinity.memory.answer_table import AnswerState, standing_of
 
 
 class Case(NamedTuple):
@@ -51,7 +51,8 @@ class SourceAccount(msgspec.Struct, frozen=True):
     """One exchange: its quote, what steps 1 to 3 made of it, and the verdict of the whole evaluation.
 
     `venue_price` and `half_width` are in `currency`, `usd_price` is the vote. `freshness` is "fresh" or the reason
-    why the quote counts for nothing; `verdict` is "used" or the reason why the source was left out.
+    why the quote counts for nothing; `verdict` is "used" or the reason why the source was left out; where no price came
+    of the sources that were not, they are "disputed" or "unused".
     """
 
     exchange: str
@@ -83,9 +84,13 @@ class IndexAccount(msgspec.Struct, frozen=True):
 
 
 class MajorityAccount(msgspec.Struct, frozen=True):
-    """Step 5: the narrowest window that more than half of the votes lie in; null when it is wider than allowed."""
+    """Step 5: the narrowest window that more than half of the votes lie in; null when it is wider than allowed.
+
+    `spread_bps` is how far all votes are apart.
+    """
 
     needed: int
+    spread_bps: Decimal
     low: Decimal | None
     high: Decimal | None
     width_bps: Decimal | None
@@ -100,9 +105,10 @@ class CutAccount(msgspec.Struct, frozen=True):
 
 
 class PriceAccount(msgspec.Struct, frozen=True):
-    """Step 8: what came out before the jump guard."""
+    """Step 8: what came out before the jump guard; `median_of` are the exchanges whose age is the price's."""
 
     price: Decimal
+    median_of: tuple[str, ...]
     confidence: Decimal | None
     disagreement_bps: Decimal
 
@@ -135,6 +141,8 @@ class Account(msgspec.Struct, frozen=True):
     confidence: Decimal | None
     used: tuple[str, ...]
     left_out: dict[str, str]
+    age_ms: float | None
+    newest_age_ms: float | None
     good_for_ms: float | None
     served_as: str
 
@@ -142,7 +150,11 @@ class Account(msgspec.Struct, frozen=True):
 def account_of(case: Case) -> Account:
     """Write a case down."""
     decision, names = case.decision, case.exchanges
-    good_for_ns = decision.valid_until_ns - case.monotonic_ns if decision.price is not None else None
+    good_for_ns = age_ns = newest_age_ns = None
+    if decision.price is not None:
+        good_for_ns = decision.valid_until_ns - case.monotonic_ns
+        age_ns = case.monotonic_ns - decision.received_at_ns
+        newest_age_ns = age_ns + decision.received_wall_ns - decision.newest_received_wall_ns
     return Account(
         asset=case.asset.name,
         at=_moment(case.wall_ns),
@@ -153,13 +165,15 @@ def account_of(case: Case) -> Account:
         required=case.asset.rules.min_sources,
         majority=_majority(case),
         cut=CutAccount(*decision.cut) if decision.cut is not None else None,
-        price_found=_price(decision),
+        price_found=_price(case),
         jump=_jump(case),
         state=decision.state.name.lower(),
         price=decision.price,
         confidence=decision.confidence,
-        used=tuple(names[exchange] for exchange in decision.used),
+        used=tuple(names[exchange] for exchange in decision.used) if decision.price is not None else (),
         left_out={names[exchange]: reason for exchange, reason in sorted(decision.rejected.items())},
+        age_ms=_ms(age_ns) if age_ns is not None else None,
+        newest_age_ms=_ms(newest_age_ns) if newest_age_ns is not None else None,
         good_for_ms=_ms(good_for_ns) if good_for_ns is not None else None,
         served_as=case.published.name.lower(),
     )
@@ -192,7 +206,7 @@ def _source(case: Case, row: Gathered) -> SourceAccount:
         freshness=refusal_of(source, case.monotonic_ns) or "fresh",
         usd_price=vote.price if vote is not None else None,
         converted=vote.converted if vote is not None else False,
-        verdict=case.decision.rejected.get(source.exchange, "used"),
+        verdict=case.decision.rejected.get(source.exchange, standing_of(case.decision.state)),
     )
 
 
@@ -215,18 +229,24 @@ def _majority(case: Case) -> MajorityAccount | None:
     votes, window = case.decision.votes, case.decision.window
     if len(votes) < case.asset.rules.min_sources:
         return None
-    needed = len(votes) // 2 + 1
+    needed, spread_bps = majority_of(len(votes)), _apart_bps(case.decision)
     if window is None:
-        return MajorityAccount(needed, None, None, None)
+        return MajorityAccount(needed, spread_bps, None, None, None)
     low, high = window
-    return MajorityAccount(needed, low, high, (high - low) / low * BPS)
+    return MajorityAccount(needed, spread_bps, low, high, (high - low) / low * BPS)
 
 
-def _price(decision: Decision) -> PriceAccount | None:
+def _price(case: Case) -> PriceAccount | None:
+    decision = case.decision
     if decision.candidate is None:
         return None
-    apart_bps = Decimal(decision.disagreement_milli_bps).scaleb(-3)
-    return PriceAccount(decision.candidate, decision.confidence, apart_bps)
+    kept = [vote for vote in decision.votes if vote.exchange in decision.used]
+    median_of = tuple(case.exchanges[vote.exchange] for vote in stands_on(kept))
+    return PriceAccount(decision.candidate, median_of, decision.confidence, _apart_bps(decision))
+
+
+def _apart_bps(decision: Decision) -> Decimal:
+    return Decimal(decision.disagreement_milli_bps).scaleb(-3)
 
 
 def _jump(case: Case) -> JumpAccount | None:

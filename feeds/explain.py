@@ -21,7 +21,7 @@ from feeds.render import price_text
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
 from trinity.markets import Catalog
-from trinity.memory.answer_table import AnswerState, AnswerTable
+from trinity.memory.answer_table import AnswerTable, served_state
 from trinity.memory.price_table import PriceTable
 
 # Digits that are worth reading: those of the finest quote seen on the six exchanges.
@@ -39,9 +39,7 @@ def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asse
     monotonic_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
     measured = measure(usdt, usdc, monotonic_ns)
     decision, _ = evaluate([row.source for row in rows], rules, usable(measured), memory, monotonic_ns)
-    published = AnswerState(int(record["state"][0])) if record is not None else AnswerState.EMPTY
-    if published is AnswerState.GOOD and record is not None and monotonic_ns >= int(record["valid_until_ns"][0]):
-        published = AnswerState.STALE
+    published = served_state(record, monotonic_ns)
     case = Case(
         catalog.assets[asset],
         catalog.exchanges,
@@ -136,7 +134,8 @@ def _majority(account: Account) -> list[str]:
     if majority is None:
         return []
     if majority.low is None or majority.high is None or majority.width_bps is None:
-        verdict = f"no {majority.needed} of them within {account.rules.majority_window_bps} bps"
+        verdict = f"no {majority.needed} of them within {account.rules.majority_window_bps} bps: "
+        verdict += f"they are {_shown(majority.spread_bps)} bps apart"
     else:
         verdict = f"{majority.needed} of them within {_shown(majority.width_bps)} bps: "
         verdict += f"{_shown(majority.low)} to {_shown(majority.high)}"
@@ -166,10 +165,11 @@ def _price(account: Account) -> list[str]:
     found = account.price_found
     if found is None:
         return []
-    kept = [source for source in _voters(account) if source.exchange in account.used]
+    kept = [source for source in _voters(account) if source.exchange not in account.left_out]
     confidence = f", confidence {price_text(found.confidence)}" if found.confidence is not None else ""
     price = f"{price_text(found.price)}{confidence}, all sources within {_shown(found.disagreement_bps)} bps"
-    return [f"8 price: median of {_told(kept)}", f"  -> {price}"]
+    age = f"as old as the oldest of {', '.join(found.median_of)}"
+    return [f"8 price: median of {_told(kept)}", f"  -> {price}, {age}"]
 
 
 def _jump(account: Account) -> list[str]:
@@ -186,7 +186,7 @@ def _jump(account: Account) -> list[str]:
 def _end(account: Account) -> list[str]:
     result = account.state
     if account.price is not None:
-        left = f"good for another {account.good_for_ms:.1f} ms"
+        left = f"{account.age_ms:.1f} ms old, good for another {account.good_for_ms:.1f} ms"
         result = f"{price_text(account.price)} USD from {len(account.used)} sources, {left}"
     why = "; ".join(f"{name}: {reason}" for name, reason in account.left_out.items())
     lines = [f"result: {result}", f"the node serves it as: {account.served_as}"]

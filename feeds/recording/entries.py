@@ -19,7 +19,7 @@ from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState, StoredQuote
 
-VERSION = 1
+VERSION = 2
 CONSENSUS_STREAM = "consensus"
 
 

@@ -54,7 +54,7 @@ def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
     assert positions == sorted(positions)
     assert "USDT/USD 0.99995 from coinbase 1.0002, kraken 0.9998, cryptocom 1.0001, crossed 0.999700089973" in told
     assert "70990.5 -> 70986.950475 USD" in told
-    assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in told
+    assert "result: 70996.5 USD from 6 sources, 0.0 ms old, good for another 10000.0 ms" in told
     assert "the node serves it as: good" in told
 
 
