@@ -46,7 +46,8 @@ def answer_of(asset: str, number: int, turn: int, now_ns: int, wall_ns: int) -> 
     exchanges = ",".join(f'"{name}"' for name in _SOURCES)
     body = (
         f'{{"asset":"{asset}","price":{price},"currency":"USD","confidence":17.5,"sources":5,"rejected":1,'
-        f'"source":"consensus","timestamp":{timestamp_ms},"status":"fresh","disagreement_bps":1.69,'
+        f'"source":"consensus","timestamp":{timestamp_ms},"newest_timestamp":{timestamp_ms},"status":"fresh",'
+        f'"disagreement_bps":1.69,'
         f'"exchanges":[{exchanges}]}}'
     ).encode()
     head = (
@@ -57,7 +58,7 @@ def answer_of(asset: str, number: int, turn: int, now_ns: int, wall_ns: int) -> 
     numbers = {
         "state": AnswerState.GOOD,
         "valid_until_ns": now_ns + VALID_NS,
-        "newest_received_at_ns": now_ns,
+        "received_at_ns": now_ns,
         "timestamp_ms": timestamp_ms,
         "price": mantissa,
         "confidence": 1750,

@@ -1,9 +1,9 @@
 """Is this answer right? Framing and content checks of every answer, compiled, cheaper than making the answer.
 
 Rules: pure, no socket, no clock. An answer passes when it is complete, has status 200, is one compact JSON object in
-ASCII whose first member is the asset that was asked for, and holds a price and a timestamp; that the timestamp does
-not go back is checked by the caller, who knows the connection. The full check runs once for each distinct body: the
-last good body of each asset is remembered, and an equal one passes by comparison.
+ASCII whose first member is the asset that was asked for, and holds a price and a timestamp; that the time of its newest
+source (without one, the timestamp) does not go back is checked by the caller, who knows the connection. The full check
+runs once for each distinct body: the last good body of each asset is remembered, and an equal one passes by comparison.
 
 Framings: HTTP/1.1 with Content-Length, RESP's bulk string (Valkey and Redis), and a bare body (a UDP datagram).
 """
@@ -38,6 +38,7 @@ _HTTP = np.frombuffer(b"HTTP/1.1 ", dtype=np.uint8)
 _ERROR = np.frombuffer(b'{"error":', dtype=np.uint8)
 _ASSET = np.frombuffer(b'{"asset":"', dtype=np.uint8)
 _PRICE = np.frombuffer(b'"price":', dtype=np.uint8)
+_NEWEST = np.frombuffer(b'"newest_timestamp":', dtype=np.uint8)
 _TIMESTAMP = np.frombuffer(b'"timestamp":', dtype=np.uint8)
 _LITERALS = tuple(np.frombuffer(word, dtype=np.uint8) for word in (b"true", b"false", b"null"))
 
@@ -150,7 +151,7 @@ def check_price(
     lengths: Ints,
     times: Ints,
 ) -> int:
-    """The timestamp (ms) of a right body for `asset`, or -1 - fault; a new right body is remembered."""
+    """The time (ms) of a right body for `asset`, or -1 - fault; a new right body is remembered."""
     size = end - start
     if size > 0 and size == lengths[asset]:
         i = 0
@@ -168,7 +169,8 @@ def check_price(
     time_at = find(buffer, start, end, _TIMESTAMP)
     if price_at < 0 or time_at < 0 or not 48 <= buffer[price_at + _PRICE.size] <= 57:
         return -1 - NO_PRICE
-    digits_at = time_at + _TIMESTAMP.size
+    newest_at = find(buffer, start, end, _NEWEST)
+    digits_at = newest_at + _NEWEST.size if newest_at >= 0 else time_at + _TIMESTAMP.size
     digits_end = digits_at
     while digits_end < end and 48 <= buffer[digits_end] <= 57:
         digits_end += 1

@@ -24,8 +24,9 @@ _REPLY_START = np.frombuffer(b"\xd7TRA\x01\x00", dtype=np.uint8)  # magic, versi
 _MAGIC_BYTES = 4
 # An asset's price does not double within a run: one that seems to is another asset's.
 JUMP_MAX = 2.0
-# A record's time is a sum of three numbers that were each cut to whole milliseconds, at other moments in each frame.
-ROUNDING_MS = 3
+# A price's time goes back when its median passes to a source with an older quote, but by no more than quotes may be
+# old; above it, a record's time is a sum of three numbers that were each cut to whole milliseconds.
+BACK_MS_MAX = 30_000 + 3
 
 
 class FrameMemory:
@@ -83,7 +84,7 @@ def check_frame(reply: Bytes, size: int, count: int, last_times: Ints, last_pric
         last = last_prices[i]
         if last > 0.0 and not last / JUMP_MAX <= price <= last * JUMP_MAX:
             return checks.WRONG_ASSET
-        if time_ms - age_ms < last_times[i] - ROUNDING_MS:
+        if time_ms - age_ms < last_times[i] - BACK_MS_MAX:
             return checks.TIME_WENT_BACK
         last_prices[i] = price
         last_times[i] = max(last_times[i], time_ms - age_ms)

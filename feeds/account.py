@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from feeds.consensus import Decision, Memory, refusal_of
+from feeds.consensus import Decision, Memory, refusal_of, stands_on
 from feeds.gather import Gathered
 from feeds.peg import COINS, Index
 from feeds.robust import BPS
@@ -20,7 +20,7 @@ from feeds.venue import phase_at
 from trinity.clock import NS_PER_MS, NS_PER_US
 from trinity.limits import JUMP_PERCENT_MAX
 from trinity.markets import Asset, AssetRules
-from trinity.memory.answer_table import AnswerState
+from trinity.memory.answer_table import AnswerState, standing_of
 from trinity.memory.price_table import Side
 
 
@@ -65,7 +65,8 @@ class SourceAccount(msgspec.Struct, frozen=True):
     """One exchange: its quote, what steps 1 to 3 made of it, and the verdict of the whole evaluation.
 
     `venue_price` and `half_width` are in `currency`, `usd_price` is the vote. `freshness` is "fresh" or the reason
-    why the quote counts for nothing; `verdict` is "used" or the reason why the source was left out.
+    why the quote counts for nothing; `verdict` is "used" or the reason why the source was left out; where no price came
+    of the sources that were not, they are "disputed" or "unused".
     """
 
     exchange: str
@@ -115,10 +116,12 @@ class IndexAccount(msgspec.Struct, frozen=True):
 
 class MajorityAccount(msgspec.Struct, frozen=True):
     """Step 5: the narrowest window that holds `needed` votes, more than half `of` the exchanges with a fresh quote,
-    convertible or not; null when it is wider than allowed."""
+    convertible or not; null when it is wider than allowed. `spread_bps` is how far all votes are apart.
+    """
 
     needed: int
     of: int
+    spread_bps: Decimal
     low: Decimal | None
     high: Decimal | None
     width_bps: Decimal | None
@@ -133,9 +136,10 @@ class CutAccount(msgspec.Struct, frozen=True):
 
 
 class PriceAccount(msgspec.Struct, frozen=True):
-    """Step 8: what came out before the jump guard."""
+    """Step 8: what came out before the jump guard; `median_of` are the exchanges whose age is the price's."""
 
     price: Decimal
+    median_of: tuple[str, ...]
     confidence: Decimal | None
     disagreement_bps: Decimal
 
@@ -173,6 +177,8 @@ class Account(msgspec.Struct, frozen=True):
     confidence: Decimal | None
     used: tuple[str, ...]
     left_out: dict[str, str]
+    age_ms: float | None
+    newest_age_ms: float | None
     good_for_ms: float | None
     served_as: str
 
@@ -180,7 +186,11 @@ class Account(msgspec.Struct, frozen=True):
 def account_of(case: Case) -> Account:
     """Write a case down."""
     decision, names = case.decision, case.exchanges
-    good_for_ns = decision.valid_until_ns - case.monotonic_ns if decision.price is not None else None
+    good_for_ns = age_ns = newest_age_ns = None
+    if decision.price is not None:
+        good_for_ns = decision.valid_until_ns - case.monotonic_ns
+        age_ns = case.monotonic_ns - decision.received_at_ns
+        newest_age_ns = age_ns + decision.received_wall_ns - decision.newest_received_wall_ns
     return Account(
         asset=case.asset.name,
         at=_moment(case.wall_ns),
@@ -193,13 +203,15 @@ def account_of(case: Case) -> Account:
         majority=_majority(case),
         cut=CutAccount(*decision.cut) if decision.cut is not None else None,
         is_unbacked=_is_unbacked(decision),
-        price_found=_price(decision),
+        price_found=_price(case),
         jump=_jump(case),
         state=decision.state.name.lower(),
         price=decision.price,
         confidence=decision.confidence,
-        used=tuple(names[exchange] for exchange in decision.used),
+        used=tuple(names[exchange] for exchange in decision.used) if decision.price is not None else (),
         left_out={names[exchange]: reason for exchange, reason in sorted(decision.rejected.items())},
+        age_ms=_ms(age_ns) if age_ns is not None else None,
+        newest_age_ms=_ms(newest_age_ns) if newest_age_ns is not None else None,
         good_for_ms=_ms(good_for_ns) if good_for_ns is not None else None,
         served_as=case.published.name.lower(),
     )
@@ -228,7 +240,7 @@ def _source(case: Case, row: Gathered) -> SourceAccount:
         freshness=refusal_of(source, case.monotonic_ns) or "fresh",
         usd_price=vote.price if vote is not None else None,
         converted=vote.converted if vote is not None else False,
-        verdict=case.decision.rejected.get(source.exchange, "used"),
+        verdict=case.decision.rejected.get(source.exchange, standing_of(case.decision.state)),
     )
 
 
@@ -261,21 +273,28 @@ def _majority(case: Case) -> MajorityAccount | None:
     asked, window = decision.asked, decision.window
     if len(decision.votes) < asked.required:
         return None
+    spread_bps = _apart_bps(decision)
     if window is None:
-        return MajorityAccount(asked.needed, asked.fresh, None, None, None)
+        return MajorityAccount(asked.needed, asked.fresh, spread_bps, None, None, None)
     low, high = window
-    return MajorityAccount(asked.needed, asked.fresh, low, high, (high - low) / low * BPS)
+    return MajorityAccount(asked.needed, asked.fresh, spread_bps, low, high, (high - low) / low * BPS)
 
 
 def _is_unbacked(decision: Decision) -> bool:
     return decision.cut is not None and decision.state is AnswerState.SOURCES_DISAGREE and decision.candidate is None
 
 
-def _price(decision: Decision) -> PriceAccount | None:
+def _price(case: Case) -> PriceAccount | None:
+    decision = case.decision
     if decision.candidate is None:
         return None
-    apart_bps = Decimal(decision.disagreement_milli_bps).scaleb(-3)
-    return PriceAccount(decision.candidate, decision.confidence, apart_bps)
+    kept = [vote for vote in decision.votes if vote.exchange in decision.used]
+    median_of = tuple(case.exchanges[vote.exchange] for vote in stands_on(kept))
+    return PriceAccount(decision.candidate, median_of, decision.confidence, _apart_bps(decision))
+
+
+def _apart_bps(decision: Decision) -> Decimal:
+    return Decimal(decision.disagreement_milli_bps).scaleb(-3)
 
 
 def _jump(case: Case) -> JumpAccount | None:

@@ -4,6 +4,7 @@ One turn: find the cells whose counters or states changed, judge each changed qu
 once however many of its quotes changed, publish what came out differently (`feeds/desk.py` does one asset). Then wait
 for the feeds' eventfd, at most CONSENSUS_WAIT_MS_MAX. An asset that nobody touched is looked at again after
 CONSENSUS_REVIEW_NS, because time alone makes sources stale; a few in a turn, so that no quote waits behind them all.
+One whose answer ends within CONSENSUS_AHEAD_NS is decided for that moment, so that there is no gap before the next.
 Coins are measured after the assets of a turn: every conversion uses the index of the turn before, so no order of the
 assets matters.
 
@@ -23,12 +24,19 @@ from types import FrameType
 import numpy as np
 
 from feeds.candles import CandleBook
-from feeds.desk import Desk, Row
+from feeds.desk import ENDLESS_NS, Desk, Row
 from feeds.gather import live_exchanges, recall_coins
 from feeds.independence import faulty_of
 from feeds.peg import COINS, Held, Index, Peg, follow, usable, watch
 from feeds.recording.recorder import DecisionRecorder, RecordSettings
-from trinity.limits import CONSENSUS_REVIEW_NS, CONSENSUS_REVIEWS_MAX, CONSENSUS_WAIT_MS_MAX, STATE_LOG_GAP_NS
+from trinity.clock import NS_PER_MS
+from trinity.limits import (
+    CONSENSUS_AHEAD_NS,
+    CONSENSUS_REVIEW_NS,
+    CONSENSUS_REVIEWS_MAX,
+    CONSENSUS_WAIT_MS_MAX,
+    STATE_LOG_GAP_NS,
+)
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.candle_table import CANDLES
 from trinity.memory.control import COMMAND, Command
@@ -62,7 +70,7 @@ def run(seat: Seat, settings: RecordSettings) -> None:
     while not stopped and seat.block.read(COMMAND) != Command.DRAIN:
         is_done = aggregator.turn()
         # An eventfd is emptied before the table is compared, so no wake-up is lost between the two.
-        for fd, _ in poll.poll(CONSENSUS_WAIT_MS_MAX if is_done else 0):
+        for fd, _ in poll.poll(aggregator.wait_ms() if is_done else 0):
             os.eventfd_read(fd)
     aggregator.close()
     seat.log.info("stopped")
@@ -105,6 +113,8 @@ class Aggregator:
             coin: Peg(int(seat.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
         }
         self._read: list[tuple[int, Row]] = []
+        self._decided_at_ns = 0
+        self._next_end_ns = ENDLESS_NS
         self._read_changes()
         self._held: Mapping[str, Held] = recall_coins(seat.answers)
         self._index_told: dict[str, tuple[str, int]] = {}
@@ -122,12 +132,18 @@ class Aggregator:
     def turn(self) -> bool:
         """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
         touched = self._read_changes()
-        now_ns = self._seat.clock.monotonic_ns()
+        now_ns = self._decided_at_ns = self._moment()
         due_before_ns = now_ns - CONSENSUS_REVIEW_NS
-        due = [desk for desk in self._desks if desk.reviewed_at_ns <= due_before_ns and desk.index not in touched]
+        due = [
+            desk
+            for desk in self._desks
+            if (desk.reviewed_at_ns <= due_before_ns or desk.ends_at_ns <= now_ns) and desk.index not in touched
+        ]
+        due.sort(key=_end_of)
         reviewed = [self._desks[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
         faulty = self._faulty(now_ns)
         decided = [desk for desk in reviewed if desk.review(self._indexes, now_ns, faulty)]
+        self._next_end_ns = min(map(_end_of, self._desks), default=ENDLESS_NS)
         if any(desk.name in self._coins for desk in reviewed):
             self._publish_indexes(now_ns)
         if self._candles is not None:
@@ -141,6 +157,16 @@ class Aggregator:
             self._recorder.between_turns(now_ns)
         self._seat.block.beat(now_ns)
         return len(due) <= CONSENSUS_REVIEWS_MAX
+
+    def wait_ms(self) -> int:
+        """How long the next turn may wait for a quote: less where an answer ends before that."""
+        ahead_ns = self._next_end_ns - CONSENSUS_AHEAD_NS - self._seat.clock.monotonic_ns()
+        return min(CONSENSUS_WAIT_MS_MAX, max(0, -(-ahead_ns // NS_PER_MS)))
+
+    def _moment(self) -> int:
+        """What a turn decides for (monotonic): now, or the next end of an answer when that is near; never back."""
+        now_ns = max(self._seat.clock.monotonic_ns(), self._decided_at_ns)
+        return self._next_end_ns if now_ns < self._next_end_ns <= now_ns + CONSENSUS_AHEAD_NS else now_ns
 
     def _read_changes(self) -> set[int]:
         """Read the cells that changed since the last turn; returns the indexes of their assets."""
@@ -199,3 +225,7 @@ class Aggregator:
             if now.level != before.level:
                 fields = {"coin": coin, "usd": shown, "level": now.level}
                 seat.log.warning("stablecoin_depeg", extra={"fields": fields})
+
+
+def _end_of(desk: Desk) -> int:
+    return desk.ends_at_ns

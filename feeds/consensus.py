@@ -85,8 +85,9 @@ class Decision(NamedTuple):
 
     `used` are the exchanges that no step left out, up to the step that ended the evaluation; `rejected` says why
     the others were. `digits` is the scale of price and confidence. `valid_until_ns` (monotonic) is the first moment
-    at which fewer than the required number of used quotes would be fresh. The receipt times are those of the
-    newest quote used, 0 when there is none.
+    at which a quote that the price stands on (`stands_on`), or one of the required number, would no longer be fresh.
+    The receipt times are those of the oldest quote that the price stands on, which is the price's age, and of the
+    newest quote used; 0 when there is none.
     """
 
     state: AnswerState
@@ -101,7 +102,8 @@ class Decision(NamedTuple):
     digits: int = 0
     confidence_milli_bps: int = 0
     disagreement_milli_bps: int = 0
-    newest_received_at_ns: int = 0
+    received_at_ns: int = 0
+    received_wall_ns: int = 0
     newest_received_wall_ns: int = 0
     valid_until_ns: int = 0
     asked: Asked = Asked()
@@ -167,6 +169,17 @@ def admit(source: Source, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[
     if index is None:
         return None, "no_index"
     return Vote(source.exchange, venue.price * index, venue.half_width * index, venue, converted=True), ""
+
+
+def stands_on(ordered: Sequence[Vote]) -> list[Vote]:
+    """The votes that the median of sorted votes is made of: the middle one or two, and all that say just the same.
+
+    Which of several equal votes is in the middle is chance, so the price is as old as the oldest of them. A converted
+    vote is as old as its own quote: the index is no quote of this asset, and is measured from fresh legs only.
+    """
+    half = len(ordered) // 2
+    low, high = ordered[(len(ordered) - 1) // 2].price, ordered[half].price
+    return [vote for vote in ordered if low <= vote.price <= high]
 
 
 def digits_that_fit(price: Decimal, digits: int) -> int:
@@ -258,7 +271,8 @@ def _priced(
     price = exact.quantize(quantum, ROUND_HALF_EVEN)
     _, width = pyth_price([(vote.price, vote.half_width) for vote in kept])
     confidence = width.quantize(quantum, ROUND_CEILING)
-    newest = max((vote.venue for vote in kept), key=lambda venue: venue.received_at_ns)
+    middle = [vote.venue for vote in stands_on(kept)]
+    oldest = min(middle, key=lambda venue: venue.received_at_ns)
     ends = sorted((vote.venue.fresh_until_ns for vote in kept), reverse=True)
     return Decision(
         AnswerState.GOOD,
@@ -273,9 +287,10 @@ def _priced(
         digits,
         _milli_bps(confidence, price, ROUND_CEILING),
         _milli_bps(votes[-1].price - votes[0].price, price, ROUND_HALF_EVEN),
-        newest.received_at_ns,
-        newest.received_wall_ns,
-        ends[min_sources - 1] + 1,
+        oldest.received_at_ns,
+        oldest.received_wall_ns,
+        max(vote.venue.received_wall_ns for vote in kept),
+        min(ends[min_sources - 1], *(venue.fresh_until_ns for venue in middle)) + 1,
     )
 
 

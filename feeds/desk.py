@@ -25,11 +25,16 @@ from trinity.seat import Seat
 
 _UPDATES = CONSENSUS.index("oracle_price_updates_total")
 _DISAGREEMENTS = CONSENSUS.index("oracle_sources_disagree_total")
+# The end of an answer that has none.
+ENDLESS_NS = 2**63 - 1
 _VERDICT_OF = {reason: VERDICT_REJECTED + i for i, reason in enumerate(REJECT_REASONS)}
 
 
 class Desk:
-    """One asset: `rows` of the exchanges that list it, in the catalog's order; `index` is the catalog's."""
+    """One asset: `rows` of the exchanges that list it, in the catalog's order; `index` is the catalog's.
+
+    `ends_at_ns` (monotonic) is the first moment at which the answer can no longer be served.
+    """
 
     def __init__(self, seat: Seat, index: int) -> None:
         asset = seat.catalog.assets[index]
@@ -37,6 +42,7 @@ class Desk:
         self.index = index
         self.name = asset.name
         self.reviewed_at_ns = 0
+        self.ends_at_ns = ENDLESS_NS
         self.rows = [Row(seat, index, listing) for listing in listings]
         self._seat = seat
         self.rules = asset.rules
@@ -65,6 +71,7 @@ class Desk:
         self.reviewed_at_ns = now_ns
         required = required_of(self.name, self.rules.min_sources, faulty)
         decision, self.memory = evaluate(self.sources(), self.rules, indexes, self.memory, now_ns, faulty, required)
+        self.ends_at_ns = decision.valid_until_ns or ENDLESS_NS
         is_new = decision != self.decision
         if is_new:
             self._publish(decision)

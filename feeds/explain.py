@@ -23,7 +23,7 @@ from feeds.render import price_text
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import BACKED_WINDOW_BPS, JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
 from trinity.markets import AssetRules, Catalog
-from trinity.memory.answer_table import AnswerState, AnswerTable
+from trinity.memory.answer_table import AnswerTable, served_state
 from trinity.memory.price_table import PriceTable
 
 # Digits that are worth reading: those of the finest quote seen on the six exchanges.
@@ -48,9 +48,7 @@ def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asse
     decision, _ = evaluate(
         [row.source for row in rows], known.rules, usable(indexes), memory, monotonic_ns, faulty, required
     )
-    published = AnswerState(int(record["state"][0])) if record is not None else AnswerState.EMPTY
-    if published is AnswerState.GOOD and record is not None and monotonic_ns >= int(record["valid_until_ns"][0]):
-        published = AnswerState.STALE
+    published = served_state(record, monotonic_ns)
     case = Case(
         known,
         catalog.exchanges,
@@ -189,7 +187,8 @@ def _majority(account: Account) -> list[str]:
         return []
     needed = f"{majority.needed} of {majority.of}"
     if majority.low is None or majority.high is None or majority.width_bps is None:
-        verdict = f"no {needed} within {account.rules.majority_window_bps} bps"
+        verdict = f"no {needed} within {account.rules.majority_window_bps} bps: "
+        verdict += f"they are {_shown(majority.spread_bps)} bps apart"
     else:
         verdict = f"{needed} within {_shown(majority.width_bps)} bps: "
         verdict += f"{_shown(majority.low)} to {_shown(majority.high)}"
@@ -220,10 +219,11 @@ def _price(account: Account) -> list[str]:
     if found is None:
         refused = f"8 price: refused, no {account.market.faulty + 1} of the kept lie around their median "
         return [refused + f"within {BACKED_WINDOW_BPS} bps"] if account.is_unbacked else []
-    kept = [source for source in _voters(account) if source.exchange in account.used]
+    kept = [source for source in _voters(account) if source.exchange not in account.left_out]
     confidence = f", confidence {price_text(found.confidence)}" if found.confidence is not None else ""
     price = f"{price_text(found.price)}{confidence}, all sources within {_shown(found.disagreement_bps)} bps"
-    return [f"8 price: median of {_told(kept)}", f"  -> {price}"]
+    age = f"as old as the oldest of {', '.join(found.median_of)}"
+    return [f"8 price: median of {_told(kept)}", f"  -> {price}, {age}"]
 
 
 def _jump(account: Account) -> list[str]:
@@ -240,7 +240,7 @@ def _jump(account: Account) -> list[str]:
 def _end(account: Account) -> list[str]:
     result = account.state
     if account.price is not None:
-        left = f"good for another {account.good_for_ms:.1f} ms"
+        left = f"{account.age_ms:.1f} ms old, good for another {account.good_for_ms:.1f} ms"
         result = f"{price_text(account.price)} USD from {len(account.used)} sources, {left}"
     why = "; ".join(f"{name}: {reason}" for name, reason in account.left_out.items())
     lines = [f"result: {result}", f"the node serves it as: {account.served_as}"]

@@ -48,7 +48,7 @@ class LastGood(NamedTuple):
     scale: int
     text: bytes
     timestamp_ms: int
-    newest_received_at_ns: int
+    received_at_ns: int
 
     @property
     def price(self) -> Decimal:
@@ -77,6 +77,8 @@ class Numbers(NamedTuple):
     confidence: int = 0
     confidence_milli_bps: int = 0
     disagreement_milli_bps: int = 0
+    voters: int = 0
+    majority: int = 0
 
 
 class Rendered(NamedTuple):
@@ -91,24 +93,28 @@ def render_consensus(
 ) -> Rendered:
     """The consensus row; `exchanges` are the names by exchange index, marked when they are simulated."""
     price, confidence = decision.price, decision.confidence
+    disagree = decision.state is AnswerState.SOURCES_DISAGREE and decision.window is None
     numbers = Numbers(
-        len(decision.used),
+        len(decision.used) if price is not None else 0,
         len(decision.rejected),
         sources_required,
         decision.valid_until_ns,
         _mantissa(confidence, decision.digits) if confidence is not None else 0,
         decision.confidence_milli_bps,
         decision.disagreement_milli_bps,
+        len(decision.used),
+        decision.asked.needed if disagree else 0,
     )
     if price is None or confidence is None:
         return Rendered(_record(decision.state, last, numbers), last)
     text = price_text(price)
-    timestamp_ms = decision.newest_received_wall_ns // NS_PER_MS
+    timestamp_ms = decision.received_wall_ns // NS_PER_MS
+    newest_ms = decision.newest_received_wall_ns // NS_PER_MS
     names = '","'.join([exchanges[index] for index in decision.used])
     body = (
         f'{{"asset":"{asset}","price":{text},"currency":"USD","confidence":{price_text(confidence)},'
         f'"sources":{len(decision.used)},"rejected":{len(decision.rejected)},"source":"consensus",'
-        f'"timestamp":{timestamp_ms},"status":"fresh",'
+        f'"timestamp":{timestamp_ms},"newest_timestamp":{newest_ms},"status":"fresh",'
         f'"disagreement_bps":{price_text(Decimal(decision.disagreement_milli_bps).scaleb(-3))},"exchanges":["{names}"]}}'
     )
     good = LastGood(
@@ -116,7 +122,7 @@ def render_consensus(
         decision.digits,
         text.encode(),
         timestamp_ms,
-        decision.newest_received_at_ns,
+        decision.received_at_ns,
     )
     return Rendered(_record(AnswerState.GOOD, good, numbers, body.encode()), good)
 
@@ -147,6 +153,7 @@ def render_venue(labels: Labels, via: Via, venue: VenuePrice, state: AnswerState
         venue.fresh_until_ns + 1,
         _mantissa(confidence, digits),
         int((confidence * MILLI_BPS / price).to_integral_value(ROUND_CEILING)),
+        voters=1,
     )
     return Rendered(_record(AnswerState.GOOD, good, numbers, body.encode()), good)
 
@@ -162,9 +169,7 @@ def last_good_of(record: NDArray[np.void] | None) -> LastGood | None:
         return None
     row = record[0]
     text = bytes(row["price_text"][: int(row["price_text_length"])])
-    return LastGood(
-        int(row["price"]), int(row["scale"]), text, int(row["timestamp_ms"]), int(row["newest_received_at_ns"])
-    )
+    return LastGood(int(row["price"]), int(row["scale"]), text, int(row["timestamp_ms"]), int(row["received_at_ns"]))
 
 
 def price_text(price: Decimal) -> str:
@@ -186,7 +191,7 @@ def _record(state: AnswerState, last: LastGood | None, numbers: Numbers, body: b
     packed = _RECORD.pack(
         state,
         numbers.valid_until_ns,
-        good.newest_received_at_ns,
+        good.received_at_ns,
         good.timestamp_ms,
         good.mantissa,
         numbers.confidence,
@@ -196,6 +201,8 @@ def _record(state: AnswerState, last: LastGood | None, numbers: Numbers, body: b
         numbers.sources,
         numbers.rejected,
         numbers.sources_required,
+        numbers.voters,
+        numbers.majority,
         last is not None,
         len(good.text),
         len(head),

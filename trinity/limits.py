@@ -46,6 +46,9 @@ RETRY_AFTER_SECONDS_MAX = 300.0
 # waits at most the other value, so together no price outlives its sources by more than 250 ms.
 CONSENSUS_REVIEW_NS = 150 * 1_000_000
 CONSENSUS_WAIT_MS_MAX = 100
+# The end of an answer that is nearer than this is decided now, as it will be then: a price that loses one of several
+# sources is not refused between the source's last moment and the next turn. A wait is whole ms and wakes up late.
+CONSENSUS_AHEAD_NS = 5 * 1_000_000
 # So many of them a turn: one takes some 0.1 ms, and a quote that arrives meanwhile waits for the turn's end.
 CONSENSUS_REVIEWS_MAX = 4
 # A source that was left out comes back after it lay within half the limit for this long; CF Benchmarks has the

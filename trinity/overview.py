@@ -1,16 +1,27 @@
 """What the shared memory of a node says right now, as plain values: one reading for health, metrics, `top` and ready.
 
 Rules: pure reading; nothing is kept between two calls, so nothing can be out of date. Ages are differences of
-monotonic time; None where there is nothing to be old.
+monotonic time; None where there is nothing to be old. A price that a request worker would refuse is None here: the
+last good one has a name of its own, no source is part of it, and `reason` says what was missing.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from trinity.limits import HEARTBEAT_AGE_MAX_NS, USAGE_ALARM_SHARE
-from trinity.memory.answer_table import ERROR_CODES, AnswerState
+from trinity.clock import NS_PER_SECOND
+from trinity.limits import HEARTBEAT_AGE_MAX_NS, JUMP_HOLD_NS, JUMP_PERCENT_MAX, USAGE_ALARM_SHARE
+from trinity.markets import AssetRules
+from trinity.memory.answer_table import (
+    ERROR_CODES,
+    VERDICT_NONE,
+    VERDICT_REJECTED,
+    VERDICT_USED,
+    AnswerState,
+    served_state,
+    standing_of,
+)
 from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import RowState, Via
@@ -18,8 +29,6 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FEED, FLUSHER, REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
-_VERDICT_USED = 1
-_VERDICT_FIRST_REASON = 2
 
 
 class ProcessView(NamedTuple):
@@ -47,7 +56,7 @@ class SourceView(NamedTuple):
     via: Via
     age_ns: int | None
     received_wall_ns: int | None
-    verdict: str | None  # "used", a reason of metrics.REJECT_REASONS, None when there is none yet
+    verdict: str | None  # "used", "disputed", "unused", a reason of metrics.REJECT_REASONS, None: none yet
 
 
 class ExchangeView(NamedTuple):
@@ -65,18 +74,26 @@ class ExchangeView(NamedTuple):
 
 
 class AssetView(NamedTuple):
-    """One asset's consensus: `fresh` is what a request worker would find."""
+    """One asset's consensus: `fresh` is what a request worker would find.
+
+    Age and time are those of `price`, or of `last_price`: of the oldest source that its median stands on.
+    """
 
     asset: str
     fresh: bool
     status: str  # "fresh" or the code of the error answer
-    price: Decimal | None  # last good price when not fresh
+    reason: str | None  # what was missing; None when fresh
+    price: Decimal | None  # None when not fresh
+    last_price: Decimal | None  # the last good one, when not fresh
+    timestamp_ms: int | None
     age_ns: int | None
-    sources: int
+    sources: int  # in the price: 0 when not fresh
     rejected: int
+    voters: int  # good sources, also when no price came of them
     sources_required: int
-    disagreement_ratio: float
-    confidence_ratio: float
+    majority: int  # voters that had to agree and did not; 0 when it was not that
+    disagreement_ratio: float  # how far the voters are apart
+    confidence_ratio: float | None  # None when not fresh
 
 
 class LedgerView(NamedTuple):
@@ -169,6 +186,7 @@ def read_sources(memory: NodeMemory, now_ns: int) -> list[SourceView]:
     """All markets of the catalog, in its order."""
     catalog = memory.card.catalog
     asset_index = {asset.name: index for index, asset in enumerate(catalog.assets)}
+    states = [served_state(memory.answers.read(memory.answers.row_of(i)), now_ns) for i in range(len(catalog.assets))]
     views = []
     for market in catalog.markets:
         exchange, asset = catalog.exchange_index(market.exchange), asset_index[market.asset]
@@ -182,7 +200,7 @@ def read_sources(memory: NodeMemory, now_ns: int) -> list[SourceView]:
                 via=quote.via if quote else Via.NONE,
                 age_ns=max(0, now_ns - newest.received_at_ns) if newest is not None else None,
                 received_wall_ns=newest.received_wall_ns if newest is not None else None,
-                verdict=_verdict(memory.answers.read_verdict(exchange, asset)),
+                verdict=_verdict(memory.answers.read_verdict(exchange, asset), states[asset]),
             )
         )
     return views
@@ -230,35 +248,64 @@ def has_fresh_asset(memory: NodeMemory, now_ns: int) -> bool:
 
 
 def _read_asset(memory: NodeMemory, index: int, now_ns: int) -> AssetView:
-    answers = memory.answers
-    record = answers.read(answers.row_of(index))
-    name = memory.card.catalog.assets[index].name
-    if record is None:
-        return AssetView(name, False, ERROR_CODES[AnswerState.EMPTY], None, None, 0, 0, 0, 0.0, 0.0)
-    row = record[0]
-    state = AnswerState(int(row["state"]))
-    fresh = state is AnswerState.GOOD and now_ns < int(row["valid_until_ns"])
-    # A good answer whose time is over is stale, whatever its writer said of it.
-    status = "fresh" if fresh else ERROR_CODES.get(state, ERROR_CODES[AnswerState.STALE])
-    has_price = fresh or bool(row["has_last_good"])
-    return AssetView(
-        asset=name,
-        fresh=fresh,
-        status=status,
-        price=Decimal(int(row["price"])).scaleb(-int(row["scale"])) if has_price else None,
-        age_ns=max(0, now_ns - int(row["newest_received_at_ns"])) if has_price else None,
-        sources=int(row["sources"]),
-        rejected=int(row["rejected"]),
-        sources_required=int(row["sources_required"]),
-        disagreement_ratio=int(row["disagreement_milli_bps"]) / 1e7,
-        confidence_ratio=int(row["confidence_milli_bps"]) / 1e7,
+    record = memory.answers.read(memory.answers.row_of(index))
+    asset = memory.card.catalog.assets[index]
+    state = served_state(record, now_ns)
+    fresh = state is AnswerState.GOOD
+    numbers = record[0] if record is not None else None
+    view = AssetView(asset.name, fresh, "fresh", None, None, None, None, None, 0, 0, 0, 0, 0, 0.0, None)
+    if numbers is not None:
+        # What a record says of its sources when its time is over, it says of the past.
+        is_past = state is AnswerState.STALE
+        view = view._replace(
+            sources=int(numbers["sources"]) if fresh else 0,
+            rejected=int(numbers["rejected"]),
+            voters=0 if is_past else int(numbers["voters"]),
+            sources_required=int(numbers["sources_required"]),
+            majority=int(numbers["majority"]),
+            disagreement_ratio=0.0 if is_past else int(numbers["disagreement_milli_bps"]) / 1e7,
+            confidence_ratio=int(numbers["confidence_milli_bps"]) / 1e7 if fresh else None,
+        )
+        if fresh or numbers["has_last_good"]:
+            price = Decimal(int(numbers["price"])).scaleb(-int(numbers["scale"]))
+            view = view._replace(
+                price=price if fresh else None,
+                last_price=None if fresh else price,
+                timestamp_ms=int(numbers["timestamp_ms"]),
+                age_ns=max(0, now_ns - int(numbers["received_at_ns"])),
+            )
+    return view if fresh else view._replace(status=ERROR_CODES[state], reason=_REASONS[state](view, asset.rules))
+
+
+def _disagreement(view: AssetView, rules: AssetRules) -> str:
+    if not view.majority:
+        seconds = JUMP_HOLD_NS // NS_PER_SECOND
+        return f"not all exchanges show a move of more than {JUMP_PERCENT_MAX} %: it waits, for at most {seconds} s"
+    return (
+        f"{view.voters} exchanges lie {view.disagreement_ratio * 1e4:.1f} bps apart: "
+        f"{view.majority} of them within {rules.majority_window_bps} bps are needed"
     )
 
 
-def _verdict(word: int) -> str | None:
-    if word < _VERDICT_USED:
+# What was missing for a price, in one sentence.
+_REASONS: dict[AnswerState, Callable[[AssetView, AssetRules], str]] = {
+    AnswerState.EMPTY: lambda _, __: "no exchange has sent a quote yet",
+    AnswerState.STALE: lambda _, rules: (
+        f"no quote is younger than {rules.max_age_ms} ms, or the consensus stands still"
+    ),
+    AnswerState.TOO_FEW_SOURCES: lambda view, _: (
+        f"{view.voters} exchanges have a good quote: {view.sources_required} are needed"
+    ),
+    AnswerState.SOURCES_DISAGREE: _disagreement,
+    AnswerState.NOT_LISTED: lambda _, __: "no exchange lists it",
+}
+
+
+def _verdict(word: int, state: AnswerState) -> str | None:
+    """What became of a source, as far as the answer of its asset is what a worker would serve now."""
+    if word == VERDICT_NONE:
         return None
-    return "used" if word == _VERDICT_USED else REJECT_REASONS[word - _VERDICT_FIRST_REASON]
+    return standing_of(state) if word == VERDICT_USED else REJECT_REASONS[word - VERDICT_REJECTED]
 
 
 def _named(counts: "Counter[RowState] | Counter[Via]") -> dict[str, int]:

@@ -85,19 +85,30 @@ def _asset_table(assets: Iterable[AssetView], sources: list[SourceView]) -> Tabl
     rows = [
         (
             asset.asset,
-            "-" if asset.price is None else f"{asset.price:f}",
+            _price_text(asset),
             _styled(asset.status),
             f"{asset.sources}",
             f"{asset.rejected}",
             age_text(asset.age_ns),
-            f"{asset.confidence_ratio * 1e4:.2f}",
+            "-" if asset.confidence_ratio is None else f"{asset.confidence_ratio * 1e4:.2f}",
             f"{asset.disagreement_ratio * 1e4:.2f}",
+            asset.reason or "",
             " ".join(_left_out(asset.asset, sources)),
         )
         for asset in assets
     ]
-    headings = ("asset", ">price USD", "status", ">used", ">rejected", ">age", ">conf bps", ">spread bps", "left out")
+    headings = (
+        *("asset", ">price USD", "status", ">used", ">rejected", ">age", ">conf bps", ">spread bps"),
+        *("needed", "left out"),
+    )
     return _table("assets", headings, rows)
+
+
+def _price_text(asset: AssetView) -> Text:
+    """The price; the last good one, marked as such, where there is none."""
+    if asset.price is not None:
+        return Text(f"{asset.price:f}")
+    return Text("-" if asset.last_price is None else f"last {asset.last_price:f}", style="dim")
 
 
 def _left_out(asset: str, sources: list[SourceView]) -> list[str]:

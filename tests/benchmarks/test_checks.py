@@ -43,6 +43,8 @@ def test_a_right_body_gives_its_timestamp_and_passes_again_from_memory() -> None
     assert _check(BODY, memory=memory) == 1760000000123
     assert memory.lengths[0] == len(BODY)
     assert _check(BODY, memory=memory) == 1760000000123
+    newest = BODY.replace(b'"status"', b'"newest_timestamp":1760000000456,"status"')
+    assert _check(newest, memory=memory) == 1760000000456, "a price's own time may go back with its median"
 
 
 @pytest.mark.uncompiled

@@ -55,7 +55,7 @@ def test_a_right_frame_passes_again_and_again() -> None:
 def test_each_lie_in_a_frame_is_named(reply: bytes, fault: int) -> None:
     """A refused, empty, short, long, mixed-up or old frame each has its own fault."""
     memory = FrameMemory(2)
-    assert _check(reply_frame(0, 1_000, RECORDS), memory=memory) == -1
+    assert _check(reply_frame(0, 31_000, RECORDS), memory=memory) == -1
     assert _check(reply, memory=memory) == fault
 
 

@@ -73,6 +73,34 @@ def test_steps_hold_the_numbers_of_the_decision(seat: Seat) -> None:
     assert account.good_for_ms == pytest.approx(10_000)
 
 
+def test_the_age_of_a_price_is_that_of_its_median(seat: Seat) -> None:
+    """With the newest quote's beside it, and the names of those that the median stands on."""
+    seat.clock.advance(2)  # type: ignore[attr-defined]
+    write_quote(seat, "coinbase", "BTC", PRICES[0])
+    Aggregator(seat).turn()
+    account = account_of(seat)
+
+    assert account.price_found is not None
+    assert account.price_found.median_of == ("cryptocom", "okx")
+    assert (account.age_ms, account.newest_age_ms) == (2000.0, 0.0)
+    assert account.good_for_ms == pytest.approx(8_000)
+
+
+def test_a_disputed_price_uses_nobody(seat: Seat) -> None:
+    """Three against three: no price, no source in it, all of them disputed, with the spread and what was needed."""
+    for exchange in EXCHANGES[:3]:
+        write_quote(seat, exchange, "BTC", "78000")
+    Aggregator(seat).turn()
+    account = account_of(seat)
+
+    assert (account.state, account.price, account.age_ms, account.used) == ("sources_disagree", None, None, ())
+    assert {source.verdict for source in account.sources} == {"disputed"}
+    assert account.majority is not None
+    assert (account.majority.needed, account.majority.low) == (4, None)
+    assert 900 < account.majority.spread_bps < 1000
+    assert "no 4 of 6 within 100 bps: they are 939.93 bps apart" in text_of(account)
+
+
 def test_json_and_text_say_the_same(seat: Seat) -> None:
     """The account survives JSON, so text made of either is one."""
     Aggregator(seat).turn()

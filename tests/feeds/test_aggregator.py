@@ -16,9 +16,9 @@ import pytest
 from feeds import aggregator
 from feeds.aggregator import Aggregator
 from feeds.recording.recorder import RecordSettings
-from tests.feeds.consensus_cases import EXCHANGES, ManualClock, seat_of, write_quote
-from trinity.clock import NS_PER_SECOND, SystemClock
-from trinity.limits import INDEX_HOLD_NS
+from tests.feeds.consensus_cases import EXCHANGES, NOW_NS, ManualClock, seat_of, write_quote
+from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
+from trinity.limits import CONSENSUS_AHEAD_NS, CONSENSUS_WAIT_MS_MAX, INDEX_HOLD_NS
 from trinity.memory.answer_table import ROW_WORDS, AnswerState
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, Command
 from trinity.memory.price_table import RowState
@@ -114,6 +114,36 @@ def test_time_alone_makes_an_asset_stale(seat: Seat, clock: ManualClock) -> None
 
     assert AnswerState(int(consensus(seat)["state"])) is AnswerState.STALE
     assert int(consensus(seat)["has_last_good"]) == 1
+
+
+def test_a_price_that_loses_a_source_of_its_median_is_never_refused_in_between(seat: Seat, clock: ManualClock) -> None:
+    """The turn before its end decides for that end, and the one after has nothing to make up for."""
+    write_quote(seat, "okx", "BTC", PRICES[5])  # 71002, in the middle
+    clock.advance(1)
+    for exchange, price in zip(EXCHANGES[:5], PRICES, strict=False):
+        write_quote(seat, exchange, "BTC", price)
+    for exchange, asset in LEGS:
+        write_quote(seat, exchange, asset, "1")
+    process = Aggregator(seat)
+    process.turn()
+    end_ns = int(consensus(seat)["valid_until_ns"])
+    assert end_ns == NOW_NS + 10 * NS_PER_SECOND + 1
+    assert process.wait_ms() == CONSENSUS_WAIT_MS_MAX
+
+    clock.now_ns = end_ns - 3 * CONSENSUS_AHEAD_NS
+    process.turn()
+    assert process.wait_ms() * NS_PER_MS == 2 * CONSENSUS_AHEAD_NS, "it sleeps no longer than up to then"
+    assert int(consensus(seat)["sources"]) == 6
+    clock.now_ns = end_ns - CONSENSUS_AHEAD_NS
+    process.turn()
+
+    assert int(consensus(seat)["sources"]) == 5
+    assert int(consensus(seat)["valid_until_ns"]) == end_ns + NS_PER_SECOND
+    assert json.loads(bytes(consensus(seat)["body"][: int(consensus(seat)["body_length"])]))["rejected"] == 1
+    clock.now_ns += 1
+    beat_ns = seat.block.read(HEARTBEAT_NS)
+    process.turn()
+    assert seat.block.read(HEARTBEAT_NS) >= beat_ns, "decided moments never go back"
 
 
 def test_reviews_come_a_few_a_turn_behind_the_changed_assets(

@@ -7,11 +7,12 @@ import pytest
 
 from feeds.consensus import (
     Memory,
+    Source,
     evaluate,
     refusal_of,
 )
 from feeds.venue import judge_quote
-from tests.feeds.consensus_cases import NOW_NS, RULES, decide, quote_of, source_of, sources_of
+from tests.feeds.consensus_cases import NOW_NS, RULES, WALL_NS, decide, quote_of, source_of, sources_of
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, JUMP_HOLD_NS, REENTRY_NS
 from trinity.memory.answer_table import AnswerState
@@ -202,7 +203,7 @@ def test_a_quote_without_an_index_is_left_out() -> None:
 
 def test_a_price_does_not_outlive_its_required_sources() -> None:
     """Valid until the moment at which fewer than min_sources of the used quotes are fresh."""
-    ages_s = [1, 2, 3, 4, 5, 6]
+    ages_s = [1, 9, 8, 2, 7, 3]  # the median is of the two youngest but one: 71002 and 71003
     sources = [
         source_of(i, quote_of(price, at_ns=NOW_NS - age * NS_PER_SECOND))
         for i, (price, age) in enumerate(zip(SIX, ages_s, strict=True))
@@ -210,12 +211,58 @@ def test_a_price_does_not_outlive_its_required_sources() -> None:
 
     decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
 
-    assert decision.newest_received_at_ns == NOW_NS - 1 * NS_PER_SECOND
+    assert decision.received_at_ns == NOW_NS - 3 * NS_PER_SECOND
+    assert decision.newest_received_wall_ns == WALL_NS - 1 * NS_PER_SECOND
     assert decision.valid_until_ns == NOW_NS + 7 * NS_PER_SECOND + 1
     just_before, _ = evaluate(sources, RULES, {}, Memory(), decision.valid_until_ns - 1)
     then, _ = evaluate(sources, RULES, {}, Memory(), decision.valid_until_ns)
     assert just_before.state is AnswerState.GOOD
     assert then.state is AnswerState.TOO_FEW_SOURCES
+
+
+def aged(prices: list[str], ages_s: list[float], currencies: dict[int, str] | None = None) -> list[Source]:
+    """Sources of these prices and ages in seconds; USD but for those named."""
+    return [
+        source_of(i, quote_of(price, at_ns=NOW_NS - int(age * NS_PER_SECOND)), (currencies or {}).get(i, "USD"))
+        for i, (price, age) in enumerate(zip(prices, ages_s, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("fresh", range(6))
+@pytest.mark.parametrize("prices", [SIX, ["71000"] * 6, ["71000"] * 3 + ["71001"] * 3])
+def test_one_fresh_quote_does_not_make_five_old_ones_young(prices: list[str], fresh: int) -> None:
+    """Five quotes of 9.9 s and one of now: the price is 9.9 s old and good for 0.1 s, whoever is fresh."""
+    ages = [0.0 if i == fresh else 9.9 for i in range(6)]
+
+    decision, _ = evaluate(aged(prices, ages), RULES, {}, Memory(), NOW_NS)
+
+    assert decision.price is not None
+    assert NOW_NS - decision.received_at_ns == 9.9 * NS_PER_SECOND
+    assert WALL_NS - decision.received_wall_ns == 9.9 * NS_PER_SECOND
+    assert decision.newest_received_wall_ns == WALL_NS
+    assert decision.valid_until_ns == NOW_NS + NS_PER_SECOND // 10 + 1
+
+
+def test_a_price_ends_with_a_source_that_its_median_stands_on() -> None:
+    """The other five are fresh: the price of before is not served any longer, and theirs is there at that moment."""
+    ages = [0.0, 0.0, 0.0, 0.0, 0.0, 9.0]  # 71002, the lower middle one
+
+    decision, memory = evaluate(aged(SIX, ages), RULES, {}, Memory(), NOW_NS)
+    after, _ = evaluate(aged(SIX, ages), RULES, {}, memory, decision.valid_until_ns)
+
+    assert decision.valid_until_ns == NOW_NS + NS_PER_SECOND + 1
+    assert after.state is AnswerState.GOOD
+    assert after.received_at_ns == NOW_NS
+
+
+def test_a_converted_quote_is_as_old_as_itself() -> None:
+    """What the index was measured from has an age limit of its own and does not make the price older."""
+    ages = [0.0, 0.0, 0.0, 4.0, 0.0, 5.0]
+    sources = aged(["71000", "71005", "70998", "71003", "71010", "71002"], ages, {3: "USDT", 5: "USDT"})
+
+    decision, _ = evaluate(sources, RULES, {"USDT": D(1)}, Memory(), NOW_NS)
+
+    assert NOW_NS - decision.received_at_ns == 5 * NS_PER_SECOND
 
 
 # --- steps 7 and 9 -----------------------------------------------------------------------------------------

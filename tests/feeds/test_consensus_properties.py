@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.consensus import Memory, evaluate
-from tests.feeds.consensus_cases import NOW_NS, RULES, decide, sources_of
+from tests.feeds.consensus_cases import NOW_NS, RULES, WALL_NS, decide, quote_of, source_of, sources_of
+from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState
 
 D = Decimal
@@ -134,3 +135,35 @@ def test_a_source_that_rises_never_lowers_the_median_of_all(prices: list[Decimal
 
     if before.price is not None and after.price is not None:
         assert after.price >= before.price
+
+
+@settings(max_examples=300)
+@given(
+    base=cents,
+    quotes=st.lists(st.tuples(st.integers(-8, 8), st.integers(0, 9_999)), min_size=1, max_size=6),
+    min_sources=st.integers(1, 3),
+)
+def test_a_price_is_never_younger_than_a_source_that_its_median_stands_on(
+    base: int, quotes: list[tuple[int, int]], min_sources: int
+) -> None:
+    """Its age is that of the oldest of them, and it is served for no longer than each of them is fresh."""
+    rules = msgspec.structs.replace(RULES, min_sources=min_sources)
+    prices = [D(base * 10_000 + base * step).scaleb(-6) for step, _ in quotes]
+    ages_ns = [age_ms * NS_PER_MS for _, age_ms in quotes]
+    sources = [
+        source_of(i, quote_of(price, at_ns=NOW_NS - age_ns), rules=rules)
+        for i, (price, age_ns) in enumerate(zip(prices, ages_ns, strict=True))
+    ]
+
+    decision, _ = evaluate(sources, rules, {}, Memory(), NOW_NS)
+
+    if decision.price is None:
+        assert (decision.received_at_ns, decision.newest_received_wall_ns) == (0, 0)
+        return
+    used = sorted(prices[i] for i in decision.used)
+    middle = {used[(len(used) - 1) // 2], used[len(used) // 2]}
+    stood_on = [ages_ns[i] for i in decision.used if prices[i] in middle]
+    assert NOW_NS - decision.received_at_ns == WALL_NS - decision.received_wall_ns == max(stood_on)
+    assert WALL_NS - decision.newest_received_wall_ns == min(ages_ns[i] for i in decision.used)
+    left_ns = decision.valid_until_ns - NOW_NS
+    assert 0 < left_ns <= rules.max_age_ms * NS_PER_MS - max(stood_on) + 1

@@ -70,7 +70,7 @@ def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
     assert "is touched by 3 exchanges at least, 3 needed -> measured" in told
     assert "-> 4 of 6 within" in told
     assert "70990.5 -> 70986.950475 USD" in told
-    assert "result: 70996.5 USD from 6 sources, good for another 10000.0 ms" in told
+    assert "result: 70996.5 USD from 6 sources, 0.0 ms old, good for another 10000.0 ms" in told
     assert "the node serves it as: good" in told
 
 

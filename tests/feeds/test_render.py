@@ -43,14 +43,19 @@ def scaled(record: np.ndarray, field: str) -> Decimal:
 
 def test_a_consensus_answer_has_the_promised_fields_and_no_space() -> None:
     """The body of the six known prices, byte for byte."""
-    decision, _ = decide([*SIX[:5], "75000"])
+    prices = [*SIX[:5], "75000"]
+    old = quote_of("71003", at_ns=NOW_NS - 3000 * NS_PER_MS)  # the median
+    sources = [source_of(i, old if price == "71003" else quote_of(price)) for i, price in enumerate(prices)]
+    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
     record, _ = render_consensus("BTC", decision, EXCHANGES, RULES.min_sources, None)
 
     assert body_of(record).decode() == (
         '{"asset":"BTC","price":71003,"currency":"USD","confidence":4,"sources":5,"rejected":1,"source":"consensus",'
-        f'"timestamp":{WALL_NS // NS_PER_MS},"status":"fresh","disagreement_bps":563.638,'
-        '"exchanges":["coinbase","gemini","kraken","gateio","cryptocom"]}'
+        f'"timestamp":{WALL_NS // NS_PER_MS - 3000},"newest_timestamp":{WALL_NS // NS_PER_MS},"status":"fresh",'
+        '"disagreement_bps":563.638,"exchanges":["coinbase","gemini","kraken","gateio","cryptocom"]}'
     )
+    assert int(record["received_at_ns"][0]) == NOW_NS - 3000 * NS_PER_MS
+    assert int(record["timestamp_ms"][0]) == WALL_NS // NS_PER_MS - 3000
 
 
 def test_the_head_is_complete_but_for_what_changes_with_the_request() -> None:
@@ -115,11 +120,14 @@ def test_a_price_that_cannot_be_given_keeps_the_last_good_one(state: AnswerState
     decision, _ = decide(SIX)
     _, last = render_consensus("BTC", decision, EXCHANGES, RULES.min_sources, None)
     bad, _ = decide(["71000", "75000", "80000"])
+    assert len(bad.used) == 3
 
     record, after = render_consensus("BTC", bad._replace(state=state), EXCHANGES, RULES.min_sources, last)
 
     assert (head_of(record), body_of(record), int(record["valid_until_ns"][0])) == (b"", b"", 0)
     assert int(record["state"][0]) == state
+    assert (int(record["sources"][0]), int(record["voters"][0])) == (0, 3)
+    assert int(record["majority"][0]) == (2 if state is AnswerState.SOURCES_DISAGREE else 0)
     assert last_good_of(record) == last == after
     assert last is not None
     assert last.text == b"71002.5"
@@ -138,7 +146,9 @@ def test_the_longest_answer_fits() -> None:
     """18-digit prices, six marked exchanges and the longest asset name stay within the record's fields."""
     names = [f"simulated:{name}" for name in EXCHANGES]
     decision, _ = decide([f"0.{i}23456789012345678" for i in [1] * 6])
-    long = decision._replace(disagreement_milli_bps=2**62, newest_received_wall_ns=2**63 - 1)
+    long = decision._replace(
+        disagreement_milli_bps=2**62, received_wall_ns=2**63 - 1, newest_received_wall_ns=2**63 - 1
+    )
 
     record, _ = render_consensus("A" * 16, long, names, 6, None)
 

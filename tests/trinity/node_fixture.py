@@ -84,15 +84,24 @@ def set_source(
 
 
 def set_answer(
-    memory: NodeMemory, asset: str, state: AnswerState = AnswerState.GOOD, valid_for_ns: int = 10 * SECOND
+    memory: NodeMemory,
+    asset: str,
+    state: AnswerState = AnswerState.GOOD,
+    valid_for_ns: int = 10 * SECOND,
+    majority: int = 3,
 ) -> None:
     """A consensus price of 71002.5 out of five sources, one rejected; an error keeps it as the last good one."""
     answer = np.zeros(1, dtype=ANSWER_DTYPE)
     row = answer[0]
     row["state"] = state
     row["valid_until_ns"] = NOW_NS + valid_for_ns
-    row["newest_received_at_ns"] = NOW_NS - 30 * MS
+    row["received_at_ns"] = NOW_NS - 30 * MS
+    row["timestamp_ms"] = WALL_NS // MS - 30
     row["price"], row["scale"] = 710025, 1
     row["sources"], row["rejected"], row["sources_required"], row["has_last_good"] = 5, 1, 3, 1
+    row["voters"] = 5
+    if state is not AnswerState.GOOD:
+        row["sources"], row["confidence"] = 0, 0
+    row["majority"] = majority if state is AnswerState.SOURCES_DISAGREE else 0
     row["disagreement_milli_bps"], row["confidence_milli_bps"] = 1690, 2500
     memory.answers.write(memory.answers.row_of(CATALOG.asset_index(asset)), answer)

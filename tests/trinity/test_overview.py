@@ -67,33 +67,70 @@ def test_a_busy_node_is_read_with_all_its_ages() -> None:
         assert view.rows_by_state == {"live": view.rows}
         assert view.rows_by_via == {"ws": view.rows}
         assert read_assets(memory, NOW_NS)[0] == AssetView(
-            "BTC", True, "fresh", Decimal("71002.5"), 30 * MS, 5, 1, 3, 1690 / 1e7, 2500 / 1e7
+            asset="BTC",
+            fresh=True,
+            status="fresh",
+            reason=None,
+            price=Decimal("71002.5"),
+            last_price=None,
+            timestamp_ms=WALL_NS // MS - 30,
+            age_ns=30 * MS,
+            sources=5,
+            rejected=1,
+            voters=5,
+            sources_required=3,
+            majority=0,
+            disagreement_ratio=1690 / 1e7,
+            confidence_ratio=2500 / 1e7,
         )
         assert read_indexes(memory) == {"USDT": 0.9995, "USDC": 1.0001}
         assert has_fresh_asset(memory, NOW_NS)
 
 
 def test_a_good_price_whose_time_is_over_is_stale() -> None:
-    """Whatever the writer said: a dead consensus process leaves no fresh asset behind."""
+    """Whatever the writer said: a dead consensus process leaves no fresh asset and no used source behind."""
     with busy_node() as memory:
         view = read_assets(memory, NOW_NS + 10 * SECOND)[0]
-        assert (view.fresh, view.status, view.price) == (False, "stale_price", Decimal("71002.5"))
+        assert (view.fresh, view.status, view.price) == (False, "stale_price", None)
+        assert (view.last_price, view.sources, view.voters, view.confidence_ratio) == (Decimal("71002.5"), 0, 0, None)
+        assert {source.verdict for source in read_sources(memory, NOW_NS + 10 * SECOND)} == {"unused"}
+        assert {source.verdict for source in read_sources(memory, NOW_NS + 10 * SECOND - 1)} == {"used"}
 
 
 @pytest.mark.parametrize(
-    ("state", "status"),
+    ("state", "status", "verdict", "reason"),
     [
-        (AnswerState.STALE, "stale_price"),
-        (AnswerState.TOO_FEW_SOURCES, "too_few_sources"),
-        (AnswerState.SOURCES_DISAGREE, "sources_disagree"),
+        (AnswerState.STALE, "stale_price", "unused", "no quote is younger than 10000 ms"),
+        (AnswerState.TOO_FEW_SOURCES, "too_few_sources", "unused", "5 exchanges have a good quote: 3 are needed"),
+        (
+            AnswerState.SOURCES_DISAGREE, "sources_disagree", "disputed",
+            "5 exchanges lie 1.7 bps apart: 3 of them within 100 bps are needed",
+        ),
     ],
-)
-def test_a_refused_price_keeps_its_code_and_its_last_good_number(state: AnswerState, status: str) -> None:
-    """The code is that of the error answer."""
+)  # fmt: skip
+def test_a_refused_price_is_none_and_the_last_good_one_has_its_own_name(
+    state: AnswerState, status: str, verdict: str, reason: str
+) -> None:
+    """The code is that of the error answer; no source is part of it, and what was missing is said with its numbers."""
     with busy_node() as memory:
         set_answer(memory, "BTC", state)
+        memory.answers.write_verdict(0, 0, 2)
         view = read_assets(memory, NOW_NS)[0]
-        assert (view.fresh, view.status, view.price) == (False, status, Decimal("71002.5"))
+        assert (view.fresh, view.status, view.price, view.sources) == (False, status, None, 0)
+        assert (view.last_price, view.age_ns, view.confidence_ratio) == (Decimal("71002.5"), 30 * MS, None)
+        assert view.reason is not None
+        assert view.reason.startswith(reason)
+        verdicts = [source.verdict for source in read_sources(memory, NOW_NS) if source.asset == "BTC"]
+        assert verdicts == [REJECT_REASONS[0], *[verdict] * (len(verdicts) - 1)]
+        assert {source.verdict for source in read_sources(memory, NOW_NS) if source.asset == "ETH"} == {"used"}
+
+
+def test_a_jump_that_waits_is_not_called_a_lack_of_majority() -> None:
+    """There are enough that agree: the sentence says what the price waits for."""
+    with busy_node() as memory:
+        set_answer(memory, "BTC", AnswerState.SOURCES_DISAGREE, majority=0)
+        reason = read_assets(memory, NOW_NS)[0].reason
+        assert reason == "not all exchanges show a move of more than 10 %: it waits, for at most 60 s"
 
 
 def test_an_exchange_is_as_good_as_its_best_way() -> None:

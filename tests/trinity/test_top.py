@@ -43,7 +43,9 @@ def test_what_is_wrong_can_be_seen() -> None:
         set_source(memory, "okx", "BTC", RowState.FROZEN, Via.REST)
         set_process(memory, 0, beat_age_ns=99 * 1_000_000_000)
         text = _text(memory)
-        assert {"sources_disagree", "kraken:no_quote"} <= set(_line(text, "BTC"))
+        line = _line(text, "BTC")
+        assert {"sources_disagree", "kraken:no_quote", "gemini:disputed"} <= set(line)
+        assert line[1:3] == ["last", "71002.5"], "never as if it were a price of now"
         assert "BTC" in _line(text, "okx")
         assert {"silent", "99.0"} <= set(_line(text, "feed-coinbase"))
         assert "SIMULATED PRICES" in text

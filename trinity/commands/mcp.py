@@ -78,7 +78,7 @@ def make_server(node: Node) -> MCPServer[Any]:
     ) -> dict[str, Any]:
         """The price of one asset (`BTC`) now, in USD; with `exchange` (`kraken`) that exchange's own price.
 
-        The limits say how good it must be: newest quote's age, exchanges it stands on, confidence / price.
+        The limits say how good it must be: the price's age, exchanges it stands on, confidence / price.
         """
         limits = {"max_age_ms": max_age_ms, "min_sources": min_sources, "max_conf_bps": max_conf_bps}
         return await _get(node.lookups_url, "/price", node.key, {"asset": asset, "exchange": exchange, **limits})

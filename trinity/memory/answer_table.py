@@ -23,8 +23,10 @@ confidence) and the bytes that it copies: `head` is the status line and the head
 request, each ended by CRLF, without the blank line; `body` is the JSON object. A worker decides freshness itself
 against `valid_until_ns`, so that a dead consensus process leads to `stale_price` and never to an old number.
 
-A price that cannot be given keeps its last good number in `price`, `price_text`, `timestamp_ms` and
-`newest_received_at_ns`, for the error answer; `body_length` is then 0.
+A price is as old as the oldest source that its median stands on (`received_at_ns`, `timestamp_ms`). One that cannot
+be given keeps its last good number in `price`, `price_text`, `timestamp_ms` and `received_at_ns`, for the error
+answer; `body_length` and `sources` are then 0. What is a price, and what a source is to it, is read in one way by
+all who show it: `served_state`, `standing_of`.
 """
 
 import enum
@@ -37,29 +39,32 @@ from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 # 19 digits, a point and a leading "0" fit in 32 bytes.
 PRICE_TEXT_BYTES = 32
 # Status line, Content-Type, Cache-Control, CORS and Content-Length: 160 bytes today.
 HEAD_BYTES = 256
-# The longest consensus body: six marked exchanges by name, all numbers at full length: 480 bytes.
-BODY_BYTES = 640
+# The longest consensus body, six marked exchanges by name, all numbers at full length, has some 510 bytes; the record
+# is then 1 KiB.
+BODY_BYTES = 632
 
 ANSWER_DTYPE = np.dtype(
     [
         ("state", np.int64),  # AnswerState
         ("valid_until_ns", np.int64),  # monotonic: from then on the price is stale
-        ("newest_received_at_ns", np.int64),  # monotonic receipt of the newest quote used: the price's age
+        ("received_at_ns", np.int64),  # monotonic receipt of the oldest quote that the price stands on: its age
         ("timestamp_ms", np.int64),  # wall clock of the same receipt
         ("price", np.int64),  # mantissa
         ("confidence", np.int64),  # mantissa, same scale
         ("confidence_milli_bps", np.int64),  # confidence / price in 1/1000 basis points, rounded up
         ("disagreement_milli_bps", np.int64),  # (highest - lowest) / price before any was left out
         ("scale", np.int32),
-        ("sources", np.int32),
+        ("sources", np.int32),  # exchanges in the price, 0 when there is none
         ("rejected", np.int32),
         ("sources_required", np.int32),
+        ("voters", np.int32),  # exchanges that no step left out, also when no price came of them
+        ("majority", np.int32),  # exchanges that had to agree and did not; 0 when it was not that
         ("has_last_good", np.int32),  # 1 when price, price_text and timestamp_ms hold a price
         ("price_text_length", np.int32),
         ("head_length", np.int32),
@@ -99,6 +104,25 @@ ERROR_CODES = {
     AnswerState.SOURCES_DISAGREE: "sources_disagree",
     AnswerState.NOT_LISTED: "unknown_market",
 }
+
+
+# What a source that no step left out is to the answer; it is part of a price only where there is one.
+_STANDINGS = {AnswerState.GOOD: "used", AnswerState.SOURCES_DISAGREE: "disputed"}
+
+
+def served_state(record: NDArray[np.void] | None, now_ns: int) -> AnswerState:
+    """What a request worker makes of a record at `now_ns` (monotonic): GOOD only for as long as it is valid."""
+    if record is None:
+        return AnswerState.EMPTY
+    state, valid_until_ns = int(record["state"][0]), int(record["valid_until_ns"][0])
+    if state not in ERROR_CODES and not (state == AnswerState.GOOD and now_ns < valid_until_ns):
+        return AnswerState.STALE
+    return AnswerState(state)
+
+
+def standing_of(state: AnswerState) -> str:
+    """`used`, `disputed`, or `unused`: good, but there is no price for it to be in."""
+    return _STANDINGS.get(state, "unused")
 
 
 class AnswerTable:

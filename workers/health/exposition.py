@@ -112,15 +112,21 @@ _ASSET_GAUGES: tuple[tuple[str, str, Callable[[AssetView], float | None]], ...] 
     ("oracle_price_fresh", "1 when the asset's price is served.", lambda view: float(view.fresh)),
     (
         "oracle_price_usd",
-        "Consensus price; the last good one while not fresh.",
+        "Consensus price; absent while it is refused.",
         lambda view: None if view.price is None else float(view.price),
     ),
     (
+        "oracle_last_price_usd",
+        "The last good price, while there is no other.",
+        lambda view: None if view.last_price is None else float(view.last_price),
+    ),
+    (
         "oracle_price_age_seconds",
-        "Age of the newest quote in the price.",
+        "Age of the price, or of the last good one: that of the oldest quote which its median stands on.",
         lambda view: None if view.age_ns is None else view.age_ns / NS_PER_SECOND,
     ),
-    ("oracle_price_sources_used", "Sources in the price.", lambda view: float(view.sources)),
+    ("oracle_price_sources_used", "Sources in the price; 0 while it is refused.", lambda view: float(view.sources)),
+    ("oracle_price_sources_good", "Sources that no step left out.", lambda view: float(view.voters)),
     ("oracle_price_sources_rejected", "Sources left out of the price.", lambda view: float(view.rejected)),
     ("oracle_price_sources_required", "Fewest sources that make a price.", lambda view: float(view.sources_required)),
     (
@@ -128,7 +134,7 @@ _ASSET_GAUGES: tuple[tuple[str, str, Callable[[AssetView], float | None]], ...] 
         "(highest - lowest) / price before any source was left out.",
         lambda view: view.disagreement_ratio,
     ),
-    ("oracle_price_confidence_ratio", "Confidence / price.", lambda view: view.confidence_ratio),
+    ("oracle_price_confidence_ratio", "Confidence / price; absent while refused.", lambda view: view.confidence_ratio),
 )
 
 

@@ -140,7 +140,8 @@ async def market_chart(
     asset = _asset_of(parts, coin_id, vs_currency)
     points = await _points(parts, asset, now - _days_of(days), now, interval, digits)
     price: Price = parts.board.prices.read(asset, parts.seat.clock.monotonic_ns())
-    if price.is_fresh:
+    # A close stands at its minute's end, which may be later than the quotes that the newest price is made of.
+    if price.is_fresh and (not points or price.timestamp_ms > points[-1][0]):
         points.append((price.timestamp_ms, _number(price.usd, Decimal(1), digits)))
     return _chart(points)
 

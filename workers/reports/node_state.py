@@ -15,7 +15,7 @@ from litestar.params import FromQuery
 from psycopg.rows import dict_row
 
 from trinity.clock import NS_PER_MS
-from trinity.memory.answer_table import AnswerState
+from trinity.memory.answer_table import AnswerState, served_state
 from trinity.memory.node import NodeMemory
 from trinity.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER, REQUEST
 from trinity.outcomes import LATENCY_BOUNDS_NS
@@ -60,7 +60,7 @@ async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Par
     exchanges = [
         {
             "exchange": row.exchange,
-            **_price_of(memory, index, row.exchange, indexes),
+            **_price_of(memory, index, row.exchange, indexes, now_ns),
             "age_ms": _ms(row.age_ns),
             "via": row.via.name.lower(),
             "state": row.state.name.lower(),
@@ -68,7 +68,8 @@ async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Par
         }
         for row in rows
     ]
-    return {**_asset_of(view), "exchanges": exchanges}
+    rules = memory.card.catalog.assets[index].rules
+    return {**_asset_of(view), "majority_window_bps": rules.majority_window_bps, "exchanges": exchanges}
 
 
 @get("/node/inside", tags=["node"])
@@ -89,20 +90,27 @@ async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Pa
 
 
 def _asset_of(view: AssetView) -> Json:
+    """With the names of a lookup: what is refused has no price, and the last good one stands under its own name."""
     return {
         "asset": view.asset,
         "status": view.status,
+        "reason": view.reason,
         "price": None if view.price is None else float(view.price),
+        "timestamp": view.timestamp_ms if view.fresh else None,
+        "last_price": None if view.last_price is None else float(view.last_price),
+        "last_timestamp": None if view.fresh else view.timestamp_ms,
         "age_ms": _ms(view.age_ns),
         "sources": view.sources,
         "rejected": view.rejected,
+        "voters": view.voters,
         "sources_required": view.sources_required,
+        "majority": view.majority,
         "disagreement_bps": round(view.disagreement_ratio * 10_000, 3),
-        "confidence_bps": round(view.confidence_ratio * 10_000, 3),
+        "confidence_bps": None if view.confidence_ratio is None else round(view.confidence_ratio * 10_000, 3),
     }
 
 
-def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, float | None]) -> Json:
+def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, float | None], now_ns: int) -> Json:
     """An exchange's own price and the same in USD; null where it has no good one now."""
     market = next(
         entry
@@ -112,7 +120,7 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
     answers = memory.answers
     record = answers.read(answers.row_of(asset, memory.card.catalog.exchange_index(exchange)))
     price = None
-    if record is not None and record["state"][0] == AnswerState.GOOD:
+    if record is not None and served_state(record, now_ns) is AnswerState.GOOD:
         price = Decimal(int(record["price"][0])).scaleb(-int(record["scale"][0]))
     rate = 1.0 if market.quote == "USD" else indexes.get(market.quote)
     usd = float(price) * rate if price is not None and rate is not None else None

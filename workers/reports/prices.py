@@ -1,6 +1,6 @@
 """Prices as this service gives them: out of the answer table, by the rules and in the words of the request workers.
 
-Rules: a price whose `valid_until_ns` has passed is stale whatever its state says, so a dead consensus process gives
+Rules: what is fresh is what a request worker would serve (`served_state`), so a dead consensus process gives
 `stale_price` and never an old number. `body` is the JSON object that a lookup gives at the same moment. Only
 consensus prices; names in any case. The caller says what time it is.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from trinity.clock import NS_PER_MS
 from trinity.markets import Catalog
-from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable
+from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable, served_state
 from trinity.memory.atomics import load_acquire
 
 FRESH = "fresh"
@@ -71,15 +71,14 @@ class Prices:
         if answer is None:
             return Price(name, ERROR_CODES[AnswerState.EMPTY], _refusal(name, ERROR_CODES[AnswerState.EMPTY]))
         row = answer[0]
-        valid_until_ns = int(row["valid_until_ns"])
-        code = ERROR_CODES.get(int(row["state"]), ERROR_CODES[AnswerState.STALE])  # type: ignore[call-overload]
-        if row["state"] == AnswerState.GOOD and now_ns < valid_until_ns:
-            code = FRESH
+        state = served_state(answer, now_ns)
+        code = FRESH if state is AnswerState.GOOD else ERROR_CODES[state]
+        if state is AnswerState.GOOD:
             body = bytes(row["body"][: int(row["body_length"])])
         else:
             body = _refusal(name, code)
             if row["has_last_good"]:
-                age_ms = max(0, now_ns - int(row["newest_received_at_ns"])) // NS_PER_MS
+                age_ms = max(0, now_ns - int(row["received_at_ns"])) // NS_PER_MS
                 text = bytes(row["price_text"][: int(row["price_text_length"])])
                 last = b',"last_price":%s,"last_timestamp":%d,"age_ms":%d}' % (text, row["timestamp_ms"], age_ms)
                 body = body[:-1] + last
@@ -87,7 +86,7 @@ class Prices:
             name,
             code,
             body,
-            valid_until_ns,
+            int(row["valid_until_ns"]),
             int(row["price"]),
             int(row["scale"]),
             int(row["confidence"]),

@@ -67,7 +67,7 @@ _VERDICTS = (
     ("too_few_sources", 503, "too few exchanges have a good price"),
     ("sources_disagree", 503, "the exchanges' prices disagree and none has a majority"),
     ("unknown_market", 404, "this exchange does not list the asset"),
-    ("price_too_old", 503, "the newest price is older than max_age_ms"),
+    ("price_too_old", 503, "the price is older than max_age_ms"),
     ("too_few_sources", 503, "fewer sources than min_sources"),
     ("confidence_too_wide", 503, "the confidence interval is wider than max_conf_bps"),
     ("unknown_asset", 404, "no such asset; GET /assets lists them"),
@@ -230,7 +230,7 @@ def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_co
         return verdict
     if now_ns >= record.fields["valid_until_ns"]:
         return STALE_PRICE
-    age_ns = now_ns - record.fields["newest_received_at_ns"]
+    age_ns = now_ns - record.fields["received_at_ns"]
     if max_age_ms > 0 and (age_ns + NS_PER_MS - 1) // NS_PER_MS > max_age_ms:
         return PRICE_TOO_OLD
     if min_sources > 0 and record.fields["sources"] < min_sources:
@@ -243,7 +243,7 @@ def judge(record: Record, now_ns: int, max_age_ms: int, min_sources: int, max_co
 @compiled
 def age_ms_of(record: Record, now_ns: int) -> int:
     """Age of the record's price in whole milliseconds."""
-    received_at_ns: int = record.fields["newest_received_at_ns"]
+    received_at_ns: int = record.fields["received_at_ns"]
     return max(0, now_ns - received_at_ns) // NS_PER_MS
 
 

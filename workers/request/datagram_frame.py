@@ -20,8 +20,9 @@ Reply, 24 + 22 * count bytes, so 1,432 at most; a record for each name, in the o
     24     records of 22 bytes          20  1  rejected
                                         21  1  zero
 
-Rules: a price that is not fresh is not given: price and confidence are 0 and the status says why. Only a client that
-sets LAST_GOOD gets the last good price there, beside the same status. `time_ms - age` is a record's timestamp. A frame
+Rules: a price that is not fresh is not given: price, confidence and sources are 0 and the status says why. Only a
+client that sets LAST_GOOD gets the last good price there, beside the same status. What is refused for the client's own
+limits keeps its sources: the node has the price. `time_ms - age` is a record's timestamp, the age its price's. A frame
 that cannot be read, or whose sender may not ask, is answered with a header alone, whose status says why; it is never
 longer than the request. Where time is all that is missing, it has the milliseconds to wait in the place of the time.
 """
@@ -34,6 +35,7 @@ from trinity.memory.cell import WORD_BYTES, snapshot_prefix
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
+    PRICE_TOO_OLD,
     UNKNOWN,
     UNKNOWN_ASSET,
     Names,
@@ -98,6 +100,7 @@ def answer_frame(
         if not snapshot_prefix(table_words, row * ROW_WORDS, SLOT_WORDS, _NUMBER_WORDS, record.words):
             record.fields["state"] = 0
             record.fields["has_last_good"] = 0
+            record.fields["rejected"] = 0
         verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
         age_ms = AGE_NONE
         if verdict == GOOD or record.fields["has_last_good"] == 1:
@@ -185,7 +188,7 @@ def _write_record(record: Record, verdict: int, with_last_good: bool, age_ms: in
     at = _put(exponent, 1, reply, at)
     at = _put(confidence_exponent, 1, reply, at)
     at = _put(verdict, 1, reply, at)
-    at = _put(record.fields["sources"], 1, reply, at)
+    at = _put(0 if GOOD < verdict < PRICE_TOO_OLD else record.fields["sources"], 1, reply, at)
     at = _put(record.fields["rejected"], 1, reply, at)
     return _put(0, 1, reply, at)
 

@@ -11,6 +11,8 @@ from trinity.memory.answer_table import (
     VERDICT_USED,
     AnswerState,
     AnswerTable,
+    served_state,
+    standing_of,
 )
 
 
@@ -72,3 +74,32 @@ def test_other_counts_are_another_layout(segment_name: str) -> None:
 def test_every_state_but_good_has_an_error_code() -> None:
     """No price is refused without saying why."""
     assert set(ERROR_CODES) == set(AnswerState) - {AnswerState.GOOD}
+
+
+@pytest.mark.parametrize(
+    ("state", "valid_until_ns", "served", "standing"),
+    [
+        (AnswerState.GOOD, 101, AnswerState.GOOD, "used"),
+        (AnswerState.GOOD, 100, AnswerState.STALE, "unused"),
+        (AnswerState.SOURCES_DISAGREE, 0, AnswerState.SOURCES_DISAGREE, "disputed"),
+        (AnswerState.SOURCES_DISAGREE, 101, AnswerState.SOURCES_DISAGREE, "disputed"),
+        (AnswerState.TOO_FEW_SOURCES, 0, AnswerState.TOO_FEW_SOURCES, "unused"),
+        (AnswerState.NOT_LISTED, 0, AnswerState.NOT_LISTED, "unused"),
+        (AnswerState.EMPTY, 0, AnswerState.EMPTY, "unused"),
+        (77, 101, AnswerState.STALE, "unused"),
+        (-1, 101, AnswerState.STALE, "unused"),
+    ],
+)
+def test_a_record_is_read_as_a_worker_serves_it(
+    state: int, valid_until_ns: int, served: AnswerState, standing: str
+) -> None:
+    """At 100 ns: good only before its end, an unknown state is as good as none; a source is used only in a price."""
+    answer = np.zeros(1, ANSWER_DTYPE)
+    answer["state"], answer["valid_until_ns"] = state, valid_until_ns
+    assert served_state(answer, 100) is served
+    assert standing_of(served) == standing
+
+
+def test_a_row_that_nobody_wrote_is_empty() -> None:
+    """No record is no price."""
+    assert served_state(None, 100) is AnswerState.EMPTY

@@ -5,8 +5,9 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_process
+from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_answer, set_process
 from tests.workers.health.test_report import ring_with
+from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import FAILING
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
@@ -66,6 +67,23 @@ def test_the_documented_names_carry_what_was_written() -> None:
         assert _value(samples, "oracle_process_up", process="feed-kraken") == 1
         assert _value(samples, "oracle_ready") == 1
         assert _value(samples, "oracle_simulated") == 1
+
+
+def test_a_refused_price_is_absent_and_no_source_is_used() -> None:
+    """The last good one has a series of its own, which is not there while the price is."""
+    with busy_node() as memory:
+        set_answer(memory, "BTC", AnswerState.SOURCES_DISAGREE)
+        samples = _samples(memory)
+        btc = frozenset({("asset", "BTC")})
+        assert ("oracle_price_usd", btc) not in samples
+        assert ("oracle_price_confidence_ratio", btc) not in samples
+        assert ("oracle_last_price_usd", frozenset({("asset", "ETH")})) not in samples
+        assert _value(samples, "oracle_last_price_usd", asset="BTC") == 71002.5
+        assert _value(samples, "oracle_price_fresh", asset="BTC") == 0
+        assert _value(samples, "oracle_price_sources_used", asset="BTC") == 0
+        assert _value(samples, "oracle_price_sources_good", asset="BTC") == 5
+        assert _value(samples, "oracle_source_used", exchange="kraken", asset="BTC") == 0
+        assert _value(samples, "oracle_source_used", exchange="kraken", asset="ETH") == 1
 
 
 def test_counters_and_gauges_come_from_the_blocks_with_their_process_as_label() -> None:

@@ -88,6 +88,9 @@ async def test_a_chart_is_made_of_stored_minutes_and_the_newest_price(tmp_path: 
         assert {price for _, price in closes} == {50.25}
         assert all(time % 300_000 == 0 for time, _ in closes)
         assert newest == 71002.5
+        service.publish("BTC", timestamp_ms=closes[-1][0])
+        again = await ask(client.get_coin_market_chart_by_id, id="bitcoin", vs_currency="usd", days=1)
+        assert again["prices"] == closes, "times only ever go on"
         for wrong in ({"id": "nope"}, {"vs_currency": "xxx"}, {"days": "many"}, {"interval": "never"}):
             arguments = {"id": "bitcoin", "vs_currency": "usd", "days": "1"} | wrong
             with pytest.raises(ValueError, match="error"):

@@ -7,10 +7,13 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from tests.trinity.node_fixture import busy_node
+from tests.trinity.node_fixture import CATALOG, busy_node
 from tests.workers.health.test_report import ring_with
 from tests.workers.reports.conftest import ADMIN_KEY, client_of, client_to, seat_of, settings_of
+from tests.workers.reports.live import live
+from tests.workers.request.conftest import answer_of
 from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.memory.answer_table import VERDICT_USED, AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.outcomes import LATENCY_BUCKETS
 from workers.health.report import read_node, report_health
@@ -40,6 +43,39 @@ async def test_an_asset_s_state_has_every_exchange_that_lists_it(optional_client
     for row in state["exchanges"]:
         assert set(row) == {"exchange", "currency", "price", "price_usd", "age_ms", "via", "state", "verdict"}
         assert isinstance(row["price"], float | None)
+
+
+async def test_a_refused_price_is_null_and_its_sources_are_disputed(tmp_path: Path) -> None:
+    """The last good one stands under its own name with its time and age, and what was needed beside the spread."""
+    async with live(tmp_path) as service, httpx.AsyncClient(base_url=service.url) as client:
+        for exchange in range(6):
+            service.memory.answers.write_verdict(exchange, CATALOG.asset_index("ETH"), VERDICT_USED)
+        spread = {"disagreement_milli_bps": 948_100, "voters": 6, "majority": 4, "sources": 0}
+        service.publish("ETH", "2484.5", state=AnswerState.SOURCES_DISAGREE, timestamp_ms=77, **spread)
+        state = (await client.get("/node/asset", params={"asset": "ETH"})).json()
+        listed = next(one for one in (await client.get("/node")).json()["assets"] if one["asset"] == "ETH")
+
+    assert (state["status"], state["price"], state["timestamp"]) == ("sources_disagree", None, None)
+    assert (state["last_price"], state["last_timestamp"], state["confidence_bps"]) == (2484.5, 77, None)
+    assert state["age_ms"] >= 0
+    assert (state["sources"], state["voters"], state["majority"], state["majority_window_bps"]) == (0, 6, 4, 100)
+    assert state["reason"] == "6 exchanges lie 948.1 bps apart: 4 of them within 100 bps are needed"
+    assert {row["verdict"] for row in state["exchanges"]} == {"disputed"}
+    assert {name: state[name] for name in listed if name != "age_ms"} == {
+        name: value for name, value in listed.items() if name != "age_ms"
+    }
+
+
+async def test_an_exchange_s_own_price_ends_with_its_time(tmp_path: Path) -> None:
+    """A consensus process that died leaves no exchange's price behind as if it were of now."""
+    async with live(tmp_path) as service, httpx.AsyncClient(base_url=service.url) as client:
+        answers, now_ns = service.memory.answers, SystemClock().monotonic_ns()
+        asset, exchange = CATALOG.asset_index("ETH"), CATALOG.exchange_index("kraken")
+        for valid_until_ns, price in ((now_ns + 60 * NS_PER_SECOND, 2484.5), (now_ns, None)):
+            answers.write(answers.row_of(asset, exchange), answer_of("ETH", "2484.5", valid_until_ns=valid_until_ns))
+            rows = (await client.get("/node/asset", params={"asset": "ETH"})).json()["exchanges"]
+            kraken = next(row for row in rows if row["exchange"] == "kraken")
+            assert (kraken["price"], kraken["price_usd"]) == (price, price)
 
 
 async def test_an_unknown_asset_is_refused_by_name(optional_client: httpx.AsyncClient) -> None:

@@ -52,7 +52,7 @@ def test_a_price_is_judged_and_worded_as_the_workers_do(
 ) -> None:
     """Same code and same bytes for every state, age and validity."""
     now_ns = SystemClock().monotonic_ns()
-    times = {"valid_until_ns": now_ns + valid_for_ns, "newest_received_at_ns": now_ns - age_ns}
+    times = {"valid_until_ns": now_ns + valid_for_ns, "received_at_ns": now_ns - age_ns}
     publish(memory, "ETH", price, state=state, has_last_good=int(has_last_good), **times)
     prices = Prices(CATALOG, memory.answers)
     index = prices.find("eth")

@@ -22,7 +22,7 @@ class Bench:
     """Two connections' worth of memory, a good BTC, and the client ends of what was opened."""
 
     def __init__(self, private: Any, make_answer: Any, proxy_protocol: bool = False) -> None:
-        record = make_answer("BTC", valid_until_ns=NOW * 2, newest_received_at_ns=NOW)
+        record = make_answer("BTC", valid_until_ns=NOW * 2, received_at_ns=NOW)
         publish(private.words, 0, SLOT_WORDS, record.view(np.uint64))
         self.epoll = select.epoll()
         self.private, self.desk, self.counters = private, private.desk, private.counters

@@ -44,7 +44,7 @@ def answer_of(asset: str, price: str = "71002.5", **fields: int) -> NDArray[np.v
     timestamp_ms = time.time_ns() // NS_PER_MS
     body = (
         f'{{"asset":"{asset}","price":{price},"currency":"USD","confidence":17.5,"sources":5,"rejected":1,'
-        f'"source":"consensus","timestamp":{timestamp_ms},"status":"fresh"}}'
+        f'"source":"consensus","timestamp":{timestamp_ms},"newest_timestamp":{timestamp_ms},"status":"fresh"}}'
     ).encode()
     head = (
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
@@ -55,7 +55,7 @@ def answer_of(asset: str, price: str = "71002.5", **fields: int) -> NDArray[np.v
     numbers = {
         "state": AnswerState.GOOD,
         "valid_until_ns": now_ns + 3600 * NS_PER_SECOND,
-        "newest_received_at_ns": now_ns,
+        "received_at_ns": now_ns,
         "timestamp_ms": timestamp_ms,
         "price": int(whole + decimals),
         "scale": len(decimals),

@@ -39,7 +39,7 @@ def answer(asset: str, source: str, state: AnswerState) -> NDArray[np.void]:
     record = np.zeros(1, dtype=ANSWER_DTYPE)
     body = body_of(asset, source)
     fields = {
-        "state": state, "valid_until_ns": NOW_NS + 1, "newest_received_at_ns": NOW_NS - 250 * NS_PER_MS,
+        "state": state, "valid_until_ns": NOW_NS + 1, "received_at_ns": NOW_NS - 250 * NS_PER_MS,
         "timestamp_ms": 1767225600000, "price": 7_100_250, "confidence": 1750, "confidence_milli_bps": 2465,
         "scale": 2, "sources": 5, "rejected": 1, "has_last_good": 1, "price_text_length": 7, "body_length": len(body),
     }  # fmt: skip

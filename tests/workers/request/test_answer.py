@@ -40,7 +40,7 @@ def table(make_answer: Any) -> Any:
     words = np.zeros(9 * ROW_WORDS, dtype=np.uint64)
 
     def write(row: int, asset: str = "BTC", **fields: int) -> None:
-        times = {"valid_until_ns": NOW + 1, "newest_received_at_ns": NOW - 1500 * NS_PER_MS, "timestamp_ms": 77}
+        times = {"valid_until_ns": NOW + 1, "received_at_ns": NOW - 1500 * NS_PER_MS, "timestamp_ms": 77}
         record = make_answer(asset, **(times | fields))
         publish(words, row * ROW_WORDS, SLOT_WORDS, record.view(np.uint64))
 

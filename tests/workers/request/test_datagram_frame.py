@@ -59,7 +59,7 @@ def table(**changes: int) -> NDArray[np.uint64]:
     for i, name in enumerate(ASSETS[:3]):
         answer = np.zeros(1, dtype=ANSWER_DTYPE)
         fields = {
-            "state": AnswerState.GOOD, "valid_until_ns": NOW_NS + 1, "newest_received_at_ns": NOW_NS - 250 * NS_PER_MS,
+            "state": AnswerState.GOOD, "valid_until_ns": NOW_NS + 1, "received_at_ns": NOW_NS - 250 * NS_PER_MS,
             "timestamp_ms": TIMESTAMP_MS, "price": 7_100_250 + i, "confidence": 1750, "confidence_milli_bps": 2465,
             "scale": 2, "sources": 5, "rejected": 1, "has_last_good": 1,
         }  # fmt: skip
@@ -111,7 +111,7 @@ def test_a_reply_has_a_record_for_each_name_in_the_order_asked() -> None:
     assert records[1] == records[5] == unknown
     assert records[2] == records[6] == btc
     assert records[3] == btc._replace(price=7_100_252)
-    assert (records[4].price, records[4].age_ms, VERDICT_CODES[records[4].status]) == (0, NO_AGE, "stale_price")
+    assert records[4] == PriceRecord(0, 0, NO_AGE, 0, 0, VERDICT_CODES.index("stale_price"), 0, 0)
 
 
 @pytest.mark.uncompiled
@@ -134,6 +134,7 @@ def test_a_price_that_is_not_good_enough_is_not_given(
     records = read(ask(frame([b"BTC", b"ETH"], **limits), table(**changes))[0])[1]
     assert VERDICT_CODES[records[0].status] == code
     assert (records[0].price, records[0].confidence, records[0].age_ms) == (0, 0, 250)
+    assert records[0].sources == (0 if changes else 5), "a price that the node does not have stands on nobody"
     records = read(ask(frame([b"BTC", b"ETH"], flags=1, **limits), table(**changes))[0])[1]
     assert VERDICT_CODES[records[0].status] == code
     assert (records[0].price, records[0].exponent, records[0].age_ms) == (7_100_250, -2, 250)

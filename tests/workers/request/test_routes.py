@@ -37,7 +37,7 @@ class Site:
             (columns, "ETH", {}),
             (2 * columns, "SOL", {"state": AnswerState.SOURCES_DISAGREE}),
         ):
-            times = {"valid_until_ns": self.now_ns + 1, "newest_received_at_ns": self.now_ns - 10**9}
+            times = {"valid_until_ns": self.now_ns + 1, "received_at_ns": self.now_ns - 10**9}
             record = make_answer(asset, **(times | fields))
             publish(words, row * ROW_WORDS, SLOT_WORDS, record.view(np.uint64))
 

@@ -13,6 +13,9 @@ const GAP_MS = 3000; // without a look at the exchanges: nobody knows what was b
 const CANDLES_EVERY_MS = 15_000;
 const LINE_COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
 
+// Of a refused price no source is good news.
+const VERDICT_LEVELS = { used: "good", disputed: "bad" };
+
 const lines = new Map(); // asset -> exchange -> {x, y}; lives on while other views are shown
 
 // An asset is known when the node's state is: nothing is asked about one that does not exist.
@@ -88,12 +91,12 @@ function nowOf(asset) {
   const digits = digitsOf(event.price ?? event.last_price ?? 1);
   const timestamp = event.timestamp ?? event.last_timestamp;
   const state = !live ? badge("no news", "old") : fresh ? badge("fresh", "good") : badge(words(event.status), "bad");
-  const passed = ["Age", timestamp == null ? "never" : age(nodeNow() - timestamp)];
-  if (!fresh) return [element("div", { class: live ? "" : "old" }, tiles([["Price, USD", "refused"], ["Status", state], passed,
-    ["Why", event.error?.message ?? "", event.last_price == null ? "" : `last ${price(event.last_price, digits)}`]]))];
+  const passed = timestamp == null ? "never" : age(nodeNow() - timestamp);
+  if (!fresh) return [element("div", { class: live ? "" : "old" }, tiles([["Price, USD", "refused"], ["Status", state],
+    ["Why", event.error?.message ?? ""], ["Last good price", price(event.last_price, digits), timestamp == null ? "" : `${passed} old`]]))];
   return [element("div", { class: live ? "" : "old" }, tiles([["Price, USD", price(event.price, digits)], ["Status", state],
     ["Confidence", `± ${price(event.confidence, digits)}`], ["Sources", `${event.sources} of ${event.sources + event.rejected}`],
-    ["Exchanges apart", `${event.disagreement_bps} bps`], passed]))];
+    ["Exchanges apart", `${event.disagreement_bps} bps`], ["Age", passed]]))];
 }
 
 const candleTurn = (asset, granularity, chart) => async (signal) => {
@@ -164,7 +167,7 @@ function remember(asset, state) {
 }
 
 function showLines(asset, chart, state) {
-  chart.digits = digitsOf(state.price ?? 1);
+  chart.digits = digitsOf(state.price ?? state.last_price ?? 1);
   chart.traces = () => [...lines.get(asset)].map(([name, line], i) => ({ type: "scatter", mode: "lines", name, x: [...line.x], y: [...line.y],
     line: name === "consensus" ? { color: colour("--ink"), width: 3 } : { color: colour(LINE_COLOURS[i % LINE_COLOURS.length]), width: 1.5 } }));
   chart.box.hidden = false;
@@ -177,8 +180,9 @@ function showLines(asset, chart, state) {
 function sourcesOf(asset, state) {
   const rows = state.exchanges.map((source) => [source.exchange, price(source.price), source.currency, price(source.price_usd),
     age(source.age_ms), source.via === "ws" ? "WebSocket" : source.via === "rest" ? "REST" : "none",
-    badge(source.verdict == null ? "not judged" : words(source.verdict), source.verdict === "used" ? "good" : "warn")]);
-  return [muted(`${state.sources} used, ${state.rejected} left out; ${state.sources_required} are needed.`),
+    badge(source.verdict == null ? "not judged" : words(source.verdict), VERDICT_LEVELS[source.verdict] ?? "warn")]);
+  const left = `${state.rejected} left out`;
+  return [muted(state.reason == null ? `${state.sources} used, ${left}; ${state.sources_required} are needed.` : `No price: ${state.reason}; ${left}.`),
     table(`Sources of ${asset}`, [["Exchange", ""], ["Its price", "number wide"], ["In", "wide"], ["In USD", "number"], ["Age", "number"],
       ["By", "wide"], ["Verdict", ""]], rows, "No exchange lists it.")];
 }

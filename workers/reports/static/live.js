@@ -96,7 +96,7 @@ function hear() {
 
 function take(price) {
   hear();
-  learnTime(price.timestamp ?? price.last_timestamp);
+  learnTime(price.newest_timestamp ?? price.last_timestamp);
   price.heardAt = heardAt;
   prices.set(price.asset, price);
   tell("price", price);

@@ -98,5 +98,5 @@ function showState(row) {
 function showAge(row) {
   const event = prices.get(row.asset);
   const timestamp = event?.timestamp ?? event?.last_timestamp;
-  row.cells[4].textContent = timestamp == null ? "" : age(nodeNow() - timestamp);
+  row.cells[4].textContent = timestamp == null ? "" : `${event.timestamp == null ? "last " : ""}${age(nodeNow() - timestamp)}`;
 }
