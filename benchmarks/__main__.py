@@ -25,7 +25,7 @@ EXIT_FAILED = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the parts that were asked for; 1 when one of them could not be measured."""
+    """Run the parts that were asked for; 1 when one of them could not be measured or found something wrong."""
     wanted = _parser().parse_args(argv)
     prepare_cache(data_dir())
     # Behind prepare_cache: these import compiled code.
@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.sched_setaffinity(0, {client_core} if part in _ON_ONE_CORE else whole_machine)
             try:
                 results[name] = measure(folder / "servers", wanted, progress)
+                if results[name].get("wrong"):
+                    failed.append(name)
+                    progress.step(f"{name}: {results[name]['wrong']} wrong, see {folder}")
             except (TrinityError, OSError) as error:
                 failed.append(name)
                 progress.step(f"{name} could not be measured: {error}")
@@ -73,10 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
     parser.add_argument("--stream-seconds", type=float, default=20.0, help="length of `streams` (default 20)")
     parser.add_argument("--ledger-seconds", type=float, default=60.0, help="length of the ledger's load (default 60)")
+    parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys` (default 1000000)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the simulated markets (default 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
     return parser
 
@@ -144,6 +148,12 @@ def _soak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[
     return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.workers, progress)
 
 
+def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.campaign import measure_campaign
+
+    return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
+
+
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.reports import measure_reports
 
@@ -188,6 +198,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "reports": {"reports": _reports},
     "streams": {"streams": _streams},
     "keys": {"keys": _keys},
+    "campaign": {"campaign": _campaign},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
 }
 _PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "access", "wire", "memory", "soak", "streams", "ledger")

@@ -33,6 +33,7 @@ class Node:
     udp_port: int
     assets: list[str]
     worker_pids: list[int]
+    simulator_port: int = 0
 
     def http_target(self, assets: list[str] | None = None) -> generator_http.Target:
         """`GET /price` of all assets in turn, or of those named."""
@@ -96,7 +97,9 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     wait_for_port(server, ports["TCP_PORT_LPO"])
     _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)
     worker_pids = [pid for name, pid in pids_by_name(node).items() if name.startswith("worker")]
-    return Node(node, server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids)
+    return Node(
+        node, server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids, ports["SIMULATOR_PORT"]
+    )
 
 
 def pids_by_name(node: str) -> dict[str, int]:

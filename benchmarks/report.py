@@ -226,6 +226,20 @@ def _keys_table(found: Mapping[str, Any]) -> str:
     return table(f"{found['keys']:,} API keys in the access process", ("", ""), rows)
 
 
+def _campaign_table(found: Mapping[str, Any]) -> str:
+    rows = [
+        ("fresh prices judged", found["judged"]),
+        (f"more than {found['off_bps_max']:g} bps off", found["wrong"]),
+        ("worst, bps", found["worst_bps"]),
+        ("while a majority lied and 60 s after", found["unjudged"]),
+        ("of these off", found["unjudged_off"]),
+        *((f"refused: {code}", count) for code, count in found["refused"].items()),
+        *((f"episodes: {kind}", count) for kind, count in found["episodes"].items()),
+    ]
+    title = f"Campaign of random faults, {found['minutes']:g} minutes, seed {found['seed']}"
+    return table(title, ("", "count"), rows)
+
+
 def _extrapolation_table(found: Mapping[str, Any]) -> str:
     rows = [
         (name, row["cpu_us_measured"], row["requests_per_second_of_eight_EXTRAPOLATED"], row["goal"])
@@ -247,6 +261,7 @@ _SECTIONS = {
     "reports": _reports_table,
     "streams": _streams_table,
     "keys": _keys_table,
+    "campaign": _campaign_table,
 }
 
 

@@ -1,7 +1,7 @@
 """The simulated exchanges' server: one HTTP port for all, the loop that moves the market, the fault endpoints.
 
     ws://HOST:PORT/<exchange><the real socket path>      http://HOST:PORT/<exchange><the real REST path>
-    GET / says what this is; POST, GET and DELETE /faults steer what goes wrong
+    GET / says what this is; POST, GET and DELETE /faults steer what goes wrong; GET /market says what is true
 
 Rules: this file pumps between sockets and the pure parts, and is the only one here that knows asyncio's loop. It is
 plainly marked as simulated, and nothing starts it unasked: `trinity demo` and `trinity simulate` do.
@@ -172,6 +172,7 @@ class Simulator:
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=FAULT_BODY_BYTES_MAX)
         app.router.add_get("/", self._describe)
+        app.router.add_get("/market", self._show_market)
         app.router.add_post("/faults", self._add_fault)
         app.router.add_get("/faults", self._list_faults)
         app.router.add_delete("/faults", self._clear_faults)
@@ -252,6 +253,22 @@ class Simulator:
                 "exchanges": exchanges,
             },
         )
+
+    async def _show_market(self, _: web.Request) -> web.Response:
+        """What is true: the newest quote of every market as it was before any fault."""
+        quotes = self.market.latest.values()
+        markets = [
+            {
+                "exchange": quote.row.exchange,
+                "asset": quote.row.asset,
+                "currency": quote.row.currency,
+                "bid": quote.bid,
+                "ask": quote.ask,
+                "last": quote.last,
+            }
+            for quote in quotes
+        ]
+        return _json(200, {"simulated": True, "markets": markets})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         """POST /faults {"exchange":"kraken","asset":"BTC","fault":"scale_price","value":1.1,"seconds":30}"""

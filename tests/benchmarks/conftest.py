@@ -65,4 +65,16 @@ def results() -> dict[str, Any]:
         },
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "samples": [sample, sample], "drift": drift},
+        "campaign": {
+            "minutes": 5.0,
+            "seed": 11,
+            "off_bps_max": 50.0,
+            "judged": 80_000,
+            "wrong": 0,
+            "worst_bps": 12.5,
+            "unjudged": 9_000,
+            "unjudged_off": 40,
+            "refused": {"sources_disagree": 700},
+            "episodes": {"lie": 20, "majority": 1},
+        },
     }

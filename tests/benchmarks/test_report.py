@@ -38,7 +38,17 @@ def test_extrapolation_is_kept_apart_from_measurements(tmp_path: Path, results: 
 def test_every_part_has_its_table_and_a_skipped_peer_is_named(tmp_path: Path, results: dict[str, Any]) -> None:
     """All measured parts show up in the text; faults and what was not installed are not hidden."""
     text = write_results(tmp_path, describe_run(SystemClock(), 1, {}), results)
-    for word in ("HTTP side by side", "UDP side", "load levels", "pipelining", "Open loop", "frame", "Memory", "Soak"):
+    for word in (
+        "HTTP side by side",
+        "UDP side",
+        "load levels",
+        "pipelining",
+        "Open loop",
+        "frame",
+        "Memory",
+        "Soak",
+        "Campaign",
+    ):
         assert word in text
     assert "skipped: go" in text
     assert "lost 2" in text

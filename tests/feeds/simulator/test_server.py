@@ -100,6 +100,19 @@ async def test_it_says_plainly_that_it_is_simulated(running: Any) -> None:
     assert await running.status("/binance/ticker") == 404
 
 
+async def test_what_is_true_can_be_asked_for_whatever_the_faults_say(running: Any) -> None:
+    """GET /market has every market with the price it had before any fault, in its own currency."""
+    assert (await running.fault(exchange="kraken", fault="scale_price", value=2.0))[0] == 201
+    status, body = await running.get("/market")
+    assert status == 200
+    told = {(market["exchange"], market["asset"]): market for market in body["markets"]}
+    assert body["simulated"] is True
+    assert told["okx", "BTC"]["currency"] == "USDT"
+    kraken, coinbase = told["kraken", "BTC"], told["coinbase", "BTC"]
+    assert kraken["bid"] <= kraken["last"] <= kraken["ask"]
+    assert abs(kraken["bid"] / coinbase["bid"] - 1) < 0.005
+
+
 @ALL
 async def test_scale_price_moves_stream_and_rest_of_one_asset(running: Any, exchange: str) -> None:
     """BTC is ten times dearer on both ways, ETH is not, and clearing the fault brings BTC back."""
