@@ -268,10 +268,9 @@ class Invariants:
             if bool(view["alive"]) != alive[name]:
                 raise InvariantError("health", f"{name} is called {'alive' if view['alive'] else 'dead'}")
         fresh = sum(one is not None for one in served)
-        if report["consensus"]["fresh_assets"] != fresh:
-            raise InvariantError(
-                "health", f"{report['consensus']['fresh_assets']} assets are called fresh, {fresh} are"
-            )
+        called = report["consensus"]["fresh_assets"]
+        if called != fresh:
+            raise InvariantError("health", f"{called} assets are called fresh, {fresh} are")
         answers = any(alive[name] for name in alive if name.startswith("worker"))
         if (report["status"] == "down") == bool(fresh and answers):
             raise InvariantError("health", f"the node is called {report['status']} with {fresh} fresh assets")
