@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--spare", nargs="*", default=(), help="kinds of trouble that are left out")
+    parser.add_argument("--only", nargs="*", help="kinds of trouble, as weather.py names them; drawn when not given")
     options = parser.parse_args()
     prepare_cache(Path(os.environ.get("TRINITY_DATA_DIR", ".data")))
     from tests.simulation.runner import EVENTS_A_HISTORY, run_history
@@ -23,7 +23,7 @@ def main() -> int:
     began_ns, left, episode = clock.monotonic_ns(), options.steps, 0
     while left > 0:
         events = min(left, EVENTS_A_HISTORY)
-        failure = run_history(options.seed, episode, events, spared=options.spare)
+        failure = run_history(options.seed, episode, events, troubles=options.only)
         if failure is not None:
             sys.stdout.write(f"{failure}\n")
             return 1

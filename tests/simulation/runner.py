@@ -60,12 +60,14 @@ def step(world: World, action: Action, invariants: Invariants) -> None:
         raise InvariantError("bug", f"{error!r} in {where.name}, line {where.lineno}") from error
 
 
-def run(seed: int, steps: int, make_world: WorldMaker = World, spared: Collection[str] = ()) -> Failure | None:
-    """So many events from this seed, in as many histories as that takes, without the troubles that are spared."""
+def run(
+    seed: int, steps: int, make_world: WorldMaker = World, troubles: Collection[str] | None = None
+) -> Failure | None:
+    """So many events from this seed, in as many histories as that takes."""
     episode = 0
     while steps > 0:
         events = min(steps, EVENTS_A_HISTORY)
-        failure = run_history(seed, episode, events, make_world, spared)
+        failure = run_history(seed, episode, events, make_world, troubles)
         if failure is not None:
             return failure
         steps -= events
@@ -74,21 +76,21 @@ def run(seed: int, steps: int, make_world: WorldMaker = World, spared: Collectio
 
 
 def run_history(
-    seed: int, episode: int, events: int, make_world: WorldMaker = World, spared: Collection[str] = ()
+    seed: int, episode: int, events: int, make_world: WorldMaker = World, troubles: Collection[str] | None = None
 ) -> Failure | None:
-    """One history in its own weather; it ends with a quiet period."""
+    """One history in its own weather, or in these troubles; it ends with a quiet period."""
     gc.disable()  # nothing here is cyclic enough to pay for it
     try:
-        return _run_history(seed, episode, events, make_world, spared)
+        return _run_history(seed, episode, events, make_world, troubles)
     finally:
         gc.enable()
         gc.collect()
 
 
 def _run_history(
-    seed: int, episode: int, events: int, make_world: WorldMaker, spared: Collection[str]
+    seed: int, episode: int, events: int, make_world: WorldMaker, troubles: Collection[str] | None
 ) -> Failure | None:
-    weather = Weather(f"{seed}/{episode}", Action, spared)
+    weather = Weather(f"{seed}/{episode}", Action, troubles)
     history: list[Action] = []
     with make_world() as world:
         invariants = Invariants(world)

@@ -39,14 +39,13 @@ _MONTH_SECONDS = 31 * 86_400
 
 
 class Weather:
-    """Of one history."""
+    """Of one history; `troubles` None: drawn."""
 
-    all_troubles = tuple(_TROUBLES)
-
-    def __init__(self, seed: str, action: "type[Action]", spared: Collection[str] = ()) -> None:
+    def __init__(self, seed: str, action: "type[Action]", troubles: Collection[str] | None = None) -> None:
         self._rng = random.Random(seed)
         self._action = action
-        self.troubles = {name for name in _TROUBLES if self._rng.random() < 0.35} - set(spared)
+        drawn = {name for name in _TROUBLES if self._rng.random() < 0.35}
+        self.troubles = drawn if troubles is None else set(troubles)
         weights = dict(_FAIR)
         for name in self.troubles:
             for kind, weight in _TROUBLES[name].items():
