@@ -17,9 +17,9 @@ from tests.simulation.ledger import LedgerError
 from tests.simulation.weather import Weather
 from tests.simulation.world import Action, World
 
-EVENTS_A_HISTORY = 2_500
+EVENTS_A_HISTORY = 2_000
 # Worlds that shortening may try: each takes less than a history's time.
-TRIES_MAX = 400
+TRIES_MAX = 200
 
 History = Sequence[Action]
 WorldMaker = Callable[[], World]
@@ -123,21 +123,27 @@ def replay(history: History, make_world: WorldMaker = World) -> InvariantError |
 
 def shorten(history: History, name: str, make_world: WorldMaker = World) -> list[Action]:
     """A history that breaks the same invariant and of which no tried part can be left out."""
-    left = list(history)
-    parts, tries = 2, 0
+    left, tries = list(history), 0
+
+    def breaks(shorter: list[Action]) -> bool:
+        nonlocal tries
+        tries += 1
+        violation = replay(shorter, make_world)
+        return violation is not None and violation.name == name
+
+    for kind in sorted({action.kind for action in left}):  # whole kinds first: most have nothing to do with it
+        shorter = [action for action in left if action.kind != kind]
+        if breaks(shorter):
+            left = shorter
+    parts = 2
     while len(left) > 1 and tries < TRIES_MAX:
         size = -(-len(left) // parts)
-        for start in range(0, len(left), size):
-            shorter = left[:start] + left[start + size :]
-            tries += 1
-            violation = replay(shorter, make_world)
-            if violation is not None and violation.name == name:
-                left, parts = shorter, max(parts - 1, 2)
-                break
-            if tries >= TRIES_MAX:
-                break
+        pieces = (left[:start] + left[start + size :] for start in range(0, len(left), size))
+        shorter = next((piece for piece in pieces if tries < TRIES_MAX and breaks(piece)), left)
+        if len(shorter) < len(left):
+            left, parts = shorter, max(parts - 1, 2)
+        elif size == 1:
+            break
         else:
-            if size == 1:
-                break
             parts = min(2 * parts, len(left))
     return left
