@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TRINITY_DATA_DIR ?= $(CURDIR)/.data
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo run test lint bench fuzz setup setup-dev test-tools peers lock clean
+.PHONY: demo run test lint bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # The request loop is compiled once after an installation or an update; `compile` finds it done in a second.
 demo: setup
@@ -36,6 +36,14 @@ bench: setup-dev peers
 # Ten million mutated requests through the compiled parser; `make test` sends fewer.
 fuzz: setup-dev
 	HTTP_FUZZ_COUNT=10000000 $(BIN)/pytest -q -k mutated tests/workers/request
+
+# The whole route in one process, on a fake clock, with everything that may go wrong; `make test` runs a million events.
+# A seed that fails prints its shortest history as a test.
+SEED ?= 1
+STEPS ?= 1000000
+simulate: setup-dev
+	$(BIN)/trinity compile
+	$(BIN)/python -m tests.simulation --seed $(SEED) --steps $(STEPS)
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
