@@ -25,6 +25,7 @@ from feeds.fields import (
     tickers_of,
 )
 from feeds.wire import BadFieldError, Event, Profile, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from trinity.config import OkxRegion
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -38,6 +39,13 @@ PROFILE = Profile(
     settle_seconds=0,
     rest_gap_seconds=0.2,  # 5 requests/s of the 10
 )
+
+# Who asks elsewhere than in their own region is redirected or refused. Base addresses of WebSocket and REST.
+REGIONS: Mapping[OkxRegion, tuple[str, str]] = {
+    "global": (PROFILE.ws_url, PROFILE.rest_url),
+    "eea": ("wss://wseea.okx.com:8443", "https://eea.okx.com"),
+    "us": ("wss://wsus.okx.com:8443", "https://us.okx.com"),
+}
 
 # Some 1.2 KB of arguments a frame, far below 64 KB, and a bad frame costs few symbols.
 _ARGS_PER_FRAME = 25
