@@ -176,9 +176,9 @@ def _read_ticker(ticker: _Ticker, symbol: str) -> list[Event]:
 def _read_subscribed(message: _Frame) -> list[Event]:
     argument = message.arg
     if str(message.code) not in _NO_ERROR:
-        return _read_error(message)
+        raise BadFieldError("bad_acknowledgement", f"code {message.code}: {message.msg[:200]}")
     if argument is None or argument.channel != _CHANNEL or not argument.instrument:
-        raise BadFieldError("unknown_shape", "a confirmation that names no ticker")
+        raise BadFieldError("bad_acknowledgement", "a confirmation that names no ticker")
     return [Subscribed((argument.instrument,))]
 
 
