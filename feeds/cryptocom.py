@@ -142,7 +142,7 @@ class Decoder:
         """An acknowledgement without prices, as the documentation has it: of a whole request."""
         symbols = self._asked.get(number) if number is not None else None
         if symbols is None:
-            raise BadFieldError("unknown_shape", f"a confirmation of {number}, which was not asked")
+            raise BadFieldError("bad_acknowledgement", f"a confirmation of {number}, which was not asked")
         return [Subscribed(symbols)]
 
     def _request(self, symbols: tuple[str, ...], now_ns: int) -> str:

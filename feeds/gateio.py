@@ -177,10 +177,10 @@ def _read_tickers(asked: _Asked, message: _Frame) -> list[Event]:  # noqa: ARG00
 def _read_subscribed(asked: _Asked, message: _Frame) -> list[Event]:
     status = decode_field(_STATUS, message.result, "result").status
     if status != "success":
-        return [Refusal("exchange_error", f"the subscription's status is {status[:40]!r}")]
+        return [Refusal("bad_acknowledgement", f"the subscription's status is {status[:40]!r}")]
     symbols = asked.get(message.id) if message.id is not None else None
     if symbols is None:
-        raise BadFieldError("unknown_shape", f"a confirmation of {message.id}, which was not asked")
+        raise BadFieldError("bad_acknowledgement", f"a confirmation of {message.id}, which was not asked")
     return [Subscribed(symbols)]
 
 
@@ -193,7 +193,7 @@ def _read_error(error: _Error) -> list[Event]:
     if unknown:
         # The status is "fail" for the frame: its other pairs are asked for again.
         return [UnknownSymbol(unknown[1], rejected_whole_frame=True)]
-    return [Refusal("exchange_error", f"code {error.code}: {error.message[:200]}")]
+    return [Refusal("bad_acknowledgement", f"code {error.code}: {error.message[:200]}")]
 
 
 _EVENTS: Mapping[str, Callable[[_Asked, _Frame], list[Event]]] = {

@@ -137,7 +137,9 @@ class Decoder:
                 return [ALIVE]
             symbols = self._asked.get(bytes(message.id))
             if symbols is None:
-                raise BadFieldError("unknown_shape", f"an answer to {text_of(message.id)[:40]}, which was not asked")
+                raise BadFieldError(
+                    "bad_acknowledgement", f"an answer to {text_of(message.id)[:40]}, which was not asked"
+                )
             return [Subscribed(symbols)]
         text = message.error.msg[:200] if message.error is not None else ""
         unknown = _UNKNOWN_STREAM.search(text)

@@ -178,14 +178,14 @@ def _read_subscribe(message: _Frame) -> list[Event]:
     if message.success:
         result = message.result
         if result is None or result.channel != "ticker" or not result.symbol:
-            raise BadFieldError("unknown_shape", "a confirmation that names no ticker")
+            raise BadFieldError("bad_acknowledgement", "a confirmation that names no ticker")
         return [Subscribed((result.symbol,))]
     text = (message.error or "no reason given")[:200]
     unknown = _UNKNOWN_PAIR.search(text)
     symbol = unknown and (message.symbol or unknown[1])
     if symbol:
         return [UnknownSymbol(symbol)]
-    return [Refusal("exchange_error", text, message.symbol)]
+    return [Refusal("bad_acknowledgement", text, message.symbol)]
 
 
 def _read_pong(message: _Frame) -> list[Event]:

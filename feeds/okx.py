@@ -25,6 +25,7 @@ from feeds.fields import (
     tickers_of,
 )
 from feeds.wire import BadFieldError, Event, Profile, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from trinity.config import OkxRegion
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -38,6 +39,13 @@ PROFILE = Profile(
     settle_seconds=0,
     rest_gap_seconds=0.2,  # 5 requests/s of the 10
 )
+
+# Who asks elsewhere than in their own region is redirected or refused. Base addresses of WebSocket and REST.
+REGIONS: Mapping[OkxRegion, tuple[str, str]] = {
+    "global": (PROFILE.ws_url, PROFILE.rest_url),
+    "eea": ("wss://wseea.okx.com:8443", "https://eea.okx.com"),
+    "us": ("wss://wsus.okx.com:8443", "https://us.okx.com"),
+}
 
 # Some 1.2 KB of arguments a frame, far below 64 KB, and a bad frame costs few symbols.
 _ARGS_PER_FRAME = 25
@@ -168,9 +176,9 @@ def _read_ticker(ticker: _Ticker, symbol: str) -> list[Event]:
 def _read_subscribed(message: _Frame) -> list[Event]:
     argument = message.arg
     if str(message.code) not in _NO_ERROR:
-        return _read_error(message)
+        raise BadFieldError("bad_acknowledgement", f"code {message.code}: {message.msg[:200]}")
     if argument is None or argument.channel != _CHANNEL or not argument.instrument:
-        raise BadFieldError("unknown_shape", "a confirmation that names no ticker")
+        raise BadFieldError("bad_acknowledgement", "a confirmation that names no ticker")
     return [Subscribed((argument.instrument,))]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from feeds import coinbase, cryptocom, gateio, gemini, kraken, okx
 from feeds.wire import Exchange
+from trinity.config import FeedsSection
 
 EXCHANGE_MODULES: Mapping[str, Exchange] = {
     "coinbase": coinbase,
@@ -13,3 +14,12 @@ EXCHANGE_MODULES: Mapping[str, Exchange] = {
     "cryptocom": cryptocom,
     "okx": okx,
 }
+
+
+def base_urls_of(exchange: str, config: FeedsSection) -> tuple[str, str]:
+    """Where the exchange's WebSocket and REST are: as configured, else the hosts of the region, else its own."""
+    profile = EXCHANGE_MODULES[exchange].PROFILE
+    ws_url, rest_url = profile.ws_url, profile.rest_url
+    if exchange == okx.PROFILE.name:
+        ws_url, rest_url = okx.REGIONS[config.okx_region]
+    return config.ws_base_urls.get(exchange) or ws_url, config.rest_base_urls.get(exchange) or rest_url

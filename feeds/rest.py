@@ -18,6 +18,7 @@ from feeds.tally import RestResult, Tally
 from feeds.wire import Exchange, Quote, Refusal, RestRequest, UnknownSymbol
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import REST_ASKS_PER_MAX_AGE, REST_BODY_BYTES_MAX, REST_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS_MAX
+from trinity.memory.price_table import Via
 from trinity.seat import Seat
 
 # How often an idle pump looks whether a row became due; the check that decides runs every 0.2 s.
@@ -122,7 +123,7 @@ class RestPump:
                     self._not_on_rest.add(symbol)
                     self._seat.log.warning("symbol unknown to REST", extra={"fields": {"symbol": symbol}})
                 case Refusal(reason, detail):
-                    self._tally.refusal(reason, detail)
+                    self._tally.refusal(reason, detail, Via.REST)
         if is_written:
             os.eventfd_write(self._seat.wake_fd, 1)
         return has_answer

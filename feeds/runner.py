@@ -18,7 +18,7 @@ from feeds.backoff import Backoff
 from feeds.connection import Connection, Ended
 from feeds.freshness import Evidence
 from feeds.recording.recorder import FrameRecorder, RecordSettings
-from feeds.registry import EXCHANGE_MODULES
+from feeds.registry import EXCHANGE_MODULES, base_urls_of
 from feeds.rest import RestPump
 from feeds.rows import Rows
 from feeds.tally import Tally
@@ -71,11 +71,11 @@ class Feed:
         self._seat = seat
         self._exchange = exchange
         self._recorder = recorder
-        self._ws_url = (config.ws_base_urls.get(name) or profile.ws_url) + profile.ws_path
+        ws_url, rest_url = base_urls_of(name, config)
+        self._ws_url = ws_url + profile.ws_path
         self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
         self._rows = Rows(seat, name, exchange, self._tally)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
-        rest_url = config.rest_base_urls.get(name) or profile.rest_url
         self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder)
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(

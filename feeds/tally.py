@@ -2,7 +2,8 @@
 
 Rules: the only file of a feed that knows metric names; the words are looked up once. A decoder reports refusals as
 values, this file turns them into counters. The alarm is on while more than a small share of the last minute's frames
-had a shape that the decoder does not know, so that a changed payload is loud although nothing raises.
+had a shape that the decoder does not know, and after any acknowledgement or REST answer that was not understood, for
+they are few among the frames: so a changed payload is loud although nothing raises.
 """
 
 import logging
@@ -13,6 +14,7 @@ from trinity.memory.control import ProcessBlock
 from trinity.memory.price_table import Via
 from trinity.metrics import FEED, RECONNECT_REASONS, REFUSAL_REASONS, SHAPE_REASONS
 
+_ACKNOWLEDGEMENT = "bad_acknowledgement"
 # One strange frame in a hundred is a bug of the peer; more is a change.
 SHAPE_SHARE_MAX = 0.01
 SHAPE_WINDOW_NS = 60 * NS_PER_SECOND
@@ -35,9 +37,9 @@ class Tally:
     def __init__(self, block: ProcessBlock, log: logging.Logger, now_ns: int) -> None:
         self._block = block
         self._log = log
-        # Frames and shape refusals of the running half window and of the one before.
-        self._now = [0, 0]
-        self._before = [0, 0]
+        # Frames, strange ones, and strange ones that alarm alone, of the running half window and of the one before.
+        self._now = [0, 0, 0]
+        self._before = [0, 0, 0]
         # Counted once a frame and once a quote: plain integers until the next check, 1.5 us saved each.
         self._frames = 0
         self._quotes = dict.fromkeys(_QUOTES, 0)
@@ -52,11 +54,11 @@ class Tally:
     def quote(self, via: Via) -> None:
         self._quotes[via] += 1
 
-    def refusal(self, reason: str, detail: str) -> None:
-        """A frame or a part of it was refused; `reason` is one of metrics.REFUSAL_REASONS."""
+    def refusal(self, reason: str, detail: str, via: Via = Via.WS) -> None:
+        """A frame, a REST answer or a part of it was refused; `reason` is one of metrics.REFUSAL_REASONS."""
         self._block.count(_REFUSALS[reason])
-        if reason in SHAPE_REASONS:
-            self._now[1] += 1
+        if reason in SHAPE_REASONS or reason == _ACKNOWLEDGEMENT:
+            self._now[2 if via is Via.REST or reason == _ACKNOWLEDGEMENT else 1] += 1
             self._newest_shape = f"{reason}: {detail[:200]}"
 
     def reconnect(self, reason: str) -> None:
@@ -77,16 +79,16 @@ class Tally:
             self._block.count(_QUOTES[via], quotes)
             self._quotes[via] = 0
         frames = self._now[0] + self._before[0]
-        strange = self._now[1] + self._before[1]
-        is_alarmed = strange > SHAPE_SHARE_MAX * frames
+        strange, alone = self._now[1] + self._before[1], self._now[2] + self._before[2]
+        is_alarmed = alone > 0 or strange > SHAPE_SHARE_MAX * frames
         if is_alarmed != self._is_alarmed:
             self._is_alarmed = is_alarmed
             self._block.set_gauge(_ALARM, float(is_alarmed))
             if is_alarmed:
-                fields = {"refused": strange, "frames": frames, "newest": self._newest_shape}
+                fields = {"refused": strange + alone, "frames": frames, "newest": self._newest_shape}
                 self._log.warning("payload shape alarm", extra={"fields": fields})
             else:
                 self._log.info("payload shape is as documented again")
         if now_ns >= self._turn_ns:
-            self._before, self._now = self._now, [0, 0]
+            self._before, self._now = self._now, [0, 0, 0]
             self._turn_ns = now_ns + SHAPE_WINDOW_NS // 2

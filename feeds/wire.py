@@ -164,6 +164,7 @@ RefusalReason = Literal[
     "exchange_error",
     "too_large",
     "last_off_book",
+    "bad_acknowledgement",
 ]
 
 

@@ -391,5 +391,5 @@ def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:
     """The REST request for one of the exchange's symbols: what a feed would ask, at the least cost."""
     module = feeds.registry.EXCHANGE_MODULES[exchange]
     symbol = module.symbol_of(catalog.markets_of(exchange)[0])
-    base_url = section.rest_base_urls.get(exchange, module.PROFILE.rest_url)
-    return base_url + module.rest_requests([symbol])[0].path
+    _, rest_url = feeds.registry.base_urls_of(exchange, section)
+    return rest_url + module.rest_requests([symbol])[0].path

@@ -22,6 +22,8 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
 _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
 _SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": False, "false": False, "no": False}
+# Where OKX serves whom; each region has its own hosts and its own list of markets. Turkey uses the global ones.
+OkxRegion = Literal["global", "eea", "us"]
 ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
 
 
@@ -63,6 +65,7 @@ class FeedsSection(Section, frozen=True):
     """Where the exchanges are; an empty base URL means the exchange's own."""
 
     simulated: bool = False
+    okx_region: OkxRegion = "global"
     ws_base_urls: dict[str, str] = {}
     rest_base_urls: dict[str, str] = {}
 
@@ -154,6 +157,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "UDP_PORT_LRS": ("ports", "udp_port_lrs", int),
     "REQUEST_WORKERS": ("request", "workers", int),
     "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
+    "OKX_REGION": ("feeds", "okx_region", str),
     "SIMULATOR_PORT": ("simulator", "port", int),
     "SIMULATOR_SEED": ("simulator", "seed", int),
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),

@@ -60,11 +60,15 @@ class Finding(NamedTuple):
 
 
 class ExchangeAnswer(NamedTuple):
-    """What an exchange's REST service said: a status and its clock's distance from ours, or why there was no answer."""
+    """What an exchange's REST service said: a status and its clock's distance from ours, or why there was no answer.
+
+    `host` is the one that answered, which after a redirection is another than was asked.
+    """
 
     status: int | None
     offset_ns: int | None
     error: str = ""
+    host: str = ""
 
 
 def examine(config: Config, exchange_urls: Mapping[str, str], min_sources: int, clock: Clock) -> list[Finding]:
@@ -129,8 +133,8 @@ def judge_exchange(exchange: str, answer: ExchangeAnswer) -> Finding:
         return Finding(name, "warn", answer.error, "check DNS, proxy and firewall for HTTPS and WebSocket to it")
     if answer.status in _REGION_STATUSES:
         advice = "it refuses this address or region: the node goes on with the others"
-        return Finding(name, "warn", f"refused with {answer.status}", advice)
-    return Finding(name, "ok", f"answers ({answer.status})")
+        return Finding(name, "warn", f"{answer.host or 'it'} refused with {answer.status}", advice)
+    return Finding(name, "ok", f"{answer.host or 'it'} answers ({answer.status})")
 
 
 def judge_exchanges(answers: Mapping[str, ExchangeAnswer], min_sources: int) -> Finding:
@@ -298,7 +302,9 @@ async def _ask_exchange(session: aiohttp.ClientSession, url: str, clock: Clock) 
     try:
         async with session.get(url) as response:
             middle_ns = (asked_at_ns + clock.wall_ns()) // 2
-            return ExchangeAnswer(response.status, offset_of(response.headers.get("Date"), middle_ns))
+            return ExchangeAnswer(
+                response.status, offset_of(response.headers.get("Date"), middle_ns), host=response.url.host or ""
+            )
     except TimeoutError:
         return ExchangeAnswer(None, None, f"no answer within {ASK_SECONDS:g} s")
     except (aiohttp.ClientError, OSError) as error:

@@ -4,6 +4,8 @@
 
 # The answer table takes some 17 KB an asset; 256 assets are 4.4 MB, which still fits a level-2 cache or two.
 ASSETS_MAX = 256
+# Other names of them, most of them former ones: a coin is renamed once in its life, if ever.
+ALIASES_MAX = 64
 # Longest ticker seen on the six exchanges is 9 letters (CORECHAIN); a fixed field of 16 bytes holds it.
 ASSET_NAME_BYTES_MAX = 16
 

@@ -1,7 +1,8 @@
 """Which asset is traded on which exchange: the catalog, decoded from `markets.toml` or the user's own file.
 
 Rules: the order of exchanges and assets in the catalog is their index in every shared table, fixed for the life of
-the node. Names are upper case. A wrong file is a ConfigError that names the key.
+the node. Names are upper case. A coin that was renamed keeps its old name as an alias: understood wherever a caller
+names an asset, and answered, stored and counted under the new one. A wrong file is a ConfigError that names the key.
 """
 
 import re
@@ -13,11 +14,12 @@ from typing import Any
 import msgspec
 
 from trinity.errors import ConfigError
-from trinity.limits import ASSET_NAME_BYTES_MAX, ASSETS_MAX
+from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
 from trinity.metrics import EXCHANGES
 
 DEFAULT_PATH = Path(__file__).with_name("markets.toml")
 _ASSET_NAME = re.compile(rf"[A-Z0-9]{{1,{ASSET_NAME_BYTES_MAX}}}")
+_ALIASES = "aliases"
 QUOTES = ("USD", "USDT", "USDC")
 
 
@@ -36,6 +38,7 @@ class Asset(msgspec.Struct, frozen=True):
 
     name: str
     rules: AssetRules
+    aliases: tuple[str, ...] = ()
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -64,6 +67,15 @@ class Catalog(msgspec.Struct, frozen=True):
         """Position of an asset by its upper-case name; ValueError for an unknown one."""
         return [known.name for known in self.assets].index(asset)
 
+    def find_asset(self, name: str) -> int | None:
+        """Position of the asset that a caller calls so, by its name or an alias in any case."""
+        return self.names().get(name.upper()) if name.isascii() else None
+
+    def names(self) -> dict[str, int]:
+        """Every name of every asset, aliases behind all names, with its position."""
+        names = {asset.name: index for index, asset in enumerate(self.assets)}
+        return names | {alias: index for index, asset in enumerate(self.assets) for alias in asset.aliases}
+
     def markets_of(self, exchange: str) -> tuple[Market, ...]:
         return tuple(market for market in self.markets if market.exchange == exchange)
 
@@ -78,7 +90,7 @@ class _ExchangeTable(msgspec.Struct, forbid_unknown_fields=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     defaults: AssetRules
     exchanges: dict[str, _ExchangeTable]
-    assets: dict[str, dict[str, int]] = {}
+    assets: dict[str, dict[str, Any]] = {}
 
 
 def load_catalog(path: Path = DEFAULT_PATH) -> Catalog:
@@ -100,7 +112,9 @@ def load_catalog(path: Path = DEFAULT_PATH) -> Catalog:
     for name in file.assets:
         if name not in names:
             raise ConfigError(f"assets.{name}", "no exchange lists this asset")
-    assets = tuple(Asset(name, _rules(name, file)) for name in names)
+    aliases = {name: _aliases(name, file.assets.get(name, {})) for name in names}
+    _check_aliases(path, names, [alias for given in aliases.values() for alias in given])
+    assets = tuple(Asset(name, _rules(name, file), aliases[name]) for name in names)
     return Catalog(tuple(file.exchanges), assets, tuple(markets))
 
 
@@ -125,8 +139,27 @@ def _markets(exchange: str, table: _ExchangeTable) -> list[Market]:
     return [Market(exchange, asset, quote, table.symbols.get(asset)) for asset, quote in pairs]
 
 
+def _aliases(asset: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return msgspec.convert(fields.get(_ALIASES, ()), tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"assets.{asset}.{_ALIASES}", str(error)) from None
+
+
+def _check_aliases(path: Path, names: tuple[str, ...], aliases: list[str]) -> None:
+    """Each means one asset and looks like a name; a name that two could mean would give the wrong price."""
+    for alias in aliases:
+        if not _ASSET_NAME.fullmatch(alias):
+            raise ConfigError(f"assets.{_ALIASES}", f"{alias!r} is not 1 to {ASSET_NAME_BYTES_MAX} of A-Z, 0-9")
+        if alias in names or aliases.count(alias) > 1:
+            raise ConfigError(f"assets.{_ALIASES}", f"{alias!r} is also the name or an alias of another asset")
+    if len(aliases) > ALIASES_MAX:
+        raise ConfigError(path.name, f"{len(aliases)} aliases; {ALIASES_MAX} are possible")
+
+
 def _rules(asset: str, file: _File) -> AssetRules:
-    fields = msgspec.to_builtins(file.defaults) | file.assets.get(asset, {})
+    own = {field: value for field, value in file.assets.get(asset, {}).items() if field != _ALIASES}
+    fields = msgspec.to_builtins(file.defaults) | own
     try:
         rules = msgspec.convert(fields, AssetRules)
     except msgspec.ValidationError as error:

@@ -26,6 +26,7 @@ REFUSAL_REASONS = (
     "exchange_error",
     "too_large",
     "last_off_book",  # the last price alone: the book beside it stays
+    "bad_acknowledgement",  # a subscription that failed, or an answer to it that was not understood
 )
 SHAPE_REASONS = REFUSAL_REASONS[:5]
 

@@ -30,10 +30,12 @@ def case_at(data_dir: Path, asset: str, wall_ns: int) -> Case:
     if begun is None:
         raise _absent(asset, wall_ns)
     piece, first = begun
-    names = [known.name for known in piece.header.catalog.assets]
-    if asset not in names:
-        raise AbsentError("asset", f"{asset} in the recording", f"it has {' '.join(names)}")
-    return _Scene(piece, names.index(asset), wall_ns).case(first)
+    catalog = piece.header.catalog
+    index = catalog.find_asset(asset)
+    if index is None:
+        known = " ".join(known.name for known in catalog.assets)
+        raise AbsentError("asset", f"{asset} in the recording", f"it has {known}")
+    return _Scene(piece, index, wall_ns).case(first)
 
 
 def _begun(folder: Path, wall_ns: int) -> tuple[Piece, int] | None:

@@ -206,7 +206,8 @@ class _Replay:
         names = [asset.name for asset in header.catalog.assets]
         if self._asset is None:
             return set(range(len(names)))
-        return {index for index, name in enumerate(names) if name in (self._asset, *COINS)}
+        asked = header.catalog.find_asset(self._asset)
+        return {index for index, name in enumerate(names) if index == asked or name in COINS}
 
     def _source(self, header: Header, exchange: str, at_ns: int) -> FrameSource:
         """The exchange's frames from shortly before `at_ns` on; the replay only goes forwards."""

@@ -65,7 +65,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "a bare acknowledgement": (
         b'{"id":1,"code":0,"method":"subscribe"}',
-        [Refusal("unknown_shape", "a confirmation of 1, which was not asked")],
+        [Refusal("bad_acknowledgement", "a confirmation of 1, which was not asked")],
     ),
     "nanoseconds": (ticker_frame(BTC.replace("1767323045123", "1767323045123000000")), [BTC_QUOTE]),
     "a ticker of another instrument than its frame": (

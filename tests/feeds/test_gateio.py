@@ -49,11 +49,11 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of nothing that was asked": (
         b'{"time":1,"channel":"spot.tickers","event":"subscribe","error":null,"result":{"status":"success"}}',
-        [Refusal("unknown_shape", "a confirmation of None, which was not asked")],
+        [Refusal("bad_acknowledgement", "a confirmation of None, which was not asked")],
     ),
     "a confirmation that failed without an error": (
         b'{"time":1,"channel":"spot.tickers","event":"subscribe","result":{"status":"fail"}}',
-        [Refusal("exchange_error", "the subscription's status is 'fail'")],
+        [Refusal("bad_acknowledgement", "the subscription's status is 'fail'")],
     ),
     "no ticker at all": (ticker_frame("[]"), [Refusal("missing_field", "no ticker in a frame of tickers")]),
     "nanoseconds": (ticker_frame(BTC, '"time":1,"time_ms":1767323045123000000'), [BTC_QUOTE]),
@@ -63,7 +63,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "another error": (
         error_frame("request payload does not follow json schema"),
-        [Refusal("exchange_error", "code 2: request payload does not follow json schema")],
+        [Refusal("bad_acknowledgement", "code 2: request payload does not follow json schema")],
     ),
     "a pong": (b'{"time":1,"channel":"spot.pong","event":"","result":null}', [Alive()]),
     "a channel that nobody asked for": (

@@ -39,7 +39,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of nothing that was asked": (
         b'{"id":1,"status":200}',
-        [Refusal("unknown_shape", "an answer to 1, which was not asked")],
+        [Refusal("bad_acknowledgement", "an answer to 1, which was not asked")],
     ),
     "a pong": (b'{"id":0,"status":200}', [Alive()]),
     "an unknown symbol": (

@@ -72,7 +72,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of another channel": (
         b'{"method":"subscribe","result":{"channel":"trade","symbol":"BTC/USD"},"success":true}',
-        [Refusal("unknown_shape", "a confirmation that names no ticker")],
+        [Refusal("bad_acknowledgement", "a confirmation that names no ticker")],
     ),
     "an unknown pair": (
         b'{"error":"Currency pair not supported ABC/USD","method":"subscribe","success":false,"symbol":"ABC/USD"}',
@@ -84,11 +84,11 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an unknown pair without a name": (
         b'{"error":"Currency pair not supported","method":"subscribe","success":false}',
-        [Refusal("exchange_error", "Currency pair not supported")],
+        [Refusal("bad_acknowledgement", "Currency pair not supported")],
     ),
     "another error": (
         b'{"error":"Private data is unavailable","method":"subscribe","success":false}',
-        [Refusal("exchange_error", "Private data is unavailable")],
+        [Refusal("bad_acknowledgement", "Private data is unavailable")],
     ),
     "too many messages": (b'{"Error":"Exceeded msg rate"}', [Refusal("exchange_error", "Exceeded msg rate")]),
     "a status": (

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "an acknowledgement of another channel": (
         event_frame("subscribe", arg={"channel": "trades", "instId": "BTC-USDT"}),
-        [Refusal("unknown_shape", "a confirmation that names no ticker")],
+        [Refusal("bad_acknowledgement", "a confirmation that names no ticker")],
     ),
     "an unknown instrument": (event_frame("error", code="60018", msg=UNKNOWN), [UnknownSymbol("ABC-USDT")]),
     "another error": (
@@ -72,7 +72,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "another notice": (event_frame("notice", code="1", msg="Hello"), [Alive()]),
     "a confirmation that failed": (
         event_frame("subscribe", arg={"channel": "tickers", "instId": "BTC-USDT"}, code="60018", msg="no"),
-        [Refusal("exchange_error", "code 60018: no")],
+        [Refusal("bad_acknowledgement", "code 60018: no")],
     ),
     "an event that nobody knows": (
         event_frame("upgrade"),

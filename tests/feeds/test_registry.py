@@ -2,8 +2,9 @@
 
 import pytest
 
-from feeds.registry import EXCHANGE_MODULES
+from feeds.registry import EXCHANGE_MODULES, base_urls_of
 from feeds.wire import Exchange
+from trinity.config import FeedsSection
 from trinity.markets import load_catalog
 from trinity.metrics import EXCHANGES
 
@@ -38,3 +39,12 @@ def test_a_profile_fits_together(exchange: Exchange) -> None:
     assert (profile.ping_seconds is None) == (exchange.new_decoder().ping(0) == [])
     if profile.name != "kraken":  # its heartbeat of one second is the sign of life, its ping only keeps it open
         assert (profile.ping_seconds or 0) < profile.silence_seconds
+
+
+def test_okx_is_asked_in_its_region() -> None:
+    """Both hosts follow the region; an address of one's own goes before it, and no other exchange has regions."""
+    assert base_urls_of("okx", FeedsSection()) == ("wss://ws.okx.com:8443", "https://www.okx.com")
+    assert base_urls_of("okx", FeedsSection(okx_region="eea")) == ("wss://wseea.okx.com:8443", "https://eea.okx.com")
+    own = FeedsSection(okx_region="us", rest_base_urls={"okx": "http://proxy"})
+    assert base_urls_of("okx", own) == ("wss://wsus.okx.com:8443", "http://proxy")
+    assert base_urls_of("kraken", own) == ("wss://ws.kraken.com", "https://api.kraken.com")

@@ -10,13 +10,17 @@ from random import Random
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from feeds import freshness, runner
+from feeds.consensus import refusal_of
+from feeds.desk import Desk
 from feeds.recording.recorder import RecordSettings
 from feeds.registry import EXCHANGE_MODULES
 from feeds.simulator.server import Simulator
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection, SimulatorSection
+from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.price_table import RowState, Via
 from trinity.metrics import FEED, REFUSAL_REASONS
@@ -313,5 +317,54 @@ async def test_a_real_decoder_feeds_from_its_simulated_exchange(
         await until(lambda: all(is_live(asset) for asset in range(3)))
         refused = [FEED.index("oracle_parse_errors_total", reason) for reason in REFUSAL_REASONS]
         assert not any(seat.block.read_counter(word) for word in refused)
+        feed.stop()
+        await serving
+
+
+async def test_geminis_old_trade_is_no_price_of_now(make_seat: Callable[..., Seat], until: Until) -> None:
+    """Over a socket: a trade of an hour ago, then a book ticker with an empty bid; then a whole book beside it."""
+    seat = make_seat()
+    now_ns = seat.clock.wall_ns()
+    old_trade = f'{{"E":{now_ns - 3600 * 10**9},"s":"btcusd","t":9,"p":"60000","q":"0.01","m":true}}'
+    book = f'{{"u":7,"E":{now_ns},"s":"btcusd","b":"%s","B":"1","a":"70000.2","A":"1"}}'
+    whole = asyncio.Event()
+
+    async def talk(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(old_trade)
+        await socket.send(book % "")
+        await whole.wait()
+        await socket.send(book % "70000.1")
+        await socket.wait_closed()
+
+    gemini = seat.catalog.exchange_index("gemini")
+    async with serve(talk, "127.0.0.1", 0) as server:
+        base = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        config = FeedsSection(
+            simulated=True, ws_base_urls={"gemini": f"ws://{base}"}, rest_base_urls={"gemini": f"http://{base}"}
+        )
+        feed = runner.Feed(seat, config, "gemini", EXCHANGE_MODULES["gemini"], Random(1))
+        serving = asyncio.create_task(feed.serve())
+        desk = Desk(seat, 0)
+        row = next(row for row in desk.rows if row.exchange == gemini)
+
+        def sides() -> list[bool]:
+            row.read(seat.prices)
+            return [side is not None for side in row.quote[:3]] if row.quote is not None else []
+
+        await until(lambda: sides() == [False, True, True])
+        row.publish(seat.answers, seat.clock.monotonic_ns())
+        assert refusal_of(row.source, seat.clock.monotonic_ns()) == "stale_exchange_time"
+        answer = seat.answers.read(seat.answers.row_of(0, gemini))
+        assert answer is not None
+        assert (int(answer["state"][0]), int(answer["body_length"][0])) == (AnswerState.STALE, 0)
+        whole.set()
+        await until(lambda: sides() == [True, True, True])
+        row.publish(seat.answers, seat.clock.monotonic_ns())
+        answer = seat.answers.read(seat.answers.row_of(0, gemini))
+        assert answer is not None
+        body = bytes(answer["body"][0][: int(answer["body_length"][0])])
+        assert b'"price":70000.15,' in body
+        assert b'"bid":70000.1,"ask":70000.2,"source"' in body, "the trade is not shown as a part of the price"
         feed.stop()
         await serving

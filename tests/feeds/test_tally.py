@@ -53,10 +53,23 @@ def test_only_a_changed_shape_raises_the_alarm(seat: Seat, reason: str) -> None:
         tally.frame()
     tally.refusal(reason, "x")
     tally.check(1)
-    assert alarm(seat) == 0
+    assert alarm(seat) == (reason == "bad_acknowledgement")
     tally.refusal(reason, "x")
     tally.check(1)
-    assert alarm(seat) == (reason in SHAPE_REASONS)
+    assert alarm(seat) == (reason in (*SHAPE_REASONS, "bad_acknowledgement"))
+
+
+def test_one_rest_answer_that_is_not_understood_alarms(seat: Seat) -> None:
+    """However many frames come beside it; an answer that only refuses a price does not."""
+    tally = Tally(seat.block, seat.log, 0)
+    for _ in range(10_000):
+        tally.frame()
+    tally.refusal("unknown_symbol", "x", Via.REST)
+    tally.check(1)
+    assert alarm(seat) == 0
+    tally.refusal("missing_field", "x", Via.REST)
+    tally.check(1)
+    assert alarm(seat) == 1
 
 
 def test_the_alarm_ends_a_minute_after_the_last_strange_frame(seat: Seat, caplog: pytest.LogCaptureFixture) -> None:

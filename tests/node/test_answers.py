@@ -46,6 +46,20 @@ def test_every_asset_of_the_catalog_has_a_price(healthy: Node) -> None:
     assert names == [item if isinstance(item, str) else item["asset"] for item in assets["assets"]]
 
 
+def test_a_renamed_coin_is_found_by_its_old_name_on_every_surface(healthy: Node) -> None:
+    """HTTP, UDP in text and JSON, lists, one exchange, reports and drop-ins: TON is answered as GRAM."""
+    for name in ("TON", "ton", "GRAM"):
+        for exchange in (None, "okx"):
+            status, price = healthy.price(name, exchange)
+            assert (status, price["asset"], price["status"]) == (200, "GRAM", "fresh")
+        assert healthy.ask(name.encode())["asset"] == "GRAM"
+        assert healthy.ask(b'{"asset":"%s"}' % name.encode())["asset"] == "GRAM"
+        _, listed = healthy.get(f"/prices?assets=BTC,{name}")
+        assert [item["asset"] for item in listed["prices"]] == ["BTC", "GRAM"]
+    _, assets = healthy.get("/assets")
+    assert assets["aliases"] == {"TON": "GRAM"}
+
+
 def test_no_price_is_ever_written_with_an_exponent(healthy: Node) -> None:
     """The smallest price (PEPE) is plain digits."""
     url = f"http://127.0.0.1:{healthy.ports['TCP_PORT_LPO']}/prices"

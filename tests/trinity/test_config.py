@@ -121,3 +121,13 @@ def test_keys_are_required_but_in_a_demo_and_the_user_has_the_last_word(tmp_path
     file.write_text("access = 1")
     with pytest.raises(ConfigError):
         load_config({}, file, demo=True)
+
+
+def test_okxs_region_is_one_of_three() -> None:
+    """In capitals or another word it is refused by its name."""
+    assert load_config({}).feeds.okx_region == "global"
+    assert load_config({"OKX_REGION": "eea"}).feeds.okx_region == "eea"
+    for wrong in ("EEA", "europe", "tr"):
+        with pytest.raises(ConfigError) as error:
+            load_config({"OKX_REGION": wrong})
+        assert error.value.key.startswith("OKX_REGION")

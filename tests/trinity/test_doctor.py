@@ -152,3 +152,9 @@ def test_the_kernel_answers_what_is_asked(tmp_path: Path) -> None:
     error, free = doctor.ask_data_dir(tmp_path / "file" / "folder")
     assert error
     assert free == 0
+
+
+def test_the_host_that_answered_is_named() -> None:
+    """After a redirection into another region it is not the one that was asked."""
+    assert doctor.judge_exchange("okx", ExchangeAnswer(200, 0, host="eea.okx.com")).found == "eea.okx.com answers (200)"
+    assert doctor.judge_exchange("okx", ExchangeAnswer(403, 0, host="x.com")).found == "x.com refused with 403"

@@ -19,13 +19,13 @@ max_spread_bps = 200
 """
 
 
-def test_the_default_catalog_has_25_assets_an_exchange() -> None:
-    """150 rows beside the stablecoin legs, and at least 15 assets on four exchanges or more."""
+def test_the_default_catalog_has_26_assets_an_exchange() -> None:
+    """156 rows beside the stablecoin legs, and at least 15 assets on four exchanges or more."""
     catalog = load_catalog()
     assert catalog.exchanges == EXCHANGES
     coins = {"USDT", "USDC"}
     rows = [market for market in catalog.markets if market.asset not in coins]
-    assert Counter(market.exchange for market in rows) == dict.fromkeys(EXCHANGES, 25)
+    assert Counter(market.exchange for market in rows) == dict.fromkeys(EXCHANGES, 26)
     listed = Counter(market.asset for market in rows)
     assert sum(1 for count in listed.values() if count >= 4) >= 15
     for asset in catalog.assets:
@@ -93,3 +93,35 @@ def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
     """The message names the path."""
     with pytest.raises(ConfigError, match="does not exist"):
         load_catalog(tmp_path / "nowhere.toml")
+
+
+def test_toncoins_old_name_means_gram() -> None:
+    """In any case; no asset of its own, and what is no name means nothing."""
+    catalog = load_catalog()
+    gram = catalog.asset_index("GRAM")
+    assert catalog.find_asset("TON") == catalog.find_asset("ton") == catalog.find_asset("Gram") == gram
+    assert catalog.find_asset("NOPE") is catalog.find_asset("") is catalog.find_asset("\u212aTON") is None
+    assert catalog.assets[gram].aliases == ("TON",)
+    assert "TON" not in [asset.name for asset in catalog.assets]
+    assert catalog.names()["TON"] == gram
+
+
+@pytest.mark.parametrize(
+    ("aliases", "said"),
+    [
+        ('["ETH"]', "'ETH' is also the name"),
+        ('["XBT", "XBT"]', "'XBT' is also the name"),
+        ('["xbt"]', "'xbt' is not 1 to 16"),
+        ("[5]", "Expected `str`"),
+        ("7", "Expected `array`"),
+    ],
+)
+def test_an_alias_that_could_mean_two_assets_is_refused(tmp_path: Path, aliases: str, said: str) -> None:
+    """So is what no request could say."""
+    file = tmp_path / "markets.toml"
+    exchange = '[exchanges.kraken]\nquote = "USD"\nassets = ["BTC", "ETH"]\n'
+    file.write_text(DEFAULTS + exchange + f"[assets]\nBTC = {{ aliases = {aliases}, min_sources = 2 }}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_catalog(file)
+    file.write_text(DEFAULTS + exchange + '[assets]\nBTC = { aliases = ["XBT"], min_sources = 2 }\n')
+    assert load_catalog(file).assets[0].rules.min_sources == 2

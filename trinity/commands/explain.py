@@ -43,10 +43,9 @@ def _explain_now(config: Config, name: str) -> "Account | None":
 
     memory = NodeMemory.attach(config.node.name)
     catalog = memory.card.catalog
-    names = [asset.name for asset in catalog.assets]
-    if name not in names:
-        known = " ".join(names)
+    asset = catalog.find_asset(name)
+    if asset is None:
+        known = " ".join(known.name for known in catalog.assets)
         print(f"{name} is not among the assets of node {config.node.name}: {known}", file=sys.stderr, flush=True)
         return None
-    asset = names.index(name)
     return explain_now(memory.prices, memory.answers, catalog, asset, SystemClock())

@@ -53,6 +53,7 @@ _KNOWN: Mapping[str, Coin] = {
         ("FET", "Artificial Superintelligence Alliance", "fetch-ai",
          "7da003ada32eabbac855af3d22fcf0fe692cc589f0cfd5ced63cf0bdcc742efe"),
         ("FIL", "Filecoin", "filecoin", "150ac9b959aee0051e4091f0ef5216d941f590e1c5e7f91cf7635b5c11628c0e"),
+        ("GRAM", "Gram", "the-open-network", ""),
         ("HBAR", "Hedera", "hedera-hashgraph", "3728e591097635310e6341af53db8b7ee42da9b3a8d918f9463ce9cca886dfbd"),
         ("HYPE", "Hyperliquid", "hyperliquid", "4279e31cc369bbcc2faf022b382b080e32a8e689ff20fbc530d2a603eb6cd98b"),
         ("INJ", "Injective", "injective-protocol", "7a5bc1d2b56ad029048cd63964b3ad2776eadf812edc1a43a31406cb54bff592"),

@@ -29,7 +29,7 @@ from workers.reports.averages import Averages
 from workers.reports.board import Dialect
 from workers.reports.coins import coin_of, feed_id_of, own_feed_id_of, pyth_symbol_of
 from workers.reports.parts import Parts
-from workers.reports.prices import Price
+from workers.reports.prices import Price, Prices
 from workers.reports.problems import RefusedError, bad_parameter
 from workers.reports.streams import EVENT_STREAM, open_stream
 
@@ -82,17 +82,18 @@ def stream_dialect(averages: Averages) -> Dialect:
 
 
 @functools.cache
-def _feeds(assets: tuple[str, ...]) -> dict[str, int]:
-    """Both ids of every asset."""
-    own = {own_feed_id_of(asset): index for index, asset in enumerate(assets)}
+def _feeds(assets: tuple[str, ...], aliases: tuple[tuple[str, int], ...]) -> dict[str, int]:
+    """Both ids of every asset, and our own ones of its aliases."""
+    own = {own_feed_id_of(alias): index for alias, index in aliases}
+    own |= {own_feed_id_of(asset): index for index, asset in enumerate(assets)}
     return own | {feed_id_of(asset): index for index, asset in enumerate(assets)}
 
 
-def find_feeds(assets: tuple[str, ...], ids: Sequence[str], ignore_unknown: bool) -> tuple[int, ...]:
+def find_feeds(prices: Prices, ids: Sequence[str], ignore_unknown: bool) -> tuple[int, ...]:
     """Indexes of the assets in the order asked for, without repetitions."""
     if not 0 < len(ids) <= IDS_MAX:
         raise bad_parameter("ids[]", f"between 1 and {IDS_MAX} feed ids, not {len(ids)}")
-    feeds = _feeds(assets)
+    feeds = _feeds(prices.assets, prices.aliases)
     wanted = {id_: feeds.get(id_.lower().removeprefix("0x")) for id_ in ids}
     unknown = [id_[:66] for id_, asset in wanted.items() if asset is None]
     if unknown and not ignore_unknown:
@@ -129,7 +130,7 @@ def price_feeds(
             "schedule": _ALWAYS_OPEN,
             "symbol": pyth_symbol_of(asset),
         }
-        if text.lower() in f"{attributes['symbol']} {coin_of(asset).name}".lower():
+        if text.lower() in f"{attributes['symbol']} {coin_of(asset).name} {parts.board.prices.called(asset)}".lower():
             feeds.append({"id": feed_id_of(asset), "attributes": attributes})
     return feeds
 
@@ -147,7 +148,7 @@ async def latest_prices(
     _check(parsed, encoding)
     prices, clock = parts.board.prices, parts.seat.clock
     now_ns = clock.monotonic_ns()
-    read = [prices.read(asset, now_ns) for asset in find_feeds(prices.assets, ids, ignore_invalid_price_ids)]
+    read = [prices.read(asset, now_ns) for asset in find_feeds(prices, ids, ignore_invalid_price_ids)]
     fresh = [price for price in read if price.is_fresh]
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])
@@ -170,7 +171,7 @@ async def stream_updates(
     """The same as server-sent events, as prices change."""
     _check(parsed, encoding)
     prices, clock = parts.board.prices, parts.seat.clock
-    wanted = tuple(sorted(find_feeds(prices.assets, ids, ignore_invalid_price_ids)))
+    wanted = tuple(sorted(find_feeds(prices, ids, ignore_invalid_price_ids)))
     now_ns = clock.monotonic_ns()
     await parts.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
     seen = parts.board.seen_by(request.headers.get("last-event-id"), wanted)

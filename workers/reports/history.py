@@ -184,7 +184,7 @@ async def show_explanation(
 ) -> Response[bytes]:
     """Every source's raw quote, age, conversion and verdict, each step of the consensus, and the result."""
     names = [known.name for known in parts.memory.card.catalog.assets]
-    name = _name_of(asset)
+    name = _name_of(parts, asset)
     if parts.explain is None:
         raise RefusedError(503, "not_available", "this service was started without the consensus's rules")
     if at is None:
@@ -216,7 +216,7 @@ async def _explain_past(parts: Parts, explain: Explain, name: str, at_ns: int) -
 
 async def _known(parts: Parts, asset: str) -> str:
     """The asset's name: one of the catalog, or one that left it and has a history."""
-    name = _name_of(asset)
+    name = _name_of(parts, asset)
     if name in [known.name for known in parts.memory.card.catalog.assets]:
         return name
     async with parts.pool.connection() as connection:
@@ -226,11 +226,11 @@ async def _known(parts: Parts, asset: str) -> str:
     return name
 
 
-def _name_of(asset: str) -> str:
+def _name_of(parts: Parts, asset: str) -> str:
     names = read_names(asset, "asset")
     if names is None or len(names) != 1:
         raise bad_parameter("asset", "give one asset, for example BTC")
-    return names[0]
+    return parts.board.prices.name_of(names[0])
 
 
 def _unknown_asset(name: str) -> RefusedError:

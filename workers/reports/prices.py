@@ -52,13 +52,23 @@ class Prices:
 
     def __init__(self, catalog: Catalog, answers: AnswerTable) -> None:
         self.assets = tuple(asset.name for asset in catalog.assets)
-        self._index = {name: index for index, name in enumerate(self.assets)}
+        self._index = catalog.names()
+        self.aliases = tuple((name, index) for name, index in self._index.items() if name not in self.assets)
         self._answers = answers
         self._rows = [answers.row_of(index) for index in range(len(self.assets))]
 
     def find(self, name: str) -> int | None:
-        """Index of the asset of this name in any case."""
+        """Index of the asset of this name or alias in any case."""
         return self._index.get(name.upper()) if name.isascii() else None
+
+    def called(self, asset: str) -> str:
+        """Everything that an asset is called, for searches."""
+        return " ".join(name for name, index in self._index.items() if self.assets[index] == asset)
+
+    def name_of(self, name: str) -> str:
+        """The asset's own name where `name` is known here; any other stays, for it may have been one before."""
+        asset = self.find(name)
+        return self.assets[asset] if asset is not None else name
 
     def version(self, asset: int) -> int:
         """A number that changes with everything that is published about the asset; costs next to nothing."""

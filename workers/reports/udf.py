@@ -109,7 +109,7 @@ def search(
     found = []
     for asset in parts.board.prices.assets:
         name = coin_of(asset).name
-        if text.lower() in f"{asset} {name}".lower():
+        if text.lower() in f"{parts.board.prices.called(asset)} {name}".lower():
             found.append(
                 {
                     "symbol": asset,

@@ -228,11 +228,12 @@ async def show_log(
     `next` of a page is the `cursor` of the following one, of the same span; the filters have to be given again.
     """
     wanted = format_of(format_, request.headers.get("accept", ""))
+    names = read_names(asset, "asset")
     parameters = {
         "start": span.start,
         "end": span.end,
         "key_ids": selection.key_ids,
-        "assets": read_names(asset, "asset"),
+        "assets": [parts.board.prices.name_of(name) for name in names] if names is not None else None,
         "status": status,
         "errors_only": status is not None and status >= _ERRORS_FROM,  # a narrow index has them
         "codes": list(CODES),

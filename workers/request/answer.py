@@ -2,7 +2,7 @@
 
 HTTP and UDP are two skins over this file. How a skin uses it, for asset number `asset`:
 
-    asset = find_name(assets, buffer, start, end)              -1: unknown; any case
+    asset = find_name(assets, buffer, start, end)              -1: unknown; any case, aliases too
     exchange = find_name(exchanges, buffer, start, end)        -1: unknown
     row = row_of(exchanges, asset, exchange)                   exchange CONSENSUS (-1): the consensus price
     read_answer(table_words, row, record)                      copy the newest record into the scratch record
@@ -21,7 +21,7 @@ Rules: now_ns is CLOCK_MONOTONIC. A limit <= 0 is not stated. A price whose `val
 whatever its state says, so a dead consensus process gives `stale_price` and never an old number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled, compiled_inline
-from trinity.limits import ASSET_NAME_BYTES_MAX, ASSETS_MAX
+from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
 from trinity.memory.answer_table import (
     ANSWER_DTYPE,
     BODY_BYTES,
@@ -115,37 +115,44 @@ PRICE_BYTES_MAX = BODY_BYTES + 1
 # --- names ----------------------------------------------------------------------------------------------------
 
 
-# Four slots a name: nearly every name is found at the first look.
+_NAMES_MAX = ASSETS_MAX + ALIASES_MAX
+# Three slots a name and more: nearly every name is found at the first look.
 _SLOTS = 4 * ASSETS_MAX
-# Assets or exchanges by index, and a hash table to find them: index of a name or UNKNOWN, by the hash of the folded
-# name, open addressing. A record and not a tuple of arrays: compiled code then passes one pointer.
+# Assets or exchanges by index, aliases behind them, and a hash table to find them: position of a name or UNKNOWN, by
+# the hash of the folded name, open addressing. A record and not a tuple of arrays: compiled code passes one pointer.
 NAMES_DTYPE = np.dtype(
     [
-        ("count", np.int64),
-        ("lengths", np.int64, ASSETS_MAX),
+        ("count", np.int64),  # without aliases
+        ("lengths", np.int64, _NAMES_MAX),
+        ("meanings", np.int64, _NAMES_MAX),  # the index that a name means: an alias that of its asset
         ("slots", np.int64, _SLOTS),
-        ("text", np.uint8, (ASSETS_MAX, ASSET_NAME_BYTES_MAX)),  # as in the catalog
+        ("text", np.uint8, (_NAMES_MAX, ASSET_NAME_BYTES_MAX)),  # as in the catalog
     ],
     align=True,
 )
 Names = np.void
 
 
-def make_names(names: Sequence[str]) -> Names:
-    """One NAMES_DTYPE record; ValueError for a name that is too long or there twice (case tells no names apart)."""
+def make_names(names: Sequence[str], aliases: Mapping[str, int] | None = None) -> Names:
+    """One NAMES_DTYPE record; `aliases` are further names with the index of the name that they stand for.
+
+    ValueError for a name that is too long or there twice (case tells no names apart).
+    """
     table: Names = np.zeros(1, dtype=NAMES_DTYPE)[0]
     table["slots"] = UNKNOWN
-    for index, name in enumerate(names):
+    meanings = [*((name, index) for index, name in enumerate(names)), *(aliases or {}).items()]
+    for position, (name, meaning) in enumerate(meanings):
         octets = octets_of(name.encode("ascii"))
         if not 1 <= octets.size <= ASSET_NAME_BYTES_MAX or find_name(table, octets, 0, octets.size) != UNKNOWN:
             raise ValueError(f"name {name!r} is too long or there twice")
-        table["text"][index, : octets.size] = octets
-        table["lengths"][index] = octets.size
-        table["count"] = index + 1
+        table["text"][position, : octets.size] = octets
+        table["lengths"][position] = octets.size
+        table["meanings"][position] = meaning
         slot = int(_hash_of(octets, 0, octets.size)) % _SLOTS
         while table["slots"][slot] != UNKNOWN:
             slot = (slot + 1) % _SLOTS
-        table["slots"][slot] = index
+        table["slots"][slot] = position
+    table["count"] = len(names)
     return table
 
 
@@ -160,21 +167,22 @@ def _hash_of(buffer: Octets, start: int, end: int) -> int:
 
 @compiled_inline
 def find_name(names: Names, buffer: Octets, start: int, end: int) -> int:
-    """Index of the name `buffer[start:end]` in any case, UNKNOWN when there is none."""
+    """What the name `buffer[start:end]` in any case means, UNKNOWN when there is none."""
     length = end - start
     if length < 1 or length > ASSET_NAME_BYTES_MAX:
         return UNKNOWN
     slot = _hash_of(buffer, start, end) % _SLOTS
-    index: int = names["slots"][slot]
-    while index != UNKNOWN:
-        if names["lengths"][index] == length:
+    position: int = names["slots"][slot]
+    while position != UNKNOWN:
+        if names["lengths"][position] == length:
             i = 0
-            while i < length and folded(byte_at(names["text"][index], i)) == folded(byte_at(buffer, start + i)):
+            while i < length and folded(byte_at(names["text"][position], i)) == folded(byte_at(buffer, start + i)):
                 i += 1
             if i == length:
-                return index
+                meaning: int = names["meanings"][position]
+                return meaning
         slot = (slot + 1) % _SLOTS
-        index = names["slots"][slot]
+        position = names["slots"][slot]
     return UNKNOWN
 
 

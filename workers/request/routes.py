@@ -180,12 +180,14 @@ def make_desk(
     markets: dict[str, list[str]] = {name: [] for name in names}
     for market in catalog.markets:
         markets[market.asset].append(market.exchange)
+    aliases = {alias: index for alias, index in catalog.names().items() if alias not in markets}
     assets_body = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
+    assets_body |= {"aliases": {alias: names[index] for alias, index in aliases.items()}}
     health_body = {"node": node, "worker": worker, "simulated": simulated, "assets": len(names)}
     return Desk(
         table_words=table_words,
         record=make_record(),
-        assets=make_names(names),
+        assets=make_names(names, aliases),
         exchanges=make_names(catalog.exchanges),
         head=np.zeros(HEAD_WORDS, dtype=np.int64),
         query=np.zeros(QUERY_WORDS, dtype=np.int64),

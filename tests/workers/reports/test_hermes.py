@@ -175,3 +175,13 @@ async def test_the_real_client_gets_averages_of_stored_minutes(
         assert of(feeds[BTC]["price"]) == of(feeds[ETH]["ema_price"]) == Decimal("71002.5")
         assert 70_000 < of(feeds[BTC]["ema_price"]) < 70_100
         assert feeds[BTC]["ema_price"]["expo"] == feeds[BTC]["price"]["expo"] == -8
+
+
+async def test_a_renamed_coin_is_found_by_both_names(service: Live, client: httpx.AsyncClient) -> None:
+    """The list finds TON as GRAM, and the id that its old name gives means the same feed."""
+    (found,) = (await client.get("/v2/price_feeds?query=ton")).json()
+    assert found["attributes"]["base"] == "GRAM"
+    old = own_feed_id_of("TON")
+    assert old != found["id"]
+    parsed = (await client.get(LATEST, params={"ids[]": old})).json()["parsed"]
+    assert [feed["id"] for feed in parsed] == [found["id"]]

@@ -91,3 +91,13 @@ def test_foreign_names_are_no_assets(name: str) -> None:
     """Also letters whose capitals are ASCII."""
     with empty_node() as memory:
         assert Prices(CATALOG, memory.answers).find(name) is None
+
+
+def test_an_alias_is_its_asset() -> None:
+    """Found in any case, and named as the asset is; a name that left the catalog stays what it is."""
+    with empty_node() as memory:
+        prices = Prices(CATALOG, memory.answers)
+        assert prices.find("ton") == prices.find("GRAM") == CATALOG.asset_index("GRAM")
+        assert (prices.name_of("TON"), prices.name_of("GRAM"), prices.name_of("LUNA")) == ("GRAM", "GRAM", "LUNA")
+        assert prices.called("GRAM") == "GRAM TON"
+        assert len(prices.assets) == len(CATALOG.assets)

@@ -213,3 +213,16 @@ def test_rows_are_those_of_the_answer_table() -> None:
     """row_of and AnswerTable.row_of count alike."""
     assert answer.row_of(EXCHANGES, 2, CONSENSUS) == 6
     assert answer.row_of(EXCHANGES, 2, 1) == 8
+
+
+@pytest.mark.uncompiled
+def test_an_alias_means_its_asset_and_is_no_asset_itself() -> None:
+    """Found in any case, answered under the asset's own name; rows are counted without it."""
+    table = answer.make_names(["BTC", "GRAM"], {"TON": 1, "XBT": 0})
+    for name, index in ((b"TON", 1), (b"ton", 1), (b"Xbt", 0), (b"GRAM", 1), (b"TO", answer.UNKNOWN)):
+        assert answer.find_name(table, octets_of(name), 0, len(name)) == index
+    out = np.zeros(16, dtype=np.uint8)
+    assert bytes(out[: answer.append_name(table, 1, out, 0)]) == b"GRAM"
+    assert table["count"] == 2
+    with pytest.raises(ValueError):
+        answer.make_names(["BTC", "GRAM"], {"btc": 1})

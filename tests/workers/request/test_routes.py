@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import h11
+import msgspec
 import numpy as np
 import pytest
 
@@ -200,3 +201,19 @@ def test_mutated_requests_get_one_whole_response_each(site: Site) -> None:
         assert body[:1] + body[-1:] == b"{}"
         answered += 1
     assert answered > FUZZ_COUNT // 10
+
+
+def test_an_alias_is_answered_under_its_assets_name(make_private: Any, catalog: Catalog, make_answer: Any) -> None:
+    """Alone and in a list, in any case; /assets names it apart, and the ledger gets the asset's own name."""
+    named = msgspec.structs.replace(catalog.assets[1], aliases=("ETHER",))
+    renamed = msgspec.structs.replace(catalog, assets=(catalog.assets[0], named, *catalog.assets[2:]))
+    site = Site(make_private(catalog=renamed), renamed, make_answer)
+    for name in ("ETHER", "ether", "ETH"):
+        status, _, body = site.ask(f"/price?asset={name}")
+        assert (status, body["asset"]) == (200, "ETH")
+        assert site.private.record()["asset"] == b"ETH"
+    _, _, listed = site.ask("/prices?assets=BTC,Ether,ETHE")
+    assert [item["asset"] for item in listed["prices"]] == ["BTC", "ETH", "ETHE"]
+    _, _, assets = site.ask("/assets")
+    assert assets["aliases"] == {"ETHER": "ETH"}
+    assert "ETHER" not in assets["assets"]
