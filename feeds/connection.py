@@ -10,14 +10,15 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from feeds.freshness import ConnectionWatch
 from feeds.recording.recorder import FrameRecorder
 from feeds.rows import Rows
 from feeds.tally import Tally
 from feeds.wire import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
+from trinity.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket
 from trinity.limits import CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
 from trinity.seat import Seat
 
@@ -45,6 +46,7 @@ class Connection:
         tally: Tally,
         serial: int,
         recorder: FrameRecorder | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._seat = seat
         self._profile = exchange.PROFILE
@@ -53,6 +55,7 @@ class Connection:
         self._rows = rows
         self._tally = tally
         self._recorder = recorder
+        self._proxies = proxies
         self._confirmed: set[str] = set()
         self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
         self.is_open = False
@@ -63,24 +66,35 @@ class Connection:
         if self._recorder is not None:
             self._recorder.opened(self.watch.serial, self._decoder)
         try:
-            async with connect(
-                self._url,
-                compression=None,
-                proxy=None if self._seat.simulated else True,  # the environment's, but not to reach loopback
-                max_size=FRAME_BYTES_MAX,
-                max_queue=FRAMES_QUEUED_MAX,
-                open_timeout=HANDSHAKE_SECONDS,
-                close_timeout=CLOSE_SECONDS,
-                ping_interval=PROTOCOL_PING_SECONDS,
-                ping_timeout=PROTOCOL_PING_SECONDS,
-            ) as socket:
+            socket = await self._open()
+            if isinstance(socket, Failure):
+                return Ended("refused", f"{socket.kind}: {socket.words}")
+            async with socket:
                 return await self._converse(socket)
-        except (OSError, TimeoutError, InvalidHandshake) as error:
-            return Ended("refused", f"{type(error).__name__}: {error}"[:300])
         finally:
             self.is_open = False
             if self._recorder is not None:
                 self._recorder.closed(self.watch.serial)
+
+    async def _open(self) -> ClientConnection | Failure:
+        """The handshake; whatever a library raises for it ends this try and no more."""
+        try:
+            return await open_websocket(
+                self._url,
+                self._proxies,
+                HANDSHAKE_SECONDS,
+                first_address=self.watch.serial - 1,
+                compression=None,
+                max_size=FRAME_BYTES_MAX,
+                max_queue=FRAMES_QUEUED_MAX,
+                close_timeout=CLOSE_SECONDS,
+                ping_interval=PROTOCOL_PING_SECONDS,
+                ping_timeout=PROTOCOL_PING_SECONDS,
+            )
+        except Exception as error:  # noqa: BLE001 - five libraries, and each has raised what it does not document
+            failure = failure_of(error)
+            self._tally.failure("ws", failure.kind)
+            return failure
 
     async def _converse(self, socket: ClientConnection) -> Ended:
         self.is_open = True
@@ -91,13 +105,20 @@ class Connection:
             await asyncio.sleep(self._profile.settle_seconds)
             await self._subscribe(socket)
             while True:
-                frame = await socket.recv(decode=False)
+                try:
+                    frame = await socket.recv(decode=False)
+                except ConnectionClosed:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the library's fault ends the connection, not the process
+                    failure = failure_of(error)
+                    self._tally.failure("ws", failure.kind)
+                    return Ended("error", failure.words)
                 await self._on_frame(socket, frame)
         except ConnectionClosed as closed:
             if closed.sent is not None and closed.sent.code == MESSAGE_TOO_BIG:
                 self._tally.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
-                return Ended("error", str(closed))
-            return Ended("closed", str(closed))
+                return Ended("error", clean(str(closed)))
+            return Ended("closed", clean(str(closed)))
         finally:
             pings.cancel()
             await asyncio.gather(pings, return_exceptions=True)

@@ -25,6 +25,7 @@ from feeds.tally import Tally
 from feeds.wire import Exchange
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
+from trinity.egress import read_proxies
 from trinity.limits import FEED_CHECK_SECONDS, OVERLAP_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_SECONDS
 from trinity.seat import Seat
 
@@ -74,9 +75,10 @@ class Feed:
         self._ws_url = (config.ws_base_urls.get(name) or profile.ws_url) + profile.ws_path
         self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
         self._rows = Rows(seat, name, exchange, self._tally)
+        self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
         rest_url = config.rest_base_urls.get(name) or profile.rest_url
-        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder)
+        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder, self._proxies)
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
             random, ROW_REPLACE_SECONDS, ROW_REPLACE_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_CAP_SECONDS
@@ -210,7 +212,14 @@ class Feed:
         for row in self._rows:
             row.watch.on_new_connection(now_ns)
         connection = Connection(
-            self._seat, self._exchange, self._ws_url, self._rows, self._tally, self._serial, self._recorder
+            self._seat,
+            self._exchange,
+            self._ws_url,
+            self._rows,
+            self._tally,
+            self._serial,
+            self._recorder,
+            self._proxies,
         )
         task = asyncio.create_task(connection.run())
         task.add_done_callback(lambda _: self._wake.set())

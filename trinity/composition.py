@@ -41,6 +41,7 @@ from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
 from trinity.console import NodeConsole
 from trinity.data_dir import claim_data_dir, node_uuid, open_rings
+from trinity.egress import read_proxies
 from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
@@ -172,6 +173,7 @@ def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
         config = with_simulated_exchanges(config)
     plan = Plan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
     database_url(config)  # a wrong one is found before anything is started
+    read_proxies(config.feeds)  # the same
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     console = NodeConsole(config, plan.catalog, with_simulator, people)
     console.show_start()

@@ -24,6 +24,10 @@ RECONNECT_RESET_SECONDS = 60.0
 FEED_CHECK_SECONDS = 0.2
 # A TCP connect, TLS and an upgrade take under 1 s; a handshake that hangs must not block the retries.
 HANDSHAKE_SECONDS = 10.0
+# A name's next address is tried after this long beside the one that has not answered (RFC 8305, section 8: 250 ms).
+NEXT_ADDRESS_SECONDS = 0.25
+# What is kept of an exchange's page: enough to tell a region block from a maintenance, too little to fill a log.
+FOREIGN_WORDS_MAX = 300
 # The closing handshake is a courtesy; a drain must end within 1 s.
 CLOSE_SECONDS = 0.4
 # Frames that wait for the decoder on one connection before the socket is no longer read (back pressure, not memory).

@@ -30,6 +30,21 @@ SHAPE_REASONS = REFUSAL_REASONS[:5]
 
 RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
 
+# Why a connection to an exchange, or a REST question, brought nothing (trinity/egress.py).
+EXCHANGE_WAYS = ("ws", "rest")
+FAILURE_KINDS = (
+    "unresolved",
+    "unreachable",
+    "timeout",
+    "tls",
+    "proxy",
+    "redirect",
+    "status",
+    "not_http",
+    "closed",
+    "other",
+)
+
 # Why the consensus left a source out.
 REJECT_REASONS = (
     "no_quote",
@@ -114,6 +129,12 @@ FEED = Register(
         "counter",
         "REST requests by outcome.",
         (("result", ("ok", "rate_limited", "refused", "failed")),),
+    ),
+    Metric(
+        "oracle_exchange_failures_total",
+        "counter",
+        "Connections and REST questions that brought no answer of the exchange's service, by what happened.",
+        (("way", EXCHANGE_WAYS), ("kind", FAILURE_KINDS)),
     ),
     Metric("oracle_rest_active", "gauge", "1 while REST stands in for the WebSocket."),
     Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
