@@ -51,7 +51,6 @@ class RestPump:
         self._recorder = recorder
         self._proxy = proxies.of(base_url)
         self._told_kind = ""
-        self._not_on_rest: set[str] = set()
         self._asks_alone = 0
 
     async def run(self) -> None:
@@ -73,7 +72,7 @@ class RestPump:
         now_ns = self._seat.clock.monotonic_ns()
         if not self._backoff.is_due(now_ns):
             return None
-        due = due_rows((row for row in self._rows if row.symbol not in self._not_on_rest), now_ns)
+        due = due_rows((row for row in self._rows if row.is_on_rest(now_ns)), now_ns)
         if not due:
             return None
         if self._asks_alone:
@@ -126,9 +125,7 @@ class RestPump:
                     has_answer = True
                     is_written |= self._rows.take_rest(event, at_ns, wall_ns, asked_at_ns)
                 case UnknownSymbol(symbol):
-                    has_answer = True
-                    self._not_on_rest.add(symbol)
-                    self._seat.log.warning("symbol unknown to REST", extra={"fields": {"symbol": symbol}})
+                    has_answer |= self._rows.mark_not_on_rest(symbol)
                 case Refusal(reason, detail):
                     self._tally.refusal(reason, detail)
         if is_written:

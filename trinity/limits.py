@@ -15,7 +15,7 @@ FRAME_BYTES_MAX = 256 * 1024
 REST_BODY_BYTES_MAX = 4 * 1024 * 1024
 # A quote from the future by more than this is refused (rules of the consensus, step 2).
 EXCHANGE_CLOCK_ALLOWANCE_NS = 5 * 1_000_000_000
-# First retry at once, then full jitter over 0.5 s * 2**n, capped (AWS architecture blog's "full jitter").
+# First retry at once, then the peer's gap and full jitter over 0.5 s * 2**n, together capped (AWS architecture blog).
 RECONNECT_BASE_SECONDS = 0.5
 RECONNECT_CAP_SECONDS = 30.0
 # The back-off starts anew only after the stream delivered fresh quotes for this long.
@@ -37,6 +37,11 @@ OVERLAP_SECONDS = 5.0
 # A replacement for the sake of single rows, while the others are well: at most one a minute, then ever more seldom.
 ROW_REPLACE_SECONDS = 60.0
 ROW_REPLACE_CAP_SECONDS = 3600.0
+# A symbol that the exchange does not know is asked for again: it may be listed anew, or the answer was a fault.
+ASK_AGAIN_SECONDS = 60.0
+ASK_AGAIN_CAP_SECONDS = 4 * 3600.0
+# An exchange acknowledges a subscription within a second; what it has not named by then is told to the operator.
+ACKNOWLEDGE_SECONDS = 5.0
 # A REST answer takes 30-50 ms; a dead server must not hold the only request in flight for longer than an age limit.
 REST_TIMEOUT_SECONDS = 5.0
 # A row is asked for again after this share of its age limit: two answers may be lost before it is stale.

@@ -138,7 +138,11 @@ FEED = Register(
     ),
     Metric("oracle_rest_active", "gauge", "1 while REST stands in for the WebSocket."),
     Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
-    Metric("oracle_unknown_symbols", "gauge", "Configured symbols that the exchange does not know."),
+    Metric(
+        "oracle_unknown_symbols",
+        "gauge",
+        "Configured symbols that the exchange does not know or acknowledge.",
+    ),
     Metric("oracle_frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
     Metric("oracle_feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
 )
