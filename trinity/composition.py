@@ -382,8 +382,10 @@ def examine(config: Config) -> list[doctor.Finding]:
     """`trinity doctor`: the findings."""
     catalog = load_catalog(config.node.markets_file)
     urls = {exchange: _cheap_url(config.feeds, catalog, exchange) for exchange in catalog.exchanges}
+    profiles = {exchange: feeds.registry.EXCHANGE_MODULES[exchange].PROFILE for exchange in catalog.exchanges}
+    ws_urls = {name: feeds.runner.ws_url_of(config.feeds, name, profile) for name, profile in profiles.items()}
     min_sources = max(asset.rules.min_sources for asset in catalog.assets)
-    return doctor.examine(config, urls, min_sources, SystemClock())
+    return doctor.examine(config, urls, min_sources, SystemClock(), ws_urls)
 
 
 def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:
