@@ -1,9 +1,12 @@
 """When to try again: at once first, then full jitter over a doubling window, and anew only after proven recovery.
 
 Rules: pure; time and randomness are arguments. After a failure the next try is due at once when the time before it was
-good, else after uniform(0, min(cap, base * 2**n)) seconds ("full jitter", AWS architecture blog), never below the
-floor that the peer's connection limits ask for. One good message does not clear the count: only good data for
-`reset_seconds` without a stall does, so that a peer which accepts and drops at once is not hammered.
+good, else after floor + uniform(0, min(cap - floor, base * 2**n)) seconds ("full jitter", AWS architecture blog). The
+floor is what the peer's connection limits ask for. It is added and no lower bound, so that the tries of many clients
+never fall together: not where the window is smaller than the floor, not at the cap, not after a wait that the peer
+named. No try begins within the floor after the one before, the first retry included. One good message does not clear
+the count: only good data for `reset_seconds` without a stall does, so that a peer which accepts and drops at once is
+not hammered.
 """
 
 from random import Random
@@ -26,22 +29,27 @@ class Backoff:
         cap_seconds: float = RECONNECT_CAP_SECONDS,
         reset_seconds: float = RECONNECT_RESET_SECONDS,
     ) -> None:
+        assert floor_seconds < cap_seconds, "at the cap there would be no spread"
         self._random = random
         self._floor_seconds = floor_seconds
         self._base_seconds = base_seconds
         self._cap_seconds = cap_seconds
         self._reset_ns = int(reset_seconds * NS_PER_SECOND)
         self._good_since_ns: int | None = None
+        self._floor_ns = int(floor_seconds * NS_PER_SECOND)
         self.failures = 0
         self.due_ns = 0
 
     def is_due(self, now_ns: int) -> bool:
         return now_ns >= self.due_ns
 
+    def on_try(self, now_ns: int) -> None:
+        """A try begins: none other does within the floor."""
+        self.due_ns = now_ns + self._floor_ns
+
     def on_failure(self, now_ns: int, at_least_seconds: float = 0.0) -> None:
         """Plan the next try; `at_least_seconds` is what the peer itself asked for (Retry-After, RFC 9110 10.2.3)."""
-        delay_seconds = max(self._delay_seconds(), at_least_seconds)
-        self.due_ns = now_ns + int(delay_seconds * NS_PER_SECOND)
+        self.due_ns = max(self.due_ns, now_ns + int(self._delay_seconds(at_least_seconds) * NS_PER_SECOND))
         self.failures += 1
         self._good_since_ns = None
 
@@ -56,9 +64,9 @@ class Backoff:
         """No fresh data is flowing: the good time starts anew."""
         self._good_since_ns = None
 
-    def _delay_seconds(self) -> float:
-        if self.failures == 0:
+    def _delay_seconds(self, at_least_seconds: float) -> float:
+        if self.failures == 0 and not at_least_seconds:
             return 0.0
-        exponent = min(self.failures - 1, _EXPONENT_MAX)
-        window_seconds = min(self._cap_seconds, self._base_seconds * 2**exponent)
-        return max(self._floor_seconds, self._random.uniform(0, window_seconds))
+        exponent = min(max(self.failures - 1, 0), _EXPONENT_MAX)
+        window_seconds = min(self._cap_seconds - self._floor_seconds, self._base_seconds * 2**exponent)
+        return max(self._floor_seconds, at_least_seconds) + self._random.uniform(0, window_seconds)

@@ -42,9 +42,9 @@ PROFILE = Profile(
     headers={"User-Agent": "trinity-oracle"},  # the REST service refuses clients without a name
 )
 
-# An error names the product that it is about ("ABC-USD is not a valid product"); no other word looks like one.
-_PRODUCT = re.compile(r"\b[A-Z0-9]{1,16}-[A-Z0-9]{3,5}\b")
-_NOT_FOUND = re.compile("NotFound|not found", re.IGNORECASE)
+# Errors about limits and channels may name a product too: only this sentence says that there is none.
+_NO_PRODUCT = re.compile(r"\b([A-Z0-9]{1,16}-[A-Z0-9]{3,5}) is not a valid product\b")
+_NOT_FOUND = re.compile(r'"message" ?: ?"(?:NotFound|(?:[^"]{0,40} )?product [^"]{0,20}not found[^"]{0,20})"', re.I)
 
 
 class _Frame(msgspec.Struct):
@@ -207,10 +207,10 @@ def _read_error(message: _Frame) -> list[Event]:
     if message.type != "error":
         return [Refusal("unknown_shape", f"neither a channel nor an error, type {message.type[:40]!r}")]
     text = f"{message.message}: {message.reason}"[:200]
-    product = _PRODUCT.search(text)
+    product = _NO_PRODUCT.search(text)
     if product:
         # One bad product was seen to refuse itself alone, and the whole message: so all others are asked again.
-        return [UnknownSymbol(product[0], rejected_whole_frame=True)]
+        return [UnknownSymbol(product[1], rejected_whole_frame=True)]
     return [Refusal("exchange_error", text)]
 
 

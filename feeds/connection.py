@@ -8,21 +8,25 @@ quotes are written before the next frame is read, so nothing queues up in the pr
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from feeds.freshness import ConnectionWatch
 from feeds.recording.recorder import FrameRecorder
 from feeds.rows import Rows
 from feeds.tally import Tally
 from feeds.wire import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
-from trinity.limits import CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
+from trinity.clock import NS_PER_SECOND
+from trinity.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket
+from trinity.limits import ACKNOWLEDGE_SECONDS, CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
 from trinity.seat import Seat
 
 # RFC 6455 5.5.2: whoever gets a ping must answer it. It finds a dead peer where the exchange itself sends nothing.
 PROTOCOL_PING_SECONDS = 20.0
+_ACKNOWLEDGE_NS = int(ACKNOWLEDGE_SECONDS * NS_PER_SECOND)
 MESSAGE_TOO_BIG = 1009  # RFC 6455 7.4.1, sent by our side
 
 
@@ -45,6 +49,7 @@ class Connection:
         tally: Tally,
         serial: int,
         recorder: FrameRecorder | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._seat = seat
         self._profile = exchange.PROFILE
@@ -53,7 +58,10 @@ class Connection:
         self._rows = rows
         self._tally = tally
         self._recorder = recorder
+        self._proxies = proxies
         self._confirmed: set[str] = set()
+        self._asked: dict[str, int] = {}
+        self._again: asyncio.Queue[Sequence[str]] = asyncio.Queue()
         self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
         self.is_open = False
         self.replace: Reconnect | None = None
@@ -63,49 +71,88 @@ class Connection:
         if self._recorder is not None:
             self._recorder.opened(self.watch.serial)
         try:
-            async with connect(
+            socket = await self._open()
+            if isinstance(socket, Failure):
+                return Ended("refused", f"{socket.kind}: {socket.words}")
+            async with socket:
+                return await self._converse(socket)
+        finally:
+            self.is_open = False
+
+    async def _open(self) -> ClientConnection | Failure:
+        """The handshake; whatever a library raises for it ends this try and no more."""
+        try:
+            return await open_websocket(
                 self._url,
+                self._proxies,
+                HANDSHAKE_SECONDS,
+                first_address=self.watch.serial - 1,
                 compression=None,
-                proxy=None if self._seat.simulated else True,  # the environment's, but not to reach loopback
                 max_size=FRAME_BYTES_MAX,
                 max_queue=FRAMES_QUEUED_MAX,
-                open_timeout=HANDSHAKE_SECONDS,
                 close_timeout=CLOSE_SECONDS,
                 ping_interval=PROTOCOL_PING_SECONDS,
                 ping_timeout=PROTOCOL_PING_SECONDS,
-            ) as socket:
-                return await self._converse(socket)
-        except (OSError, TimeoutError, InvalidHandshake) as error:
-            return Ended("refused", f"{type(error).__name__}: {error}"[:300])
-        finally:
-            self.is_open = False
+            )
+        except Exception as error:  # noqa: BLE001 - five libraries, and each has raised what it does not document
+            failure = failure_of(error)
+            self._tally.failure("ws", failure.kind)
+            return failure
 
     async def _converse(self, socket: ClientConnection) -> Ended:
         self.is_open = True
         self.watch.on_open(self._seat.clock.monotonic_ns())
         self._seat.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
-        pings = asyncio.create_task(self._ping(socket))
+        beside = [asyncio.create_task(self._ping(socket)), asyncio.create_task(self._ask_again(socket))]
         try:
             await asyncio.sleep(self._profile.settle_seconds)
-            await self._subscribe(socket)
+            await self._subscribe(socket, self._rows.known_symbols())
             while True:
-                frame = await socket.recv(decode=False)
+                try:
+                    frame = await socket.recv(decode=False)
+                except ConnectionClosed:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the library's fault ends the connection, not the process
+                    failure = failure_of(error)
+                    self._tally.failure("ws", failure.kind)
+                    return Ended("error", failure.words)
                 await self._on_frame(socket, frame)
         except ConnectionClosed as closed:
             if closed.sent is not None and closed.sent.code == MESSAGE_TOO_BIG:
                 self._tally.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
-                return Ended("error", str(closed))
-            return Ended("closed", str(closed))
+                return Ended("error", clean(str(closed)))
+            return Ended("closed", clean(str(closed)))
         finally:
-            pings.cancel()
-            await asyncio.gather(pings, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
-    async def _subscribe(self, socket: ClientConnection) -> None:
-        """Ask for every known symbol that this connection does not deliver yet."""
-        symbols = [symbol for symbol in self._rows.known_symbols() if symbol not in self._confirmed]
-        if symbols:
-            for frame in self._decoder.subscribe(symbols, self._seat.clock.wall_ns()):
+    def ask_again(self, symbols: Sequence[str]) -> None:
+        """Subscribe symbols that were left out for a while."""
+        self._again.put_nowait(symbols)
+
+    def take_unacknowledged(self, now_ns: int) -> list[str]:
+        """Symbols that the exchange should have confirmed by now, each once; none while it has confirmed nothing."""
+        if not self._confirmed:
+            return []
+        late = [symbol for symbol, asked_ns in self._asked.items() if now_ns - asked_ns > _ACKNOWLEDGE_NS]
+        for symbol in late:
+            del self._asked[symbol]
+        return late
+
+    async def _subscribe(self, socket: ClientConnection, symbols: Sequence[str]) -> None:
+        """Ask for those of the symbols that this connection does not deliver yet."""
+        wanted = [symbol for symbol in symbols if symbol not in self._confirmed]
+        if wanted:
+            now_ns = self._seat.clock.monotonic_ns()
+            self._asked.update((symbol, now_ns) for symbol in wanted)
+            for frame in self._decoder.subscribe(wanted, self._seat.clock.wall_ns()):
                 await socket.send(frame)
+
+    async def _ask_again(self, socket: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self._subscribe(socket, await self._again.get())
 
     async def _ping(self, socket: ClientConnection) -> None:
         seconds = self._profile.ping_seconds
@@ -135,7 +182,7 @@ class Connection:
         if is_written:
             os.eventfd_write(self._seat.wake_fd, 1)
         if must_subscribe:
-            await self._subscribe(socket)
+            await self._subscribe(socket, self._rows.known_symbols())
 
     def _on_news(self, event: Event) -> bool:
         """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""
@@ -144,11 +191,14 @@ class Connection:
                 self._tally.refusal(reason, detail)
             case Subscribed(symbols):
                 self._confirmed.update(symbols)
+                for symbol in symbols:
+                    self._asked.pop(symbol, None)
             case UnknownSymbol(symbol, rejected_whole_frame):
+                self._asked.pop(symbol, None)
+                self._confirmed.discard(symbol)
                 if not self._rows.mark_unknown(symbol):
                     self._tally.refusal("unknown_symbol", symbol)
                     return False
-                self._seat.log.warning("symbol unknown to the exchange, left out", extra={"fields": {"symbol": symbol}})
                 if not self._rows.known_symbols():
                     self._rows.forget_unknown()
                     self.replace = Reconnect("error", "the exchange says that it knows none of our symbols")

@@ -58,6 +58,7 @@ _TIME_NS_MAX = 2**63 - 1
 # market: 200 is the widest book that the catalog lets count by default, and Gemini's REST was seen 400 off. The
 # consensus draws the line at the asset's own `max_spread_bps`.
 LAST_OFF_BOOK_BPS = 200
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 HTTP_OK = 200
 # How an exchange says over REST that it does not know a symbol: 400 (Gemini, Gate.io) or 404 (Coinbase).
@@ -209,12 +210,24 @@ def refusal(error: BadFieldError, symbol: str = "") -> Refusal:
 
 
 def refuse_rest(request: RestRequest, status: int, body: bytes, unknown: re.Pattern[str]) -> list[Event]:
-    """What a REST answer of an error means: an unknown symbol when it was asked for alone and the body says so."""
+    """What a REST answer of an error means: an unknown symbol when it was asked for alone and the body says so.
+
+    The body must be the service's own, an object of JSON: a page of a gateway or of a maintenance says "not found" too.
+    """
     text = str(body[:500], "utf-8", "replace")
     symbol = request.symbols[0] if len(request.symbols) == 1 else None
-    if symbol is not None and status in (HTTP_OK, *_HTTP_UNKNOWN) and unknown.search(text):
+    is_told = status in (HTTP_OK, *_HTTP_UNKNOWN) and unknown.search(text) and _is_object(body)
+    if symbol is not None and is_told:
         return [UnknownSymbol(symbol)]
     return [Refusal("exchange_error", f"HTTP {status}: {text[:200]}", symbol)]
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        _decode(_OBJECT, body)
+    except BadFieldError:
+        return False
+    return True
 
 
 def refuse_missing(request: RestRequest, events: list[Event]) -> list[Event]:

@@ -23,3 +23,8 @@ def base_urls_of(exchange: str, config: FeedsSection) -> tuple[str, str]:
     if exchange == okx.PROFILE.name:
         ws_url, rest_url = okx.REGIONS[config.okx_region]
     return config.ws_base_urls.get(exchange) or ws_url, config.rest_base_urls.get(exchange) or rest_url
+
+
+def ws_url_of(exchange: str, config: FeedsSection) -> str:
+    """The whole address of the exchange's WebSocket."""
+    return base_urls_of(exchange, config)[0] + EXCHANGE_MODULES[exchange].PROFILE.ws_path

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 import aiohttp
 
 from feeds.backoff import Backoff
+from feeds.fields import HTTP_OK
 from feeds.recording.recorder import FrameRecorder
 from feeds.rows import Row, Rows
 from feeds.tally import RestResult, Tally
 from feeds.wire import Exchange, Quote, Refusal, RestRequest, UnknownSymbol
 from trinity.clock import NS_PER_SECOND
+from trinity.egress import NO_PROXIES, REDIRECTS, Failure, Proxies, answer_failure, failure_of
 from trinity.limits import REST_ASKS_PER_MAX_AGE, REST_BODY_BYTES_MAX, REST_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS_MAX
 from trinity.memory.price_table import Via
 from trinity.seat import Seat
@@ -39,6 +41,7 @@ class RestPump:
         tally: Tally,
         backoff: Backoff,
         recorder: FrameRecorder | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._seat = seat
         self._exchange = exchange
@@ -47,16 +50,15 @@ class RestPump:
         self._tally = tally
         self._backoff = backoff
         self._recorder = recorder
-        self._not_on_rest: set[str] = set()
+        self._proxy = proxies.of(base_url)
+        self._told_kind = ""
         self._asks_alone = 0
 
     async def run(self) -> None:
         """Ask and write until cancelled."""
         profile = self._exchange.PROFILE
         timeout = aiohttp.ClientTimeout(total=REST_TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(
-            headers=profile.headers, timeout=timeout, trust_env=not self._seat.simulated
-        ) as session:
+        async with aiohttp.ClientSession(headers=profile.headers, timeout=timeout) as session:
             while True:
                 request = self._due_request()
                 if request is None:
@@ -71,7 +73,7 @@ class RestPump:
         now_ns = self._seat.clock.monotonic_ns()
         if not self._backoff.is_due(now_ns):
             return None
-        due = due_rows((row for row in self._rows if row.symbol not in self._not_on_rest), now_ns)
+        due = due_rows((row for row in self._rows if row.is_on_rest(now_ns)), now_ns)
         if not due:
             return None
         if self._asks_alone:
@@ -87,19 +89,24 @@ class RestPump:
 
     async def _ask(self, session: aiohttp.ClientSession, request: RestRequest, asked_at_ns: int) -> None:
         try:
-            async with session.get(self._base_url + request.path) as response:
+            url = self._base_url + request.path
+            async with session.get(url, proxy=self._proxy, allow_redirects=False) as response:
                 body = await _read_bounded(response)
                 status = response.status
                 retry_after_seconds = _retry_after_seconds(response)
-        except (aiohttp.ClientError, TimeoutError, OSError):
+                location = response.headers.get("Location", "")
+        except Exception as error:  # noqa: BLE001 - whatever a library raises ends this question and no more
+            self._on_failure(failure_of(error))
             self._on_result("failed")
             return
+        if status != HTTP_OK:
+            self._on_failure(answer_failure(status, location, body or b""))
         if body is None:
             self._tally.refusal("too_large", f"{request.path}: more than {REST_BODY_BYTES_MAX} bytes")
             self._on_result("refused")
         elif status == 429:
             self._on_result("rate_limited", max(retry_after_seconds, RATE_LIMITED_SECONDS))
-        elif status >= 500:
+        elif status >= 500 or status in REDIRECTS:
             self._on_result("failed", retry_after_seconds)
         else:
             has_answer = self._take(request, status, body, asked_at_ns)
@@ -119,19 +126,28 @@ class RestPump:
                     has_answer = True
                     is_written |= self._rows.take_rest(event, at_ns, wall_ns, asked_at_ns)
                 case UnknownSymbol(symbol):
-                    has_answer = True
-                    self._not_on_rest.add(symbol)
-                    self._seat.log.warning("symbol unknown to REST", extra={"fields": {"symbol": symbol}})
+                    has_answer |= self._rows.mark_not_on_rest(symbol)
                 case Refusal(reason, detail):
                     self._tally.refusal(reason, detail, Via.REST)
         if is_written:
             os.eventfd_write(self._seat.wake_fd, 1)
         return has_answer
 
+    def _on_failure(self, failure: Failure) -> None:
+        """Count it; the log has a line when it is another kind than before."""
+        self._tally.failure("rest", failure.kind)
+        if failure.kind != self._told_kind:
+            self._told_kind = failure.kind
+            fields = {"url": self._base_url, "kind": failure.kind, "detail": failure.words}
+            self._seat.log.warning("REST brings nothing", extra={"fields": fields})
+
     def _on_result(self, result: RestResult, at_least_seconds: float = 0.0) -> None:
         self._tally.rest(result)
         now_ns = self._seat.clock.monotonic_ns()
         if result == "ok":
+            if self._told_kind:
+                self._told_kind = ""
+                self._seat.log.info("REST answers again", extra={"fields": {"url": self._base_url}})
             self._backoff.on_good(now_ns)
         else:
             self._backoff.on_failure(now_ns, at_least_seconds)

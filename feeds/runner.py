@@ -18,14 +18,16 @@ from feeds.backoff import Backoff
 from feeds.connection import Connection, Ended
 from feeds.freshness import Evidence
 from feeds.recording.recorder import FrameRecorder, RecordSettings
-from feeds.registry import EXCHANGE_MODULES, base_urls_of
+from feeds.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
 from feeds.rest import RestPump
 from feeds.rows import Rows
 from feeds.tally import Tally
 from feeds.wire import Exchange
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
+from trinity.egress import read_proxies
 from trinity.limits import FEED_CHECK_SECONDS, OVERLAP_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_SECONDS
+from trinity.memory.price_table import Absence
 from trinity.seat import Seat
 
 _OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
@@ -71,12 +73,13 @@ class Feed:
         self._seat = seat
         self._exchange = exchange
         self._recorder = recorder
-        ws_url, rest_url = base_urls_of(name, config)
-        self._ws_url = ws_url + profile.ws_path
+        self._ws_url = ws_url_of(name, config)
+        _, rest_url = base_urls_of(name, config)
         self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
-        self._rows = Rows(seat, name, exchange, self._tally)
+        self._rows = Rows(seat, name, exchange, self._tally, random)
+        self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
-        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder)
+        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder, self._proxies)
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
             random, ROW_REPLACE_SECONDS, ROW_REPLACE_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_CAP_SECONDS
@@ -134,6 +137,7 @@ class Feed:
         if self._recorder is not None:
             self._recorder.follow(now_ns)
         self._reap(now_ns)
+        self._settle_rows(now_ns)
         self._promote(now_ns)
         watch = self._current.connection.watch if self._current is not None else None
         is_flowing = watch is not None and watch.is_flowing(now_ns)
@@ -157,11 +161,24 @@ class Feed:
             was_condemned = link is self._current and self._must_replace
             if not was_condemned:  # a condemned one was counted when it was
                 self._lost(ended.reason, ended.detail, now_ns)
+            self._rows.release(link.connection.watch.serial)
             if link is self._successor:
                 self._successor = None
             else:
                 self._current, self._successor = self._successor, None
                 self._must_replace = False
+
+    def _settle_rows(self, now_ns: int) -> None:
+        """Ask again for what was left out, name what was passed over, and free the rows of a silent successor."""
+        due = self._rows.take_due(now_ns)
+        for link in (self._current, self._successor):
+            if link is not None:
+                watch = link.connection.watch
+                if due:
+                    link.connection.ask_again(due)
+                self._rows.mark_unacknowledged(link.connection.take_unacknowledged(now_ns), watch.serial)
+        if self._successor is not None and not self._successor.connection.watch.is_flowing(now_ns):
+            self._rows.release(self._successor.connection.watch.serial)
 
     def _promote(self, now_ns: int) -> None:
         """The successor has delivered: it takes the place of the old connection, which is closed."""
@@ -170,7 +187,7 @@ class Feed:
         watch = self._successor.connection.watch
         if watch.first_quote_ns is None:
             return
-        rows = [row for row in self._rows if not row.is_unknown]
+        rows = [row for row in self._rows if row.left_out.ws is Absence.NONE]
         has_all = all(row.connection_serial == watch.serial for row in rows)
         if has_all or now_ns - watch.first_quote_ns > _OVERLAP_NS:
             if self._current is not None:
@@ -207,10 +224,18 @@ class Feed:
         if self._current is not None and not self._must_replace:
             return
         self._serial += 1
+        self._backoff.on_try(now_ns)
         for row in self._rows:
             row.watch.on_new_connection(now_ns)
         connection = Connection(
-            self._seat, self._exchange, self._ws_url, self._rows, self._tally, self._serial, self._recorder
+            self._seat,
+            self._exchange,
+            self._ws_url,
+            self._rows,
+            self._tally,
+            self._serial,
+            self._recorder,
+            self._proxies,
         )
         task = asyncio.create_task(connection.run())
         task.add_done_callback(lambda _: self._wake.set())
@@ -221,6 +246,7 @@ class Feed:
             self._successor = link
 
     def _close(self, link: _Link) -> None:
+        self._rows.release(link.connection.watch.serial)
         self._closing.add(link.task)
         link.task.add_done_callback(self._closing.discard)
         link.task.cancel()

@@ -64,6 +64,10 @@ class Tally:
     def reconnect(self, reason: str) -> None:
         self._block.count(_RECONNECTS[reason])
 
+    def failure(self, way: Literal["ws", "rest"], kind: str) -> None:
+        """A connection or a question came to nothing; `kind` is one of metrics.FAILURE_KINDS."""
+        self._block.count(FEED.index("oracle_exchange_failures_total", way, kind))
+
     def rest(self, result: RestResult) -> None:
         self._block.count(FEED.index("oracle_rest_requests_total", result))
 

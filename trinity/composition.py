@@ -41,6 +41,7 @@ from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
 from trinity.console import NodeConsole
 from trinity.data_dir import claim_data_dir, node_uuid, open_rings
+from trinity.egress import read_proxies
 from trinity.errors import ConfigError
 from trinity.launcher import Launcher, Process
 from trinity.limits import OPEN_FILES_WANTED
@@ -174,6 +175,7 @@ def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
     plan = Plan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
     database_url(config)  # a wrong one is found before anything is started
     check_log_folder(config.node.data_dir)
+    read_proxies(config.feeds)  # the same
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     console = NodeConsole(config, plan.catalog, with_simulator, people)
     console.show_start()
@@ -383,8 +385,9 @@ def examine(config: Config) -> list[doctor.Finding]:
     """`trinity doctor`: the findings."""
     catalog = load_catalog(config.node.markets_file)
     urls = {exchange: _cheap_url(config.feeds, catalog, exchange) for exchange in catalog.exchanges}
+    ws_urls = {exchange: feeds.registry.ws_url_of(exchange, config.feeds) for exchange in catalog.exchanges}
     min_sources = max(asset.rules.min_sources for asset in catalog.assets)
-    return doctor.examine(config, urls, min_sources, SystemClock())
+    return doctor.examine(config, urls, min_sources, SystemClock(), ws_urls)
 
 
 def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:

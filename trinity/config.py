@@ -68,6 +68,11 @@ class FeedsSection(Section, frozen=True):
     okx_region: OkxRegion = "global"
     ws_base_urls: dict[str, str] = {}
     rest_base_urls: dict[str, str] = {}
+    https_proxy: str = ""  # HTTPS_PROXY or https_proxy: http://host:port, for https:// and wss://
+    http_proxy: str = ""  # the same for http:// and ws://
+    all_proxy: str = ""  # the same where there is no other
+    no_proxy: str = ""  # hosts that are reached without one
+    socks_proxy: str = ""  # nobody can use it, so it is refused instead of passed over
 
 
 class SimulatorSection(Section, frozen=True):
@@ -158,6 +163,11 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "REQUEST_WORKERS": ("request", "workers", int),
     "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
     "OKX_REGION": ("feeds", "okx_region", str),
+    "HTTPS_PROXY": ("feeds", "https_proxy", str),
+    "HTTP_PROXY": ("feeds", "http_proxy", str),
+    "ALL_PROXY": ("feeds", "all_proxy", str),
+    "NO_PROXY": ("feeds", "no_proxy", str),
+    "SOCKS_PROXY": ("feeds", "socks_proxy", str),
     "SIMULATOR_PORT": ("simulator", "port", int),
     "SIMULATOR_SEED": ("simulator", "seed", int),
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
@@ -175,6 +185,8 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "CACHE_URL": ("stores", "cache_url", str),
     "ADMIN_KEY": ("stores", "admin_key", str),
 }
+# Names that other programs share: there the small form is as usual, and wins (as for curl).
+_SHARED_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY")
 SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY")
 
 
@@ -228,7 +240,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _text_of(name: str, environment: Mapping[str, str]) -> str | None:
-    text = environment.get(name)
+    text = (name in _SHARED_NAMES and environment.get(name.lower())) or environment.get(name)
     path = environment.get(f"{name}_FILE") if name in SECRETS else None
     if path is None:
         return text or None

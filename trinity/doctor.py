@@ -15,27 +15,27 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
-import aiohttp
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import Config, worker_count
-from trinity.errors import TrinityError
+from trinity.doctor_network import ExchangeAnswer, ask_network
+from trinity.egress import NO_PROXIES, Proxies, clean, read_proxies
+from trinity.errors import ConfigError, TrinityError
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, OPEN_FILES_WANTED
 from trinity.memory.node import NodeMemory
+from trinity.overview import read_sources, sentence_of
 from trinity.ports import check_port, listeners_of
 from trinity.store.examine import VERSION_WANTED, DatabaseAnswer, ask_database
 
 Level = Literal["ok", "warn", "fail"]
 
-ASK_SECONDS = 6.0
 # Coinbase and the others refuse regions with 403 or 451 (RFC 7725).
 _REGION_STATUSES = (403, 451)
 SHARED_MEMORY_FOLDER = Path("/dev") / "shm"
@@ -47,7 +47,6 @@ DISK_WANTED, DISK_NEEDED = 1024 * _MIB, 100 * _MIB
 FILES_NEEDED = 1024
 # From sys/timex.h: ntp_adjtime's return value while the clock is not synchronised.
 _TIME_ERROR = 5
-_DEFAULT_STORE_PORTS = {"redis": 6379, "rediss": 6379, "valkey": 6379}
 
 
 class Finding(NamedTuple):
@@ -59,29 +58,26 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-class ExchangeAnswer(NamedTuple):
-    """What an exchange's REST service said: a status and its clock's distance from ours, or why there was no answer.
-
-    `host` is the one that answered, which after a redirection is another than was asked.
-    """
-
-    status: int | None
-    offset_ns: int | None
-    error: str = ""
-    host: str = ""
-
-
-def examine(config: Config, exchange_urls: Mapping[str, str], min_sources: int, clock: Clock) -> list[Finding]:
-    """All findings; `exchange_urls` holds one cheap GET for each exchange. Takes at most some 10 s."""
+def examine(
+    config: Config,
+    exchange_urls: Mapping[str, str],
+    min_sources: int,
+    clock: Clock,
+    ws_urls: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """All findings; `exchange_urls` holds one cheap GET for each exchange, `ws_urls` WebSockets. Takes some 10 s."""
     stores = {"CACHE_URL": config.stores.cache_url}
-    answers, reachable = asyncio.run(_ask_network(exchange_urls, stores, clock))
+    proxies, proxy_finding = _examine_proxies(config)
+    answers, reachable = asyncio.run(ask_network(exchange_urls, stores, clock, ws_urls or {}, proxies))
     node_pid = ask_node_pid(config)
     offsets = [answer.offset_ns for answer in answers.values() if answer.offset_ns is not None]
     return [
         judge_ntp(ask_ntp_synchronised()),
         judge_clock(offsets),
+        proxy_finding,
         *[judge_exchange(name, answer) for name, answer in answers.items()],
         judge_exchanges(answers, min_sources),
+        *[judge_left_out(name, rows) for name, rows in ask_left_out(config).items()],
         judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         judge_shared_memory(ask_shared_memory()),
         *_examine_ports(config, node_pid),
@@ -100,7 +96,8 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
     styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     for finding in findings:
         style = styles[finding.level]
-        table.add_row(f"[{style}]{finding.level}[/]", finding.name, finding.found, finding.advice)
+        # Foreign words may look like markup.
+        table.add_row(f"[{style}]{finding.level}[/]", *(escape(text) for text in finding[:1] + finding[2:]))
     console.print(table)
 
 
@@ -133,8 +130,28 @@ def judge_exchange(exchange: str, answer: ExchangeAnswer) -> Finding:
         return Finding(name, "warn", answer.error, "check DNS, proxy and firewall for HTTPS and WebSocket to it")
     if answer.status in _REGION_STATUSES:
         advice = "it refuses this address or region: the node goes on with the others"
-        return Finding(name, "warn", f"{answer.host or 'it'} refused with {answer.status}", advice)
+        return Finding(name, "warn", answer.error or f"{answer.host or 'it'} refused with {answer.status}", advice)
+    if answer.error:
+        advice = "what answers is not the exchange's service: a block, a maintenance page or a proxy of this network"
+        return Finding(name, "warn", answer.error, advice)
+    if answer.ws_error:
+        advice = "prices come by REST alone, more slowly: look what the WebSocket is refused for"
+        return Finding(name, "warn", f"REST answers ({answer.status}); WebSocket: {answer.ws_error}", advice)
     return Finding(name, "ok", f"{answer.host or 'it'} answers ({answer.status})")
+
+
+def judge_proxies(proxies: Proxies, error: str) -> Finding:
+    if error:
+        return Finding("proxy", "fail", error, "name an HTTP proxy, or unset it")
+    found = ", ".join(sorted({clean(url) for url in (proxies.secure, proxies.plain) if url}))
+    return Finding("proxy", "ok", found or "none")
+
+
+def judge_left_out(exchange: str, rows: Mapping[str, str]) -> Finding:
+    """`rows` are the assets that the running node's feed leaves out, each with its reason."""
+    found = "; ".join(f"{asset}: {reason}" for asset, reason in rows.items())
+    advice = "the node asks again by itself; correct the markets file if the exchange does not list it any more"
+    return Finding(f"rows of {exchange}", "warn", found, advice)
 
 
 def judge_exchanges(answers: Mapping[str, ExchangeAnswer], min_sources: int) -> Finding:
@@ -237,6 +254,27 @@ def ask_node_pid(config: Config) -> int | None:
         return None
 
 
+def ask_left_out(config: Config) -> dict[str, dict[str, str]]:
+    """What the feeds of the running node leave out, by exchange and asset, with the reason; empty without a node."""
+    try:
+        memory = NodeMemory.attach(config.node.name)
+    except TrinityError:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for source in read_sources(memory, 0):
+        if source.left_out:
+            found.setdefault(source.exchange, {})[source.asset] = sentence_of(source.left_out)
+    return found
+
+
+def _examine_proxies(config: Config) -> tuple[Proxies, Finding]:
+    try:
+        proxies = read_proxies(config.feeds)
+    except ConfigError as error:
+        return NO_PROXIES, judge_proxies(NO_PROXIES, str(error))
+    return proxies, judge_proxies(proxies, "")
+
+
 def _examine_ports(config: Config, node_pid: int | None) -> list[Finding]:
     findings = []
     for listener in listeners_of(config, with_simulator=False):
@@ -281,60 +319,3 @@ def ask_data_dir(folder: Path) -> tuple[str, int]:
             return "", shutil.disk_usage(folder).free
     except OSError as error:
         return error.strerror or str(error), 0
-
-
-async def _ask_network(
-    exchange_urls: Mapping[str, str], stores: Mapping[str, str | None], clock: Clock
-) -> tuple[dict[str, ExchangeAnswer], dict[str, str]]:
-    """Answers of the exchanges, and for each store that is set why it cannot be reached (empty when it can)."""
-    set_stores = {name: url for name, url in stores.items() if url}
-    timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
-        answers, errors = await asyncio.gather(
-            asyncio.gather(*[_ask_exchange(session, url, clock) for url in exchange_urls.values()]),
-            asyncio.gather(*[_ask_store(url) for url in set_stores.values()]),
-        )
-    return dict(zip(exchange_urls, answers, strict=True)), dict(zip(set_stores, errors, strict=True))
-
-
-async def _ask_exchange(session: aiohttp.ClientSession, url: str, clock: Clock) -> ExchangeAnswer:
-    asked_at_ns = clock.wall_ns()
-    try:
-        async with session.get(url) as response:
-            middle_ns = (asked_at_ns + clock.wall_ns()) // 2
-            return ExchangeAnswer(
-                response.status, offset_of(response.headers.get("Date"), middle_ns), host=response.url.host or ""
-            )
-    except TimeoutError:
-        return ExchangeAnswer(None, None, f"no answer within {ASK_SECONDS:g} s")
-    except (aiohttp.ClientError, OSError) as error:
-        return ExchangeAnswer(None, None, str(error) or type(error).__name__)
-
-
-def offset_of(date: str | None, now_ns: int) -> int | None:
-    """How far a Date header (RFC 9110, 6.6.1) is ahead of `now_ns`, None without a readable one."""
-    if date is None:
-        return None
-    try:
-        second = int(parsedate_to_datetime(date).timestamp())
-    except ValueError:
-        return None
-    # The header leaves out the fraction of its second: half a second on average.
-    return second * NS_PER_SECOND + 500 * NS_PER_MS - now_ns
-
-
-async def _ask_store(url: str) -> str:
-    """Why a TCP connection to the store fails, empty when it does not."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port or _DEFAULT_STORE_PORTS.get(parts.scheme, 0)
-        async with asyncio.timeout(ASK_SECONDS):
-            _, writer = await asyncio.open_connection(parts.hostname or "localhost", port)
-        writer.close()
-    except TimeoutError:
-        return f"no connection within {ASK_SECONDS:g} s"
-    except ValueError:
-        return "not an address: scheme://host:port/ is expected"  # its text may hold the password: not shown
-    except OSError as error:
-        return str(error)
-    return ""

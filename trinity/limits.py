@@ -17,7 +17,7 @@ FRAME_BYTES_MAX = 256 * 1024
 REST_BODY_BYTES_MAX = 4 * 1024 * 1024
 # A quote from the future by more than this is refused (rules of the consensus, step 2).
 EXCHANGE_CLOCK_ALLOWANCE_NS = 5 * 1_000_000_000
-# First retry at once, then full jitter over 0.5 s * 2**n, capped (AWS architecture blog's "full jitter").
+# First retry at once, then the peer's gap and full jitter over 0.5 s * 2**n, together capped (AWS architecture blog).
 RECONNECT_BASE_SECONDS = 0.5
 RECONNECT_CAP_SECONDS = 30.0
 # The back-off starts anew only after the stream delivered fresh quotes for this long.
@@ -26,6 +26,10 @@ RECONNECT_RESET_SECONDS = 60.0
 FEED_CHECK_SECONDS = 0.2
 # A TCP connect, TLS and an upgrade take under 1 s; a handshake that hangs must not block the retries.
 HANDSHAKE_SECONDS = 10.0
+# A name's next address is tried after this long beside the one that has not answered (RFC 8305, section 8: 250 ms).
+NEXT_ADDRESS_SECONDS = 0.25
+# What is kept of an exchange's page: enough to tell a region block from a maintenance, too little to fill a log.
+FOREIGN_WORDS_MAX = 300
 # The closing handshake is a courtesy; a drain must end within 1 s.
 CLOSE_SECONDS = 0.4
 # Frames that wait for the decoder on one connection before the socket is no longer read (back pressure, not memory).
@@ -35,6 +39,11 @@ OVERLAP_SECONDS = 5.0
 # A replacement for the sake of single rows, while the others are well: at most one a minute, then ever more seldom.
 ROW_REPLACE_SECONDS = 60.0
 ROW_REPLACE_CAP_SECONDS = 3600.0
+# A symbol that the exchange does not know is asked for again: it may be listed anew, or the answer was a fault.
+ASK_AGAIN_SECONDS = 60.0
+ASK_AGAIN_CAP_SECONDS = 4 * 3600.0
+# An exchange acknowledges a subscription within a second; what it has not named by then is told to the operator.
+ACKNOWLEDGE_SECONDS = 5.0
 # A REST answer takes 30-50 ms; a dead server must not hold the only request in flight for longer than an age limit.
 REST_TIMEOUT_SECONDS = 5.0
 # A row is asked for again after this share of its age limit: two answers may be lost before it is stale.

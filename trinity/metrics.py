@@ -32,6 +32,21 @@ SHAPE_REASONS = REFUSAL_REASONS[:5]
 
 RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
 
+# Why a connection to an exchange, or a REST question, brought nothing (trinity/egress.py).
+EXCHANGE_WAYS = ("ws", "rest")
+FAILURE_KINDS = (
+    "unresolved",
+    "unreachable",
+    "timeout",
+    "tls",
+    "proxy",
+    "redirect",
+    "status",
+    "not_http",
+    "closed",
+    "other",
+)
+
 # Why the consensus left a source out; with `last_off_book` its last price alone.
 REJECT_REASONS = (
     "no_quote",
@@ -119,9 +134,19 @@ FEED = Register(
         "REST requests by outcome.",
         (("result", ("ok", "rate_limited", "refused", "failed")),),
     ),
+    Metric(
+        "oracle_exchange_failures_total",
+        "counter",
+        "Connections and REST questions that brought no answer of the exchange's service, by what happened.",
+        (("way", EXCHANGE_WAYS), ("kind", FAILURE_KINDS)),
+    ),
     Metric("oracle_rest_active", "gauge", "1 while REST stands in for the WebSocket."),
     Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
-    Metric("oracle_unknown_symbols", "gauge", "Configured symbols that the exchange does not know."),
+    Metric(
+        "oracle_unknown_symbols",
+        "gauge",
+        "Configured symbols that the exchange does not know or acknowledge.",
+    ),
     Metric("oracle_frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
     Metric("oracle_feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
 )

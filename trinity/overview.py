@@ -24,11 +24,17 @@ from trinity.memory.answer_table import (
 )
 from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
 from trinity.memory.node import NodeMemory
-from trinity.memory.price_table import RowState, Via
+from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FEED, FLUSHER, REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
+
+
+_ABSENCES = {
+    Absence.UNKNOWN_SYMBOL: "the exchange says that it does not know the symbol",
+    Absence.NOT_ACKNOWLEDGED: "it is not in what the exchange says that it delivers",
+}
 
 
 class ProcessView(NamedTuple):
@@ -57,6 +63,7 @@ class SourceView(NamedTuple):
     age_ns: int | None
     received_wall_ns: int | None
     verdict: str | None  # "used", "disputed", "unused", a reason of metrics.REJECT_REASONS, None: none yet
+    left_out: LeftOut | None  # why its feed does not ask for it over one way or both, None when it does
 
 
 class ExchangeView(NamedTuple):
@@ -71,6 +78,7 @@ class ExchangeView(NamedTuple):
     newest_age_ns: int | None
     frozen: tuple[str, ...]
     unknown: tuple[str, ...]
+    left_out: dict[str, LeftOut]  # by asset: what is not asked for over a way, and why
 
 
 class AssetView(NamedTuple):
@@ -190,6 +198,7 @@ def read_sources(memory: NodeMemory, now_ns: int) -> list[SourceView]:
     views = []
     for market in catalog.markets:
         exchange, asset = catalog.exchange_index(market.exchange), asset_index[market.asset]
+        left_out = memory.prices.read_left_out(exchange, asset)
         quote = memory.prices.read(exchange, asset)
         newest = quote.newest if quote is not None else None
         views.append(
@@ -201,6 +210,7 @@ def read_sources(memory: NodeMemory, now_ns: int) -> list[SourceView]:
                 age_ns=max(0, now_ns - newest.received_at_ns) if newest is not None else None,
                 received_wall_ns=newest.received_wall_ns if newest is not None else None,
                 verdict=_verdict(memory.answers.read_verdict(exchange, asset), states[asset]),
+                left_out=left_out if left_out != NOT_LEFT_OUT else None,
             )
         )
     return views
@@ -227,9 +237,16 @@ def read_exchanges(memory: NodeMemory, sources: list[SourceView]) -> list[Exchan
                 newest_age_ns=min(ages, default=None),
                 frozen=tuple(row.asset for row in rows if row.state is RowState.FROZEN),
                 unknown=tuple(row.asset for row in rows if row.state is RowState.UNKNOWN),
+                left_out={row.asset: row.left_out for row in rows if row.left_out is not None},
             )
         )
     return views
+
+
+def sentence_of(left_out: LeftOut) -> str:
+    """Why a row is left out, for people."""
+    ways = (("WebSocket", left_out.ws), ("REST", left_out.rest))
+    return "; ".join(f"{way}: {_ABSENCES[absence]}" for way, absence in ways if absence is not Absence.NONE)
 
 
 def read_assets(memory: NodeMemory, now_ns: int) -> list[AssetView]:

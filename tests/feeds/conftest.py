@@ -161,7 +161,10 @@ class StubExchange:
             return [UnknownSymbol(request.symbols[0])]
         if status != 200:
             return [Refusal("exchange_error", f"HTTP {status}")]
-        return [quote_of(*parts) for parts in json.loads(body)]
+        try:
+            return [quote_of(*parts) for parts in json.loads(body)]
+        except ValueError:
+            return [Refusal("not_json", repr(body[:40]))]
 
 
 @dataclass

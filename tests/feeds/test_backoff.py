@@ -34,12 +34,49 @@ def test_a_peer_that_refuses_for_an_hour_is_tried_seldom(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32), floor=st.floats(0.1, 5))
-def test_the_first_retry_is_at_once_and_later_ones_keep_the_gap(seed: int, floor: float) -> None:
-    """Only the retry after a good time ignores the exchange's connection gap."""
-    tries = attempts_in_an_hour(Backoff(Random(seed), floor_seconds=floor))
+def test_no_two_tries_begin_within_the_peers_gap(seed: int, floor: float) -> None:
+    """The first retry is due at once, but for the gap since the try before; later ones keep it after the failure."""
+    backoff, now_ns, floor_ns = Backoff(Random(seed), floor_seconds=floor), 0, int(floor * NS_PER_SECOND)
+    tries = []
+    for _ in range(6):
+        assert backoff.is_due(now_ns)
+        backoff.on_try(now_ns)
+        tries.append(now_ns)
+        assert not backoff.is_due(now_ns + floor_ns - 1)
+        backoff.on_failure(now_ns + 1)
+        now_ns = backoff.due_ns
     gaps = [later - earlier for earlier, later in pairwise(tries)]
-    assert gaps[0] == 0
-    assert min(gaps[1:]) >= int(floor * NS_PER_SECOND)
+    assert gaps[0] == floor_ns
+    assert min(gaps) >= floor_ns
+
+
+def test_a_loss_long_after_the_try_is_retried_at_once() -> None:
+    """A connection that lived for an hour has kept every gap."""
+    backoff = Backoff(Random(3), floor_seconds=5)
+    backoff.on_try(0)
+    backoff.on_failure(HOUR_NS)
+    assert backoff.due_ns == HOUR_NS
+
+
+@given(
+    floor=st.floats(0, 100),
+    base=st.floats(0.01, 1000),
+    above=st.floats(1, 10_000),
+    failures=st.integers(1, 100),
+    asked=st.one_of(st.just(0.0), st.floats(0.1, 1000)),
+)
+def test_the_spread_is_never_zero(floor: float, base: float, above: float, failures: int, asked: float) -> None:
+    """Who lost a peer together does not return together: not at the floor, at the cap, nor when the peer says when."""
+    waits = []
+    for seed in range(40):
+        backoff = Backoff(Random(seed), floor, base, floor + above)
+        backoff.failures = failures
+        backoff.on_failure(0, at_least_seconds=asked)
+        waits.append(backoff.due_ns / NS_PER_SECOND)
+    window = min(above, base * 2 ** min(failures - 1, 10))
+    assert max(waits) - min(waits) > window / 3
+    assert min(waits) >= max(floor, asked) - 1e-6
+    assert max(waits) <= max(floor, asked) + above + 1e-6
 
 
 def test_the_waits_are_jittered_over_the_whole_window() -> None:
@@ -84,7 +121,7 @@ def test_what_the_peer_asks_for_is_honoured() -> None:
     """Retry-After wins over an earlier own plan, also over the immediate first retry."""
     backoff = Backoff(Random(3), floor_seconds=1)
     backoff.on_failure(0, at_least_seconds=7)
-    assert backoff.due_ns == 7 * NS_PER_SECOND
+    assert 7 * NS_PER_SECOND <= backoff.due_ns <= 7.5 * NS_PER_SECOND
 
 
 def test_any_success_resets_a_backoff_without_a_good_time() -> None:

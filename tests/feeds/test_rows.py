@@ -12,7 +12,7 @@ from feeds.tally import Tally
 from feeds.wire import Quote
 from tests.quotes import stored_quote
 from trinity.clock import NS_PER_MS
-from trinity.memory.price_table import RowState, StoredQuote, Via
+from trinity.memory.price_table import Absence, LeftOut, RowState, StoredQuote, Via
 from trinity.metrics import FEED
 from trinity.seat import Seat
 
@@ -217,3 +217,87 @@ def test_a_trade_renews_no_book_and_a_book_no_trade(table: Table) -> None:
     table.clock.advance(1)
     assert not take(Quote("BTC-USD", None, None, None, None)), "nothing that makes the row younger"
     assert table.seat.prices.read(0, 0) == StoredQuote(None, None, None, Via.WS)
+
+
+def test_a_row_that_was_left_out_has_its_reason_in_the_table_until_it_is_there_again(table: Table) -> None:
+    """Asked for again after a minute or two, then ever more seldom, at most some hours apart; a quote ends it."""
+    prices, waits = table.seat.prices, []
+    for _ in range(12):
+        assert table.rows.mark_unknown("BTC-USD")
+        assert prices.read_left_out(0, 0) == LeftOut(ws=Absence.UNKNOWN_SYMBOL)
+        since_ns = table.clock.monotonic_ns()
+        while not (due := table.rows.take_due(table.clock.monotonic_ns())):
+            table.clock.advance(10)
+        assert due == ["BTC-USD"]
+        assert prices.read_left_out(0, 0) == LeftOut()
+        assert table.state() is RowState.STARTING
+        waits.append((table.clock.monotonic_ns() - since_ns) / 1e9)
+    assert 60 <= waits[0] <= 130
+    assert min(waits) >= 60
+    assert 3600 < max(waits) <= 4 * 3600 + 70
+    assert table.ws("1.0")
+    table.rows.mark_unknown("BTC-USD")
+    assert table.rows.take_due(table.clock.monotonic_ns() + int(130e9)) == ["BTC-USD"], "it begins anew"
+
+
+def test_a_row_that_was_passed_over_goes_on_by_rest(table: Table) -> None:
+    """Named and with its reason, not unknown; one that delivered on the same connection is not."""
+    assert table.ws("1.0", symbol="ETH-USD", serial=1)
+    table.rows.mark_unacknowledged(["BTC-USD", "ETH-USD"], serial=1)
+    assert table.seat.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
+    assert table.seat.prices.read_left_out(0, 1) == LeftOut()
+    assert "BTC-USD" in table.rows.known_symbols()
+    assert table.rest("70000.10")
+    table.judge()
+    assert table.state() is RowState.LIVE
+    assert table.seat.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
+    assert table.ws("70000.20")
+    assert table.seat.prices.read_left_out(0, 0) == LeftOut()
+
+
+def test_a_row_that_neither_way_knows_is_unknown_and_comes_back_by_either(table: Table) -> None:
+    """Its state says so while both are missing."""
+    row = next(iter(table.rows))
+    table.rows.mark_unacknowledged(["BTC-USD"], serial=1)
+    assert table.rows.mark_not_on_rest("BTC-USD")
+    table.judge()
+    assert table.state() is RowState.UNKNOWN
+    assert not row.is_on_rest(table.clock.monotonic_ns())
+    table.clock.advance(130)
+    assert row.is_on_rest(table.clock.monotonic_ns())
+    assert row.wants_rest
+    assert table.rest("70000.10")
+    assert table.state() is RowState.LIVE
+    assert table.seat.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
+
+
+def test_rest_that_knows_nothing_has_an_outage(table: Table) -> None:
+    """The last symbol that it denies makes all known again."""
+    assert table.rows.mark_not_on_rest("BTC-USD")
+    assert table.rows.mark_not_on_rest("ETH-USD")
+    assert not table.rows.mark_not_on_rest("SOL-USD")
+    assert all(row.is_on_rest(table.clock.monotonic_ns()) for row in table.rows)
+
+
+def test_the_rows_of_an_ended_connection_go_back(table: Table) -> None:
+    """The younger connection delivered once and ended: the older one, still good, writes on."""
+    assert table.ws("100", serial=1)
+    assert table.ws("101", serial=2)
+    table.rows.release(2)
+    assert table.ws("102", serial=1)
+    assert table.stored()[0] == "102"
+
+
+def test_a_price_of_another_exchange_that_could_not_be_read_is_read_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that lost its races against the writer is not taken for done, although nothing changes any more."""
+    prices, now_ns = table.seat.prices, table.clock.monotonic_ns
+    prices.write(1, 0, stored_quote(None, None, Decimal(100), None, now_ns(), table.clock.wall_ns()))
+    with monkeypatch.context() as patch:
+        patch.setattr(prices, "read", lambda *_: None)
+        table.judge()
+    assert table.rows._others.fresh(0, now_ns(), 10**10)[1] is None
+    table.clock.advance(1)
+    table.judge()
+    assert table.rows._others.fresh(0, now_ns(), 10**10)[1] == 100.0

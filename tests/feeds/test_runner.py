@@ -199,7 +199,8 @@ async def test_an_unknown_symbol_is_named_and_left_out(
     await until(lambda: run.via(BTC) is Via.WS and run.via(SOL) is Via.WS)
     assert run.state(ETH) is RowState.UNKNOWN
     assert run.gauge("oracle_unknown_symbols") == 1
-    assert warnings_of(caplog, "symbol unknown to the exchange, left out") == [{"symbol": "ETH-USD"}]
+    told = warnings_of(caplog, "symbol unknown to the exchange, left out")
+    assert [(fields["symbol"], fields["ws"]) for fields in told] == [("ETH-USD", "unknown_symbol")]
     assert ["subscribe", "BTC-USD", "SOL-USD"] in venue.received
 
 

@@ -4,23 +4,49 @@ import io
 import os
 import resource
 import socket
+import socketserver
 import sys
-from email.utils import formatdate
+import threading
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from rich.console import Console
 
+from tests.trinity.node_fixture import CATALOG, busy_node
 from trinity import doctor
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
-from trinity.config import Config, NodeSection, PortsSection
-from trinity.doctor import ExchangeAnswer, Finding
+from trinity.config import Config, FeedsSection, NodeSection, PortsSection
+from trinity.doctor import Finding
+from trinity.doctor_network import ExchangeAnswer
+from trinity.egress import NO_PROXIES, Proxies
 from trinity.errors import PortTakenError
 from trinity.limits import OPEN_FILES_WANTED
+from trinity.memory.price_table import Absence, LeftOut, RowState
 from trinity.store.examine import DatabaseAnswer
 from trinity.store.migrate import Status
+
+
+class PageServer:
+    """A server in a thread of its own that says the same to everybody."""
+
+    def __init__(self, page: bytes) -> None:
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.recv(4096)
+                self.request.sendall(page)
+
+        self._server = socketserver.TCPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        return int(self._server.server_address[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
 
 MIB = 1024 * 1024
 GOOD, GONE = ExchangeAnswer(200, 0), ExchangeAnswer(None, None, "no answer within 6 s")
@@ -39,6 +65,12 @@ JUDGEMENTS = [
     (doctor.judge_exchange("okx", ExchangeAnswer(429, None)), "ok"),
     (doctor.judge_exchange("okx", ExchangeAnswer(451, 0)), "warn"),
     (doctor.judge_exchange("okx", GONE), "warn"),
+    (doctor.judge_exchange("okx", ExchangeAnswer(302, None, "HTTP 302, Location: https://www.example.com/")), "warn"),
+    (doctor.judge_exchange("okx", ExchangeAnswer(200, 0, ws_error="HTTP 403: not in your region")), "warn"),
+    (doctor.judge_proxies(NO_PROXIES, ""), "ok"),
+    (doctor.judge_proxies(Proxies("http://proxy:3128", None), ""), "ok"),
+    (doctor.judge_proxies(NO_PROXIES, "HTTPS_PROXY: socks5://x:1 is a SOCKS proxy"), "fail"),
+    (doctor.judge_left_out("okx", {"ABC": "REST: the exchange says that it does not know the symbol"}), "warn"),
     (doctor.judge_exchanges({"a": GOOD, "b": GOOD, "c": GOOD, "d": GONE}, 3), "ok"),
     (doctor.judge_exchanges({"a": GOOD, "b": GOOD, "c": GONE}, 3), "fail"),
     (doctor.judge_files(resource.RLIM_INFINITY), "ok"),
@@ -82,44 +114,33 @@ def test_a_judgement_has_its_level_and_what_is_not_ok_says_what_to_do(finding: F
     assert bool(finding.advice) == (level != "ok")
 
 
-def test_a_date_header_gives_the_distance_of_two_clocks() -> None:
-    """The header cuts off the fraction of its second, half a second on average."""
-    now_ns = 1_700_000_000 * NS_PER_SECOND
-    assert doctor.offset_of(formatdate(1_700_000_010, usegmt=True), now_ns) == 10_500 * NS_PER_MS
-    assert doctor.offset_of("yesterday", now_ns) is None
-    assert doctor.offset_of(None, now_ns) is None
+def test_the_exchanges_own_words_are_told(tmp_path: Path) -> None:
+    """A redirect to another host is not followed, by neither way; what looks like markup is printed as it came."""
+    with PageServer(b"HTTP/1.1 302 Found\r\nLocation: https://www.example.com/restricted\r\n\r\n[/bold] no") as port:
+        config = Config(
+            node=NodeSection(name=f"t-{os.getpid()}", data_dir=tmp_path),
+            feeds=FeedsSection(https_proxy="socks5://127.0.0.1:1080"),
+        )
+        urls, ws_urls = {"okx": f"http://127.0.0.1:{port}/"}, {"okx": f"ws://127.0.0.1:{port}/ws"}
+        findings = doctor.examine(config, urls, 1, SystemClock(), ws_urls)
+    found = {finding.name: finding for finding in findings}
+    assert "https://www.example.com/restricted" in found["exchange okx"].found
+    assert "[/bold] no" in found["exchange okx"].found
+    assert found["exchanges"].level == "fail"
+    assert "HTTPS_PROXY" in found["proxy"].found
+    console = Console(file=io.StringIO(), width=300)
+    doctor.print_findings(findings, console)
+    assert "[/bold] no" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-async def test_exchanges_and_stores_are_asked_over_the_network() -> None:
-    """A server that answers, one that refuses connections, one that is a store; the clock is compared."""
-
-    async def answer(_request: web.Request) -> web.Response:
-        return web.Response(status=200)
-
-    app = web.Application()
-    app.router.add_get("/ticker", answer)
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
-        closed = holder.getsockname()[1]
-        async with TestServer(app) as server:
-            urls = {"good": str(server.make_url("/ticker")), "closed": f"http://127.0.0.1:{closed}/"}
-            stores = {
-                "OPEN_URL": f"redis://127.0.0.1:{server.port}/0",
-                "CACHE_URL": f"redis://127.0.0.1:{closed}/0",
-                "OTHER_URL": None,
-                "WRONG_URL": "redis://user:secret/x@host",
-            }
-            answers, reachable = await doctor._ask_network(urls, stores, SystemClock())
-    assert answers["good"].status == 200
-    assert answers["good"].offset_ns is not None
-    assert abs(answers["good"].offset_ns) < 5 * NS_PER_SECOND
-    assert answers["closed"].status is None
-    assert answers["closed"].error
-    assert reachable["OPEN_URL"] == ""
-    assert reachable["CACHE_URL"]
-    assert "OTHER_URL" not in reachable
-    assert reachable["WRONG_URL"]
-    assert "secret" not in reachable["WRONG_URL"], "a password is not shown, also when it is mistaken for a port"
+def test_what_the_running_node_leaves_out_is_told() -> None:
+    """Each row with its reason, out of the node's shared memory."""
+    with busy_node() as memory:
+        row = CATALOG.exchange_index("kraken"), CATALOG.asset_index("ETH")
+        memory.prices.write_state(*row, RowState.UNKNOWN, LeftOut(ws=Absence.UNKNOWN_SYMBOL))
+        said = doctor.ask_left_out(Config(node=NodeSection(name=memory.card.node)))
+    assert said == {"kraken": {"ETH": "WebSocket: the exchange says that it does not know the symbol"}}
+    assert doctor.ask_left_out(Config(node=NodeSection(name=f"none-{os.getpid()}"))) == {}
 
 
 def test_a_machine_is_examined_as_a_whole(tmp_path: Path) -> None:

@@ -91,7 +91,12 @@ def _span_of(network: Network) -> tuple[int, int]:
 
 @compiled
 def is_blocked(blocks: Words, address: Words) -> bool:
-    """Whether the address, two words of raw bytes in network order, lies in a blocked range."""
+    """Whether the address, two words of raw bytes in network order, lies in a blocked range.
+
+    Whoever lost every race against the writer counts as blocked, and with it in the refusals of his protocol: a search
+    takes less than a microsecond and a new list some milliseconds, so nobody does unless memory is broken, and a block
+    must hold then above all.
+    """
     for _ in range(READ_TRIES_MAX):
         generation = load_acquire(blocks, 0)
         buffer = HEADER_WORDS + signed(generation & _1) * BUFFER_WORDS
@@ -100,7 +105,7 @@ def is_blocked(blocks: Words, address: Words) -> bool:
         read_fence()
         if load_acquire(blocks, 0) == generation:
             return blocked
-    return False
+    return True
 
 
 @compiled

@@ -3,7 +3,8 @@
     +--------------------------------------------------------------------+
     | header (segment.py)                                                |
     +--------------------------------------------------------------------+
-    | row state words: exchanges * assets, one word each (RowState)      |
+    | row state words: exchanges * assets, one word each:                |
+    |   byte 0 RowState, bytes 1 and 2 Absence of WebSocket and REST     |
     +--------------------------------------------------------------------+
     | cell [exchange 0, asset 0]                                         |
     |   0    counter, padded to one 64-byte line (cell.py)               |
@@ -78,6 +79,25 @@ class RowState(enum.IntEnum):
     QUIET = 3  # no message for longer than its own baseline: REST asks for it
     STALE = 4  # older than its limit
     FROZEN = 5  # the other exchanges moved, this one did not: left out of the consensus
+
+
+class Absence(enum.IntEnum):
+    """Why a feed leaves a row out over one of its two ways; it asks again after minutes, then hours."""
+
+    NONE = 0
+    UNKNOWN_SYMBOL = 1  # the exchange said that it does not know the symbol
+    NOT_ACKNOWLEDGED = 2  # it is not in what the exchange says that it delivers
+
+
+class LeftOut(NamedTuple):
+    """A row's absences over the WebSocket and over REST."""
+
+    ws: Absence = Absence.NONE
+    rest: Absence = Absence.NONE
+
+
+NOT_LEFT_OUT = LeftOut()
+_STATE_MASK = np.uint64(0xFF)
 
 
 class Side(NamedTuple):
@@ -173,12 +193,17 @@ class PriceTable:
         )
         return StoredQuote(bid, ask, last, Via(row[21]))
 
-    def write_state(self, exchange: int, asset: int, state: RowState) -> None:
+    def write_state(self, exchange: int, asset: int, state: RowState, left_out: LeftOut = NOT_LEFT_OUT) -> None:
         """Say what the feed thinks of a row; only the feed process of `exchange` may call it."""
-        store_release(self.words, exchange * self.assets + asset, int(state))
+        word = int(state) | int(left_out.ws) << 8 | int(left_out.rest) << 16
+        store_release(self.words, exchange * self.assets + asset, word)
 
     def read_state(self, exchange: int, asset: int) -> RowState:
-        return RowState(int(load_acquire(self.words, exchange * self.assets + asset)))
+        return RowState(self._state_word(exchange, asset) & 0xFF)
+
+    def read_left_out(self, exchange: int, asset: int) -> LeftOut:
+        word = self._state_word(exchange, asset)
+        return LeftOut(Absence(word >> 8 & 0xFF), Absence(word >> 16 & 0xFF))
 
     def versions(self) -> NDArray[np.uint64]:
         """A copy of all counters, shape [exchanges, assets]: a cell changed when its counter did."""
@@ -187,7 +212,10 @@ class PriceTable:
 
     def states(self) -> NDArray[np.uint64]:
         """A copy of all row states, shape [exchanges, assets]."""
-        return self.words[: self._cells_base].copy().reshape(self.exchanges, self.assets)
+        return (self.words[: self._cells_base] & _STATE_MASK).reshape(self.exchanges, self.assets)
+
+    def _state_word(self, exchange: int, asset: int) -> int:
+        return int(load_acquire(self.words, exchange * self.assets + asset))
 
     def _cell(self, exchange: int, asset: int) -> int:
         if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from trinity.clock import NS_PER_MS
 from trinity.memory.node import NodeMemory
+from trinity.memory.price_table import Absence, LeftOut
 from trinity.memory.usage_ring import UsageRing
 from trinity.overview import (
     AssetView,
@@ -27,6 +28,7 @@ from trinity.overview import (
     read_ledger,
     read_processes,
     read_sources,
+    sentence_of,
 )
 
 Json = dict[str, Any]
@@ -175,6 +177,9 @@ def _degraded_reasons(reading: Reading) -> list[Json]:
         if view.frozen:
             message = f"{view.exchange} stands still: {', '.join(view.frozen)}"
             reasons.append({"code": "feed_frozen", "message": message})
+        if view.left_out:
+            rows = ", ".join(f"{asset} ({sentence_of(left_out)})" for asset, left_out in view.left_out.items())
+            reasons.append({"code": "feed_left_out", "message": f"{view.exchange} leaves out {rows}"})
     stale = [asset.asset for asset in reading.assets if not asset.fresh]
     if stale:
         reasons.append({"code": "assets_unavailable", "message": f"not fresh: {', '.join(stale)}"})
@@ -194,7 +199,17 @@ def _feed_of(view: ExchangeView) -> Json:
         "newest_age_ms": _ms(view.newest_age_ns),
         "frozen": view.frozen,
         "unknown": view.unknown,
+        "left_out": {asset: _left_out_of(left_out) for asset, left_out in view.left_out.items()},
     }
+
+
+def _left_out_of(left_out: LeftOut) -> Json:
+    """The reason over each way, null where the row is asked for."""
+    reasons = {
+        way: absence.name.lower() if absence is not Absence.NONE else None
+        for way, absence in left_out._asdict().items()
+    }
+    return {**reasons, "message": sentence_of(left_out)}
 
 
 def _consensus_of(reading: Reading) -> Json:

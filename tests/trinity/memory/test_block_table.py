@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from trinity.errors import BlocksFullError
 from trinity.limits import BLOCKS_MAX
+from trinity.memory import block_table
 from trinity.memory.block_table import BlockTable, Network, is_blocked, merged_ranges
+from trinity.memory.cell import READ_TRIES_MAX
 
 IPV4 = st.builds(
     lambda bits, prefix: ipaddress.IPv4Network((bits, prefix), strict=False),
@@ -90,3 +92,13 @@ def test_more_than_fit_are_refused_and_the_list_before_stays() -> None:
     assert blocked(table, mapped("0.0.0.2"))
     assert not blocked(table, mapped("0.0.0.3"))
     assert table.write([*networks, ipaddress.ip_network("0.0.0.3/32")]) == BLOCKS_MAX - 1, "neighbours are merged"
+
+
+def test_a_reader_that_lost_every_race_takes_the_address_for_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that changes during every search says nothing of an address, and nothing is not a permission."""
+    generations = itertools.count(2)
+    monkeypatch.setattr(block_table, "load_acquire", lambda *_: np.uint64(next(generations)))
+    search = getattr(is_blocked, "py_func", is_blocked)
+    address = np.frombuffer(mapped("192.0.2.1").packed, dtype=np.uint64).copy()
+    assert search(BlockTable.private().words, address)
+    assert next(generations) > 2 * READ_TRIES_MAX, "it tried as often as it may"

@@ -1,5 +1,6 @@
 """trinity/memory/price_table.py"""
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -21,6 +22,8 @@ from trinity.memory.cell import publish, snapshot
 from trinity.memory.price_table import (
     SCALE_MAX,
     SLOT_WORDS,
+    Absence,
+    LeftOut,
     PriceTable,
     RowState,
     Side,
@@ -247,3 +250,14 @@ def test_a_writer_killed_200_times_never_makes_a_cell_unreadable(table: PriceTab
             assert value[1:].tolist() == [version * 1_000_003 + i for i in range(1, SLOT_WORDS)], "a whole value"
             versions.add(version)
         assert max(versions) - min(versions) <= 1 or 1 in versions, "old or new, nothing else"
+
+
+def test_why_a_row_is_left_out_stands_beside_its_state(table: PriceTable) -> None:
+    """Each way has its own reason; whoever compares states sees them alone."""
+    for ws, rest in itertools.product(Absence, Absence):
+        table.write_state(2, 5, RowState.FROZEN, LeftOut(ws, rest))
+        assert table.read_left_out(2, 5) == LeftOut(ws, rest)
+        assert table.read_state(2, 5) is RowState.FROZEN
+        assert table.states().sum() == RowState.FROZEN
+    table.write_state(2, 5, RowState.LIVE)
+    assert table.read_left_out(2, 5) == LeftOut()

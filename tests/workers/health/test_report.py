@@ -17,7 +17,7 @@ from tests.trinity.node_fixture import (
 )
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, FAILING, Command
-from trinity.memory.price_table import RowState, Via
+from trinity.memory.price_table import Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import REFUSED, WRITTEN, UsageRing, private_ring
 from trinity.metrics import FLUSHER
 from workers.health.report import Json, read_node, report_health, report_ready, report_reports_ready
@@ -95,6 +95,28 @@ def test_what_is_wrong_is_named() -> None:
             "assets_unavailable": "not fresh: BTC",
         }
         assert health["consensus"]["unavailable"] == {"BTC": "sources_disagree"}
+
+
+def test_each_row_that_is_left_out_has_its_reason() -> None:
+    """Which way, why, and a sentence; among the reasons too, and the node is degraded."""
+    with busy_node() as memory:
+        row = CATALOG.exchange_index("coinbase"), CATALOG.asset_index("BTC")
+        memory.prices.write_state(*row, RowState.LIVE, LeftOut(rest=Absence.UNKNOWN_SYMBOL))
+        row = CATALOG.exchange_index("coinbase"), CATALOG.asset_index("ETH")
+        memory.prices.write_state(*row, RowState.STARTING, LeftOut(ws=Absence.NOT_ACKNOWLEDGED))
+        _, health = report_health(read_node(memory, NOW_NS))
+        left_out = health["feeds"]["coinbase"]["left_out"]
+        assert {asset: (said["ws"], said["rest"]) for asset, said in left_out.items()} == {
+            "BTC": (None, "unknown_symbol"),
+            "ETH": ("not_acknowledged", None),
+        }
+        assert left_out["BTC"]["message"] == "REST: the exchange says that it does not know the symbol"
+        assert health["feeds"]["kraken"]["left_out"] == {}
+        assert health["status"] == "degraded"
+        (reason,) = health["reasons"]
+        assert reason["code"] == "feed_left_out"
+        assert "BTC (REST" in reason["message"]
+        assert "ETH (WebSocket" in reason["message"]
 
 
 def test_nothing_is_remembered() -> None:
