@@ -103,9 +103,14 @@ class Client:
 
     def _ask_udp(self, via: Via, assets: tuple[str, ...], quality: dict[str, float]) -> Prices | None:
         request_id = secrets.randbits(63)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            udp.settimeout(self.timeout)
-            udp.connect((self.host, self.udp_port))
-            udp.send(encode(via, assets, quality, request_id, self.api_key))
-            replies = (decode(via, udp.recv(REPLY_BYTES_MAX), assets, request_id) for _ in range(STRAYS_MAX))
-            return next((prices for prices in replies if prices is not None), None)
+        request = encode(via, assets, quality, request_id, self.api_key)
+        for family, kind, _, _, address in socket.getaddrinfo(self.host, self.udp_port, type=socket.SOCK_DGRAM):
+            # A name may stand for an IPv6 and an IPv4 address of which only one answers.
+            with suppress(OSError), socket.socket(family, kind) as udp:
+                udp.settimeout(self.timeout)
+                udp.connect(address)
+                udp.send(request)
+                replies = (decode(via, udp.recv(REPLY_BYTES_MAX), assets, request_id) for _ in range(STRAYS_MAX))
+                if (prices := next((prices for prices in replies if prices is not None), None)) is not None:
+                    return prices
+        return None

@@ -53,7 +53,7 @@ from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
-from trinity.ports import Listener, check_port, listeners_of, local_host
+from trinity.ports import Listener, check_port, host_in_url, listeners_of, local_host
 from trinity.seat import Seat
 from trinity.store.database import database_url, is_embedded
 from trinity.supervisor import Charge, Stop
@@ -207,7 +207,7 @@ def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
 
 def with_simulated_exchanges(config: Config) -> Config:
     """The same configuration with the simulated exchanges of this node in the place of the real ones."""
-    address = f"{local_host(config.node.bind_host)}:{config.simulator.port}"
+    address = f"{host_in_url(local_host(config.node.bind_host))}:{config.simulator.port}"
     exchanges = load_catalog(config.node.markets_file).exchanges
     section = FeedsSection(
         simulated=True,
@@ -369,7 +369,7 @@ def simulate(config: Config, people: TextIO) -> None:
     """`trinity simulate`: the simulated exchanges alone, until SIGTERM or SIGINT."""
     section, host = config.simulator, config.node.bind_host
     check_port(Listener("SIMULATOR_PORT", section.port, "simulated exchanges"), host)
-    address = f"{local_host(host)}:{section.port}"
+    address = f"{host_in_url(local_host(host))}:{section.port}"
     catalog = load_catalog(config.node.markets_file)
     say("SIMULATED EXCHANGES: none of their prices is real.", people)
     for exchange in catalog.exchanges:

@@ -13,7 +13,7 @@ from trinity.limits import READY_HINT_NS
 from trinity.markets import Catalog
 from trinity.memory.node import NodeMemory
 from trinity.overview import read_assets, read_processes
-from trinity.ports import listeners_of, local_host
+from trinity.ports import host_in_url, listeners_of, local_host
 from trinity.store.database import database_url, is_embedded, shown_url
 from trinity.terminal import say
 
@@ -38,7 +38,7 @@ class NodeConsole:
             self._say("SIMULATED PRICES: the exchanges of this node are simulated; none of its prices is real.")
         self._say(f"trinity: starting node {node.name}: {exchanges} exchanges, {assets} assets")
         rows = [
-            (listener.purpose, f"{node.bind_host}:{listener.port}", listener.name)
+            (listener.purpose, f"{host_in_url(node.bind_host)}:{listener.port}", listener.name)
             for listener in listeners_of(self._config, self._with_simulator)
         ]
         rows += [
@@ -69,19 +69,19 @@ class NodeConsole:
             self._show_ready(fresh, waited_ns)
         elif waited_ns > READY_HINT_NS and not self._has_hinted:
             self._has_hinted = True
-            host, port = local_host(self._config.node.bind_host), self._config.ports.health_port_lpo
+            host, port = host_in_url(local_host(self._config.node.bind_host)), self._config.ports.health_port_lpo
             self._say("trinity: still no fresh price; `trinity doctor` says what to do,")
             self._say(f"  and `curl http://{host}:{port}/ready` what is missing")
         return self._is_ready
 
     def _show_ready(self, fresh: int, waited_ns: int) -> None:
-        ports, host = self._config.ports, local_host(self._config.node.bind_host)
+        ports, host = self._config.ports, host_in_url(local_host(self._config.node.bind_host))
         marked = " SIMULATED" if self._config.feeds.simulated else ""
         seconds = waited_ns / NS_PER_SECOND
         self._say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")
         self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC'")
         self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC&exchange=kraken'")
-        self._say(f"  printf BTC | nc -u -w1 {host} {ports.udp_port_lpo}")
+        self._say(f"  printf BTC | nc -u -w1 {local_host(self._config.node.bind_host)} {ports.udp_port_lpo}")
 
     def _database(self) -> str:
         if is_embedded(self._config):

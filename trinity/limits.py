@@ -93,11 +93,16 @@ HEADERS_MAX = 100
 PIPELINED_MAX = 64
 # Open HTTP connections of one worker: twice the largest load level (4,096), 64 MB when all are stuck in half a head.
 CONNECTIONS_MAX = 8 * 1024
+# Of them from one address, an IPv6 /64 being one: half, so that no single one has the table, and a proxy that is not
+# known as trusted still has room. Beyond either bound the longest idle connection gives way to a new one.
+CONNECTIONS_OF_ADDRESS_SHARE = 0.5
+# Descriptors of a worker that are no connections: listeners, epoll, log files, shared memory, with room.
+OPEN_FILES_BESIDE = 128
 # Connections whose reader is slower than its answers, of one worker: each keeps up to a whole turn's output.
 STALLED_MAX = 256
 # nginx's keep-alive time-out; longer than the 60 s of common load balancers, so that they close first.
 IDLE_MAX_NS = 75 * 1_000_000_000
-# From the first byte of a request's head to its last.
+# From the first byte of a request's head to its last; a new connection has as long for its first request.
 HEAD_MAX_NS = 10 * 1_000_000_000
 # A client that takes no byte of its answers for this long is gone.
 STALL_MAX_NS = 30 * 1_000_000_000

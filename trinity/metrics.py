@@ -180,7 +180,9 @@ REQUEST = Register(
     Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
     Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
     Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
-    Metric("oracle_http_connections_refused_total", "counter", "Connections closed at the limit."),
+    Metric("oracle_http_connections_refused_total", "counter", "Connections turned away for want of room."),
+    Metric("oracle_http_connections_refused_last_second", "gauge", "Of them, in the last second."),
+    Metric("oracle_http_connections_displaced_total", "counter", "Idle connections that gave way to new ones."),
     Metric(
         "oracle_proxy_headers_refused_total",
         "counter",
@@ -243,6 +245,7 @@ REPORTER = Register(
     Metric("report_log_waiting", "gauge", "Calls that are not yet in report_usage_log."),
     Metric("report_log_lost_total", "counter", "Calls that never came into report_usage_log."),
     Metric("report_exports", "gauge", "Exports that run."),
+    Metric("report_accept_wait_seconds", "gauge", "How long connections have been waiting to be accepted."),
     Metric("report_database_up", "gauge", "1 while PostgreSQL answers the reporter."),
     Metric(
         "report_cache_total",

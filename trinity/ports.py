@@ -1,7 +1,9 @@
-"""The node's listeners by name, and the question whether their ports are free.
+"""The node's listeners by name: how each is bound, and the question whether their ports are free.
 
 Rules: asked before anything is started, so that a taken port stops the start with the name of the variable to change.
-A port is tried by binding it once and letting it go.
+A port is tried by binding it once and letting it go, as the listener itself will bind it. `::` takes IPv4 as well, as
+addresses within ::ffff:0:0/96, whatever the machine's default is. A UDP socket of all addresses is told with each
+datagram which of them was asked: a reply from another one would not reach a connected socket or a caller behind NAT.
 """
 
 import errno
@@ -11,7 +13,10 @@ from typing import NamedTuple
 from trinity.config import Config
 from trinity.errors import ConfigError, PortTakenError
 
-_ANY_HOST = "0.0.0.0"
+# Every address of the machine, and where its own programs find what is bound to it.
+_ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+# ip(7), which Python's socket module does not name.
+IP_PKTINFO = 8
 
 
 class Listener(NamedTuple):
@@ -41,22 +46,55 @@ def listeners_of(config: Config, with_simulator: bool) -> list[Listener]:
 
 def local_host(bind_host: str) -> str:
     """Where a program on this machine finds a listener that is bound to `bind_host`."""
-    return "127.0.0.1" if bind_host == _ANY_HOST else bind_host
+    return _ANY_HOSTS.get(bind_host, bind_host)
+
+
+def host_in_url(host: str) -> str:
+    """The host as a URL has it: an IPv6 address stands in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def bind_socket(host: str, port: int, kind: socket.SocketKind, *, shared: bool = False) -> socket.socket:
+    """A bound socket of the host's family that does not block; `shared` with other processes of the node.
+
+    Raises OSError as bind(2), and socket.gaierror, which is one, for what is no address.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if kind == socket.SOCK_STREAM:
+            # Connections of a node that just ended (TIME_WAIT) are no reason to refuse; a listening program still is.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+        if kind == socket.SOCK_DGRAM and is_any(bound):
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            else:
+                bound.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def is_any(bound: socket.socket) -> bool:
+    """Whether the socket is bound to every address of the machine."""
+    return bound.getsockname()[0] in _ANY_HOSTS
 
 
 def check_port(listener: Listener, host: str) -> None:
     """Bind the port once; raises PortTakenError, or ConfigError where the host or the port can never be bound."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM) as probe:
-        if not listener.udp:
-            # Connections of a node that just ended (TIME_WAIT) are no reason to refuse; a listening program still is.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, listener.port))
+    try:
+        with bind_socket(host, listener.port, socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM) as probe:
             if not listener.udp:
                 probe.listen()
-        except PermissionError:
-            raise ConfigError(listener.name, f"{listener.port} needs privileges: use a port above 1023") from None
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTakenError(listener.name, host, listener.port) from None
-            raise ConfigError("BIND_HOST", f"{host!r}: {error.strerror}") from None
+    except PermissionError:
+        raise ConfigError(listener.name, f"{listener.port} needs privileges: use a port above 1023") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(listener.name, host, listener.port) from None
+        raise ConfigError("BIND_HOST", f"{host!r}: {error.strerror}") from None

@@ -12,6 +12,7 @@ import errno
 import logging
 import random
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Self
 
@@ -29,6 +30,7 @@ from trinity.config import SimulatorSection
 from trinity.errors import PortTakenError
 from trinity.limits import FRAME_BYTES_MAX
 from trinity.markets import Catalog
+from trinity.ports import bind_socket, host_in_url
 from trinity.seat import Seat
 
 # The market moves when the next quote is due, so that quotes leave one by one, at the time that is in them; at the
@@ -104,9 +106,8 @@ class Simulator:
         """Listen and let the market move; PortTakenError when the port is in use. `beat` gets monotonic ns."""
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=CLOSE_SECONDS_MAX)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._bind_host, port)
         try:
-            await site.start()
+            await web.SockSite(self._runner, bind_socket(self._bind_host, port, socket.SOCK_STREAM)).start()
         except OSError as error:
             await self._runner.cleanup()
             if error.errno == errno.EADDRINUSE:
@@ -237,8 +238,8 @@ class Simulator:
     async def _describe(self, _: web.Request) -> web.Response:
         exchanges = {
             name: {
-                "websocket": [f"ws://{self._bind_host}:{self.port}{path}" for path in venue.sockets],
-                "rest": f"http://{self._bind_host}:{self.port}/{name}",
+                "websocket": [f"ws://{host_in_url(self._bind_host)}:{self.port}{path}" for path in venue.sockets],
+                "rest": f"http://{host_in_url(self._bind_host)}:{self.port}/{name}",
                 "connections": len(self._connections[name]),
             }
             for name, venue in self._venues.items()

@@ -45,10 +45,10 @@ ANSWERS: dict[str, Callable[[bytes], list[bytes]]] = {"text": answer_text, "bina
 
 
 @contextmanager
-def udp_node(answer: Callable[[int, bytes], list[bytes]]) -> Iterator[int]:
+def udp_node(answer: Callable[[int, bytes], list[bytes]], host: str = "127.0.0.1") -> Iterator[int]:
     """A real UDP server on loopback; `answer(number of the request, request)` gives its replies. Yields the port."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 0))
+    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((host, 0))
 
     def serve() -> None:
         number = 0
@@ -65,7 +65,7 @@ def udp_node(answer: Callable[[int, bytes], list[bytes]]) -> Iterator[int]:
     try:
         yield server.getsockname()[1]
     finally:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closer:
+        with socket.socket(server.family, socket.SOCK_DGRAM) as closer:
             closer.sendto(b"stop", server.getsockname())
         thread.join()
         server.close()
@@ -122,6 +122,18 @@ def test_replies_to_other_requests_and_noise_are_passed_over(via: Via) -> None:
 
     with udp_node(answer) as port:
         check(Client("127.0.0.1", udp_port=port, timeout=5, tries=1).prices("BTC", "NOPE", via=via), via)
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked"), [("::1", "::1"), ("::1", "localhost"), ("127.0.0.1", "localhost"), ("127.0.0.1", "127.0.0.1")]
+)
+@pytest.mark.parametrize("via", ["text", "binary"])
+def test_both_families_are_asked(bound: str, asked: str, via: Via) -> None:
+    """A name that stands for two addresses is answered by whichever is there."""
+    if asked == "localhost" and bound not in {info[4][0] for info in socket.getaddrinfo(asked, 1)}:
+        pytest.skip(f"localhost is not {bound} on this machine")
+    with udp_node(lambda _, request: ANSWERS[via](request), bound) as port:
+        check(Client(asked, udp_port=port, timeout=5, tries=1).prices("BTC", "NOPE", via=via), via)
 
 
 @pytest.mark.parametrize("via", ["http", "text", "binary"])

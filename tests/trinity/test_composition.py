@@ -124,7 +124,9 @@ def test_each_process_has_its_own_seat(memory_of_two_workers: tuple[Plan, NodeMe
     os.close(seats[0].wake_fd)
 
 
-@pytest.mark.parametrize(("bind_host", "host"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("bind_host", "host"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")]
+)
 def test_a_demo_points_every_feed_at_its_own_simulator(bind_host: str, host: str) -> None:
     """Same paths, other base addresses; nothing else of the configuration changes."""
     config = Config(node=NodeSection(bind_host=bind_host), simulator=SimulatorSection(port=1234))

@@ -6,7 +6,7 @@ import pytest
 
 from trinity.config import Config, PortsSection
 from trinity.errors import ConfigError, PortTakenError
-from trinity.ports import Listener, check_port, listeners_of, local_host
+from trinity.ports import Listener, bind_socket, check_port, host_in_url, is_any, listeners_of, local_host
 
 
 def _tcp(port: int) -> Listener:
@@ -71,7 +71,50 @@ def test_an_address_that_is_not_ours_is_a_configuration_error(host: str) -> None
         check_port(_tcp(1), host)
 
 
-@pytest.mark.parametrize(("bound", "found"), [("0.0.0.0", "127.0.0.1"), ("10.0.0.7", "10.0.0.7")])
+@pytest.mark.parametrize(("bound", "found"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")])
 def test_a_listener_of_all_addresses_is_found_on_loopback(bound: str, found: str) -> None:
     """Programs on the machine itself use loopback."""
     assert local_host(bound) == found
+
+
+@pytest.mark.parametrize(("host", "in_url"), [("::1", "[::1]"), ("10.0.0.7", "10.0.0.7"), ("node.local", "node.local")])
+def test_an_ipv6_address_stands_in_brackets_in_a_url(host: str, in_url: str) -> None:
+    """Otherwise its last part would be the port."""
+    assert host_in_url(host) == in_url
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize(
+    ("bound", "found"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1", "127.0.0.2"]),
+        ("::1", ["::1"]),
+        ("::", ["::1", "127.0.0.1", "127.0.0.2"]),
+        ("localhost", []),
+    ],
+)
+def test_a_socket_is_found_where_it_is_bound(kind: socket.SocketKind, bound: str, found: list[str]) -> None:
+    """`::` has both families, whatever the machine's default for IPV6_V6ONLY is."""
+    with bind_socket(bound, 0, kind, shared=True) as server:
+        assert is_any(server) == (bound in ("0.0.0.0", "::"))
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        port = server.getsockname()[1]
+        with bind_socket(bound, port, kind, shared=True):
+            pass
+        for host in found:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as client:
+                client.settimeout(5)
+                client.connect((host, port))
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_a_taken_port_is_found_over_ipv6_too(host: str) -> None:
+    """The program that has it may be of either family."""
+    with bind_socket("::", 0, socket.SOCK_STREAM) as holder:
+        holder.listen()
+        with pytest.raises(PortTakenError):
+            check_port(_tcp(holder.getsockname()[1]), host)
+    with socket.create_server(("127.0.0.1", 0)) as holder, pytest.raises(PortTakenError):
+        check_port(_tcp(holder.getsockname()[1]), "::")

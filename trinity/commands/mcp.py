@@ -22,7 +22,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
 from trinity.config import Config
-from trinity.ports import local_host
+from trinity.ports import host_in_url, local_host
 
 # A lookup takes microseconds, a long history seconds.
 ANSWER_SECONDS = 30.0
@@ -58,7 +58,7 @@ def node_of(config: Config, environment: Mapping[str, str]) -> Node:
     """The node that is meant."""
     key = environment.get("TRINITY_API_KEY") or None
     url = environment.get("TRINITY_URL")
-    host = local_host(config.node.bind_host)
+    host = host_in_url(local_host(config.node.bind_host))
     lookups_url = url or f"http://{host}:{config.ports.tcp_port_lpo}"
     reports_url = environment.get("TRINITY_REPORTS_URL") or url or f"http://{host}:{config.ports.tcp_port_lrs}"
     return Node(lookups_url.rstrip("/"), reports_url.rstrip("/"), key)

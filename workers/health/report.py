@@ -16,6 +16,7 @@ from trinity.clock import NS_PER_MS
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import Absence, LeftOut
 from trinity.memory.usage_ring import UsageRing
+from trinity.metrics import REGISTERS
 from trinity.overview import (
     AssetView,
     ExchangeView,
@@ -30,6 +31,9 @@ from trinity.overview import (
     read_sources,
     sentence_of,
 )
+
+# A connection is accepted within a millisecond: one that waits so long meets a reporter that serves nobody new.
+ACCEPT_WAIT_SECONDS_MAX = 1.0
 
 Json = dict[str, Any]
 
@@ -60,16 +64,16 @@ def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing]) -> Re
 
 def report_ready(reading: Reading) -> tuple[bool, Json]:
     """Whether lookups may be sent here, with the reasons when not."""
-    return _ready(reading, (_NO_FRESH_ASSET, _NO_WORKER, _DRAINING))
+    return _ready(reading, (*_DOWN, _WORKER_FULL))
 
 
 def report_reports_ready(reading: Reading) -> tuple[bool, Json]:
     """Whether calls of the reporting service may be sent here: it answers of the past without fresh prices as well."""
-    return _ready(reading, (_NO_REPORTER, _DRAINING))
+    return _ready(reading, (_NO_REPORTER, _REPORTER_FULL, _DRAINING))
 
 
 def _ready(reading: Reading, causes: tuple["Cause", ...]) -> tuple[bool, Json]:
-    reasons = [{"code": code, "message": message(reading)} for code, is_so, message in causes if is_so(reading)]
+    reasons = [_reason(cause, reading) for cause in causes if cause[1](reading)]
     fresh = sum(asset.fresh for asset in reading.assets)
     return not reasons, {
         "ready": not reasons,
@@ -80,12 +84,16 @@ def _ready(reading: Reading, causes: tuple["Cause", ...]) -> tuple[bool, Json]:
     }
 
 
+def _reason(cause: "Cause", reading: Reading) -> Json:
+    return {"code": cause[0], "message": cause[2](reading)}
+
+
 def report_health(reading: Reading) -> tuple[bool, Json]:
     """The whole node; the first value is False when it is down."""
-    ready, _ = report_ready(reading)
+    up, _ = _ready(reading, _DOWN)
     reasons = _degraded_reasons(reading)
-    status = "down" if not ready else "degraded" if reasons else "ok"
-    return ready, {
+    status = "down" if not up else "degraded" if reasons else "ok"
+    return up, {
         "status": status,
         "reasons": reasons,
         "node": reading.memory.card.node,
@@ -99,6 +107,21 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
 
 def _any_alive(reading: Reading, kind: str) -> bool:
     return any(view.alive for view in reading.processes if view.kind == kind)
+
+
+def _names_over(reading: Reading, kind: str, gauge: str, limit: float) -> list[str]:
+    """The living processes of a kind whose gauge is higher than that."""
+    word, control = REGISTERS[kind].index(gauge), reading.memory.control
+    alive = ((index, view) for index, view in enumerate(reading.processes) if view.alive and view.kind == kind)
+    return [view.name for index, view in alive if control.block(index).read_gauge(word) > limit]
+
+
+def _full_workers(reading: Reading) -> list[str]:
+    return _names_over(reading, "worker", "oracle_http_connections_refused_last_second", 0)
+
+
+def _full_reporters(reading: Reading) -> list[str]:
+    return _names_over(reading, "reporter", "report_accept_wait_seconds", ACCEPT_WAIT_SECONDS_MAX)
 
 
 # Code, when it holds, and its sentence.
@@ -118,11 +141,24 @@ _NO_REPORTER: Cause = (
     lambda reading: not _any_alive(reading, "reporter"),
     lambda _: "no reporter makes progress, so nobody answers",
 )
+_WORKER_FULL: Cause = (
+    "worker_full",
+    lambda reading: bool(_full_workers(reading)),
+    lambda reading: f"turned connections away in the last second: {', '.join(_full_workers(reading))}",
+)
+_REPORTER_FULL: Cause = (
+    "reporter_full",
+    lambda reading: bool(_full_reporters(reading)),
+    lambda reading: f"connections wait to be accepted: {', '.join(_full_reporters(reading))}",
+)
 _DRAINING: Cause = (
     "draining",
     lambda reading: any(view.draining for view in reading.processes),
     lambda _: "the node is shutting down",
 )
+
+# Nobody is answered; of those that are turned away beside it others are.
+_DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _DRAINING)
 
 
 # What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.
@@ -163,6 +199,8 @@ _LEDGER_REASONS: tuple[tuple[str, Callable[[LedgerView], bool], Callable[[Ledger
 def _degraded_reasons(reading: Reading) -> list[Json]:
     _, ready = report_ready(reading)
     reasons: list[Json] = list(ready["reasons"])
+    if _full_reporters(reading):
+        reasons.append(_reason(_REPORTER_FULL, reading))
     silent = [view.name for view in reading.processes if not view.alive]
     if silent:
         reasons.append({"code": "process_silent", "message": f"no progress: {', '.join(silent)}"})

@@ -6,13 +6,15 @@
     GET /metrics   Prometheus text
 
 Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404,
-another method a 405, both as JSON.
+another method a 405, both as JSON. Connections that bring no request are shut in time, and are bounded
+(trinity/guard.py): nobody's silence takes the descriptors that the answers need.
 """
 
 import asyncio
 import contextlib
 import errno
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -20,7 +22,9 @@ from aiohttp import web
 
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
+from trinity.guard import Bounds, Guard
 from trinity.memory.node import Card, NodeMemory
+from trinity.ports import bind_socket
 from trinity.seat import Seat
 from workers.health.exposition import CONTENT_TYPE, render_metrics
 from workers.health.report import Json, Reading, read_node, report_health, report_ready, report_reports_ready
@@ -28,9 +32,12 @@ from workers.health.report import Json, Reading, read_node, report_health, repor
 BEAT_SECONDS = 0.2
 # Health answers are made within milliseconds; a drain waits no longer for their readers.
 DRAIN_SECONDS = 0.5
+# A few probes, a Prometheus or two and an operator's browser; several hundred are somebody's mistake, or malice.
+BOUNDS = Bounds(most=256, of_address=128)
 
 ReadyReport = Callable[[Reading], tuple[bool, Json]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
 def run(seat: Seat, card: Card, ports: PortsSection, bind_host: str) -> None:
@@ -47,24 +54,42 @@ async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) ->
         ("HEALTH_PORT_LPO", ports.health_port_lpo, report_ready),
         ("HEALTH_PORT_LRS", ports.health_port_lrs, report_reports_ready),
     )
+    guard, ports_here = Guard(BOUNDS), {port for _, port, _ in sites}
     async with contextlib.AsyncExitStack() as ending:
         for name, port, ready_report in sites:
-            runner = web.AppRunner(make_app(seat, card, ready_report), access_log=None, shutdown_timeout=DRAIN_SECONDS)
+            app = make_app(seat, card, ready_report, _seen_by(guard, seat))
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()
             ending.push_async_callback(runner.cleanup)
             try:
-                await web.TCPSite(runner, bind_host, port).start()
+                await web.SockSite(runner, bind_socket(bind_host, port, socket.SOCK_STREAM)).start()
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise PortTakenError(name, bind_host, port) from error
                 raise
         while not stop.is_set():
-            seat.block.beat(seat.clock.monotonic_ns())
+            now_ns = seat.clock.monotonic_ns()
+            seat.block.beat(now_ns)
+            guard.look(ports_here, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
 
 
-def make_app(seat: Seat, card: Card, ready_report: ReadyReport) -> web.Application:
+def _seen_by(guard: Guard, seat: Seat) -> Middleware:
+    """Tells the guard of each request."""
+
+    @web.middleware
+    async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = request.get_extra_info("peername")
+        if peer is None:  # it is gone
+            return await handler(request)
+        with guard.call(peer[:2], seat.clock.monotonic_ns):
+            return await handler(request)
+
+    return watch
+
+
+def make_app(seat: Seat, card: Card, ready_report: ReadyReport, *around: Middleware) -> web.Application:
     """The routes over one node's shared memory; /ready is of the service whose health this is."""
     memory = NodeMemory(card, seat.prices, seat.answers, seat.control)
 
@@ -86,7 +111,7 @@ def make_app(seat: Seat, card: Card, ready_report: ReadyReport) -> web.Applicati
         text = render_metrics(read())
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
-    app = web.Application(middlewares=[_refuse_as_json])
+    app = web.Application(middlewares=[*around, _refuse_as_json])
     routes = {"/live": live, "/ready": ready, "/health": health, "/metrics": metrics}
     app.add_routes([web.get(path, handler) for path, handler in routes.items()])
     return app

@@ -3,13 +3,16 @@
     {"report":"summary","api_key":"...","period":"24h","id":7}
 
 Rules: a reply is no longer than its request unless the sender is on loopback or in a trusted network, so a forged
-address gains nothing; who needs more room pads. What has a member `error` is a reply and is never answered. So many
-datagrams are worked on at a time and no more: the others are dropped, and only counted. All that were read have a row
-in report_usage_log, with the status of what was sent. Wrong keys are tries of their address as over HTTP, but counted
-apart.
+address gains nothing; who needs more room pads. What has a member `error` is a reply and is never answered. A reply
+leaves from the address that was asked: a socket of all addresses is told which with each datagram (trinity/ports.py),
+and that word goes back. So many datagrams are worked on at a time and no more: the others are dropped, and only
+counted. All that were read have a row in report_usage_log, with the status of what was sent. Wrong keys are tries of
+their address as over HTTP, but counted apart.
 """
 
 import asyncio
+import contextlib
+import socket
 import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,6 +22,7 @@ import msgspec
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.limits import UDP_ID_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.metrics import REPORTER
+from trinity.ports import IP_PKTINFO
 from workers.reports.auth import Caller, identify, require_usage_reader
 from workers.reports.calls import Call
 from workers.reports.forwarded import Address, NetworkSet, address_of
@@ -35,9 +39,14 @@ REPLY_BYTES_MAX = 1_200
 IN_WORK_MAX = 64
 # As HTTP's for the same refusal of a lookup.
 _PAD_REQUEST_STATUS = 400
+_INTERFACE_BYTES = 4
+_CONTROL_BYTES = socket.CMSG_SPACE(20)  # in6_pktinfo, the longer of the two
 _PADDING = b" \t\r\n\0"
 
 _RESULTS = {result: REPORTER.index("report_udp_datagrams_total", result) for result in ("answered", "error", "dropped")}
+
+
+Control = list[tuple[int, int, bytes]]
 
 
 class ReportRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,40 +58,56 @@ class ReportRequest(msgspec.Struct, forbid_unknown_fields=True):
     id: int | str | None = None
 
 
-class ReportDatagrams(asyncio.DatagramProtocol):
-    """The datagram endpoint of one process."""
+class ReportDatagrams:
+    """The datagrams of a bound socket, read by the running loop until `close`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, bound: socket.socket) -> None:
         self._parts = parts
+        self._bound = bound
         self._trusted = NetworkSet(parts.settings.udp_trusted_networks)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._transport: asyncio.DatagramTransport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(bound.fileno(), self._receive)
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self._transport = transport
+    def close(self) -> None:
+        """Read no more; what is in work has nobody left to be sent to."""
+        if self._bound.fileno() >= 0:
+            self._loop.remove_reader(self._bound.fileno())
+            self._bound.close()
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if not 0 < len(data) <= UDP_REQUEST_BYTES_MAX or len(self._tasks) >= IN_WORK_MAX:
-            self._parts.seat.block.count(_RESULTS["dropped"])
-            return
-        task = asyncio.get_running_loop().create_task(self._answer(data, addr))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _receive(self) -> None:
+        """Take what waits, up to a bound: other events of the loop have their turn."""
+        for _ in range(IN_WORK_MAX):
+            try:
+                data, control, _, sender = self._bound.recvmsg(UDP_REQUEST_BYTES_MAX + 1, _CONTROL_BYTES)
+            except OSError:  # nothing waits, or a peer's ICMP message, which is of no consequence here
+                return
+            if not 0 < len(data) <= UDP_REQUEST_BYTES_MAX or len(self._tasks) >= IN_WORK_MAX:
+                self._parts.seat.block.count(_RESULTS["dropped"])
+                continue
+            task = self._loop.create_task(self._answer(data, sender, _without_interface(control)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _send(self, reply: bytes, sender: Any, control: Control) -> None:
+        """Send, or drop as the network would."""
+        with contextlib.suppress(OSError):
+            self._bound.sendmsg([reply], control, socket.MSG_DONTWAIT, sender)
 
     def is_trusted(self, address: Address) -> bool:
         """Whether a reply may be longer than the request."""
         return address.is_loopback or self._trusted.holds(address)
 
-    async def _answer(self, data: bytes, sender: tuple[str, int]) -> None:
+    async def _answer(self, data: bytes, sender: Any, control: Control) -> None:
         parts = self._parts
         clock = parts.seat.clock
         started_ns, now = clock.monotonic_ns(), datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
-        address = address_of(sender[0])
+        address = address_of(sender[0].partition("%")[0])
         status, reply, caller = await reply_to(parts, data, address)
         if not self.is_trusted(address) and len(reply) > len(data):
             status, reply = _PAD_REQUEST_STATUS, within(reply, len(data))
-        if reply and self._transport is not None:
-            self._transport.sendto(reply, sender)
+        if reply:
+            self._send(reply, sender, control)
         result = "dropped" if not reply else "answered" if status < 400 else "error"
         parts.seat.block.count(_RESULTS[result])
         latency_us = (clock.monotonic_ns() - started_ns) // NS_PER_US
@@ -90,6 +115,17 @@ class ReportDatagrams(asyncio.DatagramProtocol):
         parts.calls.add(
             Call(now, uuid.uuid4(), account_id, key_id, "udp:summary", status, latency_us, len(reply), address)
         )
+
+
+def _without_interface(control: Control) -> Control:
+    """The address that was asked, of in_pktinfo or in6_pktinfo (ip(7), ipv6(7)); by where to reply, routing knows."""
+    kept = []
+    for level, kind, data in control:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            kept.append((level, kind, bytes(_INTERFACE_BYTES) + data[_INTERFACE_BYTES:]))
+        elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            kept.append((level, kind, data[:-_INTERFACE_BYTES] + bytes(_INTERFACE_BYTES)))
+    return kept
 
 
 async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, bytes, Caller | None]:

@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
-import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from granian.constants import Interfaces
-from granian.net import SocketSpec  # type: ignore[attr-defined]
+from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
@@ -28,11 +26,13 @@ from psycopg_pool import AsyncConnectionPool
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
+from trinity.guard import Guard, queued
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.log import Outage
 from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
 from trinity.metrics import REPORTER
+from trinity.ports import bind_socket
 from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.connect import bounded
@@ -44,6 +44,7 @@ from workers.reports.board import Board
 from workers.reports.cache import Cache
 from workers.reports.calls import AccountedApp, CallLog
 from workers.reports.datagram import ReportDatagrams
+from workers.reports.door import BOUNDS, GuardedApp, make_guard
 from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.parts import Explain, Parts, ReportSettings
@@ -71,13 +72,17 @@ WATCH_SECONDS = 5.0
 # Pending connections; granian's own default.
 _BACKLOG = 1024
 # Connections that granian serves at once; with every stream open there is still room for reports.
-_CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 1024
+_CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 2048
 # Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
 _UNSENT_BYTES_MAX = 64 * 1024
 # Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
 _UNREAD_MAX_MS = 30_000
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
+# The guard looks through all connections this often, and at each beat while others wait to come in.
+_LOOK_NS = NS_PER_SECOND
+_WAITED = REPORTER.index("report_accept_wait_seconds")
+
+assert STREAMS.most + SOCKETS.most + BOUNDS.most < _CONNECTIONS_MAX
 assert EXPORTS.most < POOL_CONNECTIONS_MAX
 assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
 
@@ -90,13 +95,14 @@ def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | Non
 async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
     stop = asyncio.Event()
     async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
-        app = AccountedApp(make_app(parts), parts.calls, parts.callers, seat.clock, seat.log)
-        server = _Server(app, settings)
+        server = make_server(parts)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(parts)
         ended: set[asyncio.Task[None]] = set()
         while not stop.is_set() and not serving.done() and not ended:
-            seat.block.beat(seat.clock.monotonic_ns())
+            now_ns = seat.clock.monotonic_ns()
+            seat.block.beat(now_ns)
+            server.look(seat, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
             ended = {life for life in parts.lives if life.done()}
@@ -219,39 +225,36 @@ async def _watch_database(seat: Seat, url: str) -> None:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _open_datagrams(parts: Parts) -> asyncio.DatagramTransport:
+async def _open_datagrams(parts: Parts) -> ReportDatagrams:
     """The UDP endpoint on a port that all reporters share; PortTakenError with the port's name."""
     host, port = parts.settings.bind_host, parts.settings.udp_port
-    loop = asyncio.get_running_loop()
     try:
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: ReportDatagrams(parts), local_addr=(host, port), reuse_port=True
-        )
+        return ReportDatagrams(parts, bind_socket(host, port, socket.SOCK_DGRAM, shared=True))
     except OSError as error:
         raise _bind_error(error, "UDP_PORT_LRS", host, port) from None
-    return transport
 
 
-def _bind_error(error: OSError | RuntimeError, name: str, host: str, port: int) -> OSError | PortTakenError:
-    """What a failed bind is: a taken port, or a failure of the system, such as no descriptor left.
-
-    Granian gives the number in its text alone, with a backtrace behind it.
-    """
-    found = _OS_ERROR.search(str(error))
-    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
-    if number == errno.EADDRINUSE:
+def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | PortTakenError:
+    """What a failed bind is: a taken port, or a failure of the system, such as no descriptor left."""
+    if error.errno == errno.EADDRINUSE:
         return PortTakenError(name, host, port)
-    reason = os.strerror(number) if number else str(error).partition("\n")[0]
-    return OSError(number, f"{name}={port} on {host}: {reason}")
+    return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
 
 
-class _Server(Server):
-    """Granian with a listening socket of our own making: connections inherit its time-out."""
+def make_server(parts: Parts) -> "GuardedServer":
+    """The HTTP server of these parts, which `serve()` runs."""
+    guard, clock = make_guard(parts.settings.trusted_proxies), parts.seat.clock
+    app = AccountedApp(make_app(parts), parts.calls, parts.callers, clock, parts.seat.log)
+    return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
+
+
+class GuardedServer(Server):
+    """Granian with a listening socket of our own making, whose connections inherit its time-out, and with a guard."""
 
     _shd: Any
     _sfd: Any
 
-    def __init__(self, app: AccountedApp, settings: ReportSettings) -> None:
+    def __init__(self, app: GuardedApp, guard: Guard, settings: ReportSettings) -> None:
         super().__init__(
             app,
             address=settings.bind_host,
@@ -261,13 +264,37 @@ class _Server(Server):
             backpressure=_CONNECTIONS_MAX,
             log_enabled=False,
         )
+        self.guard = guard
+        self._listener: socket.socket | None = None
+        self._look_at_ns = 0
+        self._waiting_since_ns = 0
+
+    def look(self, seat: Seat, now_ns: int) -> None:
+        """Let those go whose time is up, at once where others wait to come in; and say how long they wait."""
+        if self._listener is None:
+            return
+        waiting = queued(self._listener) > 0
+        self._waiting_since_ns = (self._waiting_since_ns or now_ns) if waiting else 0
+        seat.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
+        if waiting or now_ns >= self._look_at_ns:
+            self._look_at_ns = now_ns + _LOOK_NS
+            self.guard.look({self._listener.getsockname()[1]}, now_ns)
+
+    def stop(self) -> None:
+        """Accept nobody any more and end what is idle."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        super().stop()  # type: ignore[no-untyped-call]
 
     def _init_shared_socket(self) -> None:
         try:
-            self._shd = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
-        except (OSError, RuntimeError) as error:
+            bound = bind_socket(self.bind_addr, self.bind_port, socket.SOCK_STREAM, shared=True)
+        except OSError as error:
             raise _bind_error(error, "TCP_PORT_LRS", self.bind_addr, self.bind_port) from None
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
+        bound.listen(_BACKLOG)
+        self._listener = bound.dup()
+        self._shd = SocketHolder(bound.detach(), False, _BACKLOG)
         self._sfd = self._shd.get_fd()
-        with socket.socket(fileno=os.dup(self._sfd)) as listener:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)

@@ -15,7 +15,7 @@ from trinity.limits import HEAD_BYTES_MAX, HEAD_MAX_NS, IDLE_MAX_NS, PIPELINED_M
 from trinity.memory.atomics import Words
 from workers.request.addresses import ADDRESS_BYTES, ADDRESS_WORDS, read_sockaddr
 from workers.request.forwarded import PEER, set_peer
-from workers.request.http1 import KEEP_ALIVE, NEED_MORE, NEXT, REQUEST, parse_head
+from workers.request.http1 import KEEP_ALIVE, NEED_MORE, NEXT, REQUEST, parse_head, skip_empty_lines
 from workers.request.ledger import TALLY_LOOKUPS, TALLY_STATUS, record
 from workers.request.libc import (
     EAGAIN,
@@ -36,6 +36,7 @@ from workers.request.octets import append_slice
 from workers.request.proxy_protocol import MALFORMED, parse_proxy_header
 from workers.request.proxy_protocol import NEED_MORE as PREFACE_NEEDS_MORE
 from workers.request.response import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS
+from workers.request.room import FULL, MADE, make_room, make_room_of_address
 from workers.request.routes import Desk, answer_request, refuse
 from workers.request.slots import (
     ANSWERED,
@@ -56,6 +57,7 @@ from workers.request.slots import (
     KEPT,
     LINGERING,
     LINGERS,
+    NEW,
     OUT,
     PARSED,
     PHASE,
@@ -76,33 +78,36 @@ _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 _ACCEPTED_WORD = metrics.REQUEST.index("oracle_http_connections_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 _REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
+_DISPLACED_WORD = metrics.REQUEST.index("oracle_http_connections_displaced_total")
 _BAD_PREFACE_WORD = metrics.REQUEST.index("oracle_proxy_headers_refused_total")
 _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 
 
 @compiled
 def open_connection(at: Connections, desk: Desk, counters: Words, fd: int, now_ns: int) -> None:
-    """Take an accepted socket in, whose peer is in `at.sockaddr`; at the limit it gets a 503 and is closed."""
-    state = at.state
+    """Take an accepted socket in, whose peer is in `at.sockaddr`; without room it gets a 503 and is closed."""
+    state, words = at.state, desk.caller.words
     counters[_ACCEPTED_WORD] += np.uint64(1)
-    if state[FREE_COUNT] == 0:
+    read_sockaddr(at.sockaddr, 0, words, PEER)
+    room = make_room(at, desk.caller.proxies, words, PEER, now_ns)
+    if room == FULL:
         counters[_REFUSED_WORD] += np.uint64(1)
-        read_sockaddr(at.sockaddr, 0, desk.caller.words, PEER)
         length = refuse(desk, TOO_MANY_CONNECTIONS, at.outbox, 0)
         _account(at, desk, counters, now_ns)
         send(fd, at.outbox, 0, length)
         close(fd)
         return
+    counters[_DISPLACED_WORD] += np.uint64(room == MADE)
     slot = at.free[state[FREE_COUNT] - 1]
     state[FREE_COUNT] -= 1
     state[HIGHEST] = max(state[HIGHEST], slot + 1)
     row = at.table[slot]
-    row[:] = 0  # IDLE
-    row[FD], row[DEADLINE_NS] = fd, now_ns + IDLE_MAX_NS
+    row[:] = 0
+    row[FD], row[PHASE], row[DEADLINE_NS] = fd, NEW, now_ns + HEAD_MAX_NS
     address = slot * ADDRESS_WORDS
-    read_sockaddr(at.sockaddr, 0, at.addresses, address)
+    at.addresses[address], at.addresses[address + 1] = words[PEER], words[PEER + 1]
     if state[PROXY_PROTOCOL] == 1 and is_inside(desk.caller.proxies, at.addresses, address):
-        row[PHASE], row[DEADLINE_NS] = PREFACE, now_ns + HEAD_MAX_NS
+        row[PHASE] = PREFACE
     if control_events(state[EPOLL_FD], EPOLL_ADD, fd, BASE_EVENTS, slot, at.event) < 0:
         close_connection(at, slot)
 
@@ -162,7 +167,7 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
     total = kept + received
     start = 0
     if row[PHASE] == PREFACE:
-        start = _take_preface(at, counters, slot, total, ended)
+        start = _take_preface(at, desk, counters, slot, total, ended, now_ns)
         if start == 0:
             return
     set_peer(desk.caller, at.addresses, slot * ADDRESS_WORDS)
@@ -173,16 +178,18 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
     if not _send_turn(at, slot, total, now_ns) or row[FD] < 0:
         return
     left = total - state[CONSUMED]
-    if left > 0 and (row[PHASE] != HEAD or state[PARSED] > 0):
-        row[PHASE], row[DEADLINE_NS] = HEAD, now_ns + HEAD_MAX_NS
-    elif left == 0:
-        row[PHASE], row[DEADLINE_NS] = IDLE, now_ns + IDLE_MAX_NS
+    if state[PARSED] > 0:
+        row[PHASE], row[DEADLINE_NS] = (IDLE, now_ns + IDLE_MAX_NS) if left == 0 else (HEAD, now_ns + HEAD_MAX_NS)
+    elif left > 0:
+        row[PHASE], row[DEADLINE_NS] = HEAD, min(row[DEADLINE_NS], now_ns + HEAD_MAX_NS)
+    elif row[PHASE] == HEAD:
+        row[PHASE] = IDLE  # an empty line was all: only a request gives more time
     if state[STOPPED] == 1 or received == space or row[HALF_CLOSED] == 1:
         push_ready(at, slot)
 
 
 @compiled
-def _take_preface(at: Connections, counters: Words, slot: int, total: int, ended: bool) -> int:
+def _take_preface(at: Connections, desk: Desk, counters: Words, slot: int, total: int, ended: bool, now_ns: int) -> int:
     """Where the first request begins behind the PROXY header in `inbox[:total]`; 0 when there is none to serve yet."""
     row = at.table[slot]
     length = parse_proxy_header(at.inbox, 0, total, at.address_octets, slot * ADDRESS_BYTES)
@@ -194,7 +201,13 @@ def _take_preface(at: Connections, counters: Words, slot: int, total: int, ended
         row[KEPT] = total
         append_slice(at.inbox, 0, total, at.inputs, slot * HEAD_BYTES_MAX)
         return 0
-    row[PHASE] = IDLE
+    room = make_room_of_address(at, desk.caller.proxies, at.addresses, slot * ADDRESS_WORDS, slot, now_ns)
+    if room == FULL:
+        counters[_REFUSED_WORD] += np.uint64(1)
+        close_connection(at, slot)
+        return 0
+    counters[_DISPLACED_WORD] += np.uint64(room == MADE)
+    row[PHASE] = NEW
     return length
 
 
@@ -205,6 +218,9 @@ def _answer_all(at: Connections, desk: Desk, counters: Words, start: int, total:
     out = parsed = 0
     end, outcome = STAYS, NEED_MORE
     while start < total and parsed < PIPELINED_MAX and out <= TURN_BYTES and end == STAYS:
+        start = skip_empty_lines(inbox, start, total)
+        if start == total:
+            break
         outcome = parse_head(inbox, start, total, desk.head)
         if outcome == REQUEST:
             start = desk.head[NEXT]

@@ -136,6 +136,14 @@ def _class_at(buffer: Octets, at: int) -> int:
     return byte_class
 
 
+@compiled_inline
+def skip_empty_lines(buffer: Octets, start: int, end: int) -> int:
+    """Where the request line begins: empty lines before it are ignored (RFC 9112, 2.2)."""
+    while end - start >= 2 and byte_at(buffer, start) == _CR and byte_at(buffer, start + 1) == _LF:
+        start += 2
+    return start
+
+
 @compiled
 def parse_head(buffer: Octets, start: int, end: int, head: Integers) -> int:
     """Parse the request head that begins at `start`: REQUEST, NEED_MORE or the index of a refusal.
@@ -175,6 +183,8 @@ def _parse_request_line(buffer: Octets, start: int, end: int, head: Integers) ->
     head[METHOD_START], head[METHOD_END] = start, at
     if at == limit:
         return unfinished
+    if at == start and at + 1 == limit and byte_at(buffer, at) == _CR:
+        return unfinished  # of an empty line
     if at == start or byte_at(buffer, at) != _SPACE:
         return BAD_REQUEST_LINE
     at += 1

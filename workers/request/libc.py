@@ -9,6 +9,8 @@ The structs, little-endian (x86-64 and arm64, the two that Trinity runs on):
     epoll_event  uint32[EVENT_WORDS]   events, data: packed to 12 bytes on x86-64 (epoll_ctl(2)), 16 bytes elsewhere
     mmsghdr      uint64[8]             name, name length, iov, iov count, control, control length, flags, length
     iovec        uint64[2]             base, length
+    cmsghdr      uint64[CONTROL_WORDS] length, level and type, then in_pktinfo (interface and the address that was
+                                       asked, in one word) or in6_pktinfo (that address in two, then the interface)
     timespec     int64[2]              seconds, nanoseconds
     sockaddr     uint64[4]             as addresses.py reads it
 """
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, compiled_inline
+from trinity.ports import IP_PKTINFO
 from workers.request.addresses import SOCKADDR_BYTES, SOCKADDR_WORDS
 from workers.request.octets import Integers, Octets
 
@@ -36,8 +39,13 @@ Words = NDArray[np.uint64]
 EVENT_WORDS = 3 if platform.machine() == "x86_64" else 4
 _TAG_WORD = 1 if platform.machine() == "x86_64" else 2
 MESSAGE_WORDS = 8
-NAME, NAME_LENGTH, IOV, IOV_COUNT, _CONTROL, _CONTROL_LENGTH, _FLAGS, _LENGTH = range(MESSAGE_WORDS)
+NAME, NAME_LENGTH, IOV, IOV_COUNT, CONTROL, CONTROL_LENGTH, _FLAGS, _LENGTH = range(MESSAGE_WORDS)
 IOV_WORDS = 2
+CONTROL_WORDS = 5
+CONTROL_BYTES = 8 * CONTROL_WORDS
+_IN_PKTINFO = np.uint64(IP_PKTINFO << 32 | socket.IPPROTO_IP)
+_IN_INTERFACE_WORD, _IN6_INTERFACE_WORD = 2, 4
+_LOWER_HALF = np.uint64(0xFFFFFFFF)
 
 EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLERR, select.EPOLLHUP
 EPOLLRDHUP, EPOLLET = select.EPOLLRDHUP, 1 << 31
@@ -178,7 +186,16 @@ def receive_many(fd: int, messages: Words, count: int) -> int:
 @compiled
 def message_length(messages: Words, which: int) -> int:
     """Bytes of a received datagram: the lower half of its word."""
-    return np.int64(messages[which * MESSAGE_WORDS + _LENGTH] & np.uint64(0xFFFFFFFF))  # type: ignore[return-value]
+    return np.int64(messages[which * MESSAGE_WORDS + _LENGTH] & _LOWER_HALF)  # type: ignore[return-value]
+
+
+@compiled
+def forget_interface(control: Words, at: int) -> None:
+    """Of a datagram's control message keep the address that was asked; by which interface to reply, routing knows."""
+    if control[at + 1] == _IN_PKTINFO:
+        control[at + _IN_INTERFACE_WORD] &= ~_LOWER_HALF
+    else:
+        control[at + _IN6_INTERFACE_WORD] &= ~_LOWER_HALF
 
 
 @compiled

@@ -14,6 +14,7 @@ connections bring a last request for a moment, then close, and leave when all ar
 import ctypes
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -41,6 +42,7 @@ from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.memory.node import name_of
 from trinity.memory.usage_ring import private_ring
+from trinity.ports import bind_socket, is_any
 from trinity.seat import Seat
 from workers.request import datagram
 from workers.request.answer import write_prices
@@ -80,9 +82,11 @@ from workers.request.slots import (
     FREE_COUNT,
     HIGHEST,
     IDLE,
+    NEW,
     PHASE,
     READY_COUNT,
     Connections,
+    connections_of,
     make_connections,
     take_ready,
 )
@@ -91,8 +95,8 @@ from workers.request.slots import (
 _TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
 # Words of Worker.fds.
 _EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _FD_COUNT = range(6)
-# Words of Worker.marks: monotonic times.
-_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _MARK_COUNT = range(5)
+# Words of Worker.marks: monotonic times, and how many connections were refused until the last second.
+_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _REFUSED_BEFORE, _MARK_COUNT = range(6)
 
 _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervisor allows 5 s
 _DRAIN_TURN_MS = 20
@@ -104,6 +108,8 @@ _PRIVATE_RECORDS = 1 << 12  # of a ring that nobody drains
 _UDP_BUFFER_BYTES = 4 * 1024 * 1024
 
 _CONNECTIONS_GAUGE = metrics.REQUEST.index("oracle_http_connections")
+_REFUSING_GAUGE = metrics.REQUEST.index("oracle_http_connections_refused_last_second")
+_REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 _DURATION = "oracle_http_request_duration_seconds"
 _DURATION_WORD = metrics.REQUEST.index(_DURATION, str(metrics.DURATION_BUCKETS[0]))
@@ -157,9 +163,10 @@ def run(
             ledger=make_ledger(seat.rings[worker].words, seat.catalog),
         )
         networks = trusted_networks(request.udp_trusted_networks)
-        connections = make_connections(epoll.fileno(), desk, CONNECTIONS_MAX, access.proxy_protocol)
+        room = connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        connections = make_connections(epoll.fileno(), desk, room, access.proxy_protocol)
         seat.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        _serve(_make_worker(fds, seat.block.words, desk, networks, connections))
+        _serve(_make_worker(fds, seat.block.words, desk, networks, connections, is_any(udp)))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
     seat.log.info("drained")
@@ -211,7 +218,9 @@ def _compile(function: Callable[..., object], *examples: object) -> None:
     function.compile(tuple(typeof(example) for example in examples))  # type: ignore[attr-defined]
 
 
-def _make_worker(fds: Integers, block: Words, desk: Desk, networks: Networks, connections: Connections) -> Worker:
+def _make_worker(
+    fds: Integers, block: Words, desk: Desk, networks: Networks, connections: Connections, any_address: bool = False
+) -> Worker:
     counters = block[COUNTERS:]
     return Worker(
         fds=fds,
@@ -225,7 +234,7 @@ def _make_worker(fds: Integers, block: Words, desk: Desk, networks: Networks, co
         signals=np.zeros(128, dtype=np.uint8),
         desk=desk,
         connections=connections,
-        mailbox=make_mailbox(datagram.make_desk(desk), networks),
+        mailbox=make_mailbox(datagram.make_desk(desk), networks, any_address),
     )
 
 
@@ -243,23 +252,18 @@ def _pin(worker: int) -> None:
 
 def _bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     """A socket that shares its port with the other workers, each with a queue of its own."""
-    family = socket.getaddrinfo(host, port, type=kind)[0][0]
-    bound = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound = bind_socket(host, port, kind, shared=True)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(name, host, port) from None
+        raise
     if kind == socket.SOCK_STREAM:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Inherited by what is accepted: an answer must not wait for the acknowledgement of the one before.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     else:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UDP_BUFFER_BYTES)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(name, host, port) from None
-        raise
     return bound
 
 
@@ -331,6 +335,7 @@ def _accept_waiting(worker: Worker, now_ns: int) -> None:
         if is_exhausted(fd):
             control_events(fds[_EPOLL], EPOLL_DELETE, fds[_LISTENER], 0, 0, worker.event)
             worker.marks[_ACCEPT_AGAIN_NS] = now_ns + _ACCEPT_PAUSE_NS
+            worker.counters[_REFUSED_WORD] += np.uint64(1)
             return
         if fd >= 0:
             open_connection(worker.connections, worker.desk, worker.counters, fd, now_ns)
@@ -345,6 +350,9 @@ def _tick(worker: Worker, now_ns: int) -> None:
     turn_month(worker.desk.gate, wall_ns, now_ns)
     worker.marks[_NEXT_SECOND_NS] = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
     worker.gauges[_CONNECTIONS_GAUGE] = _open_count(worker.connections)
+    refused = np.int64(worker.counters[_REFUSED_WORD])
+    worker.gauges[_REFUSING_GAUGE] = refused - worker.marks[_REFUSED_BEFORE]
+    worker.marks[_REFUSED_BEFORE] = refused
 
 
 @compiled
@@ -383,6 +391,6 @@ def _begin_drain(worker: Worker, now_ns: int) -> None:
     control_events(fds[_EPOLL], EPOLL_DELETE, fds[_LISTENER], 0, 0, worker.event)
     close(fds[_LISTENER])
     for slot in range(connections.state[HIGHEST]):
-        idle = connections.table[slot, PHASE] == IDLE
+        idle = connections.table[slot, PHASE] in (IDLE, NEW)
         limit_ns = now_ns + (DRAIN_IDLE_MAX_NS if idle else DRAIN_WORKER_MAX_NS)
         connections.table[slot, DEADLINE_NS] = min(connections.table[slot, DEADLINE_NS], limit_ns)

@@ -1,8 +1,10 @@
 """UDP in batches: one system call receives up to 64 datagrams, one sends their replies. Compiled.
 
-Rules: the kernel writes into fixed places of `inbox` and `names`; replies are packed one behind the other into
-`outbox`, so that a batch touches little memory. A reply that the socket does not take at once is dropped, as the
-network would: the client asks again, although its usage record stands. An error in one datagram costs that datagram.
+Rules: the kernel writes into fixed places of `inbox`, `names` and `controls`; replies are packed one behind the other
+into `outbox`, so that a batch touches little memory. A reply leaves from the address that was asked: where the socket
+has all of them (`any_address`), each datagram comes with a control message that names it, which goes back with the
+reply. A reply that the socket does not take at once is dropped, as the network would: the client asks again, although
+its usage record stands. An error in one datagram costs that datagram.
 """
 
 from typing import NamedTuple
@@ -18,6 +20,10 @@ from workers.request.datagram import Desk, answer_datagram
 from workers.request.forwarded import PEER, forget_forwarded
 from workers.request.ledger import record
 from workers.request.libc import (
+    CONTROL,
+    CONTROL_BYTES,
+    CONTROL_LENGTH,
+    CONTROL_WORDS,
     IOV,
     IOV_COUNT,
     IOV_WORDS,
@@ -25,6 +31,7 @@ from workers.request.libc import (
     MONOTONIC,
     NAME,
     NAME_LENGTH,
+    forget_interface,
     message_length,
     read_clock,
     receive_many,
@@ -59,12 +66,14 @@ class Mailbox(NamedTuple):
     received_iov: Words
     reply_iov: Words
     names: Words  # SOCKADDR_WORDS each
+    controls: Words  # CONTROL_WORDS each
+    any_address: bool
     timespec: Integers  # scratch for the clock
     inbox: Octets
     outbox: Octets
 
 
-def make_mailbox(desk: Desk, networks: Networks) -> Mailbox:
+def make_mailbox(desk: Desk, networks: Networks, any_address: bool = False) -> Mailbox:
     """Lay the kernel's structs out over arrays that live as long as the mailbox."""
     mailbox = Mailbox(
         desk=desk,
@@ -74,6 +83,8 @@ def make_mailbox(desk: Desk, networks: Networks) -> Mailbox:
         received_iov=np.zeros(DATAGRAMS_MAX * IOV_WORDS, dtype=np.uint64),
         reply_iov=np.zeros(DATAGRAMS_MAX * IOV_WORDS, dtype=np.uint64),
         names=np.zeros(DATAGRAMS_MAX * SOCKADDR_WORDS, dtype=np.uint64),
+        controls=np.zeros(DATAGRAMS_MAX * CONTROL_WORDS, dtype=np.uint64),
+        any_address=any_address,
         timespec=np.zeros(2, dtype=np.int64),
         inbox=np.zeros(DATAGRAMS_MAX * _PLACE_BYTES, dtype=np.uint8),
         outbox=np.zeros(_OUTBOX_BYTES, dtype=np.uint8),
@@ -84,6 +95,8 @@ def make_mailbox(desk: Desk, networks: Networks) -> Mailbox:
             messages[i * MESSAGE_WORDS + NAME] = name
             messages[i * MESSAGE_WORDS + IOV] = iov.ctypes.data + i * IOV_WORDS * 8
             messages[i * MESSAGE_WORDS + IOV_COUNT] = 1
+        if any_address:
+            mailbox.received[i * MESSAGE_WORDS + CONTROL] = mailbox.controls.ctypes.data + i * CONTROL_BYTES
         mailbox.received_iov[i * IOV_WORDS] = mailbox.inbox.ctypes.data + i * _PLACE_BYTES
         mailbox.received_iov[i * IOV_WORDS + 1] = _RECEIVE_BYTES
     return mailbox
@@ -96,6 +109,8 @@ def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int)
     for _ in range(_BATCHES_MAX):
         for i in range(DATAGRAMS_MAX):
             received[i * MESSAGE_WORDS + NAME_LENGTH] = SOCKADDR_BYTES
+            if mailbox.any_address:
+                received[i * MESSAGE_WORDS + CONTROL_LENGTH] = CONTROL_BYTES
         count = receive_many(udp_fd, received, DATAGRAMS_MAX)
         at = replies = 0
         for i in range(count):
@@ -141,6 +156,10 @@ def _address_reply(mailbox: Mailbox, reply: int, i: int, at: int, length: int) -
     word = reply * MESSAGE_WORDS
     mailbox.replies[word + NAME] = mailbox.received[i * MESSAGE_WORDS + NAME]
     mailbox.replies[word + NAME_LENGTH] = mailbox.received[i * MESSAGE_WORDS + NAME_LENGTH]
+    if mailbox.any_address:
+        forget_interface(mailbox.controls, i * CONTROL_WORDS)
+        mailbox.replies[word + CONTROL] = mailbox.received[i * MESSAGE_WORDS + CONTROL]
+        mailbox.replies[word + CONTROL_LENGTH] = mailbox.received[i * MESSAGE_WORDS + CONTROL_LENGTH]
     mailbox.reply_iov[reply * IOV_WORDS] = mailbox.outbox.ctypes.data + np.uint64(at)
     mailbox.reply_iov[reply * IOV_WORDS + 1] = length
 

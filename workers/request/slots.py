@@ -3,6 +3,7 @@
 A connection is a row of `Connections.table`; its slot is the row's number and its tag in the epoll set.
 
     PREFACE    a trusted proxy's connection whose PROXY header is not whole yet
+    NEW        before its first request, which is due at the deadline
     IDLE       between two requests
     HEAD       part of a request is here: its last byte is due at the deadline
     STALLED    the client does not take its answers: nothing is read from it until it does
@@ -17,7 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity.compiled import compiled
-from trinity.limits import CONNECTIONS_MAX, HEAD_BYTES_MAX, STALLED_MAX
+from trinity.limits import (
+    CONNECTIONS_MAX,
+    CONNECTIONS_OF_ADDRESS_SHARE,
+    HEAD_BYTES_MAX,
+    OPEN_FILES_BESIDE,
+    STALLED_MAX,
+)
 from trinity.memory.atomics import Words
 from workers.request.addresses import ADDRESS_WORDS
 from workers.request.libc import EPOLLET, EPOLLIN, EPOLLRDHUP, EVENT_WORDS, Events, close, make_sockaddr, set_event
@@ -37,7 +44,7 @@ from workers.request.routes import Desk, response_bytes_max
     HALF_CLOSED,  # 1 when the client has said that it will send no more
     _COLUMNS,
 ) = range(9)
-IDLE, HEAD, STALLED, LINGERING, PREFACE = range(5)
+IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW = range(6)
 STAYS, CLOSES, LINGERS = range(3)
 STALL_START, STALL_END = range(2)
 
@@ -56,8 +63,9 @@ STALL_START, STALL_END = range(2)
     PARSED,  # requests,
     STOPPED,  # 1 when the turn's bounds stopped it with requests left,
     END,  # whether the connection ends: STAYS, CLOSES or LINGERS
+    OF_ADDRESS_MAX,  # connections that one address may have
     _STATE_WORDS,
-) = range(14)
+) = range(15)
 
 BASE_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
 TURN_BYTES = 64 * 1024  # output of a turn in which a further answer still begins
@@ -68,7 +76,7 @@ class Connections(NamedTuple):
 
     table: Integers  # int64[connections, 8]
     state: Integers
-    addresses: Words  # ADDRESS_WORDS a slot: the peer, or the client that its PROXY header named
+    addresses: Words  # ADDRESS_WORDS a slot: the peer, or whom its PROXY header named; zeros while the slot is free
     address_octets: Octets  # the same memory
     free: Integers  # a stack of slots
     ready: Integers
@@ -83,6 +91,16 @@ class Connections(NamedTuple):
     timespec: Integers  # scratch for the clock
 
 
+def connections_of(open_files_max: int) -> int:
+    """Connections that a worker may hold: its table's rows, or what its descriptors leave of them.
+
+    One that came after the last descriptor could not even be told so.
+    """
+    if open_files_max < 0:  # RLIM_INFINITY
+        return CONNECTIONS_MAX
+    return max(1, min(CONNECTIONS_MAX, open_files_max - OPEN_FILES_BESIDE))
+
+
 def make_connections(
     epoll_fd: int, desk: Desk, count: int = CONNECTIONS_MAX, proxy_protocol: bool = False
 ) -> Connections:
@@ -91,6 +109,7 @@ def make_connections(
     state = np.zeros(_STATE_WORDS, dtype=np.int64)
     state[FREE_COUNT], state[STALL_FREE_COUNT], state[EPOLL_FD] = count, STALLED_MAX, epoll_fd
     state[PROXY_PROTOCOL] = proxy_protocol
+    state[OF_ADDRESS_MAX] = max(1, int(count * CONNECTIONS_OF_ADDRESS_SHARE))
     table = np.zeros((count, _COLUMNS), dtype=np.int64)
     table[:, FD] = -1
     addresses = np.zeros(count * ADDRESS_WORDS, dtype=np.uint64)
@@ -122,6 +141,7 @@ def close_connection(at: Connections, slot: int) -> None:
     close(row[FD])
     release_stall(at, slot)
     row[FD], row[READY] = -1, 0
+    at.addresses[slot * ADDRESS_WORDS] = at.addresses[slot * ADDRESS_WORDS + 1] = 0
     at.free[at.state[FREE_COUNT]] = slot
     at.state[FREE_COUNT] += 1
 

@@ -6,7 +6,7 @@ that the kernel does not reset the connection and the client can read its answer
 """
 
 from trinity.compiled import compiled
-from trinity.limits import HEAD_BYTES_MAX, HEAD_MAX_NS, LINGER_MAX_NS, STALL_MAX_NS
+from trinity.limits import HEAD_BYTES_MAX, HEAD_MAX_NS, IDLE_MAX_NS, LINGER_MAX_NS, STALL_MAX_NS
 from workers.request.libc import (
     EAGAIN,
     EPOLL_MODIFY,
@@ -25,6 +25,8 @@ from workers.request.slots import (
     EPOLL_FD,
     FD,
     HEAD,
+    IDLE,
+    KEPT,
     LINGERING,
     LINGERS,
     PHASE,
@@ -86,7 +88,10 @@ def resume(at: Connections, slot: int, now_ns: int) -> None:
     if marks[STALL_START] < marks[STALL_END]:
         return
     release_stall(at, slot)
-    row[PHASE], row[DEADLINE_NS] = HEAD, now_ns + HEAD_MAX_NS
+    if row[KEPT] > 0:
+        row[PHASE], row[DEADLINE_NS] = HEAD, now_ns + HEAD_MAX_NS
+    else:
+        row[PHASE], row[DEADLINE_NS] = IDLE, now_ns + IDLE_MAX_NS
     control_events(at.state[EPOLL_FD], EPOLL_MODIFY, row[FD], BASE_EVENTS, slot, at.event)
     if end_if_due(at, slot, now_ns):
         push_ready(at, slot)  # input may be waiting, here or in the socket

@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.trinity.node_fixture import (
     CATALOG,
+    ENTRIES,
     NOW_NS,
     SECOND,
     busy_node,
@@ -19,7 +20,7 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, FAILING, Command
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import REFUSED, WRITTEN, UsageRing, private_ring
-from trinity.metrics import FLUSHER
+from trinity.metrics import FLUSHER, REPORTER, REQUEST
 from workers.health.report import Json, read_node, report_health, report_ready, report_reports_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
@@ -202,3 +203,26 @@ def test_rings_that_fill_while_the_flusher_is_dead_raise_the_alarm() -> None:
         set_process(memory, flusher, beat_age_ns=0)
         _, health = report_health(read_node(memory, NOW_NS, rings))
         assert _codes(health) == ["ledger_database_down", "ledger_lost"], "one that lives speaks for itself"
+
+
+def test_who_turns_connections_away_is_not_ready_and_not_down() -> None:
+    """A worker without room, a reporter that accepts nobody: each the readiness of its own service, while it lives."""
+    reporter = [entry.kind for entry in ENTRIES].index("reporter")
+    with busy_node() as memory:
+        refused = REQUEST.index("oracle_http_connections_refused_last_second")
+        memory.control.block(WORKER_1).set_gauge(refused, 3.0)
+        ready, body = report_ready(read_node(memory, NOW_NS))
+        assert (ready, _codes(body)) == (False, ["worker_full"])
+        assert "worker-1" in body["reasons"][0]["message"]
+        assert report_reports_ready(read_node(memory, NOW_NS))[0]
+        waited = REPORTER.index("report_accept_wait_seconds")
+        memory.control.block(reporter).set_gauge(waited, 0.5)
+        assert report_reports_ready(read_node(memory, NOW_NS))[0]
+        memory.control.block(reporter).set_gauge(waited, 1.5)
+        ready, body = report_reports_ready(read_node(memory, NOW_NS))
+        assert (ready, _codes(body)) == (False, ["reporter_full"])
+        up, health = report_health(read_node(memory, NOW_NS))
+        assert (up, health["status"]) == (True, "degraded")
+        assert {"worker_full", "reporter_full"} <= set(_codes(health))
+        set_process(memory, WORKER_1, beat_age_ns=60 * SECOND)
+        assert report_ready(read_node(memory, NOW_NS))[0], "what a dead worker last said is the past"

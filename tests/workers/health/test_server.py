@@ -1,6 +1,7 @@
 """The health servers over real sockets; the process as a whole is tested with the node."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -13,11 +14,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_process
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
+from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.node import NodeMemory
 from trinity.seat import Seat
 from workers.health.report import report_ready
-from workers.health.server import _serve, make_app
+from workers.health.server import BOUNDS, _serve, make_app
 
 
 class StillClock:
@@ -121,3 +123,52 @@ async def test_a_taken_port_is_named() -> None:
         ports = PortsSection(health_port_lpo=free, health_port_lrs=taken)
         with pytest.raises(PortTakenError, match=f"HEALTH_PORT_LRS={taken}"):
             await _serve(_seat(memory, StillClock()), memory.card, ports, "127.0.0.1")
+
+
+@pytest.mark.parametrize("first_bytes", [b"", b"GET /live HTTP/1.1\r\nHost: x\r\n"])
+async def test_silent_connections_take_nobody_s_place(first_bytes: bytes) -> None:
+    """Hundreds, silent or with half a head: bounded at once, gone in time, and others are answered meanwhile."""
+    lpo, lrs = _free_ports(2)
+    clock = StillClock()
+    with busy_node() as memory, contextlib.ExitStack() as held:
+        seat = _seat(memory, clock)
+        seat.block.write(HEARTBEAT_NS, 0)
+        ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
+        server = asyncio.create_task(_serve(seat, memory.card, ports, "::"))
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(30):
+            while seat.block.read(HEARTBEAT_NS) == 0:
+                await asyncio.sleep(0.01)
+            clients = []
+            for number in range(BOUNDS.of_address + 100):
+                client = held.enter_context(socket.socket())
+                client.setblocking(False)
+                await loop.sock_connect(client, ("127.0.0.1", (lpo, lrs)[number % 2]))
+                await loop.sock_sendall(client, first_bytes)
+                clients.append(client)
+            kept = held.enter_context(socket.socket(socket.AF_INET6))
+            kept.setblocking(False)
+            await loop.sock_connect(kept, ("::1", lpo))
+            await loop.sock_sendall(kept, b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await loop.sock_recv(kept, 65536)
+            while sum(map(_is_open, clients)) > BOUNDS.of_address:
+                await asyncio.sleep(0.02)
+            assert sum(map(_is_open, clients)) == BOUNDS.of_address
+            clock.now_ns += HEAD_MAX_NS
+            while any(map(_is_open, clients)):
+                await asyncio.sleep(0.02)
+            assert _is_open(kept), "it has asked, so it has longer"
+            clock.now_ns += IDLE_MAX_NS
+            while _is_open(kept):
+                await asyncio.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await server
+
+
+def _is_open(client: socket.socket) -> bool:
+    try:
+        return bool(client.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

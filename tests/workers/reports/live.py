@@ -17,10 +17,8 @@ from tests.workers.request.conftest import answer_of
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
 from trinity.memory.node import NodeMemory
-from workers.reports.app import make_app
-from workers.reports.calls import AccountedApp
 from workers.reports.parts import Parts
-from workers.reports.server import _Server, open_parts
+from workers.reports.server import GuardedServer, make_server, open_parts
 
 
 @dataclass
@@ -30,6 +28,7 @@ class Live:
     memory: NodeMemory
     parts: Parts
     port: int
+    server: GuardedServer
 
     @property
     def url(self) -> str:
@@ -57,15 +56,14 @@ async def live(
         for asset in CATALOG.assets:
             publish(memory, asset.name)
         async with open_parts(seat_of(memory, keys, blocks), memory.card, settings, None) as parts:
-            app = AccountedApp(make_app(parts), parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
-            server = _Server(app, settings)
+            server = make_server(parts)
             serving = asyncio.create_task(server.serve())
             try:
                 await _until_up(port)
-                yield Live(memory, parts, port)
+                yield Live(memory, parts, port, server)
             finally:
                 parts.draining.set()
-                server.stop()  # type: ignore[no-untyped-call]
+                server.stop()
                 await asyncio.wait({serving}, timeout=5)
 
 

@@ -5,6 +5,7 @@ import ipaddress
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import SOCK_DGRAM
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from tests.workers.reports.conftest import ADMIN_KEY, service, settings_of
 from tests.workers.reports.live import live
 from trinity.clock import SystemClock
 from trinity.metrics import REPORTER
+from trinity.ports import bind_socket
 from workers.reports import calls
 from workers.reports.calls import AccountedApp, Call, CallLog
 from workers.reports.datagram import ReportDatagrams
@@ -135,10 +137,9 @@ async def test_every_call_has_its_row(database_url: str, tmp_path: Path) -> None
             pong = await socket.recv()
         with pytest.raises(websockets.exceptions.InvalidStatus):
             await connect(f"ws://127.0.0.1:{service.port}/ws")
-        endpoint, _ = await loop.create_datagram_endpoint(lambda: ReportDatagrams(parts), ("127.0.0.1", 0))
-        asking, _ = await loop.create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=endpoint.get_extra_info("sockname")
-        )
+        bound = bind_socket("127.0.0.1", 0, SOCK_DGRAM)
+        endpoint = ReportDatagrams(parts, bound)
+        asking, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=bound.getsockname())
         asking.sendto(b'{"report":"summary","api_key":"%s"}' % ADMIN_KEY.encode())
         asking.sendto(b'{"report":"summary","api_key":"wrong"}')
         async with asyncio.timeout(20):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.workers.reports.conftest import ADMIN_KEY, service, settings_of, table_of
 from trinity.memory.block_table import BlockTable
 from trinity.metrics import REPORTER
+from trinity.ports import bind_socket
 from workers.reports.datagram import REPLY_BYTES_MAX, ReportDatagrams, reply_to, within
 from workers.reports.forwarded import address_of
 from workers.reports.parts import Parts
@@ -86,9 +87,10 @@ def test_a_stranger_gets_no_more_bytes_than_it_sent(reply: bytes, room: int) -> 
 async def test_only_loopback_and_trusted_networks_get_longer_replies(tmp_path: Path) -> None:
     """The same networks as for lookups."""
     async with service(settings_of(tmp_path, udp_trusted_networks=("10.0.0.0/8", "fd00::/8"))) as (parts, _):
-        datagrams = ReportDatagrams(parts)
+        datagrams = ReportDatagrams(parts, bind_socket("127.0.0.1", 0, socket.SOCK_DGRAM))
         trusted = {text: datagrams.is_trusted(address_of(text)) for text in (
             "127.0.0.1", "::1", "10.2.3.4", "fd00::7", "::ffff:10.2.3.4", "192.0.2.1", "2001:db8::1")}  # fmt: skip
+        datagrams.close()
         assert list(trusted.values()) == [True, True, True, True, True, False, False]
 
 
@@ -99,13 +101,14 @@ async def test_over_a_real_socket_a_stranger_gets_no_more_than_it_sent(
     monkeypatch.setattr(ReportDatagrams, "is_trusted", lambda *_: False)
     async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, _):
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: ReportDatagrams(parts), ("127.0.0.2", 0))
+        bound = bind_socket("127.0.0.2", 0, socket.SOCK_DGRAM)
+        datagrams = ReportDatagrams(parts, bound)
         request = json.dumps({**SUMMARY, "api_key": "key-1", "id": 1}).encode()
         padded = [request + b" " * count for count in (0, 200, 1200)]
         asked = [b"{}", b"{" * 30, b"?" * 60, json.dumps(SUMMARY).encode(), *padded]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.setblocking(False)
-            client.connect(transport.get_extra_info("sockname"))
+            client.connect(bound.getsockname())
             for number, data in enumerate(asked, start=1):
                 await loop.sock_sendall(client, data)
                 async with asyncio.timeout(20):
@@ -117,7 +120,7 @@ async def test_over_a_real_socket_a_stranger_gets_no_more_than_it_sent(
                 assert (row.status == 200) == (b'"error"' not in reply and bool(reply))
         statuses = [row.status for row in parts.calls._rows]
         assert (set(statuses[:5]), statuses[-1]) == ({400}, 200)
-        transport.close()
+        datagrams.close()
 
 
 async def test_tables_that_are_being_made_are_a_503(empty_database_url: str, tmp_path: Path) -> None:
@@ -157,16 +160,17 @@ async def test_datagrams_go_over_a_real_socket(usage_url: str, tmp_path: Path) -
     """Answered, padded or not, and counted; too long ones are dropped."""
     async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, _):
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: ReportDatagrams(parts), ("127.0.0.1", 0))
+        bound = bind_socket("127.0.0.1", 0, socket.SOCK_DGRAM)
+        datagrams = ReportDatagrams(parts, bound)
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         client.setblocking(False)
-        client.connect(transport.get_extra_info("sockname"))
+        client.connect(bound.getsockname())
         request = json.dumps({**SUMMARY, "api_key": "key-1", "id": 1}).encode()
         async with asyncio.timeout(20):
             for data in (b"x" * 2049, request + b" \n\0"):
                 await loop.sock_sendall(client, data)
             assert json.loads(await loop.sock_recv(client, 4096))["id"] == 1
-        transport.close()
+        datagrams.close()
         client.close()
         counts = [
             parts.seat.block.read_counter(REPORTER.index("report_udp_datagrams_total", result))
@@ -174,3 +178,30 @@ async def test_datagrams_go_over_a_real_socket(usage_url: str, tmp_path: Path) -
         ]
         assert counts == [1, 0, 1]
         assert [(row.path, row.status, row.key_id) for row in parts.calls._rows] == [("udp:summary", 200, 1)]
+
+
+@pytest.mark.parametrize(
+    ("bound_to", "asked"),
+    [
+        ("0.0.0.0", "127.0.0.2"),
+        ("0.0.0.0", "127.0.0.3"),
+        ("::", "127.0.0.2"),
+        ("::", "::1"),
+        ("127.0.0.2", "127.0.0.2"),
+    ],
+)
+async def test_a_reply_leaves_from_the_address_that_was_asked(tmp_path: Path, bound_to: str, asked: str) -> None:
+    """A connected socket takes no other address's word; an IPv4 caller is one through both kinds of socket."""
+    async with service(settings_of(tmp_path)) as (parts, _):
+        loop = asyncio.get_running_loop()
+        bound = bind_socket(bound_to, 0, socket.SOCK_DGRAM, shared=True)
+        datagrams = ReportDatagrams(parts, bound)
+        with socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect((asked, bound.getsockname()[1]))
+            await loop.sock_sendall(client, json.dumps(SUMMARY).encode().ljust(400))
+            async with asyncio.timeout(20):
+                reply = json.loads(await loop.sock_recv(client, 4096))
+        datagrams.close()
+        assert reply["error"]["code"] == "missing_key"
+        assert parts.calls._rows[-1].address.version == (6 if ":" in asked else 4)

@@ -19,7 +19,7 @@ ASSETS = b"GET /assets HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Bench:
-    """Two connections' worth of memory, a good BTC, and the client ends of what was opened."""
+    """Two connections' worth of memory, also for one address, a good BTC, and the client ends of what was opened."""
 
     def __init__(self, private: Any, make_answer: Any, proxy_protocol: bool = False) -> None:
         record = make_answer("BTC", valid_until_ns=NOW * 2, received_at_ns=NOW)
@@ -27,9 +27,10 @@ class Bench:
         self.epoll = select.epoll()
         self.private, self.desk, self.counters = private, private.desk, private.counters
         self.at = slots.make_connections(self.epoll.fileno(), self.desk, 2, proxy_protocol)
+        self.at.state[slots.OF_ADDRESS_MAX] = 2
         self.clients: list[socket.socket] = []
 
-    def open(self, peer: str = "203.0.113.9") -> socket.socket:
+    def open(self, peer: str = "203.0.113.9", now_ns: int = NOW) -> socket.socket:
         """A client whose other end was just accepted, from an IPv6 or mapped address."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -37,7 +38,7 @@ class Bench:
         self.clients.append(theirs)
         self.at.sockaddr[0] = socket.AF_INET6
         self.at.sockaddr[1:3] = address_words(peer)
-        connections.open_connection(self.at, self.desk, self.counters, ours.detach(), NOW)
+        connections.open_connection(self.at, self.desk, self.counters, ours.detach(), now_ns)
         return theirs
 
     def serve(self, slot: int = 0, bits: int = EPOLLIN, now_ns: int = NOW) -> None:

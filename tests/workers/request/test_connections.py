@@ -16,7 +16,17 @@ from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS, PIPELINED_MAX
 from workers.request import connections
 from workers.request.addresses import address_words
 from workers.request.libc import EPOLLIN, EPOLLRDHUP
-from workers.request.slots import DEADLINE_NS, FD, LINGERING, PHASE, READY_COUNT
+from workers.request.slots import (
+    DEADLINE_NS,
+    FD,
+    IDLE,
+    KEPT,
+    LINGERING,
+    NEW,
+    PHASE,
+    READY_COUNT,
+    push_ready,
+)
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
 
@@ -69,7 +79,6 @@ def test_a_long_pipeline_is_answered_in_turns_and_in_order(bench: Bench) -> None
 def test_half_a_head_has_one_deadline_and_then_a_408(bench: Bench) -> None:
     """More bytes do not move the deadline of a slow head; when it passes, 408 and the end."""
     client = bench.open()
-    assert bench.at.table[0, DEADLINE_NS] == NOW + IDLE_MAX_NS
     client.send(b"GET /pr")
     bench.serve()
     client.send(b"ice")
@@ -82,8 +91,13 @@ def test_half_a_head_has_one_deadline_and_then_a_408(bench: Bench) -> None:
 
 
 def test_an_idle_connection_is_closed_without_a_word(bench: Bench) -> None:
-    """The keep-alive time-out is no error."""
+    """The keep-alive time-out is no error; it begins with an answer."""
     client = bench.open()
+    client.send(PRICE)
+    bench.serve()
+    read_all(client)
+    client.setblocking(True)
+    assert (bench.at.table[0, PHASE], bench.at.table[0, DEADLINE_NS]) == (IDLE, NOW + IDLE_MAX_NS)
     connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + IDLE_MAX_NS)
     assert client.recv(1) == b""
     assert bench.at.table[0, FD] == -1
@@ -110,12 +124,41 @@ def test_a_client_that_half_closes_still_gets_its_answer(bench: Bench) -> None:
     assert bench.at.table[0, FD] == -1
 
 
-def test_at_the_limit_a_client_is_told_and_closed(bench: Bench) -> None:
-    """The third client of two gets 503, and a freed place is used again."""
+def test_a_connection_without_a_request_has_a_deadline_that_nothing_but_a_request_moves(bench: Bench) -> None:
+    """Silence, empty lines in any parts and half a head: the first request is due when it was due."""
+    client = bench.open()
+    assert (bench.at.table[0, PHASE], bench.at.table[0, DEADLINE_NS]) == (NEW, NOW + HEAD_MAX_NS)
+    for seconds, part in enumerate((b"\r\n", b"\r", b"\n\r\n", b"\r", b"\nGET"), start=1):
+        client.send(part)
+        bench.serve(now_ns=NOW + seconds * NS_PER_SECOND)
+        assert bench.at.table[0, DEADLINE_NS] == NOW + HEAD_MAX_NS
+    client.send(PRICE[3:])
+    bench.serve(now_ns=NOW + 6 * NS_PER_SECOND)
+    assert read_all(client).startswith(b"HTTP/1.1 200 OK")
+    assert bench.at.table[0, DEADLINE_NS] == NOW + 6 * NS_PER_SECOND + IDLE_MAX_NS
+
+
+def test_an_empty_line_behind_a_request_leaves_the_connection_idle(bench: Bench) -> None:
+    """Some clients send one too many (RFC 9112, 2.2): it is no half of a head, and gets no 408."""
+    client = bench.open()
+    client.send(PRICE + b"\r\n")
+    bench.serve()
+    assert read_all(client).count(b"HTTP/1.1 200 OK") == 1
+    assert (bench.at.table[0, PHASE], bench.at.table[0, KEPT]) == (IDLE, 0)
+    client.send(b"\r\n\r\n" + PRICE)
+    bench.serve()
+    assert read_all(client).count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_where_nobody_gives_way_a_client_is_told_and_closed(bench: Bench) -> None:
+    """Both of two have work: the third gets 503, and a freed place is used again."""
     first, _ = bench.open(), bench.open()
+    for slot in range(2):
+        push_ready(bench.at, slot)
     third = bench.open()
     assert read_all(third).startswith(b"HTTP/1.1 503 ")
     assert bench.count("oracle_http_connections_refused_total") == 1
+    bench.serve_ready()
     first.close()
     bench.serve(0, EPOLLIN | EPOLLRDHUP)
     fourth = bench.open()
@@ -158,6 +201,8 @@ def test_time_outs_and_full_workers_are_recorded_with_their_peer(bench: Bench) -
     bench.serve()
     connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + HEAD_MAX_NS)
     bench.open("203.0.113.2")
+    push_ready(bench.at, 0)
+    push_ready(bench.at, 1)
     bench.open("203.0.113.3")
     records = bench.private.ring.read(bench.private.ring.released, 10)
     assert records["status"].tolist() == [408, 503]

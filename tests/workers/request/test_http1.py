@@ -28,7 +28,10 @@ class Parsed:
     def __init__(self, raw: bytes, start: int = 0) -> None:
         self.buffer = octets_of(raw)
         head = np.zeros(http1.HEAD_WORDS, dtype=np.int64)
-        self.outcome = int(http1.parse_head(self.buffer, start, len(raw), head))
+        start = int(http1.skip_empty_lines(self.buffer, start, len(raw)))
+        self.outcome = (
+            int(http1.parse_head(self.buffer, start, len(raw), head)) if start < len(raw) else http1.NEED_MORE
+        )
         self.head = head
 
     def text(self, word: int) -> bytes:
@@ -95,7 +98,10 @@ CURL = b"GET / HTTP/1.1\r\n" + HOST + b"User-Agent: curl/8.1\r\nAccept: */*\r\n\
         (b"GET /\r\n", "BAD_REQUEST_LINE"),
         (b"GET /\x80 HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
         (b" GET / HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
-        (b"\r\nGET / HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
+        (b"\nGET / HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
+        (b"\rGET / HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
+        (b"\r\n\n", "BAD_REQUEST_LINE"),
+        (b"\r\n GET / HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
         (b"G@T / HTTP/1.1\r\n", "BAD_REQUEST_LINE"),
         (b"\x16\x03\x01\x02\x00\x01\x00", "BAD_REQUEST_LINE"),
         (b"GET /" + b"a" * REQUEST_LINE_BYTES_MAX, "TARGET_TOO_LONG"),
@@ -134,7 +140,9 @@ def test_a_proper_request_is_read_as_sent(raw: bytes, method: bytes, target: byt
     assert (parsed.request[0], parsed.request[1], parsed.request[3]) == (method, target, keep_alive)
 
 
-@pytest.mark.parametrize("raw", [PLAIN, CURL, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "raw", [PLAIN, CURL, b"\r\n\r\n" + PLAIN, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"]
+)
 def test_every_prefix_asks_for_more_or_already_knows_the_result(raw: bytes) -> None:
     """However the bytes are split, the last part gives what the whole gives, and no part gives another result."""
     whole = Parsed(raw).result
@@ -168,6 +176,16 @@ def test_pipelined_requests_are_read_one_behind_the_other() -> None:
     assert starts == [0, len(PLAIN), len(PLAIN) + len(CURL)]
 
 
+@pytest.mark.parametrize("empty_lines", [b"\r\n", b"\r\n" * 2, b"\r\n" * 50])
+def test_empty_lines_before_a_request_are_skipped(empty_lines: bytes) -> None:
+    """RFC 9112, 2.2, for the first request and for the next; they count to no limit of the head."""
+    raw = empty_lines + PLAIN + empty_lines + CURL
+    first = Parsed(raw)
+    second = Parsed(raw, int(first.head[http1.NEXT]))
+    assert (first.request, second.request) == (Parsed(PLAIN).request, Parsed(CURL).request)
+    assert Parsed(empty_lines).outcome == Parsed(empty_lines + b"\r").outcome == http1.NEED_MORE
+
+
 # --- a foreign opinion ----------------------------------------------------------------------------------------
 
 
@@ -199,13 +217,16 @@ REQUEST_LINES = st.tuples(
     st.sampled_from([b"/", b"/price?asset=BTC", b"*", b"http://h/p", b"/\x80", b"/ ", b"/%zz", b""]),
     st.sampled_from([b" HTTP/1.1\r\n", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b" HTTP/1.1\n", b" HTTP/2.0\r\n", b"\r\n"]),
 ).map(b"".join)
-ODD_REQUESTS = st.tuples(REQUEST_LINES, HEADER_LINES, st.sampled_from([b"\r\n", b"\r\n", b"\n", b"rest"])).map(b"".join)
+EMPTY_LINES = st.sampled_from([b"", b"", b"\r\n", b"\r\n\r\n", b"\n", b"\r"])
+ODD_REQUESTS = st.tuples(
+    EMPTY_LINES, REQUEST_LINES, HEADER_LINES, st.sampled_from([b"\r\n", b"\r\n", b"\n", b"rest"])
+).map(b"".join)
 
 
 def assert_agrees_with_h11(raw: bytes) -> None:
     parsed = Parsed(raw)
     if parsed.outcome == http1.REQUEST:
-        foreign = read_by_h11(raw)
+        foreign = read_by_h11(raw[parsed.head[http1.METHOD_START] :])  # h11 refuses the empty lines that we skip
         assert foreign is not None, "we accepted what h11 refuses"
         assert foreign == parsed.request[:3]
 

@@ -13,7 +13,9 @@ from trinity.compiled import jit_enabled
 from trinity.limits import DATAGRAMS_MAX
 from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
+from trinity.ports import bind_socket, is_any
 from workers.request import datagram, mailbox
+from workers.request.addresses import address_words
 from workers.request.networks import trusted_networks
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
@@ -93,6 +95,48 @@ def test_an_internal_error_costs_one_datagram(post: Post) -> None:
     post.client.send(b"BTC")
     post.serve()
     assert json.loads(post.client.recv(4096))["asset"] == "BTC"
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        ("0.0.0.0", ["127.0.0.1", "127.0.0.2", "127.0.0.3"]),
+        ("::", ["127.0.0.1", "127.0.0.2", "::1"]),
+        ("127.0.0.2", ["127.0.0.2"]),
+        ("::1", ["::1"]),
+    ],
+)
+def test_a_reply_leaves_from_the_address_that_was_asked(post: Post, bound: str, asked: list[str]) -> None:
+    """In one batch and in several: a connected socket takes no other address's word."""
+    with bind_socket(bound, 0, socket.SOCK_DGRAM) as server:
+        box = mailbox.make_mailbox(post.mailbox.desk, post.mailbox.networks, is_any(server))
+        port = server.getsockname()[1]
+        clients = []
+        for host in asked:
+            client = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+            client.settimeout(5)
+            client.connect((host, port))
+            clients.append(client)
+        for turn in range(3):
+            for number, client in enumerate(clients):
+                client.send(b'{"asset":"BTC","id":%d}' % (10 * turn + number))
+            mailbox.serve_datagrams(box, post.counters, server.fileno(), NOW)
+            for number, client in enumerate(clients):
+                assert json.loads(client.recv(4096))["id"] == 10 * turn + number
+        for client in clients:
+            client.close()
+
+
+def test_through_a_socket_of_both_families_an_ipv4_sender_is_that(post: Post) -> None:
+    """What limits, blocks and usage records see is its IPv4 address."""
+    with bind_socket("::", 0, socket.SOCK_DGRAM) as server:
+        box = mailbox.make_mailbox(post.mailbox.desk, post.mailbox.networks, is_any(server))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.bind(("127.0.0.7", 0))
+            client.sendto(b"BTC", ("127.0.0.1", server.getsockname()[1]))
+            mailbox.serve_datagrams(box, post.counters, server.fileno(), NOW)
+    record = post.private.ring.read(post.private.ring.written - 1, 1)[0]
+    assert record["address"].tobytes() == address_words("127.0.0.7").tobytes()
 
 
 def test_nobody_waiting_is_no_work(post: Post) -> None:

@@ -7,11 +7,13 @@ import pytest
 
 from tests.workers.request.bench import Bench
 from trinity.compiled import jit_enabled
+from trinity.limits import CONNECTIONS_MAX
 from workers.request.addresses import address_words
 from workers.request.slots import (
     FD,
     FREE_COUNT,
     close_connection,
+    connections_of,
     push_ready,
 )
 
@@ -43,6 +45,14 @@ def test_a_connection_stands_on_the_ready_list_once(bench: Bench) -> None:
     push_ready(bench.at, 0)
     assert bench.serve_ready() == 1
     assert bench.serve_ready() == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"), [(-1, CONNECTIONS_MAX), (1 << 20, CONNECTIONS_MAX), (1024, 896), (100, 1)]
+)
+def test_a_worker_takes_no_more_connections_than_it_has_descriptors_for(files: int, connections: int) -> None:
+    """Whom it cannot even accept it could not tell."""
+    assert connections_of(files) == connections
 
 
 def test_every_place_has_its_own_address(bench: Bench) -> None:
