@@ -23,6 +23,7 @@ from trinity.memory.key_table import DIGEST_BYTES, KeyState, KeyTable
 from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.connect import reason_of
+from trinity.store.watch import Watch
 from workers.access.database import AsyncConnection, connect, wait_for_change
 from workers.access.keeper import Keeper
 
@@ -88,11 +89,13 @@ async def _follow(seat: Seat, keeper: Keeper, url: str) -> None:
     """The snapshot, then the database for ever; an outage is reported when it begins and when it ends."""
     await keeper.load_snapshot()
     failures, reported = 0, ""
+    watch = Watch(url)
+    watch.start()  # it ends with the process
     while True:
         keeper.report_database(False)
         try:
             await asyncio.to_thread(migrate.ensure, url)
-            async with await connect(url) as connection:
+            async with await connect(url, watch) as connection:
                 seconds = await _compare(seat, keeper, connection)
                 seat.log.info("the database answers", extra={"fields": {"compared_seconds": round(seconds, 3)}})
                 keeper.report_database(True)
