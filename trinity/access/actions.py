@@ -63,7 +63,7 @@ class Action(NamedTuple):
 LIMITS = (
     Argument("--rate", "requests a second, 0 for no limit"),
     Argument("--burst", "requests at once"),
-    Argument("--quota", "requests a month, 0 for no limit"),
+    Argument("--quota", "lookups a month (each asset that is asked for is one), 0 for no limit"),
 )
 LANGUAGE = Argument("--language", "what the customer prefers to read: en, de, pt-BR")
 EMAIL = Argument("--email", "where to reach the customer")

@@ -9,6 +9,7 @@ Rules
 - Anybody can cause refusals without a key: of each second REFUSALS_A_SECOND have a row, with the number of those that
   have none (`weight`).
 - The path of a call is its route's template (`path_of`), in the row and in the log.
+- Answers are about a caller and a moment: nobody keeps one (`Cache-Control: no-store`) whose handler does not say else.
 - HEAD is GET whose body is left out; what has no end is ended with its headers.
 - What a handler put into `state["on_end"]` is called when its response has ended, however that was.
 - A reader that takes nothing for `STALL_SECONDS` is gone: its response ends, and what it held is free.
@@ -50,6 +51,7 @@ _WRONG_VALUES = ("22", "23")
 _NO_PARTITION = "23514"
 
 _ERRORS_FROM = 400
+_CACHE_CONTROL = b"cache-control"
 _LOST = REPORTER.index("report_log_lost_total")
 _WAITING = REPORTER.index("report_log_waiting")
 _REQUESTS = {group: REPORTER.index("report_requests_total", group) for group in ("1xx", "2xx", "3xx", "4xx", "5xx")}
@@ -206,7 +208,10 @@ class Answer:
         kind = message["type"]
         if kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), self._header]
+            headers = [*message.get("headers", ()), self._header]
+            if not any(name.lower() == _CACHE_CONTROL for name, _ in headers):
+                headers.append((_CACHE_CONTROL, b"no-store"))
+            message["headers"] = headers
         elif kind in ("http.response.body", "websocket.http.response.body"):
             if self._is_head:
                 return

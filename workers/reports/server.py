@@ -34,7 +34,7 @@ from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from trinity.store.watch import Watch
-from workers.reports import daily
+from workers.reports import daily, ended
 from workers.reports.admission import make_admission
 from workers.reports.app import make_app
 from workers.reports.averages import Averages
@@ -42,6 +42,7 @@ from workers.reports.board import Board
 from workers.reports.cache import Cache
 from workers.reports.calls import AccountedApp, CallLog
 from workers.reports.datagram import ReportDatagrams
+from workers.reports.ended import EndedSessions
 from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.parts import Explain, Parts, ReportSettings
@@ -133,25 +134,12 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     watch = Watch(settings.database_url)
 
-    async def guard(connection: psycopg.AsyncConnection[Any]) -> None:
-        watch.guard(connection)
-
     async def connect_guarded() -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(url)
         watch.guard(connection)
         return connection
 
-    pool = Pool(
-        watch,
-        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
-        min_size=1,
-        max_size=POOL_CONNECTIONS_MAX,
-        check=_checker(seat.clock),
-        configure=guard,
-        open=False,
-        timeout=POOL_WAIT_SECONDS,
-        kwargs={"autocommit": True},
-    )
+    pool = _make_pool(url, watch, seat.clock)
     watch.start()
     await pool.open(wait=False)
     calls = CallLog(seat.block, connect_guarded)
@@ -181,6 +169,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
             exports=Places(EXPORTS),
             memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
             sessions=Sessions(settings.admin_key),
+            ended=EndedSessions(settings.data_dir / ended.FILE_NAME),
             tries=Tries(),
             udp_tries=Tries(),
             board=board,
@@ -198,6 +187,23 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
+
+
+def _make_pool(url: str, watch: Watch, clock: Clock) -> "Pool":
+    async def guard(connection: psycopg.AsyncConnection[Any]) -> None:
+        watch.guard(connection)
+
+    return Pool(
+        watch,
+        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
+        min_size=1,
+        max_size=POOL_CONNECTIONS_MAX,
+        check=_checker(clock),
+        configure=guard,
+        open=False,
+        timeout=POOL_WAIT_SECONDS,
+        kwargs={"autocommit": True},
+    )
 
 
 class Pool(AsyncConnectionPool):

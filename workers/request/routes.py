@@ -49,7 +49,7 @@ from workers.request.answer import (
     write_unknown_asset,
 )
 from workers.request.forwarded import Caller, find_caller, forget_forwarded
-from workers.request.gate import Gate
+from workers.request.gate import Gate, charge_lookups
 from workers.request.http1 import (
     HEAD_WORDS,
     KEEP_ALIVE,
@@ -354,6 +354,9 @@ def _append_prices(desk: Desk, buffer: Octets, connection: int, now_ns: int, out
         count = parse_assets(desk.assets, buffer, query[2 * ASSET_LIST], query[2 * ASSET_LIST + 1], wanted)
         if count == UNKNOWN:
             return _append_error(desk, BAD_ASSETS, connection, out, at)
+    code = charge_lookups(desk.gate, count, now_ns)
+    if code != CODE_OK:
+        return _append_error(desk, error_of_access(code), connection, out, at)
     note_prices(desk.ledger, wanted[0, 0], count, exchange)
     length = write_prices(
         desk.table_words,
