@@ -119,7 +119,7 @@ async def test_several_keys_in_one_call_are_refused(
     optional_client: httpx.AsyncClient, query: str, headers: list[tuple[str, str]]
 ) -> None:
     """As on 8080: nobody guesses which one was meant."""
-    for path in ("/account", "/api/v3/simple/price"):
+    for path in ("/account", "/stream/prices"):
         answer = await optional_client.get(f"{path}{query}", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
 
