@@ -73,7 +73,7 @@ class Watch:
         try:
             if own is None:
                 own = psycopg.connect(self._url, autocommit=True)
-            timer = threading.Timer(ANSWER_SECONDS, lambda: (silent.set(), cut_off(own)))
+            timer = threading.Timer(ANSWER_SECONDS, _give_up, [own, silent])
             timer.daemon = True
             timer.start()
             try:
@@ -101,6 +101,11 @@ def watched(url: str, connection: AnyConnection) -> Iterator[None]:
         raise
     finally:
         watch.stop()
+
+
+def _give_up(connection: AnyConnection, silent: threading.Event) -> None:
+    silent.set()
+    cut_off(connection)
 
 
 def cut_off(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> None:
