@@ -178,6 +178,12 @@ def _ledger(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> di
     return measure_ledger(wanted.ledger_seconds, progress)
 
 
+def _refusals(_folder: Path, _wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.refusals import measure_refusals
+
+    return measure_refusals(progress)
+
+
 def _ledger_beside(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.ledger_beside import measure_ledger_beside
 
@@ -199,6 +205,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "streams": {"streams": _streams},
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
+    "refusals": {"refusals": _refusals},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
 }
 _PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "access", "wire", "memory", "soak", "streams", "ledger")

@@ -28,6 +28,7 @@ from trinity.memory.limit_table import LimitTable
 from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.embedded import Server, embedded_url
+from trinity.store.watch import Watch
 from workers.access.database import connect
 from workers.access.keeper import Keeper
 from workers.access.process import warm_up
@@ -65,8 +66,10 @@ async def _measure(keys: int, folder: Path, url: str) -> dict[str, Any]:
 
     silence = asyncio.create_task(listen_for_silence())
     results: dict[str, Any] = {"keys": keys}
+    watch = Watch(url)
+    watch.start()
     first, second = (Keeper(_seat(keys), AccessSection(keys_max=keys), folder) for _ in range(2))
-    async with await connect(url) as connection:
+    async with await connect(url, watch) as connection:
         for name, work in (
             ("load_seconds", lambda: first.compare(connection)),
             ("comparison_seconds", lambda: first.compare(connection)),

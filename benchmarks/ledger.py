@@ -5,15 +5,18 @@ hours and days, commit. Beside the rate it says the processor time a row, in Pyt
 a busy machine as well.
 """
 
+import contextlib
 import logging
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import psutil  # type: ignore[import-untyped] # it ships no types
+from numpy.typing import NDArray
 
 from benchmarks.progress import Progress
 from trinity.memory.usage_ring import RECORD_DTYPE
@@ -54,20 +57,25 @@ def measure_ledger(seconds: float, progress: Progress) -> dict[str, Any]:
 
 def measure(seconds: float, keys: int, records: int = SEGMENT_RECORDS) -> Load:
     """Load segments of `records` for this long, in a database of its own."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server = Server(folder, logging.getLogger("benchmarks.ledger"))
-        server.start(lambda: time.sleep(0.05))
-        try:
-            until = time.monotonic() + _START_SECONDS
-            while not server.answers() and time.monotonic() < until:
-                server.pass_on_log(50)
-            ensure(embedded_url(folder))
-            return _load(folder, seconds, keys, records, psutil.Process(server.pid))
-        finally:
-            server.shut_down()
-            while server.exit_code() is None:
-                server.pass_on_log(50)
+    with tempfile.TemporaryDirectory() as name, database_in(Path(name)) as (_, server):
+        return _load(Path(name), seconds, keys, records, psutil.Process(server))
+
+
+@contextlib.contextmanager
+def database_in(folder: Path) -> Iterator[tuple[str, int]]:
+    """The address of a server of its own, with all tables, and its process."""
+    server = Server(folder, logging.getLogger("benchmarks.ledger"))
+    server.start(lambda: time.sleep(0.05))
+    try:
+        until = time.monotonic() + _START_SECONDS
+        while not server.answers() and time.monotonic() < until:
+            server.pass_on_log(50)
+        ensure(embedded_url(folder))
+        yield embedded_url(folder), server.pid
+    finally:
+        server.shut_down()
+        while server.exit_code() is None:
+            server.pass_on_log(50)
 
 
 def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.Process) -> Load:
@@ -78,13 +86,14 @@ def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.
         ledger = Ledger(connection, uuid.uuid4(), "benchmark")
         python_s = postgresql_s = 0.0
         while spent < seconds:
-            _write_segment(spool_folder / f"{position:012}.seg", position, keys, records)
+            made = _make_records(position, keys, records)
+            write_segment(spool_folder / f"{position:012}.seg", position, made)
             position += records
             spool = Spool(spool_folder, 1 << 40)
             unit = spool.take()
             assert unit is not None
             before = time.perf_counter(), time.process_time(), _cpu_seconds(server)
-            rows += ledger.load(unit).rows
+            rows += ledger.load(unit).records
             spool.remove(unit)
             spent += time.perf_counter() - before[0]
             python_s += time.process_time() - before[1]
@@ -92,7 +101,12 @@ def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.
     return Load(rows, spent, python_s / rows * 1e6, postgresql_s / rows * 1e6)
 
 
-def _write_segment(path: Path, first: int, keys: int, count: int) -> None:
+def write_segment(path: Path, first: int, records: NDArray[np.void]) -> None:
+    """A segment of one block, as the spool writes it."""
+    path.write_bytes(header_of(0, first, records) + records.tobytes())
+
+
+def _make_records(first: int, keys: int, count: int) -> NDArray[np.void]:
     random = np.random.default_rng(first)
     made = np.zeros(count, dtype=RECORD_DTYPE)
     made["time_ns"] = time.time_ns() + np.arange(count) * 10_000
@@ -100,7 +114,7 @@ def _write_segment(path: Path, first: int, keys: int, count: int) -> None:
     made["asset"] = np.array([f"ASSET{number}".encode() for number in range(ASSETS)])[random.integers(0, ASSETS, count)]
     made["key_id"], made["latency_ns"] = random.integers(1, keys + 1, count), random.integers(500, 50_000, count)
     made["status"], made["assets"] = np.where(random.random(count) < 0.95, 200, 429), 1
-    path.write_bytes(header_of(0, first, made) + made.tobytes())
+    return made
 
 
 def _cpu_seconds(server: psutil.Process) -> float:

@@ -34,7 +34,7 @@ SELECT minute + random() * interval '59.9 s', (extract(epoch FROM minute)::bigin
        '::ffff:10.0.0.1', key_id,
        (5000 + 20000 * random() ^ 3 + CASE WHEN random() < 0.01 THEN 2000000 ELSE 0 END)::bigint,
        1, asset_id, 1, CASE outcome WHEN 0 THEN 200 WHEN 1 THEN 429 ELSE 404 END, key_id %% 4, 1,
-       CASE outcome WHEN 0 THEN 0 WHEN 1 THEN %(rate_limited)s ELSE %(unknown_asset)s END
+       CASE outcome WHEN 0 THEN 0 WHEN 1 THEN %(rate_limited)s ELSE %(unknown_asset)s END, 1
 FROM generate_series(%(day)s, %(day)s + interval '1439 min', interval '1 min') AS minute
 CROSS JOIN LATERAL (
     SELECT session, 1 + floor(%(keys)s * random() ^ 3)::integer AS key_id,
@@ -49,7 +49,7 @@ CROSS JOIN generate_series(1, %(requests)s) AS number
 _REPEATED = """
 INSERT INTO {table}
 SELECT time + interval '1 day', request_id + (86400::bigint << 24), address, key_id, latency_ns, node_id, asset_id,
-       assets, status, protocol, source, code
+       assets, status, protocol, source, code, weight
 FROM usage_log WHERE time >= %(day)s - interval '1 day' AND time < %(day)s
 """
 

@@ -193,6 +193,14 @@ class StoreUnavailableError(TrinityError):
         return f"database: {self.reason}"
 
 
+class StoreSilentError(StoreUnavailableError):
+    """PostgreSQL takes connections and says nothing: it is frozen, or its machine or disk is."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it does not answer: no word within {seconds:g} s. It is stopped, or its disk hangs")
+        self.seconds = seconds
+
+
 class SchemaError(TrinityError):
     """The database's tables are newer than this version, or were made by other migrations than it has."""
 

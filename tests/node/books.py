@@ -1,6 +1,6 @@
 """What a node's ledger says: on the disk, in the database, in /health; held against what its customers counted.
 
-    answers that the customers got = rows in usage_log = sum of usage_minute
+    answers that the customers got = rows in usage_log and what the batches say has none = sum of usage_minute
 
 Nobody else asks the node's lookups in these tests, so the three are equal, not merely ordered. Where the one who
 answers is killed itself, rows may be more: a record is written before its answer is sent. Then they exceed the answers
@@ -21,15 +21,20 @@ LOADED_SECONDS = 60.0
 DATABASE_SECONDS = 60.0
 
 _COUNTS = """
-SELECT (SELECT count(*) FROM usage_log),
-       (SELECT count(*) FROM (SELECT DISTINCT node_id, request_id FROM usage_log) AS different),
+SELECT (SELECT count(*) FROM usage_log) + sampled,
+       (SELECT count(*) FROM (SELECT DISTINCT node_id, request_id FROM usage_log) AS different) + sampled,
        (SELECT coalesce(sum(requests), 0)::bigint FROM usage_minute)
+FROM (SELECT coalesce(sum(sampled), 0)::bigint AS sampled FROM usage_batches) AS condensed
 """
-_MISSING = "SELECT count(*) FROM (SELECT unnest(%s::bigint[]) EXCEPT SELECT request_id FROM usage_log) AS missing"
+# Refusals without a key (a price that was stale for a moment) may have no row: so many as the batches say, and no more.
+_MISSING = """
+SELECT greatest(count(*) - (SELECT coalesce(sum(sampled), 0) FROM usage_batches), 0)
+FROM (SELECT unnest(%s::bigint[]) EXCEPT SELECT request_id FROM usage_log) AS missing
+"""
 
 
 class Counts(NamedTuple):
-    """Rows, different (node, request id), and the requests of the sums."""
+    """Rows, different (node, request id), both with the refusals that have none, and the requests of the sums."""
 
     rows: int
     ids: int

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,11 +13,15 @@ import psycopg
 import pytest
 
 from tests.node.harness import START_SECONDS, Node
+from tests.trinity.store.frozen import frozen
 from trinity.store.embedded import embedded_url
+from trinity.store.watch import SILENCE_SECONDS
 
-# From listening to the first answer. Who waited for the silent server would wait for CONNECT_SECONDS, 5 s; what is left
+# From listening to the first answer. Who waited for the silent server would wait for CONNECT_SECONDS, 2 s; what is left
 # to the second that it takes at most is for the machine of the tests.
-ANSWERED_SECONDS = 3.0
+ANSWERED_SECONDS = 1.9
+# A frozen database is known within SILENCE_SECONDS; the rest is for the machine of the tests.
+KNOWN_SECONDS = SILENCE_SECONDS + 3.0
 
 
 def _database_pid(node: Node) -> int:
@@ -48,6 +54,26 @@ def _metric(node: Node, name: str) -> float:
 def _wait_price(node: Node) -> None:
     """On a busy machine a price may be stale for a moment, whatever the database does."""
     node.wait("a price", lambda: node.price()[0] == 200, 60)
+
+
+def test_a_frozen_database_is_told_by_all_who_use_it(node: Node) -> None:
+    """Every process of the server stopped: health, a report and a command say so within seconds, prices go on."""
+    node.wait("the database", lambda: _metric(node, "oracle_database_up") == 1.0, 120)
+    node.wait("the ledger", lambda: (node.health().get("ledger") or {}).get("database_up"), 60)
+    server = node.wait("a server", lambda: _postgres(node), 60)
+    with frozen(server.pid):
+        began = time.monotonic()
+        node.wait("health says so", lambda: not node.health()["ledger"]["database_up"], KNOWN_SECONDS)
+        command = subprocess.run(
+            [sys.executable, "-m", "trinity", "keys", "list"],
+            env=node.environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert time.monotonic() - began < 2 * KNOWN_SECONDS
+        assert command.returncode == 1
+        assert "does not answer" in command.stderr
+        assert "start the node" not in command.stderr
+        _wait_price(node)
+    node.wait("the ledger again", lambda: node.health()["ledger"]["database_up"], 60)
 
 
 def test_prices_go_on_while_the_database_is_killed_and_it_comes_back(node: Node) -> None:

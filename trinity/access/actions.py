@@ -16,10 +16,11 @@ import psycopg
 from trinity.access import values
 from trinity.access.keys import Connection
 from trinity.config import AccessSection, Config
-from trinity.errors import InputError, StoreUnavailableError
+from trinity.errors import InputError, StoreSilentError, StoreUnavailableError
 from trinity.store import migrate
 from trinity.store.connect import connect, reason_of
 from trinity.store.database import database_url, is_embedded
+from trinity.store.watch import watched
 from trinity.terminal import print_result
 
 Parsed = argparse.Namespace
@@ -62,7 +63,7 @@ class Action(NamedTuple):
 LIMITS = (
     Argument("--rate", "requests a second, 0 for no limit"),
     Argument("--burst", "requests at once"),
-    Argument("--quota", "requests a month, 0 for no limit"),
+    Argument("--quota", "lookups a month (each asset that is asked for is one), 0 for no limit"),
 )
 LANGUAGE = Argument("--language", "what the customer prefers to read: en, de, pt-BR")
 EMAIL = Argument("--email", "where to reach the customer")
@@ -96,8 +97,10 @@ def perform(config: Config, parsed: Parsed) -> int:
     url = database_url(config)
     try:
         migrate.ensure(url)
-        with connect(url, "command", autocommit=True) as connection:
+        with connect(url, "command", autocommit=True) as connection, watched(url, connection):
             outcome = work(connection)
+    except StoreSilentError:
+        raise  # the node runs, and the address is right
     except (psycopg.Error, StoreUnavailableError) as error:
         reason = reason_of(error) if isinstance(error, psycopg.Error) else error.reason
         advice = "start the node, it has the database" if is_embedded(config) else "check DATABASE_URL"

@@ -18,7 +18,7 @@ Connection = psycopg.Connection[Any]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One plan; a rate or a quota of 0 is no limit. `dry_run`: what would be refused is only counted."""
+    """One plan: requests a second, lookups a month; 0 is no limit. `dry_run`: what would be refused is only counted."""
 
     id: int
     name: str

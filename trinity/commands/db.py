@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 from trinity.config import Config
-from trinity.errors import StoreUnavailableError
+from trinity.errors import StoreSilentError, StoreUnavailableError
 from trinity.store.database import database_url, is_embedded, shown_url
 from trinity.terminal import print_result
 
@@ -28,6 +28,8 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     try:
         content = _migrate(url) if parsed.action == "migrate" else _status(url)
+    except StoreSilentError:
+        raise  # it runs
     except StoreUnavailableError as error:
         if is_embedded(config):
             advice = "the embedded server runs with the node: start it with `trinity run` or `trinity demo`"

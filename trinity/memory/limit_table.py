@@ -8,7 +8,7 @@
     word 6-7  reserved
     word 8..  key id 0, 1, 2 ...: two words each
                 TAT            of the rate (gcra.py), monotonic nanoseconds
-                quota          month (16 bits, at 48) | requests in it (48 bits)
+                quota          month (16 bits, at 48) | lookups in it (48 bits)
 
 Rules: while its key lives, every word changes by compare-and-swap alone, so limits are exact across workers and a
 killed one leaves nothing half done. Months are counted since the year 0. A month that lies one back is not believed
@@ -162,6 +162,30 @@ def take_quota(limits: Words, key_id: int, month: int, monthly_quota: int) -> in
         if compare_and_swap(limits, at, word, believed << _MONTH_SHIFT | count + 1):
             return monthly_quota - count - 1
     return -1
+
+
+@compiled
+def take_rest(limits: Words, key_id: int, month: int, monthly_quota: int, lookups: int) -> int:
+    """Take what a request of several lookups costs beyond the one that `take_quota` took: how many are left, else -1.
+
+    Where the month has not enough, the one is given back: a refusal takes nothing.
+    """
+    at = HEADER_WORDS + key_id * ENTRY_WORDS + _QUOTA
+    for _ in range(LIMIT_TRIES_MAX):
+        word = load_acquire(limits, at)
+        believed, count = _month_and_count(word, month)
+        enough = count + lookups - 1 <= min(monthly_quota, _COUNT_MASK)
+        change = lookups - 1 if enough else -min(count, 1)
+        if compare_and_swap(limits, at, word, believed << _MONTH_SHIFT | count + change):
+            return monthly_quota - count - change if enough else -1
+    return -1
+
+
+@compiled
+def quota_left(limits: Words, key_id: int, month: int, monthly_quota: int) -> int:
+    """How many lookups a key's month has left."""
+    word = load_acquire(limits, HEADER_WORDS + key_id * ENTRY_WORDS + _QUOTA)
+    return max(min(monthly_quota, _COUNT_MASK) - _month_and_count(word, month)[1], 0)
 
 
 @compiled

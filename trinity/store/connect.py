@@ -2,8 +2,8 @@
 
 Rules: only child processes and tools connect, never the supervisor, which forks. Every connection bears the name of
 its user, works in UTC, and is bounded in time: to connect, for one statement, and for the silence of a server that has
-vanished. What fails before there is a connection is a StoreUnavailableError; what fails on one is psycopg's error,
-and `judge` says what to do then.
+vanished; watch.py cuts off who waits for one that is frozen. What fails before there is a connection is a
+StoreUnavailableError; what fails on one is psycopg's error, and `judge` says what to do then.
 
     again    at once, from the start of the transaction: another one was in the way
     later    the database is down, full, starting or misconfigured: keep what you have and try again
@@ -15,12 +15,13 @@ from typing import Any, Literal
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from trinity.errors import StoreUnavailableError
+from trinity.errors import StoreSilentError, StoreUnavailableError
 
 Judgement = Literal["again", "later", "never"]
 AnyConnection = psycopg.Connection[tuple[Any, ...]]
 
-CONNECT_SECONDS = 5
+# A server on this machine answers within 1 ms, one across an ocean within 1 s; libpq knows nothing shorter.
+CONNECT_SECONDS = 2
 # The longest statement of an ordinary user is a COPY of some 100,000 rows: 1 s. Reports set their own.
 STATEMENT_SECONDS = 30
 # A server that vanished without a word is noticed after this time, also while a COPY is under way (tcp(7)).
@@ -60,7 +61,14 @@ def connect(
     try:
         return psycopg.connect(bounded(url, name, statement_seconds), autocommit=autocommit)
     except psycopg.Error as error:
+        if is_silence(error):
+            raise StoreSilentError(CONNECT_SECONDS) from None
         raise StoreUnavailableError(reason_of(error)) from None
+
+
+def is_silence(error: psycopg.Error) -> bool:
+    """Whether a connection was not made because nobody said a word."""
+    return isinstance(error, psycopg.errors.ConnectionTimeout)
 
 
 def bounded(url: str, name: str, statement_seconds: float) -> str:

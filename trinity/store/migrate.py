@@ -25,6 +25,7 @@ from yoyo.connections import parse_uri
 from trinity.errors import SchemaError, StoreUnavailableError
 from trinity.store import queries
 from trinity.store.connect import AnyConnection, connect, reason_of
+from trinity.store.watch import watched
 
 FOLDER = Path(__file__).parent / "migrations"
 # Any number, the same on every node, known to nobody else: the first bytes of SHA-256 of "trinity".
@@ -72,7 +73,7 @@ def status(url: str) -> Status:
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[AnyConnection]:
     try:
-        with connect(url, "migrate", statement_seconds=0, autocommit=True) as connection:
+        with connect(url, "migrate", statement_seconds=0, autocommit=True) as connection, watched(url, connection):
             yield connection
     except psycopg.Error as error:
         raise StoreUnavailableError(reason_of(error)) from error

@@ -27,7 +27,7 @@ from trinity.store import queries
 from trinity.store.connect import AnyConnection
 
 DAYS_KEPT = 93
-TABLES = ("usage_log", "usage_minute", "report_usage_log")
+TABLES = ("usage_log", "usage_minute", "refusal_minute", "report_usage_log")
 
 _DAYS_BACK, _DAYS_AHEAD = 1, 3
 _DAY = datetime.timedelta(days=1)
@@ -35,7 +35,7 @@ _DAY = datetime.timedelta(days=1)
 _CLOCKS_APART_MAX = datetime.timedelta(hours=1)
 # Two days a day: one for the day that passes, one to catch up after a node was off.
 _GIVE_UP_GAP = datetime.timedelta(hours=12)
-# Days dropped in one transaction, beside the one that is given up: each takes three tables and their indexes.
+# Days dropped in one transaction, beside the one that is given up: each takes four tables and their indexes.
 _DAYS_MAX = 3
 # Rows of a small table a transaction: a second's work; price_minute grows by 1,800 rows an hour and 30 assets.
 _ROWS_MAX = 50_000

@@ -14,6 +14,7 @@ import psycopg
 
 from trinity.store.connect import bounded
 from trinity.store.queries import load
+from trinity.store.watch import Watch
 from workers.access.rows import Block, Plan, Rows, key_rows
 
 AsyncConnection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -36,9 +37,10 @@ class Change(NamedTuple):
     keys_since_us: int | None = None
 
 
-async def connect(url: str) -> AsyncConnection:
-    """A connection that hears of every change from now on; psycopg.Error."""
+async def connect(url: str, watch: Watch) -> AsyncConnection:
+    """A connection that hears of every change from now on, guarded by `watch`; psycopg.Error."""
     connection = await psycopg.AsyncConnection.connect(bounded(url, "access", STATEMENT_SECONDS), autocommit=True)
+    watch.guard(connection)
     connection.prepare_threshold = None  # all keys and the newest want different indexes, so no plan fits both
     await connection.execute(f"LISTEN {CHANNEL}")
     return connection

@@ -30,6 +30,7 @@ from trinity.memory.key_table import DIGEST_BYTES, KeyState, KeyTable
 from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.connect import reason_of
+from trinity.store.watch import Watch
 from workers.access.database import AsyncConnection, connect, wait_for_change
 from workers.access.keeper import Keeper
 
@@ -136,11 +137,13 @@ async def _follow(seat: Seat, keeper: Keeper, url: str, progress: _Progress) -> 
     """The snapshot, then the database for ever; an outage is reported when it begins and when it ends."""
     await progress.during(keeper.load_snapshot(), _STEP_SECONDS_MAX)
     outage, failures = Outage(seat.log, logging.WARNING, "without the database", "the database answers"), 0
+    watch = Watch(url)
+    watch.start()  # it ends with the process
     while True:
         keeper.report_database(False)
         try:
             await progress.during(asyncio.to_thread(migrate.ensure, url), _MIGRATE_SECONDS_MAX)
-            async with await progress.during(connect(url), _STEP_SECONDS_MAX) as connection:
+            async with await progress.during(connect(url, watch), _STEP_SECONDS_MAX) as connection:
                 seconds = await _compare(seat, keeper, connection, progress)
                 keeper.report_database(True)
                 outage.up()

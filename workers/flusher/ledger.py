@@ -1,5 +1,7 @@
 """A file of the spool -> the database: rows, exact sums and the loaded position in one transaction.
 
+Of refusals without a key only some have a row (refusals.py); all are in the sums.
+
 Exactly once, whatever dies when:
     before the commit    nothing of it is there; the file is loaded again
     after the commit     the position says so; the file is skipped and removed
@@ -28,7 +30,8 @@ from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
 from workers.flusher.block import Block, read_blocks, records_in_place
-from workers.flusher.rows import sum_rows, usage_rows
+from workers.flusher.refusals import Condenser
+from workers.flusher.rows import refusal_rows, sum_rows, usage_rows
 from workers.flusher.sums import NS_PER_MINUTE, UNITS_MINUTES, Groups, Span, decode_sums, group_records, merge_groups
 from workers.flusher.unit import Unit, read_segment
 
@@ -41,9 +44,9 @@ _LOST_MAX = 2**31 - 1
 
 
 class Loaded(NamedTuple):
-    """What one file brought: rows in the database, records of which there is only the sum, records that are missing."""
+    """What one file brought: records, those of which there is only the sum, those that are missing."""
 
-    rows: int
+    records: int
     lost_detail: int
     missing: int
 
@@ -60,6 +63,7 @@ class Ledger:
             raise LedgerTakenError(str(node))
         self._asset_ids: dict[bytes, int] = {}
         self._days: set[datetime.date] = set()
+        self._condenser = Condenser()
 
     def positions(self, rings: Sequence[int]) -> Mapping[int, int]:
         """The position behind the newest loaded record of each ring that has one."""
@@ -86,13 +90,21 @@ class Ledger:
         self._ensure(_days_of(records["time_ns"] // NS_PER_MINUTE))
         groups, number = group_records(records)
         ids = self._ids_of(groups)
-        rows = np.bincount((records["request_id"] >> np.uint64(POSITION_BITS)).astype(np.int64), minlength=1)
+        condensed = self._condenser.condense(records)
+        detail = records if condensed.sampled == 0 else records[condensed.rows]
+        rings = int(max(unit.spans, default=0)) + 1
+        arrived, rows = _by_ring(records, rings), _by_ring(detail, rings)
         with self._connection.transaction():
             if len(records):
-                self._copy("ledger.copy_usage", usage_rows(records, ids[number], self.node_id))
+                asset_ids = ids[number][condensed.rows]
+                self._copy("ledger.copy_usage", usage_rows(detail, asset_ids, condensed.weights, self.node_id))
                 self._add_sums(groups, ids)
+            if len(condensed.groups):
+                self._copy("ledger.copy_refusals", refusal_rows(condensed.groups))
+                self._connection.execute(load("ledger.add_refusals"), [self.node_id])
             for span in new:
-                self._add_batch(span, rows=int(rows[span.ring]) if span.ring < len(rows) else 0, lost=0)
+                self._add_batch(span, int(rows[span.ring]), 0, int(arrived[span.ring] - rows[span.ring]))
+        self._condenser.commit(condensed)
         return Loaded(len(records), 0, _missing(new, len(records)))
 
     def _load_sums(self, unit: Unit) -> Loaded:
@@ -124,9 +136,9 @@ class Ledger:
         for name in _UPSERTS:
             self._connection.execute(load(name), [self.node_id])
 
-    def _add_batch(self, span: Span, rows: int, lost: int) -> None:
+    def _add_batch(self, span: Span, rows: int, lost: int, sampled: int = 0) -> None:
         values = {"node_id": self.node_id, "ring": span.ring, "first": span.first, "end": span.end}
-        self._connection.execute(load("ledger.add_batch"), values | {"rows": rows, "lost": lost})
+        self._connection.execute(load("ledger.add_batch"), values | {"rows": rows, "lost": lost, "sampled": sampled})
 
     def _copy(self, name: str, pieces: Any) -> None:
         with self._connection.cursor() as cursor, cursor.copy(load(name)) as copy:
@@ -188,6 +200,11 @@ def _not_loaded(block: Block, loaded: Mapping[int, int]) -> NDArray[np.void]:
     """The good records of a block behind what is loaded; nearly always all of it."""
     skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
     return records_in_place(block.ring, block.first + skip, block.records[skip:])
+
+
+def _by_ring(records: NDArray[np.void], rings: int) -> NDArray[np.int64]:
+    """How many records came from each ring."""
+    return np.bincount((records["request_id"] >> np.uint64(POSITION_BITS)).astype(np.int64), minlength=rings)
 
 
 def _missing(spans: Iterable[Span], arrived: int) -> int:

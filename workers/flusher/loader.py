@@ -3,7 +3,7 @@
     database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
     processors are taken  it rests between files, as pace.py says, unless the disk refuses the next ones
     database away         the spool grows; tried again every half second
-    database hangs        this thread hangs with it, the drain does not
+    database hangs        this thread hangs with it, the drain does not; one that answers nobody is given up (watch.py)
     file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it for ever
 
 Rules: what psycopg, the store or the disk raise is a state of the world: it is logged once and tried again. Anything
@@ -28,6 +28,7 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.metrics import FLUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect, judge
+from trinity.store.watch import Watch
 from workers.flusher.jobs import Jobs, Work
 from workers.flusher.ledger import Ledger, Loaded
 from workers.flusher.pace import REST_TURN_SECONDS, Arrivals, Pace, Processors
@@ -81,15 +82,19 @@ class Loader(threading.Thread):
         self._behind: set[int] = set()
         self._busy_since_ns: int | None = None
         self._pace, self._arrivals, self._processors = Pace(), Arrivals(), Processors()
+        self._watch = Watch(url)
         self.is_connected = False
 
     def run(self) -> None:
+        self._watch.start()
         try:
             while not self._stopping.is_set():
                 self._live_one_connection()
                 self._stopping.wait(_RETRY_SECONDS)
         except BaseException as error:  # noqa: BLE001 - the border of the thread: the process's loop raises it
             self._failure = error
+        finally:
+            self._watch.stop()
 
     def raise_failure(self) -> None:
         """In the process's loop: what ended the thread ends the process."""
@@ -99,7 +104,8 @@ class Loader(threading.Thread):
     def is_up(self) -> bool:
         """Whether the database takes batches, as far as one can see."""
         since_ns = self._busy_since_ns
-        return self.is_connected and (since_ns is None or self._clock.monotonic_ns() - since_ns < _SLOW_NS)
+        is_slow = since_ns is not None and self._clock.monotonic_ns() - since_ns >= _SLOW_NS
+        return self.is_connected and self._watch.is_up and not is_slow
 
     def finish(self, seconds: float) -> None:
         """Load what is left, but no longer than this."""
@@ -111,6 +117,7 @@ class Loader(threading.Thread):
         try:
             migrate.ensure(self._url)
             with connect(self._url, "flusher", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
+                self._watch.guard(connection)
                 ledger = Ledger(connection, self._node, self._node_name)
                 self._say_connected()
                 with self._busy():
@@ -161,7 +168,7 @@ class Loader(threading.Thread):
             self._spool.put_back(unit)
             raise
         now_ns = self._clock.monotonic_ns()
-        self._pace.loaded(loaded.rows, now_ns - began_ns, now_ns)
+        self._pace.loaded(loaded.records, now_ns - began_ns, now_ns)
         self._spool.remove(unit)
         self._count(loaded)
 
@@ -214,7 +221,7 @@ class Loader(threading.Thread):
         return self._pace.rests(now_ns, self._spool.records, arriving, self._spool.share, idle_share)
 
     def _count(self, loaded: Loaded) -> None:
-        self._block.count(_ROWS, loaded.rows)
+        self._block.count(_ROWS, loaded.records)
         self._block.count(_BATCHES)
         if loaded.missing:
             self._block.count(_LOST_RECORD, loaded.missing)

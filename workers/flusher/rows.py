@@ -40,6 +40,16 @@ _USAGE_COLUMNS = (
     ("protocol", ">i2"),
     ("source", ">i2"),
     ("code", ">i2"),
+    ("weight", ">i2"),
+)
+_REFUSAL_COLUMNS = (
+    ("start", ">i8"),
+    ("network", _INET),
+    ("code", ">i2"),
+    ("status", ">i2"),
+    ("protocol", ">i2"),
+    ("requests", ">i8"),
+    ("last", ">i8"),
 )
 _ELEMENT = np.dtype([("size", ">i4"), ("value", ">i8")])
 _ARRAY = np.dtype(
@@ -82,14 +92,20 @@ _USAGE_ROW = _template(_USAGE_COLUMNS)
 for _field, _value in zip(("family", "bits", "is_cidr", "size"), _INET6, strict=True):
     _USAGE_ROW["address"][_field] = _value
 
+_REFUSAL_ROW = _template(_REFUSAL_COLUMNS)
+for _field, _value in (("family", _INET6[0]), ("is_cidr", 1), ("size", _INET6[3])):
+    _REFUSAL_ROW["network"][_field] = _value
+
 _SUM_ROW = _template(_SUM_COLUMNS)
 for _field, _value in (("dimensions", 1), ("oid", _INT8_OID), ("length", LATENCY_BUCKETS), ("lower", 1)):
     _SUM_ROW["latency_buckets"][_field] = _value
 _SUM_ROW["latency_buckets"]["items"]["size"] = 8
 
 
-def usage_rows(records: NDArray[np.void], asset_ids: NDArray[np.int64], node_id: int) -> Iterator[bytes]:
-    """COPY's bytes for usage_log, in pieces; `asset_ids` has one for each record."""
+def usage_rows(
+    records: NDArray[np.void], asset_ids: NDArray[np.int64], weights: NDArray[np.int64], node_id: int
+) -> Iterator[bytes]:
+    """COPY's bytes for usage_log, in pieces; `asset_ids` and `weights` have one for each record."""
     yield SIGNATURE
     for at in range(0, len(records), ROWS_A_PIECE):
         piece = records[at : at + ROWS_A_PIECE]
@@ -103,6 +119,7 @@ def usage_rows(records: NDArray[np.void], asset_ids: NDArray[np.int64], node_id:
         rows["key_id"] = np.minimum(piece["key_id"], KEY_ID_MAX)
         for name in ("assets", "status"):
             rows[name] = np.minimum(piece[name], SMALL_MAX)
+        rows["weight"] = np.minimum(weights[at : at + ROWS_A_PIECE], SMALL_MAX)
         yield rows.tobytes()
     yield TRAILER
 
@@ -119,4 +136,18 @@ def sum_rows(parts: Sequence[tuple[int, Groups, NDArray[np.int64]]]) -> Iterator
             rows[name] = groups[name]
         rows["latency_buckets"]["items"]["value"] = groups["latency_buckets"]
         yield rows.tobytes()
+    yield TRAILER
+
+
+def refusal_rows(groups: NDArray[np.void]) -> Iterator[bytes]:
+    """COPY's bytes for the sums of refusals without a key (refusals.py)."""
+    yield SIGNATURE
+    rows = np.repeat(_REFUSAL_ROW, len(groups))
+    rows["start"] = groups["minute"] * _US_PER_MINUTE - _EPOCH_US
+    rows["last"] = groups["last_ns"] // 1000 - _EPOCH_US
+    rows["network"]["bits"] = groups["bits"]
+    rows["network"]["address"] = np.ascontiguousarray(groups["network"]).view(np.uint8).reshape(-1, 16)
+    for name in ("code", "status", "protocol", "requests"):
+        rows[name] = groups[name]
+    yield rows.tobytes()
     yield TRAILER

@@ -114,7 +114,7 @@ def group_records(records: NDArray[np.void]) -> tuple[Groups, NDArray[np.int64]]
     keys = np.minimum(records["key_id"], KEY_ID_MAX)
     statuses = np.minimum(records["status"], SMALL_MAX)
     few = keys.astype(np.uint64) << np.uint64(24) | statuses.astype(np.uint64) << np.uint64(8) | records["protocol"]
-    number, firsts = _numbered(minutes, few, *_words(assets))
+    number, firsts = number_rows(minutes, few, *_words(assets))
     groups = np.zeros(len(firsts), dtype=GROUP_DTYPE)
     for name, values in (("minute", minutes), ("asset", assets), ("key_id", keys), ("status", statuses)):
         groups[name] = values[firsts]
@@ -139,7 +139,7 @@ def merge_groups(parts: Sequence[Groups], unit_minutes: int = 1) -> Groups:
     every["minute"] -= every["minute"] % unit_minutes
     few = every["key_id"].astype(np.uint64) << np.uint64(32)
     few |= every["status"].astype(np.uint64) << np.uint64(16) | every["protocol"]
-    number, firsts = _numbered(every["minute"], few, *_words(np.ascontiguousarray(every["asset"])))
+    number, firsts = number_rows(every["minute"], few, *_words(np.ascontiguousarray(every["asset"])))
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(len(firsts)))
     merged = every[firsts]
@@ -215,7 +215,7 @@ def _words(assets: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.u
     return words[:, 0], words[:, 1]
 
 
-def _numbered(*columns: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def number_rows(*columns: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The number of each row's group, and the first row of each group; rows are alike in all columns."""
     number = np.zeros(len(columns[0]), dtype=np.int64)
     firsts = np.zeros(1, dtype=np.int64)

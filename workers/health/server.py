@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
@@ -37,7 +38,6 @@ BOUNDS = Bounds(most=256, of_address=128)
 
 ReadyReport = Callable[[Reading], tuple[bool, Json]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
 def run(seat: Seat, card: Card, ports: PortsSection, bind_host: str) -> None:

@@ -74,16 +74,18 @@ async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> Caller:
 
 
 def key_of(scope: Scope) -> str | None:
-    """The key as it was sent; a header wins over Bearer, Bearer over the query."""
+    """The key as it was sent; refused when there are several, as the request workers do."""
     connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
-    for name in _KEY_HEADERS:
-        if (header := connection.headers.get(name)) is not None:
-            return header
-    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    sent = (connection.query_params.get(name) for name in KEY_PARAMETERS)
-    return next((key for key in sent if key is not None), None)
+    sent = [key for name in _KEY_HEADERS for key in connection.headers.getall(name, [])]
+    for authorization in connection.headers.getall("authorization", []):
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            sent.append(credentials.strip())
+    sent += [value for name, value in connection.query_params.multi_items() if name in KEY_PARAMETERS]
+    if len(sent) > 1:
+        detail = "give the API key once: as X-API-Key, as Authorization: Bearer or as api_key"
+        raise RefusedError(400, "bad_parameter", detail, "api_key")
+    return sent[0] if sent else None
 
 
 async def identify(parts: Parts, key: str | None, address: Address, tries: Tries) -> Caller:

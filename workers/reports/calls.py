@@ -6,6 +6,10 @@ Rules
 - A call never waits for its row: rows gather in memory, a task of its own writes them once a second. A database that is
   down costs no call; what does not fit into the bound is lost, and counted. So is a row that the database will never
   take; it holds up no other.
+- Anybody can cause refusals without a key: of each second REFUSALS_A_SECOND have a row, with the number of those that
+  have none (`weight`).
+- The path of a call is its route's template (`path_of`), in the row and in the log.
+- Answers are about a caller and a moment: nobody keeps one (`Cache-Control: no-store`) whose handler does not say else.
 - HEAD is GET whose body is left out; what has no end is ended with its headers.
 - What a handler put into `state["on_end"]` is called when its response has ended, however that was.
 - A reader that takes nothing for `STALL_SECONDS` is gone: its response ends, and what it held is free.
@@ -37,14 +41,18 @@ WRITE_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 5.0
 # As long as a lookup's reader may take nothing (STALL_MAX_NS).
 STALL_SECONDS = 30.0
-# The longest path that is worth keeping.
-PATH_LETTERS_MAX = 200
+# The path of a call that no route has.
+UNKNOWN_PATH = "unknown"
+# Refusals without a key that get a row of their own: anybody can cause them.
+REFUSALS_A_SECOND = 10
 
 # Classes of SQLSTATE that say that a row's own values are wrong (PostgreSQL's appendix A); a row without a partition
 # (23514) is none of them: its day's table may be made a moment later.
 _WRONG_VALUES = ("22", "23")
 _NO_PARTITION = "23514"
 
+_ERRORS_FROM = 400
+_CACHE_CONTROL = b"cache-control"
 _LOST = REPORTER.index("report_log_lost_total")
 _WAITING = REPORTER.index("report_log_waiting")
 _REQUESTS = {group: REPORTER.index("report_requests_total", group) for group in ("1xx", "2xx", "3xx", "4xx", "5xx")}
@@ -62,6 +70,7 @@ class Call(NamedTuple):
     latency_us: int
     bytes: int
     address: Address
+    weight: int = 1
 
 
 class CallLog:
@@ -72,14 +81,23 @@ class CallLog:
         self._clock = clock
         self._open = open_connection
         self._rows: deque[Call] = deque()
+        self._refusals = Sample(REFUSALS_A_SECOND)
 
-    def add(self, call: Call) -> None:
-        """Keep a row; the oldest is lost when there is no room."""
+    def add(self, call: Call, is_known: bool = False) -> None:
+        """Keep a row; the oldest is lost when there is no room. `is_known`: the caller has a key.
+
+        Of refusals without one there is a sample.
+        """
+        self._block.count(_REQUESTS[f"{call.status // 100}xx"])
+        if call.status >= _ERRORS_FROM and not is_known:
+            weight = self._refusals.take(int(call.time.timestamp()))
+            if weight == 0:
+                return
+            call = call._replace(weight=weight)
         if len(self._rows) >= ROWS_WAITING_MAX:
             self._rows.popleft()
             self._block.count(_LOST)
         self._rows.append(call)
-        self._block.count(_REQUESTS[f"{call.status // 100}xx"])
 
     async def write_waiting(self) -> None:
         """Write what waits; a row that is refused for its own sake goes, when its database fails all rows wait on."""
@@ -159,6 +177,25 @@ def _is_of_a_row(error: Exception) -> bool:
     return str(state).startswith(_WRONG_VALUES)
 
 
+class Sample:
+    """The first few of each second; each stands for those before it that were left out as well."""
+
+    def __init__(self, a_second: int) -> None:
+        self._a_second = a_second
+        self._second = self._taken = self._left_out = 0
+
+    def take(self, second: int) -> int:
+        """How many the next one stands for; 0: it is left out."""
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken >= self._a_second:
+            self._left_out += 1
+            return 0
+        weight = 1 + self._left_out
+        self._taken, self._left_out = self._taken + 1, 0
+        return weight
+
+
 class Answer:
     """What went out for one call, noted as it is sent."""
 
@@ -174,7 +211,10 @@ class Answer:
         kind = message["type"]
         if kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), self._header]
+            headers = [*message.get("headers", ()), self._header]
+            if not any(name.lower() == _CACHE_CONTROL for name, _ in headers):
+                headers.append((_CACHE_CONTROL, b"no-store"))
+            message["headers"] = headers
         elif kind in ("http.response.body", "websocket.http.response.body"):
             if self._is_head:
                 return
@@ -227,7 +267,7 @@ class AccountedApp:
             for end in state.get("on_end", ()):
                 await end()
             if state.get("failure") is not None:
-                fields = {"request_id": str(request_id), "path": scope["path"][:PATH_LETTERS_MAX]}
+                fields = {"request_id": str(request_id), "path": path_of(scope)}
                 self._log.error("call failed", exc_info=state["failure"], extra={"fields": fields})
             caller = state.get("caller")
             self._calls.add(
@@ -236,12 +276,13 @@ class AccountedApp:
                     request_id,
                     (caller.account_id or None) if caller else None,
                     (caller.key_id or None) if caller else None,
-                    scope["path"][:PATH_LETTERS_MAX].replace("\0", "").encode(errors="replace").decode(),
+                    path_of(scope),
                     answer.status,
                     (self._clock.monotonic_ns() - started_ns) // NS_PER_US,
                     answer.sent_bytes,
                     address,
-                )
+                ),
+                is_known=caller is not None and caller.kind != "anonymous",
             )
 
     def _name_caller(self, scope: Scope) -> Address:
@@ -257,6 +298,11 @@ class AccountedApp:
 async def _gone() -> Any:
     """A client that waits for nothing behind the headers: an endless answer ends with them."""
     return {"type": "http.disconnect"}
+
+
+def path_of(scope: Scope) -> str:
+    """The route's template: what stands in a path itself may be a key, which belongs nowhere."""
+    return str(scope.get("path_template") or UNKNOWN_PATH)
 
 
 def caller_address(scope: Scope) -> Address:

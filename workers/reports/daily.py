@@ -11,6 +11,7 @@ database away means that the figures are late, nothing else.
 import asyncio
 import datetime
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -29,14 +30,16 @@ RETRY_SECONDS = 5.0
 CACHE_KEY = "kcc:daily"
 CACHE_SECONDS = 24 * 3600
 
+Opener = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 
-async def run(database_url: str, cache: Cache, clock: Clock, log: logging.Logger) -> None:
+
+async def run(open_connection: Opener, cache: Cache, clock: Clock, log: logging.Logger) -> None:
     """Compute for ever; a failure is logged when it begins, and soon tried again."""
     outage = Outage(log, logging.WARNING, "daily_figures_late", "daily figures are computed")
     while True:
         seconds = EVERY_SECONDS
         try:
-            async with await psycopg.AsyncConnection.connect(database_url, connect_timeout=2) as connection:
+            async with await open_connection() as connection:
                 figures = await compute(connection, now_of(clock))
             if figures is not None:
                 await cache.publish(CACHE_KEY, msgspec.json.encode(figures), CACHE_SECONDS)

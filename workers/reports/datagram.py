@@ -113,7 +113,8 @@ class ReportDatagrams:
         latency_us = (clock.monotonic_ns() - started_ns) // NS_PER_US
         account_id, key_id = (caller.account_id or None, caller.key_id or None) if caller else (None, None)
         parts.calls.add(
-            Call(now, uuid.uuid4(), account_id, key_id, "udp:summary", status, latency_us, len(reply), address)
+            Call(now, uuid.uuid4(), account_id, key_id, "udp:summary", status, latency_us, len(reply), address),
+            is_known=caller is not None and caller.kind != "anonymous",
         )
 
 

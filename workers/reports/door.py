@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from trinity.clock import NS_PER_SECOND, Clock
@@ -42,7 +43,7 @@ class GuardedApp:
             await self._app(scope, receive, send)
             return
         with self._guard.call((client[0], int(client[1])), self._clock.monotonic_ns):
-            await self._app(scope, _in_time(receive) if scope["type"] == "http" else receive, send)
+            await self._app(scope, _in_time(receive) if scope["type"] == ScopeType.HTTP else receive, send)
 
 
 def _in_time(receive: Receive) -> Receive:

@@ -33,6 +33,7 @@ COLUMNS = (
     Column("source", "text"),
     Column("latency_us", "number"),
     Column("address", "text"),
+    Column("weight", "integer"),  # requests that the row stands for: 1, but for the sample of refusals without a key
 )
 
 # A page is looked for near its cursor first: each day is a table, and a plan over 93 of them takes 20 ms.

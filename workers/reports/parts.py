@@ -19,6 +19,7 @@ from workers.reports.averages import Averages
 from workers.reports.board import Board
 from workers.reports.cache import Cache
 from workers.reports.calls import CallLog
+from workers.reports.ended import EndedSessions
 from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.places import Places
@@ -63,6 +64,7 @@ class Parts:
     exports: Places  # of long answers
     memory: NodeMemory  # of the whole node, for what it says of itself
     sessions: Sessions
+    ended: EndedSessions
     tries: Tries  # wrong keys over TCP
     udp_tries: Tries  # and over UDP, whose addresses can be forged: nobody is locked out of HTTP by them
     board: Board  # prices, live

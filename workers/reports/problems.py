@@ -33,6 +33,7 @@ _CODES = {
     415: "body_not_accepted",
     429: "rate_limited",
 }
+_METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _DATABASE_RETRY_SECONDS = 2
 # The database does not answer, or its tables are still being made.
 DATABASE_ERRORS: tuple[type[Exception], ...] = (
@@ -151,6 +152,13 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     return _respond(request, RefusedError(status, code, error.detail, headers=error.headers))
 
 
+def _on_nesting(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """What is read of a body nests no deeper than a list of texts; without one it is a fault of ours."""
+    if request.method not in _METHODS_WITH_BODY:
+        return _on_bug(request, error)
+    return _respond(request, RefusedError(400, "bad_request", "the body is nested too deeply"))
+
+
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     request.scope["state"]["failure"] = error
     return _respond(request, problem_of(error))
@@ -161,5 +169,6 @@ HANDLERS: ExceptionHandlersMap = {
     ValidationException: _on_validation,
     HTTPException: _on_http,
     **dict.fromkeys(DATABASE_ERRORS, _on_problem),
+    RecursionError: _on_nesting,
     Exception: _on_bug,
 }

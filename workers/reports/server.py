@@ -21,7 +21,7 @@ from granian.constants import Interfaces
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
@@ -36,7 +36,8 @@ from trinity.ports import bind_socket
 from trinity.seat import Seat
 from trinity.store import migrate
 from trinity.store.connect import bounded
-from workers.reports import daily
+from trinity.store.watch import Watch
+from workers.reports import daily, ended
 from workers.reports.admission import make_admission
 from workers.reports.app import make_app
 from workers.reports.averages import Averages
@@ -45,6 +46,7 @@ from workers.reports.cache import Cache
 from workers.reports.calls import AccountedApp, CallLog
 from workers.reports.datagram import ReportDatagrams
 from workers.reports.door import BOUNDS, GuardedApp, make_guard
+from workers.reports.ended import EndedSessions
 from workers.reports.forwarded import Callers
 from workers.reports.keys import Keys
 from workers.reports.parts import Explain, Parts, ReportSettings
@@ -67,8 +69,9 @@ STATEMENT_SECONDS = 20.0
 # Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
 # Compiling one takes longer than any of them runs.
 _REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
-# One short question to the database.
-WATCH_SECONDS = 5.0
+# Whether the tables are those of this version is asked so often, and whether the database answers is said.
+ENSURE_NS = 5 * NS_PER_SECOND
+WATCH_SECONDS = 0.5
 # Pending connections; granian's own default.
 _BACKLOG = 1024
 # Connections that granian serves at once; with every stream open there is still room for reports.
@@ -108,7 +111,7 @@ async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Expl
             ended = {life for life in parts.lives if life.done()}
         parts.draining.set()
         datagrams.close()
-        server.stop()  # type: ignore[no-untyped-call]
+        server.stop()
         await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
         for task in (*ended, *({serving} if serving.done() else ())):
             task.result()
@@ -139,17 +142,17 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
     section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
-    pool = AsyncConnectionPool(
-        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
-        min_size=1,
-        max_size=POOL_CONNECTIONS_MAX,
-        check=_checker(seat.clock),
-        open=False,
-        timeout=POOL_WAIT_SECONDS,
-        kwargs={"autocommit": True},
-    )
+    watch = Watch(settings.database_url)
+
+    async def connect_guarded() -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(url)
+        watch.guard(connection)
+        return connection
+
+    pool = _make_pool(url, watch, seat.clock)
+    watch.start()
     await pool.open(wait=False)
-    calls = CallLog(seat.block, lambda: psycopg.AsyncConnection.connect(url), seat.clock)
+    calls = CallLog(seat.block, connect_guarded, seat.clock)
     cache = Cache(settings.cache_url, seat.clock, seat.block)
     draining = asyncio.Event()
     started_ns = seat.control.read_node_word(NODE_STARTED_NS)
@@ -159,8 +162,8 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         "calls": calls.run(seat.log),
         "board": board.run(draining),
         "averages": averages.run(seat.clock),
-        "database": _watch_database(seat, settings.database_url),
-        "daily": daily.run(url, cache, seat.clock, seat.log),
+        "database": _watch_database(seat, settings.database_url, watch),
+        "daily": daily.run(connect_guarded, cache, seat.clock, seat.log),
     }
     tasks = frozenset(asyncio.create_task(life, name=name) for name, life in lives.items())
     try:
@@ -176,6 +179,7 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
             exports=Places(EXPORTS),
             memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
             sessions=Sessions(settings.admin_key),
+            ended=EndedSessions(settings.data_dir / ended.FILE_NAME),
             tries=Tries(),
             udp_tries=Tries(),
             board=board,
@@ -187,11 +191,42 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
             explain=explain,
         )
     finally:
+        watch.stop()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
+
+
+def _make_pool(url: str, watch: Watch, clock: Clock) -> "Pool":
+    async def guard(connection: psycopg.AsyncConnection[Any]) -> None:
+        watch.guard(connection)
+
+    return Pool(
+        watch,
+        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
+        min_size=1,
+        max_size=POOL_CONNECTIONS_MAX,
+        check=_checker(clock),
+        configure=guard,
+        open=False,
+        timeout=POOL_WAIT_SECONDS,
+        kwargs={"autocommit": True},
+    )
+
+
+class Pool(AsyncConnectionPool):
+    """The pool; nobody waits for a connection of a database that answers nobody."""
+
+    def __init__(self, watch: Watch, conninfo: str, **options: Any) -> None:
+        super().__init__(conninfo, **options)
+        self._watch = watch
+
+    async def getconn(self, timeout: float | None = None) -> Any:
+        if not self._watch.is_up:
+            raise PoolTimeout("the database does not answer")
+        return await super().getconn(timeout)
 
 
 def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
@@ -207,21 +242,26 @@ def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable
     return check
 
 
-async def _watch_database(seat: Seat, url: str) -> None:
+async def _watch_database(seat: Seat, url: str, watch: Watch) -> None:
     """Bring the tables to this version's state once there is a database, and say whether there is one that fits."""
     up = REPORTER.index("report_database_up")
     outage = Outage(seat.log, logging.WARNING, "reports without the database", "reports have the database")
+    ready, asked_at_ns = False, -ENSURE_NS
     while True:
-        try:
-            await asyncio.to_thread(migrate.ensure, url)
-            seat.block.set_gauge(up, 1.0)
-            outage.up()
-        except StoreUnavailableError as error:
-            seat.block.set_gauge(up, 0.0)
-            outage.down(str(error), seat.clock.monotonic_ns())
-        except SchemaError as error:
-            seat.block.set_gauge(up, 0.0)
-            outage.fault(str(error))
+        now_ns = seat.clock.monotonic_ns()
+        if now_ns - asked_at_ns >= ENSURE_NS:
+            asked_at_ns = now_ns
+            try:
+                await asyncio.to_thread(migrate.ensure, url)
+                ready = True
+                outage.up()
+            except StoreUnavailableError as error:
+                ready = False
+                outage.down(str(error), now_ns)
+            except SchemaError as error:
+                ready = False
+                outage.fault(str(error))
+        seat.block.set_gauge(up, float(ready and watch.is_up))
         await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -296,5 +336,5 @@ class GuardedServer(Server):
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
         bound.listen(_BACKLOG)
         self._listener = bound.dup()
-        self._shd = SocketHolder(bound.detach(), False, _BACKLOG)
+        self._shd = SocketHolder(bound.detach(), False, _BACKLOG)  # type: ignore[call-arg]
         self._sfd = self._shd.get_fd()

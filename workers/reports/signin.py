@@ -5,8 +5,10 @@
     GET  /session      {"kind": "admin" | "key" | "anonymous", "may_read": whether it may ask for prices, ...}
 
 Rules: the cookies are HttpOnly and SameSite=Strict, so no script reads them and no other site sends them. A customer's
-holds the key itself, which is asked after at each call, so that a revoked one ends at once. Whatever changes something
-with a cookie carries its token in X-CSRF-Token. A caller that sends a key needs no cookie.
+holds the key itself and a nonce; the key is asked after at each call, so that a revoked one ends at once. A session
+that was ended is ended here and for all processes (ended.py), whoever still has its cookie. Whatever changes something
+with a cookie carries its token in X-CSRF-Token. Signing in is JSON and, where a browser says whence it comes, from this
+origin: a form of another site signs nobody in. A caller that sends a key needs no cookie.
 """
 
 import hashlib
@@ -33,6 +35,8 @@ SESSION_COOKIE = "trinity_session"
 KEY_COOKIE = "trinity_key"
 TOKEN_COOKIE = "trinity_csrf"  # noqa: S105 - a name
 _TOKEN_HEADER = "x-csrf-token"  # noqa: S105 - a name
+# Between a customer's key and the nonce in their cookie; no key has it.
+_NONCE_SIGN = "."
 _SESSION_PATHS = ("/session", "/session/end")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -54,14 +58,16 @@ class SessionState(msgspec.Struct):
 async def read_session(request: Request[Any, Any, Any]) -> None:
     """Before every handler: good cookies say who calls."""
     parts: Parts = request.app.state["parts"]
-    session, key = request.cookies.get(SESSION_COOKIE), request.cookies.get(KEY_COOKIE)
-    if session is not None and parts.sessions.is_open(session, parts.seat.clock.wall_ns() // NS_PER_SECOND):
+    session, of_key = request.cookies.get(SESSION_COOKIE), request.cookies.get(KEY_COOKIE)
+    if session is not None and _is_admins(parts, session):
         _check_token(request, lambda token: parts.sessions.is_token(session, token))
-        request.scope["state"]["signed_in"] = ADMIN
-    elif key is not None and key_of(request.scope) is None:
-        _check_token(request, lambda token: _is_same(_token_of_key(key), token))
+        request.scope["state"].update(signed_in=ADMIN, session=session)
+    elif of_key is not None and not parts.ended.is_ended(of_key) and key_of(request.scope) is None:
+        _check_token(request, lambda token: _is_same(_token_of_key(of_key), token))
+        key, address = of_key.rpartition(_NONCE_SIGN)[0], caller_address(request.scope)
         try:
-            request.scope["state"]["signed_in"] = await identify(parts, key, caller_address(request.scope), parts.tries)
+            caller = await identify(parts, key, address, parts.tries)
+            request.scope["state"].update(signed_in=caller, session=of_key)
         except RefusedError:
             if request.url.path not in _SESSION_PATHS:  # which tell and end what is over, rather than refuse it
                 raise
@@ -82,13 +88,15 @@ async def open_session(
     request: Request[Any, Any, Any], data: JSONBody[Login], parts: NamedDependency[Parts]
 ) -> Response[SessionState]:
     """Take a key and give cookies for it."""
+    _check_origin(request)
     caller = await _identify(parts, data.key, caller_address(request.scope))
     if caller.is_admin:
         name = SESSION_COOKIE
         cookie = parts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
         token = parts.sessions.token_of(cookie)
     else:
-        name, cookie, token = KEY_COOKIE, data.key, _token_of_key(data.key)
+        name, cookie = KEY_COOKIE, f"{data.key}{_NONCE_SIGN}{os.urandom(NONCE_BYTES).hex()}"
+        token = _token_of_key(cookie)
     secure = request.url.scheme == "https"
     cookies = [_cookie(name, cookie, secure, hidden=True), _cookie(TOKEN_COOKIE, token, secure, hidden=False)]
     response = Response(_state_of(parts, caller), cookies=cookies)
@@ -97,12 +105,35 @@ async def open_session(
 
 
 @post("/session/end", include_in_schema=False, status_code=200, sync_to_thread=False)
-def end_session(parts: NamedDependency[Parts]) -> Response[SessionState]:
-    """Forget who the browser was."""
+def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> Response[SessionState]:
+    """Forget who the browser was, and believe its cookie no more."""
+    session = request.scope["state"].get("session")
+    if session is not None:
+        now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+        try:
+            parts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
+        except OSError:
+            raise RefusedError(503, "session_not_ended", "the disk does not take it: try again") from None
     response = Response(_state_of(parts, ANONYMOUS))
     for name in (SESSION_COOKIE, KEY_COOKIE, TOKEN_COOKIE):
         response.delete_cookie(name)
     return response
+
+
+def _is_admins(parts: Parts, session: str) -> bool:
+    now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+    return parts.sessions.is_open(session, now_seconds) and not parts.ended.is_ended(session)
+
+
+def _check_origin(request: Request[Any, Any, Any]) -> None:
+    """A form of another site may send a key that its user did not type; it cannot send JSON, nor hide its origin."""
+    if request.content_type[0] != "application/json":
+        raise RefusedError(415, "body_not_accepted", "sign in with Content-Type: application/json", "Content-Type")
+    origin = request.headers.get("origin")
+    if origin is None or request.headers.get("sec-fetch-site") == "same-origin":
+        return  # no browser, or one that knows it, whatever a proxy made of the host's name
+    if origin.partition("://")[2].lower() != request.headers.get("host", "").lower():
+        raise RefusedError(403, "foreign_origin", "sign in from a page of this service", "Origin")
 
 
 def _state_of(parts: Parts, caller: Caller) -> SessionState:

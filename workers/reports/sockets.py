@@ -97,6 +97,8 @@ class Subscription:
             return self._take_in(text)
         except RefusedError as error:
             return refusal(error.code, error.detail, error.field)
+        except RecursionError:
+            return refusal("bad_message", "the message is nested too deeply", None)
         except (msgspec.DecodeError, UnicodeError) as error:
             field = re.search(r"at `\$\.?([^`]*)`", str(error))
             unknown = re.search(r"unknown field `([^`]*)`", str(error))

@@ -47,7 +47,7 @@ _SUMMARY = (
 )  # fmt: skip
 _ERRORS = (
     Column("code", "text"), Column("status", "integer"), Column("protocol", "text"), Column("requests", "integer"),
-    Column("last", "time"),
+    Column("last", "time"), Column("network", "text"),
 )  # fmt: skip
 
 
@@ -157,15 +157,24 @@ async def show_errors(
     parts: NamedDependency[Parts],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
+    by: Annotated[
+        Literal["code", "network"],
+        QueryParameter(description="`network`: refusals without a key, by the /24 or /64 that they went to."),
+    ] = "code",
     format_: FormatParameter = None,
 ) -> Response[Any]:
-    """Refusals and failures by code, status and protocol, the most frequent first."""
+    """Refusals and failures by code, status and protocol, the most frequent first.
+
+    Those without a key are counted by whole minutes. A minute has 256 networks, the others' `network` is null.
+    """
     parameters = {
         "start": span.start,
         "end": span.end,
         "key_ids": selection.key_ids,
         "codes": list(CODES),
         "protocols": list(PROTOCOLS),
+        "by_network": by == "network",
+        "limit": TOP_MAX,
     }
     head = {"from": span.start.astimezone(span.zone), "to": span.end.astimezone(span.zone), "tz": span.zone.key}
     return await _deliver(request, parts, Query("errors", parameters, _ERRORS, span.zone), format_, head)

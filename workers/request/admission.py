@@ -18,6 +18,7 @@ from workers.request.gate import (
     LEFT,
     MONTHLY_QUOTA,
     QUOTA_EXCEEDED,
+    QUOTA_LEFT,
     RATE,
     RATE_LIMITED,
     RETRY_AFTER_MS,
@@ -36,7 +37,7 @@ _WINDOW = octets_of(b";w=1")
 _AND_MONTH = octets_of(b', "month";q=')
 _MONTH_POLICY = octets_of(b'\r\nRateLimit-Policy: "month";q=')
 _RATE_LIMIT = octets_of(b'\r\nRateLimit: "second";r=')
-_MONTH_LIMIT = octets_of(b'\r\nRateLimit: "month";r=0')
+_MONTH_LIMIT = octets_of(b'\r\nRateLimit: "month";r=')
 _IN = octets_of(b";t=")
 _CR, _LF = b"\r\n"
 # With numbers of at most 19 digits each.
@@ -94,7 +95,7 @@ def append_limit_headers(gate: Gate, code: int, out: Octets, at: int) -> int:
         at = append_octets(_AND_MONTH if result[RATE] > 0 else _MONTH_POLICY, out, at)
         at = append_integer(result[MONTHLY_QUOTA], out, at)
     if code == QUOTA_EXCEEDED:
-        at = append_octets(_MONTH_LIMIT, out, at)
+        at = append_integer(result[QUOTA_LEFT], out, append_octets(_MONTH_LIMIT, out, at))
     else:
         at = append_integer(result[LEFT], out, append_octets(_RATE_LIMIT, out, at))
     at = append_integer(wait_seconds, out, append_octets(_IN, out, at))

@@ -58,6 +58,7 @@ from workers.request.answer import (
     write_unknown_asset,
 )
 from workers.request.datagram_frame import (
+    COUNT_AT,
     FRAME_MISSING_KEY,
     FRAME_OK,
     FRAME_PAD_REQUEST,
@@ -91,7 +92,7 @@ from workers.request.datagram_problems import (
     write_problem,
 )
 from workers.request.forwarded import Caller
-from workers.request.gate import Gate
+from workers.request.gate import Gate, charge_lookups
 from workers.request.ledger import TALLY_CODE, TALLY_KEY, Ledger, begin, note_price, note_prices
 from workers.request.octets import Integers, Octets, byte_at, octets_of
 
@@ -184,6 +185,13 @@ def _admit(desk: Desk, request: Octets, key_start: int, key_end: int, now_ns: in
     return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
 
 
+@compiled_inline
+def _charge(desk: Desk, lookups: int, now_ns: int) -> int:
+    """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask for so many."""
+    code = charge_lookups(desk.gate, lookups, now_ns)
+    return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
+
+
 # --- binary ---------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +205,8 @@ def _answer_binary(
     if status == FRAME_OK:
         key_start, key_end = frame_key(request, start)
         problem = _admit(desk, request, key_start, key_end, now_ns)
+        if problem == NO_PROBLEM:
+            problem = _charge(desk, byte_at(request, start + COUNT_AT), now_ns)
     elif is_barred(desk.gate, desk.caller):
         problem = ADDRESS_BLOCKED
     else:
@@ -231,6 +241,8 @@ def _answer_text(
     problem = _admit(desk, request, key_start, key_end, now_ns)
     if problem == NO_PROBLEM:
         problem = _parse_names(desk, request, start, names_end)
+    if problem == NO_PROBLEM:
+        problem = _charge(desk, desk.query[json.COUNT], now_ns)
     if problem != NO_PROBLEM:
         return write_problem(desk.gate, desk.ledger, desk.query, request, problem, reply, at), ERROR, 0
     return _write_answer(desk, request, reply, at, now_ns), ANSWERED, desk.query[json.COUNT]
@@ -304,6 +316,8 @@ def _answer_json(
     problem = _admit(desk, request, query[json.KEY_START], query[json.KEY_END], now_ns)
     if problem == NO_PROBLEM and outcome != json.QUERY_OK:
         problem = _PROBLEM_OF_QUERY[outcome]
+    if problem == NO_PROBLEM:
+        problem = _charge(desk, query[json.COUNT], now_ns)
     if problem != NO_PROBLEM:
         return write_problem(desk.gate, desk.ledger, desk.query, request, problem, reply, at), ERROR, 0
     return _write_answer(desk, request, reply, at, now_ns), ANSWERED, query[json.COUNT]

@@ -50,6 +50,8 @@ from workers.request.octets import Octets, append_byte, append_slice, byte_at
 MAGIC_BYTE = 0xD7  # no text and no UTF-8 JSON begins so
 VERSION = 1
 HEADER_BYTES = 24
+# Where the number of names stands.
+COUNT_AT = 6
 NAME_BYTES = ASSET_NAME_BYTES_MAX
 RECORD_BYTES = 22
 FLAG_LAST_GOOD, FLAG_KEY = 1, 2
@@ -83,7 +85,7 @@ def answer_frame(
     now_ns: int,
 ) -> tuple[int, int]:
     """(position behind the reply, lookups) of a frame that `check_frame` found good and whose sender may ask."""
-    count = byte_at(request, start + 6)
+    count = byte_at(request, start + COUNT_AT)
     min_sources = byte_at(request, start + 7)
     max_age_ms = _read_u32(request, start + 16)
     max_conf_milli_bps = _read_u32(request, start + 20)
@@ -135,7 +137,7 @@ def write_frame_status(request: Octets, start: int, status: int, wait_ms: int, r
 @compiled
 def check_frame(request: Octets, start: int, end: int) -> int:
     """FRAME_OK when the request frame can be read, with its key, else why not."""
-    flags, count = byte_at(request, start + 5), byte_at(request, start + 6)
+    flags, count = byte_at(request, start + 5), byte_at(request, start + COUNT_AT)
     if byte_at(request, start + 4) != VERSION:
         return FRAME_BAD_VERSION
     names_end = start + HEADER_BYTES + count * NAME_BYTES
@@ -153,7 +155,7 @@ def check_frame(request: Octets, start: int, end: int) -> int:
 @compiled
 def frame_key(request: Octets, start: int) -> tuple[int, int]:
     """Start and end of the API key in a frame that `check_frame` found good; the same when it has none."""
-    at = start + HEADER_BYTES + byte_at(request, start + 6) * NAME_BYTES
+    at = start + HEADER_BYTES + byte_at(request, start + COUNT_AT) * NAME_BYTES
     if byte_at(request, start + 5) & FLAG_KEY == 0:
         return at, at
     return at + 1, at + 1 + byte_at(request, at)

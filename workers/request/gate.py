@@ -2,6 +2,7 @@
 
     code = admit(gate, buffer, key_start, key_end, address, over_udp, now_ns)
     code = admit_known(gate, key_id, address, now_ns)                  for who was recognised elsewhere
+    code = charge_lookups(gate, lookups, now_ns)                       once it is known how many prices are asked for
         CODE_OK, or why not (index of outcomes.CODES)
     gate.result[KEY_ID], [RETRY_AFTER_MS], [RATE] ...                  what the answer's headers and the ledger say
 
@@ -18,6 +19,8 @@ it was sent, nothing when none was. Once a second the worker calls `turn_month`.
 Rules: a key is proved once by its SHA-256, compared over all bytes; from then on this worker recognises it by a
 128-bit SipHash under a secret of its own. Only proved keys are remembered, in bounded memory, so guesses push nobody
 out. What a key may do is read from shared memory each time. A refusal takes nothing: a spent month costs no rate.
+A rate counts requests, a month lookups: each price that is asked for is one, and so is a request for none. `admit`
+takes the first, before anything is parsed; the rest is known afterwards, and costs a request for one price nothing.
 """
 
 import os
@@ -51,7 +54,7 @@ from trinity.memory.key_table import (
     is_loaded,
     read_terms,
 )
-from trinity.memory.limit_table import LimitTable, has_quota, take_key_pace, take_quota
+from trinity.memory.limit_table import LimitTable, has_quota, quota_left, take_key_pace, take_quota, take_rest
 from trinity.outcomes import CODE_OK, CODES
 from workers.request.octets import Integers, Octets, append_slice
 from workers.request.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
@@ -215,6 +218,30 @@ def admit_known(gate: Gate, key_id: int, address: Words, now_ns: int) -> int:
     return _admit_terms(gate, key_id, now_ns)
 
 
+@compiled_inline
+def charge_lookups(gate: Gate, lookups: int, now_ns: int) -> int:
+    """CODE_OK when the month of the caller that was just admitted has room for all of them, else QUOTA_EXCEEDED."""
+    if lookups <= 1 or gate.result[MONTHLY_QUOTA] == 0 or gate.result[OVERRUN] != 0:
+        return CODE_OK
+    return _charge_rest(gate, lookups, now_ns)
+
+
+@compiled
+def _charge_rest(gate: Gate, lookups: int, now_ns: int) -> int:
+    result, key_id, quota = gate.result, gate.result[KEY_ID], gate.result[MONTHLY_QUOTA]
+    left = take_rest(gate.limits, key_id, gate.own["month"], quota, lookups)
+    if left >= 0:
+        result[QUOTA_LEFT] = left
+        return CODE_OK
+    result[QUOTA_LEFT] = quota_left(gate.limits, key_id, gate.own["month"], quota)
+    if signed(gate.own["terms"][FLAGS]) & DRY_RUN_BIT != 0:
+        gate.counters[_DRY_RUN_WORDS[1]] += _1
+        result[OVERRUN] = QUOTA_EXCEEDED
+        return CODE_OK
+    gate.counters[_REFUSED_WORD + QUOTA_EXCEEDED - MISSING_KEY] += _1
+    return _refuse_month(gate, now_ns)
+
+
 # --- callers without a key ------------------------------------------------------------------------------------
 
 
@@ -309,7 +336,7 @@ def _remember(gate: Gate, key_id: int) -> None:
 
 @compiled_inline
 def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
-    """One request from the rate and one from the month; from neither where the month is spent already."""
+    """One request from the rate and one lookup from the month; from neither where the month is spent already."""
     result, pace = gate.result, signed(gate.own["terms"][PACE])
     rate, burst = pace & RATE_MASK, pace >> BURST_SHIFT
     quota = signed(gate.own["terms"][QUOTA])

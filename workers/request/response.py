@@ -97,7 +97,7 @@ ERRORS = (
     (403, "key_suspended", "this API key is suspended"),
     (403, "address_blocked", "this address is blocked"),
     (429, "rate_limited", "too many requests a second"),
-    (429, "quota_exceeded", "the requests of this month are used up"),
+    (429, "quota_exceeded", "this month has fewer lookups left than were asked for"),
     (503, "keys_unavailable", "the API keys are not loaded yet"),
 )
 (

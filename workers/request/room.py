@@ -63,14 +63,15 @@ def make_room_of_address(
 
 
 @compiled
-def _is_of(at: Connections, slot: int, high: int, low: int) -> bool:
+def _is_of(at: Connections, slot: int, high: np.uint64, low: np.uint64) -> bool:
     """Whether the slot's peer is the same address; IPv4, which is mapped, has an upper word of zeros."""
     word = slot * ADDRESS_WORDS
-    return at.addresses[word] == high and (high != _IPV4 or at.addresses[word + 1] == low)
+    same: bool = at.addresses[word] == high and (high != _IPV4 or at.addresses[word + 1] == low)
+    return same
 
 
 @compiled
-def _give_way(at: Connections, high: int, low: int, all_addresses: bool, newcomer: int, now_ns: int) -> int:
+def _give_way(at: Connections, high: np.uint64, low: np.uint64, all_addresses: bool, newcomer: int, now_ns: int) -> int:
     """Close whoever has the smallest share of its time left: MADE, or FULL where nobody may be closed."""
     found, least = _NOBODY, 0
     for slot in range(at.state[HIGHEST]):

@@ -1,7 +1,6 @@
 """A parsed HTTP request -> its whole response. Pure, compiled: memory in, memory out.
 
 The loop makes one `Desk` a worker and calls `answer_request` for each head that http1.py parsed, or `refuse`.
-
     GET /price?asset=BTC[&exchange=kraken][&quality]   one price: 200, or 404/503 with the last good price
     GET /prices[?assets=BTC,ETH][&exchange=][&quality] several, each with its own status
     GET /assets                                        what can be asked for
@@ -9,10 +8,9 @@ The loop makes one `Desk` a worker and calls `answer_request` for each head that
 
 quality = max_age_ms, min_sources, max_conf_bps. HEAD is GET without the body; OPTIONS is answered for browsers.
 /health and OPTIONS need no key; all else does where keys are required, so a stranger learns nothing from it.
-
-Rules: what the answer is, is noted in the ledger; the caller publishes the record before it sends the bytes.
- a parameter that is unknown, repeated or malformed is refused by name, because a misspelt limit must not be
-dropped silently. Percent-encoding is undone in place, in the bytes of this request, which nobody reads again.
+Rules: what the answer is, is noted in the ledger; the caller publishes the record before it sends the bytes. A
+parameter that is unknown, repeated or malformed is refused by name: a misspelt limit must not be dropped silently.
+Percent-encoding is undone in place, in the bytes of this request, which nobody reads again.
 """
 
 import json
@@ -49,7 +47,7 @@ from workers.request.answer import (
     write_unknown_asset,
 )
 from workers.request.forwarded import Caller, find_caller, forget_forwarded
-from workers.request.gate import Gate
+from workers.request.gate import Gate, charge_lookups
 from workers.request.http1 import (
     HEAD_WORDS,
     KEEP_ALIVE,
@@ -356,6 +354,9 @@ def _append_prices(desk: Desk, buffer: Octets, connection: int, now_ns: int, out
         count = parse_assets(desk.assets, buffer, query[2 * ASSET_LIST], query[2 * ASSET_LIST + 1], wanted)
         if count == UNKNOWN:
             return _append_error(desk, BAD_ASSETS, connection, out, at)
+    code = charge_lookups(desk.gate, count, now_ns)
+    if code != CODE_OK:
+        return _append_error(desk, error_of_access(code), connection, out, at)
     note_prices(desk.ledger, wanted[0, 0], count, exchange)
     length = write_prices(
         desk.table_words,

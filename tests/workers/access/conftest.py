@@ -16,6 +16,7 @@ from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.metrics import ACCESS
 from trinity.seat import Seat
+from trinity.store.watch import Watch
 from workers.access import database
 from workers.access.database import AsyncConnection
 
@@ -67,5 +68,5 @@ def snapshot_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[AsyncConnection]:
-    async with await database.connect(database_url) as connected:
+    async with await database.connect(database_url, Watch(database_url)) as connected:
         yield connected

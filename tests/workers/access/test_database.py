@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trinity.store.watch import Watch
 from workers.access import database
 from workers.access.database import AsyncConnection, Change, what_changed
 from workers.access.rows import ACTIVE, END_NEVER, NULL, REVOKED, SUSPENDED, Block, Plan, Rows
@@ -16,7 +17,7 @@ from workers.access.rows import ACTIVE, END_NEVER, NULL, REVOKED, SUSPENDED, Blo
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[AsyncConnection]:
-    async with await database.connect(database_url) as connected:
+    async with await database.connect(database_url, Watch(database_url)) as connected:
         yield connected
 
 

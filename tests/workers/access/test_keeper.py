@@ -18,6 +18,7 @@ from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import take_quota
 from trinity.seat import Seat
+from trinity.store.watch import Watch
 from workers.access import database
 from workers.access import keeper as keeper_module
 from workers.access.database import AsyncConnection, Change
@@ -226,7 +227,7 @@ async def test_changes_do_not_wait_for_a_comparison(
             if since_us is None and len(seen) < 3:
                 seen.append(states(seat, 1, 2))
                 if len(seen) == 1:
-                    async with await database.connect(database_url) as other:
+                    async with await database.connect(database_url, Watch(database_url)) as other:
                         await other.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 1")
                         await other.execute("DELETE FROM api_keys WHERE id = 2")
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
+from tests.trinity.store.frozen import frozen, running_server
 from tests.workers.access.conftest import KEYS_MAX, gauge, make_seat
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
@@ -22,6 +23,8 @@ from trinity.memory.block_table import BlockTable
 from trinity.memory.control import HEARTBEAT_NS, Control
 from trinity.memory.key_table import KeyTable
 from trinity.seat import Seat
+from trinity.store import migrate
+from trinity.store.watch import SILENCE_SECONDS
 from workers.access import process
 from workers.access.keeper import Keeper
 from workers.access.rows import ACTIVE, REVOKED, SUSPENDED
@@ -125,6 +128,19 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(
     ).fetchall()
     assert ended == [(True,)]
     wait("the revocation", lambda: state(shared, number) == REVOKED)
+
+
+def test_a_database_that_freezes_is_down_within_seconds(shared: Seat, start: Start, tmp_path: Path) -> None:
+    """Not when the next comparison is due; it is found again when it goes on."""
+    with running_server(tmp_path / "data") as server:
+        migrate.ensure(server.url())
+        start(server.url())
+        wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
+        with frozen(server.server.pid):
+            began = time.monotonic()
+            wait("the silence", lambda: gauge(shared, "access_database_up") == 0)
+            assert time.monotonic() - began < SILENCE_SECONDS + 3
+        wait("its return", lambda: gauge(shared, "access_database_up") == 1)
 
 
 def test_a_lost_notification_is_repaired_by_the_comparison(

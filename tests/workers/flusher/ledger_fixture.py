@@ -41,6 +41,8 @@ def make_records(count: int, ring: int = 0, first: int = 1000, seed: int = 1, ke
     records["assets"] = random.integers(0, 5, count)
     records["protocol"] = random.integers(0, 4, count)
     records["source"], records["code"] = random.integers(0, 8, count), random.integers(0, 28, count)
+    # Refusals without a key have no row each: test_refusals.py.
+    records["code"][records["key_id"] == 0] = 0
     return records
 
 

@@ -282,7 +282,7 @@ def test_a_clock_that_was_set_back_costs_nothing(connection: AnyConnection, spoo
     records["time_ns"][30:] = 5
     fill(ring, records)
     spool.append(ring, ring.view(ring.released))
-    assert Ledger(connection, NODE, "n").load(_take(spool)).rows == 40
+    assert Ledger(connection, NODE, "n").load(_take(spool)).records == 40
     assert set(totals(connection).values()) == {40}
     assert one(connection, "SELECT count(*) FROM usage_log WHERE time < '1970-01-02'") == 10
     assert one(connection, "SELECT extract(epoch FROM max(time)) FROM usage_log") >= EVENING_NS // 10**9

@@ -1,6 +1,7 @@
 """workers/flusher/loader.py"""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from tests.trinity.store.frozen import frozen, running_server
 from tests.workers.flusher.ledger_fixture import (
     LOG,
     NODE,
@@ -21,7 +23,9 @@ from tests.workers.flusher.ledger_fixture import (
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.candle_table import CandleTable
 from trinity.metrics import FLUSHER
+from trinity.store import migrate
 from trinity.store.connect import connect
+from trinity.store.watch import SILENCE_SECONDS
 from workers.flusher import loader as module
 from workers.flusher.ledger import Loaded
 from workers.flusher.loader import Loader
@@ -268,3 +272,28 @@ def test_a_fault_of_ours_ends_the_process(tmp_path: Path, database_url: str, mon
     setup.loader.join(30)
     with pytest.raises(AssertionError, match="a fault"):
         setup.loader.raise_failure()
+
+
+def test_a_database_that_freezes_is_given_up_and_nothing_is_lost_or_doubled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stopped in the middle of a transaction: known within seconds, the session abandoned, each record once."""
+    with running_server(tmp_path / "data") as server:
+        migrate.ensure(server.url())
+        setup = Setup(tmp_path, server.url())
+        setup.loader.start()
+        for _ in range(2):
+            with psycopg.connect(server.url()) as holder:
+                holder.execute("LOCK TABLE usage_batches IN ACCESS EXCLUSIVE MODE")  # the load waits in its transaction
+                setup.put(100)
+                _until("the load", lambda: setup.spool.records == 100 and setup.loader._busy_since_ns is not None)
+                with frozen(server.server.pid):
+                    began = time.monotonic()
+                    _until("the silence", lambda: not setup.loader.is_up())
+                    _until("the session's end", lambda: not setup.loader.is_connected)
+                    assert time.monotonic() - began < SILENCE_SECONDS + 3
+                holder.rollback()
+            _until("the rest", lambda: setup.spool.records == 0 and setup.loader.is_up())
+        setup.loader.finish(30)
+        with connect(server.url(), "tests") as connection:
+            assert set(totals(connection).values()) == {200}

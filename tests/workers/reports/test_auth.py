@@ -24,13 +24,12 @@ from workers.reports.session import TRIES_AT_ONCE, TRY_AGAIN_SECONDS
         ({"Authorization": f"Bearer {ADMIN_KEY}"}, ""),
         ({"authorization": f"bearer  {ADMIN_KEY} "}, ""),
         ({}, f"?api_key={ADMIN_KEY}"),
-        ({"X-API-Key": ADMIN_KEY, "Authorization": "Bearer wrong"}, "?api_key=wrong"),
     ],
 )
 async def test_a_key_is_found_where_it_may_stand(
     optional_client: httpx.AsyncClient, headers: dict[str, str], query: str
 ) -> None:
-    """X-API-Key wins over Bearer, Bearer over the query."""
+    """In a header of its own, as Bearer, in the query."""
     assert (await optional_client.get(f"/account{query}", headers=headers)).json() == {"kind": "admin"}
 
 
@@ -104,3 +103,30 @@ async def test_guessing_is_slowed_down_wherever_the_key_stands(tmp_path: Path) -
             assert 0 < int(response.headers["Retry-After"]) <= TRY_AGAIN_SECONDS
         assert (await ask("good", "2001:db8::78")).status_code == 200
         assert (await ask(ADMIN_KEY, "2001:db8:1::")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?api_key=a", [("X-API-Key", "b")]),
+        ("", [("X-API-Key", "a"), ("X-API-Key", "a")]),
+        ("", [("X-API-Key", "a"), ("Authorization", "Bearer a")]),
+        ("?api_key=a", [("X-CG-Demo-API-Key", "b")]),
+        ("?api_key=a", [("Authorization", "Bearer b")]),
+    ],
+)
+async def test_several_keys_in_one_call_are_refused(
+    optional_client: httpx.AsyncClient, query: str, headers: list[tuple[str, str]]
+) -> None:
+    """As on 8080: nobody guesses which one was meant."""
+    for path in ("/account", "/stream/prices"):
+        answer = await optional_client.get(f"{path}{query}", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+
+
+async def test_answers_about_an_account_are_kept_by_nobody(optional_client: httpx.AsyncClient) -> None:
+    """Refusals too; the page alone may be asked for again by its mark."""
+    for path, status in (("/account", 200), ("/session", 200), ("/reports/usage", 401), ("/nothing", 404)):
+        answer = await optional_client.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
+    assert (await optional_client.get("/")).headers["cache-control"] == "no-cache"

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import SOCK_DGRAM
 from typing import Any
@@ -15,7 +15,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 from tests.trinity.node_fixture import empty_node
-from tests.workers.reports.conftest import ADMIN_KEY, service, settings_of
+from tests.workers.reports.conftest import ADMIN_KEY, client_to, service, settings_of
 from tests.workers.reports.live import live
 from trinity.clock import SystemClock
 from trinity.metrics import REPORTER
@@ -59,6 +59,36 @@ async def test_rows_wait_for_the_database_up_to_a_bound(monkeypatch: pytest.Monk
         assert [row.path for row in log._rows] == ["/2", "/3", "/4"]
 
 
+def test_a_flood_of_refusals_without_a_key_has_few_rows() -> None:
+    """Of each second the first ones; the next that has a row says how many had none. Who is known has a row each."""
+    with empty_node() as memory:
+        block = memory.control.block(0)
+        log = CallLog(block, _no_database)
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        for _ in range(1000):
+            log.add(_call("/x", 401)._replace(time=moment))
+        for _ in range(20):
+            log.add(_call("/known", 429)._replace(time=moment), is_known=True)
+            log.add(_call("/good", 200)._replace(time=moment))
+        log.add(_call("/next", 404)._replace(time=moment + timedelta(seconds=1)))
+        assert [row.weight for row in log._rows if row.path == "/x"] == [1] * calls.REFUSALS_A_SECOND
+        assert [row.weight for row in log._rows if row.path in ("/known", "/good")] == [1] * 40
+        assert [row.weight for row in log._rows if row.path == "/next"] == [1001 - calls.REFUSALS_A_SECOND]
+        assert block.read_counter(REPORTER.index("report_requests_total", "4xx")) == 1021
+
+
+async def test_a_key_in_a_path_is_stored_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A call's path is its route's template, and `unknown` where there is no route; also when a handler fails."""
+    key = "trk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+    async with service(settings_of(tmp_path, auth="optional")) as (parts, app), client_to(app) as client:
+        for path in (f"/{key}", f"/reports/{key}", f"/history/{key}", f"/api/v3/coins/{key}/market_chart"):
+            await client.get(path)
+        stored = {row.path for row in parts.calls._rows}
+    assert stored <= {"unknown", "/history/{asset}", "/api/v3/coins/{coin_id}/market_chart"}
+    assert len(stored) > 1
+    assert key not in caplog.text
+
+
 async def test_a_reader_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The response ends with an error, so whatever it held is free."""
     monkeypatch.setattr(calls, "STALL_SECONDS", 0.05)
@@ -82,7 +112,7 @@ async def test_a_reader_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
         with pytest.raises(TimeoutError):
             await app(scope, lambda: asyncio.Event().wait(), stalled)  # type: ignore[arg-type, return-value]
         assert closed.is_set()
-        assert [(row.path, row.status, row.bytes) for row in parts.calls._rows] == [("/x", 200, 1000)]
+        assert [(row.path, row.status, row.bytes) for row in parts.calls._rows] == [("unknown", 200, 1000)]
 
 
 async def test_a_row_that_the_database_never_takes_holds_up_no_other(database_url: str) -> None:
@@ -150,6 +180,6 @@ async def test_every_call_has_its_row(database_url: str, tmp_path: Path) -> None
     found = {(path, status): sent for path, status, sent, address in rows if address == "127.0.0.1"}
     del found["/account", 200]
     assert found.pop(("/ws", 101)) == len(pong.encode() if isinstance(pong, str) else pong)
-    assert set(found) == {("/\ufffd", 404), ("/ws", 401), ("udp:summary", 200), ("udp:summary", 401)}
+    assert set(found) == {("unknown", 404), ("/ws", 401), ("udp:summary", 200), ("udp:summary", 401)}
     assert all(sent > 50 for sent in found.values())
     assert sorted(sent for path, _, sent, _ in rows if path == "/account") == [0, len(account.content)]

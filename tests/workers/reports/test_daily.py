@@ -110,7 +110,7 @@ async def test_a_database_that_is_late_is_soon_asked_again(monkeypatch: pytest.M
     monkeypatch.setattr(daily.asyncio, "sleep", sleep)
     clock, log = SystemClock(), logging.getLogger("tests.daily")
     with pytest.raises(asyncio.CancelledError):
-        await daily.run(NO_DATABASE, Cache(None, clock, None), clock, log)  # type: ignore[arg-type]
+        await daily.run(lambda: psycopg.AsyncConnection.connect(NO_DATABASE), Cache(None, clock, None), clock, log)  # type: ignore[arg-type]
     assert waits == [daily.RETRY_SECONDS]
 
 

@@ -16,10 +16,12 @@ import psycopg
 import pytest
 
 from tests.trinity.node_fixture import busy_node
-from tests.workers.reports.conftest import seat_of, settings_of
+from tests.trinity.store.frozen import frozen, running_server
+from tests.workers.reports.conftest import ADMIN_KEY, client_to, seat_of, service, settings_of
 from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.metrics import REPORTER
+from trinity.store.watch import SILENCE_SECONDS
 from workers.reports.calls import AccountedApp
 from workers.reports.parts import ReportSettings
 from workers.reports.server import _open_datagrams, _serve, _Server, _watch_database, open_parts, run
@@ -170,3 +172,28 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
         for process in processes:
             process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path: Path) -> None:
+    """The first one after SILENCE_SECONDS, the next ones at once; the metric says so, and it all comes back."""
+    up = REPORTER.index("report_database_up")
+    with running_server(tmp_path / "data") as server:
+        settings = settings_of(tmp_path, database_url=server.url())
+        async with service(settings) as (parts, app), client_to(app) as client:
+            client.headers["X-API-Key"] = ADMIN_KEY
+            async with asyncio.timeout(60):
+                while parts.seat.block.read_gauge(up) == 0:
+                    await asyncio.sleep(0.05)
+            assert (await client.get("/reports/usage")).status_code == 200
+            with frozen(server.server.pid):
+                for most_seconds in (SILENCE_SECONDS + 3, 1.0):
+                    began = asyncio.get_running_loop().time()
+                    refused = await client.get("/reports/summary?period=1h")
+                    assert asyncio.get_running_loop().time() - began < most_seconds
+                    assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+                async with asyncio.timeout(3):
+                    while parts.seat.block.read_gauge(up) == 1:
+                        await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                while (await client.get("/reports/usage")).status_code != 200:
+                    await asyncio.sleep(0.05)

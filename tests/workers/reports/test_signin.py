@@ -89,3 +89,58 @@ async def test_a_node_without_an_admin_key_has_no_operator(tmp_path: Path) -> No
     async with client_of(settings_of(tmp_path, admin_key=None)) as client:
         answer = await client.post("/session", json={"key": ""})
         assert (answer.status_code, answer.json()["code"]) == (403, "admin_disabled")
+
+
+@pytest.mark.parametrize("key", [ADMIN_KEY, "key-2"])
+async def test_a_session_that_was_ended_is_ended_for_whoever_has_its_cookie(
+    usage_url: str, tmp_path: Path, key: str
+) -> None:
+    """In this process, in another one, and after a restart; another session of the same key goes on."""
+    settings = settings_of(tmp_path, database_url=usage_url)
+    async with client_of(settings) as client, client_of(settings) as other, client_of(settings) as second:
+        await second.post("/session", json={"key": key})
+        await client.post("/session", json={"key": key})
+        stolen = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
+        assert (await other.get("/node", headers=stolen)).status_code == 200
+        token = {"X-CSRF-Token": client.cookies[TOKEN_COOKIE]}
+        assert (await client.post("/session/end", headers=token)).status_code == 200
+        for each in (client, other):
+            assert (await each.get("/node", headers=stolen)).status_code == 401
+            assert (await each.get("/session", headers=stolen)).json()["kind"] == "anonymous"
+        assert (await second.get("/node")).status_code == 200
+    async with client_of(settings) as restarted:
+        assert (await restarted.get("/node", headers=stolen)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Content-Type": "text/plain"}, 415, "body_not_accepted"),
+        ({"Content-Type": "application/json", "Origin": "https://elsewhere.example"}, 403, "foreign_origin"),
+        ({"Content-Type": "application/json", "Origin": "null"}, 403, "foreign_origin"),
+        ({"Content-Type": "application/json", "Origin": "http://reports"}, 200, None),
+        (
+            {"Content-Type": "application/json", "Origin": "https://public.example", "Sec-Fetch-Site": "same-origin"},
+            200,
+            None,
+        ),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200, None),
+    ],
+)
+async def test_signing_in_is_json_from_this_origin(
+    optional_client: httpx.AsyncClient, headers: dict[str, str], status: int, code: str | None
+) -> None:
+    """A form of another site signs nobody in as somebody else; who is no browser needs no origin."""
+    answer = await optional_client.post("/session", content=b'{"key":"%s"}' % ADMIN_KEY.encode(), headers=headers)
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    assert bool(answer.headers.get_list("set-cookie")) == (status == 200)
+
+
+@pytest.mark.parametrize("depth", [10, 2_000, 20_000])
+@pytest.mark.parametrize("form", ["%s", '{"key":%s}', '{"other":%s}'])
+async def test_a_nested_body_is_a_400(optional_client: httpx.AsyncClient, depth: int, form: str) -> None:
+    """However deep it is: what the parser cannot follow is the sender's fault, and no traceback."""
+    body = form % ("[" * depth + "]" * depth)
+    answer = await optional_client.post("/session", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["code"] in ("bad_request", "bad_parameter")

@@ -192,3 +192,10 @@ def test_no_message_breaks_a_subscription(board: Board, text: str) -> None:
     assert subscription.answer(text)["type"] in ("subscribed", "pong", "error")
     subscription.next_chunk()
     assert set(subscription.assets) <= set(range(len(CATALOG.assets)))
+
+
+@pytest.mark.parametrize("form", ["%s", '{"type":"ping","id":%s}', '{"type":"subscribe","other":%s}'])
+def test_a_nested_message_is_answered_as_a_wrong_one(board: Board, form: str) -> None:
+    """As deep as a message may be long: an error, and the connection goes on."""
+    answer = Subscription(board).answer(form % ("[" * 8_000 + "]" * 8_000))
+    assert (answer["type"], answer["error"]["code"]) == ("error", "bad_message")

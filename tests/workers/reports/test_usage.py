@@ -1,7 +1,9 @@
 """Reports against plain SQL over the same rows, in every format and zone, and everything that must be refused."""
 
+import hashlib
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from tests.workers.reports.conftest import USAGE_DAYS, USAGE_END
+from tests.workers.reports.conftest import ADMIN_KEY, USAGE_DAYS, USAGE_END, client_of, settings_of
 from trinity.outcomes import CODES, PROTOCOLS
 from workers.reports.parameters import Span
 from workers.reports.usage import span_of_period
@@ -118,6 +120,34 @@ async def test_errors_are_counted_by_code(usage_client: httpx.AsyncClient, usage
     )
     assert rows == set(expected)
     assert rows
+
+
+async def test_refusals_without_a_key_are_counted_by_their_sums(database_url: str, tmp_path: Path) -> None:
+    """Not by the sample in the log: exact, by code and on request by network; a customer sees none of them."""
+    missing_key = CODES.index("missing_key")
+    log_row = "'2026-03-30T10:00Z', 1, '::ffff:203.0.113.9', 0, 1, 1, 0, 0, 401, 0, 0"
+    sums_row = "'2026-03-30T10:00Z', %s, %s, 401, 0, 1, %s, '2026-03-30T10:00:30Z'"
+    key_row = "(account_id, plan_id, digest, prefix) VALUES (1, 1, %s, 'k')"
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE refusals PARTITION OF refusal_minute DEFAULT")
+        connection.execute("CREATE TABLE log_rows PARTITION OF usage_log DEFAULT")
+        connection.execute(f"INSERT INTO usage_log VALUES ({log_row}, %s, 9)", [missing_key])
+        for network, requests in (("::ffff:203.0.113.0/120", 900), ("2001:db8::/64", 90), ("::/0", 10)):
+            connection.execute(f"INSERT INTO refusal_minute VALUES ({sums_row})", [network, missing_key, requests])
+        connection.execute("INSERT INTO accounts (name) VALUES ('a')")
+        connection.execute(f"INSERT INTO api_keys {key_row}", [hashlib.sha256(b"key-1").digest()])
+    async with client_of(settings_of(tmp_path, database_url=database_url)) as client:
+        client.headers["X-API-Key"] = ADMIN_KEY
+        (row,) = (await _get(client, "/reports/errors"))["rows"]
+        assert (row["code"], row["status"], row["protocol"], row["requests"]) == ("missing_key", 401, "http", 1000)
+        rows = (await client.get("/reports/errors", params={**SPAN, "by": "network"})).json()["rows"]
+        assert [(row["network"], row["requests"]) for row in rows] == [
+            ("203.0.113.0/24", 900), ("2001:db8::/64", 90), (None, 10),
+        ]  # fmt: skip
+        (row,) = (await client.get("/reports/log", params=SPAN)).json()["rows"]
+        assert (row["code"], row["weight"]) == ("missing_key", 9)
+        own = await client.get("/reports/errors", params=SPAN, headers={"X-API-Key": "key-1"})
+        assert own.json()["rows"] == []
 
 
 async def test_a_key_sees_its_own_account_and_nothing_else(usage_client: httpx.AsyncClient, usage_url: str) -> None:

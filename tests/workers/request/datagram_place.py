@@ -74,7 +74,9 @@ KEYS = {
     b"gone": KeyState.REVOKED,
     b"held": KeyState.SUSPENDED,
     b"slow": KeyState.ACTIVE,
+    b"month": KeyState.ACTIVE,
 }
+MONTH_KEY_ID, MONTHLY_QUOTA = 6, 1_000_000
 
 
 class Place:
@@ -84,7 +86,8 @@ class Place:
         self.access = AccessMemory.private(100)
         for i, (key, state) in enumerate(KEYS.items(), start=1):
             limits = {"rate_per_second": 1, "burst": 1} if key == b"slow" else {"rate_per_second": 0, "burst": 0}
-            self.access.keys.write(i, hashlib.sha256(key).digest(), state, monthly_quota=0, dry_run=False, **limits)
+            quota = MONTHLY_QUOTA if i == MONTH_KEY_ID else 0
+            self.access.keys.write(i, hashlib.sha256(key).digest(), state, monthly_quota=quota, dry_run=False, **limits)
         self.access.keys.mark_loaded()
         self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
         sections = {auth: AccessSection(auth=auth) for auth in ("optional", "required")}

@@ -169,6 +169,19 @@ def test_when_the_month_is_used_up_the_answer_says_so(make_private: Any) -> None
     assert [door.code("/assets", "X-API-Key: dry") for _ in range(3)] == ["ok", "ok", "ok"]
 
 
+def test_each_price_of_a_list_is_a_lookup_of_the_month(make_private: Any) -> None:
+    """Named or not; a list that is too long for what is left takes nothing, and says what is left."""
+    door = Door(make_private(AccessSection()))
+    assets = int(door.private.desk.assets["count"])
+    door.private.add_key(1, b"small", monthly_quota=assets + 3)
+    assert door.code("/prices", "X-API-Key: small") == "ok"
+    assert door.code("/prices", "X-API-Key: small") == "quota_exceeded"
+    _, headers, _ = door.ask("/prices?assets=BTC,ETH,BTC,ETH", "X-API-Key: small")
+    assert headers["ratelimit"].startswith('"month";r=3;t=')
+    assert door.code("/prices?assets=BTC,ETH", "X-API-Key: small") == "ok"
+    assert [door.code("/assets", "X-API-Key: small") for _ in range(2)] == ["ok", "quota_exceeded"]
+
+
 def test_before_the_keys_are_loaded_the_node_says_that_it_cannot_know(make_private: Any) -> None:
     """503 and when to come again, not 401: a good customer must not think that the key is wrong."""
     door = Door(make_private(AccessSection()))

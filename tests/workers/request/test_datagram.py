@@ -1,5 +1,6 @@
 """workers/request/datagram.py"""
 
+import hashlib
 import json
 from typing import Any
 
@@ -7,9 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.request.datagram_place import PLACE, ask, body_of, code_of, frame, key_frame
+from tests.workers.request.datagram_place import (
+    MONTH_KEY_ID,
+    MONTHLY_QUOTA,
+    PLACE,
+    ask,
+    body_of,
+    code_of,
+    frame,
+    key_frame,
+)
 from trinity.limits import UDP_ASSETS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE
+from trinity.memory.key_table import KeyState
 from workers.request.ledger import TALLY_KEY
 
 
@@ -188,3 +199,30 @@ def test_the_longest_reply_fits_its_buffer() -> None:
     assert lookups == UDP_ASSETS_MAX
     longest_body = ANSWER_DTYPE["body"].itemsize
     assert len(reply) + UDP_ASSETS_MAX * (longest_body - len(body_of("BTC", "consensus"))) <= UDP_REPLY_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("request_", "lookups"),
+    [
+        (key_frame(b"month", (b"BTC", b"ETH", b"NONE")), 3),
+        (b"BTC,ETH key=month", 2),
+        (b"BTC key=month", 1),
+        (b'{"assets":["BTC","ETH","BTC"],"api_key":"month"}', 3),
+        (b'{"asset":"BTC","api_key":"month"}', 1),
+    ],
+)
+def test_each_asset_of_a_datagram_is_a_lookup_of_the_month(request_: bytes, lookups: int) -> None:
+    """In all three forms; what the month has no room for is refused whole, and takes nothing."""
+    limits = PLACE.access.limits
+    before = limits.quota_used(MONTH_KEY_ID)[1]
+    assert ask(request_)[1:] == ("answered", lookups)
+    assert limits.quota_used(MONTH_KEY_ID)[1] == before + lookups
+    key = hashlib.sha256(b"month").digest()
+    PLACE.access.keys.write(MONTH_KEY_ID, key, KeyState.ACTIVE, 0, 0, before + 2 * lookups - 1, dry_run=False)
+    try:
+        reply, result, found = ask(request_)
+    finally:
+        PLACE.access.keys.write(MONTH_KEY_ID, key, KeyState.ACTIVE, 0, 0, MONTHLY_QUOTA, dry_run=False)
+    assert (result, found) == ("error", 0)
+    assert b"quota_exceeded" in reply or reply[5] == 10
+    assert limits.quota_used(MONTH_KEY_ID)[1] == before + lookups

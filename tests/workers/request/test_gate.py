@@ -31,6 +31,7 @@ from workers.request.gate import (
     Gate,
     admit,
     admit_known,
+    charge_lookups,
     make_gate,
     turn_month,
 )
@@ -219,6 +220,56 @@ def test_a_spent_month_is_called_so_however_fast_it_is_asked_for_and_costs_no_ra
     assert (door.told(RATE), door.told(RETRY_AFTER_MS)) == (1, 3600 * 1000)
     door.allow(KEY, rate=1, burst=3, quota=1000)
     assert [door.ask(KEY) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+
+
+def test_a_month_counts_lookups_and_a_refusal_takes_none() -> None:
+    """Each price that is asked for is one; what does not fit is refused whole, and what is left stays."""
+    door = Door()
+    door.allow(KEY, quota=10)
+    for lookups, code, left in ((4, "ok", 6), (1, "ok", 5), (6, "quota_exceeded", 5), (5, "ok", 0), (1, None, 0)):
+        asked = door.ask(KEY)
+        if code is None:
+            assert asked == "quota_exceeded"
+            continue
+        assert asked == "ok"
+        assert CODES[charge_lookups(door.gate, lookups, NOW_NS)] == code
+        assert door.told(QUOTA_LEFT) == left
+        assert (door.told(RETRY_AFTER_MS) > 0) == (code != "ok")
+    assert door.counted("oracle_access_refusals_total", "quota_exceeded") == 2
+    assert door.access.limits.quota_used(7)[1] == 10
+
+
+def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
+    """Once a request, whatever it asks for."""
+    door = Door()
+    door.allow(KEY, quota=5, dry_run=True)
+    assert door.ask(KEY) == "ok"
+    assert CODES[charge_lookups(door.gate, 6, NOW_NS)] == "ok"
+    assert CODES[door.told(OVERRUN)] == "quota_exceeded"
+    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 1
+    assert door.access.limits.quota_used(7)[1] == 0
+
+
+@given(quota=st.integers(1, 40), asked=st.lists(st.integers(1, 15), max_size=12))
+def test_lookups_are_charged_to_the_last_one(quota: int, asked: list[int]) -> None:
+    """Never more than the quota, and nothing is lost to what was refused."""
+    door = Door()
+    door.allow(KEY, quota=quota)
+    used = 0
+    for lookups in asked:
+        admitted = door.ask(KEY) == "ok" and CODES[charge_lookups(door.gate, lookups, NOW_NS)] == "ok"
+        assert admitted == (used + lookups <= quota)
+        used += lookups if admitted else 0
+        assert door.access.limits.quota_used(7)[1] == used
+
+
+def test_without_a_key_or_a_quota_lookups_cost_nothing() -> None:
+    """A rate counts requests."""
+    door = Door("optional", anonymous_rate=2)
+    assert [(door.ask(), CODES[charge_lookups(door.gate, 256, NOW_NS)]) for _ in range(2)] == [("ok", "ok")] * 2
+    door.allow(KEY)
+    assert door.ask(KEY) == "ok"
+    assert CODES[charge_lookups(door.gate, 256, NOW_NS)] == "ok"
 
 
 def test_a_plan_in_dry_run_counts_and_refuses_nobody() -> None:

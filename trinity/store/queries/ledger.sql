@@ -41,6 +41,15 @@ CREATE TEMPORARY TABLE IF NOT EXISTS batch_sums (
     latency_sum_ns bigint,
     latency_buckets bigint[]
 ) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS batch_refusals (
+    start timestamptz,
+    network cidr,
+    code smallint,
+    status smallint,
+    protocol smallint,
+    requests bigint,
+    last timestamptz
+) ON COMMIT DELETE ROWS;
 
 -- name: lock
 -- One loader a node, as long as its session lasts. The first number is the ledger's own.
@@ -57,11 +66,23 @@ CROSS JOIN LATERAL (
 ) AS newest;
 
 -- name: copy_usage
-COPY usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, source, code)
+COPY usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, source, code,
+    weight)
 FROM STDIN (FORMAT binary);
 
 -- name: copy_sums
 COPY batch_sums FROM STDIN (FORMAT binary);
+
+-- name: copy_refusals
+COPY batch_refusals FROM STDIN (FORMAT binary);
+
+-- name: add_refusals
+INSERT INTO refusal_minute AS kept (start, network, code, status, protocol, node_id, requests, last)
+SELECT start, network, code, status, protocol, %s, requests, last FROM batch_refusals
+ORDER BY start, network, code, status, protocol
+ON CONFLICT (start, network, code, status, protocol, node_id) DO UPDATE SET
+    requests = kept.requests + excluded.requests,
+    last = greatest(kept.last, excluded.last);
 
 -- name: add_minutes
 -- Rows in the order of the key, so that two transactions never wait for each other.
@@ -101,8 +122,8 @@ ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
     latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
 
 -- name: add_batch
-INSERT INTO usage_batches (node_id, ring, first_position, end_position, rows, lost)
-VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s);
+INSERT INTO usage_batches (node_id, ring, first_position, end_position, rows, lost, sampled)
+VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s, %(sampled)s);
 
 -- name: prune_batches
 -- Of all nodes, for some do not come back. The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.

@@ -19,7 +19,7 @@ SELECT account_id FROM api_keys WHERE id = %(key_id)s;
 SELECT set_config('TimeZone', %(zone)s, true), set_config('statement_timeout', %(milliseconds)s, true);
 
 -- name: write_calls
-COPY report_usage_log (time, request_id, account_id, key_id, path, status, latency_us, bytes, address) FROM STDIN;
+COPY report_usage_log (time, request_id, account_id, key_id, path, status, latency_us, bytes, address, weight) FROM STDIN;
 
 -- name: usage
 -- One row a bucket and member of the group, empty ones left out.
@@ -143,20 +143,34 @@ FROM sums
 ORDER BY part DESC, requests DESC, member;
 
 -- name: errors
--- Every refusal and failure by its code, out of the single requests.
-SELECT (%(codes)s::text[])[code + 1], status, (%(protocols)s::text[])[protocol + 1], count(*), max(time)
-FROM usage_log
-WHERE code <> 0 AND time >= %(start)s AND time < %(end)s
-  AND (%(key_ids)s::integer[] IS NULL OR key_id = ANY(%(key_ids)s))
-GROUP BY code, status, protocol
-ORDER BY count(*) DESC, code, status, protocol;
+-- Every refusal and failure by its code: of keys out of the single requests, without a key out of the exact sums, whose
+-- minutes are whole ones. With %(by_network)s the latter alone, by who was refused; none where there was no room.
+WITH found AS (
+    SELECT code, status, protocol, NULL::cidr AS network, count(*) AS requests, max(time) AS last
+    FROM usage_log
+    WHERE code <> 0 AND key_id <> 0 AND time >= %(start)s AND time < %(end)s AND NOT %(by_network)s
+      AND (%(key_ids)s::integer[] IS NULL OR key_id = ANY(%(key_ids)s))
+    GROUP BY code, status, protocol
+    UNION ALL
+    SELECT code, status, protocol, CASE WHEN %(by_network)s AND masklen(network) > 0 THEN network END, requests, last
+    FROM refusal_minute
+    WHERE start >= date_trunc('minute', %(start)s::timestamptz) AND start < %(end)s
+      AND (%(key_ids)s::integer[] IS NULL OR 0 = ANY(%(key_ids)s))
+)
+SELECT (%(codes)s::text[])[code + 1], status, (%(protocols)s::text[])[protocol + 1], sum(requests)::bigint, max(last),
+       CASE WHEN network << '::ffff:0.0.0.0/96' THEN replace(host(network), '::ffff:', '') || '/24' ELSE network::text END
+FROM found
+GROUP BY code, status, protocol, network
+ORDER BY sum(requests) DESC, code, status, protocol, network
+LIMIT %(limit)s;
 
 -- name: log_page_of_keys
 -- The newest single requests of some keys below a cursor: as many of each key as could be needed, then the newest.
 SELECT page.time, lpad(to_hex(page.request_id), 16, '0'), page.node_id, page.key_id,
        (SELECT name FROM assets WHERE id = page.asset_id), page.assets, (%(protocols)s::text[])[page.protocol + 1],
        page.status, (%(codes)s::text[])[page.code + 1], (%(sources)s::text[])[page.source + 1],
-       page.latency_ns / 1000.0::double precision, replace(host(page.address), '::ffff:', ''), page.request_id
+       page.latency_ns / 1000.0::double precision, replace(host(page.address), '::ffff:', ''), page.weight,
+       page.request_id
 FROM unnest(%(key_ids)s::integer[]) AS wanted (id) CROSS JOIN LATERAL (
     SELECT *
     FROM usage_log AS log
@@ -175,7 +189,8 @@ LIMIT %(limit)s;
 SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), log.node_id, log.key_id,
        (SELECT name FROM assets WHERE id = log.asset_id), log.assets, (%(protocols)s::text[])[log.protocol + 1],
        log.status, (%(codes)s::text[])[log.code + 1], (%(sources)s::text[])[log.source + 1],
-       log.latency_ns / 1000.0::double precision, replace(host(log.address), '::ffff:', ''), log.request_id
+       log.latency_ns / 1000.0::double precision, replace(host(log.address), '::ffff:', ''), log.weight,
+       log.request_id
 FROM usage_log AS log
 WHERE log.time >= %(start)s AND log.time <= %(after_time)s
   AND (log.time, log.request_id, log.node_id) < (%(after_time)s, %(after_request_id)s, %(after_node_id)s)
@@ -193,7 +208,7 @@ SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), log.node_id, log.key_id,
        )[log.asset_id], log.assets,
        (%(protocols)s::text[])[log.protocol + 1], log.status, (%(codes)s::text[])[log.code + 1],
        (%(sources)s::text[])[log.source + 1], log.latency_ns / 1000.0::double precision,
-       replace(host(log.address), '::ffff:', '')
+       replace(host(log.address), '::ffff:', ''), log.weight
 FROM usage_log AS log
 WHERE log.time >= %(start)s AND log.time < %(end)s
   AND (%(key_ids)s::integer[] IS NULL OR log.key_id = ANY(%(key_ids)s))
