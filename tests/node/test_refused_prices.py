@@ -39,6 +39,11 @@ def _report(node: Node, path: str) -> Any:
     return node.get(path, "TCP_PORT_LRS")[1]
 
 
+def _wait_reports(node: Node) -> None:
+    """A node is ready for lookups before its reporting service answers."""
+    node.wait("the reporting service", lambda: "assets" in _report(node, "/node"), 60)
+
+
 def _first_event(node: Node, path: str) -> dict[str, Any] | None:
     """The first data of a stream that is opened now; None when nothing but a heartbeat came within 3 s."""
     url = f"http://127.0.0.1:{node.ports['TCP_PORT_LRS']}{path}"
@@ -66,6 +71,7 @@ def _top(node: Node, asset: str) -> tuple[dict[str, Any], set[str]]:
 @pytest.fixture
 def disputed(healthy: Node) -> Iterator[Node]:
     """Three of six say 10 % more of ETH, so there is no price of it."""
+    _wait_reports(healthy)
     for exchange in LIARS:
         healthy.fault(exchange=exchange, asset="ETH", fault="scale_price", value=1.1, seconds=300)
     healthy.wait("refusal", lambda: healthy.price("ETH")[1].get("status") == "sources_disagree")
@@ -77,6 +83,7 @@ def disputed(healthy: Node) -> Iterator[Node]:
 @pytest.fixture
 def ageing(healthy: Node) -> Iterator[Node]:
     """Only OKX still sends anything of ETH; the others' quotes are older than SURE_MS and not too old yet."""
+    _wait_reports(healthy)
     for exchange in EXCHANGES[:5]:
         healthy.fault(exchange=exchange, fault="rest_500", seconds=300)
         healthy.fault(exchange=exchange, asset="ETH", fault="freeze", seconds=300)
