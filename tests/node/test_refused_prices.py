@@ -20,6 +20,8 @@ from trinity.client import Client
 EXCHANGES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
 LIARS = EXCHANGES[:3]
 ETH_FEED = "ff61491a931112ddf1bd8147cd1b641375f79f5825126d665480874634fd0ace"
+# The five stopped one after the other, and the sixth moves the middle from one to another.
+APART_MS = 1_000
 SURE_MS = 2_000  # older than any honest price of the demo, younger than ETH's limit of 10 s
 
 
@@ -118,22 +120,22 @@ def test_an_old_price_is_old_on_every_surface(ageing: Node) -> None:
     assert (frame["status"], frame["price"], frame["age_ms"] > SURE_MS) == (5, 0, True)
     good = _binary(ageing)
     assert (good["status"], good["age_ms"] > SURE_MS) == (0, True)
-    assert abs(good["time_ms"] - good["age_ms"] - price["timestamp"]) <= 2
+    assert abs(good["time_ms"] - good["age_ms"] - price["timestamp"]) < APART_MS
     client = Client("127.0.0.1", ageing.ports["TCP_PORT_LPO"], ageing.ports["UDP_PORT_LPO"], timeout=5)
     for via in ("http", "text", "binary"):
         assert client.prices("ETH", via=via, max_age_ms=SURE_MS // 2)[0]["status"] == "price_too_old"  # type: ignore[arg-type]
 
     shown = _report(ageing, "/node/asset?asset=ETH")
     assert shown["age_ms"] > SURE_MS
-    assert shown["timestamp"] == price["timestamp"]
+    assert abs(shown["timestamp"] - price["timestamp"]) < APART_MS
     assert ageing.metrics("oracle_price_age_seconds", asset="ETH")[0] > SURE_MS / 1000
     event = _first_event(ageing, "/stream/prices?assets=ETH")
     assert event is not None
-    assert event["timestamp"] == price["timestamp"]
+    assert abs(event["timestamp"] - price["timestamp"]) < APART_MS
     hermes = _report(ageing, f"/v2/updates/price/latest?ids[]={ETH_FEED}")["parsed"][0]
-    assert hermes["price"]["publish_time"] == price["timestamp"] // 1000
+    assert abs(hermes["price"]["publish_time"] - price["timestamp"] // 1000) <= 1
     query = "/api/v3/simple/price?ids=ethereum&vs_currencies=usd&include_last_updated_at=true"
-    assert _report(ageing, query)["ethereum"]["last_updated_at"] == price["timestamp"] // 1000
+    assert abs(_report(ageing, query)["ethereum"]["last_updated_at"] - price["timestamp"] // 1000) <= 1
     explained = _report(ageing, "/explain?asset=ETH")
     assert explained["age_ms"] > SURE_MS > explained["newest_age_ms"]
     assert _top(ageing, "ETH")[0]["age_ns"] > SURE_MS * 1e6
