@@ -258,6 +258,23 @@ def test_an_asset_shows_candles_each_exchange_and_its_sources(page: Page) -> Non
     assert tile(page, "Confidence").startswith("± ")
 
 
+def test_a_disputed_asset_shows_no_price_and_no_good_source(page: Page) -> None:
+    """The last good price stands under its own name, the sources are disputed, with the spread and what was needed."""
+    for exchange in ("coinbase", "gemini", "kraken"):
+        page.node.fault(exchange=exchange, asset="ETH", fault="scale_price", value=1.1, seconds=120)
+    try:
+        page.open("#/asset/ETH")
+        page.wait("the refusal", lambda: tile(page, "Price, USD") == "refused")
+        page.wait("six disputed sources", lambda: page.texts("main table .badge.bad") == ["disputed"] * 6)
+        assert not page.all("main table .badge.good")
+        assert tile(page, "Status") == "sources disagree"
+        assert tile(page, "Last good price").endswith(" old")
+        assert "4 of them within 100 bps are needed" in section(page, "Why this price")
+    finally:
+        page.node.clear_faults()
+    page.wait("six used sources", lambda: len(page.all("main table .badge.good")) == 6, 30)
+
+
 def test_the_day_s_figures_are_in_valkey_and_on_the_page(page: Page, valkey_url: str) -> None:
     """kcc:daily holds the day, and the page shows it with its hours, protocols, statuses and assets."""
     client = valkey.Valkey.from_url(valkey_url)
