@@ -19,7 +19,9 @@ USER trinity
 VOLUME /var/lib/trinity
 EXPOSE 8080 8081 9090 9091 2679/udp 2680/udp
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=3s --start-period=60s \
-  CMD ["/opt/trinity/bin/python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/live', timeout=2)"]
+# The first start compiles for a minute or two, longer on a slow machine: until /live answers for the first time, and at
+# most for ten minutes, the container is "starting"; from then on three silent checks make it unhealthy.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10m --retries=3 CMD ["/opt/trinity/bin/python", "-c", \
+  "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('HEALTH_PORT_LPO', '8081') + '/live', timeout=2)"]
 ENTRYPOINT ["/opt/trinity/bin/trinity"]
 CMD ["run"]

@@ -226,7 +226,8 @@ class Supervisor:
 
     def _on_signal(self, now_ns: int, event: SignalReceived) -> None:
         if self._draining_since_ns is None:
-            self._report("draining", signal=signal.Signals(event.number).name)
+            fields = {"signal": signal.Signals(event.number).name}
+            self._actions.append(Report("draining", fields, logging.INFO))
             self._draining_since_ns = now_ns
         else:
             self._kill_all()

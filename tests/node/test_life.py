@@ -1,9 +1,15 @@
 """A whole node's life: start, kill -9 of its parts, drain, and the next start after a violent end."""
 
+import json
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -12,6 +18,7 @@ import psutil
 import pytest
 
 from tests.node.harness import Node, new_node
+from trinity.limits import CRASH_LOOP_DEATHS
 from trinity.metrics import EXCHANGES
 
 # Two seconds are the promise (1 s measured); the rest is for a machine that runs other tests beside.
@@ -21,6 +28,12 @@ BACK_SECONDS = 2.0 + 3.0
 def _processes(node: Node) -> dict[str, int]:
     """Process name -> pid, out of /health."""
     return {name: int(entry["pid"]) for name, entry in node.health()["processes"].items()}
+
+
+def lines_of(node: Node, process: str) -> list[dict[str, Any]]:
+    """Everything in a process's log."""
+    text = (node.data_dir / "logs" / f"{process}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 class Questions(threading.Thread):
@@ -141,6 +154,133 @@ def test_a_second_node_of_the_same_name_is_refused(healthy: Node, tmp_path: Path
         assert second.process.wait(60) == 3
         assert "CLUSTER_NODE" in second.output()
     assert healthy.price()[0] == 200
+
+
+def test_of_two_starts_of_one_name_at_the_same_moment_one_node_runs(tmp_path: Path) -> None:
+    """Each with a data directory of its own: the other says whose name it is, and the one that runs answers."""
+    with (
+        new_node(tmp_path / "a") as first,
+        new_node(tmp_path / "b", CLUSTER_NODE=first.environment["CLUSTER_NODE"]) as second,
+    ):
+        nodes = (first, second)
+        for node in nodes:
+            node.start()
+
+        def refused() -> Node | None:
+            ended = (node for node in nodes if node.process is not None and node.process.poll() is not None)
+            return next(ended, None)
+
+        deadline = time.monotonic() + 90
+        while (loser := refused()) is None:
+            assert time.monotonic() < deadline, "both run"
+            time.sleep(0.02)
+        winner = first if loser is second else second
+        assert loser.process is not None
+        assert loser.process.returncode == 3
+        assert "CLUSTER_NODE" in loser.output()
+        winner.wait_ready()
+        assert winner.price()[0] == 200
+        assert winner.stop() == 0
+
+
+def test_no_process_ends_a_node_that_was_ready_however_often_it_dies(fresh_node: Node) -> None:
+    """A feed, a worker and the consensus, killed more often than a crash loop has deaths: named, and back."""
+    fresh_node.start()
+    fresh_node.wait_ready()
+    fresh_node.wait_all_sources()
+    victims = ("feed-kraken", "worker-0", "consensus")
+    seen: dict[str, set[int]] = {name: set() for name in victims}
+
+    def kill_on() -> bool:
+        for name in victims:
+            pid = fresh_node.pid(name)
+            if pid and pid not in seen[name]:
+                seen[name].add(pid)
+                os.kill(pid, signal.SIGKILL)
+        return min(map(len, seen.values())) > CRASH_LOOP_DEATHS
+
+    fresh_node.wait("many deaths of each", kill_on, 90)
+
+    def is_named() -> bool:
+        messages = [
+            reason["message"] for reason in fresh_node.health()["reasons"] if reason["code"] == "process_failing"
+        ]
+        return bool(messages) and all(name in messages[0] for name in victims)
+
+    fresh_node.wait("the alarm", is_named)
+    assert fresh_node.metrics("oracle_process_failing", process="feed-kraken") == [1.0]
+    said = [line for line in lines_of(fresh_node, "supervisor") if line["event"] == "process dies again and again"]
+    assert sorted(line["process"] for line in said) == sorted(victims)
+    assert {line["level"] for line in said} == {"critical"}
+    fresh_node.wait_all_sources()
+    fresh_node.wait("the end of the alarm", lambda: not any(fresh_node.metrics("oracle_process_failing")), 30)
+    assert fresh_node.stop() == 0
+
+
+def test_a_normal_start_logs_no_warning_and_no_error(fresh_node: Node) -> None:
+    """From nothing, with a database that takes its time, to a node that is all well, and its end."""
+    fresh_node.start()
+    fresh_node.wait_ready()
+    fresh_node.wait_database()
+    fresh_node.wait_all_sources()
+    fresh_node.wait("a node that is well", lambda: fresh_node.health()["status"] == "ok", 60)
+    assert fresh_node.stop() == 0
+    names = [path.name.partition(".")[0] for path in (fresh_node.data_dir / "logs").iterdir()]
+    assert {"supervisor", "flusher", "reporter-0", "access"} <= set(names)
+    assert [line for name in names for line in lines_of(fresh_node, name) if line["level"] != "info"] == []
+    assert (fresh_node.data_dir / "stderr").read_text() == ""
+
+
+def test_a_file_in_the_place_of_the_log_folder_is_one_sentence(fresh_node: Node) -> None:
+    """Exit code 2, nothing started, no traceback."""
+    (fresh_node.data_dir / "logs").write_text("")
+    fresh_node.start()
+    assert fresh_node.process is not None
+    assert fresh_node.process.wait(60) == 2
+    (line,) = (fresh_node.data_dir / "stderr").read_text().splitlines()
+    assert line.startswith(
+        f"configuration: TRINITY_DATA_DIR: no logs can be written to {fresh_node.data_dir / 'logs'}: "
+    )
+
+
+def test_a_log_folder_that_goes_away_costs_lines_and_nothing_else(fresh_node: Node) -> None:
+    """While it runs the folder becomes a file: processes live, die and come back, and each life says so in one line."""
+    fresh_node.start()
+    fresh_node.wait_ready()
+    shutil.rmtree(fresh_node.data_dir / "logs")
+    (fresh_node.data_dir / "logs").write_text("in the way")
+    for _ in range(2):
+        pid = fresh_node.wait("a feed", lambda: fresh_node.pid("feed-okx"))
+        os.kill(pid, signal.SIGKILL)
+        fresh_node.wait("another feed", lambda: fresh_node.pid("feed-okx") not in (0, pid))  # noqa: B023
+    assert fresh_node.price()[0] == 200
+    assert fresh_node.stop() == 0
+    text = (fresh_node.data_dir / "stderr").read_text()
+    assert "Traceback" not in text
+    said = [
+        line["process"] for line in map(json.loads, text.splitlines()) if line["event"] == "the log cannot be written"
+    ]
+    assert said
+    assert all(said.count(name) <= (3 if name == "feed-okx" else 1) for name in said)
+
+
+def test_the_container_s_health_check_knows_a_node_that_lives(fresh_node: Node) -> None:
+    """The very words of the Dockerfile: failing while nothing listens, which counts as starting, then well."""
+    text = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text()
+    check = re.search(r"^HEALTHCHECK (.*?) CMD (\[.*?\])$", text.replace("\\\n", ""), re.M)
+    assert check is not None
+    assert "--start-period=10m" in check[1].split()
+    command = [sys.executable, *json.loads(check[2])[1:]]
+
+    def is_well() -> bool:
+        run = subprocess.run(command, env=fresh_node.environment, capture_output=True, timeout=60)
+        return run.returncode == 0
+
+    assert not is_well()
+    fresh_node.start()
+    fresh_node.wait("a good check", is_well, 90)
+    assert fresh_node.stop() == 0
+    assert not is_well()
 
 
 def test_run_never_uses_the_simulator_unasked(fresh_node: Node) -> None:
