@@ -38,7 +38,7 @@ SPOOL_BYTES_MAX = 32 * 1024  # segments of 4 KB, 60 records
 NODE = uuid.UUID(int=9)
 POSITION_MASK = (1 << POSITION_BITS) - 1
 
-UP, DOWN, FAILS, FAILS_AT_COMMIT, COMMITS_UNKNOWN, KEEPS_LOCK = range(6)
+UP, DOWN, FAILS, FAILS_AT_COMMIT, COMMITS_UNKNOWN = range(5)
 
 _NAMES = {
     load(f"ledger.{name}"): name
@@ -182,10 +182,7 @@ class Database:
 
     def statement(self) -> None:
         """Another statement of a session; raises what its fate is."""
-        if self._fatal:
-            self._fatal -= 1
-            if self._fatal == 0:
-                raise Killed
+        self._die_if_due()
         if self.mode == DOWN:
             raise psycopg.OperationalError("the connection is lost")
         if self.mode == FAILS:
@@ -194,15 +191,22 @@ class Database:
                 self.mode = UP
                 raise psycopg.errors.AdminShutdown("terminating connection")
 
+    def _die_if_due(self) -> None:
+        if self._fatal:
+            self._fatal -= 1
+            if self._fatal == 0:
+                raise Killed
+
     def commit(self, change: "Change") -> None:
         mode = self.mode
-        if mode in (FAILS_AT_COMMIT, COMMITS_UNKNOWN) and change.batches:
+        if mode in (FAILS_AT_COMMIT, COMMITS_UNKNOWN) and (change.ids or change.batches):
             self.mode = UP
             if mode == COMMITS_UNKNOWN:
                 self._apply(change)
             raise psycopg.OperationalError("the connection is lost")
         self.statement()
         self._apply(change)
+        self._die_if_due()  # before the word of it arrives
 
     def _apply(self, change: "Change") -> None:
         twice = self.ids & change.ids
