@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from benchmarks import system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.progress import Progress
+from trinity.access.gate import Gate, admit, make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled
 from trinity.config import AccessSection
@@ -34,7 +35,6 @@ from trinity.memory.block_table import is_blocked
 from trinity.memory.key_table import KeyState
 from trinity.memory.usage_ring import UsageRing, append_record
 from trinity.outcomes import CODE_OK
-from workers.request.gate import Gate, admit, make_gate, turn_month
 
 KEYS = 1_000_000
 FEW, MANY = 256, 50_000

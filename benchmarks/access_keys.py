@@ -25,7 +25,7 @@ from trinity.memory.block_table import BlockTable
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
-from trinity.seat import Seat
+from trinity.process import Seat
 from trinity.store import migrate
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.watch import Watch

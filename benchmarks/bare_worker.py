@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> None:
     prepare_cache(data_dir())
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.memory.usage_ring import UsageRing
-    from trinity.seat import Seat
+    from trinity.process import Seat
     from workers.request import loop
 
     processes = (ProcessEntry("worker-0", "worker"), ProcessEntry("consensus", "consensus"))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks import system
 from benchmarks.checks import Bytes
 from trinity.compiled import compiled
-from workers.request import libc
+from trinity.native import libc
 
 EVENTS_MAX = 256
 BATCH = 64

@@ -19,7 +19,7 @@ from benchmarks import checks, load, system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.histogram import Counts, Latencies, record
 from trinity.compiled import compiled
-from workers.request import libc
+from trinity.native import libc
 
 # Events taken at once, as many as the request workers take.
 EVENTS_MAX = 256

@@ -20,7 +20,7 @@ from benchmarks.checks import Bytes, Ints
 from benchmarks.frames import FrameMemory, check_frame, id_of_reply, request_frame, write_id
 from benchmarks.histogram import Counts, Latencies, record
 from trinity.compiled import compiled
-from workers.request import libc
+from trinity.native import libc
 
 # Datagrams a system call, as many as the request workers take.
 BATCH = 64

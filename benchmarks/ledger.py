@@ -23,9 +23,9 @@ from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import connect
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.migrate import ensure
-from workers.flusher.block import header_of
-from workers.flusher.ledger import Ledger
-from workers.flusher.spool import Spool
+from workers.ledger.block import header_of
+from workers.ledger.ledger import Ledger
+from workers.ledger.spool import Spool
 
 ASSETS, KEYS = 35, 100
 SEGMENT_RECORDS = 1 << 18

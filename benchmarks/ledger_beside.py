@@ -24,7 +24,7 @@ from benchmarks.node import Node, pids_by_name, start_whole
 from benchmarks.processes import cores
 from benchmarks.progress import Progress
 from trinity.memory.node import NodeMemory
-from trinity.overview import read_ledger
+from trinity.observe.readings import read_ledger
 
 CONNECTIONS = 64
 OFF_SECONDS, ON_SECONDS = 3.0, 12.0

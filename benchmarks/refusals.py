@@ -18,8 +18,8 @@ from benchmarks.progress import Progress
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.outcomes import CODES
 from trinity.store.connect import AnyConnection, connect
-from workers.flusher.ledger import Ledger
-from workers.flusher.spool import Spool
+from workers.ledger.ledger import Ledger
+from workers.ledger.spool import Spool
 
 REFUSALS = 10_000_000
 # One answer of a key for so many refusals.

@@ -27,9 +27,9 @@ def main(arguments: list[str]) -> None:
     from trinity.memory.access import AccessMemory
     from trinity.memory.key_table import KeyState
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
-    from trinity.seat import Seat
-    from workers.reports.parts import ReportSettings
-    from workers.reports.server import run
+    from trinity.process import Seat
+    from workers.api.base.context import ReportSettings
+    from workers.api.server import run
 
     catalog = load_catalog()
     memory = NodeMemory.create(Card(name, True, (ProcessEntry("reporter-0", "reporter"),), catalog))

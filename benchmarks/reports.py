@@ -35,7 +35,7 @@ from trinity.clock import Clock
 from trinity.errors import PeerError
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.migrate import ensure
-from workers.reports.log_page import Cursor, encode_cursor
+from workers.api.usage.log_page import Cursor, encode_cursor
 
 DAYS = 93
 # usage_log with its indexes, the sums, and the log of what was written meanwhile.

@@ -87,9 +87,9 @@ def _report(memory: NodeMemory, port: int, folder: Path) -> None:
     """The reporting service alone, without a database."""
     import logging
 
-    from trinity.seat import Seat
-    from workers.reports.parts import ReportSettings
-    from workers.reports.server import run
+    from trinity.process import Seat
+    from workers.api.base.context import ReportSettings
+    from workers.api.server import run
 
     seat = Seat(
         name="reporter-0", kind="reporter", index=0, catalog=memory.card.catalog, clock=SystemClock(),

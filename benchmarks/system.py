@@ -1,4 +1,4 @@
-"""What the compiled loops of the harness need beside the request worker's own system calls (workers/request/libc.py).
+"""What the compiled loops of the harness need beside the request worker's own system calls (trinity/native/libc.py).
 
 Rules: the harness makes its system calls through the same functions as the server, so that floors and generators cost
 what the server's own calls cost. Nothing here makes an array while it runs compiled: scratch memory is passed in.
@@ -12,8 +12,8 @@ from numba.core import types
 from benchmarks.checks import Bytes, Ints
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled
-from workers.request import libc
-from workers.request.libc import Words
+from trinity.native import libc
+from trinity.native.libc import Words
 
 _nanosleep: Callable[..., int] = types.ExternalFunction("nanosleep", types.int32(types.uintp, types.uintp))
 

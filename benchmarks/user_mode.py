@@ -46,8 +46,11 @@ from trinity.memory.key_table import KeyState
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import RELEASED, WRITTEN
 from trinity.outcomes import CODE_OK
-from workers.request import datagram, http1, ledger, routes
+from workers.request import ledger
+from workers.request.http import parse as http1
+from workers.request.http import routes
 from workers.request.loop import make_private_desk
+from workers.request.udp import text as datagram
 
 # A batch takes some 2 ms: mostly it fits between two other processes' turns on a busy machine.
 REQUESTS = 2_000

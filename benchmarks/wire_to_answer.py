@@ -32,8 +32,8 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.compiled import compiled
 from trinity.markets import DEFAULT_PATH
 from trinity.memory.node import NodeMemory
-from trinity.metrics import EXCHANGES, FEED
-from workers.request import libc
+from trinity.native import libc
+from trinity.observe.metrics import EXCHANGES, FEED
 
 Scratch = tuple[NDArray[np.uint32], Bytes, Ints, Ints]  # events, buffer, frame, timespec
 

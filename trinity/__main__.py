@@ -1,7 +1,7 @@
 """The command line: `trinity COMMAND`; the table below has the commands.
 
 Rules: nothing heavy is imported before the configuration is checked and the cache of compiled code is set, so a
-command's module is imported when it is asked for (see `trinity/commands/__init__.py`). Standard output has lines for
+command's module is imported when it is asked for (see `trinity/cli/__init__.py`). Standard output has lines for
 people, or with --json one object; standard error has errors, as an object too with --json, and JSON logs.
 
     exit code 0  ended as asked (a drained node, a finished tool)
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from trinity.access.values import without_keys
+from trinity.cli.values import without_keys
 from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
 from trinity.errors import (
@@ -40,7 +40,7 @@ EXIT_BOOT_FAILURE = 3
 
 
 class Command(NamedTuple):
-    """A command, and the module of `trinity.commands` that has it."""
+    """A command, and the module of `trinity.cli` that has it."""
 
     name: str
     text: str
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(os.environ, parsed.config, demo=parsed.command == "demo")
         _prepare(config)
         module = next(command.module for command in COMMANDS if command.name == parsed.command)
-        return int(importlib.import_module(f"trinity.commands.{module}").run(config, parsed))
+        return int(importlib.import_module(f"trinity.cli.{module}").run(config, parsed))
     except TrinityError as error:
         code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
         message = without_keys(str(error))
@@ -122,7 +122,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
         # What follows `bench`, also --help, is for the benchmarks' own command line.
         command = commands.add_parser(name, help=text, description=text, parents=[common], add_help=name != "bench")
         if name == asked:
-            importlib.import_module(f"trinity.commands.{module}").add_arguments(name, command)
+            importlib.import_module(f"trinity.cli.{module}").add_arguments(name, command)
     return parser
 
 

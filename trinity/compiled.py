@@ -24,10 +24,12 @@ COMPILED_SOURCES = (
     "trinity/clock.py",
     "trinity/compiled.py",
     "trinity/limits.py",
-    "trinity/metrics.py",
+    "trinity/observe/metrics.py",
     "trinity/outcomes.py",
     "trinity/memory/*.py",
-    "workers/request/*.py",
+    "trinity/native/*.py",
+    "trinity/access/gate.py",
+    "workers/request/**/*.py",
     "benchmarks/*.py",
 )
 

@@ -4,7 +4,7 @@ Rules: numbers are stored for 93 days, so the tuples only grow at their end. A c
 (`unknown_asset`), "ok" for an answer without an error.
 """
 
-from trinity.metrics import EXCHANGES
+from trinity.observe.metrics import EXCHANGES
 
 PROTOCOLS = ("http", "udp_text", "udp_json", "udp_binary")
 HTTP, UDP_TEXT, UDP_JSON, UDP_BINARY = range(len(PROTOCOLS))

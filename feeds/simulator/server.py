@@ -30,8 +30,8 @@ from trinity.config import SimulatorSection
 from trinity.errors import PortTakenError
 from trinity.limits import FRAME_BYTES_MAX
 from trinity.markets import Catalog
-from trinity.ports import bind_socket, host_in_url
-from trinity.seat import Seat
+from trinity.net.ports import bind_socket, host_in_url
+from trinity.process import Seat
 
 # The market moves when the next quote is due, so that quotes leave one by one, at the time that is in them; at the
 # highest rate a step of 1 ms makes five, and a slow market still looks at its timers every 20 ms.

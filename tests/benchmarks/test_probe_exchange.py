@@ -10,8 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
 from benchmarks.probe_exchange import ProbeExchange, frame_of, mantissa_of, open_times
-from feeds import kraken
-from feeds.wire import Quote
+from feeds.exchanges import kraken
+from feeds.exchanges.contract import Quote
 from trinity.clock import SystemClock
 
 

@@ -1,4 +1,4 @@
-"""benchmarks/refusals.py: the flood is what it says; tests/workers/flusher/test_refusals.py loads it."""
+"""benchmarks/refusals.py: the flood is what it says; tests/workers/ledger/test_refusals.py loads it."""
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import system
 from trinity.clock import SystemClock
 from trinity.compiled import compiled
-from workers.request import libc
+from trinity.native import libc
 
 
 @compiled

@@ -18,8 +18,19 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from feeds.runner import Feed
-from feeds.wire import Alive, Event, Profile, Quote, Reconnect, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import (
+    Alive,
+    Event,
+    Profile,
+    Quote,
+    Reconnect,
+    Refusal,
+    Reply,
+    RestRequest,
+    Subscribed,
+    UnknownSymbol,
+)
+from feeds.ingest.process import Feed
 from tests.quotes import stored_quote
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection
@@ -27,8 +38,8 @@ from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control
 from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
-from trinity.metrics import FEED
-from trinity.seat import Seat
+from trinity.observe.metrics import FEED
+from trinity.process import Seat
 
 ASSETS = ("BTC", "ETH", "SOL")
 EXCHANGES = ("kraken", "okx", "gemini")

@@ -372,5 +372,5 @@ def test_an_address_that_leads_nowhere_says_so(page: Page, path: str) -> None:
 
 def test_nothing_of_a_page_survives_in_a_file() -> None:
     """The page's scripts never put text into the page as markup."""
-    for script in (Path(__file__).parents[2] / "workers/reports/static").glob("*.js"):
+    for script in (Path(__file__).parents[2] / "workers/api/dashboard/static").glob("*.js"):
         assert "innerHTML" not in script.read_text(), script

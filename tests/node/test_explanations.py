@@ -11,10 +11,10 @@ import msgspec
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from feeds.account import Account
-from feeds.explain import text_of
+from feeds.audit.account import Account
+from feeds.audit.explain import text_of
 from tests.node.harness import Node
-from tests.workers.reports.minutes import store_minutes
+from tests.workers.api.minutes import store_minutes
 from trinity.markets import load_catalog
 from trinity.store.embedded import embedded_url
 

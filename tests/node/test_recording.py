@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import psutil
 
-from feeds.explain import explain_moment
-from feeds.recording.entries import Entry, Frame
-from feeds.recording.replay import replay
-from feeds.recording.segments import FOLDER, list_segments
-from tests.feeds.recording.small_node import frames_of, rewrite
+from feeds.audit.entries import Entry, Frame
+from feeds.audit.explain import explain_moment
+from feeds.audit.replay import replay
+from feeds.audit.segments import FOLDER, list_segments
+from tests.feeds.audit.small_node import frames_of, rewrite
 from tests.node.harness import Node
 from trinity.memory.candle_table import CANDLES, CandleFile, Minute, to_decimal
 

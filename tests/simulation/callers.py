@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
+from trinity.access import gate
 from trinity.clock import NS_PER_SECOND
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
@@ -18,9 +19,11 @@ from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyState, KeyTable
 from trinity.memory.limit_table import LimitTable
-from workers.request import gate, http1, ledger, routes
+from workers.request import ledger
 from workers.request.forwarded import PEER, make_caller
-from workers.request.response import write_date
+from workers.request.http import parse as http1
+from workers.request.http import routes
+from workers.request.http.response import write_date
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

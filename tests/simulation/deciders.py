@@ -5,7 +5,7 @@ Rules: `make` builds the aggregator, so that a test can plant a wrong one.
 
 from typing import TYPE_CHECKING
 
-from feeds.aggregator import Aggregator
+from feeds.consensus.process import Aggregator
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

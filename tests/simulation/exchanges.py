@@ -12,7 +12,7 @@ import heapq
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feeds.registry import EXCHANGE_MODULES
+from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.simulator.board import Board
 from feeds.simulator.faults import FaultTable
 from feeds.simulator.market import Instant, Quote, Row, decimals_of, start_price

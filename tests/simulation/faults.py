@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.memory import answer_table, price_table, usage_ring
-from workers.flusher import spool, unit
+from workers.ledger import spool, unit
 from workers.request import ledger as request_ledger
 
 Words = NDArray[np.uint64]

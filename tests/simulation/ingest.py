@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feeds.connection import Connection
-from feeds.registry import EXCHANGE_MODULES
-from feeds.rest import due_rows
-from feeds.rows import Rows
-from feeds.tally import Tally
-from feeds.wire import Quote, RestRequest, UnknownSymbol
+from feeds.exchanges.contract import Quote, RestRequest, UnknownSymbol
+from feeds.exchanges.registry import EXCHANGE_MODULES
+from feeds.ingest.connection import Connection
+from feeds.ingest.counters import Tally
+from feeds.ingest.rest import due_rows
+from feeds.ingest.rows import Rows
 from tests.simulation.exchanges import Made, Packet
 from trinity.clock import NS_PER_MS
 

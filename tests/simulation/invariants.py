@@ -20,7 +20,7 @@ from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, HEARTBEAT_AGE_MAX_NS
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import COUNTER_WORDS
 from trinity.memory.price_table import RowState
-from workers.health.report import read_node, report_health
+from trinity.observe.status import read_node, report_health
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -23,12 +23,12 @@ from tests.simulation.faults import Killed
 from trinity.errors import StoreUnavailableError
 from trinity.memory.usage_ring import POSITION_BITS, UsageRing
 from trinity.store.queries import load
-from workers.flusher import loader as loader_module
-from workers.flusher import rows as copy_rows
-from workers.flusher.drain import Drain
-from workers.flusher.loader import Loader
-from workers.flusher.process import _Gauges, take_over
-from workers.flusher.spool import Spool
+from workers.ledger import loader as loader_module
+from workers.ledger import rows as copy_rows
+from workers.ledger.drain import Drain
+from workers.ledger.loader import Loader
+from workers.ledger.process import _Gauges, take_over
+from workers.ledger.spool import Spool
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

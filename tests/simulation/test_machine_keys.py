@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from trinity import outcomes
-from trinity.access import keys
+from trinity.access import gate, keys
 from trinity.access.keys import NewKey, OwnLimits
 from trinity.config import AccessSection
 from trinity.errors import RefusedError
 from trinity.limits import COUNTER_WORDS
 from trinity.memory.access import AccessMemory
+from trinity.native.octets import octets_of
 from trinity.store.queries import load
 from workers.access.mirror import Mirror
 from workers.access.rows import Plan, key_rows
 from workers.access.tables import Tables
-from workers.request import gate
-from workers.request.octets import octets_of
 
 KEYS_MAX = 60
 SECOND_NS = 1_000_000_000

@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from feeds.freshness import ConnectionWatch
-from feeds.registry import EXCHANGE_MODULES
-from feeds.rows import Rows
-from feeds.tally import Tally
-from feeds.wire import Quote
+from feeds.exchanges.contract import Quote
+from feeds.exchanges.registry import EXCHANGE_MODULES
+from feeds.ingest.counters import Tally
+from feeds.ingest.freshness import ConnectionWatch
+from feeds.ingest.rows import Rows
 from tests.simulation.world import CATALOG, Clock
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock

@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.simulation.faults import FULL, TAKES, TEARS, Disk, Killed
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.usage_ring import POSITION_BITS, UsageRing, append_record
-from workers.flusher.block import read_blocks
-from workers.flusher.drain import Drain
-from workers.flusher.spool import Spool
-from workers.flusher.sums import decode_sums
-from workers.flusher.unit import read_segment
+from workers.ledger.block import read_blocks
+from workers.ledger.drain import Drain
+from workers.ledger.spool import Spool
+from workers.ledger.sums import decode_sums
+from workers.ledger.unit import read_segment
 
 SPOOL_BYTES = 16 * 1024
 POSITION_MASK = (1 << POSITION_BITS) - 1

@@ -12,7 +12,7 @@ from tests.simulation.runner import replay, run
 from tests.simulation.world import World
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.limit_table import LimitTable
-from trinity.seat import Seat
+from trinity.process import Seat
 
 pytestmark = pytest.mark.long
 
@@ -35,7 +35,7 @@ def found(monkeypatch: pytest.MonkeyPatch, plant: Callable[[], World], name: str
 
 def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """One liar moves a mean; the history needs no more than the lie, its quote and a turn."""
-    from feeds import desk
+    from feeds.consensus import asset as desk
 
     real = desk.evaluate
 
@@ -56,7 +56,7 @@ def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatc
 
 def test_answers_without_an_end_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A price that is served for an hour is older than its limit as soon as its exchanges are away."""
-    from feeds import desk
+    from feeds.consensus import asset as desk
 
     real = desk.evaluate
 
@@ -73,7 +73,7 @@ def test_answers_without_an_end_are_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_loader_that_forgets_its_position_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are committed without it come twice when the commit's word is lost."""
-    from workers.flusher.ledger import Ledger
+    from workers.ledger.ledger import Ledger
 
     def plant() -> World:
         monkeypatch.setattr(Ledger, "_add_batch", lambda self, span, rows, lost: None)
@@ -84,7 +84,7 @@ def test_a_loader_that_forgets_its_position_is_found(monkeypatch: pytest.MonkeyP
 
 def test_a_loader_that_removes_before_it_commits_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is gone before its rows are there is lost with the connection."""
-    from workers.flusher.loader import Loader
+    from workers.ledger.loader import Loader
 
     real = Loader._load
 
@@ -118,7 +118,7 @@ def test_a_gate_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_report_that_calls_the_dead_alive_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process has no progress, and health must say so within seconds."""
-    from trinity import overview
+    from trinity.observe import readings as overview
 
     def plant() -> World:
         monkeypatch.setattr(overview, "HEARTBEAT_AGE_MAX_NS", 3600 * NS_PER_SECOND)

@@ -29,7 +29,7 @@ from trinity.memory.answer_table import INDEX_WORDS, ROW_WORDS, AnswerTable
 from trinity.memory.control import BLOCK_WORDS, NODE_WORDS, STARTED_NS, Control
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import CELL_WORDS, PriceTable
-from trinity.seat import Seat
+from trinity.process import Seat
 
 ASSETS = ("BTC", "ETH", "USDT", "USDC")
 WORKERS = 2

@@ -13,7 +13,7 @@ from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState
 from trinity.memory.control import HEARTBEAT_NS, PID, RESTARTS, STARTED_NS
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import RowState, Via
-from trinity.metrics import FEED, FLUSHER
+from trinity.observe.metrics import FEED, FLUSHER
 
 MS = 1_000_000
 SECOND = 1_000_000_000

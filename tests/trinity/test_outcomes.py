@@ -1,7 +1,7 @@
 """trinity/outcomes.py"""
 
 from trinity import outcomes
-from trinity.metrics import EXCHANGES
+from trinity.observe.metrics import EXCHANGES
 
 
 def test_every_number_fits_its_field_and_means_one_thing() -> None:

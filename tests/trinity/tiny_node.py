@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 from trinity.clock import SystemClock
 from trinity.errors import PortTakenError
-from trinity.launcher import Launcher, Process
 from trinity.memory.control import COMMAND, FAILING, Command, Control, ProcessBlock
-from trinity.supervisor import Charge
+from trinity.node.launcher import Launcher, Process
+from trinity.node.supervisor import Charge
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -91,7 +91,7 @@ def main(name: str, lives: list[str]) -> int:
 
         processes.append(Process(Charge(f"{life}-{index}", 0), run, block, os.eventfd(0, os.EFD_NONBLOCK)))
     try:
-        log = logging.getLogger("trinity.supervisor")
+        log = logging.getLogger("trinity.node.supervisor")
         log.addHandler(logging.NullHandler())
         shown = [0] * len(lives)
 

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from trinity.access.values import KEY_START, PREFIX_CHARS
+from trinity.cli.values import KEY_START, PREFIX_CHARS
 from trinity.errors import AbsentError, InputError, RefusedError
 from trinity.store.queries import load
 

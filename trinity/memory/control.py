@@ -13,7 +13,7 @@
 
 Rules: every word has one writer, so plain aligned stores are enough and nothing is ever lost when a process is
 killed; a restarted process goes on counting where the dead one stopped. A counter is a uint64; a gauge is the
-bits of a float64 in the same word. What each counter means is declared in `trinity/metrics.py`, not here.
+bits of a float64 in the same word. What each counter means is declared in `trinity/observe/metrics.py`, not here.
 """
 
 import enum

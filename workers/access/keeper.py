@@ -20,8 +20,8 @@ import numpy as np
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.config import AccessSection
 from trinity.errors import SnapshotError
-from trinity.metrics import ACCESS
-from trinity.seat import Seat
+from trinity.observe.metrics import ACCESS
+from trinity.process import Seat
 from workers.access import database
 from workers.access.database import AsyncConnection, Change
 from workers.access.mirror import Ids, Mirror

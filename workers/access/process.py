@@ -24,10 +24,10 @@ import psycopg
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import SchemaError, StoreUnavailableError
-from trinity.log import Outage
 from trinity.memory.control import ProcessBlock
 from trinity.memory.key_table import DIGEST_BYTES, KeyState, KeyTable
-from trinity.seat import Seat
+from trinity.observe.log import Outage
+from trinity.process import Seat
 from trinity.store import migrate
 from trinity.store.connect import reason_of
 from trinity.store.watch import Watch

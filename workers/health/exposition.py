@@ -1,8 +1,8 @@
 """All metrics of the node as Prometheus text, read from shared memory at the scrape.
 
-Rules: names and words come from `trinity/metrics.py`; a process's own counters get its label (`exchange` for a feed,
-`worker` for a request worker, `reporter` for one of the reports). Nothing is kept here: a restarted health process
-shows the same numbers.
+Rules: names and words come from `trinity/observe/metrics.py`; a process's own counters get its label (`exchange` for a
+feed, `worker` for a request worker, `reporter` for one of the reports). Nothing is kept here: a restarted health
+process shows the same numbers.
 
 Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
 """
@@ -20,10 +20,10 @@ from prometheus_client.registry import Collector
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
-from trinity.metrics import FLUSHER, REGISTERS, Register
-from trinity.metrics import Metric as DeclaredMetric
-from trinity.overview import AssetView, ExchangeView, ProcessView, SourceView
-from workers.health.report import Reading, report_ready, report_reports_ready
+from trinity.observe.metrics import FLUSHER, REGISTERS, Register
+from trinity.observe.metrics import Metric as DeclaredMetric
+from trinity.observe.readings import AssetView, ExchangeView, ProcessView, SourceView
+from trinity.observe.status import Reading, report_ready, report_reports_ready
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

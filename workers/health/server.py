@@ -7,7 +7,7 @@
 
 Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404,
 another method a 405, both as JSON. Connections that bring no request are shut in time, and are bounded
-(trinity/guard.py): nobody's silence takes the descriptors that the answers need.
+(trinity/net/guard.py): nobody's silence takes the descriptors that the answers need.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from aiohttp.typedefs import Middleware
 
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
-from trinity.guard import Bounds, Guard
 from trinity.memory.node import Card, NodeMemory
-from trinity.ports import bind_socket
-from trinity.seat import Seat
+from trinity.net.guard import Bounds, Guard
+from trinity.net.ports import bind_socket
+from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
+from trinity.process import Seat
 from workers.health.exposition import CONTENT_TYPE, render_metrics
-from workers.health.report import Json, Reading, read_node, report_health, report_ready, report_reports_ready
 
 BEAT_SECONDS = 0.2
 # Health answers are made within milliseconds; a drain waits no longer for their readers.

@@ -6,13 +6,7 @@ needs no key is not asked for one. An empty key is no key. The key id of a refus
 
 import numpy as np
 
-from trinity import metrics
-from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from trinity.compiled import compiled, compiled_inline
-from trinity.memory.block_table import is_blocked
-from trinity.outcomes import HTTP
-from workers.request.forwarded import ADDRESS, Caller
-from workers.request.gate import (
+from trinity.access.gate import (
     KEY_ID,
     KEYS_UNAVAILABLE,
     LEFT,
@@ -25,8 +19,14 @@ from workers.request.gate import (
     Gate,
     admit,
 )
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
+from trinity.compiled import compiled, compiled_inline
+from trinity.memory.block_table import is_blocked
+from trinity.native.octets import Octets, append_byte, append_integer, append_octets, octets_of
+from trinity.observe import metrics
+from trinity.outcomes import HTTP
+from workers.request.forwarded import ADDRESS, Caller
 from workers.request.ledger import TALLY_KEY, TALLY_PROTOCOL, Ledger
-from workers.request.octets import Octets, append_byte, append_integer, append_octets, octets_of
 
 _BLOCKED_WORD = metrics.REQUEST.index("oracle_access_refusals_total", "address_blocked")
 _MS_PER_SECOND = NS_PER_SECOND // NS_PER_MS

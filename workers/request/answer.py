@@ -40,7 +40,7 @@ from trinity.memory.answer_table import (
 )
 from trinity.memory.atomics import Words
 from trinity.memory.cell import snapshot
-from workers.request.octets import (
+from trinity.native.octets import (
     Octets,
     append_byte,
     append_integer,
@@ -106,7 +106,7 @@ _END_OF_NAME = octets_of(b'"}')
 _PRICES = octets_of(b'{"prices":[')
 _END_OF_PRICES = octets_of(b"]}")
 _COMMA, _BRACE, _QUESTION_MARK = b",}?"
-_KEY_START = octets_of(b"trk_")  # what every API key begins with (KEY_START in trinity/access/values.py)
+_KEY_START = octets_of(b"trk_")  # what every API key begins with (KEY_START in trinity/cli/values.py)
 
 # One price as an element of a list, with its comma. An error is shorter: texts of some 150 bytes, a name, numbers.
 PRICE_BYTES_MAX = BODY_BYTES + 1

@@ -14,10 +14,10 @@ import numpy as np
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.atomics import Words
 from trinity.memory.cell import WORD_BYTES
-from workers.request.addresses import ADDRESS_WORDS, parse_address
-from workers.request.http1 import FORWARDED, HEADER_COUNT, HEADER_WORDS, HEADERS
-from workers.request.networks import Networks, is_inside, proxy_networks
-from workers.request.octets import NOT_FOUND, Integers, Octets, byte_at, find_folded, pack_texts
+from trinity.native.addresses import ADDRESS_WORDS, parse_address
+from trinity.native.networks import Networks, is_inside, proxy_networks
+from trinity.native.octets import NOT_FOUND, Integers, Octets, byte_at, find_folded, pack_texts
+from workers.request.http.parse import FORWARDED, HEADER_COUNT, HEADER_WORDS, HEADERS
 
 _NAME, _NAME_BOUNDS = pack_texts([b"x-forwarded-for"])
 _COMMA, _SPACE, _TAB = b", \t"

@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trinity import metrics, outcomes
+from trinity import outcomes
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.markets import Catalog
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import append_record
+from trinity.native.octets import Integers
+from trinity.observe import metrics
 from workers.request.answer import CONSENSUS, UNKNOWN, VERDICT_CODES, VERDICT_STATUS
 from workers.request.forwarded import ADDRESS, Caller
-from workers.request.octets import Integers
 
 # Words of Ledger.tally: what the answer is, then what is the same for many answers.
 (

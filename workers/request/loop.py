@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity import metrics
+from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, jit_enabled
 from trinity.config import AccessSection, PortsSection, RequestSection
@@ -42,15 +42,7 @@ from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.memory.node import name_of
 from trinity.memory.usage_ring import private_ring
-from trinity.ports import bind_socket, is_any
-from trinity.seat import Seat
-from workers.request import datagram
-from workers.request.answer import write_prices
-from workers.request.connections import expire, open_connection, serve_event
-from workers.request.forwarded import make_caller
-from workers.request.gate import make_gate, turn_month
-from workers.request.ledger import WALL_OFFSET_NS, make_ledger
-from workers.request.libc import (
+from trinity.native.libc import (
     EAGAIN,
     EPOLL_ADD,
     EPOLL_DELETE,
@@ -69,12 +61,17 @@ from workers.request.libc import (
     read_words,
     wait_events,
 )
-from workers.request.mailbox import Mailbox, make_mailbox, serve_datagrams
-from workers.request.networks import Networks, trusted_networks
-from workers.request.octets import Integers, Octets
-from workers.request.response import write_date
-from workers.request.routes import Desk, make_desk
-from workers.request.slots import (
+from trinity.native.networks import Networks, trusted_networks
+from trinity.native.octets import Integers, Octets
+from trinity.net.ports import bind_socket, is_any
+from trinity.observe import metrics
+from trinity.process import Seat
+from workers.request.answer import write_prices
+from workers.request.forwarded import make_caller
+from workers.request.http.connection import expire, open_connection, serve_event
+from workers.request.http.response import write_date
+from workers.request.http.routes import Desk, make_desk
+from workers.request.http.slots import (
     ANSWERED,
     DEADLINE_NS,
     DRAINING,
@@ -90,6 +87,9 @@ from workers.request.slots import (
     make_connections,
     take_ready,
 )
+from workers.request.ledger import WALL_OFFSET_NS, make_ledger
+from workers.request.udp import text as datagram
+from workers.request.udp.batch import Mailbox, make_mailbox, serve_datagrams
 
 # Tags of the epoll set beside the connections' slots.
 _TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)

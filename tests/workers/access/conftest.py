@@ -14,8 +14,8 @@ from trinity.memory.block_table import BlockTable
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
-from trinity.metrics import ACCESS
-from trinity.seat import Seat
+from trinity.observe.metrics import ACCESS
+from trinity.process import Seat
 from trinity.store.watch import Watch
 from workers.access import database
 from workers.access.database import AsyncConnection

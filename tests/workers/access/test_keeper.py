@@ -17,7 +17,7 @@ from trinity.memory.block_table import BlockTable
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import take_quota
-from trinity.seat import Seat
+from trinity.process import Seat
 from trinity.store.watch import Watch
 from workers.access import database
 from workers.access import keeper as keeper_module

@@ -9,7 +9,7 @@ from tests.workers.access.conftest import move
 from tests.workers.access.test_database import insert_keys
 from tests.workers.access.test_keeper import WALL, make_keeper, reborn, states
 from tests.workers.access.test_tables import blocked
-from trinity.seat import Seat
+from trinity.process import Seat
 from workers.access.database import AsyncConnection
 from workers.access.rows import ACTIVE, REVOKED
 

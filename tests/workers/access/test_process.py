@@ -22,7 +22,7 @@ from trinity.limits import HEARTBEAT_AGE_MAX_NS
 from trinity.memory.block_table import BlockTable
 from trinity.memory.control import HEARTBEAT_NS, Control
 from trinity.memory.key_table import KeyTable
-from trinity.seat import Seat
+from trinity.process import Seat
 from trinity.store import migrate
 from trinity.store.watch import SILENCE_SECONDS
 from workers.access import process

@@ -13,7 +13,7 @@ from trinity.access import networks
 from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable, is_blocked
 from trinity.memory.key_table import KeyTable
-from trinity.seat import Seat
+from trinity.process import Seat
 from workers.access.rows import ACTIVE, END_NEVER, REVOKED, SUSPENDED, Block
 from workers.access.tables import Tables
 

@@ -6,14 +6,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_answer, set_process
-from tests.workers.health.test_report import ring_with
+from tests.trinity.observe.test_status import ring_with
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import FAILING
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
-from trinity.metrics import CONSENSUS, DURATION_BUCKETS, FEED, REGISTERS, REQUEST
+from trinity.observe.metrics import CONSENSUS, DURATION_BUCKETS, FEED, REGISTERS, REQUEST
+from trinity.observe.status import read_node
 from workers.health.exposition import render_metrics
-from workers.health.report import read_node
 
 WORKER_0 = len(CATALOG.exchanges) + 1
 CONSENSUS_PROCESS = len(CATALOG.exchanges)

@@ -17,8 +17,8 @@ from trinity.errors import PortTakenError
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.node import NodeMemory
-from trinity.seat import Seat
-from workers.health.report import report_ready
+from trinity.observe.status import report_ready
+from trinity.process import Seat
 from workers.health.server import BOUNDS, _serve, make_app
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from trinity import metrics
 from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
-from workers.request import connections, slots
-from workers.request.addresses import address_words
-from workers.request.libc import EPOLLIN, EVENT_WORDS, event_bits, event_tag
+from trinity.native.addresses import address_words
+from trinity.native.libc import EPOLLIN, EVENT_WORDS, event_bits, event_tag
+from trinity.observe import metrics
+from workers.request.http import connection as connections
+from workers.request.http import slots
 
 NOW = 10**18
 PRICE = b"GET /price?asset=BTC HTTP/1.1\r\nHost: x\r\n\r\n"

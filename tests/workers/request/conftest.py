@@ -24,7 +24,7 @@ from trinity.memory.control import HEARTBEAT_NS, Control
 from trinity.memory.key_table import KeyState
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing
-from trinity.seat import Seat
+from trinity.process import Seat
 
 HOST = "127.0.0.1"
 OPEN_TO_ALL = AccessSection(auth="optional")
@@ -133,7 +133,7 @@ class Node:
         wait_until(lambda: seat.block.read(HEARTBEAT_NS) > 0, "the worker's first heartbeat")
 
     def counter(self, name: str, *labels: str) -> int:
-        from trinity import metrics
+        from trinity.observe import metrics
 
         return sum(seat.block.read_counter(metrics.REQUEST.index(name, *labels)) for seat in self.seats)
 

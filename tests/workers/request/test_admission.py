@@ -9,11 +9,12 @@ import pytest
 
 from trinity.config import AccessSection
 from trinity.memory.key_table import KeyState
+from trinity.native.addresses import address_words
+from trinity.native.octets import octets_of
 from trinity.outcomes import CODES
-from workers.request import http1, routes
-from workers.request.addresses import address_words
 from workers.request.forwarded import set_peer
-from workers.request.octets import octets_of
+from workers.request.http import parse as http1
+from workers.request.http import routes
 
 pytestmark = pytest.mark.uncompiled
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.access.values import KEY_START
+from trinity.cli.values import KEY_START
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
+from trinity.native.octets import octets_of
 from workers.request import answer
 from workers.request.answer import (
     CONFIDENCE_TOO_WIDE,
@@ -25,7 +26,6 @@ from workers.request.answer import (
     UNKNOWN,
     UNKNOWN_MARKET,
 )
-from workers.request.octets import octets_of
 
 pytestmark = pytest.mark.uncompiled
 

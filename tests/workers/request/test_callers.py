@@ -20,8 +20,8 @@ from trinity.client import Client, OracleError
 from trinity.compiled import jit_enabled
 from trinity.config import AccessSection
 from trinity.memory.key_table import KeyState
+from trinity.native.addresses import address_words
 from trinity.outcomes import CODES
-from workers.request.addresses import address_words
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="the loop exists only compiled")
 

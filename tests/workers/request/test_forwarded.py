@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.request import http1
-from workers.request.addresses import address_words
+from trinity.native.addresses import address_words
+from trinity.native.octets import octets_of
 from workers.request.forwarded import ADDRESS, find_caller, make_caller, set_peer
-from workers.request.octets import octets_of
+from workers.request.http import parse as http1
 
 pytestmark = pytest.mark.uncompiled
 

@@ -8,11 +8,13 @@ import pytest
 
 from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
+from trinity.native.addresses import address_words
+from trinity.native.octets import octets_of
 from trinity.outcomes import CODES, PROTOCOLS, SOURCES
-from workers.request import http1, ledger, response, routes
-from workers.request.addresses import address_words
+from workers.request import ledger
 from workers.request.forwarded import set_peer
-from workers.request.octets import octets_of
+from workers.request.http import parse as http1
+from workers.request.http import response, routes
 
 pytestmark = pytest.mark.uncompiled
 

@@ -1,0 +1,260 @@
+"""The recorders of the running node: one a feed, one in the consensus process.
+
+Rules: off, a recorder costs its caller one look at `is_on`. On, entries are kept in memory and written as one chunk
+some times a second, at a moment that the caller chooses. Whatever the disk refuses ends the recording, in the log and
+in a gauge, and never the caller; it begins anew when recording was switched off and on again. Switching is a word of
+the control segment that every recorder looks at.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feeds.audit.entries import (
+    CONSENSUS_STREAM,
+    VERSION,
+    Answer,
+    AssetState,
+    Checkpoint,
+    Entry,
+    Frame,
+    Header,
+    Opened,
+    Result,
+    RowInput,
+    Turn,
+)
+from feeds.audit.segments import FOLDER, SegmentWriter, segment_bytes
+from feeds.consensus.asset import Desk, Row
+from feeds.consensus.rules import Decision
+from feeds.consensus.stablecoins import Held
+from feeds.exchanges.contract import RestRequest
+from trinity.clock import NS_PER_SECOND
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.control import NODE_RECORDING
+from trinity.memory.price_table import StoredQuote
+from trinity.observe.metrics import CONSENSUS, FEED
+from trinity.process import Seat
+
+# What a killed process loses of its recording. A chunk of half a second compresses to a fifth.
+FLUSH_NS = NS_PER_SECOND // 2
+# A past moment is found from the checkpoint before it: at most so many seconds of turns are looked through.
+CHECKPOINT_NS = 10 * NS_PER_SECOND
+# A quiet stream begins a new segment after this time, so that its old ones can be dropped.
+SEGMENT_NS = 600 * NS_PER_SECOND
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_GAUGES = {
+    "feed": FEED.index("oracle_feed_recording"),
+    "consensus": CONSENSUS.index("oracle_consensus_recording"),
+}
+
+
+class RecordSettings(NamedTuple):
+    """Where a recording goes and how large it may get, all streams together."""
+
+    data_dir: Path
+    bytes_max: int
+
+
+class _Stream:
+    """One process's stream of segments; `opening` gives the entries that every segment begins with."""
+
+    def __init__(self, seat: Seat, settings: RecordSettings, name: str, opening: Callable[[], list[Entry]]) -> None:
+        self._seat = seat
+        self._folder = settings.data_dir / FOLDER
+        self._bytes_max = settings.bytes_max
+        self._name = name
+        self._opening = opening
+        self._gauge = _GAUGES[seat.kind]
+        self._writer: SegmentWriter | None = None
+        self._life = seat.clock.wall_ns()
+        self._number = 0
+        self._flushed_at_ns = 0
+        self._began_at_ns = 0
+        self._failed = False
+        self.entries: list[Entry] = []
+        self.is_on = False
+        seat.block.set_gauge(self._gauge, 0.0)
+
+    def follow(self, now_ns: int) -> None:
+        """Begin or end as the control word says, and write what is due."""
+        wanted = self._seat.control.read_node_word(NODE_RECORDING) != 0
+        if self.is_on and (not wanted or now_ns - self._flushed_at_ns >= FLUSH_NS):
+            self.flush(now_ns)
+        if wanted and not self.is_on and not self._failed:
+            self._begin(now_ns)
+        elif not wanted and (self.is_on or self._failed):
+            self._end()
+
+    def flush(self, now_ns: int) -> None:
+        """Write what was gathered as one chunk; begin the next segment when this one is full."""
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            if self.entries:
+                writer.write(self.entries, now_ns, self._seat.clock.wall_ns())
+        except OSError as error:
+            self._fail(error)
+            return
+        self.entries.clear()
+        self._flushed_at_ns = now_ns
+        if writer.size >= segment_bytes(self._bytes_max) or now_ns - self._began_at_ns >= SEGMENT_NS:
+            self._begin(now_ns)
+
+    def close(self, now_ns: int) -> None:
+        """The process ends: write what is still in memory."""
+        if self.is_on:
+            self.flush(now_ns)
+            self._end()
+
+    def _end(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self.is_on, self._failed = None, False, False
+        self.entries.clear()
+        self._seat.block.set_gauge(self._gauge, 0.0)
+        self._seat.log.info("recording ends")
+
+    def _begin(self, now_ns: int) -> None:
+        """Begin a segment, the first or the one behind a full one."""
+        seat = self._seat
+        if self._writer is None:
+            self._life, self._number = seat.clock.wall_ns(), 0
+            seat.log.info("recording begins", extra={"fields": {"folder": str(self._folder)}})
+        else:
+            self._writer.close()
+        header = Header(
+            VERSION,
+            self._name,
+            _boot(),
+            self._life,
+            self._number,
+            now_ns,
+            seat.clock.wall_ns(),
+            seat.simulated,
+            seat.catalog,
+        )
+        try:
+            self._writer = SegmentWriter(self._folder, header, self._bytes_max)
+        except OSError as error:
+            self._fail(error)
+            return
+        self._number += 1
+        self._began_at_ns = self._flushed_at_ns = now_ns
+        self.is_on = True
+        self.entries = self._opening()
+        seat.block.set_gauge(self._gauge, 1.0)
+
+    def _fail(self, error: OSError) -> None:
+        self._seat.log.error("recording ended by an error", extra={"fields": {"error": str(error)}})
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self.is_on, self._failed = None, False, True
+        self.entries.clear()
+        self._seat.block.set_gauge(self._gauge, -1.0)
+
+
+class FrameRecorder(_Stream):
+    """The raw frames of one exchange's feed."""
+
+    def __init__(self, seat: Seat, settings: RecordSettings, exchange: str) -> None:
+        super().__init__(seat, settings, exchange, list)
+
+    def opened(self, connection: int) -> None:
+        """A connection is there."""
+        if self.is_on:
+            self.entries.append(Opened(connection))
+
+    def frame(self, connection: int, at_ns: int, wall_ns: int, frame: bytes) -> None:
+        self.entries.append(Frame(connection, at_ns, wall_ns, frame))
+
+    def answer(self, request: RestRequest, status: int, body: bytes, at_ns: int, wall_ns: int) -> None:
+        self.entries.append(Answer(request.path, request.symbols, status, body, at_ns, wall_ns))
+
+
+class DecisionRecorder(_Stream):
+    """What the consensus process read and decided."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        settings: RecordSettings,
+        desks: Sequence[Desk],
+        coins: Callable[[], tuple[dict[str, Decimal], dict[str, Held]]],
+    ) -> None:
+        super().__init__(seat, settings, CONSENSUS_STREAM, self._checkpoint)
+        self._desks = desks
+        self._coins = coins
+        self._quotes: dict[tuple[int, int], StoredQuote | None] = {}
+        self._checkpoint_at_ns = 0
+
+    def between_turns(self, now_ns: int) -> None:
+        """Begin, end, write, and start a chunk with a checkpoint when one is due."""
+        self.follow(now_ns)
+        if self.is_on and now_ns - self._checkpoint_at_ns >= CHECKPOINT_NS:
+            self.flush(now_ns)
+            if self.is_on and not self.entries:
+                self.entries = self._checkpoint()
+
+    def turn(
+        self, now_ns: int, read: Iterable[tuple[int, Row]], reviewed: Sequence[Desk], decided: Sequence[Desk]
+    ) -> None:
+        """One turn: the rows read with their assets, the desks reviewed in their order, those that published."""
+        inputs = tuple(self._input(asset, row) for asset, row in read)
+        results = tuple(result_of(desk.index, desk.decision, desk.answer) for desk in decided)
+        order = tuple(desk.index for desk in reviewed)
+        self.entries.append(Turn(now_ns, self._seat.clock.wall_ns(), inputs, order, results))
+
+    def _input(self, asset: int, row: Row) -> RowInput:
+        key = (row.exchange, asset)
+        is_same = self._quotes.get(key) == row.quote
+        self._quotes[key] = row.quote
+        return RowInput(row.exchange, asset, row.source.state, None if is_same else row.quote, is_same)
+
+    def _checkpoint(self) -> list[Entry]:
+        clock = self._seat.clock
+        self._checkpoint_at_ns = clock.monotonic_ns()
+        rows = [(desk.index, row) for desk in self._desks for row in desk.rows]
+        self._quotes = {(row.exchange, asset): row.quote for asset, row in rows}
+        return [
+            Checkpoint(
+                self._checkpoint_at_ns,
+                clock.wall_ns(),
+                tuple(RowInput(row.exchange, asset, row.source.state, row.quote) for asset, row in rows),
+                tuple(_state_of(desk) for desk in self._desks),
+                *self._coins(),
+            )
+        ]
+
+
+def result_of(asset: int, decision: Decision | None, answer: NDArray[np.void] | None) -> Result:
+    """What is compared of a published decision; the digest is of the whole answer record."""
+    assert decision is not None
+    assert answer is not None
+    return Result(
+        asset,
+        int(decision.state),
+        decision.price,
+        decision.confidence,
+        decision.used,
+        dict(decision.rejected),
+        decision.valid_until_ns,
+        blake2b(answer.tobytes(), digest_size=8).digest(),
+    )
+
+
+def _state_of(desk: Desk) -> AssetState:
+    decision = desk.decision
+    state = decision.state if decision is not None else AnswerState.EMPTY
+    return AssetState(desk.memory, desk.last, state, decision.valid_until_ns if decision is not None else 0)
+
+
+def _boot() -> str:
+    """Which boot of the machine: monotonic times of two are not comparable."""
+    return _BOOT_ID.read_text().strip()

@@ -1,0 +1,1 @@
+"""From six quotes of an asset to one price and its answer. Knows neither exchanges' formats nor recordings."""

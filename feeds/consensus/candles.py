@@ -1,0 +1,140 @@
+"""Published consensus prices -> one-minute candles in the candle files.
+
+    Candlestick   pure: one asset's running minute as a step function of time
+    CandleBook    the consensus process's files: what each published decision does to them
+
+Rules: a price stands from its publication until the next one, until it may no longer be served, or until the asset
+has no price, whichever is first. A minute in which one stood has a candle, also when none was published in it; any
+other minute is a gap and is never filled. Minutes are the wall clock's: set back, it closes the running minute and
+begins another; set ahead, no price stands for longer than it was valid.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from feeds.consensus.rules import Decision
+from trinity.clock import NS_PER_MS
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.candle_table import CandleFile, Minute, Standing, open_or_renew, to_fixed
+
+MS_PER_MINUTE = 60_000
+
+
+class Candlestick:
+    """One asset's running minute; closed minutes go to `close`. All times are wall clock milliseconds."""
+
+    def __init__(
+        self, close: Callable[[Minute], object], running: Minute | None = None, standing: Standing | None = None
+    ) -> None:
+        self._close = close
+        self._newest = running  # what stands, also when its minute is closed
+        self.running = running
+        self.standing = standing if running is not None else None
+
+    def stand(self, price: int, confidence: int, sources: int, now_ms: int, until_ms: int) -> None:
+        """A price was published: it stands from now on, at the longest until `until_ms`."""
+        self.advance(now_ms)
+        before = self.running
+        if before is None:
+            minute = now_ms // MS_PER_MINUTE
+            self.running = Minute(minute, price, price, price, price, confidence, 0, 0, 1, sources)
+        else:
+            self.running = Minute(
+                before.minute,
+                before.open,
+                max(before.high, price),
+                min(before.low, price),
+                price,
+                confidence,
+                before.weighted_sum,
+                before.weighted_ms,
+                before.samples + 1,
+                sources,
+            )
+        self._newest = self.running
+        self.standing = Standing(now_ms, until_ms)
+
+    def fall(self, now_ms: int) -> None:
+        """There is no price any more."""
+        self.advance(now_ms)
+        self.standing = None
+
+    def advance(self, now_ms: int) -> None:
+        """Give the standing price its time up to now, and close every minute that is over."""
+        if self.standing is not None:
+            since_ms, until_ms = self.standing
+            end_ms = min(now_ms, until_ms)
+            while since_ms < end_ms:
+                since_ms = self._weigh(since_ms, end_ms)
+            self.standing = Standing(since_ms, until_ms) if now_ms < until_ms else None
+        if self.running is not None and self.running.minute != now_ms // MS_PER_MINUTE:
+            self._close(self.running)
+            self.running = None
+
+    def _weigh(self, since_ms: int, end_ms: int) -> int:
+        """Count the standing price from `since_ms` on within one minute; returns up to when."""
+        minute = since_ms // MS_PER_MINUTE
+        running = self.running
+        if running is None or running.minute != minute:
+            if running is not None:
+                self._close(running)
+            assert self._newest is not None, "a price stands, so it was published"
+            price = self._newest.close
+            running = Minute(minute, price, price, price, price, self._newest.confidence, 0, 0, 0, self._newest.sources)
+        upto_ms = min(end_ms, (minute + 1) * MS_PER_MINUTE)
+        self.running = running._replace(
+            weighted_sum=running.weighted_sum + running.close * (upto_ms - since_ms),
+            weighted_ms=running.weighted_ms + upto_ms - since_ms,
+        )
+        return upto_ms
+
+
+class CandleBook:
+    """The candlesticks of all assets over their files; `set_aside` says which files were unreadable, and why."""
+
+    def __init__(self, folder: Path, assets: Sequence[str], on_overwritten: Callable[[], None]) -> None:
+        self.set_aside: dict[str, str] = {}
+        self._on_overwritten = on_overwritten
+        self._pages: list[_Page] = []
+        for asset in assets:
+            file, reason = open_or_renew(folder, asset)
+            if reason:
+                self.set_aside[asset] = reason
+            self._pages.append(_Page(file, self._append))
+
+    def recall(self, asset: int, is_served: bool) -> None:
+        """A successor goes on with what the files say; a price that nobody serves any more does not stand."""
+        if not is_served:
+            self._pages[asset].stick.standing = None
+
+    def observe(self, asset: int, decision: Decision, now_ns: int, wall_ns: int) -> None:
+        """Take note of an asset's newest decision; cheap when it is the one of before."""
+        page = self._pages[asset]
+        wall_ms = wall_ns // NS_PER_MS
+        if decision is page.decision and page.minute == wall_ms // MS_PER_MINUTE:
+            return
+        stick = page.stick
+        if decision is page.decision:
+            stick.advance(wall_ms)
+        elif decision.state is AnswerState.GOOD and decision.price is not None and decision.confidence is not None:
+            until_ms = wall_ms + (decision.valid_until_ns - now_ns) // NS_PER_MS
+            price, confidence = to_fixed(decision.price), to_fixed(decision.confidence)
+            stick.stand(price, confidence, len(decision.used), wall_ms, until_ms)
+        else:
+            stick.fall(wall_ms)
+        page.decision, page.minute = decision, wall_ms // MS_PER_MINUTE
+        page.file.write_running(stick.running, stick.standing)
+
+    def _append(self, file: CandleFile, minute: Minute) -> None:
+        if not file.append(minute):
+            self._on_overwritten()
+
+
+class _Page:
+    """One asset's file and candlestick, and what was last noted in it."""
+
+    def __init__(self, file: CandleFile, append: Callable[[CandleFile, Minute], None]) -> None:
+        self.file = file
+        self.stick = Candlestick(lambda minute: append(file, minute), *(file.read_running() or (None, None)))
+        self.decision: Decision | None = None
+        self.minute = 0

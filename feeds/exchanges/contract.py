@@ -1,0 +1,192 @@
+"""What an exchange's file is: bytes in; quotes, replies and refusals out.
+
+Rules: a decoder has no socket, no clock, no log and no metric. It never raises for what a peer sent: a frame that
+it cannot understand becomes a `Refusal` with a reason. Silence is an answer too: an empty list of events. A decoder
+object belongs to one connection: it may remember what it saw on it (a sequence number, what it asked for), but no
+price: a frame that speaks of one half of a quote says so, and what the other half was, and since when, is kept where
+the clock is (feeds/ingest/rows.py).
+
+Prices are `Decimal` and keep the text's digits. A price that is not there is None, never zero.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Literal, NamedTuple, Protocol
+
+from trinity.markets import Market
+
+# At most 18 digits before and behind the point, as the price table holds. A minus is read to be refused.
+_PRICE_TEXT = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?", re.ASCII)
+PRICE_DIGITS_MAX = 18
+
+
+class Quote(NamedTuple):
+    """One market's prices as the exchange sent them.
+
+    `tells_book` and `tells_last` say what the frame speaks of. There, None is the exchange's word that it has no such
+    price now; what a frame does not speak of stays as it was. `exchange_time_ns` is the exchange's own clock in
+    nanoseconds since 1970, None when the frame had none.
+    """
+
+    symbol: str
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    exchange_time_ns: int | None
+    tells_book: bool = True
+    tells_last: bool = True
+
+
+class Refusal(NamedTuple):
+    """A frame or a part of it that was not understood; `reason` is one of metrics.REFUSAL_REASONS."""
+
+    reason: str
+    detail: str
+    symbol: str | None = None
+
+
+class Reply(NamedTuple):
+    """A frame that must be sent back on the same connection (an answer to a heartbeat)."""
+
+    frame: str
+
+
+class Subscribed(NamedTuple):
+    """The exchange confirmed these symbols."""
+
+    symbols: tuple[str, ...]
+
+
+class UnknownSymbol(NamedTuple):
+    """The exchange does not know this symbol: report it and leave it out.
+
+    `rejected_whole_frame` True: the other symbols of that subscription were refused with it and must be sent again.
+    """
+
+    symbol: str
+    rejected_whole_frame: bool = False
+
+
+class Alive(NamedTuple):
+    """A heartbeat, a pong or an acknowledgement: the connection lives, no price in it."""
+
+
+class Reconnect(NamedTuple):
+    """This connection must be replaced; `reason` is one of metrics.RECONNECT_REASONS."""
+
+    reason: str
+    detail: str
+
+
+Event = Quote | Refusal | Reply | Subscribed | UnknownSymbol | Alive | Reconnect
+
+
+class RestRequest(NamedTuple):
+    """One GET: `path` with its query, and the symbols that its answer is for."""
+
+    path: str
+    symbols: tuple[str, ...]
+
+
+class Profile(NamedTuple):
+    """What an exchange publishes about its limits and how its connections behave.
+
+    ws_url, rest_url      base addresses, without a closing slash; another base may take their place
+    ws_path               follows ws_url; the paths of REST stand in RestRequest.path
+    ping_seconds          a client ping is due after this long, None when the exchange wants none
+    silence_seconds       nothing at all received for this long: the connection is dead
+    connect_gap_seconds   least time between two connection attempts
+    settle_seconds        wait after connecting before the first frame
+    rest_gap_seconds      least time between two REST requests
+    headers               HTTP headers that the REST service wants
+    """
+
+    name: str
+    ws_url: str
+    ws_path: str
+    rest_url: str
+    ping_seconds: float | None
+    silence_seconds: float
+    connect_gap_seconds: float
+    settle_seconds: float
+    rest_gap_seconds: float
+    headers: Mapping[str, str] = {}
+
+
+class Decoder(Protocol):
+    """One connection's worth of an exchange's protocol."""
+
+    def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
+        """Frames that subscribe `symbols`, within the exchange's frame limits; now_ns is wall time."""
+        ...
+
+    def on_frame(self, frame: bytes) -> list[Event]:
+        """What one received frame means."""
+        ...
+
+    def ping(self, now_ns: int) -> list[str]:
+        """Frames that keep the connection alive, sent every Profile.ping_seconds; now_ns is wall time."""
+        ...
+
+
+class Exchange(Protocol):
+    """An exchange's module: `PROFILE`, naming, a decoder a connection, and REST for the same symbols."""
+
+    PROFILE: Profile
+
+    def symbol_of(self, market: Market) -> str:
+        """The exchange's own name of a market, from `market.symbol` or the naming rule."""
+        ...
+
+    def new_decoder(self) -> Decoder:
+        """A new connection's decoder."""
+        ...
+
+    def rest_requests(self, symbols: Sequence[str]) -> list[RestRequest]:
+        """The fewest GETs that fetch all `symbols`."""
+        ...
+
+    def on_rest(self, request: RestRequest, status: int, body: bytes) -> list[Event]:
+        """What the answer of a REST request means: Quote, Refusal or UnknownSymbol events."""
+        ...
+
+
+RefusalReason = Literal[
+    "not_json",
+    "unknown_shape",
+    "missing_field",
+    "bad_number",
+    "bad_time",
+    "nonpositive_price",
+    "unknown_symbol",
+    "bad_sequence",
+    "exchange_error",
+    "too_large",
+    "last_off_book",
+    "bad_acknowledgement",
+]
+
+
+class BadFieldError(Exception):
+    """Inside a decoder: a field cannot be used; its `on_frame` turns it into a Refusal."""
+
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason: RefusalReason = reason
+        self.detail = detail
+
+
+def parse_price(text: str) -> Decimal:
+    """A price above zero out of plain decimal digits.
+
+    Raises BadFieldError `bad_number` (NaN, too many digits) or `nonpositive_price` (zero, negative).
+    """
+    if not _PRICE_TEXT.fullmatch(text):
+        raise BadFieldError("bad_number", f"{text[:40]!r} is not a price")
+    price = Decimal(text)
+    if not price or text[0] == "-":
+        raise BadFieldError("nonpositive_price", f"{text[:40]!r} is not above zero")
+    if len(text) > PRICE_DIGITS_MAX and len(text.replace(".", "").lstrip("0")) > PRICE_DIGITS_MAX:
+        raise BadFieldError("bad_number", f"{text[:40]!r} has more than {PRICE_DIGITS_MAX} digits")
+    return price

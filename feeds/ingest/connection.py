@@ -1,0 +1,211 @@
+"""One WebSocket with its decoder, from the handshake to the close.
+
+Rules: it only pumps: a frame in, the decoder's events out to the rows, replies back. It never reconnects and never
+judges itself: it ends with a reason, and `watch` and `replace` tell the runner whether it should live on. A frame's
+quotes are written before the next frame is read, so nothing queues up in the process but FRAMES_QUEUED_MAX frames.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from feeds.audit.recorder import FrameRecorder
+from feeds.exchanges.contract import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
+from feeds.ingest.counters import Tally
+from feeds.ingest.freshness import ConnectionWatch
+from feeds.ingest.rows import Rows
+from trinity.clock import NS_PER_SECOND
+from trinity.limits import ACKNOWLEDGE_SECONDS, CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
+from trinity.net.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket
+from trinity.process import Seat
+
+# RFC 6455 5.5.2: whoever gets a ping must answer it. It finds a dead peer where the exchange itself sends nothing.
+PROTOCOL_PING_SECONDS = 20.0
+_ACKNOWLEDGE_NS = int(ACKNOWLEDGE_SECONDS * NS_PER_SECOND)
+MESSAGE_TOO_BIG = 1009  # RFC 6455 7.4.1, sent by our side
+
+
+class Ended(NamedTuple):
+    """Why a connection ended; `reason` is one of metrics.RECONNECT_REASONS."""
+
+    reason: str
+    detail: str
+
+
+class Connection:
+    """A task's worth of one connection: `run` pumps until it ends."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        exchange: Exchange,
+        url: str,
+        rows: Rows,
+        tally: Tally,
+        serial: int,
+        recorder: FrameRecorder | None = None,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
+        self._seat = seat
+        self._profile = exchange.PROFILE
+        self._decoder = exchange.new_decoder()
+        self._url = url
+        self._rows = rows
+        self._tally = tally
+        self._recorder = recorder
+        self._proxies = proxies
+        self._confirmed: set[str] = set()
+        self._asked: dict[str, int] = {}
+        self._again: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+        self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
+        self.is_open = False
+        self.replace: Reconnect | None = None
+
+    async def run(self) -> Ended:
+        """Connect, subscribe and pump until the connection ends; cancelling it closes the socket."""
+        if self._recorder is not None:
+            self._recorder.opened(self.watch.serial)
+        try:
+            socket = await self._open()
+            if isinstance(socket, Failure):
+                return Ended("refused", f"{socket.kind}: {socket.words}")
+            async with socket:
+                return await self._converse(socket)
+        finally:
+            self.is_open = False
+
+    async def _open(self) -> ClientConnection | Failure:
+        """The handshake; whatever a library raises for it ends this try and no more."""
+        try:
+            return await open_websocket(
+                self._url,
+                self._proxies,
+                HANDSHAKE_SECONDS,
+                first_address=self.watch.serial - 1,
+                compression=None,
+                max_size=FRAME_BYTES_MAX,
+                max_queue=FRAMES_QUEUED_MAX,
+                close_timeout=CLOSE_SECONDS,
+                ping_interval=PROTOCOL_PING_SECONDS,
+                ping_timeout=PROTOCOL_PING_SECONDS,
+            )
+        except Exception as error:  # noqa: BLE001 - five libraries, and each has raised what it does not document
+            failure = failure_of(error)
+            self._tally.failure("ws", failure.kind)
+            return failure
+
+    async def _converse(self, socket: ClientConnection) -> Ended:
+        self.is_open = True
+        self.watch.on_open(self._seat.clock.monotonic_ns())
+        self._seat.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
+        beside = [asyncio.create_task(self._ping(socket)), asyncio.create_task(self._ask_again(socket))]
+        try:
+            await asyncio.sleep(self._profile.settle_seconds)
+            await self._subscribe(socket, self._rows.known_symbols())
+            while True:
+                try:
+                    frame = await socket.recv(decode=False)
+                except ConnectionClosed:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the library's fault ends the connection, not the process
+                    failure = failure_of(error)
+                    self._tally.failure("ws", failure.kind)
+                    return Ended("error", failure.words)
+                await self._on_frame(socket, frame)
+        except ConnectionClosed as closed:
+            if closed.sent is not None and closed.sent.code == MESSAGE_TOO_BIG:
+                self._tally.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
+                return Ended("error", clean(str(closed)))
+            return Ended("closed", clean(str(closed)))
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def ask_again(self, symbols: Sequence[str]) -> None:
+        """Subscribe symbols that were left out for a while."""
+        self._again.put_nowait(symbols)
+
+    def take_unacknowledged(self, now_ns: int) -> list[str]:
+        """Symbols that the exchange should have confirmed by now, each once; none while it has confirmed nothing."""
+        if not self._confirmed:
+            return []
+        late = [symbol for symbol, asked_ns in self._asked.items() if now_ns - asked_ns > _ACKNOWLEDGE_NS]
+        for symbol in late:
+            del self._asked[symbol]
+        return late
+
+    async def _subscribe(self, socket: ClientConnection, symbols: Sequence[str]) -> None:
+        """Ask for those of the symbols that this connection does not deliver yet."""
+        wanted = [symbol for symbol in symbols if symbol not in self._confirmed]
+        if wanted:
+            now_ns = self._seat.clock.monotonic_ns()
+            self._asked.update((symbol, now_ns) for symbol in wanted)
+            for frame in self._decoder.subscribe(wanted, self._seat.clock.wall_ns()):
+                await socket.send(frame)
+
+    async def _ask_again(self, socket: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self._subscribe(socket, await self._again.get())
+
+    async def _ping(self, socket: ClientConnection) -> None:
+        seconds = self._profile.ping_seconds
+        if seconds is None:
+            return
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(seconds)
+                for frame in self._decoder.ping(self._seat.clock.wall_ns()):
+                    await socket.send(frame)
+
+    async def _on_frame(self, socket: ClientConnection, frame: bytes) -> None:
+        clock = self._seat.clock
+        at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+        self.watch.frame_at_ns = at_ns
+        self._tally.frame()
+        if self._recorder is not None and self._recorder.is_on:
+            self._recorder.frame(self.watch.serial, at_ns, wall_ns, frame)
+        is_written = must_subscribe = False
+        for event in self._decoder.on_frame(frame):
+            if type(event) is Quote:
+                is_written |= self._rows.take_ws(event, at_ns, wall_ns, self.watch)
+            elif type(event) is Reply:
+                await socket.send(event.frame)
+            else:
+                must_subscribe |= self._on_news(event)
+        if is_written:
+            os.eventfd_write(self._seat.wake_fd, 1)
+        if must_subscribe:
+            await self._subscribe(socket, self._rows.known_symbols())
+
+    def _on_news(self, event: Event) -> bool:
+        """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""
+        match event:
+            case Refusal(reason, detail):
+                self._tally.refusal(reason, detail)
+            case Subscribed(symbols):
+                self._confirmed.update(symbols)
+                for symbol in symbols:
+                    self._asked.pop(symbol, None)
+            case UnknownSymbol(symbol, rejected_whole_frame):
+                self._asked.pop(symbol, None)
+                self._confirmed.discard(symbol)
+                if not self._rows.mark_unknown(symbol):
+                    self._tally.refusal("unknown_symbol", symbol)
+                    return False
+                if not self._rows.known_symbols():
+                    self._rows.forget_unknown()
+                    self.replace = Reconnect("error", "the exchange says that it knows none of our symbols")
+                    return False
+                return rejected_whole_frame
+            case Reconnect():
+                self.replace = event
+            case Alive():
+                pass
+        return False

@@ -1,0 +1,393 @@
+"""trinity/access/gate.py"""
+
+import datetime
+import hashlib
+import ipaddress
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity.access.gate import (
+    BURST,
+    KEY_ID,
+    LEFT,
+    MONTHLY_QUOTA,
+    OVERRUN,
+    QUOTA_LEFT,
+    RATE,
+    RESULT_WORDS,
+    RETRY_AFTER_MS,
+    Gate,
+    admit,
+    admit_known,
+    charge_lookups,
+    make_gate,
+    turn_month,
+)
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
+from trinity.config import AccessSection
+from trinity.limits import API_KEY_BYTES_MAX, COUNTER_WORDS
+from trinity.memory.access import AccessMemory
+from trinity.memory.key_table import KeyState
+from trinity.native.addresses import address_words
+from trinity.observe import metrics
+from trinity.outcomes import CODES
+
+pytestmark = pytest.mark.uncompiled
+
+NOW_NS = 1_000 * NS_PER_SECOND
+WALL = datetime.datetime(2026, 2, 28, 23, 0, tzinfo=datetime.UTC)
+KEY = b"tr_0123456789abcdefghijklmnopqrstuvwxyz"
+CALLER = "192.0.2.1"
+
+
+class Door:
+    """A gate with its tables, and one key to come in with."""
+
+    def __init__(self, auth: str = "required", anonymous_rate: int = 0, loaded: bool = True) -> None:
+        self.access = AccessMemory.private(16)
+        self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+        self.gate = self.worker(auth, anonymous_rate)
+        self.allow(KEY)
+        if loaded:
+            self.access.keys.mark_loaded()
+
+    def worker(self, auth: str = "required", anonymous_rate: int = 0, remembered: int = 64) -> Gate:
+        """Another worker's gate over the same tables."""
+        section = AccessSection(auth=auth, anonymous_rate=anonymous_rate)  # type: ignore[arg-type]
+        access = self.access
+        gate = make_gate(
+            access.keys, access.limits, access.addresses, access.blocks, self.counters, section, remembered
+        )
+        turn_month(gate, int(WALL.timestamp()) * NS_PER_SECOND, NOW_NS)
+        return gate
+
+    def allow(
+        self, key: bytes, key_id: int = 7, state: KeyState = KeyState.ACTIVE, rate: int = 0, burst: int = 0,
+        quota: int = 0, dry_run: bool = False,
+    ) -> None:  # fmt: skip
+        self.access.keys.write(key_id, hashlib.sha256(key).digest(), state, rate, burst, quota, dry_run)
+
+    def ask(
+        self, key: bytes = b"", address: str = CALLER, now_ns: int = NOW_NS, gate: Gate | None = None,
+        over_udp: bool = False,
+    ) -> str:  # fmt: skip
+        buffer = np.frombuffer(b"key=" + key + b"&more", dtype=np.uint8).copy()
+        words = address_words(address)
+        return CODES[admit(gate or self.gate, buffer, 4, 4 + len(key), words, over_udp, now_ns)]
+
+    def told(self, word: int) -> int:
+        return int(self.gate.result[word])
+
+    def counted(self, name: str, code: str) -> int:
+        return int(self.counters[metrics.REQUEST.index(name, code)])
+
+
+# --- keys -----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_let_in_the_first_time_and_every_time() -> None:
+    """Proved once, recognised from then on: the caller sees no difference."""
+    door = Door()
+    for _ in range(3):
+        assert door.ask(KEY) == "ok"
+        assert door.told(KEY_ID) == 7
+
+
+@given(st.binary(max_size=API_KEY_BYTES_MAX + 9))
+def test_any_other_bytes_are_not_a_key(guess: bytes) -> None:
+    """Guesses of any length and content, non-ASCII included; only the very bytes of the key are the key."""
+    door = Door()
+    assert door.ask(KEY) == "ok"
+    expected = "ok" if guess == KEY else "invalid_key" if guess else "missing_key"
+    assert door.ask(guess) == expected
+    assert door.told(KEY_ID) == (7 if guess == KEY else 0)
+    assert door.ask(KEY) == "ok"
+
+
+def test_nearly_the_key_is_not_the_key() -> None:
+    """One byte more, less or other, and the key with a zero byte behind it."""
+    door = Door()
+    assert door.ask(KEY) == "ok"
+    near = [KEY[:-1], KEY[1:], KEY + b"\0", KEY + b"0", b" " + KEY, KEY.upper(), KEY[:-1] + bytes([KEY[-1] ^ 0x80])]
+    assert {door.ask(guess) for guess in near} == {"invalid_key"}
+
+
+def test_the_state_of_a_recognised_key_is_read_each_time() -> None:
+    """Suspended, back, revoked: from the next request on, in the words of the state, and with the key's id."""
+    door = Door()
+    for state, code in (
+        (KeyState.ACTIVE, "ok"),
+        (KeyState.SUSPENDED, "key_suspended"),
+        (KeyState.ACTIVE, "ok"),
+        (KeyState.REVOKED, "key_revoked"),
+    ):
+        door.allow(KEY, state=state)
+        assert door.ask(KEY) == code
+        assert door.told(KEY_ID) == 7
+
+
+def test_an_id_that_stands_for_another_key_does_not_let_the_old_one_in() -> None:
+    """What a worker recognises is the key, not its place in the table."""
+    door = Door()
+    assert door.ask(KEY) == "ok"
+    door.allow(b"another key")
+    assert door.ask(KEY) == "invalid_key"
+    assert door.ask(b"another key") == "ok"
+
+
+def test_more_keys_than_a_worker_remembers_are_all_let_in() -> None:
+    """With room for four, twelve are proved again each time, and nobody is mistaken for another."""
+    door = Door()
+    door.gate = door.worker(remembered=4)
+    keys = {b"key %d" % number: number for number in range(1, 13)}
+    for key, key_id in keys.items():
+        door.allow(key, key_id)
+    for _ in range(3):
+        for key, key_id in keys.items():
+            assert door.ask(key) == "ok"
+            assert door.told(KEY_ID) == key_id
+
+
+def test_without_loaded_keys_nobody_is_called_wrong() -> None:
+    """503 and when to come again, not 401, until the access process has written the keys once."""
+    door = Door(loaded=False)
+    for key in (KEY, b"guess", b""):
+        assert door.ask(key) == "keys_unavailable"
+        assert door.told(RETRY_AFTER_MS) > 0
+    door.access.keys.mark_loaded()
+    assert door.ask(KEY) == "ok"
+    assert Door("optional", loaded=False).ask() == "ok", "who needs no key does not wait for them"
+
+
+def test_a_caller_without_a_key_is_told_so_where_one_is_required() -> None:
+    """missing_key is another mistake than invalid_key."""
+    assert Door().ask() == "missing_key"
+    assert Door("optional").ask() == "ok"
+    assert Door("optional").ask(b"guess") == "invalid_key", "a wrong key is wrong also where none is needed"
+
+
+# --- limits ---------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_held_to_its_rate_and_told_what_is_left() -> None:
+    """10 a second, 3 at once."""
+    door = Door()
+    door.allow(KEY, rate=10, burst=3)
+    assert [(door.ask(KEY), door.told(LEFT)) for _ in range(4)] == [
+        ("ok", 2),
+        ("ok", 1),
+        ("ok", 0),
+        ("rate_limited", 0),
+    ]
+    told = {word: door.told(word) for word in (KEY_ID, RATE, BURST, RETRY_AFTER_MS)}
+    assert told == {KEY_ID: 7, RATE: 10, BURST: 3, RETRY_AFTER_MS: 100}
+    assert door.ask(KEY, now_ns=NOW_NS + 100 * NS_PER_MS) == "ok"
+    assert door.told(RETRY_AFTER_MS) == 0
+
+
+def test_all_workers_share_one_limit() -> None:
+    """Four gates over the same tables admit the burst together."""
+    door = Door()
+    door.allow(KEY, rate=1, burst=10)
+    workers = [door.worker() for _ in range(4)]
+    codes = [door.ask(KEY, gate=worker) for _ in range(5) for worker in workers]
+    assert codes.count("ok") == 10
+
+
+def test_a_month_ends_a_quota_and_the_next_brings_it_back() -> None:
+    """The refusal says when the month ends; a rate beside it is kept too."""
+    door = Door()
+    door.allow(KEY, rate=100, burst=100, quota=2)
+    assert [(door.ask(KEY), door.told(QUOTA_LEFT)) for _ in range(2)] == [("ok", 1), ("ok", 0)]
+    assert door.ask(KEY) == "quota_exceeded"
+    assert (door.told(MONTHLY_QUOTA), door.told(QUOTA_LEFT)) == (2, 0)
+    assert door.told(RETRY_AFTER_MS) == 3600 * 1000, "an hour before March"
+    later_ns = NOW_NS + 3600 * NS_PER_SECOND
+    turn_month(door.gate, int(WALL.timestamp() + 3600) * NS_PER_SECOND, later_ns)
+    assert door.ask(KEY, now_ns=later_ns) == "ok"
+
+
+def test_a_spent_month_is_called_so_however_fast_it_is_asked_for_and_costs_no_rate() -> None:
+    """Ten refusals at one moment say when the month ends; a larger quota then finds the whole burst."""
+    door = Door()
+    door.allow(KEY, rate=1, burst=3, quota=1)
+    assert door.ask(KEY) == "ok"
+    assert [door.ask(KEY) for _ in range(10)] == ["quota_exceeded"] * 10
+    assert (door.told(RATE), door.told(RETRY_AFTER_MS)) == (1, 3600 * 1000)
+    door.allow(KEY, rate=1, burst=3, quota=1000)
+    assert [door.ask(KEY) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+
+
+def test_a_month_counts_lookups_and_a_refusal_takes_none() -> None:
+    """Each price that is asked for is one; what does not fit is refused whole, and what is left stays."""
+    door = Door()
+    door.allow(KEY, quota=10)
+    for lookups, code, left in ((4, "ok", 6), (1, "ok", 5), (6, "quota_exceeded", 5), (5, "ok", 0), (1, None, 0)):
+        asked = door.ask(KEY)
+        if code is None:
+            assert asked == "quota_exceeded"
+            continue
+        assert asked == "ok"
+        assert CODES[charge_lookups(door.gate, lookups, NOW_NS)] == code
+        assert door.told(QUOTA_LEFT) == left
+        assert (door.told(RETRY_AFTER_MS) > 0) == (code != "ok")
+    assert door.counted("oracle_access_refusals_total", "quota_exceeded") == 2
+    assert door.access.limits.quota_used(7)[1] == 10
+
+
+def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
+    """Once a request, whatever it asks for."""
+    door = Door()
+    door.allow(KEY, quota=5, dry_run=True)
+    assert door.ask(KEY) == "ok"
+    assert CODES[charge_lookups(door.gate, 6, NOW_NS)] == "ok"
+    assert CODES[door.told(OVERRUN)] == "quota_exceeded"
+    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 1
+    assert door.access.limits.quota_used(7)[1] == 0
+
+
+@given(quota=st.integers(1, 40), asked=st.lists(st.integers(1, 15), max_size=12))
+def test_lookups_are_charged_to_the_last_one(quota: int, asked: list[int]) -> None:
+    """Never more than the quota, and nothing is lost to what was refused."""
+    door = Door()
+    door.allow(KEY, quota=quota)
+    used = 0
+    for lookups in asked:
+        admitted = door.ask(KEY) == "ok" and CODES[charge_lookups(door.gate, lookups, NOW_NS)] == "ok"
+        assert admitted == (used + lookups <= quota)
+        used += lookups if admitted else 0
+        assert door.access.limits.quota_used(7)[1] == used
+
+
+def test_without_a_key_or_a_quota_lookups_cost_nothing() -> None:
+    """A rate counts requests."""
+    door = Door("optional", anonymous_rate=2)
+    assert [(door.ask(), CODES[charge_lookups(door.gate, 256, NOW_NS)]) for _ in range(2)] == [("ok", "ok")] * 2
+    door.allow(KEY)
+    assert door.ask(KEY) == "ok"
+    assert CODES[charge_lookups(door.gate, 256, NOW_NS)] == "ok"
+
+
+def test_a_plan_in_dry_run_counts_and_refuses_nobody() -> None:
+    """What would have been refused stands in the metric, by code."""
+    door = Door()
+    door.allow(KEY, rate=1, burst=2, quota=1, dry_run=True)
+    assert [door.ask(KEY) for _ in range(4)] == ["ok"] * 4
+    assert (door.told(RETRY_AFTER_MS), CODES[door.told(OVERRUN)]) == (0, "quota_exceeded")
+    door.allow(KEY, rate=1, burst=1, dry_run=True)
+    assert door.ask(KEY) == "ok"
+    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 3
+    assert door.counted("oracle_limit_dry_run_total", "rate_limited") == 1
+    assert door.counted("oracle_access_refusals_total", "rate_limited") == 0
+
+
+def test_a_key_without_limits_has_none() -> None:
+    """Rate 0 and quota 0 are "no limit", and the answer has no limit to speak of."""
+    door = Door()
+    assert {door.ask(KEY) for _ in range(100)} == {"ok"}
+    assert [door.told(word) for word in range(RESULT_WORDS)] == [7] + [0] * (RESULT_WORDS - 1)
+
+
+# --- addresses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1")],
+)
+def test_callers_without_a_key_are_limited_by_address(first: str, same: str, other: str) -> None:
+    """IPv4 by the address, IPv6 by its network of 64 bits."""
+    door = Door("optional", anonymous_rate=2)
+    assert [door.ask(address=address) for address in (first, same, first, same)] == ["ok"] * 2 + ["rate_limited"] * 2
+    assert (door.told(RATE), door.told(BURST), door.told(RETRY_AFTER_MS)) == (2, 2, 500)
+    assert door.ask(address=other) == "ok"
+    assert door.ask(KEY, first) == "ok", "a key has its own limit"
+
+
+def test_forged_datagrams_take_nothing_from_an_address_s_connections() -> None:
+    """Anybody can send datagrams in another's name: they are held to the same rate, but in a cell of their own."""
+    door = Door("optional", anonymous_rate=2)
+    for address in ("192.0.2.1", "2001:db8::1"):
+        assert [door.ask(address=address, over_udp=True) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+        assert [door.ask(address=address) for _ in range(3)] == ["ok", "ok", "rate_limited"]
+
+
+def test_who_is_known_already_is_held_to_the_same_limits() -> None:
+    """By the id of the key, in whatever state it is, or by the address: the cells are those of `admit`."""
+    door = Door("optional", anonymous_rate=2)
+    nobody = address_words(CALLER)
+
+    def known(key_id: int) -> str:
+        return CODES[admit_known(door.gate, key_id, nobody, NOW_NS)]
+
+    door.allow(KEY, rate=1, burst=2)
+    assert [door.ask(KEY), known(7), known(7), door.ask(KEY)] == ["ok", "ok", "rate_limited", "rate_limited"]
+    assert (door.told(RATE), door.told(RETRY_AFTER_MS)) == (1, 1000)
+    assert [door.ask(), known(0), known(0), door.ask()] == ["ok", "ok", "rate_limited", "rate_limited"]
+    for key_id in (8, 16, 17, 2**31 - 1):
+        assert known(key_id) == "keys_unavailable"
+        assert door.told(RETRY_AFTER_MS) > 0
+    door.allow(KEY, state=KeyState.REVOKED)
+    assert known(7) == "key_revoked"
+
+
+def test_every_worker_has_a_secret_of_its_own() -> None:
+    """Who learns how one worker tells keys apart has learnt nothing about another."""
+    door = Door()
+    secrets = {door.worker().own["secret"].tobytes() for _ in range(8)}
+    assert len(secrets) == 8
+    assert bytes(16) not in secrets
+
+
+def test_a_blocked_address_gets_nothing_whatever_it_brings() -> None:
+    """The first of all checks; another address is not touched by it."""
+    door = Door("optional")
+    door.access.blocks.write([ipaddress.ip_network("192.0.2.0/28"), ipaddress.ip_network("2001:db8::/32")])
+    assert {door.ask(KEY), door.ask(), door.ask(address="2001:db8::7")} == {"address_blocked"}
+    assert door.told(KEY_ID) == 0
+    assert door.ask(KEY, "192.0.2.16") == "ok"
+
+
+# --- beside ---------------------------------------------------------------------------------------------------
+
+
+def test_every_refusal_is_counted_under_its_code() -> None:
+    """One for each; what is let in counts nothing."""
+    door = Door()
+    door.ask(KEY)
+    door.ask()
+    for _ in range(2):
+        door.ask(b"guess")
+    door.allow(KEY, state=KeyState.REVOKED)
+    door.ask(KEY)
+    counts = {code: door.counted("oracle_access_refusals_total", code) for code in metrics.ACCESS_REFUSALS}
+    assert {code: n for code, n in counts.items() if n} == {"missing_key": 1, "invalid_key": 2, "key_revoked": 1}
+
+
+@given(st.dates(datetime.date(1971, 1, 1), datetime.date(2261, 1, 1)), st.integers(0, 86_399))
+def test_months_are_those_of_the_calendar(day: datetime.date, second: int) -> None:
+    """UTC, leap years included, forwards and backwards; the end is the first instant of the next month."""
+    door = Door()
+    moment = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC) + datetime.timedelta(seconds=second)
+    wall_ns = int(moment.timestamp()) * NS_PER_SECOND
+    turn_month(door.gate, wall_ns, NOW_NS)
+    month, end_ns = int(door.gate.own["month"]), int(door.gate.own["month_end_ns"])
+    assert divmod(month, 12) == (moment.year, moment.month - 1)
+    following = datetime.datetime(moment.year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=datetime.UTC)
+    assert end_ns - NOW_NS == (following - moment) // datetime.timedelta(seconds=1) * NS_PER_SECOND
+
+
+def test_no_key_is_left_where_another_caller_could_match_it() -> None:
+    """A shorter key after a longer one is hashed without the rest of the longer one."""
+    door = Door()
+    numbers = count(1)
+    for key in (b"a" * API_KEY_BYTES_MAX, b"a", b"aa" * 20, b"a" * 9):
+        door.allow(key, next(numbers))
+    for _ in range(2):
+        for key_id, key in enumerate((b"a" * API_KEY_BYTES_MAX, b"a", b"aa" * 20, b"a" * 9), 1):
+            assert door.ask(key) == "ok"
+            assert door.told(KEY_ID) == key_id

@@ -1,0 +1,34 @@
+"""`trinity simulate | compile --json`: lines for people go elsewhere, the end is an object."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.trinity.cli.conftest import Run
+
+
+def test_compile_says_when_it_is_done(trinity_json: Run) -> None:
+    """One object, exit code 0."""
+    assert trinity_json("compile") == (0, {"exit_code": 0, "message": ""}, None)
+
+
+def test_the_end_of_a_simulation_is_an_object(tmp_path: Path) -> None:
+    """Standard output has nothing else; where the exchanges are stands on standard error."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    settings = {"SIMULATOR_PORT": str(port), "TRINITY_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "trinity", "simulate", "--json"],
+        env=dict(os.environ) | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as run:  # fmt: skip
+        assert run.stderr is not None
+        assert run.stderr.readline().startswith("SIMULATED")
+        while "SIMULATED exchanges are serving" not in run.stderr.readline():
+            assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        out, _ = run.communicate(timeout=30)
+    assert json.loads(out) == {"exit_code": 0, "message": ""}

@@ -1,0 +1,54 @@
+"""`trinity plans` and `trinity accounts`, as they are typed, on a real PostgreSQL"""
+
+import pytest
+
+from tests.trinity.cli.conftest import Run
+from trinity.__main__ import main
+
+
+def test_plans_are_set_and_listed(typed: Run) -> None:
+    """In part, the dry run of each included, and new ones with all their limits."""
+    code, found, _ = typed("plans", "set", "free", "--dry-run", "on")
+    assert (code, found["plan"]["dry_run"], found["created"]) == (0, True, False)
+    assert typed("plans", "set", "gold", "--rate", "0", "--burst", "0", "--quota", "0")[1]["created"] is True
+    listed = typed("plans", "list")[1]["plans"]
+    assert [(plan["name"], plan["dry_run"]) for plan in listed][::4] == [("free", True), ("gold", False)]
+
+
+def test_accounts_are_set_and_listed(typed: Run) -> None:
+    """With the language that the customer prefers."""
+    assert typed("accounts", "set", "acme", "--language", "de", "--email", "a@example.org")[0] == 0
+    (account,) = typed("accounts", "list")[1]["accounts"]
+    assert (account["name"], account["language"], account["email"]) == ("acme", "de", "a@example.org")
+
+
+def test_people_get_lines(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """One a plan and one an account."""
+    assert main(["plans", "set", "free", "--dry-run", "on"]) == 0
+    assert "only counted" in capsys.readouterr().out
+    assert main(["plans", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["free", "10", "20", "1000000", "on", "0"]
+    assert main(["accounts", "set", "acme"]) == 0
+    assert main(["accounts", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["1", "acme", "en"]
+
+
+WRONG = [
+    ("--rate: ", ["plans", "set", "free", "--rate", "plan"]),
+    ("--rate: ", ["plans", "set", "free", "--rate", "9999999999"]),
+    ("--dry-run: ", ["plans", "set", "free", "--dry-run", "yes"]),
+    ("--rate: ", ["plans", "set", "gold", "--dry-run", "on"]),
+    ("--burst: ", ["plans", "set", "free", "--burst", "0"]),
+    ("PLAN: ", ["plans", "set", " "]),
+    ("ACCOUNT: ", ["accounts", "set", "a\nb"]),
+    ("--email: ", ["accounts", "set", "a", "--email", "nobody"]),
+]
+
+
+def test_what_is_wrong_is_named(typed: Run) -> None:
+    """Exit code 2, and the sentence begins with the field."""
+    for start, words in WRONG:
+        code, _, error = typed(*words)
+        assert code == 2, words
+        assert error["error"]["message"].startswith(start), words

@@ -1,0 +1,36 @@
+"""trinity/cli/text.py"""
+
+import datetime
+
+from trinity.access.keys import Key
+from trinity.cli.text import key_lines, key_table, limit_text, table, when
+
+MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+KEY = Key(7, "trk_abcdefgh", "shop", "acme", "free", "active", 10, 20, 0, True, True, None, 9, MOMENT, MOMENT)
+
+
+def test_columns_are_as_wide_as_needed_and_numbers_stand_to_the_right() -> None:
+    """No line ends in spaces."""
+    assert table(("id", "name"), [(1, "a"), (100, "bcdef")]) == [" id  name", "  1  a", "100  bcdef"]
+    assert table(("id", "name"), []) == ["id  name"]
+
+
+def test_a_key_is_shown_with_everything_but_itself() -> None:
+    """Number and prefix, state, limits, the key that replaced it."""
+    text = "\n".join(key_lines(KEY))
+    for part in ("7, begins with trk_abcdefgh", "10 a second, burst 20", "unlimited a month", "the key's own"):
+        assert part in text
+    for part in ("dry run", "key 9", "2026-01-02 03:04:05Z"):
+        assert part in text
+    assert "until" not in text
+    head, line, note = key_table([KEY])
+    assert head.split() == ["id", "prefix", "state", "plan", "rate/s", "quota/month", "account", "name", "until"]
+    assert line.split() == ["7", "trk_abcdefgh", "active", "free*", "10", "unlimited", "acme", "shop"]
+    assert note == "* with limits of its own"
+
+
+def test_limits_and_times_are_readable() -> None:
+    """No limit is a word, no time is nothing, other zones are shown in UTC."""
+    assert [limit_text(0), limit_text(5)] == ["unlimited", "5"]
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    assert [when(None), when(MOMENT.astimezone(zone))] == ["", "2026-01-02 03:04:05Z"]

@@ -1,0 +1,90 @@
+"""What the terminal shows while a node starts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer
+from trinity.config import Config, FeedsSection, NodeSection, StoresSection
+from trinity.limits import READY_HINT_NS
+from trinity.node.console import NodeConsole
+
+LIVE = Config()
+SIMULATED = Config(feeds=FeedsSection(simulated=True))
+
+
+def test_a_demo_says_first_that_its_prices_are_not_real(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first line is the warning, and the simulator is among the listeners."""
+    NodeConsole(SIMULATED, CATALOG, with_simulator=True).show_start()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("SIMULATED PRICES")
+    assert any("8090" in line and "SIMULATOR_PORT" in line for line in lines)
+
+
+def test_a_live_node_shows_what_listens_where_and_says_nothing_of_simulation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every listener with its address and the variable that sets it."""
+    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start()
+    text = capsys.readouterr().out
+    assert "simulat" not in text.lower()
+    for expected in ("127.0.0.1:8080", "TCP_PORT_LPO", "127.0.0.1:2679", "127.0.0.1:8081", "127.0.0.1:9091"):
+        assert expected in text
+
+
+def test_the_database_is_named_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
+    """The embedded one by that word, another by its address."""
+    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start()
+    assert "embedded" in capsys.readouterr().out
+    stores = StoresSection(database_url="postgresql://user:secret@db.example/name")
+    NodeConsole(Config(stores=stores), CATALOG, with_simulator=False).show_start()
+    text = capsys.readouterr().out
+    assert "db.example" in text
+    assert "secret" not in text
+
+
+def test_ready_is_said_once_with_commands_that_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not before a price is fresh and a worker is there; the addresses are ones that this machine can reach."""
+    config = Config(node=NodeSection(bind_host="0.0.0.0"), feeds=FeedsSection(simulated=True))
+    console = NodeConsole(config, CATALOG, with_simulator=True)
+    with empty_node() as memory:
+        set_answer(memory, "BTC")
+        assert not console.on_turn(memory, NOW_NS - SECOND)
+    assert capsys.readouterr().out == "", "a price but nobody to give it"
+    with busy_node(simulated=True) as memory:
+        for _ in range(3):
+            assert console.on_turn(memory, NOW_NS)
+    with empty_node() as memory:
+        assert console.on_turn(memory, NOW_NS + SECOND), "it was ready once"
+    text = capsys.readouterr().out
+    assert text.count("ready after 1.0 s") == 1
+    assert "SIMULATED" in text
+    assert "curl 'http://127.0.0.1:8080/price?asset=BTC'" in text
+    assert "printf BTC | nc -u -w1 127.0.0.1 2679" in text
+
+
+def test_a_node_that_gets_no_prices_says_where_to_look_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """After a while without a fresh price, and not at every turn."""
+    console = NodeConsole(LIVE, CATALOG, with_simulator=False)
+    with empty_node() as memory:
+        for waited_ns in (0, READY_HINT_NS, READY_HINT_NS + SECOND, READY_HINT_NS + 2 * SECOND):
+            console.on_turn(memory, NOW_NS + waited_ns)
+    text = capsys.readouterr().out
+    assert text.count("trinity doctor") == 1
+    assert "http://127.0.0.1:8081/ready" in text
+
+
+def test_a_node_does_not_end_because_nobody_reads_its_lines() -> None:
+    """`trinity demo | head`: the lines go nowhere, the node goes on, and its exit code stays its own."""
+    script = (
+        "import sys; from trinity.node.console import NodeConsole; from trinity.config import Config;"
+        "from trinity.markets import load_catalog; sys.stdin.read();"
+        "[NodeConsole(Config(), load_catalog(), False).show_start() for _ in range(3)]; sys.exit(7)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdin is not None
+        run.stdout.close()
+        run.stdin.close()
+        assert run.wait(60) == 7

@@ -1,0 +1,185 @@
+"""What a call of the reporting service costs its caller: one request of the rate and quota that lookups have."""
+
+import hashlib
+import ipaddress
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.trinity.node_fixture import busy_node
+from tests.workers.api.conftest import ADMIN_KEY, client_to, seat_of, service, settings_of
+from tests.workers.api.live import live
+from trinity.access.gate import admit, make_gate, turn_month
+from trinity.clock import SystemClock
+from trinity.config import AccessSection
+from trinity.limits import COUNTER_WORDS
+from trinity.memory.key_table import KeyState
+from trinity.native.addresses import address_words
+from trinity.native.octets import octets_of
+from trinity.observe.metrics import REPORTER
+from trinity.outcomes import CODES
+from workers.api.base.admission import make_admission
+from workers.api.base.context import Parts
+from workers.api.base.problems import RefusedError
+from workers.api.usage.datagram import reply_to
+
+# Each kind of call that gives prices, and one report.
+CALLS = (
+    "/api/v3/simple/price?ids=bitcoin&vs_currencies=usd",
+    "/v2/updates/price/latest?ids[]=e62df6c8b4a85fe1a67db44dc12de5db330f7ac66b72dc658afedf0f4a415b43",
+    "/udf/symbols?symbol=BTC",
+    "/node",
+    "/account",
+)
+
+
+class StandingClock(SystemClock):
+    """No debt is paid off while a test takes its time."""
+
+    def __init__(self) -> None:
+        self._now_ns = super().monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns
+
+
+def allow(parts: Parts, rate: int = 0, burst: int = 0, quota: int = 0, dry_run: bool = False) -> None:
+    """Give key 1, `key-1`, these limits."""
+    digest = hashlib.sha256(b"key-1").digest()
+    parts.seat.keys.write(1, digest, KeyState.ACTIVE, rate, burst, quota, dry_run)
+
+
+def counted(parts: Parts, name: str, code: str) -> int:
+    return parts.seat.block.read_counter(REPORTER.index(name, code))
+
+
+@dataclass
+class Served:
+    """A service, and a client of it with `key-1`."""
+
+    parts: Parts
+    client: httpx.AsyncClient
+
+
+@pytest.fixture
+async def served(usage_url: str, tmp_path: Path) -> AsyncIterator[Served]:
+    """Over a database with that key."""
+    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app), client_to(app) as client:
+        client.headers["X-API-Key"] = "key-1"
+        parts.admission._clock = StandingClock()
+        yield Served(parts, client)
+
+
+async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) -> None:
+    """Prices of all kinds and reports; the next is refused with what a lookup would be told."""
+    allow(served.parts, rate=1, burst=len(CALLS), quota=1000)
+    for path in CALLS:
+        status = (await served.client.get(path)).status_code
+        assert status in (200, 503), path  # 503: a price has become stale meanwhile
+    for path in CALLS:
+        response = await served.client.get(path)
+        assert (response.status_code, response.json()["code"]) == (429, "rate_limited"), path
+        assert response.headers["Retry-After"] == "1"
+        assert response.headers["RateLimit-Policy"] == '"second";q=1;w=1, "month";q=1000'
+        assert response.headers["RateLimit"] == '"second";r=0;t=1'
+    assert counted(served.parts, "report_access_refusals_total", "rate_limited") == len(CALLS)
+    operator = {"X-API-Key": ADMIN_KEY}
+    assert {(await served.client.get("/account", headers=operator)).status_code for _ in range(9)} == {200}
+
+
+async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) -> None:
+    """One quota for both ports, whichever took the last request."""
+    allow(served.parts, quota=2)
+    seat = served.parts.seat
+    seat.keys.mark_loaded()
+    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+    gate = make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, counters, AccessSection())
+    turn_month(gate, seat.clock.wall_ns(), seat.clock.monotonic_ns())
+    key, address = octets_of(b"key-1"), address_words("::")
+    assert (await served.client.get("/account")).status_code == 200
+    assert CODES[admit(gate, key, 0, key.size, address, False, seat.clock.monotonic_ns())] == "ok"
+    response = await served.client.get("/account")
+    assert (response.status_code, response.json()["code"]) == (429, "quota_exceeded")
+    assert response.headers["RateLimit-Policy"] == '"month";q=2'
+    assert int(response.headers["Retry-After"]) > 0
+    assert CODES[admit(gate, key, 0, key.size, address, False, seat.clock.monotonic_ns())] == "quota_exceeded"
+
+
+async def test_a_plan_in_dry_run_is_only_counted(served: Served) -> None:
+    """By code, as on the lookups' port."""
+    allow(served.parts, rate=1, burst=1, dry_run=True)
+    assert {(await served.client.get("/account")).status_code for _ in range(3)} == {200}
+    assert counted(served.parts, "report_limit_dry_run_total", "rate_limited") == 2
+    assert counted(served.parts, "report_access_refusals_total", "rate_limited") == 0
+
+
+async def test_a_key_that_this_node_has_not_taken_in_yet_is_asked_to_come_again(served: Served) -> None:
+    """The database knows it and shared memory will in a moment: nobody is called wrong, nobody goes without limits."""
+    served.parts.seat.keys.words[8 + 8] = 0  # no version of key 1's terms
+    response = await served.client.get("/account")
+    assert (response.status_code, response.json()["code"]) == (503, "keys_unavailable")
+    assert response.headers["Retry-After"] == "1"
+    assert "RateLimit" not in response.headers
+
+
+async def test_callers_without_a_key_share_the_limit_of_their_address(tmp_path: Path) -> None:
+    """ANONYMOUS_RATE, and a refusal says when to come again; without a rate nobody is refused."""
+    for rate, statuses in ((2, [200, 200, 429]), (0, [200] * 3)):
+        settings = settings_of(tmp_path, auth="optional", anonymous_rate=rate)
+        async with service(settings) as (parts, app), client_to(app) as client:
+            parts.admission._clock = StandingClock()
+            responses = [await client.get("/account") for _ in statuses]
+            assert [response.status_code for response in responses] == statuses
+            assert rate == 0 or responses[-1].headers["RateLimit-Policy"] == '"second";q=2;w=1'
+
+
+async def test_opening_a_stream_is_one_request(tmp_path: Path) -> None:
+    """Server-sent events and WebSockets alike; what then comes through it costs nothing more."""
+    async with live(tmp_path, anonymous_rate=2) as node, httpx.AsyncClient() as client:
+        node.parts.admission._clock = StandingClock()
+        sse, ws = f"{node.url}/stream/prices", f"ws://127.0.0.1:{node.port}/ws"
+        async with client.stream("GET", sse) as stream, connect(ws) as socket:
+            assert stream.status_code == 200
+            for _ in range(5):
+                await socket.send('{"type":"ping"}')
+                assert await socket.recv() == '{"type":"pong","id":null}'
+            refused = await client.get(sse)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            with pytest.raises(InvalidStatus):
+                await connect(ws)
+
+
+async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:
+    """The key's rate is the same, whichever way it asks; the operator has none."""
+    allow(served.parts, rate=1, burst=2)
+
+    async def code(key: str) -> str:
+        asked = msgspec.json.encode({"report": "summary", "api_key": key})
+        _, reply, _ = await reply_to(served.parts, asked, ipaddress.ip_address("127.0.0.1"))
+        return str(msgspec.json.decode(reply).get("error", {}).get("code", "ok"))
+
+    assert (await served.client.get("/account")).status_code == 200
+    assert [await code("key-1") for _ in range(2)] == ["ok", "rate_limited"]
+    assert [await code(ADMIN_KEY) for _ in range(3)] == ["ok"] * 3
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"), ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2")],
+)
+def test_an_ipv6_network_is_one_caller_and_a_mapped_address_is_ipv4(first: str, same: str, other: str) -> None:
+    """As for lookups: the cells are those of the request workers."""
+    with busy_node() as memory:
+        seat = replace(seat_of(memory), clock=StandingClock())
+        admission = make_admission(seat, AccessSection(auth="optional", anonymous_rate=1))
+        admission.admit(0, ipaddress.ip_address(first))
+        with pytest.raises(RefusedError, match="429 rate_limited"):
+            admission.admit(0, ipaddress.ip_address(same))
+        admission.admit(0, ipaddress.ip_address(other))

@@ -1,0 +1,75 @@
+"""workers/api/base/session.py"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.api.base.forwarded import address_of
+from workers.api.base.session import SESSION_SECONDS, TRIES_AT_ONCE, TRY_AGAIN_SECONDS, Sessions, Tries
+
+NONCE = bytes(range(16))
+
+
+def test_a_cookie_is_good_until_it_is_over_and_for_its_key_alone() -> None:
+    """The session ends by time, and by a new ADMIN_KEY."""
+    sessions = Sessions("correct horse")
+    cookie = sessions.open(1000, NONCE)
+    assert sessions.is_open(cookie, 1000 + SESSION_SECONDS - 1)
+    assert not sessions.is_open(cookie, 1000 + SESSION_SECONDS)
+    assert not Sessions("another").is_open(cookie, 1000)
+    assert not Sessions(None).is_open(cookie, 1000)
+
+
+@given(st.text(), st.integers(0, 2**40))
+def test_no_text_is_a_cookie_by_chance(text: str, now: int) -> None:
+    """Any bytes in the cookie are refused, none of them raises."""
+    sessions = Sessions("correct horse")
+    assert not sessions.is_open(text, now)
+    assert not Sessions(None).is_open(text, now)
+
+
+@given(st.integers(0, 200), st.characters(codec="ascii"))
+def test_a_changed_cookie_is_refused(at: int, character: str) -> None:
+    """Expiry, nonce and signature cannot be altered one character at a time."""
+    sessions = Sessions("correct horse")
+    cookie = sessions.open(1000, NONCE)
+    at %= len(cookie)
+    changed = cookie[:at] + character + cookie[at + 1 :]
+    assert sessions.is_open(changed, 1000) == (changed == cookie)
+
+
+def test_the_token_belongs_to_one_cookie() -> None:
+    """What one session may send, another may not."""
+    sessions = Sessions("correct horse")
+    mine, other = sessions.open(1000, NONCE), sessions.open(1001, NONCE)
+    assert sessions.is_token(mine, sessions.token_of(mine))
+    assert not sessions.is_token(mine, sessions.token_of(other))
+    assert not sessions.is_token(mine, "é")
+
+
+def test_guessing_is_slowed_down_by_address() -> None:
+    """After a few failures an address waits; another one does not, and patience is rewarded."""
+    tries, guesser = Tries(), address_of("192.0.2.1")
+    for _ in range(TRIES_AT_ONCE):
+        assert tries.wait_seconds(guesser, 100.0) == 0
+        tries.fail(guesser, 100.0)
+    wait = tries.wait_seconds(guesser, 100.0)
+    assert wait == TRY_AGAIN_SECONDS
+    assert tries.wait_seconds(address_of("192.0.2.2"), 100.0) == 0
+    assert tries.wait_seconds(guesser, 100.0 + wait) == 0
+
+
+def test_a_network_of_ipv6_is_one_guesser() -> None:
+    """Its 2**64 addresses cost their owner nothing."""
+    tries = Tries()
+    for number in range(TRIES_AT_ONCE):
+        tries.fail(address_of(f"2001:db8::{number:x}"), 100.0)
+    assert tries.wait_seconds(address_of("2001:db8::ffff"), 100.0) > 0
+    assert tries.wait_seconds(address_of("2001:db8:0:1::"), 100.0) == 0
+
+
+def test_the_memory_of_guessers_is_bounded() -> None:
+    """A flood of addresses cannot make it grow."""
+    tries = Tries()
+    for number in range(10_000):
+        tries.fail(address_of(f"10.0.{number // 256}.{number % 256}"), 0.0)
+    assert len(tries._free_at) <= 4096

@@ -1,0 +1,107 @@
+"""What holds for every route: unknown parameters, unknown paths, the form of an error."""
+
+import ipaddress
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
+from trinity.memory.block_table import BlockTable
+from workers.api.accounts.signin import SESSION_COOKIE
+
+ORIGIN = {"Origin": "https://elsewhere.example"}
+
+
+async def test_an_unknown_parameter_is_refused_by_name(optional_client: httpx.AsyncClient) -> None:
+    """A misspelt parameter is not dropped silently."""
+    response = await optional_client.get("/account?granularty=day")
+    body = response.json()
+    assert (response.status_code, body["code"], body["field"]) == (400, "unknown_parameter", "granularty")
+
+
+@pytest.mark.parametrize("path", ["/", "/session", "/static/page.js", "/openapi.json", "/docs"])
+async def test_what_is_not_in_the_document_has_no_parameters(optional_client: httpx.AsyncClient, path: str) -> None:
+    """But for a key, which may stand everywhere."""
+    response = await optional_client.get(f"{path}?x=1")
+    assert (response.status_code, response.json()["code"], response.json()["field"]) == (400, "unknown_parameter", "x")
+    assert (await optional_client.get(f"{path}?api_key=1")).status_code in (200, 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/nothing", 404, "unknown_path"), ("POST", "/account", 405, "method_not_allowed")],
+)
+async def test_refusals_of_the_router_have_the_same_form(
+    optional_client: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    """problem+json with the id that the header has."""
+    response = await optional_client.request(method, path)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["X-Request-Id"]
+    uuid.UUID(response.headers["X-Request-Id"])
+    assert response.json()["instance"] == f"urn:uuid:{response.headers['X-Request-Id']}"
+
+
+@pytest.mark.parametrize(
+    "path", ["/account", "/reports/summary", "/stream/prices", "/v2/updates/price/latest", "/none"]
+)
+async def test_a_page_of_another_origin_may_ask_with_a_key(optional_client: httpx.AsyncClient, path: str) -> None:
+    """The preflight says so, and every answer is readable, errors as well; nothing is allowed with credentials."""
+    wanted = "x-api-key, authorization, last-event-id, content-type, x-cg-demo-api-key, x-cg-pro-api-key"
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": wanted}
+    preflight = await optional_client.options(path, headers={**ORIGIN, **asked})
+    assert preflight.status_code == 204
+    assert set(wanted.split(", ")) <= set(preflight.headers["Access-Control-Allow-Headers"].lower().split(", "))
+    assert "GET" in preflight.headers["Access-Control-Allow-Methods"]
+    refused = await optional_client.get(path, headers={**ORIGIN, "X-API-Key": "not a key"})
+    for answer in (preflight, refused):
+        assert answer.headers.get_list("Access-Control-Allow-Origin") == ["*"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+    exposed = refused.headers["Access-Control-Expose-Headers"].lower()
+    assert "x-request-id" in exposed
+    assert "retry-after" in exposed
+
+
+async def test_a_page_of_another_origin_may_change_nothing(optional_client: httpx.AsyncClient) -> None:
+    """A login from there is not allowed by the preflight."""
+    asked = {"Access-Control-Request-Method": "POST"}
+    assert (await optional_client.options("/session", headers={**ORIGIN, **asked})).status_code == 400
+
+
+async def test_a_blocked_address_is_refused_everywhere(tmp_path: Path) -> None:
+    """Whom a trusted proxy names counts; another one is served, with the same key."""
+    blocks = BlockTable.private()
+    blocks.write([ipaddress.ip_network("192.0.2.0/24")])
+    settings = settings_of(tmp_path, trusted_proxies=("127.0.0.1",))
+    async with service(settings, blocks=blocks) as (parts, app), client_to(app) as client:
+        client.headers["X-API-Key"] = ADMIN_KEY
+        for path in ("/account", "/", "/nowhere", "/stream/prices"):
+            response = await client.get(path, headers={"X-Forwarded-For": "203.0.113.1, 192.0.2.7"})
+            assert (response.status_code, response.json()["code"]) == (403, "address_blocked")
+            assert response.json()["request_id"] == response.headers["X-Request-Id"]
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert (await client.get("/account", headers={"X-Forwarded-For": "192.0.2.7, 203.0.113.1"})).status_code == 200
+        assert [str(row.address) for row in parts.calls._rows] == ["192.0.2.7"] * 4 + ["203.0.113.1"]
+
+
+async def test_the_cookie_is_secure_where_the_trusted_proxy_is(tmp_path: Path) -> None:
+    """TLS ends at the proxy: its word about the scheme counts, a stranger's does not."""
+    for proxies, secure in ((("127.0.0.1",), True), ((), False)):
+        async with service(settings_of(tmp_path, trusted_proxies=proxies)) as (_, app), client_to(app) as client:
+            headers = {"X-Forwarded-Proto": "https"}
+            answer = await client.post("/session", json={"key": ADMIN_KEY}, headers=headers)
+            cookie = next(text for text in answer.headers.get_list("set-cookie") if text.startswith(SESSION_COOKIE))
+            assert ("; secure" in cookie.lower()) is secure
+
+
+async def test_head_is_get_without_its_body(optional_client: httpx.AsyncClient) -> None:
+    """With the same status and headers; a stream ends with them."""
+    for path in ("/account", "/openapi.json", "/none"):
+        get, head = await optional_client.get(path), await optional_client.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    stream = await optional_client.head("/stream/prices")
+    assert (stream.status_code, stream.content) == (200, b"")

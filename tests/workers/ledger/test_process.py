@@ -1,0 +1,167 @@
+"""workers/ledger/process.py: the whole process, forked as the node forks it, with a test in a worker's place."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.ledger.ledger_fixture import (
+    LOG,
+    NODE,
+    fill,
+    make_block,
+    make_ledger,
+    make_records,
+    make_ring,
+    totals,
+)
+from tests.workers.ledger.test_loader import _until
+from trinity.clock import SystemClock
+from trinity.config import LedgerSection, NodeSection
+from trinity.markets import load_catalog
+from trinity.memory.answer_table import AnswerTable
+from trinity.memory.control import HEARTBEAT_NS, Control, ProcessBlock
+from trinity.memory.price_table import PriceTable
+from trinity.memory.usage_ring import UsageRing
+from trinity.observe.metrics import FLUSHER
+from trinity.process import Seat
+from trinity.store.connect import connect
+from workers.ledger.process import run, take_over
+from workers.ledger.spool import Spool
+
+
+class Flusher:
+    """A forked flusher over one ring of a folder."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        name = f"t-{os.getpid()}-{folder.name[-6:]}"
+        self.ring = make_ring(folder / "usage")
+        self._prices = PriceTable.create(f"{name}-p", 1, 1)
+        self._answers = AnswerTable.create(f"{name}-a", 1, 1)
+        self._control = Control.create(f"{name}-c", 1)
+        self.block = self._control.block(0)
+        self._seat = Seat(
+            name="flusher",
+            kind="flusher",
+            index=0,
+            catalog=load_catalog(),
+            clock=SystemClock(),
+            prices=self._prices,
+            answers=self._answers,
+            control=self._control,
+            block=self.block,
+            wake_fd=-1,
+            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
+            simulated=True,
+            log=LOG,
+            rings=(self.ring,),
+        )
+        self._folder, self._url = folder, url
+        self.pid = 0
+
+    def start(self) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                run(self._seat, LedgerSection(), NodeSection(data_dir=self._folder), NODE, self._url)
+            finally:
+                os._exit(0)
+
+    def kill(self, number: signal.Signals) -> int:
+        os.kill(self.pid, number)
+        return os.waitpid(self.pid, 0)[1]
+
+    def counter(self, name: str) -> int:
+        return self.block.read_counter(FLUSHER.index(name))
+
+    def close(self) -> None:
+        for segment in (self._prices.segment, self._answers.segment, self._control.segment):
+            segment.unlink()
+        os.close(self._seat.control_fd)
+
+
+@pytest.fixture
+def flusher(tmp_path: Path, database_url: str) -> Iterator[Flusher]:
+    made = Flusher(tmp_path, database_url)
+    yield made
+    made.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_records_reach_the_database_and_the_gauges_say_so(flusher: Flusher, database_url: str) -> None:
+    """From the ring to the rows; SIGTERM takes over what is left and ends it."""
+    flusher.start()
+    fill(flusher.ring, make_records(300))
+    _until("the rows", lambda: flusher.counter("usage_rows_loaded_total") == 300)
+    _until("its gauge", lambda: flusher.block.read_gauge(FLUSHER.index("usage_database_up")) == 1)
+    assert flusher.block.read_gauge(FLUSHER.index("usage_spool_writable")) == 1
+    assert flusher.block.read(HEARTBEAT_NS) > 0
+    fill(flusher.ring, make_records(200, seed=2))
+    assert flusher.kill(signal.SIGTERM) == 0
+    assert flusher.ring.released == flusher.ring.written
+    flusher.start()
+    _until("the rest", lambda: flusher.block.read_gauge(FLUSHER.index("usage_lag_records")) == 0)
+    flusher.kill(signal.SIGTERM)
+    with connect(database_url, "tests") as connection:
+        assert set(totals(connection).values()) == {500}
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fuller_ring_than_400_of_999_raises_the_alarm(flusher: Flusher) -> None:
+    """And the high-water mark keeps it when it is over."""
+    fill(flusher.ring, make_records(500))
+    flusher.start()
+    high = FLUSHER.index("usage_ring_share_max")
+    _until("the high-water mark", lambda: flusher.block.read_gauge(high) == 500 / 1024)
+    _until("the end of the alarm", lambda: flusher.block.read_gauge(FLUSHER.index("usage_alarm")) == 0)
+    flusher.kill(signal.SIGTERM)
+
+
+def _take_over(folder: Path, ring: UsageRing, block: ProcessBlock) -> bool:
+    return take_over([ring], folder, LedgerSection(), block, LOG)
+
+
+def test_a_data_directory_from_a_backup_loses_no_new_answer(tmp_path: Path, database_url: str) -> None:
+    """Rings and spool older than the database: what the copy held is loaded once, and all that comes after it."""
+    ring, block = make_ring(tmp_path / "usage"), make_block()
+    fill(ring, make_records(100))
+    backup = ring.path.read_bytes()
+    fill(ring, make_records(200, seed=2))
+    for at_start, new in ((300, 0), (100, 50)):
+        assert ring.written - ring.released == at_start
+        assert _take_over(tmp_path, ring, block)
+        ring.move_on(1000)
+        fill(ring, make_records(new, seed=3))
+        Spool(tmp_path / "usage" / "spool", 1 << 30).close()
+        assert _take_over(tmp_path, ring, block)
+        spool = Spool(tmp_path / "usage" / "spool", 1 << 30)
+        with connect(database_url, "tests", autocommit=True) as connection:
+            ledger = make_ledger(connection)
+            while (unit := spool.take()) is not None:
+                assert ledger.load(unit).missing == 0
+                spool.remove(unit)
+        ring.path.write_bytes(backup)
+        ring = UsageRing.open(ring.path, 0, 1024, 1000)
+    with connect(database_url, "tests") as connection:
+        assert set(totals(connection).values()) == {350}
+
+
+def test_rings_that_could_not_be_emptied_do_not_move_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that refuses: their records keep their positions, and the node starts all the same."""
+    ring, block = make_ring(tmp_path / "usage"), make_block()
+    fill(ring, make_records(100))
+    (tmp_path / "usage" / "spool").write_text("a file in the folder's place")
+    assert not _take_over(tmp_path, ring, block)
+    assert ring.written - ring.released == 100
+    assert [record.message for record in caplog.records] == ["the usage spool cannot be opened"]
+
+
+def test_damaged_files_of_the_spool_are_said_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And do not keep anybody from starting."""
+    ring = make_ring(tmp_path / "usage")
+    (tmp_path / "usage" / "spool").mkdir()
+    (tmp_path / "usage" / "spool" / "000000000001.sum").write_bytes(b"not sums")
+    assert _take_over(tmp_path, ring, make_block())
+    assert [record.message for record in caplog.records] == ["a file of the usage spool is damaged and was set aside"]

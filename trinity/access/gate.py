@@ -1,0 +1,375 @@
+"""The gate: who may ask, decided in shared memory for each request. Compiled.
+
+    code = admit(gate, buffer, key_start, key_end, address, over_udp, now_ns)
+    code = admit_known(gate, key_id, address, now_ns)                  for who was recognised elsewhere
+    code = charge_lookups(gate, lookups, now_ns)                       once it is known how many prices are asked for
+        CODE_OK, or why not (index of outcomes.CODES)
+    gate.result[KEY_ID], [RETRY_AFTER_MS], [RATE] ...                  what the answer's headers and the ledger say
+
+`address` is two words of raw bytes in network order, IPv4 mapped into IPv6; `buffer[key_start:key_end]` is the key as
+it was sent, nothing when none was. Once a second the worker calls `turn_month`. In order:
+
+    blocked address       address_blocked
+    keys not loaded yet   keys_unavailable     when there is a key, or one is required
+    no key                missing_key, or the limit of the address where keys are optional
+    unknown key           invalid_key
+    a key's state         key_revoked, key_suspended
+    a key's limits        quota_exceeded, then rate_limited; a plan's dry run counts them and lets go on
+
+Rules: a key is proved once by its SHA-256, compared over all bytes; from then on this worker recognises it by a
+128-bit SipHash under a secret of its own. Only proved keys are remembered, in bounded memory, so guesses push nobody
+out. What a key may do is read from shared memory each time. A refusal takes nothing: a spent month costs no rate.
+A rate counts requests, a month lookups: each price that is asked for is one, and so is a request for none. `admit`
+takes the first, before anything is parsed; the rest is known afterwards, and costs a request for one price nothing.
+"""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from trinity.clock import NS_PER_MS
+from trinity.compiled import compiled, compiled_inline
+from trinity.config import AccessSection
+from trinity.limits import API_KEY_BYTES_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
+from trinity.memory.address_table import AddressTable, take_address
+from trinity.memory.atomics import Words, signed, unsigned
+from trinity.memory.block_table import BlockTable, is_blocked
+from trinity.memory.gcra import FOUND_WORDS, REMAINING, RETRY_NS
+from trinity.memory.key_table import (
+    BURST_SHIFT,
+    DRY_RUN_BIT,
+    FLAGS,
+    GENERATION_SHIFT,
+    PACE,
+    QUOTA,
+    RATE_MASK,
+    STATE_MASK,
+    TERMS_SLOT_WORDS,
+    KeyState,
+    KeyTable,
+    find_key,
+    has_room,
+    is_loaded,
+    read_terms,
+)
+from trinity.memory.limit_table import LimitTable, has_quota, quota_left, take_key_pace, take_quota, take_rest
+from trinity.native.octets import Integers, Octets, append_slice
+from trinity.native.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
+from trinity.native.siphash import siphash_64, siphash_128
+from trinity.observe import metrics
+from trinity.outcomes import CODE_OK, CODES
+
+(
+    MISSING_KEY,
+    INVALID_KEY,
+    KEY_REVOKED,
+    KEY_SUSPENDED,
+    ADDRESS_BLOCKED,
+    RATE_LIMITED,
+    QUOTA_EXCEEDED,
+    KEYS_UNAVAILABLE,
+) = (CODES.index(code) for code in metrics.ACCESS_REFUSALS)
+assert CODES[MISSING_KEY : KEYS_UNAVAILABLE + 1] == metrics.ACCESS_REFUSALS, "a code's counter is found by its distance"
+
+# Words of Gate.result, all zero before each request.
+(
+    KEY_ID,  # 0 without a key, and for one that is not known
+    RETRY_AFTER_MS,  # of a refusal that time ends
+    RATE,  # requests a second; 0: there is no limit, and the next two say nothing
+    BURST,
+    LEFT,  # requests left at once
+    MONTHLY_QUOTA,  # 0: there is none, and the next says nothing
+    QUOTA_LEFT,
+    OVERRUN,  # the refusal that a dry run did not make; 0: none
+    RESULT_WORDS,
+) = range(9)
+
+# What a worker keeps for its gate alone. A record and not arrays: compiled code then passes one pointer.
+OWN_DTYPE = np.dtype(
+    [
+        ("secret", np.uint64, 2),  # of the tags of proved keys
+        ("set_mask", np.uint64),  # number of sets less one
+        ("required", np.int64),  # 1: nobody without a key
+        ("anonymous_rate", np.int64),
+        ("month", np.int64),  # since the year 0
+        ("month_end_ns", np.int64),  # monotonic
+        ("text", np.uint8, API_KEY_BYTES_MAX),  # scratch from here on: the key where words can be read,
+        ("digest", np.uint64, DIGEST_WORDS),
+        ("tag", np.uint64, 2),
+        ("terms", np.uint64, TERMS_SLOT_WORDS),
+        ("found", np.int64, FOUND_WORDS),
+        ("schedule", np.int64, SCHEDULE_WORDS),
+    ],
+    align=True,
+)
+
+# Gate.recognised: sets of four entries: two words of tag, id and generation, and in the first entry of a set the place
+# of its next newcomer.
+_WAYS, _ENTRY_WORDS = 4, 4
+_SET_WORDS = _WAYS * _ENTRY_WORDS
+_NEXT = 3
+
+_0, _1, _ALL_BITS = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
+_SUSPENDED, _REVOKED = int(KeyState.SUSPENDED), int(KeyState.REVOKED)
+_REFUSED_WORD = metrics.REQUEST.index("oracle_access_refusals_total", metrics.ACCESS_REFUSALS[0])
+_DRY_RUN_WORDS = (
+    metrics.REQUEST.index("oracle_limit_dry_run_total", "rate_limited"),
+    metrics.REQUEST.index("oracle_limit_dry_run_total", "quota_exceeded"),
+)
+_ADDRESS_BYTES, _NETWORK_BYTES = 16, 8
+_MAPPED_MASK, _MAPPED = np.uint64(0xFFFF_FFFF), np.uint64(0xFFFF_0000)  # bytes 8 to 11 are 00 00 ff ff: IPv4
+
+# Starts of all months that a 64-bit count of nanoseconds reaches, and the first one's number since the year 0.
+_MONTHS = np.arange("1970-01", "2262-01", dtype="datetime64[M]")
+_MONTH_STARTS_NS = _MONTHS.astype("datetime64[ns]").astype(np.int64)
+_FIRST_MONTH = 1970 * 12
+
+
+class Gate(NamedTuple):
+    """All that `admit` touches; `result` is what the caller reads."""
+
+    keys: Words
+    limits: Words
+    addresses: Words
+    blocks: Words
+    counters: Words
+    recognised: Words
+    own: np.void  # OWN_DTYPE
+    result: Integers
+
+
+def make_gate(
+    keys: KeyTable,
+    limits: LimitTable,
+    addresses: AddressTable,
+    blocks: BlockTable,
+    counters: Words,
+    section: AccessSection,
+    remembered: int = RECOGNISED_KEYS_MAX,
+) -> Gate:
+    """The gate of one worker; `counters` are those of its block (metrics.REQUEST).
+
+    It remembers so many keys, a power of two from 4 on.
+    """
+    own: np.void = np.zeros(1, dtype=OWN_DTYPE)[0]
+    own["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
+    own["set_mask"] = remembered // _WAYS - 1
+    own["required"] = section.auth == "required"
+    own["anonymous_rate"] = section.anonymous_rate
+    return Gate(
+        keys=keys.words,
+        limits=limits.words,
+        addresses=addresses.words,
+        blocks=blocks.words,
+        counters=counters,
+        recognised=np.zeros(remembered * _ENTRY_WORDS, dtype=np.uint64),
+        own=own,
+        result=np.zeros(RESULT_WORDS, dtype=np.int64),
+    )
+
+
+@compiled
+def turn_month(gate: Gate, wall_ns: int, now_ns: int) -> None:
+    """Say which month it is (UTC): its quotas are in force, and end when the next one begins."""
+    month = min(max(gate.own["month"] - _FIRST_MONTH, 0), _MONTH_STARTS_NS.size - 2)
+    while month > 0 and wall_ns < _MONTH_STARTS_NS[month]:
+        month -= 1
+    while month < _MONTH_STARTS_NS.size - 2 and wall_ns >= _MONTH_STARTS_NS[month + 1]:
+        month += 1
+    gate.own["month"] = _FIRST_MONTH + month
+    gate.own["month_end_ns"] = now_ns + _MONTH_STARTS_NS[month + 1] - wall_ns
+
+
+@compiled
+def admit(gate: Gate, buffer: Octets, key_start: int, key_end: int, address: Words, over_udp: bool, now_ns: int) -> int:
+    """CODE_OK when this caller may ask now, else the code of the refusal; the details are in `gate.result`."""
+    for i in range(RESULT_WORDS):
+        gate.result[i] = 0
+    if is_blocked(gate.blocks, address):
+        code = ADDRESS_BLOCKED
+    elif key_end <= key_start and gate.own["required"] == 0:
+        code = _admit_address(gate, address, over_udp, now_ns)
+    elif not is_loaded(gate.keys):
+        gate.result[RETRY_AFTER_MS] = KEYS_RETRY_MS
+        code = KEYS_UNAVAILABLE
+    elif key_end <= key_start:
+        code = MISSING_KEY
+    else:
+        code = _admit_key(gate, buffer, key_start, key_end, now_ns)
+    if code != CODE_OK:
+        gate.counters[_REFUSED_WORD + code - MISSING_KEY] += _1
+    return code
+
+
+@compiled
+def admit_known(gate: Gate, key_id: int, address: Words, now_ns: int) -> int:
+    """As `admit`, for a key that was proved elsewhere, and with the id 0 for an address; blocks are not looked at.
+
+    Counts dry runs alone. A key that is not in shared memory yet is asked to come again.
+    """
+    for i in range(RESULT_WORDS):
+        gate.result[i] = 0
+    if key_id == 0:
+        return _admit_address(gate, address, False, now_ns)
+    if not has_room(gate.keys, key_id) or not read_terms(gate.keys, key_id, gate.own["terms"]):
+        gate.result[RETRY_AFTER_MS] = KEYS_RETRY_MS
+        return KEYS_UNAVAILABLE
+    return _admit_terms(gate, key_id, now_ns)
+
+
+@compiled_inline
+def charge_lookups(gate: Gate, lookups: int, now_ns: int) -> int:
+    """CODE_OK when the month of the caller that was just admitted has room for all of them, else QUOTA_EXCEEDED."""
+    if lookups <= 1 or gate.result[MONTHLY_QUOTA] == 0 or gate.result[OVERRUN] != 0:
+        return CODE_OK
+    return _charge_rest(gate, lookups, now_ns)
+
+
+@compiled
+def _charge_rest(gate: Gate, lookups: int, now_ns: int) -> int:
+    result, key_id, quota = gate.result, gate.result[KEY_ID], gate.result[MONTHLY_QUOTA]
+    left = take_rest(gate.limits, key_id, gate.own["month"], quota, lookups)
+    if left >= 0:
+        result[QUOTA_LEFT] = left
+        return CODE_OK
+    result[QUOTA_LEFT] = quota_left(gate.limits, key_id, gate.own["month"], quota)
+    if signed(gate.own["terms"][FLAGS]) & DRY_RUN_BIT != 0:
+        gate.counters[_DRY_RUN_WORDS[1]] += _1
+        result[OVERRUN] = QUOTA_EXCEEDED
+        return CODE_OK
+    gate.counters[_REFUSED_WORD + QUOTA_EXCEEDED - MISSING_KEY] += _1
+    return _refuse_month(gate, now_ns)
+
+
+# --- callers without a key ------------------------------------------------------------------------------------
+
+
+@compiled_inline
+def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> int:
+    """The limit of an IPv4 address or an IPv6 network of 64 bits; its burst is what it may ask in a second.
+
+    Datagrams have a limit of their own: their sender can be forged, and must not use up what a connection may ask.
+    """
+    rate = gate.own["anonymous_rate"]
+    if rate == 0:
+        return CODE_OK
+    mapped = address[0] == _0 and address[1] & _MAPPED_MASK == _MAPPED
+    hashed = siphash_64(gate.addresses, 0, address, _ADDRESS_BYTES if mapped else _NETWORK_BYTES)
+    if over_udp:
+        hashed = unsigned(unsigned(hashed) ^ _ALL_BITS)
+    admitted = take_address(gate.addresses, hashed, now_ns, rate, rate, gate.own["found"])
+    gate.result[RATE] = gate.result[BURST] = rate
+    _tell_pace(gate)
+    return CODE_OK if admitted else RATE_LIMITED
+
+
+# --- callers with a key ---------------------------------------------------------------------------------------
+
+
+@compiled_inline
+def _admit_key(gate: Gate, buffer: Octets, key_start: int, key_end: int, now_ns: int) -> int:
+    length = key_end - key_start
+    if length > API_KEY_BYTES_MAX:
+        return INVALID_KEY
+    own = gate.own
+    append_slice(buffer, key_start, length, own["text"], 0)
+    siphash_128(own["secret"], 0, own["text"].view(np.uint64), length, own["tag"])
+    key_id = _recognise(gate)
+    if key_id == 0:
+        sha256(buffer, key_start, key_end, own["schedule"], own["digest"])
+        key_id = find_key(gate.keys, own["digest"], own["terms"])
+        if key_id == 0:
+            return INVALID_KEY
+        _remember(gate, key_id)
+    return _admit_terms(gate, key_id, now_ns)
+
+
+@compiled_inline
+def _admit_terms(gate: Gate, key_id: int, now_ns: int) -> int:
+    """What a key's terms say, which were just read."""
+    gate.result[KEY_ID] = key_id
+    flags = signed(gate.own["terms"][FLAGS])
+    state = flags & STATE_MASK
+    if state == _REVOKED:
+        return KEY_REVOKED
+    if state == _SUSPENDED:
+        return KEY_SUSPENDED
+    code = _take_limits(gate, key_id, now_ns)
+    if code != CODE_OK and flags & DRY_RUN_BIT != 0:
+        gate.counters[_DRY_RUN_WORDS[0] if code == RATE_LIMITED else _DRY_RUN_WORDS[1]] += _1
+        gate.result[RETRY_AFTER_MS] = 0
+        gate.result[OVERRUN] = code
+        return CODE_OK
+    return code
+
+
+@compiled_inline
+def _recognise(gate: Gate) -> int:
+    """Id of the key with this tag, its terms read; 0 when this worker must see a proof (again)."""
+    recognised, tag = gate.recognised, gate.own["tag"]
+    at = signed(tag[0] & gate.own["set_mask"]) * _SET_WORDS
+    for way in range(_WAYS):
+        entry = at + way * _ENTRY_WORDS
+        if (recognised[entry] ^ tag[0]) | (recognised[entry + 1] ^ tag[1]) == _0:
+            known = signed(recognised[entry + 2])
+            key_id = known & RATE_MASK
+            if key_id != 0 and read_terms(gate.keys, key_id, gate.own["terms"]):
+                generation = signed(gate.own["terms"][FLAGS]) >> GENERATION_SHIFT
+                if generation == known >> GENERATION_SHIFT:
+                    return key_id
+    return 0
+
+
+@compiled_inline
+def _remember(gate: Gate, key_id: int) -> None:
+    """Keep a proved key under its tag, in the place of the one that came first of its set."""
+    recognised, tag = gate.recognised, gate.own["tag"]
+    at = signed(tag[0] & gate.own["set_mask"]) * _SET_WORDS
+    way = signed(recognised[at + _NEXT])
+    entry = at + way * _ENTRY_WORDS
+    recognised[entry], recognised[entry + 1] = tag[0], tag[1]
+    generation = signed(gate.own["terms"][FLAGS]) >> GENERATION_SHIFT
+    recognised[entry + 2] = unsigned(key_id | generation << GENERATION_SHIFT)
+    recognised[at + _NEXT] = unsigned((way + 1) % _WAYS)
+
+
+@compiled_inline
+def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
+    """One request from the rate and one lookup from the month; from neither where the month is spent already."""
+    result, pace = gate.result, signed(gate.own["terms"][PACE])
+    rate, burst = pace & RATE_MASK, pace >> BURST_SHIFT
+    quota = signed(gate.own["terms"][QUOTA])
+    result[MONTHLY_QUOTA] = quota
+    result[RATE], result[BURST] = rate, burst
+    if quota > 0 and not has_quota(gate.limits, key_id, gate.own["month"], quota):
+        return _refuse_month(gate, now_ns)
+    if rate > 0:
+        admitted = take_key_pace(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
+        _tell_pace(gate)
+        if not admitted:
+            return RATE_LIMITED
+    if quota > 0:
+        left = take_quota(gate.limits, key_id, gate.own["month"], quota)
+        result[QUOTA_LEFT] = max(left, 0)
+        if left < 0:
+            return _refuse_month(gate, now_ns)
+    return CODE_OK
+
+
+@compiled
+def _refuse_month(gate: Gate, now_ns: int) -> int:
+    gate.result[RETRY_AFTER_MS] = _whole_ms(max(gate.own["month_end_ns"] - now_ns, 0))
+    return QUOTA_EXCEEDED
+
+
+@compiled_inline
+def _tell_pace(gate: Gate) -> None:
+    gate.result[LEFT] = gate.own["found"][REMAINING]
+    gate.result[RETRY_AFTER_MS] = _whole_ms(gate.own["found"][RETRY_NS])
+
+
+@compiled_inline
+def _whole_ms(duration_ns: int) -> int:
+    """Milliseconds, rounded up: who waits for so long does not come too early."""
+    return (duration_ns + NS_PER_MS - 1) // NS_PER_MS

@@ -1,0 +1,175 @@
+"""`trinity keys create | list | show | rotate | limit | suspend | resume | revoke`: API keys.
+
+A key is named by its number or by the first characters of it, never by itself: others can read command lines. It is
+printed when it is made, and never again.
+"""
+
+import argparse
+from collections.abc import Callable
+
+from trinity.access import keys
+from trinity.access.keys import Connection
+from trinity.cli import values
+from trinity.cli.actions import (
+    EMAIL,
+    LANGUAGE,
+    LIMITS,
+    OF_PLAN,
+    Action,
+    Argument,
+    Outcome,
+    Parsed,
+    Work,
+    add_actions,
+    given,
+    given_lifetime,
+    given_limits,
+    perform,
+)
+from trinity.cli.text import key_lines, key_table, when
+from trinity.config import AccessSection, Config
+from trinity.errors import InputError
+
+_LISTED_MAX = 1_000_000
+
+
+def _create_key(parsed: Parsed, section: AccessSection) -> Work:
+    wanted = keys.NewKey(
+        account=values.name("--account", parsed.account),
+        plan=values.name("--plan", parsed.plan),
+        name=values.name("--name", parsed.name) if parsed.name else "",
+        limits=keys.OwnLimits(**given_limits(parsed)),
+        lifetime=given_lifetime("--expires", parsed.expires),
+        language=given(values.language, "--language", parsed.language),
+        email=given(values.email, "--email", parsed.email),
+    )
+
+    def work(connection: Connection) -> Outcome:
+        key, secret = keys.create(connection, wanted, section.keys_max)
+        lines = [secret, "", "This is the key. It is shown this once: the database has its SHA-256 only.", ""]
+        return Outcome({"api_key": secret, "key": key}, lines + key_lines(key))
+
+    return work
+
+
+def _list_keys(parsed: Parsed, _section: AccessSection) -> Work:
+    count = values.whole_number("--count", parsed.count, 1, _LISTED_MAX)
+    account = given(values.name, "--account", parsed.account)
+    plan = given(values.name, "--plan", parsed.plan)
+
+    def work(connection: Connection) -> Outcome:
+        found = keys.list_keys(connection, account, plan, count)
+        lines = key_table(found) if found else ["no keys"]
+        if len(found) == count:
+            lines.append(f"the newest {count}; --count shows more")
+        return Outcome({"keys": found}, lines)
+
+    return work
+
+
+def _show_key(parsed: Parsed, _section: AccessSection) -> Work:
+    reference = values.key_reference(parsed.key)
+
+    def work(connection: Connection) -> Outcome:
+        key = keys.find(connection, reference)
+        return Outcome({"key": key}, key_lines(key))
+
+    return work
+
+
+def _rotate_key(parsed: Parsed, section: AccessSection) -> Work:
+    reference, grace = values.key_reference(parsed.key), values.duration("--grace", parsed.grace)
+
+    def work(connection: Connection) -> Outcome:
+        new, old, secret = keys.rotate(connection, reference, grace, section.keys_max)
+        lines = [
+            secret,
+            "",
+            f"This is the new key. It is shown this once. Key {old.id} works until {when(old.expires_at)}.",
+        ]
+        return Outcome({"api_key": secret, "key": new, "old_key": old}, [*lines, "", *key_lines(new)])
+
+    return work
+
+
+def _limit_key(parsed: Parsed, _section: AccessSection) -> Work:
+    reference, changes = values.key_reference(parsed.key), given_limits(parsed)
+    plan = given(values.name, "--plan", parsed.plan)
+    if not changes and plan is None:
+        raise InputError("--plan", "give --plan, --rate, --burst or --quota: nothing is to be changed")
+
+    def work(connection: Connection) -> Outcome:
+        key = keys.limit(connection, reference, plan, changes)
+        return Outcome({"key": key}, key_lines(key))
+
+    return work
+
+
+def _set_state(state: str) -> Callable[[Parsed, AccessSection], Work]:
+    def prepare(parsed: Parsed, _section: AccessSection) -> Work:
+        reference = values.key_reference(parsed.key)
+
+        def work(connection: Connection) -> Outcome:
+            key, is_change = keys.set_state(connection, reference, state)
+            line = f"key {key.id} ({key.prefix}...) is {key.state}" + ("" if is_change else ", as it was before")
+            return Outcome({"key": key, "changed": is_change}, [line])
+
+        return work
+
+    return prepare
+
+
+_KEY = Argument("key", "its number, or the first characters of it")
+
+ACTIONS = (
+    Action(
+        "create",
+        "make an API key, and show it this once",
+        (
+            Argument("--account", "whose key it is; made when there is none of this name", required=True),
+            Argument("--plan", "what it is held to", "free"),
+            Argument("--name", "what the customer uses it for"),
+            *LIMITS,
+            Argument("--expires", "its lifetime: 90d, 2w, 12h; left out: no end"),
+            LANGUAGE,
+            EMAIL,
+        ),
+        _create_key,
+    ),
+    Action(
+        "list",
+        "list keys by number and prefix, the newest first",
+        (
+            Argument("--account", "of this account alone"),
+            Argument("--plan", "on this plan alone"),
+            Argument("--count", "how many at most", "50"),
+        ),
+        _list_keys,
+    ),
+    Action("show", "show one key", (_KEY,), _show_key),
+    Action(
+        "rotate",
+        "put a new key in the place of one, which works for a while longer",
+        (_KEY, Argument("--grace", "how much longer the old one works: 24h, 7d, 0", "24h")),
+        _rotate_key,
+    ),
+    Action(
+        "limit",
+        f"give a key another plan, or limits of its own (`{OF_PLAN}`: those of its plan again)",
+        (_KEY, Argument("--plan", "its new plan"), *LIMITS),
+        _limit_key,
+    ),
+    Action("suspend", "refuse a key until it is resumed", (_KEY,), _set_state("suspended")),
+    Action("resume", "let a suspended key ask again", (_KEY,), _set_state("active")),
+    Action("revoke", "refuse a key for ever", (_KEY,), _set_state("revoked")),
+)
+
+
+def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
+    """What to do, as one word, and with what."""
+    add_actions(parser, ACTIONS)
+
+
+def run(config: Config, parsed: argparse.Namespace) -> int:
+    """Do it; errors name what is wrong."""
+    return perform(config, parsed)

@@ -1,0 +1,106 @@
+"""`trinity plans list | set`, `trinity accounts list | set`: what customers are held to, and who they are."""
+
+import argparse
+
+from trinity.access import plans
+from trinity.access.keys import Connection
+from trinity.cli import values
+from trinity.cli.actions import (
+    EMAIL,
+    LANGUAGE,
+    LIMITS,
+    Action,
+    Argument,
+    Outcome,
+    Parsed,
+    Work,
+    add_actions,
+    given,
+    given_limits,
+    perform,
+)
+from trinity.cli.text import limit_text, plan_table, table, when
+from trinity.config import AccessSection, Config
+
+
+def _list_plans(_parsed: Parsed, _section: AccessSection) -> Work:
+    def work(connection: Connection) -> Outcome:
+        found = plans.list_plans(connection)
+        return Outcome({"plans": found}, plan_table(found))
+
+    return work
+
+
+def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
+    name = values.name("PLAN", parsed.name)
+    dry_run = given(values.switch, "--dry-run", parsed.dry_run)
+    change = plans.PlanChange(**given_limits(parsed, of_plan=False), dry_run=dry_run)
+
+    def work(connection: Connection) -> Outcome:
+        plan, is_new = plans.set_plan(connection, name, change)
+        limits = (
+            f"{limit_text(plan.rate_per_second)} a second, burst {plan.burst}, {limit_text(plan.monthly_quota)} a month"
+        )
+        dry_run = "; dry run: what would be refused is only counted" if plan.dry_run else ""
+        return Outcome(
+            {"plan": plan, "created": is_new},
+            [f"plan {plan.name} {'made' if is_new else 'set'}: {limits}{dry_run}; {plan.keys} keys"],
+        )
+
+    return work
+
+
+def _list_accounts(_parsed: Parsed, _section: AccessSection) -> Work:
+    def work(connection: Connection) -> Outcome:
+        found = plans.list_accounts(connection)
+        rows = [(a.id, a.name, a.language, a.email or "", a.keys, when(a.created_at)) for a in found]
+        return Outcome({"accounts": found}, table(("id", "account", "language", "e-mail", "keys", "since"), rows))
+
+    return work
+
+
+def _set_account(parsed: Parsed, _section: AccessSection) -> Work:
+    name = values.name("ACCOUNT", parsed.name)
+    email = given(values.email, "--email", parsed.email)
+    language = given(values.language, "--language", parsed.language)
+
+    def work(connection: Connection) -> Outcome:
+        account = plans.set_account(connection, name, email, language)
+        line = f"account {account.id} {account.name}: language {account.language}, e-mail {account.email or 'none'}"
+        return Outcome({"account": account}, [line])
+
+    return work
+
+
+PLAN_ACTIONS = (
+    Action("list", "list the plans", (), _list_plans),
+    Action(
+        "set",
+        "change a plan, or make one; all keys on it follow at once",
+        (
+            Argument("name", "the plan"),
+            *LIMITS,
+            Argument("--dry-run", "on: only count what would be refused; off: refuse it"),
+        ),
+        _set_plan,
+    ),
+)
+ACCOUNT_ACTIONS = (
+    Action("list", "list the accounts", (), _list_accounts),
+    Action(
+        "set",
+        "change an account, or make one",
+        (Argument("name", "the account"), LANGUAGE, EMAIL),
+        _set_account,
+    ),
+)
+
+
+def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+    """What to do, as one word, and with what."""
+    add_actions(parser, PLAN_ACTIONS if command == "plans" else ACCOUNT_ACTIONS)
+
+
+def run(config: Config, parsed: argparse.Namespace) -> int:
+    """Do it; errors name what is wrong."""
+    return perform(config, parsed)

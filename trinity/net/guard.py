@@ -1,0 +1,182 @@
+"""Who may keep a connection of a server that cannot say so itself: found, judged, and shut from beside it.
+
+aiohttp and granian accept whoever comes: neither has a bound for an address, nor a time limit for a first request
+(granian looks for HTTP/2's preface without one), and at its own bound granian accepts nobody until somebody leaves.
+So the process looks through its own descriptors, and whoever has to go gets shutdown(2), on a duplicate: the server
+sees the end of that client and closes, so that no descriptor is ever closed behind its back.
+
+Rules, those of the request workers (workers/request/http/room.py): a first request is due in HEAD_MAX_NS, the next one
+in IDLE_MAX_NS; an address, of IPv6 a /64, has a bound of connections, and all together have one; at a bound whoever has
+the smallest share of their time left gives way. A connection with a call in work never does, and counts for no bound:
+calls have their own. A trusted proxy has no bound for itself.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import itertools
+import os
+import socket
+import stat
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from trinity.access.networks import IPV6_PREFIX_BITS_MAX
+from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
+
+Peer = tuple[str, int]  # address and port, as the kernel writes them
+
+# New sockets in one look: each costs some 60 us, and the event loop has to beat; the others are met in the next one.
+_MET_MAX = 1_000
+_DESCRIPTORS = "/proc/self/fd"
+# Of tcp_info (linux/tcp.h) for a listening socket: connections that nobody has accepted yet.
+_QUEUED_AT = 24
+
+
+class Bounds(NamedTuple):
+    """Connections without a call in work: of all, and of one address."""
+
+    most: int
+    of_address: int
+
+
+class Seen(NamedTuple):
+    """A connection and when it was first seen."""
+
+    peer: Peer
+    network: str
+    is_spared: bool  # has no bound for its address
+    at_ns: int
+
+
+class Idle(NamedTuple):
+    """A connection without a call: since when, and whether it has ever brought a request."""
+
+    inode: int
+    seen: Seen
+    since_ns: int
+    has_asked: bool
+
+
+def judge(idle: Sequence[Idle], bounds: Bounds, now_ns: int) -> set[int]:
+    """The inodes of those that have to go. Pure."""
+
+    def share_left(one: Idle) -> float:
+        return 1 - (now_ns - one.since_ns) / (IDLE_MAX_NS if one.has_asked else HEAD_MAX_NS)
+
+    going, staying = set(), 0
+    by_network: dict[str, list[Idle]] = defaultdict(list)
+    for one in sorted(idle, key=share_left, reverse=True):
+        of_it = by_network[one.seen.network]
+        has_room = len(of_it) < bounds.of_address or one.seen.is_spared
+        if share_left(one) > 0 and has_room and staying < bounds.most:
+            of_it.append(one)
+            staying += 1
+        else:
+            going.add(one.inode)
+    return going
+
+
+class Guard:
+    """The connections of this process's listeners. Not thread-safe: the event loop tells it of calls, and looks."""
+
+    def __init__(self, bounds: Bounds, is_spared: Callable[[str], bool] = lambda _: False) -> None:
+        self._bounds = bounds
+        self._is_spared = is_spared
+        self._calls: Counter[Peer] = Counter()
+        self._asked_at_ns: dict[Peer, int] = {}
+        self._sockets: dict[int, Seen | None] = {}  # by inode; None for what is no connection to a listener
+
+    @contextlib.contextmanager
+    def call(self, peer: Peer, monotonic_ns: Callable[[], int]) -> Iterator[None]:
+        """Around each call: while it lasts, its connection is in work."""
+        self._calls[peer] += 1
+        try:
+            yield
+        finally:
+            self._asked_at_ns[peer] = monotonic_ns()
+            self._calls[peer] -= 1
+            if not self._calls[peer]:
+                del self._calls[peer]
+
+    def look(self, ports: Collection[int], now_ns: int) -> int:
+        """Shut the connections to these ports that have to go; how many they are."""
+        fds = {inode: fd for fd, inode in _sockets()}
+        known = {inode: self._sockets[inode] for inode in fds if inode in self._sockets}
+        for inode in itertools.islice((inode for inode in fds if inode not in self._sockets), _MET_MAX):
+            known[inode] = self._meet(fds[inode], ports, now_ns)
+        self._sockets = known
+        found = {inode: seen for inode, seen in self._sockets.items() if seen is not None}
+        here = {seen.peer for seen in found.values()}
+        self._asked_at_ns = {peer: at_ns for peer, at_ns in self._asked_at_ns.items() if peer in here}
+        idle = []
+        for inode, seen in found.items():
+            if seen.peer not in self._calls:
+                asked_at_ns = self._asked_at_ns.get(seen.peer)
+                idle.append(Idle(inode, seen, asked_at_ns or seen.at_ns, asked_at_ns is not None))
+        going = judge(idle, self._bounds, now_ns)
+        for inode in going:
+            _shut(fds[inode], inode)
+        return len(going)
+
+    def _meet(self, fd: int, ports: Collection[int], now_ns: int) -> Seen | None:
+        peer = _peer_at(fd, ports)
+        return None if peer is None else Seen(peer, network_of(peer[0]), self._is_spared(peer[0]), now_ns)
+
+
+def network_of(host: str) -> str:
+    """What one caller has: an IPv4 address, also where it stands in IPv6, or the /64 of an IPv6 address (RFC 6177)."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.version == 4 or address.is_loopback:
+        return str(address)
+    return str(ipaddress.ip_network((address, IPV6_PREFIX_BITS_MAX), strict=False))
+
+
+def queued(listener: socket.socket) -> int:
+    """Connections to a listening socket that nobody has accepted yet."""
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUED_AT + 4)
+    count: int = struct.unpack_from("=I", info, _QUEUED_AT)[0]
+    return count
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """(descriptor, inode) of the sockets that this process holds; each once, however often it is held."""
+    seen = set()
+    for name in os.listdir(_DESCRIPTORS):
+        try:
+            found = os.fstat(int(name))
+        except OSError:
+            continue  # closed meanwhile
+        if stat.S_ISSOCK(found.st_mode) and found.st_ino not in seen:
+            seen.add(found.st_ino)
+            yield int(name), found.st_ino
+
+
+def _peer_at(fd: int, ports: Collection[int]) -> Peer | None:
+    """Who is at the other end, if this is a connection to one of the ports."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as found:
+            if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
+                return None
+            if found.getsockname()[1] not in ports:
+                return None
+            return found.getpeername()[:2]  # type: ignore[no-any-return]
+    except OSError as error:
+        if error.errno in (errno.ENOTCONN, errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+            return None  # a listener, or gone meanwhile
+        raise
+
+
+def _shut(fd: int, inode: int) -> None:
+    """Shut the socket, if the descriptor still is that socket."""
+    with contextlib.suppress(OSError):
+        again = os.dup(fd)
+        try:
+            if os.fstat(again).st_ino == inode:
+                with socket.socket(fileno=os.dup(again)) as going:
+                    going.shutdown(socket.SHUT_RDWR)
+        finally:
+            os.close(again)

@@ -1,0 +1,1 @@
+"""The node: its roles, what composes them, the supervisor and the launcher."""

@@ -1,0 +1,236 @@
+"""What executes the supervisor's decisions: fork, kill, wait. The thin loop, and nothing else.
+
+Rules: this process has one thread, no event loop and no connection, because it forks again at every restart; that is
+checked before each fork. Signal handlers do nothing: their numbers arrive through a pipe, which also ends the wait.
+Children that ended are collected in the loop, whoever's they are: as process 1 of a container it inherits orphans.
+
+A child gets its own process group, so that Ctrl-C reaches the supervisor alone and the drain keeps its order, and
+dies with its parent (PR_SET_PDEATHSIG, prctl(2)). It ends by `os._exit`: code 0 when its function returned, 3
+(EXIT_BOOT_FAILURE) for a TrinityError before its first heartbeat, 1 for anything else. Why it died it writes into a
+small piece of anonymous shared memory, its last words, for the supervisor's message; into its log as well, unless it
+dies again and again, which was told once.
+"""
+
+import contextlib
+import ctypes
+import gc
+import logging
+import mmap
+import os
+import random
+import select
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from trinity.clock import Clock
+from trinity.errors import BugError, TrinityError
+from trinity.limits import LAST_WORDS_BYTES_MAX, SUPERVISOR_TURN_MS
+from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
+from trinity.node.supervisor import (
+    Action,
+    Charge,
+    Event,
+    Exited,
+    Fork,
+    Heartbeats,
+    Kill,
+    Ready,
+    Report,
+    SetCommand,
+    SetFailing,
+    SignalReceived,
+    Stop,
+    Supervisor,
+)
+from trinity.process import EXIT_BOOT_FAILURE
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# SIGHUP: the terminal was closed.
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
+_EXIT_CRASHED = 1
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process to run: `run` is its whole life, called in the child; `charge` is what the supervisor knows of it."""
+
+    charge: Charge
+    run: Callable[[], None]
+    block: ProcessBlock
+    control_fd: int
+
+    @property
+    def name(self) -> str:
+        return self.charge.name
+
+
+class Launcher:
+    """Runs processes until the supervisor says stop."""
+
+    def __init__(
+        self, processes: Sequence[Process], clock: Clock, log: logging.Logger, on_turn: Callable[[], bool]
+    ) -> None:
+        """`on_turn` is called at each turn and says whether the node is ready."""
+        self._processes = {process.name: process for process in processes}
+        self._supervisor = Supervisor([process.charge for process in processes])
+        self._clock = clock
+        self._log = log
+        self._on_turn = on_turn
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._last_words = {name: mmap.mmap(-1, LAST_WORDS_BYTES_MAX) for name in self._processes}
+        self._pids: dict[str, int] = {}
+        self._forks = dict.fromkeys(self._processes, 0)
+        self._failed_forks: list[Event] = []
+        self._signal_read_fd, self._signal_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._signal_read_fd, select.POLLIN)
+
+    def run(self) -> Stop:
+        """Start everything and look after it; returns once all processes have ended."""
+        self._catch_signals()
+        gc.freeze()  # what exists now is shared with the children for good: do not touch its pages again
+        events: list[Event] = []
+        while True:
+            events.insert(0, self._heartbeats())  # of who died as well: whether it ever worked counts
+            for action in self._supervisor.step(self._clock.monotonic_ns(), events):
+                if isinstance(action, Stop):
+                    return action
+                self._execute(action)
+            is_ready = self._on_turn()
+            events = self._wait()
+            if is_ready:
+                events.insert(0, Ready())
+
+    def _execute(self, action: Action) -> None:
+        match action:
+            case Fork(name, is_failing):
+                self._fork(self._processes[name], is_failing)
+            case Kill(name, number):
+                if name in self._pids:
+                    os.kill(self._pids[name], number)
+            case SetCommand(name, command):
+                process = self._processes[name]
+                process.block.write(COMMAND, command)
+                os.eventfd_write(process.control_fd, 1)
+            case SetFailing(name, is_failing):
+                self._processes[name].block.write(FAILING, int(is_failing))
+            case Report(event, fields, level):
+                self._log.log(level, event, extra={"fields": fields})
+
+    def _fork(self, process: Process, is_failing: bool) -> None:
+        _check_single_threaded()
+        block = process.block
+        block.write(COMMAND, Command.RUN)
+        block.write(STARTED_NS, self._clock.monotonic_ns())
+        block.write(RESTARTS, self._forks[process.name])
+        self._forks[process.name] += 1
+        self._last_words[process.name][:] = bytes(LAST_WORDS_BYTES_MAX)
+        parent_pid = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Held back until the child has its own handlers: with ours it would write into our pipe.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._live(process, parent_pid, is_failing)
+        except OSError as error:
+            self._failed_forks.append(Exited(process.name, _EXIT_CRASHED, f"fork: {error.strerror}"))
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        block.write(PID, pid)
+        self._pids[process.name] = pid
+
+    def _live(self, process: Process, parent_pid: int, is_failing: bool) -> NoReturn:
+        """The child, from its first instruction to its last."""
+        code = _EXIT_CRASHED
+        try:
+            self._become_child(parent_pid)
+            code = _run(process, self._clock, self._last_words[process.name], is_failing)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            logging.shutdown()
+        finally:
+            os._exit(code)
+
+    def _become_child(self, parent_pid: int) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.close(self._signal_read_fd)
+        os.close(self._signal_write_fd)
+        os.setpgid(0, 0)
+        if self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+        if os.getppid() != parent_pid:
+            os._exit(_EXIT_CRASHED)  # the parent died before prctl: nobody would tell us
+        random.seed()
+
+    def _heartbeats(self) -> Heartbeats:
+        return Heartbeats({name: process.block.read(HEARTBEAT_NS) for name, process in self._processes.items()})
+
+    def _catch_signals(self) -> None:
+        for number in _SIGNALS:
+            # An ignored SIGHUP is the wish of nohup.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._signal_write_fd, warn_on_full_buffer=False)
+
+    def _wait(self) -> list[Event]:
+        """Sleep one turn or until a signal, then tell what happened; stop signals come before the deaths."""
+        self._poll.poll(SUPERVISOR_TURN_MS)
+        events: list[Event] = []
+        with contextlib.suppress(BlockingIOError):
+            numbers = os.read(self._signal_read_fd, 4096)
+            events += [SignalReceived(number) for number in numbers if number in _STOP_SIGNALS]
+        events += self._failed_forks
+        self._failed_forks = []
+        return events + self._collect_dead()
+
+    def _collect_dead(self) -> list[Event]:
+        names = {pid: name for name, pid in self._pids.items()}
+        events: list[Event] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return events
+            if pid == 0:
+                return events
+            name = names.get(pid)
+            if name is not None:
+                del self._pids[name]
+                words = self._last_words[name][:].rstrip(b"\0").decode(errors="replace")
+                events.append(Exited(name, os.waitstatus_to_exitcode(status), words))
+
+
+def _run(process: Process, clock: Clock, last_words: mmap.mmap, is_failing: bool) -> int:
+    """Call the process's function and turn its end into an exit code; a failure leaves its last words."""
+    started_ns = clock.monotonic_ns()
+    try:
+        process.run()
+    except BaseException as error:  # the border of the process: whatever it is, it is reported
+        text = str(error) if isinstance(error, TrinityError) else f"{type(error).__name__}: {error}"
+        _leave(last_words, text)
+        if not is_failing:
+            logging.getLogger(f"trinity.{process.name}").error("process failed", exc_info=True)
+        booted = process.block.read(HEARTBEAT_NS) >= started_ns
+        return EXIT_BOOT_FAILURE if isinstance(error, TrinityError) and not booted else _EXIT_CRASHED
+    return 0
+
+
+def _leave(last_words: mmap.mmap, text: str) -> None:
+    line = " ".join(text.split()).encode()[:LAST_WORDS_BYTES_MAX]
+    last_words[: len(line)] = line
+
+
+def _check_single_threaded() -> None:
+    threads = len(os.listdir("/proc/self/task"))
+    if threads != 1:
+        raise BugError(f"the supervisor has {threads} threads and must not fork: a lock of theirs would stay locked")

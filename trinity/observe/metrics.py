@@ -1,0 +1,283 @@
+"""Every metric of the node, declared once: which process counts it, and in which word of its block.
+
+Rules: names follow Prometheus (`_total` for counters, base units). A process counts into its own block of the
+control segment through the index that `Register.index` gives; the health process alone exports them. Label values
+are closed sets, declared here, so that every series has its word before the first event.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, NamedTuple
+
+from trinity.limits import COUNTER_WORDS
+
+EXCHANGES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
+
+# Why a frame, or a part of it, was refused. The first five mean that the payload has not the documented shape.
+REFUSAL_REASONS = (
+    "not_json",
+    "unknown_shape",
+    "missing_field",
+    "bad_number",
+    "bad_time",
+    "nonpositive_price",
+    "unknown_symbol",
+    "bad_sequence",
+    "exchange_error",
+    "too_large",
+    "last_off_book",  # the last price alone: the book beside it stays
+    "bad_acknowledgement",  # a subscription that failed, or an answer to it that was not understood
+)
+SHAPE_REASONS = REFUSAL_REASONS[:5]
+
+RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
+
+# Why a connection to an exchange, or a REST question, brought nothing (trinity/net/egress.py).
+EXCHANGE_WAYS = ("ws", "rest")
+FAILURE_KINDS = (
+    "unresolved",
+    "unreachable",
+    "timeout",
+    "tls",
+    "proxy",
+    "redirect",
+    "status",
+    "not_http",
+    "closed",
+    "other",
+)
+
+# Why the consensus left a source out; with `last_off_book` its last price alone.
+REJECT_REASONS = (
+    "no_quote",
+    "nonpositive_price",
+    "crossed_book",
+    "wide_spread",
+    "stale",
+    "stale_exchange_time",
+    "future_exchange_time",
+    "frozen",
+    "no_index",
+    "outlier",
+    "held_out",
+    "one_sided_book",
+    "last_off_book",
+)
+
+HTTP_STATUSES = ("200", "204", "400", "401", "403", "404", "405", "408", "413", "414", "429", "431", "503")
+UDP_RESULTS = ("answered", "error", "dropped")
+
+# Why a caller was turned away; outcomes.CODES has the same words.
+ACCESS_REFUSALS = (
+    "missing_key",
+    "invalid_key",
+    "key_revoked",
+    "key_suspended",
+    "address_blocked",
+    "rate_limited",
+    "quota_exceeded",
+    "keys_unavailable",
+)
+LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
+
+# Upper bounds in seconds: an answer takes microseconds; the tail shows a worker that was not scheduled.
+DURATION_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1)
+
+
+class Metric(NamedTuple):
+    """One family: its series are all combinations of its label values."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def series(self) -> Iterator[tuple[str, ...]]:
+        """Label values of each series, in the order of their words."""
+        return product(*(values for _, values in self.labels))
+
+
+class Register:
+    """The words of one kind of process: a fixed index for each series of each metric."""
+
+    def __init__(self, *metrics: Metric) -> None:
+        self.metrics = metrics
+        keys = [(metric.name, series) for metric in metrics for series in metric.series()]
+        self._index = {key: i for i, key in enumerate(keys)}
+        assert len(keys) == len(self._index), "a series is declared twice"
+        assert len(keys) <= COUNTER_WORDS, "raise COUNTER_WORDS in trinity/limits.py"
+
+    def index(self, name: str, *label_values: str) -> int:
+        """Word of a series within the counters of a block; KeyError for an undeclared one."""
+        return self._index[(name, label_values)]
+
+
+FEED = Register(
+    Metric("oracle_frames_total", "counter", "Frames received from the exchange."),
+    Metric("oracle_quotes_total", "counter", "Quotes written to the table.", (("via", ("ws", "rest")),)),
+    Metric(
+        "oracle_parse_errors_total",
+        "counter",
+        "Frames or parts of frames refused.",
+        (("reason", REFUSAL_REASONS),),
+    ),
+    Metric(
+        "oracle_ws_reconnects_total",
+        "counter",
+        "WebSocket connections given up.",
+        (("reason", RECONNECT_REASONS),),
+    ),
+    Metric("oracle_ws_connected", "gauge", "1 while the WebSocket is connected."),
+    Metric(
+        "oracle_rest_requests_total",
+        "counter",
+        "REST requests by outcome.",
+        (("result", ("ok", "rate_limited", "refused", "failed")),),
+    ),
+    Metric(
+        "oracle_exchange_failures_total",
+        "counter",
+        "Connections and REST questions that brought no answer of the exchange's service, by what happened.",
+        (("way", EXCHANGE_WAYS), ("kind", FAILURE_KINDS)),
+    ),
+    Metric("oracle_rest_active", "gauge", "1 while REST stands in for the WebSocket."),
+    Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
+    Metric(
+        "oracle_unknown_symbols",
+        "gauge",
+        "Configured symbols that the exchange does not know or acknowledge.",
+    ),
+    Metric("oracle_frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
+    Metric("oracle_feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
+)
+
+CONSENSUS = Register(
+    Metric("oracle_price_updates_total", "counter", "Consensus prices published."),
+    Metric(
+        "oracle_price_rejected_total",
+        "counter",
+        "Sources left out of a consensus price; last_off_book: their last price alone.",
+        (("exchange", EXCHANGES), ("reason", REJECT_REASONS)),
+    ),
+    Metric("oracle_sources_disagree_total", "counter", "Times that an asset lost its majority."),
+    Metric("oracle_usdt_usd_index", "gauge", "Measured USDT/USD, 0 when there is none."),
+    Metric("oracle_usdc_usd_index", "gauge", "Measured USDC/USD, 0 when there is none."),
+    Metric(
+        "oracle_stablecoin_depeg",
+        "gauge",
+        "0 at par, 1 when more than 50 bps off for a minute, 2 when more than 200 bps off.",
+        (("coin", ("USDT", "USDC")),),
+    ),
+    Metric("oracle_candles_overwritten_total", "counter", "Minutes lost because no database took them in time."),
+    Metric("oracle_candles_failed", "gauge", "1 when candles cannot be written; prices are served all the same."),
+    Metric("oracle_consensus_recording", "gauge", "1 while decisions are recorded, -1 when an error ended it."),
+)
+
+REQUEST = Register(
+    Metric("oracle_http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
+    Metric("oracle_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
+    Metric("oracle_lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
+    Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
+    Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
+    Metric("oracle_http_connections_refused_total", "counter", "Connections turned away for want of room."),
+    Metric("oracle_http_connections_refused_last_second", "gauge", "Of them, in the last second."),
+    Metric("oracle_http_connections_displaced_total", "counter", "Idle connections that gave way to new ones."),
+    Metric(
+        "oracle_proxy_headers_refused_total",
+        "counter",
+        "Connections of trusted proxies that were closed for their PROXY header.",
+    ),
+    Metric("oracle_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
+    Metric(
+        "oracle_limit_dry_run_total",
+        "counter",
+        "Requests over the limit of a plan that only counts them.",
+        (("code", LIMIT_REFUSALS),),
+    ),
+    Metric("oracle_internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
+    Metric(
+        "oracle_http_request_duration_seconds",
+        "histogram",
+        "Time from a readable socket to the answer's send.",
+        (("le", (*(str(bound) for bound in DURATION_BUCKETS), "+Inf", "sum")),),
+    ),
+)
+
+FLUSHER = Register(
+    Metric("usage_records_total", "counter", "Usage records taken over from the rings."),
+    Metric("usage_rows_loaded_total", "counter", "Usage records committed to the database."),
+    Metric("usage_batches_total", "counter", "Batches committed to the database."),
+    Metric(
+        "usage_lost_total",
+        "counter",
+        "Usage records given up: their detail alone, with exact sums, or the whole record.",
+        (("what", ("detail", "record")),),
+    ),
+    Metric("usage_ring_share", "gauge", "How full the fullest ring is, 0 to 1."),
+    Metric("usage_ring_share_max", "gauge", "The same at its highest since the process started."),
+    Metric("usage_spool_bytes", "gauge", "Bytes of the spool on disk."),
+    Metric("usage_spool_share", "gauge", "The same as a share of its bound."),
+    Metric("usage_spool_share_max", "gauge", "The same at its highest since the process started."),
+    Metric("usage_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
+    Metric("usage_spool_synced", "gauge", "1 while the disk confirms what the spool wrote, 0 while it does not."),
+    Metric("usage_lag_records", "gauge", "Answered requests that are not in the database yet."),
+    Metric("usage_lag_seconds", "gauge", "Age of the oldest of them."),
+    Metric("usage_database_up", "gauge", "1 while the database takes batches."),
+    Metric("usage_alarm", "gauge", "1 while a ring or the spool is fuller than 400 of 999."),
+)
+
+REPORTER = Register(
+    Metric(
+        "report_requests_total",
+        "counter",
+        "Calls of the reporting service by class of status.",
+        (("status", ("1xx", "2xx", "3xx", "4xx", "5xx")),),
+    ),
+    Metric("report_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
+    Metric("report_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
+    Metric(
+        "report_limit_dry_run_total",
+        "counter",
+        "Calls over the limit of a plan that only counts them.",
+        (("code", LIMIT_REFUSALS),),
+    ),
+    Metric("report_log_waiting", "gauge", "Calls that are not yet in report_usage_log."),
+    Metric("report_log_lost_total", "counter", "Calls that never came into report_usage_log."),
+    Metric("report_exports", "gauge", "Exports that run."),
+    Metric("report_accept_wait_seconds", "gauge", "How long connections have been waiting to be accepted."),
+    Metric("report_database_up", "gauge", "1 while PostgreSQL answers the reporter."),
+    Metric(
+        "report_cache_total",
+        "counter",
+        "Reports looked up in Valkey, by what came of it.",
+        (("result", ("hit", "miss", "unreachable")),),
+    ),
+)
+
+DATABASE = Register(
+    Metric("oracle_database_up", "gauge", "1 while the embedded PostgreSQL accepts connections."),
+)
+
+ACCESS = Register(
+    Metric("access_loaded", "gauge", "1 once keys are known, from the snapshot or the database."),
+    Metric("access_database_up", "gauge", "1 while changes arrive from the database."),
+    Metric("access_compared_timestamp_seconds", "gauge", "Last comparison with the whole database, wall clock."),
+    Metric("access_changes_total", "counter", "Keys and blocks that were changed in shared memory."),
+    Metric("access_keys", "gauge", "API keys in shared memory."),
+    Metric("access_keys_beyond_room", "gauge", "API keys that have no room: KEYS_MAX is too low."),
+    Metric("access_blocks", "gauge", "Blocked networks in shared memory."),
+    Metric("access_blocks_refused", "gauge", "Blocks of the database that are not applied on this machine."),
+    Metric("access_snapshot_timestamp_seconds", "gauge", "When the newest snapshot was made, wall clock."),
+    Metric("access_snapshot_errors_total", "counter", "Snapshots that were broken or could not be written."),
+)
+
+REGISTERS = {
+    "feed": FEED,
+    "consensus": CONSENSUS,
+    "worker": REQUEST,
+    "flusher": FLUSHER,
+    "reporter": REPORTER,
+    "database": DATABASE,
+    "access": ACCESS,
+}

@@ -1,0 +1,172 @@
+"""The way in from a browser: ADMIN_KEY or an API key once, then cookies. session.py has the rules of the operator's.
+
+    POST /session      {"key": ...} -> cookies; 401 for a wrong key, 429 for too many of them
+    POST /session/end  ends it
+    GET  /session      {"kind": "admin" | "key" | "anonymous", "may_read": whether it may ask for prices, ...}
+
+Rules: the cookies are HttpOnly and SameSite=Strict, so no script reads them and no other site sends them. A customer's
+holds the key itself and a nonce; the key is asked after at each call, so that a revoked one ends at once. A session
+that was ended is ended here and for all processes (ended.py), whoever still has its cookie. Whatever changes something
+with a cookie carries its token in X-CSRF-Token. Signing in is JSON and, where a browser says whence it comes, from this
+origin: a form of another site signs nobody in. A caller that sends a key needs no cookie.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from trinity.clock import NS_PER_SECOND
+from workers.api.base.auth import ADMIN, ANONYMOUS, Caller, Kind, identify, key_of
+from workers.api.base.calls import caller_address
+from workers.api.base.context import Parts
+from workers.api.base.forwarded import Address
+from workers.api.base.problems import RefusedError
+from workers.api.base.session import NONCE_BYTES, SESSION_SECONDS
+
+SESSION_COOKIE = "trinity_session"
+KEY_COOKIE = "trinity_key"
+TOKEN_COOKIE = "trinity_csrf"  # noqa: S105 - a name
+_TOKEN_HEADER = "x-csrf-token"  # noqa: S105 - a name
+# Between a customer's key and the nonce in their cookie; no key has it.
+_NONCE_SIGN = "."
+_SESSION_PATHS = ("/session", "/session/end")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Login(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a login."""
+
+    key: str
+
+
+class SessionState(msgspec.Struct):
+    """Who the browser is, and whether that is enough for prices; a customer's key by its number."""
+
+    kind: Kind
+    may_read: bool
+    key_id: int | None = None
+
+
+async def read_session(request: Request[Any, Any, Any]) -> None:
+    """Before every handler: good cookies say who calls."""
+    parts: Parts = request.app.state["parts"]
+    session, of_key = request.cookies.get(SESSION_COOKIE), request.cookies.get(KEY_COOKIE)
+    if session is not None and _is_admins(parts, session):
+        _check_token(request, lambda token: parts.sessions.is_token(session, token))
+        request.scope["state"].update(signed_in=ADMIN, session=session)
+    elif of_key is not None and not parts.ended.is_ended(of_key) and key_of(request.scope) is None:
+        _check_token(request, lambda token: _is_same(_token_of_key(of_key), token))
+        key, address = of_key.rpartition(_NONCE_SIGN)[0], caller_address(request.scope)
+        try:
+            caller = await identify(parts, key, address, parts.tries)
+            request.scope["state"].update(signed_in=caller, session=of_key)
+        except RefusedError:
+            if request.url.path not in _SESSION_PATHS:  # which tell and end what is over, rather than refuse it
+                raise
+
+
+@get("/session", include_in_schema=False, sync_to_thread=False)
+def show_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> Response[SessionState]:
+    """Who the browser is; for the page, which asks for nothing that it would be refused."""
+    signed_in = request.scope["state"].get("signed_in")
+    response = Response(_state_of(parts, signed_in or ANONYMOUS))
+    if signed_in is None and KEY_COOKIE in request.cookies:
+        response.delete_cookie(KEY_COOKIE)  # a key that is over must not shut out from what is public
+    return response
+
+
+@post("/session", include_in_schema=False, status_code=200)
+async def open_session(
+    request: Request[Any, Any, Any], data: JSONBody[Login], parts: NamedDependency[Parts]
+) -> Response[SessionState]:
+    """Take a key and give cookies for it."""
+    _check_origin(request)
+    caller = await _identify(parts, data.key, caller_address(request.scope))
+    if caller.is_admin:
+        name = SESSION_COOKIE
+        cookie = parts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
+        token = parts.sessions.token_of(cookie)
+    else:
+        name, cookie = KEY_COOKIE, f"{data.key}{_NONCE_SIGN}{os.urandom(NONCE_BYTES).hex()}"
+        token = _token_of_key(cookie)
+    secure = request.url.scheme == "https"
+    cookies = [_cookie(name, cookie, secure, hidden=True), _cookie(TOKEN_COOKIE, token, secure, hidden=False)]
+    response = Response(_state_of(parts, caller), cookies=cookies)
+    response.delete_cookie(KEY_COOKIE if name == SESSION_COOKIE else SESSION_COOKIE)  # of whoever was here before
+    return response
+
+
+@post("/session/end", include_in_schema=False, status_code=200, sync_to_thread=False)
+def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> Response[SessionState]:
+    """Forget who the browser was, and believe its cookie no more."""
+    session = request.scope["state"].get("session")
+    if session is not None:
+        now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+        try:
+            parts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
+        except OSError:
+            raise RefusedError(503, "session_not_ended", "the disk does not take it: try again") from None
+    response = Response(_state_of(parts, ANONYMOUS))
+    for name in (SESSION_COOKIE, KEY_COOKIE, TOKEN_COOKIE):
+        response.delete_cookie(name)
+    return response
+
+
+def _is_admins(parts: Parts, session: str) -> bool:
+    now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+    return parts.sessions.is_open(session, now_seconds) and not parts.ended.is_ended(session)
+
+
+def _check_origin(request: Request[Any, Any, Any]) -> None:
+    """A form of another site may send a key that its user did not type; it cannot send JSON, nor hide its origin."""
+    if request.content_type[0] != "application/json":
+        raise RefusedError(415, "body_not_accepted", "sign in with Content-Type: application/json", "Content-Type")
+    origin = request.headers.get("origin")
+    if origin is None or request.headers.get("sec-fetch-site") == "same-origin":
+        return  # no browser, or one that knows it, whatever a proxy made of the host's name
+    if origin.partition("://")[2].lower() != request.headers.get("host", "").lower():
+        raise RefusedError(403, "foreign_origin", "sign in from a page of this service", "Origin")
+
+
+def _state_of(parts: Parts, caller: Caller) -> SessionState:
+    may_read = caller.kind != "anonymous" or parts.settings.auth == "optional"
+    return SessionState(caller.kind, may_read, caller.key_id or None)
+
+
+async def _identify(parts: Parts, key: str, address: Address) -> Caller:
+    """Whose key this is; a key that nobody has counts as a guess."""
+    try:
+        return await identify(parts, key, address, parts.tries)
+    except RefusedError as refusal:
+        if refusal.code != "invalid_key":
+            raise
+        if parts.settings.admin_key is None:
+            detail = "this is no API key, and this node has no ADMIN_KEY: set one and start it again"
+            raise RefusedError(403, "admin_disabled", detail, "key") from None
+        raise RefusedError(401, "invalid_key", "this is neither the admin key nor an API key", "key") from None
+
+
+def _check_token(request: Request[Any, Any, Any], is_good: Callable[[str], bool]) -> None:
+    """What changes something must come from a page of this origin, which alone can read the token."""
+    if request.method not in _SAFE_METHODS and not is_good(request.headers.get(_TOKEN_HEADER, "")):
+        raise RefusedError(403, "csrf", "send the token of the cookie trinity_csrf in X-CSRF-Token", _TOKEN_HEADER)
+
+
+def _is_same(expected: str, offered: str) -> bool:
+    return hmac.compare_digest(expected.encode(), offered.encode(errors="surrogateescape"))
+
+
+def _token_of_key(key: str) -> str:
+    return hmac.digest(key.encode(errors="surrogateescape"), b"csrf", hashlib.sha256).hex()
+
+
+def _cookie(name: str, value: str, secure: bool, hidden: bool) -> Cookie:
+    return Cookie(name, value=value, max_age=SESSION_SECONDS, httponly=hidden, secure=secure, samesite="strict")

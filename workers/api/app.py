@@ -1,0 +1,139 @@
+"""The routes of the reporting service: one literal list, and what every handler of it may ask for.
+
+Rules
+- A room adds its module and one line to `ROUTES`. A handler asks by name for
+  `parts: NamedDependency[Parts]` and `caller: NamedDependency[Caller]`.
+- What the OpenAPI document does not name is refused by name: an unknown or repeated query parameter is a 400, also for
+  what is not in the document at all (the page, the session). Foreign clients send more than they say; a handler for
+  them has `opt={"any_parameters": True}`.
+- Pages of any origin may read with a key; none but ours has the session's cookie (SameSite=Strict, no credentials).
+- Errors are problem+json (problems.py); the id of the request is put in by calls.py.
+"""
+
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, Parameter, Reference, SecurityScheme
+from litestar.router import Router
+from litestar.types import ControllerRouterHandler
+
+from workers.api import documentation
+from workers.api.accounts import account, signin
+from workers.api.base.auth import provide_caller
+from workers.api.base.context import Parts
+from workers.api.base.parameters import refuse_unknown
+from workers.api.base.problems import HANDLERS
+from workers.api.dashboard import node_state, page
+from workers.api.dropins import coingecko, hermes, udf
+from workers.api.history import history
+from workers.api.streams import events as streams
+from workers.api.streams import sockets
+from workers.api.usage import usage
+
+ROUTES: tuple[ControllerRouterHandler, ...] = (
+    documentation.openapi_json,
+    account.show_account,
+    usage.router,
+    history.show_history,
+    history.show_average,
+    history.show_price_at,
+    history.show_explanation,
+    node_state.show_node,
+    node_state.show_asset,
+    node_state.show_inside,
+    signin.show_session,
+    signin.open_session,
+    signin.end_session,
+    page.show_page,
+    page.show_file,
+    streams.stream_prices,
+    sockets.price_socket,
+    hermes.price_feeds,
+    hermes.latest_prices,
+    hermes.stream_updates,
+    coingecko.ROUTER,
+    udf.ROUTER,
+)
+
+# A key may stand in the query of every call.
+_KEY_PARAMETER = "api_key"
+# No call of this service has a body that is larger than a login form.
+BODY_BYTES_MAX = 64 * 1024
+# What a page of another origin may send, and may read of the answer.
+_CORS = CORSConfig(
+    allow_origins=["*"],
+    allow_methods=["GET", "HEAD", "OPTIONS"],
+    allow_headers=[
+        "X-API-Key",
+        "Authorization",
+        "Last-Event-ID",
+        "Content-Type",
+        "X-CG-Demo-API-Key",
+        "X-CG-Pro-API-Key",
+    ],
+    allow_credentials=False,
+    expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"],
+)
+
+
+def make_app(parts: Parts) -> Litestar:
+    """The application over one process's parts."""
+    return Litestar(
+        list(ROUTES),
+        dependencies={
+            "parts": Provide(lambda: parts, sync_to_thread=False),
+            "caller": Provide(provide_caller),
+        },
+        state=State({"parts": parts}),
+        before_request=signin.read_session,
+        guards=[refuse_unknown_parameters],
+        exception_handlers=HANDLERS,
+        cors_config=_CORS,
+        openapi_config=OpenAPIConfig(
+            title="Trinity reports",
+            version=documentation.API_VERSION,
+            description=documentation.DESCRIPTION,
+            openapi_router=Router(path="/docs", route_handlers=[], include_in_schema=False),
+            render_plugins=[documentation.DocumentPage()],
+            use_handler_docstrings=True,
+            components=Components(security_schemes=_SECURITY),
+            security=[{name: []} for name in _SECURITY],
+        ),
+        request_max_body_size=BODY_BYTES_MAX,
+        logging_config=None,
+    )
+
+
+_SECURITY: dict[str, SecurityScheme | Reference] = {
+    "header": SecurityScheme(type="apiKey", security_scheme_in="header", name="X-API-Key"),
+    "bearer": SecurityScheme(type="http", scheme="bearer"),
+    "query": SecurityScheme(type="apiKey", security_scheme_in="query", name=_KEY_PARAMETER),
+}
+
+
+def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route."""
+    if not handler.opt.get("any_parameters"):
+        refuse_unknown(connection.query_params.multi_items(), _documented(connection))
+
+
+def _documented(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, bool]:
+    """Query parameters of this path by the OpenAPI document, and which of them are lists."""
+    app = connection.app
+    cache: dict[str, dict[str, bool]] = app.state.setdefault("documented_parameters", {})
+    path = connection.scope["path_template"]
+    if path not in cache:
+        item = (app.openapi_schema.paths or {}).get(path)
+        parameters = (item.get.parameters or []) if item is not None and item.get is not None else []
+        cache[path] = {_KEY_PARAMETER: False} | {
+            parameter.name: getattr(parameter.schema, "type", None) == "array"
+            for parameter in parameters
+            if isinstance(parameter, Parameter) and parameter.param_in == "query"
+        }
+    return cache[path]

@@ -1,0 +1,84 @@
+"""Whether a caller of the reporting service may ask now: the rate and the quota of a lookup, in the very same cells.
+
+Rules: a call here and a lookup on 8080 count together, so no plan is got around by the port. Who calls is known already
+(auth.py): a key by its id, anybody else by the address. What a key may do is read from shared memory each time; one
+that is not there yet comes again in a moment. A refusal has the code, the sentence and the headers of the request
+workers, because theirs are used. A plan's dry run is counted, and goes on.
+"""
+
+from ipaddress import IPv4Address, IPv6Address
+
+import numpy as np
+
+from trinity.access.gate import OVERRUN, Gate, admit_known, make_gate, turn_month
+from trinity.clock import Clock
+from trinity.config import AccessSection
+from trinity.limits import COUNTER_WORDS
+from trinity.memory.access import AccessMemory
+from trinity.memory.control import ProcessBlock
+from trinity.native.addresses import address_words
+from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER
+from trinity.outcomes import CODE_OK, CODES
+from trinity.process import Seat
+from workers.api.base.problems import RefusedError
+from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
+from workers.request.http.response import ERRORS
+
+_REFUSED = {code: REPORTER.index("report_access_refusals_total", code) for code in ACCESS_REFUSALS}
+_DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+_STATUS_AND_TEXT = {code: (status, text) for status, code, text in ERRORS if code in ACCESS_REFUSALS}
+# Keys are proved elsewhere, so the gate has none to recognise: its smallest room.
+_RECOGNISED = 4
+
+
+class Admission:
+    """One process's view of the node's limits."""
+
+    def __init__(self, gate: Gate, clock: Clock, block: ProcessBlock) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._block = block
+        self._out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
+
+    def admit(self, key_id: int, address: IPv4Address | IPv6Address) -> None:
+        """Take one request from the key, or with the id 0 from the address; RefusedError when there is none left."""
+        now_ns = self._clock.monotonic_ns()
+        turn_month(self._gate, self._clock.wall_ns(), now_ns)
+        index = int(admit_known(self._gate, key_id, address_words(str(address)), now_ns))
+        overrun = int(self._gate.result[OVERRUN])
+        if overrun != CODE_OK:
+            self._block.count(_DRY_RUN[CODES[overrun]])
+        if index == CODE_OK:
+            return
+        code = CODES[index]
+        self._block.count(_REFUSED[code])
+        status, text = _STATUS_AND_TEXT[code]
+        raise RefusedError(status, code, text, headers=self._headers(index))
+
+    def _headers(self, index: int) -> dict[str, str]:
+        if retry_after_ms(self._gate, index) == 0:
+            return {}
+        end = append_limit_headers(self._gate, index, self._out, 0)
+        lines = bytes(self._out[:end]).decode().splitlines()
+        return dict(line.split(": ", 1) for line in lines)
+
+
+def make_admission(seat: Seat, section: AccessSection) -> Admission:
+    """Over the tables of the process's seat."""
+    return Admission(_gate_over(seat, section), seat.clock, seat.block)
+
+
+def warm_up() -> None:
+    """Compile what `admit` calls, or load it from the cache: the supervisor does it once, before it forks."""
+    gate = _gate_over(AccessMemory.private(), AccessSection())
+    turn_month(gate, 0, 0)
+    admit_known(gate, 0, address_words("::"), 0)
+    retry_after_ms(gate, CODE_OK)
+    append_limit_headers(gate, CODE_OK, np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8), 0)
+
+
+def _gate_over(tables: Seat | AccessMemory, section: AccessSection) -> Gate:
+    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)  # those of a request worker: here the process counts itself
+    return make_gate(
+        tables.keys, tables.limits, tables.addresses, tables.blocks, counters, section, remembered=_RECOGNISED
+    )

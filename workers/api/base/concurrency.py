@@ -1,0 +1,63 @@
+"""How many answers of a kind may be open: in this process, and of one caller.
+
+Rules: a place is checked before the answer begins, so that a refusal has a status and a code, and taken when it runs.
+Several that come in one turn of the event loop may be let in beyond the bound; the next is refused.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from workers.api.base.problems import RefusedError
+
+
+class Bounds(NamedTuple):
+    """Of one kind of answer: how many at once, of all and of one caller, and how a refusal words it."""
+
+    kind: str  # in codes, in the singular
+    most: int
+    of_caller: int
+    retry_after_seconds: int
+
+
+# A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
+# some 170 KB until it is cut off, 30 s later: 700 MB when all do so. Of one key, or of one address without a key, a
+# quarter, 170 MB, so that it takes several to lock others out.
+STREAMS = Bounds("stream", most=4096, of_caller=1024, retry_after_seconds=5)
+# Granian takes messages of up to 64 MB into memory before anybody can look at them: few connections for one caller.
+SOCKETS = Bounds("socket", most=1024, of_caller=64, retry_after_seconds=5)
+# Each holds a connection to the database for as long as its reader takes; half of them for one account.
+EXPORTS = Bounds("export", most=4, of_caller=2, retry_after_seconds=10)
+
+
+class Places:
+    """The answers of one kind that are open in this process, by caller."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._open: Counter[str] = Counter()
+        self.total = 0
+
+    def check(self, caller: str) -> None:
+        """Raise when there is no place left for this caller."""
+        kind, most, of_caller, retry_after_seconds = self._bounds
+        retry = {"Retry-After": str(retry_after_seconds)}
+        if self._open[caller] >= of_caller:
+            detail = f"{of_caller} {kind}s of this caller are open, as many as one may have"
+            raise RefusedError(429, f"too_many_{kind}s", detail, headers=retry)
+        if self.total >= most:
+            raise RefusedError(503, f"no_{kind}_free", f"all {most} {kind}s are taken: try again", headers=retry)
+
+    @contextlib.contextmanager
+    def taken(self, caller: str) -> Iterator[None]:
+        """Hold a place."""
+        self._open[caller] += 1
+        self.total += 1
+        try:
+            yield
+        finally:
+            self.total -= 1
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]

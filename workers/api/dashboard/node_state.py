@@ -1,0 +1,154 @@
+"""What the node says of itself to the dashboard and to scripts: feeds and assets to all, its inside to the operator.
+
+Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks,
+plans and the day's figures come from the database, and are null while it does not answer. `time_ms` is the node's own
+clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
+"""
+
+from decimal import Decimal
+
+import psycopg
+import psycopg_pool
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
+from psycopg.rows import dict_row
+
+from trinity.clock import NS_PER_MS
+from trinity.memory.answer_table import AnswerState, served_state
+from trinity.memory.node import NodeMemory
+from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER, REQUEST
+from trinity.observe.readings import AssetView, read_assets, read_indexes, read_sources
+from trinity.observe.status import Json, read_node, report_health
+from trinity.outcomes import LATENCY_BOUNDS_NS
+from trinity.store import queries
+from workers.api.base.auth import Caller
+from workers.api.base.context import Parts
+from workers.api.base.problems import RefusedError, bad_parameter
+
+_DATABASE_UP = REPORTER.index("report_database_up")
+
+
+@get("/node", tags=["node"])
+async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
+    """The node's state and its reasons, each feed, each asset."""
+    clock = parts.seat.clock
+    now_ns = clock.monotonic_ns()
+    _, health = report_health(read_node(parts.memory, now_ns, parts.seat.rings))
+    assets = [_asset_of(view) for view in read_assets(parts.memory, now_ns)]
+    shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
+    return {
+        **shown,
+        "time_ms": clock.wall_ns() // NS_PER_MS,
+        "database": parts.seat.block.read_gauge(_DATABASE_UP) == 1.0,
+        "usd_indexes": read_indexes(parts.memory),
+        "assets": assets,
+    }
+
+
+@get("/node/asset", tags=["node"])
+async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Parts], asset: FromQuery[str]) -> Json:  # noqa: ARG001
+    """One asset: what each exchange says now, and whether the consensus uses it."""
+    memory, now_ns = parts.memory, parts.seat.clock.monotonic_ns()
+    names = [entry.name for entry in memory.card.catalog.assets]
+    if asset.upper() not in names:
+        raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
+    index = names.index(asset.upper())
+    view = read_assets(memory, now_ns)[index]
+    indexes = read_indexes(memory)
+    rows = [source for source in read_sources(memory, now_ns) if source.asset == view.asset]
+    exchanges = [
+        {
+            "exchange": row.exchange,
+            **_price_of(memory, index, row.exchange, indexes, now_ns),
+            "age_ms": _ms(row.age_ns),
+            "via": row.via.name.lower(),
+            "state": row.state.name.lower(),
+            "verdict": row.verdict,
+        }
+        for row in rows
+    ]
+    rules = memory.card.catalog.assets[index].rules
+    return {**_asset_of(view), "majority_window_bps": rules.majority_window_bps, "exchanges": exchanges}
+
+
+@get("/node/inside", tags=["node"])
+async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:
+    """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
+    if not caller.is_admin:
+        raise RefusedError(403, "admin_only", "this needs the admin key")
+    reading = read_node(parts.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
+    _, health = report_health(reading)
+    processes = [{"name": name, **process} for name, process in health["processes"].items()]
+    return {
+        "processes": processes,
+        "ledger": health["ledger"],  # null while the flusher is away
+        "refusals": _refusals_of(parts.memory),
+        "latency_bounds_ns": LATENCY_BOUNDS_NS,  # of the figures' latency_buckets; one more has no bound
+        **await _from_database(parts),
+    }
+
+
+def _asset_of(view: AssetView) -> Json:
+    """With the names of a lookup: what is refused has no price, and the last good one stands under its own name."""
+    return {
+        "asset": view.asset,
+        "status": view.status,
+        "reason": view.reason,
+        "price": None if view.price is None else float(view.price),
+        "timestamp": view.timestamp_ms if view.fresh else None,
+        "last_price": None if view.last_price is None else float(view.last_price),
+        "last_timestamp": None if view.fresh else view.timestamp_ms,
+        "age_ms": _ms(view.age_ns),
+        "sources": view.sources,
+        "rejected": view.rejected,
+        "voters": view.voters,
+        "sources_required": view.sources_required,
+        "majority": view.majority,
+        "disagreement_bps": round(view.disagreement_ratio * 10_000, 3),
+        "confidence_bps": None if view.confidence_ratio is None else round(view.confidence_ratio * 10_000, 3),
+    }
+
+
+def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, float | None], now_ns: int) -> Json:
+    """An exchange's own price and the same in USD; null where it has no good one now."""
+    market = next(
+        entry
+        for entry in memory.card.catalog.markets
+        if entry.exchange == exchange and entry.asset == memory.card.catalog.assets[asset].name
+    )
+    answers = memory.answers
+    record = answers.read(answers.row_of(asset, memory.card.catalog.exchange_index(exchange)))
+    price = None
+    if record is not None and served_state(record, now_ns) is AnswerState.GOOD:
+        price = Decimal(int(record["price"][0])).scaleb(-int(record["scale"][0]))
+    rate = 1.0 if market.quote == "USD" else indexes.get(market.quote)
+    usd = float(price) * rate if price is not None and rate is not None else None
+    return {"currency": market.quote, "price": None if price is None else float(price), "price_usd": usd}
+
+
+def _refusals_of(memory: NodeMemory) -> Json:
+    """What the gates of all workers refused since the node started, by code, and what a dry run let pass."""
+    blocks = [memory.control.block(i) for i, entry in enumerate(memory.card.processes) if entry.kind == "worker"]
+    series = {code: REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS}
+    series |= {f"{code}_dry_run": REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+    return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
+
+
+async def _from_database(parts: Parts) -> Json:
+    """Plans, blocks and the newest figures; null, which is not the same as none, while the database does not answer."""
+    if parts.seat.block.read_gauge(_DATABASE_UP) != 1.0:
+        return {"plans": None, "blocks": None, "today": None}
+    try:
+        async with parts.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            plans = await (await cursor.execute(queries.load("dashboard.plans"))).fetchall()
+            blocks = await (await cursor.execute(queries.load("dashboard.blocks"))).fetchall()
+            today = await (await cursor.execute(queries.load("dashboard.latest_figures"))).fetchone()
+    except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
+        return {"plans": None, "blocks": None, "today": None}
+    blocks = [{**block, "network": str(block["network"])} for block in blocks]
+    return {"plans": plans, "blocks": blocks, "today": today["figures"] if today else {}}
+
+
+def _ms(age_ns: int | None) -> int | None:
+    return None if age_ns is None else age_ns // NS_PER_MS

@@ -1,0 +1,1 @@
+"""The shapes of other price services, for their clients."""

@@ -1,0 +1,1 @@
+"""What a price was: candles, averages, moments and explanations."""

@@ -1,0 +1,341 @@
+"""The life of a reporter process: Granian on TCP, a datagram endpoint on UDP, and the loop that beats.
+
+Rules: several processes share both ports (SO_REUSEPORT). The event loop itself beats, so a blocked loop is seen. After
+SIGTERM no connection is accepted, `parts.draining` is set for endless answers, and what is in flight has
+`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on. None
+of its tasks ends by itself: where one does, the process ends with its error, and the supervisor starts it again.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from granian.constants import Interfaces
+from granian.net import SocketHolder  # type: ignore[attr-defined]
+from granian.server.embed import Server
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from trinity.clock import NS_PER_SECOND, Clock
+from trinity.config import AccessSection
+from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
+from trinity.limits import DRAIN_STAGE_MAX_NS
+from trinity.memory.control import NODE_STARTED_NS
+from trinity.memory.node import Card, NodeMemory
+from trinity.net.guard import Guard, queued
+from trinity.net.ports import bind_socket
+from trinity.observe.log import Outage
+from trinity.observe.metrics import REPORTER
+from trinity.process import Seat
+from trinity.store import migrate
+from trinity.store.connect import bounded
+from trinity.store.watch import Watch
+from workers.api.app import make_app
+from workers.api.base import ended
+from workers.api.base.admission import make_admission
+from workers.api.base.cache import Cache
+from workers.api.base.calls import AccountedApp, CallLog
+from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, Places
+from workers.api.base.context import Explain, Parts, ReportSettings
+from workers.api.base.door import BOUNDS, GuardedApp, make_guard
+from workers.api.base.ended import EndedSessions
+from workers.api.base.forwarded import Callers
+from workers.api.base.keys import Keys
+from workers.api.base.prices import Prices
+from workers.api.base.session import Sessions, Tries
+from workers.api.history.averages import Averages
+from workers.api.streams.board import Board
+from workers.api.usage import daily
+from workers.api.usage.datagram import ReportDatagrams
+
+BEAT_SECONDS = 0.2
+# Less than the supervisor's DRAIN_STAGE_MAX_NS.
+DRAIN_SECONDS = 1.2
+# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS.most) minutes.
+POOL_CONNECTIONS_MAX = 8
+# A call waits so long for a connection before it is told that the database does not answer.
+POOL_WAIT_SECONDS = 2.0
+# A connection that was good so short a time ago is given out unasked: the question takes as long as a short report.
+# After a restart of the database each connection can fail one call within that time.
+CHECKED_NS = NS_PER_SECOND
+# A report is an index scan of milliseconds: whatever takes longer than this holds others up.
+STATEMENT_SECONDS = 20.0
+# Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
+# Compiling one takes longer than any of them runs.
+_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
+# Whether the tables are those of this version is asked so often, and whether the database answers is said.
+ENSURE_NS = 5 * NS_PER_SECOND
+WATCH_SECONDS = 0.5
+# Pending connections; granian's own default.
+_BACKLOG = 1024
+# Connections that granian serves at once; with every stream open there is still room for reports.
+_CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 2048
+# Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
+_UNSENT_BYTES_MAX = 64 * 1024
+# Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
+_UNREAD_MAX_MS = 30_000
+
+# The guard looks through all connections this often, and at each beat while others wait to come in.
+_LOOK_NS = NS_PER_SECOND
+_WAITED = REPORTER.index("report_accept_wait_seconds")
+
+assert STREAMS.most + SOCKETS.most + BOUNDS.most < _CONNECTIONS_MAX
+assert EXPORTS.most < POOL_CONNECTIONS_MAX
+assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
+
+
+def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None = None) -> None:
+    """Serve until SIGTERM; raises PortTakenError with the port's name."""
+    asyncio.run(_serve(seat, card, settings, explain))
+
+
+async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
+    stop = asyncio.Event()
+    async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
+        server = make_server(parts)
+        serving = asyncio.create_task(server.serve())
+        datagrams = await _open_datagrams(parts)
+        ended: set[asyncio.Task[None]] = set()
+        while not stop.is_set() and not serving.done() and not ended:
+            now_ns = seat.clock.monotonic_ns()
+            seat.block.beat(now_ns)
+            server.look(seat, now_ns)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+            ended = {life for life in parts.lives if life.done()}
+        parts.draining.set()
+        datagrams.close()
+        server.stop()
+        await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
+        for task in (*ended, *({serving} if serving.done() else ())):
+            task.result()
+        if ended:
+            raise BugError(f"a task ended by itself: {', '.join(life.get_name() for life in ended)}")
+
+
+@contextlib.asynccontextmanager
+async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Set `stop` at SIGTERM or SIGINT, also when a thousand connections end at the same moment.
+
+    asyncio's own handlers learn of a signal by a byte in the pipe that wakes the loop; when that is full of the
+    server's wake-ups, the signal is lost.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextlib.asynccontextmanager
+async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> AsyncIterator[Parts]:
+    """The process's parts, with the tasks behind them; the database need not be there."""
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
+    url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
+    section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
+    watch = Watch(settings.database_url)
+
+    async def connect_guarded() -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(url)
+        watch.guard(connection)
+        return connection
+
+    pool = _make_pool(url, watch, seat.clock)
+    watch.start()
+    await pool.open(wait=False)
+    calls = CallLog(seat.block, connect_guarded, seat.clock)
+    cache = Cache(settings.cache_url, seat.clock, seat.block)
+    draining = asyncio.Event()
+    started_ns = seat.control.read_node_word(NODE_STARTED_NS)
+    board = Board(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
+    averages = Averages(pool)
+    lives = {
+        "calls": calls.run(seat.log),
+        "board": board.run(draining),
+        "averages": averages.run(seat.clock),
+        "database": _watch_database(seat, settings.database_url, watch),
+        "daily": daily.run(connect_guarded, cache, seat.clock, seat.log),
+    }
+    tasks = frozenset(asyncio.create_task(life, name=name) for name, life in lives.items())
+    try:
+        yield Parts(
+            seat=seat,
+            settings=settings,
+            pool=pool,
+            keys=Keys(pool, seat.clock, seat.keys),
+            callers=Callers(settings.trusted_proxies, seat.blocks),
+            admission=make_admission(seat, section),
+            calls=calls,
+            cache=cache,
+            exports=Places(EXPORTS),
+            memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
+            sessions=Sessions(settings.admin_key),
+            ended=EndedSessions(settings.data_dir / ended.FILE_NAME),
+            tries=Tries(),
+            udp_tries=Tries(),
+            board=board,
+            places=Places(STREAMS),
+            sockets=Places(SOCKETS),
+            averages=averages,
+            draining=draining,
+            lives=tasks,
+            explain=explain,
+        )
+    finally:
+        watch.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1)
+        await cache.close()
+        await pool.close(timeout=1)
+
+
+def _make_pool(url: str, watch: Watch, clock: Clock) -> "Pool":
+    async def guard(connection: psycopg.AsyncConnection[Any]) -> None:
+        watch.guard(connection)
+
+    return Pool(
+        watch,
+        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
+        min_size=1,
+        max_size=POOL_CONNECTIONS_MAX,
+        check=_checker(clock),
+        configure=guard,
+        open=False,
+        timeout=POOL_WAIT_SECONDS,
+        kwargs={"autocommit": True},
+    )
+
+
+class Pool(AsyncConnectionPool):
+    """The pool; nobody waits for a connection of a database that answers nobody."""
+
+    def __init__(self, watch: Watch, conninfo: str, **options: Any) -> None:
+        super().__init__(conninfo, **options)
+        self._watch = watch
+
+    async def getconn(self, timeout: float | None = None) -> Any:
+        if not self._watch.is_up:
+            raise PoolTimeout("the database does not answer")
+        return await super().getconn(timeout)
+
+
+def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
+    """Asks a connection whether it is good, unless it was asked a moment ago."""
+    checked_at_ns: WeakKeyDictionary[psycopg.AsyncConnection[Any], int] = WeakKeyDictionary()
+
+    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+        now_ns = clock.monotonic_ns()
+        if now_ns - checked_at_ns.get(connection, -CHECKED_NS) >= CHECKED_NS:
+            await AsyncConnectionPool.check_connection(connection)
+            checked_at_ns[connection] = now_ns
+
+    return check
+
+
+async def _watch_database(seat: Seat, url: str, watch: Watch) -> None:
+    """Bring the tables to this version's state once there is a database, and say whether there is one that fits."""
+    up = REPORTER.index("report_database_up")
+    outage = Outage(seat.log, logging.WARNING, "reports without the database", "reports have the database")
+    ready, asked_at_ns = False, -ENSURE_NS
+    while True:
+        now_ns = seat.clock.monotonic_ns()
+        if now_ns - asked_at_ns >= ENSURE_NS:
+            asked_at_ns = now_ns
+            try:
+                await asyncio.to_thread(migrate.ensure, url)
+                ready = True
+                outage.up()
+            except StoreUnavailableError as error:
+                ready = False
+                outage.down(str(error), now_ns)
+            except SchemaError as error:
+                ready = False
+                outage.fault(str(error))
+        seat.block.set_gauge(up, float(ready and watch.is_up))
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _open_datagrams(parts: Parts) -> ReportDatagrams:
+    """The UDP endpoint on a port that all reporters share; PortTakenError with the port's name."""
+    host, port = parts.settings.bind_host, parts.settings.udp_port
+    try:
+        return ReportDatagrams(parts, bind_socket(host, port, socket.SOCK_DGRAM, shared=True))
+    except OSError as error:
+        raise _bind_error(error, "UDP_PORT_LRS", host, port) from None
+
+
+def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | PortTakenError:
+    """What a failed bind is: a taken port, or a failure of the system, such as no descriptor left."""
+    if error.errno == errno.EADDRINUSE:
+        return PortTakenError(name, host, port)
+    return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
+
+
+def make_server(parts: Parts) -> "GuardedServer":
+    """The HTTP server of these parts, which `serve()` runs."""
+    guard, clock = make_guard(parts.settings.trusted_proxies), parts.seat.clock
+    app = AccountedApp(make_app(parts), parts.calls, parts.callers, clock, parts.seat.log)
+    return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
+
+
+class GuardedServer(Server):
+    """Granian with a listening socket of our own making, whose connections inherit its time-out, and with a guard."""
+
+    _shd: Any
+    _sfd: Any
+
+    def __init__(self, app: GuardedApp, guard: Guard, settings: ReportSettings) -> None:
+        super().__init__(
+            app,
+            address=settings.bind_host,
+            port=settings.tcp_port,
+            interface=Interfaces.ASGINL,
+            backlog=_BACKLOG,
+            backpressure=_CONNECTIONS_MAX,
+            log_enabled=False,
+        )
+        self.guard = guard
+        self._listener: socket.socket | None = None
+        self._look_at_ns = 0
+        self._waiting_since_ns = 0
+
+    def look(self, seat: Seat, now_ns: int) -> None:
+        """Let those go whose time is up, at once where others wait to come in; and say how long they wait."""
+        if self._listener is None:
+            return
+        waiting = queued(self._listener) > 0
+        self._waiting_since_ns = (self._waiting_since_ns or now_ns) if waiting else 0
+        seat.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
+        if waiting or now_ns >= self._look_at_ns:
+            self._look_at_ns = now_ns + _LOOK_NS
+            self.guard.look({self._listener.getsockname()[1]}, now_ns)
+
+    def stop(self) -> None:
+        """Accept nobody any more and end what is idle."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        super().stop()  # type: ignore[no-untyped-call]
+
+    def _init_shared_socket(self) -> None:
+        try:
+            bound = bind_socket(self.bind_addr, self.bind_port, socket.SOCK_STREAM, shared=True)
+        except OSError as error:
+            raise _bind_error(error, "TCP_PORT_LRS", self.bind_addr, self.bind_port) from None
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
+        bound.listen(_BACKLOG)
+        self._listener = bound.dup()
+        self._shd = SocketHolder(bound.detach(), False, _BACKLOG)  # type: ignore[call-arg]
+        self._sfd = self._shd.get_fd()

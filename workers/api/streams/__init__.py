@@ -1,0 +1,1 @@
+"""Prices as they change: server-sent events and a WebSocket."""

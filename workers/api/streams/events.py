@@ -1,0 +1,177 @@
+"""Prices as they change, as server-sent events: GET /stream/prices.
+
+    id: 19a0c3f2a11-5b1c6f04-4ac1b38e2d3
+    event: price
+    data: {"asset":"BTC","price":...}        the object of a lookup, or its refusal: a stream never goes silent on it
+
+    event: heartbeat                         when nothing else was sent for 15 s, so that a page sees a dead connection
+    data: {}
+
+Rules: newest value wins for each asset, and there is no history. A client is one number and a set of assets (board.py),
+so a slow reader costs no memory; it gets fewer updates. All that changed for a client goes out in one write; the id
+stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
+sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
+cut off by calls.py. Places are bounded, for the process and for each caller. Whoever would not be let in any more, by
+his key or his address, is sent away within seconds.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from litestar.response import Stream
+
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
+from trinity.limits import ASSETS_MAX
+from workers.api.base.auth import Caller, caller_name, check_again
+from workers.api.base.calls import caller_address
+from workers.api.base.context import Parts
+from workers.api.base.forwarded import Address
+from workers.api.base.prices import Price
+from workers.api.base.problems import RefusedError, bad_parameter
+from workers.api.streams.board import QUIET_SECONDS, Board, Dialect
+
+HEARTBEAT_NS = 15 * NS_PER_SECOND
+# A key that was revoked, and an address that was blocked, keep an open stream for no longer than this.
+CHECK_NS = 5 * NS_PER_SECOND
+INTERVAL_MS_MAX = 60_000
+# A browser that lost the connection comes back after so long, each after another time: not all of them at once.
+RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
+
+EVENT_STREAM = "text/event-stream"
+# Neither caches nor proxies may hold events back.
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def _event(price: Price) -> bytes:
+    return b"event: price\ndata: %s\n\n" % price.body
+
+
+def _events(mark: str, events: Sequence[bytes]) -> bytes:
+    return b"%sid: %s\n%s" % (b"".join(events[:-1]), mark.encode(), events[-1])
+
+
+EVENTS = Dialect("events", _event, _events, b"event: heartbeat\ndata: {}\n\n")
+
+
+@get(
+    "/stream/prices",
+    media_type=EVENT_STREAM,
+    responses={200: ResponseSpec(str, description="Server-sent events, without end", media_type=EVENT_STREAM)},
+    tags=["streams"],
+)
+async def stream_prices(
+    request: Request[Any, Any, Any],
+    parts: NamedDependency[Parts],
+    caller: NamedDependency[Caller],
+    assets: Annotated[
+        str | None, QueryParameter(description="names with commas between them; all when left out")
+    ] = None,
+    interval_ms: Annotated[
+        int, QueryParameter(ge=0, le=INTERVAL_MS_MAX, description="least time between two writes; 0: none")
+    ] = 0,
+) -> Stream:
+    """Prices as they change, as server-sent events (`event: price`), each the object of a lookup or its refusal."""
+    wanted = parse_assets(parts.board, assets)
+    seen = parts.board.seen_by(request.headers.get("last-event-id"), wanted)
+    return open_stream(request, parts, caller, EVENTS, wanted, interval_ms, seen)
+
+
+def open_stream(
+    request: Request[Any, Any, Any],
+    parts: Parts,
+    caller: Caller,
+    dialect: Dialect,
+    assets: tuple[int, ...],
+    interval_ms: int = 0,
+    seen: int = 0,
+) -> Stream:
+    """The endless response, when there is a place for it."""
+    address = caller_address(request.scope)
+    name = caller_name(caller, address)
+    parts.places.check(name)
+    chunks = _chunks(parts, caller, address, dialect, assets, interval_ms, seen)
+    return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+
+
+async def _chunks(
+    parts: Parts,
+    caller: Caller,
+    address: Address,
+    dialect: Dialect,
+    assets: tuple[int, ...],
+    interval_ms: int,
+    seen: int,
+) -> AsyncIterator[bytes]:
+    def take() -> bytes:
+        nonlocal seen
+        chunk, seen = parts.board.take(dialect, assets, seen)
+        return chunk
+
+    with parts.places.taken(caller_name(caller, address)):
+        yield b"retry: %d\n\n" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN))
+        try:
+            async for chunk in paced(parts, caller, address, take, lambda: interval_ms, dialect.heartbeat):
+                yield chunk
+        except RefusedError:
+            return  # who comes back is told why
+
+
+async def paced(
+    parts: Parts,
+    caller: Caller,
+    address: Address,
+    take: Callable[[], bytes],
+    interval_ms: Callable[[], int],
+    heartbeat: bytes,
+) -> AsyncGenerator[bytes]:
+    """What `take` has, as soon as there is something and the interval allows, else heartbeats; ends with the process.
+
+    Raises RefusedError as soon as the caller would not be let in any more.
+    """
+    board, clock = parts.board, parts.seat.clock
+    sent_at_ns = checked_at_ns = clock.monotonic_ns()
+    pause_ends_ns = 0
+    while not board.is_closed:
+        now_ns = clock.monotonic_ns()
+        if now_ns - checked_at_ns >= CHECK_NS:
+            checked_at_ns = now_ns
+            await check_again(parts, caller, address)
+        if now_ns >= pause_ends_ns and (chunk := take()):
+            yield chunk
+            sent_at_ns = clock.monotonic_ns()
+            pause_ends_ns = sent_at_ns + interval_ms() * NS_PER_MS
+            continue
+        if now_ns - sent_at_ns >= HEARTBEAT_NS:
+            yield heartbeat
+            sent_at_ns = clock.monotonic_ns()
+        if now_ns < pause_ends_ns:
+            await asyncio.sleep(min(QUIET_SECONDS, (pause_ends_ns - now_ns) / NS_PER_SECOND))
+        else:
+            await board.turn()
+
+
+def parse_assets(board: Board, text: str | None) -> tuple[int, ...]:
+    """`BTC,ETH` as indexes in the order of the catalog, without repetitions; all assets when there is no text."""
+    if text is None:
+        return tuple(range(len(board.prices.assets)))
+    return find_assets(board, text.split(","), "assets")
+
+
+def find_assets(board: Board, names: Sequence[str], field: str) -> tuple[int, ...]:
+    """Indexes of the names; the first one that is wrong is refused by its name."""
+    if not 0 < len(names) <= ASSETS_MAX:
+        raise bad_parameter(field, f"between 1 and {ASSETS_MAX} assets, not {len(names)}")
+    found = set()
+    for name in names:
+        asset = board.prices.find(name)
+        if asset is None:
+            detail = f"{name[:32]!r} is not an asset of this node"
+            raise RefusedError(404, "unknown_asset", detail, field) if name else bad_parameter(field, "a name is empty")
+        found.add(asset)
+    return tuple(sorted(found))

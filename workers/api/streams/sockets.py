@@ -1,0 +1,210 @@
+"""Prices as they change, over a WebSocket: /ws.
+
+    client                                              server
+    {"type":"subscribe","assets":["BTC","ETH"]}         {"type":"subscribed","assets":["BTC","ETH"]}
+                                                        {"type":"prices","id":"...","prices":[{"asset":"BTC",...},...]}
+    {"type":"unsubscribe","assets":["ETH"]}             {"type":"subscribed","assets":["BTC"]}
+    {"type":"ping","id":7}                              {"type":"pong","id":7}
+    anything else                                       {"type":"error","error":{"code":...,"message":...,"field":...}}
+                                                        {"type":"heartbeat"}   when nothing else was sent for 15 s
+
+Rules: as for server-sent events (streams.py), of which this is another skin; `subscribe` adds, its `interval_ms` holds
+for the connection. A wrong message is answered by what is wrong with it and changes nothing; one of more than
+MESSAGE_BYTES_MAX closes the connection (1009). Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends
+more waits. Whoever is not let in gets a problem instead of a WebSocket; whoever would not be let in any more is closed
+with 4000 and the status that he would get.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from litestar import WebSocket, websocket
+from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
+
+from workers.api.base.auth import KEY_PARAMETERS, Caller, caller_name, provide_caller
+from workers.api.base.calls import caller_address
+from workers.api.base.context import Parts
+from workers.api.base.forwarded import Address
+from workers.api.base.parameters import refuse_unknown
+from workers.api.base.prices import Price
+from workers.api.base.problems import RefusedError, problem_of, refuse
+from workers.api.streams.board import NOTHING_SEEN, Board, Dialect
+from workers.api.streams.events import INTERVAL_MS_MAX, find_assets, paced
+
+# All 256 assets by names of 16 letters are 5 KB.
+MESSAGE_BYTES_MAX = 16 * 1024
+MESSAGES_PER_SECOND = 50
+# Close codes: the service goes away, a message is too big, and a refusal (4000 + the HTTP status that it would have).
+_GOING_AWAY = 1001
+_TOO_BIG = 1009
+_REFUSED = 4000
+# What a close frame has room for, two bytes of code left out.
+_REASON_BYTES_MAX = 123
+
+
+class Subscribe(msgspec.Struct, tag="subscribe", forbid_unknown_fields=True):
+    """Send these as well."""
+
+    assets: list[str]
+    interval_ms: int | None = None
+
+
+class Unsubscribe(msgspec.Struct, tag="unsubscribe", forbid_unknown_fields=True):
+    """Do not send these any more."""
+
+    assets: list[str]
+
+
+class Ping(msgspec.Struct, tag="ping", forbid_unknown_fields=True):
+    """Are you there?"""
+
+    id: int | str | None = None
+
+
+_MESSAGES = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping)
+
+
+def _body(price: Price) -> bytes:
+    return price.body
+
+
+def _message(mark: str, bodies: Sequence[bytes]) -> bytes:
+    return b'{"type":"prices","id":"%s","prices":[%s]}' % (mark.encode(), b",".join(bodies))
+
+
+MESSAGES = Dialect("messages", _body, _message, b'{"type":"heartbeat"}')
+
+
+class Subscription:
+    """What one connection wants, and has seen."""
+
+    def __init__(self, board: Board) -> None:
+        self.assets: tuple[int, ...] = ()
+        self.interval_ms = 0
+        self._board = board
+        self._seen = NOTHING_SEEN
+        self._added: frozenset[int] = frozenset()
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """Take a client's message in; the reply to it."""
+        try:
+            return self._take_in(text)
+        except RefusedError as error:
+            return refusal(error.code, error.detail, error.field)
+        except RecursionError:
+            return refusal("bad_message", "the message is nested too deeply", None)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            field = re.search(r"at `\$\.?([^`]*)`", str(error))
+            unknown = re.search(r"unknown field `([^`]*)`", str(error))
+            named = unknown or field
+            return refusal("bad_message", str(error), named.group(1) if named else None)
+
+    def next_chunk(self) -> bytes:
+        """What is new for this connection, empty when nothing is."""
+        if not self.assets:
+            self._seen = self._board.tick
+            return b""
+        added, self._added = self._added, frozenset()
+        chunk, self._seen = self._board.take(MESSAGES, self.assets, self._seen, added)
+        return chunk
+
+    def _take_in(self, text: str) -> dict[str, Any]:
+        message = _MESSAGES.decode(text)
+        if isinstance(message, Ping):
+            return {"type": "pong", "id": message.id}
+        named = find_assets(self._board, message.assets, "assets")
+        wanted = set(self.assets)
+        if isinstance(message, Unsubscribe):
+            wanted.difference_update(named)
+        else:
+            if message.interval_ms is not None:
+                if not 0 <= message.interval_ms <= INTERVAL_MS_MAX:
+                    detail = f"{message.interval_ms} is not between 0 and {INTERVAL_MS_MAX}"
+                    raise RefusedError(400, "bad_parameter", detail, "interval_ms")
+                self.interval_ms = message.interval_ms
+            wanted.update(named)
+            self._added |= frozenset(named) - frozenset(self.assets)
+        self.assets = tuple(sorted(wanted))
+        self._added &= frozenset(self.assets)
+        return {"type": "subscribed", "assets": [self._board.prices.assets[asset] for asset in self.assets]}
+
+
+def refusal(code: str, message: str, field: str | None) -> dict[str, Any]:
+    """An error as the client gets it."""
+    error = {"code": code, "message": message}
+    return {"type": "error", "error": error if field is None else error | {"field": field}}
+
+
+@websocket("/ws", opt={"any_parameters": True})  # refused below, as a problem
+async def price_socket(socket: WebSocket[Any, Any, Any], parts: NamedDependency[Parts]) -> None:
+    """Subscribe to prices and get them as they change."""
+    address = caller_address(socket.scope)
+    try:
+        refuse_unknown(socket.query_params.multi_items(), dict.fromkeys(KEY_PARAMETERS, False))
+        caller: Caller = await provide_caller(socket.scope, parts)
+        name = caller_name(caller, address)
+        parts.sockets.check(name)
+    except (RefusedError, psycopg.Error) as error:
+        problem = problem_of(error)
+        if problem.status == 500:
+            socket.scope["state"]["failure"] = error
+        await refuse(socket.scope, socket.send, problem)
+        return
+    await socket.accept()
+    subscription = Subscription(parts.board)
+    with parts.sockets.taken(name):
+        reading = asyncio.create_task(_read(socket, subscription))
+        writing = asyncio.create_task(_write(socket, subscription, parts, caller, address))
+        try:
+            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            ends = await asyncio.gather(reading, writing, return_exceptions=True)
+    close = next((end for end in ends if isinstance(end, Close)), None)
+    if close is not None:
+        await socket.close(*close)
+
+
+class Close(NamedTuple):
+    """Why the service ends a connection."""
+
+    code: int
+    reason: str
+
+
+async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> Close | None:
+    while True:
+        try:
+            text = await socket.receive_text()
+        except WebSocketDisconnect:
+            return None
+        if len(text) > MESSAGE_BYTES_MAX or len(text.encode(errors="replace")) > MESSAGE_BYTES_MAX:
+            return Close(_TOO_BIG, f"a message has at most {MESSAGE_BYTES_MAX} bytes")
+        await socket.send_text(msgspec.json.encode(subscription.answer(text)).decode())
+        # What was asked for just now does not wait for the next change.
+        if chunk := subscription.next_chunk():
+            await socket.send_text(chunk.decode())
+        await asyncio.sleep(1 / MESSAGES_PER_SECOND)
+
+
+async def _write(
+    socket: WebSocket[Any, Any, Any], subscription: Subscription, parts: Parts, caller: Caller, address: Address
+) -> Close:
+    chunks = paced(
+        parts, caller, address, subscription.next_chunk, lambda: subscription.interval_ms, MESSAGES.heartbeat
+    )
+    try:
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                await socket.send_text(chunk.decode())
+    except RefusedError as error:
+        reason = f"{error.code}: {error.detail}".encode()[:_REASON_BYTES_MAX]
+        return Close(_REFUSED + error.status, reason.decode(errors="ignore"))
+    return Close(_GOING_AWAY, "the service is restarted")

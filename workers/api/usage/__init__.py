@@ -1,0 +1,1 @@
+"""Reports of usage: sums, single requests, exports, over HTTP and UDP."""

@@ -1,0 +1,210 @@
+"""Rows out of the database to a client, as JSON, CSV or Parquet, in constant memory.
+
+Rules
+- One statement gives the same columns to every format. CSV is written by PostgreSQL itself (COPY), Parquet is made of
+  that CSV a piece at a time, JSON a piece of rows at a time.
+- The first piece is there before the answer begins: what goes wrong until then is a problem with its status. What goes
+  wrong later breaks the connection off, so that nobody takes half an answer for the whole.
+- Long answers have a few places, and an account has some of them: CSV and Parquet take one from the start, JSON when
+  there is more than one piece of it, and then before it begins. Whoever holds a place holds a connection, so he must
+  read: a reader that stops is given up by calls.py, one that drips is here, and what either held is free at once.
+- JSON of one piece is answered out of cache.py where that has it.
+- A text that a spreadsheet could take for a formula is never part of a row: names are codes, numbers,
+  addresses and the letters and digits of assets.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Response
+from litestar.response import Stream
+from litestar.types import Scope
+from psycopg import AsyncConnection, sql
+
+from trinity.clock import NS_PER_SECOND, Clock
+from trinity.observe.metrics import REPORTER
+from trinity.store.queries import load
+from workers.api.base.auth import Caller, caller_name
+from workers.api.base.cache import question_of
+from workers.api.base.calls import caller_address
+from workers.api.base.context import Parts
+from workers.api.base.problems import query_timeout
+
+Format = Literal["json", "csv", "parquet"]
+Kind = Literal["time", "text", "integer", "number"]
+Rows = list[dict[str, Any]]
+
+MEDIA_TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "csv": "text/csv",  # the framework adds the charset
+    "parquet": "application/vnd.apache.parquet",
+}
+# The first piece of an answer must be there by then; the statement itself may go on for an export's length.
+FIRST_PIECE_SECONDS = 20.0
+EXPORT_SECONDS = 600
+# JSON rows, and bytes of CSV, that are sent at a time: some 100 KB each.
+PIECE_ROWS = 500
+PIECE_BYTES = 128 * 1024
+# A row group of Parquet: some 80,000 rows of the log, 30 MB in memory while it is made.
+GROUP_BYTES = 8 * 1024 * 1024
+# A reader may take this long on the whole, and a second more for each so many bytes: a slow mobile line has twice that.
+READER_GRACE_NS = 30 * NS_PER_SECOND
+READER_BYTES_PER_SECOND_MIN = 32 * 1024
+# How long JSON may be given again: a span that ends now moves on, an older one changes only by late batches.
+NOW_SECONDS = 5
+
+_JSON_END = b"]}"
+_EXPORTS = REPORTER.index("report_exports")
+
+
+class Column(NamedTuple):
+    """One column of a report."""
+
+    name: str
+    kind: Kind
+
+
+class Query(NamedTuple):
+    """A statement of queries/reports.sql and everything that its rows need."""
+
+    statement: str
+    parameters: dict[str, Any]
+    columns: tuple[Column, ...]
+    zone: ZoneInfo
+
+
+def format_of(wanted: Format | None, accept: str) -> Format:
+    """The format by name, else by Accept, else JSON."""
+    if wanted is not None:
+        return wanted
+    kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
+    return next((name for name in ("csv", "parquet") if MEDIA_TYPES[name].partition(";")[0] in kinds), "json")
+
+
+async def deliver(parts: Parts, scope: Scope, query: Query, wanted: Format, head: dict[str, Any]) -> Response[Any]:
+    """The rows as a response; `head` goes before the rows of JSON."""
+    holder = _holder_of(scope)
+    question = question_of(query.statement, query.parameters, head)
+    if wanted == "json" and (kept := await parts.cache.get(question)) is not None:
+        return Response(kept, media_type=MEDIA_TYPES["json"])
+    makers: dict[Format, Callable[[], AsyncGenerator[bytes]]] = {
+        "json": lambda: json_pieces(parts, query, holder, head),
+        "csv": lambda: csv_pieces(parts, query, holder),
+        "parquet": lambda: parquet_pieces(parts, query, holder),
+    }
+    pieces = makers[wanted]()
+    scope["state"].setdefault("on_end", []).append(pieces.aclose)
+    try:
+        async with asyncio.timeout(FIRST_PIECE_SECONDS):
+            first = await anext(pieces, b"")
+    except TimeoutError:
+        raise query_timeout() from None
+    if wanted == "json":
+        if first.endswith(_JSON_END):
+            await parts.cache.set(question, first, NOW_SECONDS)
+            return Response(first, media_type=MEDIA_TYPES["json"])
+        headers = {}
+    else:
+        headers = {"Content-Disposition": f'attachment; filename="{query.statement}.{wanted}"'}
+    return Stream(_read_along(parts.seat.clock, first, pieces), media_type=MEDIA_TYPES[wanted], headers=headers)
+
+
+async def _read_along(clock: Clock, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces, as long as their reader keeps up; only the time that he takes counts, not that of the database."""
+    taken_ns, sent_bytes = 0, 0
+    piece: bytes | None = first
+    while piece is not None:
+        given_at_ns = clock.monotonic_ns()
+        yield piece
+        taken_ns += clock.monotonic_ns() - given_at_ns
+        sent_bytes += len(piece)
+        if taken_ns > READER_GRACE_NS + sent_bytes * NS_PER_SECOND // READER_BYTES_PER_SECOND_MIN:
+            raise TimeoutError("the reader is too slow")
+        piece = await anext(rest, None)
+
+
+async def json_pieces(parts: Parts, query: Query, holder: str, head: dict[str, Any]) -> AsyncGenerator[bytes]:
+    """`{<head>,"rows":[...]}`; the connection is free before the last piece is given away."""
+    names = [column.name for column in query.columns]
+    yielded = msgspec.json.encode(head).removesuffix(b"}") + b',"rows":['
+    async with contextlib.AsyncExitStack() as place:
+        async with _connection(parts, query.zone) as connection, connection.cursor() as cursor:
+            rows: Rows = []
+            is_first = True
+            async for row in cursor.stream(load(f"reports.{query.statement}"), query.parameters, size=PIECE_ROWS):
+                if len(rows) == PIECE_ROWS:  # and there is one more
+                    if is_first:
+                        await place.enter_async_context(_export(parts, holder))
+                    yield yielded + msgspec.json.encode(rows)[1:-1]
+                    yielded, rows, is_first = b",", [], False
+                values = [value.astimezone(query.zone) if isinstance(value, datetime) else value for value in row]
+                rows.append(dict(zip(names, values, strict=False)))
+        yield yielded + msgspec.json.encode(rows)[1:-1] + _JSON_END
+
+
+async def csv_pieces(parts: Parts, query: Query, holder: str, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes]:
+    """CSV with a header line; times are in the query's zone, with their offset. A piece ends with a row."""
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(load(f"reports.{query.statement}")))
+    async with _export(parts, holder), _connection(parts, query.zone) as connection, connection.cursor() as cursor:
+        rows: list[bytes | bytearray | memoryview] = [
+            ",".join(column.name for column in query.columns).encode() + b"\n"
+        ]
+        size = 0
+        async with cursor.copy(statement, query.parameters) as copy:
+            async for row in copy:
+                rows.append(row)
+                size += len(row)
+                if size >= piece_bytes:
+                    yield b"".join(rows)
+                    rows, size = [], 0
+        yield b"".join(rows)
+
+
+async def parquet_pieces(parts: Parts, query: Query, holder: str) -> AsyncGenerator[bytes]:
+    """Parquet with one row group a piece of CSV; times are instants in UTC."""
+    # Imported here: it takes a second, and 60 MB of a process that may never be asked for it.
+    from workers.api.usage.parquet import ParquetMaker
+
+    maker = await asyncio.to_thread(ParquetMaker, query.columns)
+    header = True
+    in_utc = query._replace(zone=ZoneInfo("UTC"))
+    async with contextlib.aclosing(csv_pieces(parts, in_utc, holder, GROUP_BYTES)) as pieces:
+        async for piece in pieces:
+            rows = piece.partition(b"\n")[2] if header else piece
+            header = False
+            yield await asyncio.to_thread(maker.add, rows)
+    yield await asyncio.to_thread(maker.finish)
+
+
+def _holder_of(scope: Scope) -> str:
+    """By whom places are counted: the account, which may have many keys."""
+    caller: Caller = scope["state"]["caller"]
+    return f"account {caller.account_id}" if caller.account_id else caller_name(caller, caller_address(scope))
+
+
+@contextlib.asynccontextmanager
+async def _export(parts: Parts, holder: str) -> AsyncIterator[None]:
+    """One of the few places for long answers."""
+    parts.exports.check(holder)
+    block = parts.seat.block
+    with parts.exports.taken(holder):
+        block.set_gauge(_EXPORTS, parts.exports.total)
+        try:
+            yield
+        finally:
+            block.set_gauge(_EXPORTS, parts.exports.total - 1)
+
+
+@contextlib.asynccontextmanager
+async def _connection(parts: Parts, zone: ZoneInfo) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection in a transaction of its own bounds: PostgreSQL writes times in this zone."""
+    async with parts.pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            load("reports.begin_rows"), {"zone": zone.key, "milliseconds": str(EXPORT_SECONDS * 1000)}
+        )
+        yield connection

@@ -1,0 +1,132 @@
+"""The flusher's process: the drain's loop, the loader's thread, and what both say in metrics.
+
+Rules: the loop alone beats: records leave the rings whatever the database does. The loader has a thread of its own,
+because a database may answer late or never; the spool is between the two. A third thread syncs the spool, because a
+disk may be late as well. All three survive what the database and the disk refuse; what is left is a fault of ours: in
+whatever thread it ends the process, and the next one goes on from what is on disk. What takes long beats as well,
+between its steps.
+"""
+
+import gc
+import logging
+import os
+import select
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from trinity.clock import NS_PER_SECOND, Clock, SystemClock
+from trinity.config import LedgerSection, NodeSection
+from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
+from trinity.memory.candle_table import CANDLES, CandleTable
+from trinity.memory.control import COMMAND, Command, ProcessBlock
+from trinity.memory.usage_ring import UsageRing
+from trinity.observe.metrics import FLUSHER
+from trinity.process import Seat
+from workers.ledger.drain import Drain
+from workers.ledger.loader import Loader
+from workers.ledger.spool import Spool
+from workers.ledger.syncer import Syncer
+
+# At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
+_LAST_LOAD_SECONDS = 1.0
+
+
+def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.UUID, url: str) -> None:
+    """Keep the ledger until SIGTERM, SIGINT or the DRAIN command."""
+    stopping, data_dir = threading.Event(), node.data_dir
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+    def beat() -> None:
+        seat.block.beat(seat.clock.monotonic_ns())
+
+    spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat, seat.clock)
+    candles = CandleTable(data_dir / CANDLES, seat.log)
+    loader = Loader(url, node_uuid, node.name, seat.rings, spool, candles, seat.block, seat.clock, seat.log)
+    syncer = Syncer(spool, seat.clock, seat.log)
+    loader.start()
+    syncer.start()
+    gauges = _Gauges(seat.block)
+    gc.freeze()  # what numba and psycopg brought is never garbage
+    poll = select.poll()
+    poll.register(seat.control_fd, select.POLLIN)
+    while not stopping.is_set() and seat.block.read(COMMAND) != Command.DRAIN:
+        drain.turn()
+        gauges.show(drain, spool, loader, syncer, seat.clock)
+        beat()
+        loader.raise_failure()
+        syncer.raise_failure()
+        for fd, _ in poll.poll(DRAIN_TURN_MS):
+            os.eventfd_read(fd)
+    drain.turn(is_last=True)
+    loader.finish(_LAST_LOAD_SECONDS)
+    gauges.show(drain, spool, loader, syncer, seat.clock)
+
+
+def take_over(
+    rings: Sequence[UsageRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
+) -> bool:
+    """Before the first fork: bring what a former life left in the rings into the spool.
+
+    True when all of it is there: the rings are empty then, and may move on (UsageRing.move_on).
+    """
+    try:
+        spool, drain = _open(rings, data_dir, section, block, log, lambda: None, SystemClock())
+        drain.turn(is_last=True)
+        spool.close()
+    except OSError as error:
+        log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
+        return False
+    return drain.is_writable and drain.has_taken_all
+
+
+def _open(
+    rings: Sequence[UsageRing],
+    data_dir: Path,
+    section: LedgerSection,
+    block: ProcessBlock,
+    log: logging.Logger,
+    beat: Callable[[], None],
+    clock: Clock,
+) -> tuple[Spool, Drain]:
+    spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max, beat)
+    for path in spool.damaged:
+        # Their records are counted as missing with the next ones of their rings.
+        log.critical("a file of the usage spool is damaged and was set aside", extra={"fields": {"file": str(path)}})
+    return spool, Drain(rings, spool, data_dir / "usage" / "reserve", block, log, beat, clock)
+
+
+class _Gauges:
+    """What the health process, `trinity top` and alarms read; high-water marks are of this process's life."""
+
+    def __init__(self, block: ProcessBlock) -> None:
+        self._block = block
+        self._ring_share_max = self._spool_share_max = 0.0
+
+    def show(self, drain: Drain, spool: Spool, loader: Loader, syncer: Syncer, clock: Clock) -> None:
+        ring_share, spool_share, oldest_ns = drain.share_before, spool.share, spool.oldest_ns
+        self._ring_share_max = max(self._ring_share_max, ring_share)
+        self._spool_share_max = max(self._spool_share_max, spool_share)
+        lag_ns = max(0, clock.wall_ns() - oldest_ns) if oldest_ns is not None else 0
+        for name, value in (
+            ("usage_ring_share", ring_share),
+            ("usage_ring_share_max", self._ring_share_max),
+            ("usage_spool_bytes", spool.bytes),
+            ("usage_spool_share", spool_share),
+            ("usage_spool_share_max", self._spool_share_max),
+            ("usage_spool_writable", drain.is_writable),
+            ("usage_spool_synced", syncer.is_synced()),
+            ("usage_lag_records", drain.waiting + spool.records),
+            ("usage_lag_seconds", lag_ns / NS_PER_SECOND),
+            ("usage_database_up", loader.is_up()),
+            ("usage_alarm", max(ring_share, spool_share) > USAGE_ALARM_SHARE),
+        ):
+            self._block.set_gauge(FLUSHER.index(name), float(value))

@@ -1,0 +1,88 @@
+"""Room for a new connection: the bounds of an address and of the table, and who gives way. Compiled.
+
+Rules: an address, of IPv6 a /64 (RFC 6177), may have so many connections and no more; trusted proxies, behind whom
+everybody may stand, may have all. At a bound the connection of that address, or of all, that has the smallest share
+of its time limit left is closed: the longest idle, and one that never asked long before one between two requests.
+Whose answer is due or on its way stays. All that looks through the connections is done when one comes, never when one
+asks; looking through 8,192 addresses takes less than accepting does.
+"""
+
+import numpy as np
+
+from trinity.compiled import compiled
+from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS, LINGER_MAX_NS
+from trinity.memory.atomics import Words
+from trinity.native.addresses import ADDRESS_WORDS
+from trinity.native.networks import Networks, is_inside
+from workers.request.http.slots import (
+    DEADLINE_NS,
+    FD,
+    FREE_COUNT,
+    HIGHEST,
+    OF_ADDRESS_MAX,
+    PHASE,
+    READY,
+    STALLED,
+    Connections,
+    close_connection,
+)
+
+# By phase: how long the connection may stay in it. STALLED, the third, never gives way.
+_LIMITS_NS = np.array([IDLE_MAX_NS, HEAD_MAX_NS, 0, LINGER_MAX_NS, HEAD_MAX_NS, HEAD_MAX_NS], dtype=np.int64)
+_SHARES = 1 << 20  # a share of time left is counted in these: 75 s in 72 us, and no product overflows
+_NOBODY = -1
+_IPV4 = np.uint64(0)  # the upper word of a mapped address
+FULL, FREE, MADE = range(3)
+
+
+@compiled
+def make_room(at: Connections, proxies: Networks, addresses: Words, where: int, now_ns: int) -> int:
+    """Whether a connection from the address at word `where` may come in: FREE, MADE when another gave way, FULL."""
+    room = make_room_of_address(at, proxies, addresses, where, _NOBODY, now_ns)
+    if room == FREE and at.state[FREE_COUNT] == 0:
+        return _give_way(at, np.uint64(0), np.uint64(0), True, _NOBODY, now_ns)
+    return room
+
+
+@compiled
+def make_room_of_address(
+    at: Connections, proxies: Networks, addresses: Words, where: int, newcomer: int, now_ns: int
+) -> int:
+    """As `make_room` for the bound of the address alone; the newcomer's own slot does not count."""
+    if is_inside(proxies, addresses, where):
+        return FREE
+    high, low = addresses[where], addresses[where + 1]
+    count = 0
+    for slot in range(at.state[HIGHEST]):
+        count += _is_of(at, slot, high, low)
+    if newcomer != _NOBODY:
+        count -= 1
+    if count < at.state[OF_ADDRESS_MAX]:
+        return FREE
+    return _give_way(at, high, low, False, newcomer, now_ns)
+
+
+@compiled
+def _is_of(at: Connections, slot: int, high: np.uint64, low: np.uint64) -> bool:
+    """Whether the slot's peer is the same address; IPv4, which is mapped, has an upper word of zeros."""
+    word = slot * ADDRESS_WORDS
+    same: bool = at.addresses[word] == high and (high != _IPV4 or at.addresses[word + 1] == low)
+    return same
+
+
+@compiled
+def _give_way(at: Connections, high: np.uint64, low: np.uint64, all_addresses: bool, newcomer: int, now_ns: int) -> int:
+    """Close whoever has the smallest share of its time left: MADE, or FULL where nobody may be closed."""
+    found, least = _NOBODY, 0
+    for slot in range(at.state[HIGHEST]):
+        row = at.table[slot]
+        if row[FD] < 0 or row[PHASE] == STALLED or row[READY] == 1 or slot == newcomer:
+            continue
+        if all_addresses or _is_of(at, slot, high, low):
+            left = max(0, row[DEADLINE_NS] - now_ns) * _SHARES // _LIMITS_NS[row[PHASE]]
+            if found == _NOBODY or left < least:
+                found, least = slot, left
+    if found == _NOBODY:
+        return FULL
+    close_connection(at, found)
+    return MADE
