@@ -1,4 +1,4 @@
-"""The recorders of the running node: one a feed, one in the consensus process.
+"""The recorders of the running node: one watches a feed's frames, one the consensus process's turns.
 
 Rules: off, a recorder costs its caller one look at `is_on`. On, entries are kept in memory and written as one chunk
 some times a second, at a moment that the caller chooses. Whatever the disk refuses ends the recording, in the log and
@@ -6,8 +6,7 @@ in a gauge, and never the caller; it begins anew when recording was switched off
 the control segment that every recorder looks at.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +31,7 @@ from feeds.audit.entries import (
 from feeds.audit.segments import FOLDER, SegmentWriter, segment_bytes
 from feeds.consensus.asset import Desk, Row
 from feeds.consensus.rules import Decision
-from feeds.consensus.stablecoins import Held
+from feeds.consensus.turn import TurnFacts
 from feeds.exchanges.contract import RestRequest
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.answer_table import AnswerState
@@ -185,31 +184,29 @@ class DecisionRecorder(_Stream):
         self,
         seat: Seat,
         settings: RecordSettings,
-        desks: Sequence[Desk],
-        coins: Callable[[], tuple[dict[str, Decimal], dict[str, Held]]],
     ) -> None:
         super().__init__(seat, settings, CONSENSUS_STREAM, self._checkpoint)
-        self._desks = desks
-        self._coins = coins
+        self._facts: TurnFacts | None = None
         self._quotes: dict[tuple[int, int], StoredQuote | None] = {}
         self._checkpoint_at_ns = 0
 
-    def between_turns(self, now_ns: int) -> None:
-        """Begin, end, write, and start a chunk with a checkpoint when one is due."""
+    def on_turn(self, facts: TurnFacts) -> None:
+        """Record the turn; then begin, end, write, and start a chunk with a checkpoint when one is due."""
+        self._facts = facts
+        if self.is_on:
+            self._record(facts)
+        now_ns = facts.now_ns
         self.follow(now_ns)
         if self.is_on and now_ns - self._checkpoint_at_ns >= CHECKPOINT_NS:
             self.flush(now_ns)
             if self.is_on and not self.entries:
                 self.entries = self._checkpoint()
 
-    def turn(
-        self, now_ns: int, read: Iterable[tuple[int, Row]], reviewed: Sequence[Desk], decided: Sequence[Desk]
-    ) -> None:
-        """One turn: the rows read with their assets, the desks reviewed in their order, those that published."""
-        inputs = tuple(self._input(asset, row) for asset, row in read)
-        results = tuple(result_of(desk.index, desk.decision, desk.answer) for desk in decided)
-        order = tuple(desk.index for desk in reviewed)
-        self.entries.append(Turn(now_ns, self._seat.clock.wall_ns(), inputs, order, results))
+    def _record(self, facts: TurnFacts) -> None:
+        inputs = tuple(self._input(asset, row) for asset, row in facts.read)
+        results = tuple(result_of(desk.index, desk.decision, desk.answer) for desk in facts.decided)
+        order = tuple(desk.index for desk in facts.reviewed)
+        self.entries.append(Turn(facts.now_ns, facts.wall_ns, inputs, order, results))
 
     def _input(self, asset: int, row: Row) -> RowInput:
         key = (row.exchange, asset)
@@ -218,17 +215,19 @@ class DecisionRecorder(_Stream):
         return RowInput(row.exchange, asset, row.source.state, None if is_same else row.quote, is_same)
 
     def _checkpoint(self) -> list[Entry]:
-        clock = self._seat.clock
+        clock, facts = self._seat.clock, self._facts
+        assert facts is not None, "a recording begins after a turn"
         self._checkpoint_at_ns = clock.monotonic_ns()
-        rows = [(desk.index, row) for desk in self._desks for row in desk.rows]
+        rows = [(desk.index, row) for desk in facts.assets for row in desk.rows]
         self._quotes = {(row.exchange, asset): row.quote for asset, row in rows}
         return [
             Checkpoint(
                 self._checkpoint_at_ns,
                 clock.wall_ns(),
                 tuple(RowInput(row.exchange, asset, row.source.state, row.quote) for asset, row in rows),
-                tuple(_state_of(desk) for desk in self._desks),
-                *self._coins(),
+                tuple(_state_of(desk) for desk in facts.assets),
+                dict(facts.indexes),
+                dict(facts.held),
             )
         ]
 

@@ -1,7 +1,8 @@
 """Published consensus prices -> one-minute candles in the candle files.
 
     Candlestick   pure: one asset's running minute as a step function of time
-    CandleBook    the consensus process's files: what each published decision does to them
+    CandleBook    the consensus process's files: what each published decision does to them (a TurnObserver)
+    open_candles  the book of a running node, as far as its disk has one
 
 Rules: a price stands from its publication until the next one, until it may no longer be served, or until the asset
 has no price, whichever is first. A minute in which one stood has a candle, also when none was published in it; any
@@ -13,11 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from feeds.consensus.rules import Decision
+from feeds.consensus.turn import TurnFacts
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState
-from trinity.memory.candle_table import CandleFile, Minute, Standing, open_or_renew, to_fixed
+from trinity.memory.candle_table import CANDLES, CandleFile, Minute, Standing, open_or_renew, to_fixed
+from trinity.observe.metrics import CONSENSUS
+from trinity.process import Seat
 
 MS_PER_MINUTE = 60_000
+_FAILED = CONSENSUS.index("oracle_candles_failed")
+_OVERWRITTEN = CONSENSUS.index("oracle_candles_overwritten_total")
 
 
 class Candlestick:
@@ -107,6 +113,15 @@ class CandleBook:
         if not is_served:
             self._pages[asset].stick.standing = None
 
+    def on_turn(self, facts: TurnFacts) -> None:
+        """Take note of what a turn decided."""
+        for desk in facts.reviewed:
+            assert desk.decision is not None, "it was reviewed"
+            self.observe(desk.index, desk.decision, facts.now_ns, facts.wall_ns)
+
+    def close(self, now_ns: int) -> None:
+        """Nothing is left to write: each turn wrote what it changed."""
+
     def observe(self, asset: int, decision: Decision, now_ns: int, wall_ns: int) -> None:
         """Take note of an asset's newest decision; cheap when it is the one of before."""
         page = self._pages[asset]
@@ -128,6 +143,28 @@ class CandleBook:
     def _append(self, file: CandleFile, minute: Minute) -> None:
         if not file.append(minute):
             self._on_overwritten()
+
+
+def open_candles(seat: Seat, data_dir: Path) -> list[CandleBook]:
+    """The candle files; none, loudly, when the disk does not have them: prices are worth more than their history."""
+    folder = data_dir / CANDLES
+    try:
+        book = CandleBook(
+            folder,
+            [asset.name for asset in seat.catalog.assets],
+            lambda: seat.block.count(_OVERWRITTEN),
+        )
+    except OSError as error:
+        seat.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
+        seat.block.set_gauge(_FAILED, 1.0)
+        return []
+    seat.block.set_gauge(_FAILED, 0.0)
+    for asset, reason in book.set_aside.items():
+        seat.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
+    for index in range(len(seat.catalog.assets)):
+        record = seat.answers.read(seat.answers.row_of(index))
+        book.recall(index, is_served=record is not None and int(record["state"][0]) == AnswerState.GOOD)
+    return [book]
 
 
 class _Page:

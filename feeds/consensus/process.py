@@ -16,19 +16,17 @@ import gc
 import os
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from types import FrameType
 
 import numpy as np
 
-from feeds.audit.recorder import DecisionRecorder, RecordSettings
 from feeds.consensus.asset import ENDLESS_NS, Desk, Row
-from feeds.consensus.candles import CandleBook
 from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import live_exchanges, recall_coins
 from feeds.consensus.stablecoins import COINS, Held, Index, Peg, follow, usable, watch
+from feeds.consensus.turn import TurnFacts, TurnObserver
 from trinity.clock import NS_PER_MS
 from trinity.limits import (
     CONSENSUS_AHEAD_NS,
@@ -37,20 +35,16 @@ from trinity.limits import (
     CONSENSUS_WAIT_MS_MAX,
     STATE_LOG_GAP_NS,
 )
-from trinity.memory.answer_table import AnswerState
-from trinity.memory.candle_table import CANDLES
 from trinity.memory.control import COMMAND, Command
 from trinity.observe.metrics import CONSENSUS
 from trinity.process import Seat
 
 _INDEX_GAUGES = [CONSENSUS.index(f"oracle_{coin.lower()}_usd_index") for coin in COINS]
-_CANDLES_FAILED = CONSENSUS.index("oracle_candles_failed")
-_CANDLES_OVERWRITTEN = CONSENSUS.index("oracle_candles_overwritten_total")
 _DEPEG_GAUGES = [CONSENSUS.index("oracle_stablecoin_depeg", coin) for coin in COINS]
 
 
-def run(seat: Seat, settings: RecordSettings) -> None:
-    """Decide prices until SIGTERM, SIGINT or the DRAIN command; candles and recordings go to the data directory."""
+def run(seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
+    """Decide prices until SIGTERM, SIGINT or the DRAIN command; `observers` are told each turn, in their order."""
     stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -59,7 +53,7 @@ def run(seat: Seat, settings: RecordSettings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    aggregator = Aggregator(seat, open_candles(seat, settings.data_dir / CANDLES), settings)
+    aggregator = Aggregator(seat, observers)
     # A full collection over everything that numba imported takes tens of ms, and nothing here is cyclic.
     gc.collect()
     gc.freeze()
@@ -76,33 +70,12 @@ def run(seat: Seat, settings: RecordSettings) -> None:
     seat.log.info("stopped")
 
 
-def open_candles(seat: Seat, folder: Path) -> CandleBook | None:
-    """The candle files; None, loudly, when the disk does not have them: prices are worth more than their history."""
-    try:
-        book = CandleBook(
-            folder,
-            [asset.name for asset in seat.catalog.assets],
-            lambda: seat.block.count(_CANDLES_OVERWRITTEN),
-        )
-    except OSError as error:
-        seat.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
-        seat.block.set_gauge(_CANDLES_FAILED, 1.0)
-        return None
-    seat.block.set_gauge(_CANDLES_FAILED, 0.0)
-    for asset, reason in book.set_aside.items():
-        seat.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
-    for index in range(len(seat.catalog.assets)):
-        record = seat.answers.read(seat.answers.row_of(index))
-        book.recall(index, is_served=record is not None and int(record["state"][0]) == AnswerState.GOOD)
-    return book
-
-
 class Aggregator:
     """All desks of the node, the coins' indexes, and what of the price table was seen already."""
 
-    def __init__(self, seat: Seat, candles: CandleBook | None = None, settings: RecordSettings | None = None) -> None:
+    def __init__(self, seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
         self._seat = seat
-        self._candles = candles
+        self._observers = observers
         # Nothing was seen yet, so that a predecessor's quotes are read as changes.
         self._seen_versions = np.zeros_like(seat.prices.versions())
         self._seen_states = np.zeros_like(seat.prices.states())
@@ -120,14 +93,11 @@ class Aggregator:
         self._index_told: dict[str, tuple[str, int]] = {}
         self._indexes: dict[str, Decimal] = {}
         self._follow_coins(seat.clock.monotonic_ns())
-        self._recorder: DecisionRecorder | None = None
-        if settings is not None:
-            self._recorder = DecisionRecorder(seat, settings, self._desks, lambda: (self._indexes, dict(self._held)))
 
     def close(self) -> None:
-        """Write what is still in memory."""
-        if self._recorder is not None:
-            self._recorder.close(self._seat.clock.monotonic_ns())
+        """Let the observers write what is still in memory."""
+        for observer in self._observers:
+            observer.close(self._seat.clock.monotonic_ns())
 
     def turn(self) -> bool:
         """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
@@ -146,15 +116,10 @@ class Aggregator:
         self._next_end_ns = min(map(_end_of, self._desks), default=ENDLESS_NS)
         if any(desk.name in self._coins for desk in reviewed):
             self._publish_indexes(now_ns)
-        if self._candles is not None:
-            wall_ns = self._seat.clock.wall_ns()
-            for desk in reviewed:
-                assert desk.decision is not None, "it was reviewed"
-                self._candles.observe(desk.index, desk.decision, now_ns, wall_ns)
-        if self._recorder is not None:
-            if self._recorder.is_on:
-                self._recorder.turn(now_ns, self._read, reviewed, decided)
-            self._recorder.between_turns(now_ns)
+        wall_ns = self._seat.clock.wall_ns()
+        facts = TurnFacts(now_ns, wall_ns, self._read, reviewed, decided, self._desks, self._indexes, self._held)
+        for observer in self._observers:
+            observer.on_turn(facts)
         self._seat.block.beat(now_ns)
         return len(due) <= CONSENSUS_REVIEWS_MAX
 

@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple, Optional
 
-from feeds.exchanges.contract import Quote
+from trinity.book import is_off_book
 from trinity.clock import NS_PER_MS
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS
 from trinity.markets import AssetRules
-from trinity.memory.price_table import Side, StoredQuote, Via, scale_of
+from trinity.memory.price_table import Side, StoredQuote, scale_of
 
 _BPS = Decimal(10_000)
 LAST_OFF_BOOK = "last_off_book"
-NOTHING = StoredQuote(None, None, None, Via.NONE)
 
 
 class VenuePrice(NamedTuple):
@@ -82,25 +81,6 @@ def phase_at(venue: VenuePrice, now_ns: int) -> VenuePrice:
     while venue.later is not None and now_ns > venue.fresh_until_ns:
         venue = venue.later
     return venue
-
-
-def merged(before: StoredQuote, quote: Quote, at_ns: int, wall_ns: int, via: Via, max_age_ns: int) -> StoredQuote:
-    """What a row has with a quote that was received at `at_ns`: the half that it does not speak of stays as old as it
-    is, and goes when it is older than `max_age_ns`."""
-
-    def new(price: Decimal | None) -> Side | None:
-        return Side(price, quote.exchange_time_ns, at_ns, wall_ns) if price is not None else None
-
-    def kept(side: Side | None) -> Side | None:
-        return side if side is not None and at_ns - side.received_at_ns <= max_age_ns else None
-
-    bid, ask = (new(quote.bid), new(quote.ask)) if quote.tells_book else (kept(before.bid), kept(before.ask))
-    return StoredQuote(bid, ask, new(quote.last) if quote.tells_last else kept(before.last), via)
-
-
-def is_off_book(bid: Decimal, ask: Decimal, last: Decimal, bound_bps: int) -> bool:
-    """Is the last price further outside its own book than `bound_bps` of the nearer side?"""
-    return last * _BPS < bid * (_BPS - bound_bps) or last * _BPS > ask * (_BPS + bound_bps)
 
 
 def _freshness(name: str, side: Side, rules: AssetRules) -> _Fresh:

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import msgspec
 
-from feeds.consensus.venue import is_off_book
 from feeds.exchanges.contract import (
     Alive,
     BadFieldError,
@@ -30,6 +29,7 @@ from feeds.exchanges.contract import (
     UnknownSymbol,
     parse_price,
 )
+from trinity.book import is_off_book
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, NS_PER_US
 from trinity.limits import FRAME_BYTES_MAX, REST_BODY_BYTES_MAX
 

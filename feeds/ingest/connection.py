@@ -14,10 +14,10 @@ from typing import NamedTuple
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from feeds.audit.recorder import FrameRecorder
 from feeds.exchanges.contract import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
 from feeds.ingest.counters import Tally
 from feeds.ingest.freshness import ConnectionWatch
+from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rows import Rows
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import ACKNOWLEDGE_SECONDS, CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
@@ -48,7 +48,7 @@ class Connection:
         rows: Rows,
         tally: Tally,
         serial: int,
-        recorder: FrameRecorder | None = None,
+        observer: FrameObserver | None = None,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._seat = seat
@@ -57,7 +57,7 @@ class Connection:
         self._url = url
         self._rows = rows
         self._tally = tally
-        self._recorder = recorder
+        self._observer = observer
         self._proxies = proxies
         self._confirmed: set[str] = set()
         self._asked: dict[str, int] = {}
@@ -68,8 +68,8 @@ class Connection:
 
     async def run(self) -> Ended:
         """Connect, subscribe and pump until the connection ends; cancelling it closes the socket."""
-        if self._recorder is not None:
-            self._recorder.opened(self.watch.serial)
+        if self._observer is not None:
+            self._observer.opened(self.watch.serial)
         try:
             socket = await self._open()
             if isinstance(socket, Failure):
@@ -169,8 +169,8 @@ class Connection:
         at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         self.watch.frame_at_ns = at_ns
         self._tally.frame()
-        if self._recorder is not None and self._recorder.is_on:
-            self._recorder.frame(self.watch.serial, at_ns, wall_ns, frame)
+        if self._observer is not None and self._observer.is_on:
+            self._observer.frame(self.watch.serial, at_ns, wall_ns, frame)
         is_written = must_subscribe = False
         for event in self._decoder.on_frame(frame):
             if type(event) is Quote:

@@ -14,13 +14,13 @@ import signal
 from random import Random
 from typing import NamedTuple
 
-from feeds.audit.recorder import FrameRecorder, RecordSettings
 from feeds.exchanges.contract import Exchange
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
 from feeds.ingest.backoff import Backoff
 from feeds.ingest.connection import Connection, Ended
 from feeds.ingest.counters import Tally
 from feeds.ingest.freshness import Evidence
+from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rest import RestPump
 from feeds.ingest.rows import Rows
 from trinity.clock import NS_PER_SECOND
@@ -36,14 +36,13 @@ _OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
 _STEADY_NS = 2 * NS_PER_SECOND
 
 
-def run(seat: Seat, config: FeedsSection, exchange: str, settings: RecordSettings) -> None:
+def run(seat: Seat, config: FeedsSection, exchange: str, observer: FrameObserver | None = None) -> None:
     """Feed one exchange's rows until SIGTERM or SIGINT; then close the sockets and return."""
-    asyncio.run(_run(seat, config, exchange, settings))
+    asyncio.run(_run(seat, config, exchange, observer))
 
 
-async def _run(seat: Seat, config: FeedsSection, exchange: str, settings: RecordSettings) -> None:
-    recorder = FrameRecorder(seat, settings, exchange)
-    feed = Feed(seat, config, exchange, EXCHANGE_MODULES[exchange], Random(), recorder)
+async def _run(seat: Seat, config: FeedsSection, exchange: str, observer: FrameObserver | None) -> None:
+    feed = Feed(seat, config, exchange, EXCHANGE_MODULES[exchange], Random(), observer)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, feed.stop)
@@ -67,19 +66,19 @@ class Feed:
         name: str,
         exchange: Exchange,
         random: Random,
-        recorder: FrameRecorder | None = None,
+        observer: FrameObserver | None = None,
     ) -> None:
         profile = exchange.PROFILE
         self._seat = seat
         self._exchange = exchange
-        self._recorder = recorder
+        self._observer = observer
         self._ws_url = ws_url_of(name, config)
         _, rest_url = base_urls_of(name, config)
         self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
         self._rows = Rows(seat, name, exchange, self._tally, random)
         self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
-        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, recorder, self._proxies)
+        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, observer, self._proxies)
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
             random, ROW_REPLACE_SECONDS, ROW_REPLACE_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_CAP_SECONDS
@@ -117,8 +116,8 @@ class Feed:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._recorder is not None:
-                self._recorder.close(self._seat.clock.monotonic_ns())
+            if self._observer is not None:
+                self._observer.close(self._seat.clock.monotonic_ns())
             self._tally.gauge("oracle_ws_connected", 0)
 
     async def _sleep(self) -> None:
@@ -134,8 +133,8 @@ class Feed:
         clock = self._seat.clock
         now_ns = clock.monotonic_ns()
         self._seat.block.beat(now_ns)
-        if self._recorder is not None:
-            self._recorder.follow(now_ns)
+        if self._observer is not None:
+            self._observer.follow(now_ns)
         self._reap(now_ns)
         self._settle_rows(now_ns)
         self._promote(now_ns)
@@ -234,7 +233,7 @@ class Feed:
             self._rows,
             self._tally,
             self._serial,
-            self._recorder,
+            self._observer,
             self._proxies,
         )
         task = asyncio.create_task(connection.run())

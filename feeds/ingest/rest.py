@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 import aiohttp
 
-from feeds.audit.recorder import FrameRecorder
 from feeds.exchanges.contract import Exchange, Quote, Refusal, RestRequest, UnknownSymbol
 from feeds.exchanges.fields import HTTP_OK
 from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import RestResult, Tally
+from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rows import Row, Rows
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import REST_ASKS_PER_MAX_AGE, REST_BODY_BYTES_MAX, REST_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS_MAX
@@ -40,7 +40,7 @@ class RestPump:
         rows: Rows,
         tally: Tally,
         backoff: Backoff,
-        recorder: FrameRecorder | None = None,
+        observer: FrameObserver | None = None,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._seat = seat
@@ -49,7 +49,7 @@ class RestPump:
         self._rows = rows
         self._tally = tally
         self._backoff = backoff
-        self._recorder = recorder
+        self._observer = observer
         self._proxy = proxies.of(base_url)
         self._told_kind = ""
         self._asks_alone = 0
@@ -117,8 +117,8 @@ class RestPump:
     def _take(self, request: RestRequest, status: int, body: bytes, asked_at_ns: int) -> bool:
         """Write what an answer says; True when it says anything of a symbol."""
         at_ns, wall_ns = self._seat.clock.monotonic_ns(), self._seat.clock.wall_ns()
-        if self._recorder is not None and self._recorder.is_on:
-            self._recorder.answer(request, status, body, at_ns, wall_ns)
+        if self._observer is not None and self._observer.is_on:
+            self._observer.answer(request, status, body, at_ns, wall_ns)
         has_answer = is_written = False
         for event in self._exchange.on_rest(request, status, body):
             match event:

@@ -15,8 +15,8 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus.venue import NOTHING, merged
 from feeds.exchanges.contract import Exchange, Quote
+from feeds.exchanges.merge import NOTHING, merged
 from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import Tally
 from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch, Sighting

@@ -35,7 +35,8 @@ import workers.health.server
 import workers.ledger.process
 import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
-from feeds.audit.recorder import RecordSettings
+from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
+from feeds.consensus.candles import open_candles
 from trinity.cli import examination as doctor
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
@@ -113,7 +114,7 @@ ROLES = (
         lambda plan: plan.catalog.exchanges,
         1,
         lambda seat, plan, exchange: feeds.ingest.process.run(
-            seat, plan.config.feeds, exchange, record_settings_of(plan.config)
+            seat, plan.config.feeds, exchange, FrameRecorder(seat, recording_of(plan.config), exchange)
         ),
         vital=False,
     ),
@@ -121,7 +122,9 @@ ROLES = (
         "consensus",
         lambda _: [""],
         1,
-        lambda seat, plan, _: feeds.consensus.process.run(seat, record_settings_of(plan.config)),
+        lambda seat, plan, _: feeds.consensus.process.run(
+            seat, [*open_candles(seat, plan.config.node.data_dir), DecisionRecorder(seat, recording_of(plan.config))]
+        ),
     ),
     Role(
         "flusher",
@@ -238,7 +241,7 @@ def explainer(seat: Seat, data_dir: Path) -> Explain:
     return explain
 
 
-def record_settings_of(config: Config) -> RecordSettings:
+def recording_of(config: Config) -> RecordSettings:
     """Where recordings and candles go."""
     return RecordSettings(config.node.data_dir, config.recording.bytes_max)
 
@@ -393,6 +396,5 @@ def examine(config: Config) -> list[doctor.Finding]:
 def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:
     """The REST request for one of the exchange's symbols: what a feed would ask, at the least cost."""
     module = feeds.exchanges.registry.EXCHANGE_MODULES[exchange]
-    symbol = module.symbol_of(catalog.markets_of(exchange)[0])
     _, rest_url = feeds.exchanges.registry.base_urls_of(exchange, section)
-    return rest_url + module.rest_requests([symbol])[0].path
+    return rest_url + module.rest_requests([module.symbol_of(catalog.markets_of(exchange)[0])])[0].path

@@ -8,11 +8,11 @@ from pathlib import Path
 from random import Random
 
 from feeds.audit.entries import Entry, Frame, Header
-from feeds.audit.recorder import FrameRecorder, RecordSettings
+from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.audit.segments import FOLDER, SegmentWriter, list_segments, read_segment
 from feeds.consensus.process import Aggregator
-from feeds.consensus.venue import NOTHING, merged
 from feeds.exchanges.contract import Quote, RestRequest
+from feeds.exchanges.merge import NOTHING, merged
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from tests.feeds.consensus.cases import ManualClock, seat_of
 from trinity.clock import NS_PER_MS
@@ -49,7 +49,8 @@ class SmallNode:
         for name in self.decoders:
             self.recorders[name] = FrameRecorder(dataclasses.replace(seat, kind="feed"), self.settings, name)
             self.recorders[name].opened(1)
-        self.process = Aggregator(seat, None, self.settings)
+        self.recorder = DecisionRecorder(seat, self.settings)
+        self.process = Aggregator(seat, [self.recorder])
 
     def switch(self, on: bool) -> None:
         self.seat.control.write_node_word(NODE_RECORDING, int(on))
@@ -81,15 +82,15 @@ class SmallNode:
 
     def restart_consensus(self) -> None:
         """The process was killed: what it had not written is lost."""
-        assert self.process._recorder is not None
-        if self.process._recorder._writer is not None:
-            self.process._recorder._writer.close()
-        self.process = Aggregator(self.seat, None, self.settings)
+        if self.recorder._writer is not None:
+            self.recorder._writer.close()
+        self.recorder = DecisionRecorder(self.seat, self.settings)
+        self.process = Aggregator(self.seat, [self.recorder])
 
     def kill(self) -> None:
         """Nothing more is written, by nobody."""
-        for recorder in (self.process._recorder, *self.recorders.values()):
-            if recorder is not None and recorder._writer is not None:
+        for recorder in (self.recorder, *self.recorders.values()):
+            if recorder._writer is not None:
                 recorder._writer.close()
 
     def close(self) -> None:

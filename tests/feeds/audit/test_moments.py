@@ -118,7 +118,7 @@ def test_what_is_not_written_yet_is_not_guessed(tmp_path: Path) -> None:
         node.turn(1.0)
         node.turn(0.0)
         newest_ns = node.clock.wall_ns()
-        for recorder in (node.process._recorder, *node.recorders.values()):
+        for recorder in (node.recorder, *node.recorders.values()):
             assert recorder is not None
             recorder.flush(node.clock.monotonic_ns())
         node.clock.advance(1.0)

@@ -63,8 +63,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(
     with small_node(tmp_path) as node:
         node.switch(True)
         node.trade_a_while(3)
-        recorder = node.process._recorder
-        assert recorder is not None
+        recorder = node.recorder
         assert recorder._writer is not None
         os.dup2(full, recorder._writer._file.fileno())
         os.close(full)

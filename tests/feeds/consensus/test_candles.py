@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.consensus.candles import MS_PER_MINUTE, CandleBook, Candlestick
-from feeds.consensus.process import Aggregator, open_candles
+from feeds.consensus.candles import MS_PER_MINUTE, CandleBook, Candlestick, open_candles
+from feeds.consensus.process import Aggregator
 from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, WALL_NS, ManualClock, seat_of, write_quote
 from trinity.clock import NS_PER_MS
-from trinity.memory.candle_table import CandleTable, Minute, Standing, to_decimal
+from trinity.memory.candle_table import CANDLES, CandleTable, Minute, Standing, to_decimal
 from trinity.observe.metrics import CONSENSUS
 from trinity.process import Seat
 
@@ -123,7 +123,7 @@ def write_market(seat: Seat, price: int) -> None:
 
 
 def closed(folder: Path, asset: str = "SOL") -> list[Minute]:
-    return next(file.pending(100)[0] for file in CandleTable(folder, LOG).files() if file.asset == asset)
+    return next(file.pending(100)[0] for file in CandleTable(folder / CANDLES, LOG).files() if file.asset == asset)
 
 
 def test_published_prices_become_minutes(seat: Seat, clock: ManualClock, tmp_path: Path) -> None:
@@ -177,12 +177,12 @@ def test_a_node_that_was_down_served_nothing(clock: ManualClock, tmp_path: Path)
 
 def test_a_disk_without_candles_costs_no_price(seat: Seat, tmp_path: Path) -> None:
     """A folder that cannot be written is told in log and metric, and prices go on."""
-    (tmp_path / "file").touch()
+    (tmp_path / CANDLES).touch()
     write_market(seat, 200)
-    candles = open_candles(seat, tmp_path / "file")
+    candles = open_candles(seat, tmp_path)
     Aggregator(seat, candles).turn()
 
-    assert candles is None
+    assert candles == []
     assert seat.block.read_gauge(CONSENSUS.index("oracle_candles_failed")) == 1
     record = seat.answers.read(seat.answers.row_of(1))
     assert record is not None

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feeds.audit.recorder import RecordSettings
+from feeds.audit.recorder import DecisionRecorder, RecordSettings
 from feeds.consensus import process as aggregator
+from feeds.consensus.candles import open_candles
 from feeds.consensus.process import Aggregator
 from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, ManualClock, seat_of, write_quote
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
@@ -255,9 +256,9 @@ def test_a_restart_recalls_the_index_and_its_age(seat: Seat, clock: ManualClock)
 @contextlib.contextmanager
 def running(seat: Seat) -> Iterator[BaseProcess]:
     with tempfile.TemporaryDirectory() as data_dir:
-        process = get_context("fork").Process(
-            target=aggregator.run, args=(seat, RecordSettings(Path(data_dir), 1 << 26))
-        )
+        folder = Path(data_dir)
+        observers = [*open_candles(seat, folder), DecisionRecorder(seat, RecordSettings(folder, 1 << 26))]
+        process = get_context("fork").Process(target=aggregator.run, args=(seat, observers))
         process.start()
         try:
             yield process

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.consensus.venue import NOTHING, VenuePrice, is_off_book, judge_quote, merged, phase_at
+from feeds.consensus.venue import VenuePrice, judge_quote, phase_at
 from feeds.exchanges import coinbase, cryptocom, gateio, gemini, kraken, okx
 from feeds.exchanges.contract import Quote
+from feeds.exchanges.merge import NOTHING, merged
 from tests.feeds.consensus.cases import RULES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.memory.price_table import Side, StoredQuote, Via
@@ -139,32 +140,6 @@ def test_phases_end_one_after_the_other(bid: Side | None, ask: Side | None, last
     assert ends == sorted(set(ends))
 
 
-def book(bid: str, ask: str) -> Quote:
-    return Quote("A", Decimal(bid), Decimal(ask), None, 7, tells_last=False)
-
-
-def trade(last: str) -> Quote:
-    return Quote("A", None, None, Decimal(last), 8, tells_book=False)
-
-
-def test_a_frame_renews_its_own_half_alone() -> None:
-    """The other half keeps its times, and goes when it is too old."""
-    first = merged(NOTHING, trade("100"), BASE_NS, BASE_WALL_NS, Via.WS, MAX_AGE_NS)
-    then = merged(first, book("99", "101"), BASE_NS + SECOND, BASE_WALL_NS + SECOND, Via.WS, MAX_AGE_NS)
-    assert then.last == Side(Decimal(100), 8, BASE_NS, BASE_WALL_NS)
-    assert then.bid == Side(Decimal(99), 7, BASE_NS + SECOND, BASE_WALL_NS + SECOND)
-    late_ns = BASE_NS + MAX_AGE_NS + 1
-    assert merged(then, book("99", "101"), late_ns, BASE_WALL_NS, Via.WS, MAX_AGE_NS).last is None
-
-
-def test_what_the_exchange_no_longer_has_is_gone_at_once() -> None:
-    """An empty bid is its word, not silence."""
-    before = merged(NOTHING, Quote("A", Decimal(1), Decimal(2), Decimal(1), 7), BASE_NS, 0, Via.WS, MAX_AGE_NS)
-    after = merged(before, Quote("A", None, Decimal(2), None, 7), BASE_NS, 0, Via.REST, MAX_AGE_NS)
-    assert (after.bid, after.last, after.via) == (None, None, Via.REST)
-    assert after.ask is not None
-
-
 def gemini_frames(trade_wall_ns: int, book_wall_ns: int) -> list[bytes]:
     return [
         b'{"E":%d,"s":"btcusd","t":9,"p":"60000","q":"0.01","m":true}' % trade_wall_ns,
@@ -229,15 +204,3 @@ def test_an_empty_side_is_gone_and_the_other_stays(name: str) -> None:
     module, frame = FRAMES[name]
     (quote,) = module.new_decoder().on_frame((frame % ('"1.5e-7"', '""', '"1.6E-7"')).encode())
     assert quote[:4] == ("A", None, Decimal("0.00000016"), Decimal("0.00000015"))
-
-
-@given(st.integers(1, 10**6), st.integers(0, 10**4), st.integers(1, 2 * 10**6), st.integers(0, 500))
-def test_the_bound_is_a_share_of_the_nearer_side(bid: int, spread: int, last: int, bps: int) -> None:
-    """What lies in the book is never outside of it; beyond it the distance decides."""
-    ask = bid + spread
-    beyond = max(Decimal(bid - last) / bid, Decimal(last - ask) / ask)
-    is_off = is_off_book(Decimal(bid), Decimal(ask), Decimal(last), bps)
-    if bid <= last <= ask:
-        assert not is_off
-    if abs(beyond * 10_000 - bps) > Decimal("0.001"):
-        assert is_off == (beyond * 10_000 > bps)

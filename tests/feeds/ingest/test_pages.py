@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from feeds.audit.recorder import RecordSettings
+from feeds.audit.recorder import FrameRecorder, RecordSettings
 from feeds.ingest import process as runner
 from trinity.config import FeedsSection
 from trinity.memory.control import HEARTBEAT_NS
@@ -124,7 +124,7 @@ def test_a_feed_process_lives_through_a_region_block(
             ws_base_urls={exchange: f"ws://127.0.0.1:{port}"},
             rest_base_urls={exchange: f"http://127.0.0.1:{port}"},
         )
-        arguments = (seat, config, exchange, RecordSettings(tmp_path, 1 << 26))
+        arguments = (seat, config, exchange, FrameRecorder(seat, RecordSettings(tmp_path, 1 << 26), exchange))
         process = multiprocessing.get_context("fork").Process(target=runner.run, args=arguments)
         process.start()
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from feeds.audit.recorder import RecordSettings
+from feeds.audit.recorder import FrameRecorder, RecordSettings
 from feeds.consensus.asset import Desk
 from feeds.consensus.rules import refusal_of
 from feeds.exchanges.registry import EXCHANGE_MODULES
@@ -284,8 +284,8 @@ def test_a_process_beats_and_ends_on_sigterm(make_seat: Callable[..., Seat], tmp
     seat = make_seat()
     nowhere = {"kraken": "ws://127.0.0.1:1"}, {"kraken": "http://127.0.0.1:1"}
     config = FeedsSection(simulated=True, ws_base_urls=nowhere[0], rest_base_urls=nowhere[1])
-    settings = RecordSettings(tmp_path, 1 << 26)
-    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(seat, config, "kraken", settings))
+    recorder = FrameRecorder(seat, RecordSettings(tmp_path, 1 << 26), "kraken")
+    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(seat, config, "kraken", recorder))
     process.start()
     for _ in range(300):
         process.join(0.1)

@@ -1,0 +1,70 @@
+"""feeds/consensus/turn.py"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from feeds.consensus.process import Aggregator
+from feeds.consensus.turn import TurnFacts
+from tests.feeds.consensus.cases import EXCHANGES, ManualClock, seat_of, write_quote
+from trinity.memory.answer_table import AnswerState
+from trinity.process import Seat
+
+
+@pytest.fixture
+def seat() -> Iterator[Seat]:
+    with seat_of(ManualClock()) as made:
+        yield made
+
+
+class Notes:
+    """Notes the names of what it is told, and whether the price could be read already."""
+
+    def __init__(self, seat: Seat, log: list[tuple[str, object]], name: str) -> None:
+        self._seat = seat
+        self._log = log
+        self._name = name
+
+    def on_turn(self, facts: TurnFacts) -> None:
+        decided = [asset.name for asset in facts.decided]
+        record = self._seat.answers.read(self._seat.answers.row_of(self._seat.catalog.asset_index("SOL")))
+        is_good = record is not None and int(record["state"][0]) == AnswerState.GOOD
+        self._log.append((self._name, ("SOL" in decided, is_good, len(facts.read))))
+        assert {asset.name for asset in facts.reviewed} >= set(decided)
+        assert len(facts.assets) == len(self._seat.catalog.assets)
+
+    def close(self, now_ns: int) -> None:
+        self._log.append((self._name, now_ns))
+
+
+def test_observers_are_told_each_turn_after_it_was_published(seat: Seat) -> None:
+    """In their order: what was read and decided, the price being served by then; at the end they are closed."""
+    log: list[tuple[str, object]] = []
+    process = Aggregator(seat, [Notes(seat, log, "first"), Notes(seat, log, "second")])
+    for exchange in EXCHANGES[:3]:
+        write_quote(seat, exchange, "SOL", "200")
+    process.turn()
+    process.turn()
+    process.close()
+
+    now_ns = seat.clock.monotonic_ns()
+    assert log == [
+        ("first", (True, True, 3)),
+        ("second", (True, True, 3)),
+        ("first", (False, True, 0)),
+        ("second", (False, True, 0)),
+        ("first", now_ns),
+        ("second", now_ns),
+    ]
+
+
+def test_a_process_without_observers_decides_the_same(seat: Seat) -> None:
+    """Nobody needs to watch."""
+    process = Aggregator(seat)
+    for exchange in EXCHANGES[:3]:
+        write_quote(seat, exchange, "SOL", "200")
+    process.turn()
+    process.close()
+    record = seat.answers.read(seat.answers.row_of(seat.catalog.asset_index("SOL")))
+    assert record is not None
+    assert int(record["state"][0]) == AnswerState.GOOD
