@@ -2,7 +2,7 @@
 
 Rules
 - A room adds its module and one line to `ROUTES`. A handler asks by name for
-  `parts: NamedDependency[Parts]` and `caller: NamedDependency[Caller]`.
+  `parts: NamedDependency[Parts]` and `caller: NamedDependency[ApiCaller]`.
 - What the OpenAPI document does not name is refused by name: an unknown or repeated query parameter is a 400, also for
   what is not in the document at all (the page, the session). Foreign clients send more than they say; a handler for
   them has `opt={"any_parameters": True}`.

@@ -42,16 +42,16 @@ from workers.api.base import ended
 from workers.api.base.admission import make_admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import AccountedApp, CallLog
-from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, Places
+from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, ConcurrencyLimit
 from workers.api.base.context import Explain, Parts, ReportSettings
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
 from workers.api.base.ended import EndedSessions
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
 from workers.api.base.prices import Prices
-from workers.api.base.session import Sessions, Tries
+from workers.api.base.session import LoginThrottle, Sessions
 from workers.api.history.averages import Averages
-from workers.api.streams.board import Board
+from workers.api.streams.board import PriceBoard
 from workers.api.usage import daily
 from workers.api.usage.datagram import ReportDatagrams
 
@@ -109,7 +109,7 @@ async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Expl
             server.look(seat, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
-            ended = {life for life in parts.lives if life.done()}
+            ended = {task for task in parts.tasks if task.done()}
         parts.draining.set()
         datagrams.close()
         server.stop()
@@ -117,7 +117,7 @@ async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Expl
         for task in (*ended, *({serving} if serving.done() else ())):
             task.result()
         if ended:
-            raise BugError(f"a task ended by itself: {', '.join(life.get_name() for life in ended)}")
+            raise BugError(f"a task ended by itself: {', '.join(task.get_name() for task in ended)}")
 
 
 @contextlib.asynccontextmanager
@@ -157,16 +157,16 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     cache = Cache(settings.cache_url, seat.clock, seat.block)
     draining = asyncio.Event()
     started_ns = seat.control.read_node_word(NODE_STARTED_NS)
-    board = Board(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
+    board = PriceBoard(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
     averages = Averages(pool)
-    lives = {
+    endless = {
         "calls": calls.run(seat.log),
         "board": board.run(draining),
         "averages": averages.run(seat.clock),
         "database": _watch_database(seat, settings.database_url, watch),
         "daily": daily.run(connect_guarded, cache, seat.clock, seat.log),
     }
-    tasks = frozenset(asyncio.create_task(life, name=name) for name, life in lives.items())
+    tasks = frozenset(asyncio.create_task(run, name=name) for name, run in endless.items())
     try:
         yield Parts(
             seat=seat,
@@ -177,18 +177,18 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
             admission=make_admission(seat, section),
             calls=calls,
             cache=cache,
-            exports=Places(EXPORTS),
+            exports=ConcurrencyLimit(EXPORTS),
             memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
             sessions=Sessions(settings.admin_key),
             ended=EndedSessions(settings.data_dir / ended.FILE_NAME),
-            tries=Tries(),
-            udp_tries=Tries(),
+            login_throttle=LoginThrottle(),
+            udp_login_throttle=LoginThrottle(),
             board=board,
-            places=Places(STREAMS),
-            sockets=Places(SOCKETS),
+            places=ConcurrencyLimit(STREAMS),
+            sockets=ConcurrencyLimit(SOCKETS),
             averages=averages,
             draining=draining,
-            lives=tasks,
+            tasks=tasks,
             explain=explain,
         )
     finally:

@@ -4,7 +4,7 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
-from workers.api.base.auth import Caller
+from workers.api.base.auth import ApiCaller
 
 
 class AccountReport(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -16,6 +16,6 @@ class AccountReport(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 @get("/account", tags=["account"])
-async def show_account(caller: NamedDependency[Caller]) -> AccountReport:
+async def show_account(caller: NamedDependency[ApiCaller]) -> AccountReport:
     """Who you are to this service: `admin`, `key` or `anonymous`, with the account and key that a key belongs to."""
     return AccountReport(kind=caller.kind, account_id=caller.account_id or None, key_id=caller.key_id or None)

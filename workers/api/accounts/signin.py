@@ -24,11 +24,11 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from trinity.clock import NS_PER_SECOND
-from workers.api.base.auth import ADMIN, ANONYMOUS, Caller, Kind, identify, key_of
+from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, key_of
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 from workers.api.base.session import NONCE_BYTES, SESSION_SECONDS
 
 SESSION_COOKIE = "trinity_session"
@@ -66,9 +66,9 @@ async def read_session(request: Request[Any, Any, Any]) -> None:
         _check_token(request, lambda token: _is_same(_token_of_key(of_key), token))
         key, address = of_key.rpartition(_NONCE_SIGN)[0], caller_address(request.scope)
         try:
-            caller = await identify(parts, key, address, parts.tries)
+            caller = await identify(parts, key, address, parts.login_throttle)
             request.scope["state"].update(signed_in=caller, session=of_key)
-        except RefusedError:
+        except ProblemError:
             if request.url.path not in _SESSION_PATHS:  # which tell and end what is over, rather than refuse it
                 raise
 
@@ -113,7 +113,7 @@ def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) 
         try:
             parts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
         except OSError:
-            raise RefusedError(503, "session_not_ended", "the disk does not take it: try again") from None
+            raise ProblemError(503, "session_not_ended", "the disk does not take it: try again") from None
     response = Response(_state_of(parts, ANONYMOUS))
     for name in (SESSION_COOKIE, KEY_COOKIE, TOKEN_COOKIE):
         response.delete_cookie(name)
@@ -128,36 +128,36 @@ def _is_admins(parts: Parts, session: str) -> bool:
 def _check_origin(request: Request[Any, Any, Any]) -> None:
     """A form of another site may send a key that its user did not type; it cannot send JSON, nor hide its origin."""
     if request.content_type[0] != "application/json":
-        raise RefusedError(415, "body_not_accepted", "sign in with Content-Type: application/json", "Content-Type")
+        raise ProblemError(415, "body_not_accepted", "sign in with Content-Type: application/json", "Content-Type")
     origin = request.headers.get("origin")
     if origin is None or request.headers.get("sec-fetch-site") == "same-origin":
         return  # no browser, or one that knows it, whatever a proxy made of the host's name
     if origin.partition("://")[2].lower() != request.headers.get("host", "").lower():
-        raise RefusedError(403, "foreign_origin", "sign in from a page of this service", "Origin")
+        raise ProblemError(403, "foreign_origin", "sign in from a page of this service", "Origin")
 
 
-def _state_of(parts: Parts, caller: Caller) -> SessionState:
+def _state_of(parts: Parts, caller: ApiCaller) -> SessionState:
     may_read = caller.kind != "anonymous" or parts.settings.auth == "optional"
     return SessionState(caller.kind, may_read, caller.key_id or None)
 
 
-async def _identify(parts: Parts, key: str, address: Address) -> Caller:
+async def _identify(parts: Parts, key: str, address: Address) -> ApiCaller:
     """Whose key this is; a key that nobody has counts as a guess."""
     try:
-        return await identify(parts, key, address, parts.tries)
-    except RefusedError as refusal:
+        return await identify(parts, key, address, parts.login_throttle)
+    except ProblemError as refusal:
         if refusal.code != "invalid_key":
             raise
         if parts.settings.admin_key is None:
             detail = "this is no API key, and this node has no ADMIN_KEY: set one and start it again"
-            raise RefusedError(403, "admin_disabled", detail, "key") from None
-        raise RefusedError(401, "invalid_key", "this is neither the admin key nor an API key", "key") from None
+            raise ProblemError(403, "admin_disabled", detail, "key") from None
+        raise ProblemError(401, "invalid_key", "this is neither the admin key nor an API key", "key") from None
 
 
 def _check_token(request: Request[Any, Any, Any], is_good: Callable[[str], bool]) -> None:
     """What changes something must come from a page of this origin, which alone can read the token."""
     if request.method not in _SAFE_METHODS and not is_good(request.headers.get(_TOKEN_HEADER, "")):
-        raise RefusedError(403, "csrf", "send the token of the cookie trinity_csrf in X-CSRF-Token", _TOKEN_HEADER)
+        raise ProblemError(403, "csrf", "send the token of the cookie trinity_csrf in X-CSRF-Token", _TOKEN_HEADER)
 
 
 def _is_same(expected: str, offered: str) -> bool:

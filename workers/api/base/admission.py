@@ -20,7 +20,7 @@ from trinity.native.addresses import address_words
 from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER
 from trinity.outcomes import CODE_OK, CODES
 from trinity.process import Seat
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
 from workers.request.http.response import ERRORS
 
@@ -41,7 +41,7 @@ class Admission:
         self._out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
 
     def admit(self, key_id: int, address: IPv4Address | IPv6Address) -> None:
-        """Take one request from the key, or with the id 0 from the address; RefusedError when there is none left."""
+        """Take one request from the key, or with the id 0 from the address; ProblemError when there is none left."""
         now_ns = self._clock.monotonic_ns()
         turn_month(self._gate, self._clock.wall_ns(), now_ns)
         index = int(admit_known(self._gate, key_id, address_words(str(address)), now_ns))
@@ -53,7 +53,7 @@ class Admission:
         code = CODES[index]
         self._block.count(_REFUSED[code])
         status, text = _STATUS_AND_TEXT[code]
-        raise RefusedError(status, code, text, headers=self._headers(index))
+        raise ProblemError(status, code, text, headers=self._headers(index))
 
     def _headers(self, index: int) -> dict[str, str]:
         if retry_after_ms(self._gate, index) == 0:

@@ -11,8 +11,8 @@ Rules
   is not accepted from it and wrong keys are a 429; a customer's good key goes on, whoever else guesses from there.
 - One call is one request of the caller's plan (admission.py), a stream one when it is opened; ADMIN_KEY has no limit.
 
-`Caller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
-puts its Caller into `scope["state"]["signed_in"]` before the handlers run.
+`ApiCaller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
+puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
 from workers.api.base.keys import KeyRow
-from workers.api.base.problems import DATABASE_ERRORS, RefusedError, database_unavailable
-from workers.api.base.session import Tries
+from workers.api.base.problems import DATABASE_ERRORS, ProblemError, database_unavailable
+from workers.api.base.session import LoginThrottle
 
 # Ours first, then those that clients of CoinGecko send.
 _KEY_HEADERS = ("x-api-key", "x-cg-demo-api-key", "x-cg-pro-api-key")
@@ -41,7 +41,7 @@ KEY_PARAMETERS = ("api_key", "x_cg_demo_api_key", "x_cg_pro_api_key")
 Kind = Literal["admin", "key", "anonymous"]
 
 
-class Caller(NamedTuple):
+class ApiCaller(NamedTuple):
     """Whoever asks. `account_id` and `key_id` are 0 for anyone but a key; `key_ids` are all keys of its account.
 
     A key's account is 0 while nobody can say which it is.
@@ -58,15 +58,15 @@ class Caller(NamedTuple):
         return self.kind == "admin"
 
 
-ADMIN = Caller("admin")
-ANONYMOUS = Caller("anonymous")
+ADMIN = ApiCaller("admin")
+ANONYMOUS = ApiCaller("anonymous")
 
 
-async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> Caller:
+async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> ApiCaller:
     """The dependency `caller`; raises 401, 403, 429 over a limit, and 503 where a key cannot be looked up."""
     state: dict[str, Any] = scope["state"]
-    signed_in: Caller | None = state.get("signed_in")
-    caller = signed_in or await identify(parts, key_of(scope), caller_address(scope), parts.tries)
+    signed_in: ApiCaller | None = state.get("signed_in")
+    caller = signed_in or await identify(parts, key_of(scope), caller_address(scope), parts.login_throttle)
     state["caller"] = caller
     if not caller.is_admin:
         parts.admission.admit(caller.key_id, caller_address(scope))
@@ -84,18 +84,18 @@ def key_of(scope: Scope) -> str | None:
     sent += [value for name, value in connection.query_params.multi_items() if name in KEY_PARAMETERS]
     if len(sent) > 1:
         detail = "give the API key once: as X-API-Key, as Authorization: Bearer or as api_key"
-        raise RefusedError(400, "bad_parameter", detail, "api_key")
+        raise ProblemError(400, "bad_parameter", detail, "api_key")
     return sent[0] if sent else None
 
 
-async def identify(parts: Parts, key: str | None, address: Address, tries: Tries) -> Caller:
-    """The caller that a key belongs to; a failure is written down in `tries`."""
+async def identify(parts: Parts, key: str | None, address: Address, throttle: LoginThrottle) -> ApiCaller:
+    """The caller that a key belongs to; a failure is written down in `throttle`."""
     if key is None:
         if parts.settings.auth == "required":
             raise _unauthorized("missing_key", "send a key: X-API-Key, Authorization: Bearer or ?api_key=")
         return ANONYMOUS
     now_seconds = parts.seat.clock.monotonic_ns() / NS_PER_SECOND
-    wait_seconds = tries.wait_seconds(address, now_seconds)
+    wait_seconds = throttle.wait_seconds(address, now_seconds)
     digest = digest_of(key)
     admin_key = parts.settings.admin_key
     if (
@@ -113,25 +113,25 @@ async def identify(parts: Parts, key: str | None, address: Address, tries: Tries
         raise
     if row is not None and hmac.compare_digest(row.digest, digest or b""):
         _refuse_bad(parts, row)
-        return Caller("key", row.account_id, row.key_id, tuple(row.account_key_ids), row.digest)
+        return ApiCaller("key", row.account_id, row.key_id, tuple(row.account_key_ids), row.digest)
     if wait_seconds > 0:
         raise too_many_tries(wait_seconds)
-    tries.fail(address, now_seconds)
+    throttle.fail(address, now_seconds)
     raise _unauthorized("invalid_key", "no such key" if digest is not None else "this is not a key")
 
 
 def _refuse_bad(parts: Parts, row: KeyRow) -> None:
     if row.state == "suspended":
-        raise RefusedError(403, "key_suspended", "this key is suspended")
+        raise ProblemError(403, "key_suspended", "this key is suspended")
     expired = row.expires_at is not None and row.expires_at.timestamp() * NS_PER_SECOND < parts.seat.clock.wall_ns()
     if row.state == "revoked" or expired:
-        raise RefusedError(403, "key_revoked", "this key was revoked")
+        raise ProblemError(403, "key_revoked", "this key was revoked")
 
 
-async def check_again(parts: Parts, caller: Caller, address: Address) -> None:
+async def check_again(parts: Parts, caller: ApiCaller, address: Address) -> None:
     """Raise when a caller that was let in before would not be let in now; a database that is away says nothing."""
     if parts.callers.is_blocked(address):
-        raise RefusedError(403, "address_blocked", "this address is blocked")
+        raise ProblemError(403, "address_blocked", "this address is blocked")
     if caller.kind != "key":
         return
     try:
@@ -143,15 +143,15 @@ async def check_again(parts: Parts, caller: Caller, address: Address) -> None:
     _refuse_bad(parts, row)
 
 
-def caller_name(caller: Caller, address: Address) -> str:
+def caller_name(caller: ApiCaller, address: Address) -> str:
     """By whom places are counted: the key, or the network of whoever has none."""
     return f"key {caller.key_id}" if caller.kind == "key" else f"{caller.kind} {network_of(address)}"
 
 
-def too_many_tries(wait_seconds: int) -> RefusedError:
+def too_many_tries(wait_seconds: int) -> ProblemError:
     """A guesser has to wait."""
     headers = {"Retry-After": str(wait_seconds)}
-    return RefusedError(429, "rate_limited", f"too many wrong keys: wait {wait_seconds} s", headers=headers)
+    return ProblemError(429, "rate_limited", f"too many wrong keys: wait {wait_seconds} s", headers=headers)
 
 
 def digest_of(key: str) -> bytes | None:
@@ -161,7 +161,7 @@ def digest_of(key: str) -> bytes | None:
     return hashlib.sha256(key.encode("ascii")).digest()
 
 
-def require_usage_reader(caller: Caller) -> None:
+def require_usage_reader(caller: ApiCaller) -> None:
     """Usage belongs to accounts: refuse who has none."""
     if caller.kind == "anonymous":
         raise _unauthorized("missing_key", "usage belongs to a key: send one")
@@ -169,5 +169,5 @@ def require_usage_reader(caller: Caller) -> None:
         raise database_unavailable()  # the other keys of its account are not known: half of its usage is no answer
 
 
-def _unauthorized(code: str, detail: str) -> RefusedError:
-    return RefusedError(401, code, detail, headers={"WWW-Authenticate": 'Bearer realm="trinity"'})
+def _unauthorized(code: str, detail: str) -> ProblemError:
+    return ProblemError(401, code, detail, headers={"WWW-Authenticate": 'Bearer realm="trinity"'})

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 
 
 class Bounds(NamedTuple):
@@ -17,21 +17,21 @@ class Bounds(NamedTuple):
 
     kind: str  # in codes, in the singular
     most: int
-    of_caller: int
+    max_per_client: int
     retry_after_seconds: int
 
 
 # A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
 # some 170 KB until it is cut off, 30 s later: 700 MB when all do so. Of one key, or of one address without a key, a
 # quarter, 170 MB, so that it takes several to lock others out.
-STREAMS = Bounds("stream", most=4096, of_caller=1024, retry_after_seconds=5)
+STREAMS = Bounds("stream", most=4096, max_per_client=1024, retry_after_seconds=5)
 # Granian takes messages of up to 64 MB into memory before anybody can look at them: few connections for one caller.
-SOCKETS = Bounds("socket", most=1024, of_caller=64, retry_after_seconds=5)
+SOCKETS = Bounds("socket", most=1024, max_per_client=64, retry_after_seconds=5)
 # Each holds a connection to the database for as long as its reader takes; half of them for one account.
-EXPORTS = Bounds("export", most=4, of_caller=2, retry_after_seconds=10)
+EXPORTS = Bounds("export", most=4, max_per_client=2, retry_after_seconds=10)
 
 
-class Places:
+class ConcurrencyLimit:
     """The answers of one kind that are open in this process, by caller."""
 
     def __init__(self, bounds: Bounds) -> None:
@@ -41,16 +41,16 @@ class Places:
 
     def check(self, caller: str) -> None:
         """Raise when there is no place left for this caller."""
-        kind, most, of_caller, retry_after_seconds = self._bounds
+        kind, most, max_per_client, retry_after_seconds = self._bounds
         retry = {"Retry-After": str(retry_after_seconds)}
-        if self._open[caller] >= of_caller:
-            detail = f"{of_caller} {kind}s of this caller are open, as many as one may have"
-            raise RefusedError(429, f"too_many_{kind}s", detail, headers=retry)
+        if self._open[caller] >= max_per_client:
+            detail = f"{max_per_client} {kind}s of this caller are open, as many as one may have"
+            raise ProblemError(429, f"too_many_{kind}s", detail, headers=retry)
         if self.total >= most:
-            raise RefusedError(503, f"no_{kind}_free", f"all {most} {kind}s are taken: try again", headers=retry)
+            raise ProblemError(503, f"no_{kind}_free", f"all {most} {kind}s are taken: try again", headers=retry)
 
     @contextlib.contextmanager
-    def taken(self, caller: str) -> Iterator[None]:
+    def acquire(self, caller: str) -> Iterator[None]:
         """Hold a place."""
         self._open[caller] += 1
         self.total += 1

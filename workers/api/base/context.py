@@ -17,13 +17,13 @@ from trinity.process import Seat
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
-from workers.api.base.concurrency import Places
+from workers.api.base.concurrency import ConcurrencyLimit
 from workers.api.base.ended import EndedSessions
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
-from workers.api.base.session import Sessions, Tries
+from workers.api.base.session import LoginThrottle, Sessions
 from workers.api.history.averages import Averages
-from workers.api.streams.board import Board
+from workers.api.streams.board import PriceBoard
 
 
 class ReportSettings(NamedTuple):
@@ -61,18 +61,20 @@ class Parts:
     admission: Admission
     calls: CallLog
     cache: Cache
-    exports: Places  # of long answers
+    exports: ConcurrencyLimit  # of long answers
     memory: NodeMemory  # of the whole node, for what it says of itself
     sessions: Sessions
     ended: EndedSessions
-    tries: Tries  # wrong keys over TCP
-    udp_tries: Tries  # and over UDP, whose addresses can be forged: nobody is locked out of HTTP by them
-    board: Board  # prices, live
-    places: Places  # of its streams of events
-    sockets: Places  # of its WebSockets
+    login_throttle: LoginThrottle  # wrong keys over TCP
+    udp_login_throttle: (
+        LoginThrottle  # and over UDP, whose addresses can be forged: nobody is locked out of HTTP by them
+    )
+    board: PriceBoard  # prices, live
+    places: ConcurrencyLimit  # of its streams of events
+    sockets: ConcurrencyLimit  # of its WebSockets
     averages: Averages
     draining: asyncio.Event  # set by SIGTERM: an endless answer ends now
-    lives: frozenset[asyncio.Task[None]]  # the tasks behind all this; none of them ever ends by itself
+    tasks: frozenset[asyncio.Task[None]]  # the tasks behind all this; none of them ever ends by itself
     explain: Explain | None = None
     # One recorded moment at a time: it is some hundred milliseconds of one processor.
     explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

@@ -16,7 +16,7 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import HEAD_MAX_NS
 from trinity.net.guard import Bounds, Guard
 from workers.api.base.forwarded import NetworkSet, address_of
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 
 # Beside the connections with a call, which their own bounds keep below what granian serves at once (server.py).
 BOUNDS = Bounds(most=1536, of_address=1024)
@@ -56,7 +56,7 @@ def _in_time(receive: Receive) -> Receive:
             async with asyncio.timeout_at(due):
                 message: Any = await receive()
         except TimeoutError:
-            raise RefusedError(408, "body_timeout", f"the body is not there after {BODY_SECONDS:g} s") from None
+            raise ProblemError(408, "body_timeout", f"the body is not there after {BODY_SECONDS:g} s") from None
         if not message.get("more_body", False):
             due = None
         return message

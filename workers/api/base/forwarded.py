@@ -1,4 +1,4 @@
-"""Who calls, and whether he is blocked: the peer of the connection, or whom the operator's own proxies name.
+"""Who calls, and whether they are blocked: the peer of the connection, or whom the operator's own proxies name.
 
 Rules: those of the request workers (workers/request/forwarded.py), in Python, because Granian has parsed the headers
 already; a test holds both together. X-Forwarded-For is read from the right as long as the address so far is a trusted
@@ -51,7 +51,7 @@ class NetworkSet:
 
 
 class Callers:
-    """Finds who calls, by the trusted proxies, and whether the node's table blocks him."""
+    """Finds who calls, by the trusted proxies, and whether the node's table blocks them."""
 
     def __init__(self, trusted_proxies: Sequence[str], blocks: BlockTable) -> None:
         self._proxies = NetworkSet(trusted_proxies)

@@ -1,6 +1,6 @@
 """What callers may ask for, as text, and what it means: moments, spans, zones, names. Pure.
 
-Rules: each reader takes the parameter's name and refuses with it (`RefusedError`, 400, `field`). A moment is ISO 8601,
+Rules: each reader takes the parameter's name and refuses with it (`ProblemError`, 400, `field`). A moment is ISO 8601,
 in the caller's zone where it names none, or seconds or milliseconds since 1970. A span is at most `SPAN_DAYS_MAX` long.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from workers.api.base.problems import RefusedError, bad_parameter
+from workers.api.base.problems import ProblemError, bad_parameter
 
 # 93 days are kept; a span may begin a week before that.
 SPAN_DAYS_MAX = 100
@@ -98,11 +98,11 @@ def refuse_unknown(sent: Iterable[tuple[str, str]], known: Mapping[str, bool]) -
     for name, count in Counter(name for name, _ in sent).items():
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
-            raise RefusedError(
+            raise ProblemError(
                 400, "unknown_parameter", f"{name[:64]!r} is not a parameter here; there are: {names}", name[:64]
             )
         if count > 1 and not known[name]:
-            raise RefusedError(400, "repeated_parameter", f"{name} stands there {count} times", name)
+            raise ProblemError(400, "repeated_parameter", f"{name} stands there {count} times", name)
 
 
 def read_names(text: str | None, field: str) -> list[str] | None:
@@ -110,7 +110,7 @@ def read_names(text: str | None, field: str) -> list[str] | None:
     if text is None:
         return None
     if text.count(",") >= NAMES_MAX:
-        raise RefusedError(400, "too_many_assets", f"at most {NAMES_MAX} names", field)
+        raise ProblemError(400, "too_many_assets", f"at most {NAMES_MAX} names", field)
     names = text.split(",")
     for name in names:
         if not _NAME.fullmatch(name):

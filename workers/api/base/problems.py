@@ -3,7 +3,7 @@
     {"type":"urn:trinity:problem:bad_parameter","title":"Bad Request","status":400,"code":"bad_parameter",
      "detail":"...","field":"from","request_id":"...","instance":"urn:uuid:..."}
 
-Rules: a handler raises `RefusedError`; codes never change, sentences may. What nobody foresaw is a 500 without details,
+Rules: a handler raises `ProblemError`; codes never change, sentences may. What nobody foresaw is a 500 without details,
 and its cause goes to the log under the same request id. A database that does not answer is a 503 with its own code.
 What is refused outside of the router, or instead of a WebSocket, is the same response (`refuse`).
 """
@@ -56,7 +56,7 @@ class ProblemBody(msgspec.Struct, omit_defaults=True, kw_only=True):
     field: str | None = None
 
 
-class RefusedError(TrinityError):
+class ProblemError(TrinityError):
     """A request is refused; `field` names the parameter that is to blame."""
 
     def __init__(
@@ -73,24 +73,24 @@ class RefusedError(TrinityError):
         return f"{self.status} {self.code}: {self.detail}"
 
 
-def bad_parameter(field: str, detail: str) -> RefusedError:
+def bad_parameter(field: str, detail: str) -> ProblemError:
     """The usual refusal: one parameter is wrong, and the sentence says what would be right."""
-    return RefusedError(400, "bad_parameter", detail, field)
+    return ProblemError(400, "bad_parameter", detail, field)
 
 
-def database_unavailable() -> RefusedError:
+def database_unavailable() -> ProblemError:
     """PostgreSQL does not answer; prices go on without it."""
     retry = {"Retry-After": str(_DATABASE_RETRY_SECONDS)}
-    return RefusedError(503, "database_unavailable", "the database does not answer: try again soon", headers=retry)
+    return ProblemError(503, "database_unavailable", "the database does not answer: try again soon", headers=retry)
 
 
-def query_timeout() -> RefusedError:
+def query_timeout() -> ProblemError:
     """PostgreSQL answers, but not soon enough for this question."""
     detail = "the database needs too long for this: ask for a shorter span or a coarser granularity"
-    return RefusedError(503, "query_timeout", detail)
+    return ProblemError(503, "query_timeout", detail)
 
 
-def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
+def body_of(problem: ProblemError, request_id: str) -> ProblemBody:
     """The problem as its body."""
     return ProblemBody(
         type=f"urn:trinity:problem:{problem.code}",
@@ -104,7 +104,7 @@ def body_of(problem: RefusedError, request_id: str) -> ProblemBody:
     )
 
 
-async def refuse(scope: Scope, send: Send, problem: RefusedError) -> None:
+async def refuse(scope: Scope, send: Send, problem: ProblemError) -> None:
     """Send the problem as the whole response, also to who asked for a WebSocket (ASGI: websocket.http.response)."""
     prefix = "websocket." if scope["type"] == ScopeType.WEBSOCKET else ""
     body = msgspec.json.encode(body_of(problem, scope["state"].get("request_id", "")))
@@ -117,18 +117,18 @@ async def refuse(scope: Scope, send: Send, problem: RefusedError) -> None:
     await send({"type": f"{prefix}http.response.body", "body": body, "more_body": False})  # type: ignore[arg-type, misc]
 
 
-def problem_of(error: Exception) -> RefusedError:
+def problem_of(error: Exception) -> ProblemError:
     """What an error says to the caller; a bug says nothing of itself."""
-    if isinstance(error, RefusedError):
+    if isinstance(error, ProblemError):
         return error
     if isinstance(error, psycopg.errors.QueryCanceled):
         return query_timeout()
     if isinstance(error, DATABASE_ERRORS):
         return database_unavailable()
-    return RefusedError(500, "internal_error", "this is a fault of the service; its log has the request id")
+    return ProblemError(500, "internal_error", "this is a fault of the service; its log has the request id")
 
 
-def _respond(request: Request[Any, Any, Any], problem: RefusedError) -> Response[bytes]:
+def _respond(request: Request[Any, Any, Any], problem: ProblemError) -> Response[bytes]:
     body = body_of(problem, request.scope["state"].get("request_id", ""))
     return Response(
         msgspec.json.encode(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
@@ -143,20 +143,20 @@ def _on_validation(request: Request[Any, Any, Any], error: ValidationException) 
     """Litestar names the Python argument: `from_` is the parameter `from`."""
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field = str(first.get("key", "")).removesuffix("_") or None
-    return _respond(request, RefusedError(400, "bad_parameter", str(first.get("message") or error.detail), field))
+    return _respond(request, ProblemError(400, "bad_parameter", str(first.get("message") or error.detail), field))
 
 
 def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     status = error.status_code
     code = _CODES.get(status, "bad_request" if status < 500 else "internal_error")
-    return _respond(request, RefusedError(status, code, error.detail, headers=error.headers))
+    return _respond(request, ProblemError(status, code, error.detail, headers=error.headers))
 
 
 def _on_nesting(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """What is read of a body nests no deeper than a list of texts; without one it is a fault of ours."""
     if request.method not in _METHODS_WITH_BODY:
         return _on_bug(request, error)
-    return _respond(request, RefusedError(400, "bad_request", "the body is nested too deeply"))
+    return _respond(request, ProblemError(400, "bad_request", "the body is nested too deeply"))
 
 
 def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -165,7 +165,7 @@ def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 
 
 HANDLERS: ExceptionHandlersMap = {
-    RefusedError: _on_problem,
+    ProblemError: _on_problem,
     ValidationException: _on_validation,
     HTTPException: _on_http,
     **dict.fromkeys(DATABASE_ERRORS, _on_problem),

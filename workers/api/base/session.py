@@ -53,7 +53,7 @@ class Sessions:
         return hmac.digest(self._signing_key, message, hashlib.sha256).hex()
 
 
-class Tries:
+class LoginThrottle:
     """Wrong keys by address: a bucket of TRIES_AT_ONCE that gets one back each TRY_AGAIN_SECONDS."""
 
     def __init__(self) -> None:

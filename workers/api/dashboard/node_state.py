@@ -22,15 +22,15 @@ from trinity.observe.readings import AssetView, read_assets, read_indexes, read_
 from trinity.observe.status import Json, read_node, report_health
 from trinity.outcomes import LATENCY_BOUNDS_NS
 from trinity.store import queries
-from workers.api.base.auth import Caller
+from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Parts
-from workers.api.base.problems import RefusedError, bad_parameter
+from workers.api.base.problems import ProblemError, bad_parameter
 
 _DATABASE_UP = REPORTER.index("report_database_up")
 
 
 @get("/node", tags=["node"])
-async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
+async def show_node(caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
     """The node's state and its reasons, each feed, each asset."""
     clock = parts.seat.clock
     now_ns = clock.monotonic_ns()
@@ -47,7 +47,7 @@ async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Part
 
 
 @get("/node/asset", tags=["node"])
-async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Parts], asset: FromQuery[str]) -> Json:  # noqa: ARG001
+async def show_asset(caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts], asset: FromQuery[str]) -> Json:  # noqa: ARG001
     """One asset: what each exchange says now, and whether the consensus uses it."""
     memory, now_ns = parts.memory, parts.seat.clock.monotonic_ns()
     names = [entry.name for entry in memory.card.catalog.assets]
@@ -73,10 +73,10 @@ async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Par
 
 
 @get("/node/inside", tags=["node"])
-async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:
+async def show_inside(caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts]) -> Json:
     """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
     if not caller.is_admin:
-        raise RefusedError(403, "admin_only", "this needs the admin key")
+        raise ProblemError(403, "admin_only", "this needs the admin key")
     reading = read_node(parts.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from litestar import Request, Response, get
 from litestar.params import FromPath
 
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 
 _TYPES = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _NAMES = (
@@ -50,7 +50,7 @@ def show_page(request: Request[Any, Any, Any]) -> Response[bytes]:
 def show_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """One of the page's files; their names are a closed list, so no path leads out of it."""
     if name not in _NAMES and name != _CHARTS:
-        raise RefusedError(404, "unknown_path", "there is no such file")
+        raise ProblemError(404, "unknown_path", "there is no such file")
     return _respond(request, name)
 
 
@@ -65,7 +65,7 @@ def _respond(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[b
 
 @cache
 def _read(name: str) -> _File:
-    where = files("plotly") / "package_data" if name == _CHARTS else files("workers.api") / "static"
+    where = files("plotly") / "package_data" if name == _CHARTS else files("workers.api.dashboard") / "static"
     content = (where / name).read_bytes()
     etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
     return _File(content, _TYPES[name.rpartition(".")[2]], etag)

@@ -26,10 +26,10 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import Caller
+from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
-from workers.api.base.problems import DATABASE_ERRORS, RefusedError, bad_parameter, problem_of
+from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of
 from workers.api.dropins.coins import coin_of
 from workers.api.history.candles import STEPS, Candle, Granularity, fetch_candles, plain
 
@@ -52,13 +52,13 @@ Interval = Annotated[str, QueryParameter(description="5m, hourly or daily; chose
 
 
 @get("/ping", tags=["coingecko"], sync_to_thread=False)
-def ping(caller: NamedDependency[Caller]) -> dict[str, str]:  # noqa: ARG001
+def ping(caller: NamedDependency[ApiCaller]) -> dict[str, str]:  # noqa: ARG001
     """Is the service there?"""
     return {"gecko_says": "(V3) To the Moon!"}
 
 
 @get("/simple/supported_vs_currencies", tags=["coingecko"], sync_to_thread=False)
-def supported_vs_currencies(parts: NamedDependency[Parts], caller: NamedDependency[Caller]) -> list[str]:  # noqa: ARG001
+def supported_vs_currencies(parts: NamedDependency[Parts], caller: NamedDependency[ApiCaller]) -> list[str]:  # noqa: ARG001
     """USD, and the assets of this node by their symbols."""
     return [_USD, *(asset.lower() for asset in parts.board.prices.assets)]
 
@@ -66,7 +66,7 @@ def supported_vs_currencies(parts: NamedDependency[Parts], caller: NamedDependen
 @get("/coins/list", tags=["coingecko"], sync_to_thread=False)
 def coins_list(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     include_platform: Flag = False,
 ) -> list[dict[str, Any]]:
     """The assets of this node; it knows no addresses of contracts."""
@@ -78,7 +78,7 @@ def coins_list(
 @get("/simple/price", tags=["coingecko"], sync_to_thread=False)
 def simple_price(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     vs_currencies: FromQuery[str],
     ids: FromQuery[str | None] = None,
     symbols: FromQuery[str | None] = None,
@@ -91,7 +91,7 @@ def simple_price(
     """Prices by CoinGecko id (or by symbol) and currency."""
     prices, now_ns = parts.board.prices, parts.seat.clock.monotonic_ns()
     if ids is None and symbols is None:
-        raise RefusedError(422, "missing_parameter", "Missing parameter ids", "ids")
+        raise ProblemError(422, "missing_parameter", "Missing parameter ids", "ids")
     by_id = _index(prices.assets)
     wanted = {name: by_id.get(name) for name in _words(ids, "ids")}
     wanted |= {name: prices.find(name) for name in _words(symbols, "symbols")}
@@ -127,7 +127,7 @@ def simple_price(
 @get("/coins/{coin_id:str}/market_chart", tags=["coingecko"])
 async def market_chart(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     coin_id: FromPath[str],
     vs_currency: FromQuery[str],
     days: Annotated[str, QueryParameter(description="days back from now, or max")],
@@ -149,7 +149,7 @@ async def market_chart(
 @get("/coins/{coin_id:str}/market_chart/range", tags=["coingecko"])
 async def market_chart_range(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     coin_id: FromPath[str],
     vs_currency: FromQuery[str],
     from_: Annotated[int, QueryParameter(name="from", ge=0, le=_SECONDS_MAX, description="seconds since 1970")],
@@ -172,9 +172,9 @@ def _asset_of(parts: Parts, coin_id: str, vs_currency: str) -> int:
     """The asset of a chart, which is in USD."""
     asset = _index(parts.board.prices.assets).get(coin_id)
     if asset is None:
-        raise RefusedError(404, "unknown_coin", "coin not found", "id")
+        raise ProblemError(404, "unknown_coin", "coin not found", "id")
     if vs_currency.lower() != _USD:
-        raise RefusedError(422, "unknown_currency", "invalid vs_currency", "vs_currency")
+        raise ProblemError(422, "unknown_currency", "invalid vs_currency", "vs_currency")
     return asset
 
 
@@ -259,7 +259,7 @@ def _days_of(days: str) -> timedelta:
     return timedelta(days=float(min(Decimal(days), Decimal(DAYS_MAX))))
 
 
-def _as_coingecko(_request: Request[Any, Any, Any], error: RefusedError) -> Response[bytes]:
+def _as_coingecko(_request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
     body = {"error": error.detail, "code": error.code, "field": error.field}
     return Response(
         msgspec.json.encode(body), status_code=error.status, media_type="application/json", headers=error.headers
@@ -270,7 +270,7 @@ def _as_missing(request: Request[Any, Any, Any], error: ValidationException) -> 
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field = str(first.get("key", "")).removesuffix("_")
     detail = str(first.get("message") or error.detail)
-    return _as_coingecko(request, RefusedError(422, "bad_parameter", f"{field}: {detail}" if field else detail, field))
+    return _as_coingecko(request, ProblemError(422, "bad_parameter", f"{field}: {detail}" if field else detail, field))
 
 
 def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -282,7 +282,7 @@ ROUTER = Router(
     route_handlers=[ping, supported_vs_currencies, coins_list, simple_price, market_chart, market_chart_range],
     opt={"any_parameters": True},
     exception_handlers={
-        RefusedError: _as_coingecko,
+        ProblemError: _as_coingecko,
         ValidationException: _as_missing,
         **dict.fromkeys(DATABASE_ERRORS, _as_away),
     },

@@ -24,13 +24,13 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import Caller
+from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
-from workers.api.base.problems import RefusedError, bad_parameter
+from workers.api.base.problems import ProblemError, bad_parameter
 from workers.api.dropins.coins import coin_of, feed_id_of, own_feed_id_of, pyth_symbol_of
 from workers.api.history.averages import Averages
-from workers.api.streams.board import Dialect
+from workers.api.streams.board import StreamEncoder
 from workers.api.streams.events import EVENT_STREAM, open_stream
 
 # Both ids of every asset.
@@ -69,16 +69,16 @@ def _update(parsed: bytes) -> bytes:
     return b'{"binary":{"encoding":"hex","data":[]},"parsed":[%s],"note":"%s"}' % (parsed, _NOTE.encode())
 
 
-def stream_dialect(averages: Averages) -> Dialect:
+def stream_encoder(averages: Averages) -> StreamEncoder:
     """Hermes' words for streams; what is not fresh is not said."""
 
-    def piece(price: Price) -> bytes:
+    def encode_item(price: Price) -> bytes:
         return msgspec.json.encode(parsed_of(price, averages.known(price))) if price.is_fresh else b""
 
-    def frame(mark: str, pieces: Sequence[bytes]) -> bytes:
-        return b"id: %s\ndata: %s\n\n" % (mark.encode(), _update(b",".join(pieces)))
+    def frame(cursor: str, items: Sequence[bytes]) -> bytes:
+        return b"id: %s\ndata: %s\n\n" % (cursor.encode(), _update(b",".join(items)))
 
-    return Dialect("hermes", piece, frame)
+    return StreamEncoder("hermes", encode_item, frame)
 
 
 @functools.cache
@@ -97,7 +97,7 @@ def find_feeds(prices: Prices, ids: Sequence[str], ignore_unknown: bool) -> tupl
     wanted = {id_: feeds.get(id_.lower().removeprefix("0x")) for id_ in ids}
     unknown = [id_[:66] for id_, asset in wanted.items() if asset is None]
     if unknown and not ignore_unknown:
-        raise RefusedError(404, "unknown_price_id", f"Price ids not found: {', '.join(unknown[:10])}", "ids[]")
+        raise ProblemError(404, "unknown_price_id", f"Price ids not found: {', '.join(unknown[:10])}", "ids[]")
     return tuple(dict.fromkeys(asset for asset in wanted.values() if asset is not None))
 
 
@@ -111,7 +111,7 @@ def _check(parsed: Flag, encoding: str) -> None:
 @get("/v2/price_feeds", opt=_FOREIGN, tags=["hermes"], sync_to_thread=False)
 def price_feeds(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     text: Annotated[str, QueryParameter(name="query", description="part of a symbol or a name")] = "",
     asset_type: Annotated[str, QueryParameter(description="crypto; this node has no others")] = "crypto",
 ) -> list[dict[str, Any]]:
@@ -138,7 +138,7 @@ def price_feeds(
 @get("/v2/updates/price/latest", opt=_FOREIGN, tags=["hermes"])
 async def latest_prices(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     ids: Ids,
     parsed: FromQuery[Flag] = None,
     encoding: FromQuery[str] = "hex",
@@ -152,7 +152,7 @@ async def latest_prices(
     fresh = [price for price in read if price.is_fresh]
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])
-        raise RefusedError(503, read[0].code, f"no fresh price of {names}", "ids[]", {"Retry-After": "1"})
+        raise ProblemError(503, read[0].code, f"no fresh price of {names}", "ids[]", {"Retry-After": "1"})
     averages = await parts.averages.of(fresh, clock.wall_ns())
     body = b",".join(msgspec.json.encode(parsed_of(price, averages[price.asset])) for price in fresh)
     return Response(_update(body), media_type="application/json", headers={"Cache-Control": "no-store"})
@@ -162,7 +162,7 @@ async def latest_prices(
 async def stream_updates(
     request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],
+    caller: NamedDependency[ApiCaller],
     ids: Ids,
     parsed: FromQuery[Flag] = None,
     encoding: FromQuery[str] = "hex",
@@ -175,4 +175,4 @@ async def stream_updates(
     now_ns = clock.monotonic_ns()
     await parts.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
     seen = parts.board.seen_by(request.headers.get("last-event-id"), wanted)
-    return open_stream(request, parts, caller, stream_dialect(parts.averages), wanted, seen=seen)
+    return open_stream(request, parts, caller, stream_encoder(parts.averages), wanted, seen=seen)

@@ -24,10 +24,10 @@ from litestar.params import FromQuery, QueryParameter
 
 from trinity.clock import NS_PER_SECOND
 from trinity.store.queries import load
-from workers.api.base.auth import Caller
+from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.prices import Prices
-from workers.api.base.problems import DATABASE_ERRORS, RefusedError, bad_parameter, problem_of
+from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of
 from workers.api.dropins.coins import coin_of
 from workers.api.history.candles import STEPS, Candle, Granularity, fetch_candles
 
@@ -44,7 +44,7 @@ Seconds = Annotated[int, QueryParameter(ge=0, le=_TIME_MAX)]
 
 
 @get("/config", tags=["udf"], sync_to_thread=False)
-def config(caller: NamedDependency[Caller]) -> dict[str, Any]:  # noqa: ARG001
+def config(caller: NamedDependency[ApiCaller]) -> dict[str, Any]:  # noqa: ARG001
     """What this feed can."""
     return {
         "supports_search": True,
@@ -59,13 +59,17 @@ def config(caller: NamedDependency[Caller]) -> dict[str, Any]:  # noqa: ARG001
 
 
 @get("/time", media_type=MediaType.TEXT, tags=["udf"], sync_to_thread=False)
-def server_time(parts: NamedDependency[Parts], caller: NamedDependency[Caller]) -> str:  # noqa: ARG001
+def server_time(parts: NamedDependency[Parts], caller: NamedDependency[ApiCaller]) -> str:  # noqa: ARG001
     """The node's wall clock, in seconds since 1970."""
     return str(parts.seat.clock.wall_ns() // NS_PER_SECOND)
 
 
 @get("/symbols", tags=["udf"], sync_to_thread=False)
-def symbols(parts: NamedDependency[Parts], caller: NamedDependency[Caller], symbol: FromQuery[str]) -> dict[str, Any]:  # noqa: ARG001
+def symbols(
+    parts: NamedDependency[Parts],
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
+    symbol: FromQuery[str],
+) -> dict[str, Any]:
     """One symbol."""
     prices = parts.board.prices
     name = prices.assets[find_symbol(prices, symbol)]
@@ -97,7 +101,7 @@ def symbols(parts: NamedDependency[Parts], caller: NamedDependency[Caller], symb
 @get("/search", tags=["udf"], sync_to_thread=False)
 def search(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     text: Annotated[str, QueryParameter(name="query")] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 30,
     kind: Annotated[str, QueryParameter(name="type", description="crypto, or all when left empty")] = "",
@@ -126,7 +130,7 @@ def search(
 @get("/history", tags=["udf"])
 async def history(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],  # noqa: ARG001
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
     symbol: FromQuery[str],
     resolution: FromQuery[str],
     to: Seconds,
@@ -199,7 +203,7 @@ def find_symbol(prices: Prices, symbol: str) -> int:
     if asset is None:
         asset = prices.find(name.removesuffix("USD").removesuffix("/"))
     if asset is None:
-        raise RefusedError(404, "unknown_symbol", "unknown_symbol", "symbol")
+        raise ProblemError(404, "unknown_symbol", "unknown_symbol", "symbol")
     return asset
 
 
@@ -207,7 +211,7 @@ def _json(value: dict[str, Any], status: int = 200, headers: dict[str, str] | No
     return Response(msgspec.json.encode(value), status_code=status, media_type="application/json", headers=headers)
 
 
-def _as_udf(_request: Request[Any, Any, Any], error: RefusedError) -> Response[bytes]:
+def _as_udf(_request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
     body = {"s": "error", "errmsg": error.detail, "code": error.code, "field": error.field}
     return _json(body, error.status, error.headers)
 
@@ -216,7 +220,7 @@ def _as_wrong(request: Request[Any, Any, Any], error: ValidationException) -> Re
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field = str(first.get("key", "")).removesuffix("_")
     detail = str(first.get("message") or error.detail)
-    return _as_udf(request, RefusedError(400, "bad_parameter", f"{field}: {detail}" if field else detail, field))
+    return _as_udf(request, ProblemError(400, "bad_parameter", f"{field}: {detail}" if field else detail, field))
 
 
 def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -228,7 +232,7 @@ ROUTER = Router(
     route_handlers=[config, server_time, symbols, search, history],
     opt={"any_parameters": True},
     exception_handlers={
-        RefusedError: _as_udf,
+        ProblemError: _as_udf,
         ValidationException: _as_wrong,
         **dict.fromkeys(DATABASE_ERRORS, _as_away),
     },

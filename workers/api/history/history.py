@@ -18,10 +18,10 @@ from litestar.params import FromQuery, QueryParameter
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.errors import AbsentError, TrinityError
 from trinity.store.queries import load
-from workers.api.base.auth import Caller
+from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Explain, Parts
 from workers.api.base.parameters import read_moment, read_names, read_span, read_zone
-from workers.api.base.problems import RefusedError, bad_parameter
+from workers.api.base.problems import ProblemError, bad_parameter
 from workers.api.history.candles import (
     STEPS,
     Candle,
@@ -56,7 +56,7 @@ ZoneParameter = Annotated[str, QueryParameter(description="IANA time zone of day
 
 @get("/history", tags=["history"])
 async def show_history(
-    caller: NamedDependency[Caller],  # noqa: ARG001 - whoever may ask for prices
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001 - whoever may ask for prices
     parts: NamedDependency[Parts],
     asset: AssetParameter,
     granularity: Annotated[Granularity, QueryParameter(description="Length of a candle.")] = "1m",
@@ -69,7 +69,7 @@ async def show_history(
     span = read_span(from_, to, tz, now, _DEFAULT_SPANS[granularity])
     if (span.end - span.start) / STEPS[granularity] > CANDLES_MAX:
         detail = f"at most {CANDLES_MAX} candles at once: ask for a shorter range or a coarser granularity"
-        raise RefusedError(400, "range_too_large", detail, "from")
+        raise ProblemError(400, "range_too_large", detail, "from")
     name = await _known(parts, asset)
     buckets: list[datetime] = []
     candles: list[Candle] = []
@@ -94,7 +94,7 @@ async def show_history(
 
 @get("/twap", tags=["history"])
 async def show_average(
-    caller: NamedDependency[Caller],  # noqa: ARG001 - as above
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001 - as above
     parts: NamedDependency[Parts],
     asset: AssetParameter,
     from_: FromParameter = None,
@@ -118,7 +118,7 @@ async def show_average(
             f"a price stood for {average.coverage:.1%} of this range, less than min_coverage={min_coverage:g}: "
             "ask for another range or a smaller min_coverage"
         )
-        raise RefusedError(404, "coverage_too_low", detail, "min_coverage")
+        raise ProblemError(404, "coverage_too_low", detail, "min_coverage")
     return _json(
         {
             "asset": name,
@@ -134,7 +134,7 @@ async def show_average(
 
 @get("/price_at", tags=["history"])
 async def show_price_at(
-    caller: NamedDependency[Caller],  # noqa: ARG001 - as above
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001 - as above
     parts: NamedDependency[Parts],
     asset: AssetParameter,
     timestamp: FromQuery[str],
@@ -159,7 +159,7 @@ async def show_price_at(
             reason = "it is in a gap" if start < _settled(now) else "it is not stored yet: /price has the newest"
             reason = "it is in the future" if moment > now else reason
             detail = "; ".join([f"{name} has no price in that minute, {reason}", *around])
-            raise RefusedError(404, "no_price", detail, "timestamp")
+            raise ProblemError(404, "no_price", detail, "timestamp")
     (candle,) = candles
     return _json(
         {
@@ -175,7 +175,7 @@ async def show_price_at(
 
 @get("/explain", tags=["history"])
 async def show_explanation(
-    caller: NamedDependency[Caller],  # noqa: ARG001 - as above
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001 - as above
     parts: NamedDependency[Parts],
     asset: AssetParameter,
     at: Annotated[
@@ -186,7 +186,7 @@ async def show_explanation(
     names = [known.name for known in parts.memory.card.catalog.assets]
     name = _name_of(parts, asset)
     if parts.explain is None:
-        raise RefusedError(503, "not_available", "this service was started without the consensus's rules")
+        raise ProblemError(503, "not_available", "this service was started without the consensus's rules")
     if at is None:
         if name not in names:
             raise _unknown_asset(name)
@@ -195,15 +195,15 @@ async def show_explanation(
     at_ns = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * NS_PER_US
     if parts.explanations.locked():
         detail = "another recorded moment is being explained: try again soon"
-        raise RefusedError(503, "too_many_explanations", detail, headers={"Retry-After": "1"})
+        raise ProblemError(503, "too_many_explanations", detail, headers={"Retry-After": "1"})
     try:
         return _json(await _explain_past(parts, parts.explain, name, at_ns))
     except AbsentError as error:
         if name not in names:
             raise _unknown_asset(name) from None
-        raise RefusedError(404, "not_recorded", str(error), "at") from None
+        raise ProblemError(404, "not_recorded", str(error), "at") from None
     except TrinityError as error:
-        raise RefusedError(503, "recording_damaged", str(error), "at") from None
+        raise ProblemError(503, "recording_damaged", str(error), "at") from None
 
 
 async def _explain_past(parts: Parts, explain: Explain, name: str, at_ns: int) -> Any:
@@ -233,8 +233,8 @@ def _name_of(parts: Parts, asset: str) -> str:
     return parts.board.prices.name_of(names[0])
 
 
-def _unknown_asset(name: str) -> RefusedError:
-    return RefusedError(404, "unknown_asset", f"there is no asset {name}", "asset")
+def _unknown_asset(name: str) -> ProblemError:
+    return ProblemError(404, "unknown_asset", f"there is no asset {name}", "asset")
 
 
 def _now_of(parts: Parts) -> datetime:

@@ -1,7 +1,7 @@
 """What all streams of a process send: the newest price of each asset, rendered once however many clients there are.
 
     table -> poll() -> newest, changed_at          one look at all assets each TICK_SECONDS
-    take(dialect, assets, seen) -> chunk, seen     what changed for this subscription since `seen`: one write
+    take(encoder, assets, seen) -> chunk, seen     what changed for this subscription since `seen`: one write
 
 A client's whole state is one number, `seen`: the tick up to which it has everything. A slow reader comes back later
 and takes the newest value of each asset that changed meanwhile; nothing is ever queued for it. Clients with the same
@@ -27,23 +27,23 @@ QUIET_SECONDS = 1.0
 NOTHING_SEEN = 0
 # Chunks of a tick that are shared: a thousand subscriptions of 25 assets that all differ are 10 MB.
 CHUNKS_BYTES_MAX = 16 * 1024**2
-# What a chunk's place in memory costs beside it: whoever makes up marks can ask for many empty ones.
+# What a chunk's place in memory costs beside it: whoever makes up cursors can ask for many empty ones.
 _CHUNK_KEY_BYTES = 512
 
 
-class Dialect(NamedTuple):
-    """How a stream words prices: `piece` is one asset's part (b"" when nothing may be said), `frame` joins parts.
+class StreamEncoder(NamedTuple):
+    """How a stream words prices: `encode_item` gives an asset's part (b"": nothing may be said), `frame` joins parts.
 
     `heartbeat` is what fills a silence: a comment of server-sent events, which foreign clients pass over.
     """
 
     name: str
-    piece: Callable[[Price], bytes]
+    encode_item: Callable[[Price], bytes]
     frame: Callable[[str, Sequence[bytes]], bytes]
     heartbeat: bytes = b": heartbeat\n\n"
 
 
-class Board:
+class PriceBoard:
     """The newest prices of one process."""
 
     def __init__(self, prices: Prices, clock: Clock, life: int) -> None:
@@ -57,7 +57,7 @@ class Board:
         self._versions = [prices.version(asset) for asset in everything]
         self.newest = [prices.read(asset, self.tick) for asset in everything]
         self._changed_at = [self.tick for _ in everything]
-        self._pieces: list[dict[str, bytes]] = [{} for _ in everything]
+        self._items: list[dict[str, bytes]] = [{} for _ in everything]
         self._chunks: dict[tuple[str, tuple[int, ...], int], bytes] = {}
         self._chunks_bytes = 0
         self._turn = asyncio.Event()
@@ -73,7 +73,7 @@ class Board:
             self._versions[asset] = version
             self.newest[asset] = self.prices.read(asset, now_ns)
             self._changed_at[asset] = now_ns
-            self._pieces[asset].clear()
+            self._items[asset].clear()
             changed = True
         if changed:
             self.tick = now_ns
@@ -82,7 +82,7 @@ class Board:
         return changed
 
     def take(
-        self, dialect: Dialect, assets: tuple[int, ...], seen: int, anyway: frozenset[int] = frozenset()
+        self, encoder: StreamEncoder, assets: tuple[int, ...], seen: int, anyway: frozenset[int] = frozenset()
     ) -> tuple[bytes, int]:
         """The chunk with everything that changed since `seen` (b"" when nothing did), and what is seen after it.
 
@@ -90,24 +90,24 @@ class Board:
         """
         if seen == self.tick and not anyway:
             return b"", seen
-        key = (dialect.name, assets, seen)
+        key = (encoder.name, assets, seen)
         chunk = self._chunks.get(key)
         if chunk is None or anyway:
             changed = [asset for asset in assets if self._changed_at[asset] > seen or asset in anyway]
-            pieces = [piece for asset in changed if (piece := self._piece(dialect, asset))]
-            chunk = dialect.frame(self.mark(assets), pieces) if pieces else b""
+            items = [item for asset in changed if (item := self._encode_item(encoder, asset))]
+            chunk = encoder.frame(self.cursor(assets), items) if items else b""
             if not anyway and self._chunks_bytes + len(chunk) + _CHUNK_KEY_BYTES <= CHUNKS_BYTES_MAX:
                 self._chunks[key] = chunk
                 self._chunks_bytes += len(chunk) + _CHUNK_KEY_BYTES
         return chunk, self.tick
 
-    def mark(self, assets: tuple[int, ...]) -> str:
+    def cursor(self, assets: tuple[int, ...]) -> str:
         """What a client may show to be continued: it has everything of this subscription up to the newest tick."""
         return f"{self._life}-{_checksum(assets):x}-{self.tick:x}"
 
-    def seen_by(self, mark: str | None, assets: tuple[int, ...]) -> int:
-        """What the owner of `mark` has seen; nothing, for a mark of another life, node or subscription."""
-        parts = (mark or "").split("-")
+    def seen_by(self, cursor: str | None, assets: tuple[int, ...]) -> int:
+        """What the owner of `cursor` has seen; nothing, for a cursor of another life, node or subscription."""
+        parts = (cursor or "").split("-")
         if len(parts) != 3 or parts[:2] != [self._life, f"{_checksum(assets):x}"]:
             return NOTHING_SEEN
         try:
@@ -137,11 +137,11 @@ class Board:
         turn, self._turn = self._turn, asyncio.Event()
         turn.set()
 
-    def _piece(self, dialect: Dialect, asset: int) -> bytes:
-        pieces = self._pieces[asset]
-        if dialect.name not in pieces:
-            pieces[dialect.name] = dialect.piece(self.newest[asset])
-        return pieces[dialect.name]
+    def _encode_item(self, encoder: StreamEncoder, asset: int) -> bytes:
+        items = self._items[asset]
+        if encoder.name not in items:
+            items[encoder.name] = encoder.encode_item(self.newest[asset])
+        return items[encoder.name]
 
 
 def _checksum(assets: tuple[int, ...]) -> int:

@@ -11,8 +11,8 @@ Rules: newest value wins for each asset, and there is no history. A client is on
 so a slow reader costs no memory; it gets fewer updates. All that changed for a client goes out in one write; the id
 stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
-cut off by calls.py. Places are bounded, for the process and for each caller. Whoever would not be let in any more, by
-his key or his address, is sent away within seconds.
+cut off by calls.py. Open streams are bounded, for the process and for each caller. Whoever would not be let in any
+more, by their key or their address, is sent away within seconds.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import Caller, caller_name, check_again
+from workers.api.base.auth import ApiCaller, caller_name, check_again
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
-from workers.api.base.problems import RefusedError, bad_parameter
-from workers.api.streams.board import QUIET_SECONDS, Board, Dialect
+from workers.api.base.problems import ProblemError, bad_parameter
+from workers.api.streams.board import QUIET_SECONDS, PriceBoard, StreamEncoder
 
 HEARTBEAT_NS = 15 * NS_PER_SECOND
 # A key that was revoked, and an address that was blocked, keep an open stream for no longer than this.
@@ -52,11 +52,11 @@ def _event(price: Price) -> bytes:
     return b"event: price\ndata: %s\n\n" % price.body
 
 
-def _events(mark: str, events: Sequence[bytes]) -> bytes:
-    return b"%sid: %s\n%s" % (b"".join(events[:-1]), mark.encode(), events[-1])
+def _events(cursor: str, events: Sequence[bytes]) -> bytes:
+    return b"%sid: %s\n%s" % (b"".join(events[:-1]), cursor.encode(), events[-1])
 
 
-EVENTS = Dialect("events", _event, _events, b"event: heartbeat\ndata: {}\n\n")
+EVENTS = StreamEncoder("events", _event, _events, b"event: heartbeat\ndata: {}\n\n")
 
 
 @get(
@@ -68,7 +68,7 @@ EVENTS = Dialect("events", _event, _events, b"event: heartbeat\ndata: {}\n\n")
 async def stream_prices(
     request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],
+    caller: NamedDependency[ApiCaller],
     assets: Annotated[
         str | None, QueryParameter(description="names with commas between them; all when left out")
     ] = None,
@@ -85,8 +85,8 @@ async def stream_prices(
 def open_stream(
     request: Request[Any, Any, Any],
     parts: Parts,
-    caller: Caller,
-    dialect: Dialect,
+    caller: ApiCaller,
+    encoder: StreamEncoder,
     assets: tuple[int, ...],
     interval_ms: int = 0,
     seen: int = 0,
@@ -95,36 +95,36 @@ def open_stream(
     address = caller_address(request.scope)
     name = caller_name(caller, address)
     parts.places.check(name)
-    chunks = _chunks(parts, caller, address, dialect, assets, interval_ms, seen)
+    chunks = _chunks(parts, caller, address, encoder, assets, interval_ms, seen)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
 async def _chunks(
     parts: Parts,
-    caller: Caller,
+    caller: ApiCaller,
     address: Address,
-    dialect: Dialect,
+    encoder: StreamEncoder,
     assets: tuple[int, ...],
     interval_ms: int,
     seen: int,
 ) -> AsyncIterator[bytes]:
     def take() -> bytes:
         nonlocal seen
-        chunk, seen = parts.board.take(dialect, assets, seen)
+        chunk, seen = parts.board.take(encoder, assets, seen)
         return chunk
 
-    with parts.places.taken(caller_name(caller, address)):
+    with parts.places.acquire(caller_name(caller, address)):
         yield b"retry: %d\n\n" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN))
         try:
-            async for chunk in paced(parts, caller, address, take, lambda: interval_ms, dialect.heartbeat):
+            async for chunk in paced(parts, caller, address, take, lambda: interval_ms, encoder.heartbeat):
                 yield chunk
-        except RefusedError:
+        except ProblemError:
             return  # who comes back is told why
 
 
 async def paced(
     parts: Parts,
-    caller: Caller,
+    caller: ApiCaller,
     address: Address,
     take: Callable[[], bytes],
     interval_ms: Callable[[], int],
@@ -132,7 +132,7 @@ async def paced(
 ) -> AsyncGenerator[bytes]:
     """What `take` has, as soon as there is something and the interval allows, else heartbeats; ends with the process.
 
-    Raises RefusedError as soon as the caller would not be let in any more.
+    Raises ProblemError as soon as the caller would not be let in any more.
     """
     board, clock = parts.board, parts.seat.clock
     sent_at_ns = checked_at_ns = clock.monotonic_ns()
@@ -156,14 +156,14 @@ async def paced(
             await board.turn()
 
 
-def parse_assets(board: Board, text: str | None) -> tuple[int, ...]:
+def parse_assets(board: PriceBoard, text: str | None) -> tuple[int, ...]:
     """`BTC,ETH` as indexes in the order of the catalog, without repetitions; all assets when there is no text."""
     if text is None:
         return tuple(range(len(board.prices.assets)))
     return find_assets(board, text.split(","), "assets")
 
 
-def find_assets(board: Board, names: Sequence[str], field: str) -> tuple[int, ...]:
+def find_assets(board: PriceBoard, names: Sequence[str], field: str) -> tuple[int, ...]:
     """Indexes of the names; the first one that is wrong is refused by its name."""
     if not 0 < len(names) <= ASSETS_MAX:
         raise bad_parameter(field, f"between 1 and {ASSETS_MAX} assets, not {len(names)}")
@@ -172,6 +172,6 @@ def find_assets(board: Board, names: Sequence[str], field: str) -> tuple[int, ..
         asset = board.prices.find(name)
         if asset is None:
             detail = f"{name[:32]!r} is not an asset of this node"
-            raise RefusedError(404, "unknown_asset", detail, field) if name else bad_parameter(field, "a name is empty")
+            raise ProblemError(404, "unknown_asset", detail, field) if name else bad_parameter(field, "a name is empty")
         found.add(asset)
     return tuple(sorted(found))

@@ -12,7 +12,7 @@ Rules: as for server-sent events (streams.py), of which this is another skin; `s
 for the connection. A wrong message is answered by what is wrong with it and changes nothing; one of more than
 MESSAGE_BYTES_MAX closes the connection (1009). Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends
 more waits. Whoever is not let in gets a problem instead of a WebSocket; whoever would not be let in any more is closed
-with 4000 and the status that he would get.
+with 4000 and the status that they would get.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
-from workers.api.base.auth import KEY_PARAMETERS, Caller, caller_name, provide_caller
+from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, caller_name, provide_caller
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.prices import Price
-from workers.api.base.problems import RefusedError, problem_of, refuse
-from workers.api.streams.board import NOTHING_SEEN, Board, Dialect
+from workers.api.base.problems import ProblemError, problem_of, refuse
+from workers.api.streams.board import NOTHING_SEEN, PriceBoard, StreamEncoder
 from workers.api.streams.events import INTERVAL_MS_MAX, find_assets, paced
 
 # All 256 assets by names of 16 letters are 5 KB.
@@ -74,17 +74,17 @@ def _body(price: Price) -> bytes:
     return price.body
 
 
-def _message(mark: str, bodies: Sequence[bytes]) -> bytes:
-    return b'{"type":"prices","id":"%s","prices":[%s]}' % (mark.encode(), b",".join(bodies))
+def _message(cursor: str, bodies: Sequence[bytes]) -> bytes:
+    return b'{"type":"prices","id":"%s","prices":[%s]}' % (cursor.encode(), b",".join(bodies))
 
 
-MESSAGES = Dialect("messages", _body, _message, b'{"type":"heartbeat"}')
+MESSAGES = StreamEncoder("messages", _body, _message, b'{"type":"heartbeat"}')
 
 
 class Subscription:
     """What one connection wants, and has seen."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: PriceBoard) -> None:
         self.assets: tuple[int, ...] = ()
         self.interval_ms = 0
         self._board = board
@@ -95,7 +95,7 @@ class Subscription:
         """Take a client's message in; the reply to it."""
         try:
             return self._take_in(text)
-        except RefusedError as error:
+        except ProblemError as error:
             return refusal(error.code, error.detail, error.field)
         except RecursionError:
             return refusal("bad_message", "the message is nested too deeply", None)
@@ -126,7 +126,7 @@ class Subscription:
             if message.interval_ms is not None:
                 if not 0 <= message.interval_ms <= INTERVAL_MS_MAX:
                     detail = f"{message.interval_ms} is not between 0 and {INTERVAL_MS_MAX}"
-                    raise RefusedError(400, "bad_parameter", detail, "interval_ms")
+                    raise ProblemError(400, "bad_parameter", detail, "interval_ms")
                 self.interval_ms = message.interval_ms
             wanted.update(named)
             self._added |= frozenset(named) - frozenset(self.assets)
@@ -147,10 +147,10 @@ async def price_socket(socket: WebSocket[Any, Any, Any], parts: NamedDependency[
     address = caller_address(socket.scope)
     try:
         refuse_unknown(socket.query_params.multi_items(), dict.fromkeys(KEY_PARAMETERS, False))
-        caller: Caller = await provide_caller(socket.scope, parts)
+        caller: ApiCaller = await provide_caller(socket.scope, parts)
         name = caller_name(caller, address)
         parts.sockets.check(name)
-    except (RefusedError, psycopg.Error) as error:
+    except (ProblemError, psycopg.Error) as error:
         problem = problem_of(error)
         if problem.status == 500:
             socket.scope["state"]["failure"] = error
@@ -158,7 +158,7 @@ async def price_socket(socket: WebSocket[Any, Any, Any], parts: NamedDependency[
         return
     await socket.accept()
     subscription = Subscription(parts.board)
-    with parts.sockets.taken(name):
+    with parts.sockets.acquire(name):
         reading = asyncio.create_task(_read(socket, subscription))
         writing = asyncio.create_task(_write(socket, subscription, parts, caller, address))
         try:
@@ -195,7 +195,7 @@ async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) ->
 
 
 async def _write(
-    socket: WebSocket[Any, Any, Any], subscription: Subscription, parts: Parts, caller: Caller, address: Address
+    socket: WebSocket[Any, Any, Any], subscription: Subscription, parts: Parts, caller: ApiCaller, address: Address
 ) -> Close:
     chunks = paced(
         parts, caller, address, subscription.next_chunk, lambda: subscription.interval_ms, MESSAGES.heartbeat
@@ -204,7 +204,7 @@ async def _write(
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 await socket.send_text(chunk.decode())
-    except RefusedError as error:
+    except ProblemError as error:
         reason = f"{error.code}: {error.detail}".encode()[:_REASON_BYTES_MAX]
         return Close(_REFUSED + error.status, reason.decode(errors="ignore"))
     return Close(_GOING_AWAY, "the service is restarted")

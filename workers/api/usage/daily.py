@@ -34,7 +34,7 @@ Opener = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 
 
 async def run(open_connection: Opener, cache: Cache, clock: Clock, log: logging.Logger) -> None:
-    """Compute for ever; a failure is logged when it begins, and soon tried again."""
+    """Compute forever; a failure is logged when it begins, and soon tried again."""
     outage = Outage(log, logging.WARNING, "daily_figures_late", "daily figures are computed")
     while True:
         seconds = EVERY_SECONDS

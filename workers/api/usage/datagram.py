@@ -23,12 +23,12 @@ from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.limits import UDP_ID_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.net.ports import IP_PKTINFO
 from trinity.observe.metrics import REPORTER
-from workers.api.base.auth import Caller, identify, require_usage_reader
+from workers.api.base.auth import ApiCaller, identify, require_usage_reader
 from workers.api.base.calls import Call
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, NetworkSet, address_of
 from workers.api.base.parameters import Span, read_period, read_zone
-from workers.api.base.problems import RefusedError, problem_of
+from workers.api.base.problems import ProblemError, problem_of
 from workers.api.usage.selection import Selection
 from workers.api.usage.summary import summarize
 from workers.api.usage.usage import Sums, now_of, span_of_period
@@ -129,7 +129,7 @@ def _without_interface(control: Control) -> Control:
     return kept
 
 
-async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, bytes, Caller | None]:
+async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, bytes, ApiCaller | None]:
     """Status, reply and caller; an empty reply is not sent."""
     identity, caller = None, None
     try:
@@ -138,9 +138,9 @@ async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, by
             return 400, b"", None
         identity = fields.get("id")
         if parts.callers.is_blocked(address):
-            raise RefusedError(403, "address_blocked", "this address is blocked")
+            raise ProblemError(403, "address_blocked", "this address is blocked")
         request = _request_of(fields)
-        caller = await identify(parts, request.api_key, address, parts.udp_tries)
+        caller = await identify(parts, request.api_key, address, parts.udp_login_throttle)
         require_usage_reader(caller)
         if not caller.is_admin:
             parts.admission.admit(caller.key_id, address)
@@ -169,11 +169,11 @@ def _fields_of(data: bytes) -> dict[str, Any]:
     try:
         fields = msgspec.json.decode(data.rstrip(_PADDING), type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RefusedError(400, "bad_request", "one JSON object is expected") from None
+        raise ProblemError(400, "bad_request", "one JSON object is expected") from None
     identity = fields.get("id")
     if len(msgspec.json.encode(identity)) > UDP_ID_BYTES_MAX:
         del fields["id"]
-        raise RefusedError(400, "bad_parameter", f"at most {UDP_ID_BYTES_MAX} bytes", "id")
+        raise ProblemError(400, "bad_parameter", f"at most {UDP_ID_BYTES_MAX} bytes", "id")
     return fields
 
 
@@ -182,10 +182,10 @@ def _request_of(fields: dict[str, Any]) -> ReportRequest:
         return msgspec.convert(fields, ReportRequest)
     except msgspec.ValidationError as error:
         detail, _, path = str(error).partition(" - at `$.")
-        raise RefusedError(400, "bad_parameter", detail, path.rstrip("`") or None) from None
+        raise ProblemError(400, "bad_parameter", detail, path.rstrip("`") or None) from None
 
 
-async def _summary(parts: Parts, caller: Caller, period: Any) -> dict[str, Any]:
+async def _summary(parts: Parts, caller: ApiCaller, period: Any) -> dict[str, Any]:
     zone = read_zone("UTC")
     now = now_of(parts)
     span = span_of_period(period, now, Span(now - period, now, zone))
@@ -205,7 +205,7 @@ def _fitted(reply: dict[str, Any]) -> bytes:
         assets.pop()
 
 
-def _refusal(identity: Any, error: RefusedError) -> bytes:
+def _refusal(identity: Any, error: ProblemError) -> bytes:
     body = {"code": error.code, "message": error.detail, **({"parameter": error.field} if error.field else {})}
     return msgspec.json.encode({**_identity(identity), "error": body})
 

@@ -6,7 +6,7 @@ Rules
 - The first piece is there before the answer begins: what goes wrong until then is a problem with its status. What goes
   wrong later breaks the connection off, so that nobody takes half an answer for the whole.
 - Long answers have a few places, and an account has some of them: CSV and Parquet take one from the start, JSON when
-  there is more than one piece of it, and then before it begins. Whoever holds a place holds a connection, so he must
+  there is more than one piece of it, and then before it begins. Whoever holds a place holds a connection, so they must
   read: a reader that stops is given up by calls.py, one that drips is here, and what either held is free at once.
 - JSON of one piece is answered out of cache.py where that has it.
 - A text that a spreadsheet could take for a formula is never part of a row: names are codes, numbers,
@@ -29,7 +29,7 @@ from psycopg import AsyncConnection, sql
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
-from workers.api.base.auth import Caller, caller_name
+from workers.api.base.auth import ApiCaller, caller_name
 from workers.api.base.cache import question_of
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
@@ -115,7 +115,7 @@ async def deliver(parts: Parts, scope: Scope, query: Query, wanted: Format, head
 
 
 async def _read_along(clock: Clock, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces, as long as their reader keeps up; only the time that he takes counts, not that of the database."""
+    """The pieces, as long as their reader keeps up; only the time that they take counts, not that of the database."""
     taken_ns, sent_bytes = 0, 0
     piece: bytes | None = first
     while piece is not None:
@@ -183,7 +183,7 @@ async def parquet_pieces(parts: Parts, query: Query, holder: str) -> AsyncGenera
 
 def _holder_of(scope: Scope) -> str:
     """By whom places are counted: the account, which may have many keys."""
-    caller: Caller = scope["state"]["caller"]
+    caller: ApiCaller = scope["state"]["caller"]
     return f"account {caller.account_id}" if caller.account_id else caller_name(caller, caller_address(scope))
 
 
@@ -192,7 +192,7 @@ async def _export(parts: Parts, holder: str) -> AsyncIterator[None]:
     """One of the few places for long answers."""
     parts.exports.check(holder)
     block = parts.seat.block
-    with parts.exports.taken(holder):
+    with parts.exports.acquire(holder):
         block.set_gauge(_EXPORTS, parts.exports.total)
         try:
             yield

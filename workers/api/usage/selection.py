@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from trinity.store.queries import load
-from workers.api.base.auth import Caller, require_usage_reader
+from workers.api.base.auth import ApiCaller, require_usage_reader
 from workers.api.base.context import Parts
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 
 _ID_MAX = 2**31 - 1  # PostgreSQL's integer
 
@@ -25,7 +25,7 @@ class Selection(NamedTuple):
 
 async def provide_selection(
     parts: NamedDependency[Parts],
-    caller: NamedDependency[Caller],
+    caller: NamedDependency[ApiCaller],
     account: Annotated[
         int | None, QueryParameter(ge=1, le=_ID_MAX, description="Only this account; for the operator.")
     ] = None,
@@ -37,7 +37,7 @@ async def provide_selection(
     require_usage_reader(caller)
     if not caller.is_admin:
         if account is not None and account != caller.account_id:
-            raise RefusedError(403, "foreign_account", "this is not your account", "account")
+            raise ProblemError(403, "foreign_account", "this is not your account", "account")
         key_ids: list[int] | None = list(caller.key_ids)
     else:
         key_ids = None if account is None else await _keys_of(parts, account)
@@ -45,7 +45,7 @@ async def provide_selection(
         return Selection(key_ids)
     known = key_ids or []
     if key not in known and not (key_ids is None and (key == 0 or await _exists(parts, key))):
-        raise RefusedError(404, "unknown_key", "there is no such key", "key")
+        raise ProblemError(404, "unknown_key", "there is no such key", "key")
     return Selection([key])
 
 
@@ -54,7 +54,7 @@ async def _keys_of(parts: Parts, account_id: int) -> list[int]:
         cursor = await connection.execute(load("reports.key_ids_of_account"), {"account_id": account_id})
         found = await cursor.fetchone()
     if found is None:
-        raise RefusedError(404, "unknown_account", "there is no such account", "account")
+        raise ProblemError(404, "unknown_account", "there is no such account", "account")
     return found[0] or []
 
 

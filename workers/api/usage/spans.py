@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from workers.api.base.parameters import Span
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 
 Granularity = Literal["minute", "hour", "day"]
 
@@ -56,7 +56,7 @@ def check_minutes(pieces: Pieces, granularity: Granularity | None, is_of_all: bo
         field = "granularity" if granularity == "minute" else "tz"
         why = "minutes" if granularity == "minute" else f"a {granularity} that is not made of whole hours of UTC"
         detail = f"{why}: at most {days_max} days at once; ask for a shorter span, another granularity or another tz"
-        raise RefusedError(400, "range_too_large", detail, field)
+        raise ProblemError(400, "range_too_large", detail, field)
 
 
 def _keeps_whole_hours(span: Span) -> bool:

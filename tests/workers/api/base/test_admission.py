@@ -27,7 +27,7 @@ from trinity.observe.metrics import REPORTER
 from trinity.outcomes import CODES
 from workers.api.base.admission import make_admission
 from workers.api.base.context import Parts
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 from workers.api.usage.datagram import reply_to
 
 # Each kind of call that gives prices, and one report.
@@ -180,6 +180,6 @@ def test_an_ipv6_network_is_one_caller_and_a_mapped_address_is_ipv4(first: str, 
         seat = replace(seat_of(memory), clock=StandingClock())
         admission = make_admission(seat, AccessSection(auth="optional", anonymous_rate=1))
         admission.admit(0, ipaddress.ip_address(first))
-        with pytest.raises(RefusedError, match="429 rate_limited"):
+        with pytest.raises(ProblemError, match="429 rate_limited"):
             admission.admit(0, ipaddress.ip_address(same))
         admission.admit(0, ipaddress.ip_address(other))

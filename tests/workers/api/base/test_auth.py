@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, table_of
 from trinity.limits import API_KEY_BYTES_MAX
-from workers.api.base.auth import ADMIN, ANONYMOUS, Caller, digest_of, require_usage_reader
-from workers.api.base.problems import RefusedError
+from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, digest_of, require_usage_reader
+from workers.api.base.problems import ProblemError
 from workers.api.base.session import TRIES_AT_ONCE, TRY_AGAIN_SECONDS
 from workers.api.server import POOL_CONNECTIONS_MAX
 
@@ -63,8 +63,8 @@ def test_a_digest_is_sha256_of_printable_ascii(key: str) -> None:
 def test_usage_is_never_public() -> None:
     """A key reads its usage, the operator reads all, nobody else reads any."""
     require_usage_reader(ADMIN)
-    require_usage_reader(Caller("key", 1, 2))
-    with pytest.raises(RefusedError, match="missing_key"):
+    require_usage_reader(ApiCaller("key", 1, 2))
+    with pytest.raises(ProblemError, match="missing_key"):
         require_usage_reader(ANONYMOUS)
 
 

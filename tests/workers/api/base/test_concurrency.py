@@ -4,21 +4,21 @@ import contextlib
 
 import pytest
 
-from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, Bounds, Places
-from workers.api.base.problems import RefusedError
+from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, Bounds, ConcurrencyLimit
+from workers.api.base.problems import ProblemError
 
 
 def test_a_caller_has_so_many_places_and_no_more() -> None:
     """One is refused with 429; another caller is not, until all places are taken (503)."""
-    held = Places(Bounds("stream", most=3, of_caller=2, retry_after_seconds=5))
+    held = ConcurrencyLimit(Bounds("stream", most=3, max_per_client=2, retry_after_seconds=5))
     with contextlib.ExitStack() as stack:
         for caller in ("a", "a", "b"):
             held.check(caller)
-            stack.enter_context(held.taken(caller))
-        with pytest.raises(RefusedError) as refused:
+            stack.enter_context(held.acquire(caller))
+        with pytest.raises(ProblemError) as refused:
             held.check("a")
         assert (refused.value.status, refused.value.code) == (429, "too_many_streams")
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(ProblemError) as refused:
             held.check("c")
         assert (refused.value.status, refused.value.code) == (503, "no_stream_free")
     assert held.total == 0
@@ -27,4 +27,4 @@ def test_a_caller_has_so_many_places_and_no_more() -> None:
 
 def test_nobody_can_take_all_places() -> None:
     """Of no kind of answer."""
-    assert all(bounds.of_caller < bounds.most for bounds in (STREAMS, SOCKETS, EXPORTS))
+    assert all(bounds.max_per_client < bounds.most for bounds in (STREAMS, SOCKETS, EXPORTS))

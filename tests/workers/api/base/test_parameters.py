@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.api.base.parameters import NAMES_MAX, read_moment, read_names, read_period, read_span, read_zone
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 
 UTC_ZONE = ZoneInfo("UTC")
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -37,7 +37,7 @@ def test_any_text_is_a_moment_of_this_century_or_refused_by_name(text: str) -> N
     refusal = None
     try:
         moment = read_moment(text, "to", UTC_ZONE)
-    except RefusedError as error:
+    except ProblemError as error:
         refusal = error
     if refusal is not None:
         assert (refusal.status, refusal.code, refusal.field) == (400, "bad_parameter", "to")
@@ -61,7 +61,7 @@ def test_any_text_is_a_moment_of_this_century_or_refused_by_name(text: str) -> N
 )
 def test_wrong_spans_are_refused_by_name(start: str | None, end: str | None, field: str) -> None:
     """Reversed, empty, too long, not a time."""
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ProblemError) as caught:
         read_span(start, end, "UTC", NOW)
     assert caught.value.field == field
 
@@ -74,7 +74,7 @@ def test_a_span_without_borders_is_the_last_day() -> None:
 @pytest.mark.parametrize("name", ["", "utc", "Mars/Base", "../../etc/passwd", "Europe/Berlin'--", "localtime"])
 def test_a_zone_is_a_name_of_the_iana_database(name: str) -> None:
     """Nothing else, so no path and no SQL."""
-    with pytest.raises(RefusedError, match="IANA") as caught:
+    with pytest.raises(ProblemError, match="IANA") as caught:
         read_zone(name)
     assert caught.value.field == "tz"
 
@@ -85,7 +85,7 @@ def test_any_text_is_a_period_or_refused(text: str) -> None:
     refusal = None
     try:
         assert timedelta() < read_period(text, "period") <= timedelta(days=100)
-    except RefusedError as error:
+    except ProblemError as error:
         refusal = error
     assert refusal is None or refusal.field == "period"
 
@@ -94,10 +94,10 @@ def test_names_are_few_and_plain() -> None:
     """Upper case; 10,000 of them are refused, and so is what no asset is called."""
     assert read_names("btc,ETH", "asset") == ["BTC", "ETH"]
     assert read_names(None, "asset") is None
-    with pytest.raises(RefusedError, match="too_many_assets"):
+    with pytest.raises(ProblemError, match="too_many_assets"):
         read_names(",".join(["BTC"] * (NAMES_MAX + 1)), "asset")
-    with pytest.raises(RefusedError, match="too_many_assets"):
+    with pytest.raises(ProblemError, match="too_many_assets"):
         read_names("BTC," * 10_000, "asset")
     for text in ("", ",", "BTC,", "B'TC", "x" * 17, "Ü"):
-        with pytest.raises(RefusedError):
+        with pytest.raises(ProblemError):
             read_names(text, "asset")

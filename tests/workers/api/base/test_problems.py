@@ -2,7 +2,7 @@
 
 import msgspec
 
-from workers.api.base.problems import RefusedError, bad_parameter, body_of, database_unavailable
+from workers.api.base.problems import ProblemError, bad_parameter, body_of, database_unavailable
 
 
 def test_a_refusal_has_all_members_of_rfc_9457_and_ours() -> None:
@@ -12,7 +12,7 @@ def test_a_refusal_has_all_members_of_rfc_9457_and_ours() -> None:
         "type": "urn:trinity:problem:bad_parameter", "title": "Bad Request", "status": 400, "code": "bad_parameter",
         "detail": "not a time", "request_id": "id-1", "instance": "urn:uuid:id-1", "field": "from",
     }  # fmt: skip
-    assert "field" not in msgspec.to_builtins(body_of(RefusedError(404, "unknown_path", "no"), "id-2"))
+    assert "field" not in msgspec.to_builtins(body_of(ProblemError(404, "unknown_path", "no"), "id-2"))
 
 
 def test_an_absent_database_says_when_to_come_back() -> None:

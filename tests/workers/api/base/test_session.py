@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.api.base.forwarded import address_of
-from workers.api.base.session import SESSION_SECONDS, TRIES_AT_ONCE, TRY_AGAIN_SECONDS, Sessions, Tries
+from workers.api.base.session import SESSION_SECONDS, TRIES_AT_ONCE, TRY_AGAIN_SECONDS, LoginThrottle, Sessions
 
 NONCE = bytes(range(16))
 
@@ -48,28 +48,28 @@ def test_the_token_belongs_to_one_cookie() -> None:
 
 def test_guessing_is_slowed_down_by_address() -> None:
     """After a few failures an address waits; another one does not, and patience is rewarded."""
-    tries, guesser = Tries(), address_of("192.0.2.1")
+    throttle, guesser = LoginThrottle(), address_of("192.0.2.1")
     for _ in range(TRIES_AT_ONCE):
-        assert tries.wait_seconds(guesser, 100.0) == 0
-        tries.fail(guesser, 100.0)
-    wait = tries.wait_seconds(guesser, 100.0)
+        assert throttle.wait_seconds(guesser, 100.0) == 0
+        throttle.fail(guesser, 100.0)
+    wait = throttle.wait_seconds(guesser, 100.0)
     assert wait == TRY_AGAIN_SECONDS
-    assert tries.wait_seconds(address_of("192.0.2.2"), 100.0) == 0
-    assert tries.wait_seconds(guesser, 100.0 + wait) == 0
+    assert throttle.wait_seconds(address_of("192.0.2.2"), 100.0) == 0
+    assert throttle.wait_seconds(guesser, 100.0 + wait) == 0
 
 
 def test_a_network_of_ipv6_is_one_guesser() -> None:
     """Its 2**64 addresses cost their owner nothing."""
-    tries = Tries()
+    throttle = LoginThrottle()
     for number in range(TRIES_AT_ONCE):
-        tries.fail(address_of(f"2001:db8::{number:x}"), 100.0)
-    assert tries.wait_seconds(address_of("2001:db8::ffff"), 100.0) > 0
-    assert tries.wait_seconds(address_of("2001:db8:0:1::"), 100.0) == 0
+        throttle.fail(address_of(f"2001:db8::{number:x}"), 100.0)
+    assert throttle.wait_seconds(address_of("2001:db8::ffff"), 100.0) > 0
+    assert throttle.wait_seconds(address_of("2001:db8:0:1::"), 100.0) == 0
 
 
 def test_the_memory_of_guessers_is_bounded() -> None:
     """A flood of addresses cannot make it grow."""
-    tries = Tries()
+    throttle = LoginThrottle()
     for number in range(10_000):
-        tries.fail(address_of(f"10.0.{number // 256}.{number % 256}"), 0.0)
-    assert len(tries._free_at) <= 4096
+        throttle.fail(address_of(f"10.0.{number // 256}.{number % 256}"), 0.0)
+    assert len(throttle._free_at) <= 4096

@@ -21,7 +21,7 @@ from trinity.memory.key_table import KeyState
 from workers.api.base.concurrency import SOCKETS
 from workers.api.base.prices import Prices
 from workers.api.streams import events as streams
-from workers.api.streams.board import Board
+from workers.api.streams.board import PriceBoard
 from workers.api.streams.sockets import Subscription
 
 
@@ -32,10 +32,10 @@ async def service(tmp_path: Path) -> AsyncIterator[Live]:
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Board]:
+def board() -> Iterator[PriceBoard]:
     with empty_node() as memory:
         publish(memory, "BTC")
-        yield Board(Prices(CATALOG, memory.answers), SystemClock(), 1)
+        yield PriceBoard(Prices(CATALOG, memory.answers), SystemClock(), 1)
 
 
 async def _ask(socket: ClientConnection, **message: Any) -> dict[str, Any]:
@@ -133,7 +133,7 @@ async def test_a_message_that_is_too_big_closes_the_connection(service: Live) ->
 
 async def test_one_caller_has_a_few_connections(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one is a 429."""
-    monkeypatch.setattr(service.parts.sockets, "_bounds", SOCKETS._replace(of_caller=1))
+    monkeypatch.setattr(service.parts.sockets, "_bounds", SOCKETS._replace(max_per_client=1))
     async with connect(f"ws://127.0.0.1:{service.port}/ws"):
         with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
             await connect(f"ws://127.0.0.1:{service.port}/ws")
@@ -186,7 +186,7 @@ async def test_places_are_free_again(service: Live) -> None:
         ),
     ).map(json.dumps)
 )
-def test_no_message_breaks_a_subscription(board: Board, text: str) -> None:
+def test_no_message_breaks_a_subscription(board: PriceBoard, text: str) -> None:
     """Every text has an answer with a type, and the subscription stays one of known assets."""
     subscription = Subscription(board)
     assert subscription.answer(text)["type"] in ("subscribed", "pong", "error")
@@ -195,7 +195,7 @@ def test_no_message_breaks_a_subscription(board: Board, text: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["%s", '{"type":"ping","id":%s}', '{"type":"subscribe","other":%s}'])
-def test_a_nested_message_is_answered_as_a_wrong_one(board: Board, form: str) -> None:
+def test_a_nested_message_is_answered_as_a_wrong_one(board: PriceBoard, form: str) -> None:
     """As deep as a message may be long: an error, and the connection goes on."""
     answer = Subscription(board).answer(form % ("[" * 8_000 + "]" * 8_000))
     assert (answer["type"], answer["error"]["code"]) == ("error", "bad_message")

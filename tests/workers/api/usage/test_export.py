@@ -98,7 +98,9 @@ async def test_too_many_exports_at_once_are_refused(usage_url: str, tmp_path: Pa
         client.headers["X-API-Key"] = "key-1"
         with contextlib.ExitStack() as held:
             for number in range(EXPORTS.most):
-                held.enter_context(parts.exports.taken("account 1" if number < EXPORTS.of_caller else "account 3"))
+                held.enter_context(
+                    parts.exports.acquire("account 1" if number < EXPORTS.max_per_client else "account 3")
+                )
             for key, status, code in (("key-1", 429, "too_many_exports"), ("key-2", 503, "no_export_free")):
                 response = await client.get(f"/reports/log?{QUERY.decode()}", headers={"X-API-Key": key})
                 assert (response.status_code, response.json()["code"]) == (status, code)
@@ -141,7 +143,7 @@ async def test_nine_readers_of_json_that_stop_lock_nobody_out(
 
 
 async def test_a_reader_that_drips_is_cut_off() -> None:
-    """Only the time that the reader takes counts: a slow database is not his fault."""
+    """Only the time that the reader takes counts: a slow database is not their fault."""
     clock = HandClock()
 
     async def pieces() -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trinity.observe.metrics import HTTP_STATUSES
 from trinity.outcomes import CODE_OK
 from workers.api.base.parameters import SPAN_DAYS_MAX
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 from workers.api.usage import log_page
 from workers.api.usage.log_page import Cursor, decode_cursor, encode_cursor
 from workers.request import ledger
@@ -79,7 +79,7 @@ def test_any_other_text_is_refused_by_name(text: str) -> None:
     refusal = cursor = None
     try:
         cursor = decode_cursor(text)
-    except RefusedError as error:
+    except ProblemError as error:
         refusal = error
     assert (cursor is None) != (refusal is None)
     assert refusal is None or refusal.field == "cursor"

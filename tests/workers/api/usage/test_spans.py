@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.api.base.parameters import Span
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import ProblemError
 from workers.api.usage.spans import Granularity, Pieces, check_minutes, cut
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -98,7 +98,7 @@ def test_nothing_scans_all_minutes(
     if field is None:
         check_minutes(pieces, granularity, is_of_all)
     else:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(ProblemError) as refused:
             check_minutes(pieces, granularity, is_of_all)
         assert (refused.value.code, refused.value.field) == ("range_too_large", field)
 
