@@ -90,7 +90,7 @@ def _answer_datagrams(
     answer: Bytes,
     reply_bytes: int,
 ) -> None:
-    """One loop for ever; an iovec points to the received bytes or, for the send, to the answer."""
+    """One loop forever; an iovec points to the received bytes or, for the send, to the answer."""
     headers, iovecs, buffers = batch
     room = iovecs[0, 1]
     while True:

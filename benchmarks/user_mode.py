@@ -47,10 +47,9 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import RELEASED, WRITTEN
 from trinity.outcomes import CODE_OK
 from workers.request import ledger
-from workers.request.http import parse as http1
-from workers.request.http import routes
-from workers.request.loop import make_private_desk
-from workers.request.udp import text as datagram
+from workers.request.http import parse, routes
+from workers.request.http.context import RequestContext, make_private_context
+from workers.request.udp.text import ANSWERED, DatagramContext, answer_datagram, make_datagram_context
 
 # A batch takes some 2 ms: mostly it fits between two other processes' turns on a busy machine.
 REQUESTS = 2_000
@@ -80,8 +79,8 @@ def _measure_pure(turns: int) -> dict[str, float]:
     try:
         write_all(memory, clock, 0)
         out, timespec = np.zeros(_OUT_BYTES, dtype=np.uint8), system.make_timespec()
-        http = _make_desk(memory, catalog)
-        udp = datagram.make_desk(http)
+        http = _make_request_context(memory, catalog)
+        udp = make_datagram_context(http)
         frame = request_frame([names[i % len(names)] for i in range(_BINARY_ASSETS)])
         plain, texts = price_requests(names), [name.encode() for name in names]
         head = f"X-API-Key: {_KEY}\r\n\r\n".encode()
@@ -91,15 +90,15 @@ def _measure_pure(turns: int) -> dict[str, float]:
             "http_key": (_record_http, http, [request[:-2] + head for request in plain]),
             "udp_text_unrecorded": (_answer_udp, udp, texts),
             "udp_text": (_record_udp, udp, texts),
-            "udp_text_key": (_record_udp, udp, [text + f" key={_KEY}".encode() for text in texts]),
+            "udp_text_key": (_record_udp, udp, [name + f" key={_KEY}".encode() for name in texts]),
             "udp_binary": (_record_udp, udp, [frame]),
         }
         found = {}
-        for name, (loop, desk, requests) in batches.items():
+        for name, (loop, context, requests) in batches.items():
             octets, ends = _joined(requests)
-            loop(desk, octets, ends, 1, out, timespec)  # compiled now, for longer than a price is good
+            loop(context, octets, ends, 1, out, timespec)  # compiled now, for longer than a price is good
             write_all(memory, clock, 0)
-            times = [loop(desk, octets, ends, REQUESTS, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]
+            times = [loop(context, octets, ends, REQUESTS, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]
             assert min(times) > 0, f"{name}: not understood"
             found[f"{name}_us"] = round(statistics.median(times) / REQUESTS / 1_000, 4)
         found["udp_binary_lookup_us"] = round(found["udp_binary_us"] / _BINARY_ASSETS, 4)
@@ -108,7 +107,7 @@ def _measure_pure(turns: int) -> dict[str, float]:
     return found
 
 
-def _make_desk(memory: NodeMemory, catalog: Catalog) -> routes.Desk:
+def _make_request_context(memory: NodeMemory, catalog: Catalog) -> RequestContext:
     """Anonymous callers are let in; one key has a rate, a burst and a monthly quota that this never reaches."""
     access = AccessMemory.private(1000)
     digest = hashlib.sha256(_KEY.encode()).digest()
@@ -116,7 +115,7 @@ def _make_desk(memory: NodeMemory, catalog: Catalog) -> routes.Desk:
     access.keys.mark_loaded()
     access.blocks.write([ipaddress.ip_network((i << 16, 24)) for i in range(_BLOCKS)])
     counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
-    return make_private_desk(memory.answers.words, catalog, counters, AccessSection(auth="optional"), access)
+    return make_private_context(memory.answers.words, catalog, counters, AccessSection(auth="optional"), access)
 
 
 def _joined(requests: list[bytes]) -> tuple[Bytes, Ints]:
@@ -125,61 +124,61 @@ def _joined(requests: list[bytes]) -> tuple[Bytes, Ints]:
 
 
 @compiled
-def _answer_http(desk: routes.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+def _answer_http(context: RequestContext, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
     """Processor nanoseconds for `count` requests; 0 when one of them was not understood."""
     now_ns = system.monotonic_ns(timespec)
     start_ns = system.thread_cpu_ns(timespec)
     for number in range(count):
         which = number % (ends.size - 1)
-        if http1.parse_head(requests, ends[which], ends[which + 1], desk.head) != http1.REQUEST:
+        if parse.parse_head(requests, ends[which], ends[which + 1], context.head) != parse.REQUEST:
             return 0
-        routes.answer_request(desk, requests, False, now_ns, out, 0)
+        routes.answer_request(context, requests, False, now_ns, out, 0)
     return system.thread_cpu_ns(timespec) - start_ns
 
 
 @compiled
-def _answer_udp(desk: datagram.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+def _answer_udp(context: DatagramContext, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
     """Processor nanoseconds for `count` datagrams; 0 when one of them was not answered."""
     now_ns = system.monotonic_ns(timespec)
     start_ns = system.thread_cpu_ns(timespec)
     for number in range(count):
         which = number % (ends.size - 1)
-        found = datagram.answer_datagram(desk, requests, ends[which], ends[which + 1], out, 0, True, now_ns)
-        if found[1] != datagram.ANSWERED:
+        found = answer_datagram(context, requests, ends[which], ends[which + 1], out, 0, True, now_ns)
+        if found[1] != ANSWERED:
             return 0
     return system.thread_cpu_ns(timespec) - start_ns
 
 
 @compiled
-def _record_http(desk: routes.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+def _record_http(context: RequestContext, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
     """As `_answer_http`, each answer with its usage record."""
     now_ns = system.monotonic_ns(timespec)
-    desk.ledger.ring[RELEASED] = desk.ledger.ring[WRITTEN]
+    context.ledger.ring[RELEASED] = context.ledger.ring[WRITTEN]
     start_ns = system.thread_cpu_ns(timespec)
     for number in range(count):
         which = number % (ends.size - 1)
-        if http1.parse_head(requests, ends[which], ends[which + 1], desk.head) != http1.REQUEST:
+        if parse.parse_head(requests, ends[which], ends[which + 1], context.head) != parse.REQUEST:
             return 0
-        routes.answer_request(desk, requests, False, now_ns, out, 0)
-        if desk.ledger.tally[ledger.TALLY_CODE] != CODE_OK:
+        routes.answer_request(context, requests, False, now_ns, out, 0)
+        if context.ledger.tally[ledger.TALLY_CODE] != CODE_OK:
             return 0
-        if not ledger.record(desk.ledger, desk.caller, now_ns, system.monotonic_ns(timespec)):
+        if not ledger.record(context.ledger, context.caller, now_ns, system.monotonic_ns(timespec)):
             return 0
     return system.thread_cpu_ns(timespec) - start_ns
 
 
 @compiled
-def _record_udp(desk: datagram.Desk, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
+def _record_udp(context: DatagramContext, requests: Bytes, ends: Ints, count: int, out: Bytes, timespec: Ints) -> int:
     """As `_answer_udp`, each answer with its usage record."""
     now_ns = system.monotonic_ns(timespec)
-    desk.ledger.ring[RELEASED] = desk.ledger.ring[WRITTEN]
+    context.ledger.ring[RELEASED] = context.ledger.ring[WRITTEN]
     start_ns = system.thread_cpu_ns(timespec)
     for number in range(count):
         which = number % (ends.size - 1)
-        found = datagram.answer_datagram(desk, requests, ends[which], ends[which + 1], out, 0, True, now_ns)
-        if found[1] != datagram.ANSWERED:
+        found = answer_datagram(context, requests, ends[which], ends[which + 1], out, 0, True, now_ns)
+        if found[1] != ANSWERED:
             return 0
-        if not ledger.record(desk.ledger, desk.caller, now_ns, system.monotonic_ns(timespec)):
+        if not ledger.record(context.ledger, context.caller, now_ns, system.monotonic_ns(timespec)):
             return 0
     return system.thread_cpu_ns(timespec) - start_ns
 

@@ -21,8 +21,8 @@ from trinity.memory.key_table import KeyState, KeyTable
 from trinity.memory.limit_table import LimitTable
 from workers.request import ledger
 from workers.request.forwarded import PEER, make_caller
-from workers.request.http import parse as http1
-from workers.request.http import routes
+from workers.request.http import parse, routes
+from workers.request.http.context import make_context, response_bytes_max
 from workers.request.http.response import write_date
 
 if TYPE_CHECKING:
@@ -148,14 +148,14 @@ class Worker:
         self._number = number
         self.name = f"worker-{number}"
         self.is_alive = False
-        self._desk: Any = None
+        self._context: Any = None
         self._next_second_ns = 0
         self._peers = np.zeros(2, dtype=np.uint64)
         self._raw = np.zeros(512, dtype=np.uint8)
         self._month = 0
 
     def forget(self) -> None:
-        self._desk = None
+        self._context = None
 
     def start(self) -> None:
         seat, world = self._world.seat(self.name), self._world
@@ -163,7 +163,7 @@ class Worker:
         made = gate.make_gate(
             seat.keys, seat.limits, seat.addresses, seat.blocks, seat.block.counters, SECTION, remembered=64
         )
-        self._desk = routes.make_desk(
+        self._context = make_context(
             table_words=seat.answers.words,
             catalog=seat.catalog,
             node="sim",
@@ -173,7 +173,7 @@ class Worker:
             gate=made,
             ledger=ledger.make_ledger(world.rings[self._number].words, seat.catalog),
         )
-        self._out = np.zeros(routes.response_bytes_max(self._desk), dtype=np.uint8)
+        self._out = np.zeros(response_bytes_max(self._context), dtype=np.uint8)
         self._next_second_ns = 0
         self.beat()
 
@@ -185,26 +185,26 @@ class Worker:
         self._world.beaten(self.name)
         if now_ns >= self._next_second_ns:
             wall_ns = clock.wall_ns()
-            desk = self._desk
-            write_date(desk.stamp.octets, wall_ns // NS_PER_SECOND)
-            desk.ledger.tally[ledger.WALL_OFFSET_NS] = wall_ns - now_ns
-            gate.turn_month(desk.gate, wall_ns, now_ns)
+            context = self._context
+            write_date(context.stamp.octets, wall_ns // NS_PER_SECOND)
+            context.ledger.tally[ledger.WALL_OFFSET_NS] = wall_ns - now_ns
+            gate.turn_month(context.gate, wall_ns, now_ns)
             date = datetime.datetime.fromtimestamp(wall_ns // NS_PER_SECOND, datetime.UTC)
             self._month = date.year * 12 + date.month - 1
             self._next_second_ns = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
 
     def ask(self, caller: int, target: int, fate: int) -> None:
         """A request, its answer and its record; dying before the answer is sent, it has answered nobody."""
-        world, desk, terms = self._world, self._desk, CALLERS[caller]
+        world, context, terms = self._world, self._context, CALLERS[caller]
         self.beat()
         now_ns = world.clock.monotonic_ns()
         key = f"X-API-Key: {key_of(terms)}\r\n" if terms.key_id else ""
         raw = f"GET {TARGETS[target]} HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode()
         self._raw[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
-        desk.caller.words[PEER] = 0
-        desk.caller.words[PEER + 1] = 0x0100_007F_FFFF_0000  # ::ffff:127.0.0.1 in network order
-        assert http1.parse_head(self._raw, 0, len(raw), desk.head) == http1.REQUEST
-        end = routes.answer_request(desk, self._raw, False, now_ns, self._out, 0)
+        context.caller.words[PEER] = 0
+        context.caller.words[PEER + 1] = 0x0100_007F_FFFF_0000  # ::ffff:127.0.0.1 in network order
+        assert parse.parse_head(self._raw, 0, len(raw), context.head) == parse.REQUEST
+        end = routes.answer_request(context, self._raw, False, now_ns, self._out, 0)
         answer = bytes(self._out[:end])
         status = int(answer[9:12])
         if status != 429:
@@ -213,9 +213,9 @@ class Worker:
             world.kill(self.name)
             return
         if fate > DIES_AFTER:
-            world.stores.append_and_die(desk.ledger, desk.caller, now_ns, fate - DIES_AFTER)
-        lookups = int(desk.ledger.tally[ledger.TALLY_LOOKUPS])
-        if ledger.record(desk.ledger, desk.caller, now_ns, now_ns + 1000):
+            world.stores.append_and_die(context.ledger, context.caller, now_ns, fate - DIES_AFTER)
+        lookups = int(context.ledger.tally[ledger.TALLY_LOOKUPS])
+        if ledger.record(context.ledger, context.caller, now_ns, now_ns + 1000):
             world.database.counted(self._number, terms.key_id, status, lookups)
         if fate == DIES_AFTER:
             world.kill(self.name)

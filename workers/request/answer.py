@@ -13,7 +13,7 @@ HTTP and UDP are two skins over this file. How a skin uses it, for asset number 
     count = parse_assets(assets, buffer, start, end, wanted)   "BTC,ETH"; -1: an empty name or too many
     at = write_prices(table_words, record, assets, exchanges, buffer, wanted, count, exchange, now_ns, ..., out, at)
 
-Python side: `make_names` for `assets` and `exchanges`, `make_record` for the scratch record, both made once a worker.
+Python side: `make_names` for `assets` and `exchanges`, `make_record` for the scratch record, both made once per worker.
 `record.fields["price"]` and so on are the numbers of ANSWER_DTYPE, `record.octets` its texts.
 Byte helpers (append_slice, append_integer, parse_integer, parse_decimal ...) are in octets.py.
 

@@ -36,12 +36,11 @@ from trinity.limits import (
     DRAIN_WORKER_MAX_NS,
     EVENTS_MAX,
 )
-from trinity.markets import Catalog, load_catalog
+from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.memory.node import name_of
-from trinity.memory.usage_ring import private_ring
 from trinity.native.libc import (
     EAGAIN,
     EPOLL_ADD,
@@ -69,8 +68,8 @@ from trinity.process import Seat
 from workers.request.answer import write_prices
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
+from workers.request.http.context import RequestContext, make_context, make_private_context
 from workers.request.http.response import write_date
-from workers.request.http.routes import Desk, make_desk
 from workers.request.http.slots import (
     ANSWERED,
     DEADLINE_NS,
@@ -88,8 +87,8 @@ from workers.request.http.slots import (
     take_ready,
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
-from workers.request.udp import text as datagram
 from workers.request.udp.batch import Mailbox, make_mailbox, serve_datagrams
+from workers.request.udp.text import make_datagram_context
 
 # Tags of the epoll set beside the connections' slots.
 _TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
@@ -103,7 +102,6 @@ _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
 _BACKLOG = 4096
-_PRIVATE_RECORDS = 1 << 12  # of a ring that nobody drains
 # One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
 _UDP_BUFFER_BYTES = 4 * 1024 * 1024
 
@@ -130,7 +128,7 @@ class Worker(NamedTuple):
     event: Events  # scratch for epoll_ctl
     timespec: Integers
     signals: Octets  # scratch for what signalfd and eventfd hold
-    desk: Desk
+    context: RequestContext
     connections: Connections
     mailbox: Mailbox
 
@@ -152,7 +150,7 @@ def run(
         tcp.listen(_BACKLOG)
         signal_fd = _open_signal_fd()
         fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
-        desk = make_desk(
+        context = make_context(
             table_words=seat.answers.words,
             catalog=seat.catalog,
             node=_node_name(seat),
@@ -164,9 +162,9 @@ def run(
         )
         networks = trusted_networks(request.udp_trusted_networks)
         room = connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        connections = make_connections(epoll.fileno(), desk, room, access.proxy_protocol)
+        connections = make_connections(epoll.fileno(), context, room, access.proxy_protocol)
         seat.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        _serve(_make_worker(fds, seat.block.words, desk, networks, connections, is_any(udp)))
+        _serve(_make_worker(fds, seat.block.words, context, networks, connections, is_any(udp)))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
     seat.log.info("drained")
@@ -177,38 +175,34 @@ def warm_up() -> None:
     if not jit_enabled():
         return
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
-    desk = make_private_desk(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
+    context = make_private_context(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
     fds = np.zeros(_FD_COUNT, dtype=np.int64)
-    worker = _make_worker(fds, words, desk, trusted_networks(()), make_connections(0, desk, 1))
+    worker = _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1))
     # What both protocols share first, then each on a core of its own; the loop then finds both in the cache.
     limits = (0, 0, 0, 0, 0)
     inbox, outbox = worker.connections.inbox, worker.connections.outbox
-    _compile(write_prices, words, desk.record, desk.assets, desk.exchanges, inbox, desk.wanted, 0, *limits, outbox, 0)
+    _compile(
+        write_prices,
+        words,
+        context.record,
+        context.assets,
+        context.exchanges,
+        inbox,
+        context.wanted,
+        0,
+        *limits,
+        outbox,
+        0,
+    )
     helper = os.fork()
     if helper == 0:
         try:
             _compile(serve_datagrams, worker.mailbox, words, 0, 0)
         finally:
             os._exit(0)  # whatever it missed, the parent compiles
-    _compile(serve_event, worker.connections, desk, words, 0, 0, 0)
+    _compile(serve_event, worker.connections, context, words, 0, 0, 0)
     os.waitpid(helper, 0)
     _compile(_serve, worker)
-
-
-def make_private_desk(
-    table_words: Words, catalog: Catalog, counters: Words, section: AccessSection, access: AccessMemory
-) -> Desk:
-    """The desk of a worker without a node: for compiling, measuring and tests."""
-    return make_desk(
-        table_words=table_words,
-        catalog=catalog,
-        node="private",
-        simulated=False,
-        worker=0,
-        caller=make_caller(section.trusted_proxies),
-        gate=make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section),
-        ledger=make_ledger(private_ring(0, _PRIVATE_RECORDS), catalog),
-    )
 
 
 def _compile(function: Callable[..., object], *examples: object) -> None:
@@ -219,7 +213,12 @@ def _compile(function: Callable[..., object], *examples: object) -> None:
 
 
 def _make_worker(
-    fds: Integers, block: Words, desk: Desk, networks: Networks, connections: Connections, any_address: bool = False
+    fds: Integers,
+    block: Words,
+    context: RequestContext,
+    networks: Networks,
+    connections: Connections,
+    any_address: bool = False,
 ) -> Worker:
     counters = block[COUNTERS:]
     return Worker(
@@ -232,9 +231,9 @@ def _make_worker(
         event=np.zeros(EVENT_WORDS, dtype=np.uint32),
         timespec=np.zeros(2, dtype=np.int64),
         signals=np.zeros(128, dtype=np.uint8),
-        desk=desk,
+        context=context,
         connections=connections,
-        mailbox=make_mailbox(datagram.make_desk(desk), networks, any_address),
+        mailbox=make_mailbox(make_datagram_context(context), networks, any_address),
     )
 
 
@@ -297,7 +296,7 @@ def _serve(worker: Worker) -> None:
             marks[_ACCEPT_AGAIN_NS] = 0
             control_events(fds[_EPOLL], EPOLL_ADD, fds[_LISTENER], EPOLLIN, _TAG_LISTENER, worker.event)
         if now_ns >= marks[_NEXT_SWEEP_NS]:
-            _sweep(worker.connections, worker.desk, worker.counters, now_ns)
+            _sweep(worker.connections, worker.context, worker.counters, now_ns)
             marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
         state[ANSWERED] = 0
         accepting = drain = False
@@ -305,7 +304,7 @@ def _serve(worker: Worker) -> None:
             tag = event_tag(worker.events, i)
             if tag < CONNECTIONS_MAX:
                 bits = event_bits(worker.events, i)
-                serve_event(worker.connections, worker.desk, worker.counters, tag, bits, now_ns)
+                serve_event(worker.connections, worker.context, worker.counters, tag, bits, now_ns)
             elif tag == _TAG_LISTENER:
                 accepting = True
             elif tag == _TAG_UDP:
@@ -338,16 +337,16 @@ def _accept_waiting(worker: Worker, now_ns: int) -> None:
             worker.counters[_REFUSED_WORD] += np.uint64(1)
             return
         if fd >= 0:
-            open_connection(worker.connections, worker.desk, worker.counters, fd, now_ns)
+            open_connection(worker.connections, worker.context, worker.counters, fd, now_ns)
 
 
 @compiled
 def _tick(worker: Worker, now_ns: int) -> None:
     """Once a second of the wall clock: the answers' date, the records' time, the quotas' month, and the gauge."""
     wall_ns = read_clock(REALTIME, worker.timespec)
-    write_date(worker.desk.stamp.octets, wall_ns // NS_PER_SECOND)
-    worker.desk.ledger.tally[WALL_OFFSET_NS] = wall_ns - now_ns
-    turn_month(worker.desk.gate, wall_ns, now_ns)
+    write_date(worker.context.stamp.octets, wall_ns // NS_PER_SECOND)
+    worker.context.ledger.tally[WALL_OFFSET_NS] = wall_ns - now_ns
+    turn_month(worker.context.gate, wall_ns, now_ns)
     worker.marks[_NEXT_SECOND_NS] = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
     worker.gauges[_CONNECTIONS_GAUGE] = _open_count(worker.connections)
     refused = np.int64(worker.counters[_REFUSED_WORD])
@@ -362,12 +361,12 @@ def _open_count(connections: Connections) -> int:
 
 
 @compiled
-def _sweep(connections: Connections, desk: Desk, counters: Words, now_ns: int) -> None:
+def _sweep(connections: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
     """Let all deadlines that have passed take effect."""
     table = connections.table
     for slot in range(connections.state[HIGHEST]):
         if table[slot, FD] >= 0 and now_ns >= table[slot, DEADLINE_NS]:
-            expire(connections, desk, counters, slot, now_ns)
+            expire(connections, context, counters, slot, now_ns)
 
 
 @compiled

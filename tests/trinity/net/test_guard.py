@@ -51,7 +51,7 @@ def test_of_all_who_never_asked_gives_way_before_a_kept_connection() -> None:
 def test_whoever_stays_is_in_time_and_within_the_bounds(
     drawn: list[tuple[float, bool, str, bool]], most: int, of_address: int
 ) -> None:
-    """Nobody is shut while there is room for him."""
+    """Nobody is shut while there is room for them."""
     found = [idle(number, *one) for number, one in enumerate(drawn)]
     going = judge(found, Bounds(most, of_address), NOW)
     staying = [one for one in found if one.inode not in going]

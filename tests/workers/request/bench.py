@@ -26,8 +26,8 @@ class Bench:
         record = make_answer("BTC", valid_until_ns=NOW * 2, received_at_ns=NOW)
         publish(private.words, 0, SLOT_WORDS, record.view(np.uint64))
         self.epoll = select.epoll()
-        self.private, self.desk, self.counters = private, private.desk, private.counters
-        self.at = slots.make_connections(self.epoll.fileno(), self.desk, 2, proxy_protocol)
+        self.private, self.context, self.counters = private, private.context, private.counters
+        self.at = slots.make_connections(self.epoll.fileno(), self.context, 2, proxy_protocol)
         self.at.state[slots.OF_ADDRESS_MAX] = 2
         self.clients: list[socket.socket] = []
 
@@ -39,11 +39,11 @@ class Bench:
         self.clients.append(theirs)
         self.at.sockaddr[0] = socket.AF_INET6
         self.at.sockaddr[1:3] = address_words(peer)
-        connections.open_connection(self.at, self.desk, self.counters, ours.detach(), now_ns)
+        connections.open_connection(self.at, self.context, self.counters, ours.detach(), now_ns)
         return theirs
 
     def serve(self, slot: int = 0, bits: int = EPOLLIN, now_ns: int = NOW) -> None:
-        connections.serve_event(self.at, self.desk, self.counters, slot, bits, now_ns)
+        connections.serve_event(self.at, self.context, self.counters, slot, bits, now_ns)
 
     def serve_ready(self) -> int:
         """One turn of the ready list; how many were on it."""

@@ -209,17 +209,17 @@ def free_port_fixture() -> Callable[..., int]:
 
 
 class Private:
-    """A desk without a node: its answers, its tables of who may ask, its counters and its usage records."""
+    """A context without a node: its answers, its tables of who may ask, its counters and its usage records."""
 
     def __init__(self, section: AccessSection = OPEN_TO_ALL, catalog: Catalog = CATALOG) -> None:
-        from workers.request import loop
+        from workers.request.http.context import make_private_context
 
         columns = 1 + len(catalog.exchanges)
         self.words = np.zeros(len(catalog.assets) * columns * ROW_WORDS, dtype=np.uint64)
         self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
         self.access = AccessMemory.private(100)
-        self.desk = loop.make_private_desk(self.words, catalog, self.counters, section, self.access)
-        self.ring = UsageRing(Path(), self.desk.ledger.ring)
+        self.context = make_private_context(self.words, catalog, self.counters, section, self.access)
+        self.ring = UsageRing(Path(), self.context.ledger.ring)
 
     def add_key(self, key_id: int, key: bytes, state: KeyState = KeyState.ACTIVE, **terms: int) -> None:
         """A key that the access process would have loaded; without limits unless `terms` says so."""
@@ -231,7 +231,7 @@ class Private:
         """Publish the record of the answer that was just made, and read it back."""
         from workers.request import ledger
 
-        assert ledger.record(self.desk.ledger, self.desk.caller, now_ns, done_ns)
+        assert ledger.record(self.context.ledger, self.context.caller, now_ns, done_ns)
         return self.ring.read(self.ring.written - 1, 1)[0]
 
 

@@ -13,8 +13,8 @@ from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from trinity.outcomes import CODES
 from workers.request.forwarded import set_peer
-from workers.request.http import parse as http1
-from workers.request.http import routes
+from workers.request.http import parse, routes
+from workers.request.http.context import response_bytes_max
 
 pytestmark = pytest.mark.uncompiled
 
@@ -26,16 +26,16 @@ class Door:
     """A worker where keys are required, behind one trusted proxy at 10.0.0.1."""
 
     def __init__(self, private: Any) -> None:
-        self.private, self.desk = private, private.desk
-        self.out = np.zeros(routes.response_bytes_max(self.desk), dtype=np.uint8)
+        self.private, self.context = private, private.context
+        self.out = np.zeros(response_bytes_max(self.context), dtype=np.uint8)
 
     def ask(self, target: str, *headers: str, peer: str = PEER, method: str = "GET") -> tuple[int, dict[str, str], Any]:
         """Status, headers in lower case, and decoded body."""
         head = "\r\n".join((f"{method} {target} HTTP/1.1", "Host: x", *headers, "", ""))
         buffer = octets_of(head.encode("latin-1"))
-        assert http1.parse_head(buffer, 0, buffer.size, self.desk.head) == http1.REQUEST
-        set_peer(self.desk.caller, address_words(peer), 0)
-        return self.read(routes.answer_request(self.desk, buffer, False, NOW, self.out, 0))
+        assert parse.parse_head(buffer, 0, buffer.size, self.context.head) == parse.REQUEST
+        set_peer(self.context.caller, address_words(peer), 0)
+        return self.read(routes.answer_request(self.context, buffer, False, NOW, self.out, 0))
 
     def read(self, end: int) -> tuple[int, dict[str, str], Any]:
         found, _, body = bytes(self.out[:end]).partition(b"\r\n\r\n")
@@ -173,7 +173,7 @@ def test_when_the_month_is_used_up_the_answer_says_so(make_private: Any) -> None
 def test_each_price_of_a_list_is_a_lookup_of_the_month(make_private: Any) -> None:
     """Named or not; a list that is too long for what is left takes nothing, and says what is left."""
     door = Door(make_private(AccessSection()))
-    assets = int(door.private.desk.assets["count"])
+    assets = int(door.private.context.assets["count"])
     door.private.add_key(1, b"small", monthly_quota=assets + 3)
     assert door.code("/prices", "X-API-Key: small") == "ok"
     assert door.code("/prices", "X-API-Key: small") == "quota_exceeded"
@@ -214,8 +214,8 @@ def test_a_blocked_address_is_refused_everything_and_everywhere(door: Door) -> N
         through = ("X-API-Key: good key+/%", f"X-Forwarded-For: {blocked}")
         assert door.code("/assets", *through, peer="10.0.0.1") == "address_blocked"
         assert door.code("/assets", *through) == "ok"
-        set_peer(door.desk.caller, address_words(blocked), 0)
-        status, _, body = door.read(routes.refuse(door.desk, http1.BAD_REQUEST_LINE, door.out, 0))
+        set_peer(door.context.caller, address_words(blocked), 0)
+        status, _, body = door.read(routes.refuse(door.context, parse.BAD_REQUEST_LINE, door.out, 0))
         assert (status, body["error"]["code"]) == (403, "address_blocked")
     finally:
         door.private.access.blocks.write([])

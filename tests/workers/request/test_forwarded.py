@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from workers.request.forwarded import ADDRESS, find_caller, make_caller, set_peer
-from workers.request.http import parse as http1
+from workers.request.http import parse
 
 pytestmark = pytest.mark.uncompiled
 
@@ -24,8 +24,8 @@ def caller_of(peer: str, *lines: str, proxies: tuple[str, ...] | None = None) ->
     headers = "".join(f"{'x-forwarded-for' if i % 2 else 'X-Forwarded-For'}: {line}\r\nX: 9.9.9.9\r\n"
                       for i, line in enumerate(lines))  # fmt: skip
     buffer = octets_of(f"GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode("latin-1"))
-    head = np.zeros(http1.HEAD_WORDS, dtype=np.int64)
-    assert http1.parse_head(buffer, 0, buffer.size, head) == http1.REQUEST
+    head = np.zeros(parse.HEAD_WORDS, dtype=np.int64)
+    assert parse.parse_head(buffer, 0, buffer.size, head) == parse.REQUEST
     set_peer(caller, address_words(peer), 0)
     find_caller(caller, buffer, head)
     found = ipaddress.IPv6Address(caller.words[ADDRESS : ADDRESS + 2].tobytes())

@@ -13,8 +13,8 @@ from trinity.native.octets import octets_of
 from trinity.outcomes import CODES, PROTOCOLS, SOURCES
 from workers.request import ledger
 from workers.request.forwarded import set_peer
-from workers.request.http import parse as http1
-from workers.request.http import response, routes
+from workers.request.http import parse, response, routes
+from workers.request.http.context import response_bytes_max
 
 pytestmark = pytest.mark.uncompiled
 
@@ -25,15 +25,15 @@ NOW = 10**18
 def private(make_private: Any, make_answer: Any) -> Any:
     made = make_private()
     publish(made.words, 0, SLOT_WORDS, make_answer("BTC", valid_until_ns=NOW + 1).view(np.uint64))
-    set_peer(made.desk.caller, address_words("2001:db8::7"), 0)
+    set_peer(made.context.caller, address_words("2001:db8::7"), 0)
     return made
 
 
 def ask(private: Any, target: str, method: str = "GET") -> bytes:
     buffer = octets_of(f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert http1.parse_head(buffer, 0, buffer.size, private.desk.head) == http1.REQUEST
-    out = np.zeros(routes.response_bytes_max(private.desk), dtype=np.uint8)
-    return bytes(out[: routes.answer_request(private.desk, buffer, False, NOW, out, 0)])
+    assert parse.parse_head(buffer, 0, buffer.size, private.context.head) == parse.REQUEST
+    out = np.zeros(response_bytes_max(private.context), dtype=np.uint8)
+    return bytes(out[: routes.answer_request(private.context, buffer, False, NOW, out, 0)])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_every_answer_leaves_one_record_that_says_what_it_was(
     private: Any, target: str, method: str, asset: bytes, assets: int, status: int, source: str, code: str
 ) -> None:
     """Time, request id as shown, address, asset or number of assets, status, protocol, source, code, latency."""
-    private.desk.ledger.tally[ledger.WALL_OFFSET_NS] = 500
+    private.context.ledger.tally[ledger.WALL_OFFSET_NS] = 500
     shown = int(ask(private, target, method).split(b"X-Request-Id: ")[1][:16], 16)
     found = private.record(NOW, NOW + 1234)
     assert (found["time_ns"], found["request_id"], found["latency_ns"]) == (NOW + 500, shown, 1234)
@@ -74,13 +74,13 @@ def test_every_answer_leaves_one_record_that_says_what_it_was(
 
 
 @pytest.mark.parametrize(
-    "error", [*range(len(http1.REFUSALS)), response.REQUEST_TIMEOUT, response.TOO_MANY_CONNECTIONS]
+    "error", [*range(len(parse.REFUSALS)), response.REQUEST_TIMEOUT, response.TOO_MANY_CONNECTIONS]
 )
 def test_what_is_no_request_leaves_a_record_too(private: Any, error: int) -> None:
     """Parser refusals, time-outs and full workers; nothing of the answer before stays in it."""
     ask(private, "/price?asset=BTC")
     out = np.zeros(2000, dtype=np.uint8)
-    routes.refuse(private.desk, error, out, 0)
+    routes.refuse(private.context, error, out, 0)
     found = private.record()
     status, code, _ = response.ERRORS[error]
     assert (found["status"], CODES[found["code"]], found["asset"], found["assets"]) == (status, code, b"", 0)
@@ -93,7 +93,7 @@ def test_a_full_ring_is_said_and_stops_nothing(make_private: Any) -> None:
     for _ in range(private.ring.capacity):
         private.record()
     assert ask(private, "/health").startswith(b"HTTP/1.1 200 OK")
-    assert not ledger.record(private.desk.ledger, private.desk.caller, 0, 0)
+    assert not ledger.record(private.context.ledger, private.context.caller, 0, 0)
     assert (private.ring.refused, private.ring.written - private.ring.released) == (1, private.ring.capacity)
 
 

@@ -31,12 +31,21 @@ from trinity.native.networks import is_inside
 from trinity.native.octets import append_slice
 from trinity.observe import metrics
 from workers.request.forwarded import PEER, set_peer
-from workers.request.http.parse import KEEP_ALIVE, NEED_MORE, NEXT, REQUEST, parse_head, skip_empty_lines
+from workers.request.http.context import RequestContext
+from workers.request.http.parse import (
+    BAD_REQUEST_LINE,
+    KEEP_ALIVE,
+    NEED_MORE,
+    NEXT,
+    REQUEST,
+    parse_head,
+    skip_empty_lines,
+)
 from workers.request.http.proxy_protocol import MALFORMED, parse_proxy_header
 from workers.request.http.proxy_protocol import NEED_MORE as PREFACE_NEEDS_MORE
 from workers.request.http.response import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS
 from workers.request.http.room import FULL, MADE, make_room, make_room_of_address
-from workers.request.http.routes import Desk, answer_request, refuse
+from workers.request.http.routes import answer_request, refuse
 from workers.request.http.slots import (
     ANSWERED,
     BASE_EVENTS,
@@ -84,16 +93,16 @@ _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 
 
 @compiled
-def open_connection(at: Connections, desk: Desk, counters: Words, fd: int, now_ns: int) -> None:
+def open_connection(at: Connections, context: RequestContext, counters: Words, fd: int, now_ns: int) -> None:
     """Take an accepted socket in, whose peer is in `at.sockaddr`; without room it gets a 503 and is closed."""
-    state, words = at.state, desk.caller.words
+    state, words = at.state, context.caller.words
     counters[_ACCEPTED_WORD] += np.uint64(1)
     read_sockaddr(at.sockaddr, 0, words, PEER)
-    room = make_room(at, desk.caller.proxies, words, PEER, now_ns)
+    room = make_room(at, context.caller.proxies, words, PEER, now_ns)
     if room == FULL:
         counters[_REFUSED_WORD] += np.uint64(1)
-        length = refuse(desk, TOO_MANY_CONNECTIONS, at.outbox, 0)
-        _account(at, desk, counters, now_ns)
+        length = refuse(context, TOO_MANY_CONNECTIONS, at.outbox, 0)
+        _account(at, context, counters, now_ns)
         send(fd, at.outbox, 0, length)
         close(fd)
         return
@@ -106,14 +115,14 @@ def open_connection(at: Connections, desk: Desk, counters: Words, fd: int, now_n
     row[FD], row[PHASE], row[DEADLINE_NS] = fd, NEW, now_ns + HEAD_MAX_NS
     address = slot * ADDRESS_WORDS
     at.addresses[address], at.addresses[address + 1] = words[PEER], words[PEER + 1]
-    if state[PROXY_PROTOCOL] == 1 and is_inside(desk.caller.proxies, at.addresses, address):
+    if state[PROXY_PROTOCOL] == 1 and is_inside(context.caller.proxies, at.addresses, address):
         row[PHASE] = PREFACE
     if control_events(state[EPOLL_FD], EPOLL_ADD, fd, BASE_EVENTS, slot, at.event) < 0:
         close_connection(at, slot)
 
 
 @compiled
-def serve_event(at: Connections, desk: Desk, counters: Words, slot: int, bits: int, now_ns: int) -> None:
+def serve_event(at: Connections, context: RequestContext, counters: Words, slot: int, bits: int, now_ns: int) -> None:
     """Do what an event of this connection, or its entry on the ready list, asks for."""
     row = at.table[slot]
     if row[FD] < 0:
@@ -130,28 +139,28 @@ def serve_event(at: Connections, desk: Desk, counters: Words, slot: int, bits: i
         elif phase == LINGERING:
             drop_input(at, slot)
         else:
-            _serve_input(at, desk, counters, slot, now_ns)
+            _serve_input(at, context, counters, slot, now_ns)
     except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
         counters[_ERRORS_WORD] += np.uint64(1)
         close_connection(at, slot)
 
 
 @compiled
-def expire(at: Connections, desk: Desk, counters: Words, slot: int, now_ns: int) -> None:
+def expire(at: Connections, context: RequestContext, counters: Words, slot: int, now_ns: int) -> None:
     """The connection's deadline has passed: say so where the client waits for an answer, close otherwise."""
     row = at.table[slot]
     if row[PHASE] != HEAD:
         close_connection(at, slot)
         return
-    set_peer(desk.caller, at.addresses, slot * ADDRESS_WORDS)
-    length = refuse(desk, REQUEST_TIMEOUT, at.outbox, 0)
-    _account(at, desk, counters, now_ns)
+    set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
+    length = refuse(context, REQUEST_TIMEOUT, at.outbox, 0)
+    _account(at, context, counters, now_ns)
     send(row[FD], at.outbox, 0, length)
     linger(at, slot, now_ns)
 
 
 @compiled_inline
-def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns: int) -> None:
+def _serve_input(at: Connections, context: RequestContext, counters: Words, slot: int, now_ns: int) -> None:
     """One read, all whole requests answered, one send."""
     row, state = at.table[slot], at.state
     kept = row[KEPT]
@@ -167,11 +176,11 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
     total = kept + received
     start = 0
     if row[PHASE] == PREFACE:
-        start = _take_preface(at, desk, counters, slot, total, ended, now_ns)
+        start = _take_preface(at, context, counters, slot, total, ended, now_ns)
         if start == 0:
             return
-    set_peer(desk.caller, at.addresses, slot * ADDRESS_WORDS)
-    _answer_all(at, desk, counters, start, total, now_ns)
+    set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
+    _answer_all(at, context, counters, start, total, now_ns)
     if ended and state[PARSED] == 0 and state[END] == STAYS:
         close_connection(at, slot)  # half a head is no request
         return
@@ -189,7 +198,9 @@ def _serve_input(at: Connections, desk: Desk, counters: Words, slot: int, now_ns
 
 
 @compiled
-def _take_preface(at: Connections, desk: Desk, counters: Words, slot: int, total: int, ended: bool, now_ns: int) -> int:
+def _take_preface(
+    at: Connections, context: RequestContext, counters: Words, slot: int, total: int, ended: bool, now_ns: int
+) -> int:
     """Where the first request begins behind the PROXY header in `inbox[:total]`; 0 when there is none to serve yet."""
     row = at.table[slot]
     length = parse_proxy_header(at.inbox, 0, total, at.address_octets, slot * ADDRESS_BYTES)
@@ -201,7 +212,7 @@ def _take_preface(at: Connections, desk: Desk, counters: Words, slot: int, total
         row[KEPT] = total
         append_slice(at.inbox, 0, total, at.inputs, slot * HEAD_BYTES_MAX)
         return 0
-    room = make_room_of_address(at, desk.caller.proxies, at.addresses, slot * ADDRESS_WORDS, slot, now_ns)
+    room = make_room_of_address(at, context.caller.proxies, at.addresses, slot * ADDRESS_WORDS, slot, now_ns)
     if room == FULL:
         counters[_REFUSED_WORD] += np.uint64(1)
         close_connection(at, slot)
@@ -212,43 +223,43 @@ def _take_preface(at: Connections, desk: Desk, counters: Words, slot: int, total
 
 
 @compiled_inline
-def _answer_all(at: Connections, desk: Desk, counters: Words, start: int, total: int, now_ns: int) -> None:
+def _answer_all(at: Connections, context: RequestContext, counters: Words, start: int, total: int, now_ns: int) -> None:
     """Answer what is whole in `inbox[start:total]` into the outbox, and leave in `state` what came of it."""
     inbox, outbox, state = at.inbox, at.outbox, at.state
     out = parsed = 0
     end, outcome = STAYS, NEED_MORE
     while start < total and parsed < PIPELINED_MAX and out <= TURN_BYTES and end == STAYS:
-        start = skip_empty_lines(inbox, start, total)
-        if start == total:
-            break
-        outcome = parse_head(inbox, start, total, desk.head)
+        outcome = parse_head(inbox, start, total, context.head)
         if outcome == REQUEST:
-            start = desk.head[NEXT]
-            keep_alive = desk.head[KEEP_ALIVE] == 1 and state[DRAINING] == 0
-            out = answer_request(desk, inbox, not keep_alive, now_ns, outbox, out)
+            start = context.head[NEXT]
+            keep_alive = context.head[KEEP_ALIVE] == 1 and state[DRAINING] == 0
+            out = answer_request(context, inbox, not keep_alive, now_ns, outbox, out)
             parsed += 1
             if not keep_alive:
                 # Whatever follows is not read: closing at once would make the kernel reset the connection, and the
                 # client could lose the answer that is on its way (RFC 9112, 9.6).
-                end = CLOSES if start == total and desk.head[KEEP_ALIVE] == 0 else LINGERS
+                end = CLOSES if start == total and context.head[KEEP_ALIVE] == 0 else LINGERS
         elif outcome == NEED_MORE:
             break
+        elif outcome == BAD_REQUEST_LINE and skip_empty_lines(inbox, start, total) > start:
+            start = skip_empty_lines(inbox, start, total)  # looked for only here: a request without one pays nothing
+            continue
         else:
-            out = refuse(desk, outcome, outbox, out)
+            out = refuse(context, outcome, outbox, out)
             end = LINGERS
-        _account(at, desk, counters, now_ns)
+        _account(at, context, counters, now_ns)
     state[OUT], state[CONSUMED], state[PARSED], state[END] = out, start, parsed, end
     state[STOPPED] = start < total and outcome == REQUEST
     state[ANSWERED] += parsed
 
 
 @compiled_inline
-def _account(at: Connections, desk: Desk, counters: Words, now_ns: int) -> None:
+def _account(at: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
     """Count the answer that was just written, and publish its usage record."""
-    tally = desk.ledger.tally
+    tally = context.ledger.tally
     counters[_STATUS_WORD + tally[TALLY_STATUS]] += np.uint64(1)
     counters[_LOOKUPS_WORD] += np.uint64(tally[TALLY_LOOKUPS])
-    if not record(desk.ledger, desk.caller, now_ns, read_clock(MONOTONIC, at.timespec)):
+    if not record(context.ledger, context.caller, now_ns, read_clock(MONOTONIC, at.timespec)):
         counters[_UNRECORDED_WORD] += np.uint64(1)
 
 

@@ -128,14 +128,6 @@ def _class_at(buffer: Octets, at: int) -> int:
     return byte_class
 
 
-@compiled_inline
-def skip_empty_lines(buffer: Octets, start: int, end: int) -> int:
-    """Where the request line begins: empty lines before it are ignored (RFC 9112, 2.2)."""
-    while end - start >= 2 and byte_at(buffer, start) == _CR and byte_at(buffer, start + 1) == _LF:
-        start += 2
-    return start
-
-
 @compiled
 def parse_head(buffer: Octets, start: int, end: int, head: Integers) -> int:
     """Parse the request head that begins at `start`: REQUEST, NEED_MORE or the index of a refusal.
@@ -164,6 +156,17 @@ def parse_head(buffer: Octets, start: int, end: int, head: Integers) -> int:
     return _check_headers(buffer, head)
 
 
+@compiled
+def skip_empty_lines(buffer: Octets, start: int, end: int) -> int:
+    """Where the request line begins behind empty lines, which are ignored (RFC 9112, 2.2).
+
+    To be asked only after BAD_REQUEST_LINE, which `parse_head` says of an empty line: so no other request pays for it.
+    """
+    while end - start >= 2 and byte_at(buffer, start) == _CR and byte_at(buffer, start + 1) == _LF:
+        start += 2
+    return start
+
+
 @compiled_inline
 def _parse_request_line(buffer: Octets, start: int, end: int, head: Integers) -> int:
     """Method, target and version; head[NEXT] is then the start of the headers."""
@@ -175,10 +178,9 @@ def _parse_request_line(buffer: Octets, start: int, end: int, head: Integers) ->
     head[METHOD_START], head[METHOD_END] = start, at
     if at == limit:
         return unfinished
-    if at == start and at + 1 == limit and byte_at(buffer, at) == _CR:
-        return unfinished  # of an empty line
     if at == start or byte_at(buffer, at) != _SPACE:
-        return BAD_REQUEST_LINE
+        is_half_empty_line = at == start and at + 1 == limit and byte_at(buffer, at) == _CR
+        return unfinished if is_half_empty_line else BAD_REQUEST_LINE
     at += 1
     head[TARGET_START] = at
     while at < limit and _class_at(buffer, at) & _TARGET:

@@ -27,7 +27,7 @@ from trinity.native.octets import (
 )
 from trinity.observe import metrics
 from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers
-from workers.request.http import parse as http1
+from workers.request.http import parse
 
 # --- statuses -------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ STATUS_NO_CONTENT = status_index(204)
 
 # A refusal of the parser keeps its index; the errors of the routes and of the loop follow.
 ERRORS = (
-    *http1.REFUSALS,
+    *parse.REFUSALS,
     (400, "bad_request", "malformed target"),
     (404, "unknown_path", "there are /price, /prices, /assets and /health"),
     (405, "method_not_allowed", "GET, HEAD and OPTIONS are served"),
@@ -119,7 +119,7 @@ ERRORS = (
     _RATE_LIMITED,
     _QUOTA_EXCEEDED,
     _KEYS_UNAVAILABLE,
-) = range(len(http1.REFUSALS), len(ERRORS))
+) = range(len(parse.REFUSALS), len(ERRORS))
 _BODIES, _BODY_BOUNDS = pack_texts(
     [f'{{"error":{{"code":"{code}","message":"{text}"}}}}'.encode() for _, code, text in ERRORS]
 )

@@ -29,8 +29,8 @@ from trinity.memory.atomics import Words
 from trinity.native.addresses import ADDRESS_WORDS
 from trinity.native.libc import EPOLLET, EPOLLIN, EPOLLRDHUP, EVENT_WORDS, Events, close, make_sockaddr, set_event
 from trinity.native.octets import Integers, Octets
+from workers.request.http.context import RequestContext, response_bytes_max
 from workers.request.http.response import HEAD_END_BYTES_MAX
-from workers.request.http.routes import Desk, response_bytes_max
 
 # Columns of the table: 64 bytes a row, one cache line.
 (
@@ -102,10 +102,10 @@ def connections_of(open_files_max: int) -> int:
 
 
 def make_connections(
-    epoll_fd: int, desk: Desk, count: int = CONNECTIONS_MAX, proxy_protocol: bool = False
+    epoll_fd: int, context: RequestContext, count: int = CONNECTIONS_MAX, proxy_protocol: bool = False
 ) -> Connections:
     """Memory for `count` connections; the kernel hands out its pages when they are first used."""
-    outbox_bytes = TURN_BYTES + HEAD_END_BYTES_MAX + response_bytes_max(desk)
+    outbox_bytes = TURN_BYTES + HEAD_END_BYTES_MAX + response_bytes_max(context)
     state = np.zeros(_STATE_WORDS, dtype=np.int64)
     state[FREE_COUNT], state[STALL_FREE_COUNT], state[EPOLL_FD] = count, STALLED_MAX, epoll_fd
     state[PROXY_PROTOCOL] = proxy_protocol

@@ -38,7 +38,7 @@ from trinity.native.octets import Integers, Octets
 from trinity.observe import metrics
 from workers.request.forwarded import PEER, forget_forwarded
 from workers.request.ledger import record
-from workers.request.udp.text import Desk, answer_datagram
+from workers.request.udp.text import DatagramContext, answer_datagram
 
 # One byte more than the longest request shows that a datagram was longer; 64 more keep the places from sharing
 # one set of the first-level cache.
@@ -59,7 +59,7 @@ _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 class Mailbox(NamedTuple):
     """The memory of one batch; the kernel's structs hold addresses of the other arrays."""
 
-    desk: Desk
+    context: DatagramContext
     networks: Networks
     received: Words
     replies: Words
@@ -73,10 +73,10 @@ class Mailbox(NamedTuple):
     outbox: Octets
 
 
-def make_mailbox(desk: Desk, networks: Networks, any_address: bool = False) -> Mailbox:
+def make_mailbox(context: DatagramContext, networks: Networks, any_address: bool = False) -> Mailbox:
     """Lay the kernel's structs out over arrays that live as long as the mailbox."""
     mailbox = Mailbox(
-        desk=desk,
+        context=context,
         networks=networks,
         received=np.zeros(DATAGRAMS_MAX * MESSAGE_WORDS, dtype=np.uint64),
         replies=np.zeros(DATAGRAMS_MAX * MESSAGE_WORDS, dtype=np.uint64),
@@ -132,18 +132,20 @@ def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int)
     """Write the reply to datagram i to `outbox[at:]`; its length, 0 for none."""
     start = i * _PLACE_BYTES
     end = start + message_length(mailbox.received, i)
-    desk = mailbox.desk
-    read_sockaddr(mailbox.names, i * SOCKADDR_WORDS, desk.caller.words, PEER)
-    forget_forwarded(desk.caller)
-    trusted = is_inside(mailbox.networks, desk.caller.words, PEER)
+    context = mailbox.context
+    read_sockaddr(mailbox.names, i * SOCKADDR_WORDS, context.caller.words, PEER)
+    forget_forwarded(context.caller)
+    trusted = is_inside(mailbox.networks, context.caller.words, PEER)
     try:
-        length, result, lookups = answer_datagram(desk, mailbox.inbox, start, end, mailbox.outbox, at, trusted, now_ns)
+        length, result, lookups = answer_datagram(
+            context, mailbox.inbox, start, end, mailbox.outbox, at, trusted, now_ns
+        )
     except Exception:  # noqa: BLE001 - an internal error costs this datagram and is counted
         counters[_ERRORS_WORD] += np.uint64(1)
         return 0
     counters[_RESULT_WORD + result] += np.uint64(1)
     counters[_LOOKUPS_WORD] += np.uint64(lookups)
-    if length > 0 and not record(desk.ledger, desk.caller, now_ns, read_clock(MONOTONIC, mailbox.timespec)):
+    if length > 0 and not record(context.ledger, context.caller, now_ns, read_clock(MONOTONIC, mailbox.timespec)):
         counters[_UNRECORDED_WORD] += np.uint64(1)
     return length
 

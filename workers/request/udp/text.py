@@ -1,26 +1,26 @@
 """One request datagram in, one reply datagram out. Pure, compiled; docs/protocol.md is the protocol, byte for byte.
 
-The loop calls, once a worker:
+The loop calls, once per worker:
 
-    desk = make_desk(routes_desk)                                tables and scratch memory
+    context = make_datagram_context(request_context)             tables and scratch memory
     networks = trusted_networks(config.udp_trusted_networks)     networks.py
 
-and once a datagram, with the sender in `desk.caller`, the request in `request[start:end]` and UDP_REPLY_BYTES_MAX free
-bytes at `reply[at:]`:
+and once per datagram, with the sender in `context.caller`, the request in `request[start:end]` and UDP_REPLY_BYTES_MAX
+free bytes at `reply[at:]`:
 
     trusted = is_inside(networks, addresses, address_at)         networks.py
-    length, result, lookups = answer_datagram(desk, request, start, end, reply, at, trusted, now_ns)
+    length, result, lookups = answer_datagram(context, request, start, end, reply, at, trusted, now_ns)
 
 `length` is 0 when nothing is to be sent, `result` the index in metrics.UDP_RESULTS, `lookups` the prices looked up.
-What the answer is, is noted in `desk.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
+What the answer is, is noted in `context.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
 so that an oversized datagram is seen as such.
 
-The first byte tells the protocol: `{` is JSON (datagram_json.py), 0xD7 a frame (datagram_frame.py), all else text.
+The first byte tells the protocol: `{` is JSON (json.py), 0xD7 a frame (frame.py), all else text.
 
 Rules: nothing that a client sends raises. Who may not ask is told so before what is wrong with the question. Without
 a good key a sender that is not trusted gets no reply longer than its request: a longer one becomes the coded reply
 `pad_request`, a refusal loses its message, and if even that is too long there is nothing. What looks like a reply (an
-error object, an answer frame) is never answered, so that two nodes cannot be set to answering each other for ever.
+error object, an answer frame) is never answered, so that two nodes cannot be set to answering each other forever.
 """
 
 from typing import NamedTuple
@@ -58,7 +58,7 @@ from workers.request.answer import (
     write_unknown_asset,
 )
 from workers.request.forwarded import Caller
-from workers.request.http import routes
+from workers.request.http.context import RequestContext
 from workers.request.ledger import TALLY_CODE, TALLY_KEY, Ledger, begin, note_price, note_prices
 from workers.request.udp import json
 from workers.request.udp.frame import (
@@ -109,7 +109,7 @@ _OPEN, _SPACE, _AT_SIGN = b"{ @"
 assert UDP_ASSETS_MAX * PRICE_BYTES_MAX + UDP_ID_BYTES_MAX + 32 <= UDP_REPLY_BYTES_MAX
 
 
-class Desk(NamedTuple):
+class DatagramContext(NamedTuple):
     """The shared table, the names and the scratch memory of one worker's datagrams."""
 
     table_words: Words
@@ -123,72 +123,72 @@ class Desk(NamedTuple):
     ledger: Ledger
 
 
-def make_desk(desk: routes.Desk) -> Desk:
-    """Memory for datagrams beside the HTTP desk of the same worker, with which it shares who asks and what is noted."""
+def make_datagram_context(context: RequestContext) -> DatagramContext:
+    """Memory for datagrams beside that of the same worker's HTTP, with which it shares who asks and what is noted."""
     wanted = np.zeros((UDP_ASSETS_MAX, 3), dtype=np.int64)
     query = np.zeros(json.QUERY_WORDS, dtype=np.int64)
-    return Desk(
-        table_words=desk.table_words,
-        assets=desk.assets,
-        exchanges=desk.exchanges,
+    return DatagramContext(
+        table_words=context.table_words,
+        assets=context.assets,
+        exchanges=context.exchanges,
         record=make_record(),
         wanted=wanted,
         query=query,
-        caller=desk.caller,
-        gate=desk.gate,
-        ledger=desk.ledger,
+        caller=context.caller,
+        gate=context.gate,
+        ledger=context.ledger,
     )
 
 
 @compiled_inline
 def answer_datagram(
-    desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, trusted: bool, now_ns: int
+    context: DatagramContext, request: Octets, start: int, end: int, reply: Octets, at: int, trusted: bool, now_ns: int
 ) -> tuple[int, int, int]:
     """(bytes written to `reply[at:]`, ANSWERED, ERROR or DROPPED, prices looked up); see the module's docstring."""
     size = end - start
     if size < 1 or size > UDP_REQUEST_BYTES_MAX:
         return 0, DROPPED, 0
     if byte_at(request, start) == MAGIC_BYTE:
-        begin(desk.ledger, UDP_BINARY)
-        reply_end, result, lookups = _answer_binary(desk, request, start, end, reply, at, now_ns)
-        if reply_end - at > size and not _may_be_longer(desk, trusted):
-            note_problem(desk.ledger, PAD_REQUEST)
+        begin(context.ledger, UDP_BINARY)
+        reply_end, result, lookups = _answer_binary(context, request, start, end, reply, at, now_ns)
+        if reply_end - at > size and not _may_be_longer(context, trusted):
+            note_problem(context.ledger, PAD_REQUEST)
             reply_end = write_frame_status(request, start, FRAME_PAD_REQUEST, 0, reply, at)
             result = ERROR
         return reply_end - at, result, lookups
-    desk.query[:] = 0
+    context.query[:] = 0
     data_end = _trimmed(request, start, end)
     data_start = json.skip_space(request, start, data_end)
     if data_start < data_end and request[data_start] == _OPEN:
-        begin(desk.ledger, UDP_JSON)
-        reply_end, result, lookups = _answer_json(desk, request, data_start, data_end, reply, at, now_ns)
+        begin(context.ledger, UDP_JSON)
+        reply_end, result, lookups = _answer_json(context, request, data_start, data_end, reply, at, now_ns)
     else:
-        begin(desk.ledger, UDP_TEXT)
-        reply_end, result, lookups = _answer_text(desk, request, data_start, data_end, reply, at, now_ns)
-    if reply_end - at > size and not _may_be_longer(desk, trusted):
-        reply_end = shorten(desk.ledger, desk.query, request, reply_end - at, size, reply, at)
+        begin(context.ledger, UDP_TEXT)
+        reply_end, result, lookups = _answer_text(context, request, data_start, data_end, reply, at, now_ns)
+    if reply_end - at > size and not _may_be_longer(context, trusted):
+        reply_end = shorten(context.ledger, context.query, request, reply_end - at, size, reply, at)
         result = ERROR if reply_end > at else DROPPED
     return reply_end - at, result, lookups
 
 
 @compiled_inline
-def _may_be_longer(desk: Desk, trusted: bool) -> bool:
+def _may_be_longer(context: DatagramContext, trusted: bool) -> bool:
     """Whether the sender may get more bytes than it sent: who holds a good key has said who it is."""
-    tally = desk.ledger.tally
+    tally = context.ledger.tally
     return trusted or (tally[TALLY_KEY] > 0 and not is_refusal_of_access(tally[TALLY_CODE]))
 
 
 @compiled_inline
-def _admit(desk: Desk, request: Octets, key_start: int, key_end: int, now_ns: int) -> int:
+def _admit(context: DatagramContext, request: Octets, key_start: int, key_end: int, now_ns: int) -> int:
     """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask."""
-    code = admit_caller(desk.gate, desk.ledger, desk.caller, request, key_start, key_end, now_ns)
+    code = admit_caller(context.gate, context.ledger, context.caller, request, key_start, key_end, now_ns)
     return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
 
 
 @compiled_inline
-def _charge(desk: Desk, lookups: int, now_ns: int) -> int:
+def _charge(context: DatagramContext, lookups: int, now_ns: int) -> int:
     """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask for so many."""
-    code = charge_lookups(desk.gate, lookups, now_ns)
+    code = charge_lookups(context.gate, lookups, now_ns)
     return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
 
 
@@ -197,31 +197,32 @@ def _charge(desk: Desk, lookups: int, now_ns: int) -> int:
 
 @compiled_inline
 def _answer_binary(
-    desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
+    context: DatagramContext, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
 ) -> tuple[int, int, int]:
     if not is_request_frame(request, start, end):
         return at, DROPPED, 0
     status, problem = check_frame(request, start, end), NO_PROBLEM
     if status == FRAME_OK:
         key_start, key_end = frame_key(request, start)
-        problem = _admit(desk, request, key_start, key_end, now_ns)
+        problem = _admit(context, request, key_start, key_end, now_ns)
         if problem == NO_PROBLEM:
-            problem = _charge(desk, byte_at(request, start + COUNT_AT), now_ns)
-    elif is_barred(desk.gate, desk.caller):
+            problem = _charge(context, byte_at(request, start + COUNT_AT), now_ns)
+    elif is_barred(context.gate, context.caller):
         problem = ADDRESS_BLOCKED
     else:
-        note_bad_frame(desk.ledger, status)
+        note_bad_frame(context.ledger, status)
         return write_frame_status(request, start, status, 0, reply, at), ERROR, 0
     if problem != NO_PROBLEM:
-        note_problem(desk.ledger, problem)
+        note_problem(context.ledger, problem)
         status = FRAME_MISSING_KEY + problem - MISSING_KEY
-        wait_ms = wait_ms_of(desk.gate, problem)
+        wait_ms = wait_ms_of(context.gate, problem)
         return write_frame_status(request, start, status, wait_ms, reply, at), ERROR, 0
     reply_end, lookups = answer_frame(
-        desk.table_words, desk.record, desk.assets, desk.exchanges, request, start, reply, at, now_ns
+        context.table_words, context.record, context.assets, context.exchanges, request, start, reply, at, now_ns
     )
     name = start + HEADER_BYTES
-    note_prices(desk.ledger, find_name(desk.assets, request, name, end_of_name(request, name)), lookups, CONSENSUS)
+    first = find_name(context.assets, request, name, end_of_name(request, name))
+    note_prices(context.ledger, first, lookups, CONSENSUS)
     return reply_end, ANSWERED, lookups
 
 
@@ -230,43 +231,43 @@ def _answer_binary(
 
 @compiled_inline
 def _answer_text(
-    desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
+    context: DatagramContext, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
 ) -> tuple[int, int, int]:
     names_end = _find(request, start, end, _SPACE)
     key_start = key_end = end
     if names_end < end:
         if not _is_key(request, names_end + 1, end):
-            return _write_refusal(desk, request, BAD_TEXT, reply, at), ERROR, 0
+            return _write_refusal(context, request, BAD_TEXT, reply, at), ERROR, 0
         key_start = names_end + 1 + _KEY.size
-    problem = _admit(desk, request, key_start, key_end, now_ns)
+    problem = _admit(context, request, key_start, key_end, now_ns)
     if problem == NO_PROBLEM:
-        problem = _parse_names(desk, request, start, names_end)
+        problem = _parse_names(context, request, start, names_end)
     if problem == NO_PROBLEM:
-        problem = _charge(desk, desk.query[json.COUNT], now_ns)
+        problem = _charge(context, context.query[json.COUNT], now_ns)
     if problem != NO_PROBLEM:
-        return write_problem(desk.gate, desk.ledger, desk.query, request, problem, reply, at), ERROR, 0
-    return _write_answer(desk, request, reply, at, now_ns), ANSWERED, desk.query[json.COUNT]
+        return write_problem(context.gate, context.ledger, context.query, request, problem, reply, at), ERROR, 0
+    return _write_answer(context, request, reply, at, now_ns), ANSWERED, context.query[json.COUNT]
 
 
 @compiled_inline
-def _parse_names(desk: Desk, request: Octets, start: int, end: int) -> int:
-    """NO_PROBLEM with the names in `desk.wanted` and the rest in `desk.query`, or what is wrong."""
+def _parse_names(context: DatagramContext, request: Octets, start: int, end: int) -> int:
+    """NO_PROBLEM with the names in `context.wanted` and the rest in `context.query`, or what is wrong."""
     if start == end:
         return MISSING_ASSET
     for i in range(start, end):
         if not 0x20 < byte_at(request, i) < 0x7F:
             return BAD_TEXT
     assets_end = _find(request, start, end, _AT_SIGN)
-    desk.query[json.EXCHANGE] = CONSENSUS
+    context.query[json.EXCHANGE] = CONSENSUS
     if assets_end < end:
-        desk.query[json.EXCHANGE] = find_name(desk.exchanges, request, assets_end + 1, end)
-        if desk.query[json.EXCHANGE] == UNKNOWN:
+        context.query[json.EXCHANGE] = find_name(context.exchanges, request, assets_end + 1, end)
+        if context.query[json.EXCHANGE] == UNKNOWN:
             return UNKNOWN_EXCHANGE
-    count = parse_assets(desk.assets, request, start, assets_end, desk.wanted)
+    count = parse_assets(context.assets, request, start, assets_end, context.wanted)
     if count < 1:
         return BAD_TEXT
-    desk.query[json.COUNT] = count
-    desk.query[json.IS_LIST] = 1 if count > 1 else 0
+    context.query[json.COUNT] = count
+    context.query[json.IS_LIST] = 1 if count > 1 else 0
     return NO_PROBLEM
 
 
@@ -304,54 +305,54 @@ def _trimmed(request: Octets, start: int, end: int) -> int:
 
 @compiled
 def _answer_json(
-    desk: Desk, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
+    context: DatagramContext, request: Octets, start: int, end: int, reply: Octets, at: int, now_ns: int
 ) -> tuple[int, int, int]:
-    query = desk.query
-    outcome = json.parse_query(desk.assets, desk.exchanges, request, start, end, query, desk.wanted)
+    query = context.query
+    outcome = json.parse_query(context.assets, context.exchanges, request, start, end, query, context.wanted)
     if outcome == json.QUERY_IS_REPLY:
         return at, DROPPED, 0
     if outcome in (json.QUERY_MALFORMED, json.QUERY_TWO_KEYS):
         problem = BAD_JSON if outcome == json.QUERY_MALFORMED else BAD_PARAMETER
-        return _write_refusal(desk, request, problem, reply, at), ERROR, 0
-    problem = _admit(desk, request, query[json.KEY_START], query[json.KEY_END], now_ns)
+        return _write_refusal(context, request, problem, reply, at), ERROR, 0
+    problem = _admit(context, request, query[json.KEY_START], query[json.KEY_END], now_ns)
     if problem == NO_PROBLEM and outcome != json.QUERY_OK:
         problem = _PROBLEM_OF_QUERY[outcome]
     if problem == NO_PROBLEM:
-        problem = _charge(desk, query[json.COUNT], now_ns)
+        problem = _charge(context, query[json.COUNT], now_ns)
     if problem != NO_PROBLEM:
-        return write_problem(desk.gate, desk.ledger, desk.query, request, problem, reply, at), ERROR, 0
-    return _write_answer(desk, request, reply, at, now_ns), ANSWERED, query[json.COUNT]
+        return write_problem(context.gate, context.ledger, context.query, request, problem, reply, at), ERROR, 0
+    return _write_answer(context, request, reply, at, now_ns), ANSWERED, query[json.COUNT]
 
 
 @compiled_inline
-def _write_answer(desk: Desk, request: Octets, reply: Octets, at: int, now_ns: int) -> int:
+def _write_answer(context: DatagramContext, request: Octets, reply: Octets, at: int, now_ns: int) -> int:
     """Append the object of one asset, or `{"prices":[...]}`, as the query has it."""
-    query = desk.query
+    query = context.query
     max_age_ms, min_sources = query[json.MAX_AGE_MS], query[json.MIN_SOURCES]
     max_conf, exchange = query[json.MAX_CONF_MILLI_BPS], query[json.EXCHANGE]
     body = write_id(query, request, reply, at)
     if query[json.IS_LIST] == 1:
-        note_prices(desk.ledger, desk.wanted[0, 0], query[json.COUNT], exchange)
+        note_prices(context.ledger, context.wanted[0, 0], query[json.COUNT], exchange)
         end = write_prices(
-            desk.table_words, desk.record, desk.assets, desk.exchanges, request, desk.wanted, query[json.COUNT],
-            exchange, now_ns, max_age_ms, min_sources, max_conf, reply, body,
+            context.table_words, context.record, context.assets, context.exchanges, request, context.wanted,
+            query[json.COUNT], exchange, now_ns, max_age_ms, min_sources, max_conf, reply, body,
         )  # fmt: skip
-    elif desk.wanted[0, 0] == UNKNOWN:
-        note_price(desk.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
-        end = write_unknown_asset(request, desk.wanted[0, 1], desk.wanted[0, 2], reply, body)
+    elif context.wanted[0, 0] == UNKNOWN:
+        note_price(context.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
+        end = write_unknown_asset(request, context.wanted[0, 1], context.wanted[0, 2], reply, body)
     else:
-        asset = desk.wanted[0, 0]
-        read_answer(desk.table_words, row_of(desk.exchanges, asset, exchange), desk.record)
-        verdict = judge(desk.record, now_ns, max_age_ms, min_sources, max_conf)
-        note_price(desk.ledger, asset, exchange, verdict)
-        end = write_price(desk.record, verdict, desk.assets, asset, now_ns, reply, body)
+        asset = context.wanted[0, 0]
+        read_answer(context.table_words, row_of(context.exchanges, asset, exchange), context.record)
+        verdict = judge(context.record, now_ns, max_age_ms, min_sources, max_conf)
+        note_price(context.ledger, asset, exchange, verdict)
+        end = write_price(context.record, verdict, context.assets, asset, now_ns, reply, body)
     return join_id(reply, at, body, end)
 
 
 @compiled
-def _write_refusal(desk: Desk, request: Octets, problem: int, reply: Octets, at: int) -> int:
-    """As `write_problem`, for what has no key, or too many: nobody but a blocked sender is asked who he is."""
-    blocked = is_barred(desk.gate, desk.caller)
+def _write_refusal(context: DatagramContext, request: Octets, problem: int, reply: Octets, at: int) -> int:
+    """As `write_problem`, for what has no key, or too many: nobody but a blocked sender is asked who they are."""
+    blocked = is_barred(context.gate, context.caller)
     return write_problem(
-        desk.gate, desk.ledger, desk.query, request, ADDRESS_BLOCKED if blocked else problem, reply, at
+        context.gate, context.ledger, context.query, request, ADDRESS_BLOCKED if blocked else problem, reply, at
     )

@@ -74,7 +74,7 @@ def test_half_a_head_has_one_deadline_and_then_a_408(bench: Bench) -> None:
     client.send(b"ice")
     bench.serve(now_ns=NOW + NS_PER_SECOND)
     assert bench.at.table[0, DEADLINE_NS] == NOW + HEAD_MAX_NS
-    connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + HEAD_MAX_NS)
+    connections.expire(bench.at, bench.context, bench.counters, 0, NOW + HEAD_MAX_NS)
     assert read_all(client).startswith(b"HTTP/1.1 408 ")
     assert client.recv(1) == b""
     assert bench.at.table[0, PHASE] == LINGERING
@@ -88,7 +88,7 @@ def test_an_idle_connection_is_closed_without_a_word(bench: Bench) -> None:
     read_all(client)
     client.setblocking(True)
     assert (bench.at.table[0, PHASE], bench.at.table[0, DEADLINE_NS]) == (IDLE, NOW + IDLE_MAX_NS)
-    connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + IDLE_MAX_NS)
+    connections.expire(bench.at, bench.context, bench.counters, 0, NOW + IDLE_MAX_NS)
     assert client.recv(1) == b""
     assert bench.at.table[0, FD] == -1
 
@@ -140,6 +140,27 @@ def test_an_empty_line_behind_a_request_leaves_the_connection_idle(bench: Bench)
     assert read_all(client).count(b"HTTP/1.1 200 OK") == 1
 
 
+@pytest.mark.parametrize("requests", [1, PIPELINED_MAX - 1, PIPELINED_MAX, PIPELINED_MAX + 1])
+def test_empty_lines_between_pipelined_requests_hold_none_of_them_up(bench: Bench, requests: int) -> None:
+    """Wherever a turn ends, the rest is served in the next one, although nothing more arrives."""
+    client, answers = bench.open(), 0
+    client.send((b"\r\n" + PRICE) * requests + b"\r\n\r\n" + PRICE)
+    bench.serve()
+    answers += read_all(client).count(b"HTTP/1.1 200 OK")
+    while bench.serve_ready():
+        answers += read_all(client).count(b"HTTP/1.1 200 OK")
+    assert answers == requests + 1
+
+
+@pytest.mark.parametrize("before", [b"\r", b"\n", b"\r\n\n", b"\r\n ", b"\n\r\n"])
+def test_what_only_looks_like_an_empty_line_is_refused(bench: Bench, before: bytes) -> None:
+    """A bare CR or LF ends no line, and what follows an empty line is read as strictly as any request."""
+    client = bench.open()
+    client.send(before + PRICE)
+    bench.serve()
+    assert read_all(client).startswith(b"HTTP/1.1 400 ")
+
+
 def test_where_nobody_gives_way_a_client_is_told_and_closed(bench: Bench) -> None:
     """Both of two have work: the third gets 503, and a freed place is used again."""
     first, _ = bench.open(), bench.open()
@@ -160,9 +181,9 @@ def test_where_nobody_gives_way_a_client_is_told_and_closed(bench: Bench) -> Non
 def test_an_internal_error_costs_one_connection_and_is_counted(bench: Bench) -> None:
     """An index out of range while a request is served closes that connection; the other goes on."""
     broken, sound = bench.open(), bench.open()
-    desk = bench.desk._replace(body=np.zeros(4, dtype=np.uint8))
+    context = bench.context._replace(body=np.zeros(4, dtype=np.uint8))
     broken.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
-    connections.serve_event(bench.at, desk, bench.counters, 0, EPOLLIN, NOW)
+    connections.serve_event(bench.at, context, bench.counters, 0, EPOLLIN, NOW)
     assert broken.recv(1) == b""
     assert bench.count("oracle_internal_errors_total") == 1
     sound.send(PRICE)
@@ -189,7 +210,7 @@ def test_time_outs_and_full_workers_are_recorded_with_their_peer(bench: Bench) -
     slow = bench.open("203.0.113.1")
     slow.send(b"GET /pr")
     bench.serve()
-    connections.expire(bench.at, bench.desk, bench.counters, 0, NOW + HEAD_MAX_NS)
+    connections.expire(bench.at, bench.context, bench.counters, 0, NOW + HEAD_MAX_NS)
     bench.open("203.0.113.2")
     push_ready(bench.at, 0)
     push_ready(bench.at, 1)
@@ -273,7 +294,7 @@ def test_a_balancer_that_says_nothing_or_leaves_is_closed(balanced: Bench) -> No
     """At its deadline without a word, and at once when it ends in the middle of a header."""
     silent, leaving = balanced.open(BALANCER), balanced.open(BALANCER)
     assert balanced.at.table[0, DEADLINE_NS] == NOW + HEAD_MAX_NS
-    connections.expire(balanced.at, balanced.desk, balanced.counters, 0, NOW + HEAD_MAX_NS)
+    connections.expire(balanced.at, balanced.context, balanced.counters, 0, NOW + HEAD_MAX_NS)
     assert silent.recv(1) == b""
     leaving.send(FROM_CLIENT[:5])
     balanced.serve(1)

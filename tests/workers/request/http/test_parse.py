@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trinity.compiled import jit_enabled
 from trinity.limits import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX
 from trinity.native.octets import octets_of
-from workers.request.http import parse as http1
+from workers.request.http import parse
 
 pytestmark = pytest.mark.uncompiled
 
@@ -23,15 +23,18 @@ FUZZ_SEED = int(os.environ.get("HTTP_FUZZ_SEED", "1"))
 
 
 class Parsed:
-    """One call of the parser, with the head as Python objects."""
+    """What a connection makes of these bytes, with the head as Python objects."""
 
     def __init__(self, raw: bytes, start: int = 0) -> None:
         self.buffer = octets_of(raw)
-        head = np.zeros(http1.HEAD_WORDS, dtype=np.int64)
-        start = int(http1.skip_empty_lines(self.buffer, start, len(raw)))
-        self.outcome = (
-            int(http1.parse_head(self.buffer, start, len(raw), head)) if start < len(raw) else http1.NEED_MORE
-        )
+        head = np.zeros(parse.HEAD_WORDS, dtype=np.int64)
+        self.outcome = int(parse.parse_head(self.buffer, start, len(raw), head))
+        if self.outcome == parse.BAD_REQUEST_LINE:
+            request = int(parse.skip_empty_lines(self.buffer, start, len(raw)))
+            if request == len(raw):
+                self.outcome = parse.NEED_MORE
+            elif request > start:
+                self.outcome = int(parse.parse_head(self.buffer, request, len(raw), head))
         self.head = head
 
     def text(self, word: int) -> bytes:
@@ -41,14 +44,14 @@ class Parsed:
     def request(self) -> tuple[Any, ...]:
         """Method, target, headers, keep-alive, end; positions count from the head's start."""
         head = self.head
-        words = [http1.HEADERS + i * http1.HEADER_WORDS for i in range(head[http1.HEADER_COUNT])]
+        words = [parse.HEADERS + i * parse.HEADER_WORDS for i in range(head[parse.HEADER_COUNT])]
         headers = [(self.text(word).lower(), self.text(word + 2)) for word in words]
-        ends = int(head[http1.NEXT] - head[http1.METHOD_START])
-        return self.text(http1.METHOD_START), self.text(http1.TARGET_START), headers, int(head[http1.KEEP_ALIVE]), ends
+        ends = int(head[parse.NEXT] - head[parse.METHOD_START])
+        return self.text(parse.METHOD_START), self.text(parse.TARGET_START), headers, int(head[parse.KEEP_ALIVE]), ends
 
     @property
     def result(self) -> Any:
-        return self.request if self.outcome == http1.REQUEST else self.outcome
+        return self.request if self.outcome == parse.REQUEST else self.outcome
 
 
 HOST = b"Host: localhost\r\n"
@@ -112,7 +115,7 @@ CURL = b"GET / HTTP/1.1\r\n" + HOST + b"User-Agent: curl/8.1\r\nAccept: */*\r\n\
 )
 def test_what_breaks_the_rules_is_refused_with_its_reason(raw: bytes, outcome: str) -> None:
     """Each way of bending HTTP has one refusal, and none is read as a request."""
-    assert Parsed(raw).outcome == getattr(http1, outcome)
+    assert Parsed(raw).outcome == getattr(parse, outcome)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_what_breaks_the_rules_is_refused_with_its_reason(raw: bytes, outcome: s
 def test_a_proper_request_is_read_as_sent(raw: bytes, method: bytes, target: bytes, keep_alive: int) -> None:
     """Method, target and the fate of the connection come out; a method's body ends the connection."""
     parsed = Parsed(raw)
-    assert parsed.outcome == http1.REQUEST
+    assert parsed.outcome == parse.REQUEST
     assert (parsed.request[0], parsed.request[1], parsed.request[3]) == (method, target, keep_alive)
 
 
@@ -147,8 +150,8 @@ def test_every_prefix_asks_for_more_or_already_knows_the_result(raw: bytes) -> N
     """However the bytes are split, the last part gives what the whole gives, and no part gives another result."""
     whole = Parsed(raw).result
     known = [Parsed(raw[:length]).result for length in range(len(raw) + 1)]
-    assert set(map(str, known)) <= {str(http1.NEED_MORE), str(whole)}
-    first = next(i for i, result in enumerate(known) if result != http1.NEED_MORE)
+    assert set(map(str, known)) <= {str(parse.NEED_MORE), str(whole)}
+    first = next(i for i, result in enumerate(known) if result != parse.NEED_MORE)
     assert all(result == whole for result in known[first:])
 
 
@@ -161,9 +164,9 @@ def test_the_limits_are_kept_to_the_byte(extra: bytes) -> None:
     filler = b"X: " + b"b" * (HEAD_BYTES_MAX - len(line) - len(HOST) - len(b"X: \r\n\r\n")) + b"\r\n"
     head = line + HOST + filler + b"\r\n"
     assert (len(line), len(head)) == (REQUEST_LINE_BYTES_MAX, HEAD_BYTES_MAX)
-    assert Parsed(head + extra).outcome == http1.REQUEST
-    assert Parsed(head.replace(b"/a", b"/aa", 1)).outcome == http1.TARGET_TOO_LONG
-    assert Parsed(head.replace(b"X: b", b"X: bb", 1)).outcome == http1.HEAD_TOO_LARGE
+    assert Parsed(head + extra).outcome == parse.REQUEST
+    assert Parsed(head.replace(b"/a", b"/aa", 1)).outcome == parse.TARGET_TOO_LONG
+    assert Parsed(head.replace(b"X: b", b"X: bb", 1)).outcome == parse.HEAD_TOO_LARGE
 
 
 def test_pipelined_requests_are_read_one_behind_the_other() -> None:
@@ -172,7 +175,7 @@ def test_pipelined_requests_are_read_one_behind_the_other() -> None:
     starts, at = [], 0
     while at < len(raw):
         starts.append(at)
-        at = int(Parsed(raw, at).head[http1.NEXT])
+        at = int(Parsed(raw, at).head[parse.NEXT])
     assert starts == [0, len(PLAIN), len(PLAIN) + len(CURL)]
 
 
@@ -181,9 +184,9 @@ def test_empty_lines_before_a_request_are_skipped(empty_lines: bytes) -> None:
     """RFC 9112, 2.2, for the first request and for the next; they count to no limit of the head."""
     raw = empty_lines + PLAIN + empty_lines + CURL
     first = Parsed(raw)
-    second = Parsed(raw, int(first.head[http1.NEXT]))
+    second = Parsed(raw, int(first.head[parse.NEXT]))
     assert (first.request, second.request) == (Parsed(PLAIN).request, Parsed(CURL).request)
-    assert Parsed(empty_lines).outcome == Parsed(empty_lines + b"\r").outcome == http1.NEED_MORE
+    assert Parsed(empty_lines).outcome == Parsed(empty_lines + b"\r").outcome == parse.NEED_MORE
 
 
 # --- a foreign opinion ----------------------------------------------------------------------------------------
@@ -225,8 +228,8 @@ ODD_REQUESTS = st.tuples(
 
 def assert_agrees_with_h11(raw: bytes) -> None:
     parsed = Parsed(raw)
-    if parsed.outcome == http1.REQUEST:
-        foreign = read_by_h11(raw[parsed.head[http1.METHOD_START] :])  # h11 refuses the empty lines that we skip
+    if parsed.outcome == parse.REQUEST:
+        foreign = read_by_h11(raw[parsed.head[parse.METHOD_START] :])  # h11 refuses the empty lines that we skip
         assert foreign is not None, "we accepted what h11 refuses"
         assert foreign == parsed.request[:3]
 
@@ -255,7 +258,7 @@ def test_any_split_gives_the_result_of_the_whole(raw: bytes, data: Any) -> None:
     """A connection that gets the bytes in any two parts ends with what it would get from the whole."""
     cut = data.draw(st.integers(0, len(raw)))
     early = Parsed(raw[:cut]).result
-    assert early in (http1.NEED_MORE, Parsed(raw).result)
+    assert early in (parse.NEED_MORE, Parsed(raw).result)
 
 
 # --- volume ---------------------------------------------------------------------------------------------------
@@ -283,18 +286,18 @@ def test_mutated_requests_never_make_the_parser_fail() -> None:
     """Whatever comes, the parser says REQUEST, NEED_MORE or a refusal, and stays inside the buffer's bounds."""
     rng = random.Random(FUZZ_SEED)
     seeds = [PLAIN, CURL, PLAIN + CURL, b"POST /x HTTP/1.0\r\nContent-Length: 7\r\n\r\n", CURL * 40]
-    head = np.zeros(http1.HEAD_WORDS, dtype=np.int64)
-    outcomes = np.zeros(http1.NEED_MORE + 1, dtype=np.int64)
+    head = np.zeros(parse.HEAD_WORDS, dtype=np.int64)
+    outcomes = np.zeros(parse.NEED_MORE + 1, dtype=np.int64)
     for _ in range(FUZZ_COUNT):
         raw = mutate(rng, rng.choice(seeds[:4] if rng.random() < 0.98 else seeds))
         buffer = np.frombuffer(raw, dtype=np.uint8).copy()
-        outcome = http1.parse_head(buffer, 0, buffer.size, head)
+        outcome = parse.parse_head(buffer, 0, buffer.size, head)
         outcomes[outcome] += 1
-        if outcome == http1.REQUEST:
-            assert 0 < head[http1.NEXT] <= buffer.size
-            assert raw[: head[http1.NEXT]].endswith(b"\r\n\r\n")
-    assert outcomes[http1.REQUEST] > 0
-    assert outcomes[http1.BAD_HEADER] > 0
+        if outcome == parse.REQUEST:
+            assert 0 < head[parse.NEXT] <= buffer.size
+            assert raw[: head[parse.NEXT]].endswith(b"\r\n\r\n")
+    assert outcomes[parse.REQUEST] > 0
+    assert outcomes[parse.BAD_HEADER] > 0
 
 
 @pytest.mark.parametrize(
@@ -318,12 +321,12 @@ def test_mutated_requests_never_make_the_parser_fail() -> None:
 def test_the_headers_api_key_is_found_and_several_are_counted(headers: bytes, keys: int, key: bytes | None) -> None:
     """X-API-Key and Bearer tokens are keys, whatever their bytes; other schemes of Authorization are not ours."""
     parsed = Parsed(b"GET / HTTP/1.1\r\n" + HOST + headers + b"\r\n\r\n")
-    assert parsed.outcome == http1.REQUEST
-    assert parsed.head[http1.KEYS] == keys
-    assert key is None or parsed.text(http1.KEY_START) == key
+    assert parsed.outcome == parse.REQUEST
+    assert parsed.head[parse.KEYS] == keys
+    assert key is None or parsed.text(parse.KEY_START) == key
 
 
 def test_lines_of_forwarded_for_are_counted() -> None:
     """So that a request without them costs no second look."""
     parsed = Parsed(b"GET / HTTP/1.1\r\n" + HOST + b"x-forwarded-for: a\r\nX-Forwarded-For: b\r\n\r\n")
-    assert parsed.head[http1.FORWARDED] == 2
+    assert parsed.head[parse.FORWARDED] == 2

@@ -15,8 +15,8 @@ from trinity.markets import Catalog
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
 from trinity.native.octets import octets_of
-from workers.request.http import parse as http1
-from workers.request.http import routes
+from workers.request.http import parse, routes
+from workers.request.http.context import response_bytes_max
 
 pytestmark = pytest.mark.uncompiled
 
@@ -25,12 +25,12 @@ FUZZ_SEED = int(os.environ.get("HTTP_FUZZ_SEED", "1"))
 
 
 class Site:
-    """A worker's desk over a table of its own; BTC and ETH are good, SOL disagrees, DOGE was never seen."""
+    """A worker's context over a table of its own; BTC and ETH are good, SOL disagrees, DOGE was never seen."""
 
     def __init__(self, private: Any, catalog: Catalog, make_answer: Any) -> None:
         columns = 1 + len(catalog.exchanges)
-        self.private, self.desk, words = private, private.desk, private.words
-        self.out = np.zeros(routes.response_bytes_max(self.desk), dtype=np.uint8)
+        self.private, self.context, words = private, private.context, private.words
+        self.out = np.zeros(response_bytes_max(self.context), dtype=np.uint8)
         self.now_ns = 10**18
         for row, asset, fields in (
             (0, "BTC", {}),
@@ -46,8 +46,8 @@ class Site:
     def answer(self, raw: bytes, last: bool = False) -> bytes:
         """The response to the one request in `raw`."""
         buffer = octets_of(raw)
-        assert http1.parse_head(buffer, 0, buffer.size, self.desk.head) == http1.REQUEST
-        end = routes.answer_request(self.desk, buffer, last, self.now_ns, self.out, 0)
+        assert parse.parse_head(buffer, 0, buffer.size, self.context.head) == parse.REQUEST
+        end = routes.answer_request(self.context, buffer, last, self.now_ns, self.out, 0)
         return bytes(self.out[:end])
 
     def ask(self, target: str, method: str = "GET", last: bool = False) -> tuple[int, dict[str, str], Any]:
@@ -175,7 +175,7 @@ def test_the_connection_header_follows_the_version_and_the_last_answer(site: Sit
 
 def test_a_refusal_is_a_whole_response_that_closes(site: Site) -> None:
     """What the parser refused is answered as JSON with Connection: close."""
-    end = routes.refuse(site.desk, http1.BODY, site.out, 0)
+    end = routes.refuse(site.context, parse.BODY, site.out, 0)
     raw = bytes(site.out[:end])
     assert raw.startswith(b"HTTP/1.1 413 ")
     assert b"\r\nConnection: close\r\n" in raw
@@ -194,9 +194,9 @@ def test_mutated_requests_get_one_whole_response_each(site: Site) -> None:
             at = rng.randrange(len(target) + 1)
             target[at : at + rng.randint(0, 3)] = rng.choice(words)
         buffer = octets_of(b"GET " + bytes(target) + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-        if http1.parse_head(buffer, 0, buffer.size, site.desk.head) != http1.REQUEST:
+        if parse.parse_head(buffer, 0, buffer.size, site.context.head) != parse.REQUEST:
             continue
-        end = routes.answer_request(site.desk, buffer, False, site.now_ns, site.out, 0)
+        end = routes.answer_request(site.context, buffer, False, site.now_ns, site.out, 0)
         head, _, body = bytes(site.out[:end]).partition(b"\r\n\r\n")
         assert int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]) == len(body)
         assert body[:1] + body[-1:] == b"{}"

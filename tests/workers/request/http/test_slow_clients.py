@@ -56,7 +56,7 @@ def test_a_stalled_client_whose_time_is_up_gives_its_memory_back(bench: Bench) -
         client.send(PRICE)
         bench.serve()
     assert bench.at.state[STALL_FREE_COUNT] == free - 1
-    connections.expire(bench.at, bench.desk, bench.counters, 0, NOW * 2)
+    connections.expire(bench.at, bench.context, bench.counters, 0, NOW * 2)
     assert bench.at.state[STALL_FREE_COUNT] == free
     assert bench.at.table[0, FD] == -1
 

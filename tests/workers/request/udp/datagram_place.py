@@ -1,4 +1,4 @@
-"""A desk for datagrams with answers and keys written by hand, open to all or to keys only."""
+"""A context for datagrams with answers and keys written by hand, open to all or to keys only."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from trinity.memory.cell import publish
 from trinity.memory.key_table import KeyState
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe import metrics
-from workers.request.loop import make_private_desk
-from workers.request.udp.text import answer_datagram, make_desk
+from workers.request.http.context import make_private_context
+from workers.request.udp.text import answer_datagram, make_datagram_context
 
 ASSETS, EXCHANGES = ("BTC", "ETH", "OLD"), ("kraken", "okx")
 NOW_NS = 10**15
@@ -80,7 +80,7 @@ MONTH_KEY_ID, MONTHLY_QUOTA = 6, 1_000_000
 
 
 class Place:
-    """A desk for datagrams, made once; `section` says who may ask."""
+    """A context for datagrams, made once; `section` says who may ask."""
 
     def __init__(self) -> None:
         self.access = AccessMemory.private(100)
@@ -91,12 +91,12 @@ class Place:
         self.access.keys.mark_loaded()
         self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
         sections = {auth: AccessSection(auth=auth) for auth in ("optional", "required")}
-        desks = {
-            auth: make_private_desk(shared_words(), CATALOG, self.counters, section, self.access)
+        contexts = {
+            auth: make_private_context(shared_words(), CATALOG, self.counters, section, self.access)
             for auth, section in sections.items()
         }
-        self.desks = {auth: make_desk(desk) for auth, desk in desks.items()}
-        self.rings = {auth: UsageRing(Path(), desk.ledger.ring) for auth, desk in desks.items()}
+        self.contexts = {auth: make_datagram_context(context) for auth, context in contexts.items()}
+        self.rings = {auth: UsageRing(Path(), context.ledger.ring) for auth, context in contexts.items()}
 
 
 PLACE = Place()
@@ -104,10 +104,10 @@ PLACE = Place()
 
 def ask(request: bytes, trusted: bool = True, auth: str = "optional") -> tuple[bytes, str, int]:
     """(reply, result, lookups); both lie in the middle of larger buffers."""
-    desk = PLACE.desks[auth]
+    context = PLACE.contexts[auth]
     buffer = np.frombuffer(b"{" + request + b"}", dtype=np.uint8).copy()
     reply = np.full(UDP_REPLY_BYTES_MAX + 3, 0xEE, dtype=np.uint8)
-    length, result, lookups = answer_datagram(desk, buffer, 1, 1 + len(request), reply, 3, trusted, NOW_NS)
+    length, result, lookups = answer_datagram(context, buffer, 1, 1 + len(request), reply, 3, trusted, NOW_NS)
     return bytes(reply[3 : 3 + length]), metrics.UDP_RESULTS[result], lookups
 
 

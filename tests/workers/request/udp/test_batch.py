@@ -16,8 +16,8 @@ from trinity.native.addresses import address_words
 from trinity.native.networks import trusted_networks
 from trinity.net.ports import bind_socket, is_any
 from trinity.observe import metrics
-from workers.request.udp import batch as mailbox
-from workers.request.udp import text as datagram
+from workers.request.udp import batch
+from workers.request.udp.text import make_datagram_context
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
 
@@ -30,7 +30,7 @@ class Post:
     def __init__(self, private: Any, make_answer: Any) -> None:
         self.private = private
         publish(private.words, 0, SLOT_WORDS, make_answer("BTC", valid_until_ns=NOW * 2).view(np.uint64))
-        self.mailbox = mailbox.make_mailbox(datagram.make_desk(private.desk), trusted_networks(()))
+        self.mailbox = batch.make_mailbox(make_datagram_context(private.context), trusted_networks(()))
         self.counters = private.counters
         self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.server.bind(("127.0.0.1", 0))
@@ -39,7 +39,7 @@ class Post:
         self.client.settimeout(5)
 
     def serve(self) -> None:
-        mailbox.serve_datagrams(self.mailbox, self.counters, self.server.fileno(), NOW)
+        batch.serve_datagrams(self.mailbox, self.counters, self.server.fileno(), NOW)
 
     def count(self, name: str, *labels: str) -> int:
         return int(self.counters[metrics.REQUEST.index(name, *labels)])
@@ -91,7 +91,7 @@ def test_an_internal_error_costs_one_datagram(post: Post) -> None:
     """An index out of range is counted, its sender gets nothing, and the socket goes on being served."""
     broken = post.mailbox._replace(outbox=np.zeros(4, dtype=np.uint8))
     post.client.send(b"BTC")
-    mailbox.serve_datagrams(broken, post.counters, post.server.fileno(), NOW)
+    batch.serve_datagrams(broken, post.counters, post.server.fileno(), NOW)
     assert post.count("oracle_internal_errors_total") == 1
     post.client.send(b"BTC")
     post.serve()
@@ -110,7 +110,7 @@ def test_an_internal_error_costs_one_datagram(post: Post) -> None:
 def test_a_reply_leaves_from_the_address_that_was_asked(post: Post, bound: str, asked: list[str]) -> None:
     """In one batch and in several: a connected socket takes no other address's word."""
     with bind_socket(bound, 0, socket.SOCK_DGRAM) as server:
-        box = mailbox.make_mailbox(post.mailbox.desk, post.mailbox.networks, is_any(server))
+        box = batch.make_mailbox(post.mailbox.context, post.mailbox.networks, is_any(server))
         port = server.getsockname()[1]
         clients = []
         for host in asked:
@@ -121,7 +121,7 @@ def test_a_reply_leaves_from_the_address_that_was_asked(post: Post, bound: str, 
         for turn in range(3):
             for number, client in enumerate(clients):
                 client.send(b'{"asset":"BTC","id":%d}' % (10 * turn + number))
-            mailbox.serve_datagrams(box, post.counters, server.fileno(), NOW)
+            batch.serve_datagrams(box, post.counters, server.fileno(), NOW)
             for number, client in enumerate(clients):
                 assert json.loads(client.recv(4096))["id"] == 10 * turn + number
         for client in clients:
@@ -131,11 +131,11 @@ def test_a_reply_leaves_from_the_address_that_was_asked(post: Post, bound: str, 
 def test_through_a_socket_of_both_families_an_ipv4_sender_is_that(post: Post) -> None:
     """What limits, blocks and usage records see is its IPv4 address."""
     with bind_socket("::", 0, socket.SOCK_DGRAM) as server:
-        box = mailbox.make_mailbox(post.mailbox.desk, post.mailbox.networks, is_any(server))
+        box = batch.make_mailbox(post.mailbox.context, post.mailbox.networks, is_any(server))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.bind(("127.0.0.7", 0))
             client.sendto(b"BTC", ("127.0.0.1", server.getsockname()[1]))
-            mailbox.serve_datagrams(box, post.counters, server.fileno(), NOW)
+            batch.serve_datagrams(box, post.counters, server.fileno(), NOW)
     record = post.private.ring.read(post.private.ring.written - 1, 1)[0]
     assert record["address"].tobytes() == address_words("127.0.0.7").tobytes()
 

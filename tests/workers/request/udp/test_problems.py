@@ -175,8 +175,8 @@ def test_every_reply_leaves_one_usage_record_that_says_what_it_was(
 ) -> None:
     """Asset or number of assets, key, status, protocol, source and code."""
     ask(request_)
-    desk, ring = PLACE.desks["optional"], PLACE.rings["optional"]
-    assert record(desk.ledger, desk.caller, NOW_NS, NOW_NS + 7)
+    context, ring = PLACE.contexts["optional"], PLACE.rings["optional"]
+    assert record(context.ledger, context.caller, NOW_NS, NOW_NS + 7)
     found = ring.read(ring.written - 1, 1)[0]
     assert (found["asset"], found["assets"], found["key_id"]) == (asset, assets, key_id)
     assert (found["status"], PROTOCOLS[found["protocol"]]) == (status, protocol)
@@ -187,5 +187,5 @@ def test_every_reply_leaves_one_usage_record_that_says_what_it_was(
 def test_the_record_of_a_shortened_reply_is_of_what_was_sent() -> None:
     """A request for padding carries no price, so none is billed."""
     ask(b"BTC".ljust(120), trusted=False)
-    tally = PLACE.desks["optional"].ledger.tally
+    tally = PLACE.contexts["optional"].ledger.tally
     assert (CODES[tally[TALLY_CODE]], tally[TALLY_LOOKUPS]) == ("pad_request", 0)

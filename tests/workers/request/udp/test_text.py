@@ -186,7 +186,7 @@ def test_no_datagram_raises_and_no_reply_to_a_stranger_is_longer_than_its_reques
         parsed: Any = json.loads(reply)
         assert isinstance(parsed, dict)
     strangers, _, _ = ask(request_, trusted=False)
-    has_key = PLACE.desks["optional"].ledger.tally[TALLY_KEY] > 0
+    has_key = PLACE.contexts["optional"].ledger.tally[TALLY_KEY] > 0
     assert len(strangers) <= len(request_) or has_key
     assert strangers == reply or len(reply) > len(request_)
 

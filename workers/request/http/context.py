@@ -1,0 +1,114 @@
+"""The memory that answering requests needs: one `RequestContext` per worker, made before its loop begins.
+
+Rules: the shared tables are looked at through it, and all scratch memory of an answer is in it, so that no answer
+allocates. It knows nothing of sockets. The datagrams' context (udp/text.py) shares who asks and what is noted.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from trinity.access.gate import Gate, make_gate
+from trinity.config import AccessSection
+from trinity.limits import ASSETS_MAX
+from trinity.markets import Catalog
+from trinity.memory.access import AccessMemory
+from trinity.memory.answer_table import HEAD_BYTES
+from trinity.memory.atomics import Words
+from trinity.memory.usage_ring import private_ring
+from trinity.native.octets import Integers, Octets, octets_of
+from workers.request.answer import PRICE_BYTES_MAX, Names, Record, make_names, make_record
+from workers.request.forwarded import Caller, make_caller
+from workers.request.http.parse import HEAD_WORDS
+from workers.request.http.response import HEAD_BYTES_MAX, Stamp, make_stamp
+from workers.request.http.target import QUERY_WORDS
+from workers.request.ledger import Ledger, make_ledger
+
+_BODY_FRAME_BYTES = 1024  # what stands around the prices, and every other body but that of /assets
+_PRIVATE_RECORDS = 1 << 12  # of a ring that nobody drains
+
+
+class RequestContext(NamedTuple):
+    """All memory that answering needs; made once per worker by `make_context`.
+
+    `head` and `query` are laid out by parse.py and target.py, `wanted` by answer.parse_assets; `body` is scratch.
+    `caller`, `gate` and `ledger` are shared with the datagrams.
+    """
+
+    table_words: Words
+    record: Record
+    assets: Names
+    exchanges: Names
+    head: Integers
+    query: Integers
+    wanted: Integers
+    caller: Caller
+    gate: Gate
+    ledger: Ledger
+    stamp: Stamp
+    body: Octets
+    assets_body: Octets  # of GET /assets
+    health_body: Octets  # of GET /health, between status and number of fresh assets
+
+
+def make_context(
+    table_words: Words,
+    catalog: Catalog,
+    node: str,
+    simulated: bool,
+    worker: int,
+    caller: Caller,
+    gate: Gate,
+    ledger: Ledger,
+) -> RequestContext:
+    """A worker's memory, over the words of the node's answer table."""
+    names = [asset.name for asset in catalog.assets]
+    markets: dict[str, list[str]] = {name: [] for name in names}
+    for market in catalog.markets:
+        markets[market.asset].append(market.exchange)
+    aliases = {alias: index for alias, index in catalog.names().items() if alias not in markets}
+    assets_body = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
+    assets_body |= {"aliases": {alias: names[index] for alias, index in aliases.items()}}
+    health_body = {"node": node, "worker": worker, "simulated": simulated, "assets": len(names)}
+    return RequestContext(
+        table_words=table_words,
+        record=make_record(),
+        assets=make_names(names, aliases),
+        exchanges=make_names(catalog.exchanges),
+        head=np.zeros(HEAD_WORDS, dtype=np.int64),
+        query=np.zeros(QUERY_WORDS, dtype=np.int64),
+        wanted=np.zeros((ASSETS_MAX, 3), dtype=np.int64),  # a list may name every asset of the largest catalog
+        caller=caller,
+        gate=gate,
+        ledger=ledger,
+        stamp=make_stamp(ledger.ring),
+        body=np.zeros(_BODY_FRAME_BYTES + ASSETS_MAX * PRICE_BYTES_MAX, dtype=np.uint8),
+        assets_body=octets_of(_json(assets_body)),
+        health_body=octets_of(b"," + _json(health_body)[1:-1] + b',"fresh":'),
+    )
+
+
+def response_bytes_max(context: RequestContext) -> int:
+    """The longest response: the largest of the bodies with its head."""
+    return HEAD_BYTES + HEAD_BYTES_MAX + max(context.body.size, context.assets_body.size)
+
+
+def make_private_context(
+    table_words: Words, catalog: Catalog, counters: Words, section: AccessSection, access: AccessMemory
+) -> RequestContext:
+    """The context of a worker without a node: for compiling, measuring and tests."""
+    return make_context(
+        table_words=table_words,
+        catalog=catalog,
+        node="private",
+        simulated=False,
+        worker=0,
+        caller=make_caller(section.trusted_proxies),
+        gate=make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section),
+        ledger=make_ledger(private_ring(0, _PRIVATE_RECORDS), catalog),
+    )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
