@@ -14,7 +14,7 @@ import msgspec
 
 from feeds.consensus.inputs import Gathered
 from feeds.consensus.robust import BPS
-from feeds.consensus.rules import Decision, Memory, refusal_of, stands_on
+from feeds.consensus.rules import ConsensusState, Decision, refusal_of, stands_on
 from feeds.consensus.stablecoins import COINS, Index
 from feeds.consensus.venue import phase_at
 from trinity.clock import NS_PER_MS, NS_PER_US
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     rows: Sequence[Gathered]
     live: frozenset[int]
     indexes: Mapping[str, Index]
-    memory: Memory
+    carried: ConsensusState
     decision: Decision
     published: AnswerState
     monotonic_ns: int
@@ -153,7 +153,7 @@ class JumpAccount(msgspec.Struct, frozen=True):
     passed: bool
 
 
-class Account(msgspec.Struct, frozen=True):
+class DecisionAccount(msgspec.Struct, frozen=True):
     """The whole account; `votes` are exchanges in the order of their prices, `left_out` are reasons by exchange.
 
     `is_unbacked`: step 8 refused, because fewer of the kept stood around their median than may lie and one more.
@@ -183,7 +183,7 @@ class Account(msgspec.Struct, frozen=True):
     served_as: str
 
 
-def account_of(case: Case) -> Account:
+def account_of(case: Case) -> DecisionAccount:
     """Write a case down."""
     decision, names = case.decision, case.exchanges
     good_for_ns = age_ns = newest_age_ns = None
@@ -191,7 +191,7 @@ def account_of(case: Case) -> Account:
         good_for_ns = decision.valid_until_ns - case.monotonic_ns
         age_ns = case.monotonic_ns - decision.received_at_ns
         newest_age_ns = age_ns + decision.received_wall_ns - decision.newest_received_wall_ns
-    return Account(
+    return DecisionAccount(
         asset=case.asset.name,
         at=_moment(case.wall_ns),
         rules=case.asset.rules,
@@ -298,7 +298,7 @@ def _apart_bps(decision: Decision) -> Decimal:
 
 
 def _jump(case: Case) -> JumpAccount | None:
-    candidate, last = case.decision.candidate, case.memory.last_price
+    candidate, last = case.decision.candidate, case.carried.last_price
     if candidate is None:
         return None
     percent = (candidate - last) * 100 / last if last is not None else None

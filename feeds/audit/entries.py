@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from feeds.consensus.render import LastGood
-from feeds.consensus.rules import Memory
+from feeds.consensus.rules import ConsensusState
 from feeds.consensus.stablecoins import Held
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
@@ -78,7 +78,7 @@ class RowInput(msgspec.Struct, array_like=True, frozen=True):
 class AssetState(msgspec.Struct, array_like=True, frozen=True):
     """What one asset carries from turn to turn, and what it has published."""
 
-    memory: Memory
+    carried: ConsensusState
     last: LastGood | None
     state: AnswerState
     valid_until_ns: int

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from feeds.audit.account import Account, Case, IndexAccount, RawQuote, RawSide, SourceAccount, account_of
+from feeds.audit.account import Case, DecisionAccount, IndexAccount, RawQuote, RawSide, SourceAccount, account_of
 from feeds.audit.moments import case_at
 from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import Gathered, gather, listings_of, live_exchanges, recall, recall_coins
@@ -30,14 +30,16 @@ from trinity.memory.price_table import PriceTable
 _DIGITS_SHOWN = 12
 
 
-def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asset: int, clock: Clock) -> Account:
+def explain_now(
+    prices: PriceTable, answers: AnswerTable, catalog: Catalog, asset: int, clock: Clock
+) -> DecisionAccount:
     """The asset (index in the catalog) now; the clock is read behind the tables, so that no quote is from later."""
     known = catalog.assets[asset]
     market = {
         each.name: [gather(prices, index, listing, each.rules) for listing in listings_of(catalog, index)]
         for index, each in enumerate(catalog.assets)
     }
-    memory, held = recall(answers, asset, listings_of(catalog, asset)), recall_coins(answers)
+    carried, held = recall(answers, asset, listings_of(catalog, asset)), recall_coins(answers)
     record = answers.read(answers.row_of(asset))
     monotonic_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
     live = live_exchanges(_rows_of(market, catalog), monotonic_ns, len(catalog.exchanges))
@@ -46,7 +48,7 @@ def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asse
     indexes, _ = follow(usdt, usdc, faulty, held, monotonic_ns)
     rows, required = market[known.name], required_of(known.name, known.rules.min_sources, faulty)
     decision, _ = evaluate(
-        [row.source for row in rows], known.rules, usable(indexes), memory, monotonic_ns, faulty, required
+        [row.source for row in rows], known.rules, usable(indexes), carried, monotonic_ns, faulty, required
     )
     published = served_state(record, monotonic_ns)
     case = Case(
@@ -55,7 +57,7 @@ def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asse
         rows,
         live,
         indexes,
-        memory,
+        carried,
         decision,
         published,
         monotonic_ns,
@@ -64,12 +66,12 @@ def explain_now(prices: PriceTable, answers: AnswerTable, catalog: Catalog, asse
     return account_of(case)
 
 
-def explain_moment(data_dir: Path, asset: str, wall_ns: int) -> Account:
+def explain_moment(data_dir: Path, asset: str, wall_ns: int) -> DecisionAccount:
     """The asset at a past moment; AbsentError when it was not recorded, RecordingError when that is damaged."""
     return account_of(case_at(data_dir, asset, wall_ns))
 
 
-def text_of(account: Account) -> str:
+def text_of(account: DecisionAccount) -> str:
     """The whole text, one block a step."""
     blocks = (
         _title,
@@ -88,7 +90,7 @@ def text_of(account: Account) -> str:
     return "\n".join(line for block in blocks for line in block(account)) + "\n"
 
 
-def _title(account: Account) -> list[str]:
+def _title(account: DecisionAccount) -> list[str]:
     rules = account.rules
     told = (
         f"rules: max_age {rules.max_age_ms} ms, min_sources {rules.min_sources}, "
@@ -98,7 +100,7 @@ def _title(account: Account) -> list[str]:
     return [f"{account.asset} at {account.at.isoformat(timespec='milliseconds')}", told]
 
 
-def _venue_prices(account: Account) -> list[str]:
+def _venue_prices(account: DecisionAccount) -> list[str]:
     lines = ["1 venue price: median of bid, ask and last; half width = half the spread, at least a tick"]
     for source in account.sources:
         name = f"  {source.exchange:<10} {source.currency:<5}"
@@ -118,7 +120,7 @@ def _venue_prices(account: Account) -> list[str]:
     return lines
 
 
-def _freshness(account: Account) -> list[str]:
+def _freshness(account: DecisionAccount) -> list[str]:
     lines = ["2 freshness: age of each side by receipt, and by the exchange's own time"]
     for source in account.sources:
         quote = source.quote
@@ -129,7 +131,7 @@ def _freshness(account: Account) -> list[str]:
     return lines
 
 
-def _market(account: Account) -> list[str]:
+def _market(account: DecisionAccount) -> list[str]:
     market = account.market
     names = ", ".join(market.live) or "none"
     return [f"0 market: {len(market.live)} live exchanges ({names}), of which {market.faulty} may lie together"]
@@ -151,7 +153,7 @@ def _sides_of(quote: RawQuote) -> list[tuple[str, RawSide]]:
     return [(what, side) for what, side in named if side is not None]
 
 
-def _conversion(account: Account) -> list[str]:
+def _conversion(account: DecisionAccount) -> list[str]:
     if not account.indexes:
         return ["3 conversion: none needed, all quotes are in USD"]
     lines = [f"3 conversion: by legs within {LEG_WINDOW_BPS} bps that rest on more exchanges than may lie"]
@@ -174,14 +176,14 @@ def _index_value(index: IndexAccount) -> str:
     return _shown(index.usd) if index.usd is not None else "refused"
 
 
-def _enough(account: Account) -> list[str]:
+def _enough(account: DecisionAccount) -> list[str]:
     n, least = len(account.votes), account.required
     lost = [name for name, reason in account.left_out.items() if reason not in ("outlier", "held_out")]
     without = f" (without {', '.join(lost)})" if lost else ""
     return [f"4 enough sources: {n}{without}, at least {least} needed -> {'yes' if n >= least else 'no'}"]
 
 
-def _majority(account: Account) -> list[str]:
+def _majority(account: DecisionAccount) -> list[str]:
     majority = account.majority
     if majority is None:
         return []
@@ -195,7 +197,7 @@ def _majority(account: Account) -> list[str]:
     return [f"5 majority of the fresh, convertible or not: {_told(_voters(account))}", f"  -> {verdict}"]
 
 
-def _cut(account: Account) -> list[str]:
+def _cut(account: DecisionAccount) -> list[str]:
     cut = account.cut
     if cut is None:
         return []
@@ -205,7 +207,7 @@ def _cut(account: Account) -> list[str]:
     ]
 
 
-def _hold_outs(account: Account) -> list[str]:
+def _hold_outs(account: DecisionAccount) -> list[str]:
     if account.cut is None:
         return []
     return [
@@ -214,7 +216,7 @@ def _hold_outs(account: Account) -> list[str]:
     ]
 
 
-def _price(account: Account) -> list[str]:
+def _price(account: DecisionAccount) -> list[str]:
     found = account.price_found
     if found is None:
         refused = f"8 price: refused, no {account.market.faulty + 1} of the kept lie around their median "
@@ -226,7 +228,7 @@ def _price(account: Account) -> list[str]:
     return [f"8 price: median of {_told(kept)}", f"  -> {price}, {age}"]
 
 
-def _jump(account: Account) -> list[str]:
+def _jump(account: DecisionAccount) -> list[str]:
     jump = account.jump
     if jump is None:
         return []
@@ -237,7 +239,7 @@ def _jump(account: Account) -> list[str]:
     return [f"9 jump guard: {change}, limit {jump.limit_percent} % -> {verdict}"]
 
 
-def _end(account: Account) -> list[str]:
+def _end(account: DecisionAccount) -> list[str]:
     result = account.state
     if account.price is not None:
         left = f"{account.age_ms:.1f} ms old, good for another {account.good_for_ms:.1f} ms"
@@ -247,7 +249,7 @@ def _end(account: Account) -> list[str]:
     return [*lines, f"left out: {why}"] if why else lines
 
 
-def _voters(account: Account) -> list[SourceAccount]:
+def _voters(account: DecisionAccount) -> list[SourceAccount]:
     """The sources that voted, in the order of their prices."""
     by_name = {source.exchange: source for source in account.sources}
     return [by_name[name] for name in account.votes]
@@ -257,7 +259,7 @@ def _told(voters: list[SourceAccount]) -> str:
     return ", ".join(f"{voter.exchange} {_shown(voter.usd_price)}" for voter in voters if voter.usd_price is not None)
 
 
-def _left_out(account: Account, why: str) -> str:
+def _left_out(account: DecisionAccount, why: str) -> str:
     return ", ".join(name for name, reason in account.left_out.items() if reason == why) or "nobody"
 
 

@@ -99,7 +99,7 @@ class _Scene:
             rerun.rows(self._asset),
             rerun.live(now_ns),
             indexes,
-            rerun.memory(self._asset),
+            rerun.carried(self._asset),
             decision,
             rerun.served(self._asset, now_ns),
             now_ns,

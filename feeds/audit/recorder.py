@@ -29,7 +29,7 @@ from feeds.audit.entries import (
     Turn,
 )
 from feeds.audit.segments import FOLDER, SegmentWriter, segment_bytes
-from feeds.consensus.asset import Desk, Row
+from feeds.consensus.asset import AssetConsensus, SourceRow
 from feeds.consensus.rules import Decision
 from feeds.consensus.turn import TurnFacts
 from feeds.exchanges.contract import RestRequest
@@ -204,11 +204,11 @@ class DecisionRecorder(_Stream):
 
     def _record(self, facts: TurnFacts) -> None:
         inputs = tuple(self._input(asset, row) for asset, row in facts.read)
-        results = tuple(result_of(desk.index, desk.decision, desk.answer) for desk in facts.decided)
-        order = tuple(desk.index for desk in facts.reviewed)
+        results = tuple(result_of(asset.index, asset.decision, asset.answer) for asset in facts.decided)
+        order = tuple(asset.index for asset in facts.reviewed)
         self.entries.append(Turn(facts.now_ns, facts.wall_ns, inputs, order, results))
 
-    def _input(self, asset: int, row: Row) -> RowInput:
+    def _input(self, asset: int, row: SourceRow) -> RowInput:
         key = (row.exchange, asset)
         is_same = self._quotes.get(key) == row.quote
         self._quotes[key] = row.quote
@@ -218,14 +218,14 @@ class DecisionRecorder(_Stream):
         clock, facts = self._seat.clock, self._facts
         assert facts is not None, "a recording begins after a turn"
         self._checkpoint_at_ns = clock.monotonic_ns()
-        rows = [(desk.index, row) for desk in facts.assets for row in desk.rows]
+        rows = [(asset.index, row) for asset in facts.assets for row in asset.rows]
         self._quotes = {(row.exchange, asset): row.quote for asset, row in rows}
         return [
             Checkpoint(
                 self._checkpoint_at_ns,
                 clock.wall_ns(),
                 tuple(RowInput(row.exchange, asset, row.source.state, row.quote) for asset, row in rows),
-                tuple(_state_of(desk) for desk in facts.assets),
+                tuple(_state_of(asset) for asset in facts.assets),
                 dict(facts.indexes),
                 dict(facts.held),
             )
@@ -248,10 +248,10 @@ def result_of(asset: int, decision: Decision | None, answer: NDArray[np.void] | 
     )
 
 
-def _state_of(desk: Desk) -> AssetState:
-    decision = desk.decision
+def _state_of(asset: AssetConsensus) -> AssetState:
+    decision = asset.decision
     state = decision.state if decision is not None else AnswerState.EMPTY
-    return AssetState(desk.memory, desk.last, state, decision.valid_until_ns if decision is not None else 0)
+    return AssetState(asset.carried, asset.last, state, decision.valid_until_ns if decision is not None else 0)
 
 
 def _boot() -> str:

@@ -16,7 +16,7 @@ from feeds.audit.entries import AssetState, Checkpoint, Header, RowInput
 from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import Gathered, exchange_names, listings_of, live_exchanges
 from feeds.consensus.render import render_consensus
-from feeds.consensus.rules import Decision, Memory, Source, evaluate
+from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
 from feeds.consensus.stablecoins import COINS, Held, Index, follow, required_of, usable
 from feeds.consensus.venue import judge_quote
 from trinity.markets import Catalog
@@ -33,7 +33,7 @@ class Reviewed(NamedTuple):
 
 
 class Rerun:
-    """All desks, without a table."""
+    """All assets, without a table."""
 
     def __init__(self, header: Header, checkpoint: Checkpoint) -> None:
         catalog = header.catalog
@@ -50,7 +50,7 @@ class Rerun:
             )
         names = [asset.name for asset in catalog.assets]
         self._coins = {coin: names.index(coin) for coin in COINS if coin in names}
-        self._memories = [state.memory for state in checkpoint.assets]
+        self._carried = [state.carried for state in checkpoint.assets]
         self._last = [state.last for state in checkpoint.assets]
         self._published = [(state.state, state.valid_until_ns) for state in checkpoint.assets]
         self._decisions: list[Decision | None] = [None] * len(names)
@@ -70,8 +70,8 @@ class Rerun:
         self._rows[row.asset][row.exchange] = Gathered(quote, source)
 
     def review(self, asset: int, now_ns: int) -> Reviewed:
-        """Decide one asset as its desk does."""
-        decision, self._memories[asset] = self.decide(asset, self._indexes, now_ns)
+        """Decide one asset as the process does."""
+        decision, self._carried[asset] = self.decide(asset, self._indexes, now_ns)
         before = self._decisions[asset]
         is_new = decision != before if before is not None else None
         name = self.catalog.assets[asset].name
@@ -81,12 +81,12 @@ class Rerun:
             self._published[asset] = (decision.state, decision.valid_until_ns)
         return Reviewed(decision, answer, is_new)
 
-    def decide(self, asset: int, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[Decision, Memory]:
-        """One evaluation by these indexes, with the memory that it leaves; nothing here changes."""
+    def decide(self, asset: int, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[Decision, ConsensusState]:
+        """One evaluation by these indexes, with what the next turn carries; nothing here changes."""
         known = self.catalog.assets[asset]
         faulty = faulty_of(len(self.live(now_ns)))
         required = required_of(known.name, known.rules.min_sources, faulty)
-        return evaluate(self._sources(asset), known.rules, indexes, self._memories[asset], now_ns, faulty, required)
+        return evaluate(self._sources(asset), known.rules, indexes, self._carried[asset], now_ns, faulty, required)
 
     def live(self, now_ns: int) -> frozenset[int]:
         """The exchanges that were heard lately."""
@@ -114,8 +114,8 @@ class Rerun:
                 for exchange, gathered in rows.items()
             ),
             tuple(
-                AssetState(memory, last, *published)
-                for memory, last, published in zip(self._memories, self._last, self._published, strict=True)
+                AssetState(carried, last, *published)
+                for carried, last, published in zip(self._carried, self._last, self._published, strict=True)
             ),
             dict(self._indexes),
             dict(self._held),
@@ -125,8 +125,8 @@ class Rerun:
         """An asset's rows in the catalog's order."""
         return list(self._rows[asset].values())
 
-    def memory(self, asset: int) -> Memory:
-        return self._memories[asset]
+    def carried(self, asset: int) -> ConsensusState:
+        return self._carried[asset]
 
     def served(self, asset: int, now_ns: int) -> AnswerState:
         """What request workers make of the answer that was published last."""

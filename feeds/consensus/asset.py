@@ -1,7 +1,7 @@
-"""One asset's desk in the consensus process: its rows as last read, its memory, and what it published last.
+"""One asset in the consensus process: its rows as last read, what it carries, and what it published last.
 
 Rules: `review` decides and publishes what came out differently; nothing else writes the asset's answers and
-verdicts. A row is judged once a quote and rendered once a change. Counters count changes of a verdict, not turns,
+verdicts. A row is judged once per quote and rendered once per change. Counters count changes of a verdict, not turns,
 or a quiet outlier would weigh more than a busy one.
 """
 
@@ -30,7 +30,7 @@ ENDLESS_NS = 2**63 - 1
 _VERDICT_OF = {reason: VERDICT_REJECTED + i for i, reason in enumerate(REJECT_REASONS)}
 
 
-class Desk:
+class AssetConsensus:
     """One asset: `rows` of the exchanges that list it, in the catalog's order; `index` is the catalog's.
 
     `ends_at_ns` (monotonic) is the first moment at which the answer can no longer be served.
@@ -43,12 +43,12 @@ class Desk:
         self.name = asset.name
         self.reviewed_at_ns = 0
         self.ends_at_ns = ENDLESS_NS
-        self.rows = [Row(seat, index, listing) for listing in listings]
+        self.rows = [SourceRow(seat, index, listing) for listing in listings]
         self._seat = seat
         self.rules = asset.rules
         self._row = seat.answers.row_of(index)
         self._exchanges = exchange_names(seat.catalog, seat.simulated)
-        self.memory = recall(seat.answers, index, listings)
+        self.carried = recall(seat.answers, index, listings)
         self.last: LastGood | None = last_good_of(seat.answers.read(self._row))
         self.decision: Decision | None = None
         self.answer: NDArray[np.void] | None = None
@@ -70,7 +70,7 @@ class Desk:
         """
         self.reviewed_at_ns = now_ns
         required = required_of(self.name, self.rules.min_sources, faulty)
-        decision, self.memory = evaluate(self.sources(), self.rules, indexes, self.memory, now_ns, faulty, required)
+        decision, self.carried = evaluate(self.sources(), self.rules, indexes, self.carried, now_ns, faulty, required)
         self.ends_at_ns = decision.valid_until_ns or ENDLESS_NS
         is_new = decision != self.decision
         if is_new:
@@ -108,7 +108,7 @@ class Desk:
             self._seat.log.info("asset_state", extra={"fields": fields})
 
 
-class Row:
+class SourceRow:
     """One exchange's row of one asset: the newest quote read, and what was published of it."""
 
     def __init__(self, seat: Seat, asset: int, listing: Listing) -> None:

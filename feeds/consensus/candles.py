@@ -37,7 +37,7 @@ class Candlestick:
         self.running = running
         self.standing = standing if running is not None else None
 
-    def stand(self, price: int, confidence: int, sources: int, now_ms: int, until_ms: int) -> None:
+    def on_price(self, price: int, confidence: int, sources: int, now_ms: int, until_ms: int) -> None:
         """A price was published: it stands from now on, at the longest until `until_ms`."""
         self.advance(now_ms)
         before = self.running
@@ -60,7 +60,7 @@ class Candlestick:
         self._newest = self.running
         self.standing = Standing(now_ms, until_ms)
 
-    def fall(self, now_ms: int) -> None:
+    def on_unavailable(self, now_ms: int) -> None:
         """There is no price any more."""
         self.advance(now_ms)
         self.standing = None
@@ -101,44 +101,44 @@ class CandleBook:
     def __init__(self, folder: Path, assets: Sequence[str], on_overwritten: Callable[[], None]) -> None:
         self.set_aside: dict[str, str] = {}
         self._on_overwritten = on_overwritten
-        self._pages: list[_Page] = []
+        self._candles: list[AssetCandles] = []
         for asset in assets:
             file, reason = open_or_renew(folder, asset)
             if reason:
                 self.set_aside[asset] = reason
-            self._pages.append(_Page(file, self._append))
+            self._candles.append(AssetCandles(file, self._append))
 
     def recall(self, asset: int, is_served: bool) -> None:
         """A successor goes on with what the files say; a price that nobody serves any more does not stand."""
         if not is_served:
-            self._pages[asset].stick.standing = None
+            self._candles[asset].candlestick.standing = None
 
     def on_turn(self, facts: TurnFacts) -> None:
         """Take note of what a turn decided."""
-        for desk in facts.reviewed:
-            assert desk.decision is not None, "it was reviewed"
-            self.observe(desk.index, desk.decision, facts.now_ns, facts.wall_ns)
+        for asset in facts.reviewed:
+            assert asset.decision is not None, "it was reviewed"
+            self.observe(asset.index, asset.decision, facts.now_ns, facts.wall_ns)
 
     def close(self, now_ns: int) -> None:
         """Nothing is left to write: each turn wrote what it changed."""
 
     def observe(self, asset: int, decision: Decision, now_ns: int, wall_ns: int) -> None:
         """Take note of an asset's newest decision; cheap when it is the one of before."""
-        page = self._pages[asset]
+        candles = self._candles[asset]
         wall_ms = wall_ns // NS_PER_MS
-        if decision is page.decision and page.minute == wall_ms // MS_PER_MINUTE:
+        if decision is candles.decision and candles.minute == wall_ms // MS_PER_MINUTE:
             return
-        stick = page.stick
-        if decision is page.decision:
-            stick.advance(wall_ms)
+        candlestick = candles.candlestick
+        if decision is candles.decision:
+            candlestick.advance(wall_ms)
         elif decision.state is AnswerState.GOOD and decision.price is not None and decision.confidence is not None:
             until_ms = wall_ms + (decision.valid_until_ns - now_ns) // NS_PER_MS
             price, confidence = to_fixed(decision.price), to_fixed(decision.confidence)
-            stick.stand(price, confidence, len(decision.used), wall_ms, until_ms)
+            candlestick.on_price(price, confidence, len(decision.used), wall_ms, until_ms)
         else:
-            stick.fall(wall_ms)
-        page.decision, page.minute = decision, wall_ms // MS_PER_MINUTE
-        page.file.write_running(stick.running, stick.standing)
+            candlestick.on_unavailable(wall_ms)
+        candles.decision, candles.minute = decision, wall_ms // MS_PER_MINUTE
+        candles.file.write_running(candlestick.running, candlestick.standing)
 
     def _append(self, file: CandleFile, minute: Minute) -> None:
         if not file.append(minute):
@@ -167,11 +167,11 @@ def open_candles(seat: Seat, data_dir: Path) -> list[CandleBook]:
     return [book]
 
 
-class _Page:
+class AssetCandles:
     """One asset's file and candlestick, and what was last noted in it."""
 
     def __init__(self, file: CandleFile, append: Callable[[CandleFile, Minute], None]) -> None:
         self.file = file
-        self.stick = Candlestick(lambda minute: append(file, minute), *(file.read_running() or (None, None)))
+        self.candlestick = Candlestick(lambda minute: append(file, minute), *(file.read_running() or (None, None)))
         self.decision: Decision | None = None
         self.minute = 0

@@ -2,7 +2,7 @@
 
 Rules: only reads. What a row's exchange quotes in comes from the catalog; a market that the catalog does not have
 is no source at all. A process that starts anew recalls the last price and the hold-outs from the answer table, so a
-restart lets no jump and no outlier slip through; only the calm time of the hold-outs starts again. The coins' last
+restart lets no jump and no outlier slip through; only the stable time of the hold-outs starts again. The coins' last
 indexes are recalled with their age, so that a restart does not make an old one young.
 """
 
@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from feeds.consensus.render import last_good_of
-from feeds.consensus.rules import Memory, Source
+from feeds.consensus.rules import ConsensusState, Source
 from feeds.consensus.stablecoins import COINS, INDEX_QUANTUM, Held
 from feeds.consensus.venue import judge_quote
 from trinity.clock import NS_PER_MS
@@ -57,12 +57,12 @@ def gather(prices: PriceTable, asset: int, listing: Listing, rules: AssetRules) 
     return Gathered(quote, Source(listing.exchange, listing.currency, state, venue))
 
 
-def recall(answers: AnswerTable, asset: int, listings: tuple[Listing, ...]) -> Memory:
+def recall(answers: AnswerTable, asset: int, listings: tuple[Listing, ...]) -> ConsensusState:
     """What the answer table still knows of an asset: who was held out, and the last good price."""
     held_verdicts = [VERDICT_REJECTED + REJECT_REASONS.index(reason) for reason in HELD_REASONS]
     held = [exchange for exchange, _ in listings if answers.read_verdict(exchange, asset) in held_verdicts]
     last = last_good_of(answers.read(answers.row_of(asset)))
-    return Memory(dict.fromkeys(held), last.price if last is not None else None)
+    return ConsensusState(dict.fromkeys(held), last.price if last is not None else None)
 
 
 def recall_coins(answers: AnswerTable) -> dict[str, Held]:

@@ -22,7 +22,7 @@ from types import FrameType
 
 import numpy as np
 
-from feeds.consensus.asset import ENDLESS_NS, Desk, Row
+from feeds.consensus.asset import ENDLESS_NS, AssetConsensus, SourceRow
 from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import live_exchanges, recall_coins
 from feeds.consensus.stablecoins import COINS, Held, Index, Peg, follow, usable, watch
@@ -71,7 +71,7 @@ def run(seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
 
 
 class Aggregator:
-    """All desks of the node, the coins' indexes, and what of the price table was seen already."""
+    """All assets of the node, the coins' indexes, and what of the price table was seen already."""
 
     def __init__(self, seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
         self._seat = seat
@@ -79,13 +79,13 @@ class Aggregator:
         # Nothing was seen yet, so that a predecessor's quotes are read as changes.
         self._seen_versions = np.zeros_like(seat.prices.versions())
         self._seen_states = np.zeros_like(seat.prices.states())
-        self._desks = [Desk(seat, index) for index in range(len(seat.catalog.assets))]
-        self._rows = {(row.exchange, desk.index): row for desk in self._desks for row in desk.rows}
-        self._coins = {desk.name: desk for desk in self._desks if desk.name in COINS}
+        self._assets = [AssetConsensus(seat, index) for index in range(len(seat.catalog.assets))]
+        self._rows = {(row.exchange, asset.index): row for asset in self._assets for row in asset.rows}
+        self._coins = {asset.name: asset for asset in self._assets if asset.name in COINS}
         self._pegs = {
             coin: Peg(int(seat.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
         }
-        self._read: list[tuple[int, Row]] = []
+        self._read: list[tuple[int, SourceRow]] = []
         self._decided_at_ns = 0
         self._next_end_ns = ENDLESS_NS
         self._read_changes()
@@ -105,19 +105,19 @@ class Aggregator:
         now_ns = self._decided_at_ns = self._moment()
         due_before_ns = now_ns - CONSENSUS_REVIEW_NS
         due = [
-            desk
-            for desk in self._desks
-            if (desk.reviewed_at_ns <= due_before_ns or desk.ends_at_ns <= now_ns) and desk.index not in touched
+            asset
+            for asset in self._assets
+            if (asset.reviewed_at_ns <= due_before_ns or asset.ends_at_ns <= now_ns) and asset.index not in touched
         ]
         due.sort(key=_end_of)
-        reviewed = [self._desks[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
+        reviewed = [self._assets[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
         faulty = self._faulty(now_ns)
-        decided = [desk for desk in reviewed if desk.review(self._indexes, now_ns, faulty)]
-        self._next_end_ns = min(map(_end_of, self._desks), default=ENDLESS_NS)
-        if any(desk.name in self._coins for desk in reviewed):
+        decided = [asset for asset in reviewed if asset.review(self._indexes, now_ns, faulty)]
+        self._next_end_ns = min(map(_end_of, self._assets), default=ENDLESS_NS)
+        if any(asset.name in self._coins for asset in reviewed):
             self._publish_indexes(now_ns)
         wall_ns = self._seat.clock.wall_ns()
-        facts = TurnFacts(now_ns, wall_ns, self._read, reviewed, decided, self._desks, self._indexes, self._held)
+        facts = TurnFacts(now_ns, wall_ns, self._read, reviewed, decided, self._assets, self._indexes, self._held)
         for observer in self._observers:
             observer.on_turn(facts)
         self._seat.block.beat(now_ns)
@@ -156,7 +156,7 @@ class Aggregator:
 
     def _faulty(self, now_ns: int) -> int:
         """How many of the exchanges that are live now may lie."""
-        rows = ((row.source, desk.rules) for desk in self._desks for row in desk.rows)
+        rows = ((row.source, asset.rules) for asset in self._assets for row in asset.rows)
         return faulty_of(len(live_exchanges(rows, now_ns, len(self._seat.catalog.exchanges))))
 
     def _follow_coins(self, now_ns: int) -> Mapping[str, Index]:
@@ -192,5 +192,5 @@ class Aggregator:
                 seat.log.warning("stablecoin_depeg", extra={"fields": fields})
 
 
-def _end_of(desk: Desk) -> int:
-    return desk.ends_at_ns
+def _end_of(asset: AssetConsensus) -> int:
+    return asset.ends_at_ns

@@ -9,14 +9,14 @@ The nine steps, in the order of the code:
     4 enough sources  else TOO_FEW_SOURCES
     5 majority        of all fresh ones, convertible or not, within a window; else SOURCES_DISAGREE
     6 robust cut      by the median absolute deviation, with a floor
-    7 hold-out        a source that was cut comes back only after it was calm for a time
+    7 hold-out        a source that was cut comes back only after it was stable for a time
     8 price           median of the kept, backed by more of them than may lie (independence.py), else
                       SOURCES_DISAGREE; confidence by Pyth's rule; disagreement of all
     9 jump guard      a jump that not all sources show waits, for a bounded time
 
-Steps 1 and 2 depend on the quote alone, so `judge_quote` (venue.py) does them once a quote; `evaluate` does the
-rest once a change. What must outlast a turn (hold-outs, last price, a jump that waits) is a `Memory` that goes in and
-comes out.
+Steps 1 and 2 depend on the quote alone, so `judge_quote` (venue.py) does them once per quote; `evaluate` does the
+rest once per change. What must outlast a turn (hold-outs, last price, a jump that waits) is a `ConsensusState` that
+goes in and comes out.
 
 Arithmetic is Decimal in the default context: an untouched price has at most 18 digits and a mean of means two more,
 so 28 digits keep it exact. A price with converted sources in it is rounded, half to even, to one digit more than
@@ -59,10 +59,10 @@ class Vote(NamedTuple):
     converted: bool
 
 
-class Memory(NamedTuple):
+class ConsensusState(NamedTuple):
     """What one asset carries from turn to turn.
 
-    `held` maps an exchange that was cut to the monotonic time since when it has been calm, None while it is not.
+    `held` maps an exchange that was cut to the monotonic time since when it has been stable, None while it is not.
     """
 
     held: Mapping[int, int | None] = {}
@@ -113,11 +113,11 @@ def evaluate(
     sources: Sequence[Source],
     rules: AssetRules,
     indexes: Mapping[str, Decimal],
-    memory: Memory,
+    carried: ConsensusState,
     now_ns: int,
     faulty: int = 0,
     required: int = 0,
-) -> tuple[Decision, Memory]:
+) -> tuple[Decision, ConsensusState]:
     """One price out of `sources`; `indexes` are USD per coin (no entry: not measured), `now_ns` is monotonic.
 
     `faulty` exchanges of the whole market may lie (0: what the asset's own quotes can bear); `required` are needed
@@ -136,11 +136,11 @@ def evaluate(
     fresh = len(votes) + sum(reason == "no_index" for reason in rejected.values())
     asked = Asked(faulty, fresh, fresh // 2 + 1, max(required, rules.min_sources))
     if fresh:
-        decision, memory = _decide(votes, rejected, rules, asked, memory, now_ns)
+        decision, carried = _decide(votes, rejected, rules, asked, carried, now_ns)
     else:
         state = AnswerState.STALE if any(source.venue is not None for source in sources) else AnswerState.EMPTY
-        decision, memory = _unavailable(state, votes, rejected), _uneasy(memory)
-    return decision._replace(asked=asked), memory
+        decision, carried = _unavailable(state, votes, rejected), _unstable(carried)
+    return decision._replace(asked=asked), carried
 
 
 def refusal_of(source: Source, now_ns: int) -> str | None:
@@ -188,34 +188,39 @@ def digits_that_fit(price: Decimal, digits: int) -> int:
 
 
 def _decide(
-    votes: Sequence[Vote], rejected: dict[int, str], rules: AssetRules, asked: Asked, memory: Memory, now_ns: int
-) -> tuple[Decision, Memory]:
+    votes: Sequence[Vote],
+    rejected: dict[int, str],
+    rules: AssetRules,
+    asked: Asked,
+    carried: ConsensusState,
+    now_ns: int,
+) -> tuple[Decision, ConsensusState]:
     """Steps 4 to 9 for the sorted votes; who is left out on the way is added to `rejected`."""
     prices = [vote.price for vote in votes]
     if len(votes) < asked.required:
-        return _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected), _uneasy(memory)
+        return _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected), _unstable(carried)
     window = majority_window(prices, rules.majority_window_bps, asked.needed)
     if window is None:
-        return _unavailable(AnswerState.SOURCES_DISAGREE, votes, rejected), _uneasy(memory)
+        return _unavailable(AnswerState.SOURCES_DISAGREE, votes, rejected), _unstable(carried)
     cut = robust_cut(prices, rules.outlier_floor_bps)
-    held = _held_out(votes, cut, memory.held, now_ns)
+    held = _held_out(votes, cut, carried.held, now_ns)
     kept = [vote for vote in votes if vote.exchange not in held] if held else votes
     for vote in votes:
         if vote.exchange in held:
             rejected[vote.exchange] = "outlier" if abs(vote.price - cut.middle) > cut.limit else "held_out"
     if len(kept) < asked.required:
         decision = _unavailable(AnswerState.TOO_FEW_SOURCES, votes, rejected, window, cut)
-        return decision, memory._replace(held=held)
+        return decision, carried._replace(held=held)
     decision = _priced(votes, kept, rejected, asked.required, window, cut)
     if not is_backed([vote.price for vote in kept], median([vote.price for vote in kept]), asked.faulty):
         decision = _unavailable(AnswerState.SOURCES_DISAGREE, votes, rejected, window, cut)
-        return decision, memory._replace(held=held)
-    return _guard_jump(decision, held, memory, all_agree=len(kept) == len(votes), now_ns=now_ns)
+        return decision, carried._replace(held=held)
+    return _guard_jump(decision, held, carried, all_agree=len(kept) == len(votes), now_ns=now_ns)
 
 
-def _uneasy(memory: Memory) -> Memory:
-    """The memory after a turn without a majority: nobody was calm."""
-    return memory._replace(held=dict.fromkeys(memory.held)) if memory.held else memory
+def _unstable(carried: ConsensusState) -> ConsensusState:
+    """The state after a turn without a majority: nobody was stable."""
+    return carried._replace(held=dict.fromkeys(carried.held)) if carried.held else carried
 
 
 def _price_of(vote: Vote) -> Decimal:
@@ -225,18 +230,18 @@ def _price_of(vote: Vote) -> Decimal:
 def _held_out(
     votes: Sequence[Vote], cut: Cut, before: Mapping[int, int | None], now_ns: int
 ) -> Mapping[int, int | None]:
-    """Step 7: who is out now, with the time since when it has been calm."""
-    calm: dict[int, int | None] = dict.fromkeys(before)
+    """Step 7: who is out now, with the time since when it has been stable."""
+    stable_since: dict[int, int | None] = dict.fromkeys(before)
     for vote in votes:
         distance = abs(vote.price - cut.middle)
         if distance > cut.limit:
-            calm[vote.exchange] = None
+            stable_since[vote.exchange] = None
         elif vote.exchange in before and distance * 2 < cut.limit:
             since_ns = before[vote.exchange]
-            calm[vote.exchange] = now_ns if since_ns is None else since_ns
+            stable_since[vote.exchange] = now_ns if since_ns is None else since_ns
             if since_ns is not None and now_ns - since_ns >= REENTRY_NS:
-                del calm[vote.exchange]
-    return calm
+                del stable_since[vote.exchange]
+    return stable_since
 
 
 def _unavailable(
@@ -295,20 +300,20 @@ def _priced(
 
 
 def _guard_jump(
-    decision: Decision, held: Mapping[int, int | None], before: Memory, *, all_agree: bool, now_ns: int
-) -> tuple[Decision, Memory]:
+    decision: Decision, held: Mapping[int, int | None], before: ConsensusState, *, all_agree: bool, now_ns: int
+) -> tuple[Decision, ConsensusState]:
     """Step 9: hold a jump that only some sources show, as SOURCES_DISAGREE, for a bounded time."""
     price, last = decision.price, before.last_price
     assert price is not None
     if all_agree or last is None or abs(price - last) * PERCENT <= last * JUMP_PERCENT_MAX:
-        return decision, Memory(held, price)
+        return decision, ConsensusState(held, price)
     since_ns = now_ns if before.jump_since_ns is None else before.jump_since_ns
     if now_ns - since_ns >= JUMP_HOLD_NS:
-        return decision, Memory(held, price)
+        return decision, ConsensusState(held, price)
     waiting = decision._replace(
         state=AnswerState.SOURCES_DISAGREE, price=None, confidence=None, confidence_milli_bps=0, valid_until_ns=0
     )
-    return waiting, Memory(held, last, since_ns)
+    return waiting, ConsensusState(held, last, since_ns)
 
 
 def _milli_bps(part: Decimal, whole: Decimal, rounding: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from feeds.consensus.asset import Desk, Row
+from feeds.consensus.asset import AssetConsensus, SourceRow
 from feeds.consensus.stablecoins import Held
 
 
@@ -22,10 +22,10 @@ class TurnFacts(NamedTuple):
 
     now_ns: int
     wall_ns: int
-    read: Sequence[tuple[int, Row]]
-    reviewed: Sequence[Desk]
-    decided: Sequence[Desk]
-    assets: Sequence[Desk]
+    read: Sequence[tuple[int, SourceRow]]
+    reviewed: Sequence[AssetConsensus]
+    decided: Sequence[AssetConsensus]
+    assets: Sequence[AssetConsensus]
     indexes: Mapping[str, Decimal]
     held: Mapping[str, Held]
 

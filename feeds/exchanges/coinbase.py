@@ -1,7 +1,7 @@
 """Coinbase, Advanced Trade feed. Documentation: "Advanced Trade WebSocket" and "Exchange REST API: Get product ticker".
 
 Published limits: subscribe within 5 s of connecting; 8 unauthenticated messages/s and 8 connections/s an address; REST
-10 requests/s an address. One channel a message, any number of products. The channel `heartbeats` beats once a second
+10 requests/s per address. One channel per message, any number of products. The channel `heartbeats` beats once a second
 and keeps quiet channels open.
 
 The REST service is that of Coinbase Exchange, the same market: it alone gives bid, ask, last and a time in one answer.

@@ -131,7 +131,7 @@ class Decoder(Protocol):
 
 
 class Exchange(Protocol):
-    """An exchange's module: `PROFILE`, naming, a decoder a connection, and REST for the same symbols."""
+    """An exchange's module: `PROFILE`, naming, a decoder per connection, and REST for the same symbols."""
 
     PROFILE: Profile
 

@@ -1,7 +1,7 @@
 """Crypto.com Exchange, WebSocket v1. Documentation: "Exchange API v1: ticker.{instrument_name}, public/get-tickers".
 
-Published limits: 400 subscriptions a connection; 100 requests/s on the market socket, counted by the calendar second of
-the connect, so wait 1 s before the first; REST 100 requests/s an address for each method. The server sends
+Published limits: 400 subscriptions per connection; 100 requests/s on the market socket, counted by the calendar second
+of the connect, so wait 1 s before the first; REST 100 requests/s per address for each method. The server sends
 `public/heartbeat` every 30 s and closes the connection of a client that does not answer with the same id.
 
 A ticker subscription has no acknowledgement of its own: its first data frame carries the id of the request, later

@@ -1,9 +1,9 @@
 """Gate.io, WebSocket v4. Documentation: "Gate Spot WebSocket v4: Tickers Channel" and "Gate API v4: Spot tickers".
 
-Published limits: none for connections, frames or pairs of the spot socket; REST 200 requests in 10 s an address for
+Published limits: none for connections, frames or pairs of the spot socket; REST 200 requests in 10 s per address for
 each endpoint. A socket was seen closed after 30 s without a frame from the client, so the application's ping is sent.
 
-`spot.tickers` is the one channel that carries bid, ask and last together; it comes at most once a second a pair, well
+`spot.tickers` is the one channel that carries bid, ask and last together; it comes at most once a second per pair, well
 within the strictest age limit. `spot.book_ticker` is faster by up to 100 frames a second a pair, but has no last price.
 A quiet pair sends nothing until it changes: its first quote comes over REST.
 """

@@ -1,7 +1,7 @@
 """Gemini, WebSocket API of 2026. Documentation: "Gemini WebSocket API" and "REST API: Ticker".
 
 Published limits: 300 connection attempts in 5 min; message weight 7,000 in 10 s; all symbols fit one frame. REST
-120 requests/min an address, asked to be no more than one a second. The server pings at protocol level every 20 s; our
+120 requests/min per address, asked to be no more than one a second. The server pings at protocol level every 20 s; our
 own ping shows that it still answers, for quiet symbols send nothing.
 
 There is no ticker channel: `bookTicker` has bid and ask (and sometimes the last trade), `trade` has the last price. A

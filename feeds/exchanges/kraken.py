@@ -1,6 +1,6 @@
 """Kraken, WebSocket v2. Documentation: "Spot WebSockets v2: Ticker" and "Spot REST: Get Ticker Information".
 
-Published limits: about 150 connection attempts in 10 min an address, at most one in 5 s during maintenance; REST one
+Published limits: about 150 connection attempts in 10 min per address, at most one in 5 s during maintenance; REST one
 request a second. No limit of symbols a frame. A socket without a subscription, or without activity for 60 s, is closed;
 a subscription brings a heartbeat every second.
 
@@ -62,7 +62,7 @@ class _Confirmation(msgspec.Struct):
 
 class _Frame(msgspec.Struct):
     """{"channel":"ticker","type":"update","data":[...]}, {"channel":"heartbeat"}
-    {"method":"subscribe","result":{...},"success":true,"req_id":1, ...}, one a symbol
+    {"method":"subscribe","result":{...},"success":true,"req_id":1, ...}, one per symbol
     {"error":"Currency pair not supported ABC/USD","method":"subscribe","success":false,"symbol":"ABC/USD", ...}
     {"Error":"Exceeded msg rate"}
     """

@@ -1,8 +1,8 @@
 """OKX, WebSocket v5. Documentation: "OKX API v5: Tickers channel" and "Get tickers".
 
-Published limits: 3 connections/s an address; 480 subscriptions or logins an hour on a connection; arguments of a
-frame up to 64 KB; REST 20 requests in 2 s an address. A connection without a frame for 30 s is closed: the client sends
-the text `ping`, the server answers the text `pong`. A notice comes 60 s before a planned close.
+Published limits: 3 connections/s per address; 480 subscriptions or logins per hour and connection; arguments of a
+frame up to 64 KB; REST 20 requests in 2 s per address. A connection without a frame for 30 s is closed: the client
+sends the text `ping`, the server answers the text `pong`. A notice comes 60 s before a planned close.
 """
 
 import re

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from feeds.exchanges.contract import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rows import Rows
@@ -46,7 +46,7 @@ class Connection:
         exchange: Exchange,
         url: str,
         rows: Rows,
-        tally: Tally,
+        counters: FeedCounters,
         serial: int,
         observer: FrameObserver | None = None,
         proxies: Proxies = NO_PROXIES,
@@ -56,7 +56,7 @@ class Connection:
         self._decoder = exchange.new_decoder()
         self._url = url
         self._rows = rows
-        self._tally = tally
+        self._counters = counters
         self._observer = observer
         self._proxies = proxies
         self._confirmed: set[str] = set()
@@ -96,7 +96,7 @@ class Connection:
             )
         except Exception as error:  # noqa: BLE001 - five libraries, and each has raised what it does not document
             failure = failure_of(error)
-            self._tally.failure("ws", failure.kind)
+            self._counters.failure("ws", failure.kind)
             return failure
 
     async def _converse(self, socket: ClientConnection) -> Ended:
@@ -114,12 +114,12 @@ class Connection:
                     raise
                 except Exception as error:  # noqa: BLE001 - the library's fault ends the connection, not the process
                     failure = failure_of(error)
-                    self._tally.failure("ws", failure.kind)
+                    self._counters.failure("ws", failure.kind)
                     return Ended("error", failure.words)
                 await self._on_frame(socket, frame)
         except ConnectionClosed as closed:
             if closed.sent is not None and closed.sent.code == MESSAGE_TOO_BIG:
-                self._tally.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
+                self._counters.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
                 return Ended("error", clean(str(closed)))
             return Ended("closed", clean(str(closed)))
         finally:
@@ -168,7 +168,7 @@ class Connection:
         clock = self._seat.clock
         at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         self.watch.frame_at_ns = at_ns
-        self._tally.frame()
+        self._counters.frame()
         if self._observer is not None and self._observer.is_on:
             self._observer.frame(self.watch.serial, at_ns, wall_ns, frame)
         is_written = must_subscribe = False
@@ -188,7 +188,7 @@ class Connection:
         """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""
         match event:
             case Refusal(reason, detail):
-                self._tally.refusal(reason, detail)
+                self._counters.refusal(reason, detail)
             case Subscribed(symbols):
                 self._confirmed.update(symbols)
                 for symbol in symbols:
@@ -197,7 +197,7 @@ class Connection:
                 self._asked.pop(symbol, None)
                 self._confirmed.discard(symbol)
                 if not self._rows.mark_unknown(symbol):
-                    self._tally.refusal("unknown_symbol", symbol)
+                    self._counters.refusal("unknown_symbol", symbol)
                     return False
                 if not self._rows.known_symbols():
                     self._rows.forget_unknown()

@@ -31,7 +31,7 @@ _RECONNECTS = {reason: FEED.index("oracle_ws_reconnects_total", reason) for reas
 _ALARM = FEED.index("oracle_payload_shape_alarm")
 
 
-class Tally:
+class FeedCounters:
     """Counts into one process's block; `check`, called some times a second, publishes and moves the alarm."""
 
     def __init__(self, block: ProcessBlock, log: logging.Logger, now_ns: int) -> None:
@@ -40,7 +40,7 @@ class Tally:
         # Frames, strange ones, and strange ones that alarm alone, of the running half window and of the one before.
         self._now = [0, 0, 0]
         self._before = [0, 0, 0]
-        # Counted once a frame and once a quote: plain integers until the next check, 1.5 us saved each.
+        # Counted once per frame and once per quote: plain integers until the next check, 1.5 us saved each.
         self._frames = 0
         self._quotes = dict.fromkeys(_QUOTES, 0)
         self._turn_ns = now_ns + SHAPE_WINDOW_NS // 2
@@ -75,7 +75,7 @@ class Tally:
         self._block.set_gauge(FEED.index(name), value)
 
     def check(self, now_ns: int) -> None:
-        """Publish what was counted since the last check; set or clear the alarm, logged once a change."""
+        """Publish what was counted since the last check; set or clear the alarm, logged once per change."""
         self._block.count(_FRAMES, self._frames)
         self._now[0] += self._frames
         self._frames = 0

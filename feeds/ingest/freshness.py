@@ -5,8 +5,8 @@
 
 Rules: pure; time is an argument, no socket, no table. Freshness is measured, not liveness: only a quote counts, a
 heartbeat does not. Silence alone proves nothing, a market may be quiet: a silent row is asked for by REST, and REST
-arbitrates. The same price with a fresh time says "quiet but alive"; another price contradicts the WebSocket, and that
-convicts the connection. Times are monotonic ns, `*_wall_ns` and exchange times are ns since 1970.
+arbitrates. The same price with a fresh time says "quiet but alive"; another price contradicts the WebSocket, and the
+connection is suspect. Times are monotonic ns, `*_wall_ns` and exchange times are ns since 1970.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ DOWN_NS = int(1.5 * NS_PER_SECOND)
 # The baseline forgets over some 50 messages: slow beside a burst, fast beside a day.
 RATE_WEIGHT = 0.02
 # Others moved by the row's outlier floor for 3 s: beyond it the consensus itself would begin to doubt the row.
-# A row that REST confirmed with a fresh time may stand still for a three times larger move, not for ever.
+# A row that REST confirmed with a fresh time may stand still for a three times larger move, not forever.
 FROZEN_NS = 3 * NS_PER_SECOND
 CONFIRMED_MOVE_FACTOR = 3
 OTHERS_MIN = 2
@@ -44,7 +44,7 @@ LAG_WINDOW_NS = 5 * NS_PER_SECOND
 LAG_SAMPLES_MIN = 5
 
 
-class Sighting(NamedTuple):
+class Observation(NamedTuple):
     """One quote as the watch sees it: the price is the mid of the book, else the last trade."""
 
     price: float
@@ -67,13 +67,13 @@ class RowWatch:
         self._ws_price: float | None = None
         self._anchor: list[float | None] | None = None
         self._moved_since_ns: int | None = None
-        self.newest: Sighting | None = None
+        self.newest: Observation | None = None
         self._confirmed = False
         self.contradictions = 0
         self.agreed = False
         self.frozen_since_ns: int | None = None
 
-    def is_newer(self, seen: Sighting, asked_at_ns: int = 0) -> bool:
+    def is_newer(self, seen: Observation, asked_at_ns: int = 0) -> bool:
         """Is this quote newer than what the row has? `asked_at_ns` is when REST was asked for it."""
         newest = self.newest
         if newest is None:
@@ -83,7 +83,7 @@ class RowWatch:
             return False
         return _is_newer(seen, newest, asked_at_ns)
 
-    def is_out_of_order(self, seen: Sighting) -> bool:
+    def is_out_of_order(self, seen: Observation) -> bool:
         """A WebSocket quote from before the newest one, by the exchange's own clock."""
         newest = self.newest
         if newest is None or newest.via is not Via.WS:
@@ -93,10 +93,10 @@ class RowWatch:
             return False
         return OUT_OF_ORDER_NS < newest_time - seen_time <= EXCHANGE_CLOCK_ALLOWANCE_NS
 
-    def is_bare_repeat(self, seen: Sighting) -> bool:
+    def is_bare_repeat(self, seen: Observation) -> bool:
         """REST gives the price that the row has, without a newer time: it may be as old as the row itself.
 
-        It may confirm a quiet market, but must not make the row younger, or a frozen REST service would for ever.
+        It may confirm a quiet market, but must not make the row younger, or a frozen REST service would forever.
         """
         newest = self.newest
         if newest is None or seen.price != newest.price:
@@ -105,12 +105,12 @@ class RowWatch:
             return True
         return newest.exchange_time_ns is not None and seen.exchange_time_ns <= newest.exchange_time_ns
 
-    def on_bare_repeat(self, seen: Sighting) -> None:
+    def on_bare_repeat(self, seen: Observation) -> None:
         """Remember whether REST agrees with the WebSocket; the row keeps its age and is not confirmed by it."""
         self._accept_rest(seen)
         self._confirmed = False
 
-    def accept(self, seen: Sighting) -> None:
+    def accept(self, seen: Observation) -> None:
         """This quote, found newer, is the row's now."""
         if seen.via is Via.WS:
             self._accept_ws(seen)
@@ -122,7 +122,7 @@ class RowWatch:
         self.newest = seen
 
     def on_new_connection(self, now_ns: int) -> None:
-        """Old guilt does not convict a new connection, and the time between two is not a gap of the row's own rate."""
+        """A new one is not suspect for what the old one did; the time between two is no gap of the row's own rate."""
         self._connected_at_ns = now_ns
         self._has_gap_start = False
         self.contradictions = 0
@@ -154,8 +154,8 @@ class RowWatch:
             return True
         if self.frozen_since_ns is None or self.agreed:
             return False
-        guilty_since_ns = max(self.frozen_since_ns, self._connected_at_ns)
-        return self.contradictions > 0 or now_ns - guilty_since_ns > ARBITRATION_NS
+        suspect_since_ns = max(self.frozen_since_ns, self._connected_at_ns)
+        return self.contradictions > 0 or now_ns - suspect_since_ns > ARBITRATION_NS
 
     @property
     def quiet_after_ns(self) -> int:
@@ -164,7 +164,7 @@ class RowWatch:
             return ceiling_ns
         return min(ceiling_ns, max(QUIET_FLOOR_NS, int(QUIET_GAPS * self._gap_ns)))
 
-    def _accept_ws(self, seen: Sighting) -> None:
+    def _accept_ws(self, seen: Observation) -> None:
         if self._has_gap_start:
             gap_ns = min(seen.received_at_ns - self._ws_at_ns, self._max_age_ns)
             known_ns = self._gap_ns
@@ -177,7 +177,7 @@ class RowWatch:
         self.agreed = False
         self.frozen_since_ns = None
 
-    def _accept_rest(self, seen: Sighting) -> None:
+    def _accept_rest(self, seen: Observation) -> None:
         self.agreed = seen.price == self._ws_price
         is_repeated = self.newest is not None and seen.price == self.newest.price
         has_fresh_time = seen.exchange_time_ns is not None and not self._is_untimely(seen, seen.received_wall_ns)
@@ -185,7 +185,7 @@ class RowWatch:
         if self._ws_price is not None and not self.agreed and not is_repeated:
             self.contradictions += 1
 
-    def _is_untimely(self, seen: Sighting, now_wall_ns: int) -> bool:
+    def _is_untimely(self, seen: Observation, now_wall_ns: int) -> bool:
         """By the exchange's own clock it is too old, or from the future; without a time nobody knows."""
         if seen.exchange_time_ns is None:
             return False
@@ -250,7 +250,7 @@ class ConnectionWatch:
         self._window_ends_ns = now_ns + LAG_WINDOW_NS
         self.frame_at_ns = now_ns
 
-    def on_quote(self, seen: Sighting, is_fresh: bool) -> None:
+    def on_quote(self, seen: Observation, is_fresh: bool) -> None:
         """A quote came; `is_fresh` False: its row refused it as older than what it has."""
         now_ns = seen.received_at_ns
         if seen.exchange_time_ns is not None:
@@ -306,7 +306,7 @@ class ConnectionWatch:
         self._window_ends_ns = now_ns + LAG_WINDOW_NS
 
 
-def _is_newer(seen: Sighting, newest: Sighting, asked_at_ns: int) -> bool:
+def _is_newer(seen: Observation, newest: Observation, asked_at_ns: int) -> bool:
     """One WebSocket keeps its own order. Across ways the exchange's times decide, else the order of events here."""
     if seen.via is Via.WS and newest.via is Via.WS:
         return True
@@ -316,7 +316,7 @@ def _is_newer(seen: Sighting, newest: Sighting, asked_at_ns: int) -> bool:
     return seen.via is Via.WS or newest.via is Via.REST or newest.received_at_ns < asked_at_ns
 
 
-def _trusted_time(seen: Sighting) -> int | None:
+def _trusted_time(seen: Observation) -> int | None:
     """The exchange's time unless it lies in the future: such a time would keep every later quote out."""
     time_ns = seen.exchange_time_ns
     if time_ns is None or time_ns - seen.received_wall_ns > EXCHANGE_CLOCK_ALLOWANCE_NS:

@@ -18,7 +18,7 @@ from feeds.exchanges.contract import Exchange
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
 from feeds.ingest.backoff import Backoff
 from feeds.ingest.connection import Connection, Ended
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import Evidence
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rest import RestPump
@@ -74,11 +74,13 @@ class Feed:
         self._observer = observer
         self._ws_url = ws_url_of(name, config)
         _, rest_url = base_urls_of(name, config)
-        self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
-        self._rows = Rows(seat, name, exchange, self._tally, random)
+        self._counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
+        self._rows = Rows(seat, name, exchange, self._counters, random)
         self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
-        self._rest = RestPump(seat, exchange, rest_url, self._rows, self._tally, rest_backoff, observer, self._proxies)
+        self._rest = RestPump(
+            seat, exchange, rest_url, self._rows, self._counters, rest_backoff, observer, self._proxies
+        )
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
             random, ROW_REPLACE_SECONDS, ROW_REPLACE_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_CAP_SECONDS
@@ -118,7 +120,7 @@ class Feed:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._observer is not None:
                 self._observer.close(self._seat.clock.monotonic_ns())
-            self._tally.gauge("oracle_ws_connected", 0)
+            self._counters.gauge("oracle_ws_connected", 0)
 
     async def _sleep(self) -> None:
         """Until the next check, or until a connection ended or `stop`."""
@@ -142,9 +144,9 @@ class Feed:
         is_flowing = watch is not None and watch.is_flowing(now_ns)
         is_behind = watch is not None and watch.is_behind
         evidence = self._rows.judge(now_ns, clock.wall_ns(), is_flowing, is_behind)
-        self._tally.check(now_ns)
+        self._counters.check(now_ns)
         self._show(now_ns, is_flowing)
-        self._condemn(now_ns, evidence)
+        self._mark_for_replacement(now_ns, evidence)
         if is_flowing and not self._must_replace:
             self._backoff.on_good(now_ns)
         else:
@@ -157,8 +159,8 @@ class Feed:
             if link is None or not link.task.done():
                 continue
             ended = link.task.result()
-            was_condemned = link is self._current and self._must_replace
-            if not was_condemned:  # a condemned one was counted when it was
+            was_marked = link is self._current and self._must_replace
+            if not was_marked:  # one that was marked was counted then
                 self._lost(ended.reason, ended.detail, now_ns)
             self._rows.release(link.connection.watch.serial)
             if link is self._successor:
@@ -195,7 +197,7 @@ class Feed:
             self._must_replace = False
             self._seat.log.info("connection replaced", extra={"fields": {"connection": watch.serial}})
 
-    def _condemn(self, now_ns: int, evidence: Evidence) -> None:
+    def _mark_for_replacement(self, now_ns: int, evidence: Evidence) -> None:
         """Decide whether the current connection must be replaced, and whether a successor is worth waiting for."""
         if self._successor is not None:
             verdict = self._successor.connection.watch.verdict(now_ns, evidence._replace(frozen=0, dead=0))
@@ -231,7 +233,7 @@ class Feed:
             self._exchange,
             self._ws_url,
             self._rows,
-            self._tally,
+            self._counters,
             self._serial,
             self._observer,
             self._proxies,
@@ -253,7 +255,7 @@ class Feed:
     def _lost(self, reason: str, detail: str, now_ns: int) -> None:
         """Count a connection that ended or must end, and plan the next."""
         self._backoff.on_failure(now_ns)
-        self._tally.reconnect(reason)
+        self._counters.reconnect(reason)
         wait_seconds = (self._backoff.due_ns - now_ns) / NS_PER_SECOND
         fields = {"reason": reason, "detail": detail, "next_try_seconds": round(wait_seconds, 1)}
         self._seat.log.warning("connection given up", extra={"fields": fields})
@@ -261,8 +263,8 @@ class Feed:
     def _show(self, now_ns: int, is_flowing: bool) -> None:
         """Gauges, and a log line when REST took over or handed back for good."""
         is_open = self._current is not None and self._current.connection.is_open
-        self._tally.gauge("oracle_ws_connected", is_open)
-        self._tally.gauge("oracle_rest_active", not is_flowing)
+        self._counters.gauge("oracle_ws_connected", is_open)
+        self._counters.gauge("oracle_rest_active", not is_flowing)
         if is_flowing == self._logged_flowing:
             self._flow_steady_ns = now_ns
         elif now_ns - self._flow_steady_ns > _STEADY_NS:

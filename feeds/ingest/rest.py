@@ -1,7 +1,7 @@
 """REST while the WebSocket cannot be trusted: one request at a time, paced, the most urgent row first.
 
-Rules: it asks only for rows that want REST (`Row.wants_rest`, set by the watch); a row is due again after a fifth of
-its age limit, counted from the asking, so a row that never answers does not starve the others. The exchange's
+Rules: it asks only for rows that want REST (`FeedRow.wants_rest`, set by the watch); a row is due again after a fifth
+of its age limit, counted from the asking, so a row that never answers does not starve the others. The exchange's
 published gap lies between any two requests. A failure, a refusal and a 429 back off, honouring Retry-After.
 """
 
@@ -14,9 +14,9 @@ import aiohttp
 from feeds.exchanges.contract import Exchange, Quote, Refusal, RestRequest, UnknownSymbol
 from feeds.exchanges.fields import HTTP_OK
 from feeds.ingest.backoff import Backoff
-from feeds.ingest.counters import RestResult, Tally
+from feeds.ingest.counters import FeedCounters, RestResult
 from feeds.ingest.observers import FrameObserver
-from feeds.ingest.rows import Row, Rows
+from feeds.ingest.rows import FeedRow, Rows
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import REST_ASKS_PER_MAX_AGE, REST_BODY_BYTES_MAX, REST_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS_MAX
 from trinity.memory.price_table import Via
@@ -30,7 +30,7 @@ RATE_LIMITED_SECONDS = 1.0
 
 
 class RestPump:
-    """Fetches the rows that want it, for ever."""
+    """Fetches the rows that want it, forever."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class RestPump:
         exchange: Exchange,
         base_url: str,
         rows: Rows,
-        tally: Tally,
+        counters: FeedCounters,
         backoff: Backoff,
         observer: FrameObserver | None = None,
         proxies: Proxies = NO_PROXIES,
@@ -47,7 +47,7 @@ class RestPump:
         self._exchange = exchange
         self._base_url = base_url
         self._rows = rows
-        self._tally = tally
+        self._counters = counters
         self._backoff = backoff
         self._observer = observer
         self._proxy = proxies.of(base_url)
@@ -102,7 +102,7 @@ class RestPump:
         if status != HTTP_OK:
             self._on_failure(answer_failure(status, location, body or b""))
         if body is None:
-            self._tally.refusal("too_large", f"{request.path}: more than {REST_BODY_BYTES_MAX} bytes")
+            self._counters.refusal("too_large", f"{request.path}: more than {REST_BODY_BYTES_MAX} bytes")
             self._on_result("refused")
         elif status == 429:
             self._on_result("rate_limited", max(retry_after_seconds, RATE_LIMITED_SECONDS))
@@ -128,21 +128,21 @@ class RestPump:
                 case UnknownSymbol(symbol):
                     has_answer |= self._rows.mark_not_on_rest(symbol)
                 case Refusal(reason, detail):
-                    self._tally.refusal(reason, detail, Via.REST)
+                    self._counters.refusal(reason, detail, Via.REST)
         if is_written:
             os.eventfd_write(self._seat.wake_fd, 1)
         return has_answer
 
     def _on_failure(self, failure: Failure) -> None:
         """Count it; the log has a line when it is another kind than before."""
-        self._tally.failure("rest", failure.kind)
+        self._counters.failure("rest", failure.kind)
         if failure.kind != self._told_kind:
             self._told_kind = failure.kind
             fields = {"url": self._base_url, "kind": failure.kind, "detail": failure.words}
             self._seat.log.warning("REST brings nothing", extra={"fields": fields})
 
     def _on_result(self, result: RestResult, at_least_seconds: float = 0.0) -> None:
-        self._tally.rest(result)
+        self._counters.rest(result)
         now_ns = self._seat.clock.monotonic_ns()
         if result == "ok":
             if self._told_kind:
@@ -153,7 +153,7 @@ class RestPump:
             self._backoff.on_failure(now_ns, at_least_seconds)
 
 
-def due_rows(rows: Iterable[Row], now_ns: int) -> list[Row]:
+def due_rows(rows: Iterable[FeedRow], now_ns: int) -> list[FeedRow]:
     """Rows to ask for now, the most urgent first; those that are half-way due go along, where one GET serves many."""
     waits = [
         ((now_ns - row.asked_at_ns) * REST_ASKS_PER_MAX_AGE / row.max_age_ns, row) for row in rows if row.wants_rest

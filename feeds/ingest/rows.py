@@ -5,7 +5,7 @@ a row belongs to the youngest connection that delivered for it, so that an old o
 write over it; when that one ends or falls silent the row is free again. A frame that speaks of one half of a quote
 renews that half alone: the other keeps its own times, until it is too old to count. A row that the exchange does not
 know is left out over that way, with its reason in the table, and asked for again after minutes, then hours. Other
-exchanges are only read, once a check and only where their cells changed.
+exchanges are only read, once per check and only where their cells changed.
 """
 
 import math
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from feeds.exchanges.contract import Exchange, Quote
 from feeds.exchanges.merge import NOTHING, merged
 from feeds.ingest.backoff import Backoff
-from feeds.ingest.counters import Tally
-from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch, Sighting
+from feeds.ingest.counters import FeedCounters
+from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
 from trinity.markets import Asset
@@ -33,7 +33,7 @@ OTHERS_READ_NS = NS_PER_SECOND
 _WAITING = (RowState.STARTING, RowState.QUIET)
 
 
-class Row:
+class FeedRow:
     """One asset on this exchange."""
 
     def __init__(self, symbol: str, asset_index: int, asset: Asset, started_ns: int, random: Random) -> None:
@@ -68,25 +68,27 @@ def _again(random: Random) -> Backoff:
 class Rows:
     """All rows of one exchange, by symbol."""
 
-    def __init__(self, seat: Seat, name: str, exchange: Exchange, tally: Tally, random: Random | None = None) -> None:
+    def __init__(
+        self, seat: Seat, name: str, exchange: Exchange, counters: FeedCounters, random: Random | None = None
+    ) -> None:
         self._seat = seat
         self._prices = seat.prices
-        self._tally = tally
+        self._counters = counters
         self._exchange_index = seat.catalog.exchange_index(name)
         now_ns = seat.clock.monotonic_ns()
-        self._by_symbol: dict[str, Row] = {}
+        self._by_symbol: dict[str, FeedRow] = {}
         for market in seat.catalog.markets_of(name):
             index = seat.catalog.asset_index(market.asset)
-            row = Row(exchange.symbol_of(market), index, seat.catalog.assets[index], now_ns, random or Random())
+            row = FeedRow(exchange.symbol_of(market), index, seat.catalog.assets[index], now_ns, random or Random())
             self._by_symbol[row.symbol] = row
         self._others = _OtherPrices(seat.prices, self._exchange_index, [row.asset_index for row in self])
         for row in self:
             self._write_state(row, RowState.STARTING)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[FeedRow]:
         return iter(self._by_symbol.values())
 
-    def get(self, symbol: str) -> Row | None:
+    def get(self, symbol: str) -> FeedRow | None:
         return self._by_symbol.get(symbol)
 
     def known_symbols(self) -> list[str]:
@@ -100,10 +102,10 @@ class Rows:
             return False
         row.connection_serial = connection.serial
         stored = merged(row.stored, quote, at_ns, wall_ns, Via.WS, row.max_age_ns)
-        seen = Sighting(_price_of(stored), quote.exchange_time_ns, at_ns, wall_ns, Via.WS)
+        seen = Observation(_price_of(stored), quote.exchange_time_ns, at_ns, wall_ns, Via.WS)
         is_written = False
         if row.watch.is_out_of_order(seen):
-            self._tally.refusal("bad_sequence", f"{quote.symbol}: older than the quote before it")
+            self._counters.refusal("bad_sequence", f"{quote.symbol}: older than the quote before it")
         elif row.watch.is_newer(seen):
             is_written = self._write(row, stored, seen)
         if row.ws_again.failures:
@@ -119,7 +121,7 @@ class Rows:
         if row.rest_again.failures:
             self._found(row, left_out=row.left_out._replace(rest=Absence.NONE), again=row.rest_again)
         stored = merged(row.stored, quote, at_ns, wall_ns, Via.REST, row.max_age_ns)
-        seen = Sighting(_price_of(stored), quote.exchange_time_ns, at_ns, wall_ns, Via.REST)
+        seen = Observation(_price_of(stored), quote.exchange_time_ns, at_ns, wall_ns, Via.REST)
         if row.watch.is_bare_repeat(seen):
             row.watch.on_bare_repeat(seen)
             return False
@@ -204,35 +206,35 @@ class Rows:
             agreed += watch.agreed
             frozen += state is RowState.FROZEN
             dead += watch.is_dead(now_ns)
-        self._tally.gauge("oracle_frozen_sources", frozen)
+        self._counters.gauge("oracle_frozen_sources", frozen)
         return Evidence(known, contradicted, agreed, frozen, dead)
 
-    def _row_of(self, quote: Quote) -> Row | None:
+    def _row_of(self, quote: Quote) -> FeedRow | None:
         row = self._by_symbol.get(quote.symbol)
         if row is None or row.left_out.ws is Absence.UNKNOWN_SYMBOL:
-            self._tally.refusal("unknown_symbol", quote.symbol)
+            self._counters.refusal("unknown_symbol", quote.symbol)
             return None
         return row
 
-    def _write(self, row: Row, stored: StoredQuote, seen: Sighting) -> bool:
+    def _write(self, row: FeedRow, stored: StoredQuote, seen: Observation) -> bool:
         """Publish what the row has now; False when that is no price, and the row then gets no younger by it."""
         if not _has_price(stored) and row.stored[:3] == stored[:3]:
             return False
         try:
             self._prices.write(self._exchange_index, row.asset_index, stored)
         except ValueError as error:
-            self._tally.refusal("bad_number", str(error))
+            self._counters.refusal("bad_number", str(error))
             return False
         row.stored = stored
         if not _has_price(stored):
             return False
         row.watch.accept(seen)
-        self._tally.quote(seen.via)
+        self._counters.quote(seen.via)
         if row.state in _WAITING:
             self._write_state(row, RowState.LIVE)
         return True
 
-    def _leave_out(self, row: Row, left_out: LeftOut, again: Backoff) -> None:
+    def _leave_out(self, row: FeedRow, left_out: LeftOut, again: Backoff) -> None:
         """Say why, in the table and in the log, and plan when to ask again."""
         now_ns = self._seat.clock.monotonic_ns()
         again.on_failure(now_ns, ASK_AGAIN_SECONDS)
@@ -245,11 +247,11 @@ class Rows:
         fields = {"symbol": row.symbol, **reasons, "asked_again_in_seconds": seconds}
         self._seat.log.warning("symbol unknown to the exchange, left out", extra={"fields": fields})
 
-    def _ask_again(self, row: Row) -> None:
+    def _ask_again(self, row: FeedRow) -> None:
         state = RowState.STARTING if row.state is RowState.UNKNOWN else row.state
         self._write_state(row, state, row.left_out._replace(ws=Absence.NONE))
 
-    def _found(self, row: Row, left_out: LeftOut, again: Backoff) -> None:
+    def _found(self, row: FeedRow, left_out: LeftOut, again: Backoff) -> None:
         """A quote came over a way on which the row was missing."""
         again.on_good(self._seat.clock.monotonic_ns())
         if row.left_out != left_out:
@@ -258,14 +260,14 @@ class Rows:
             self._show_unknown()
         self._seat.log.info("symbol is there again", extra={"fields": {"symbol": row.symbol}})
 
-    def _write_state(self, row: Row, state: RowState, left_out: LeftOut | None = None) -> None:
+    def _write_state(self, row: FeedRow, state: RowState, left_out: LeftOut | None = None) -> None:
         row.state = state
         if left_out is not None:
             row.left_out = left_out
         self._prices.write_state(self._exchange_index, row.asset_index, state, row.left_out)
 
     def _show_unknown(self) -> None:
-        self._tally.gauge("oracle_unknown_symbols", sum(row.left_out.ws is not Absence.NONE for row in self))
+        self._counters.gauge("oracle_unknown_symbols", sum(row.left_out.ws is not Absence.NONE for row in self))
 
 
 class _OtherPrices:

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Sequence
 
 from feeds.simulator.faults import Fault, FaultTable, distort
-from feeds.simulator.market import Instant, Market, Quote, Row
+from feeds.simulator.market import Instant, Market, MarketRow, Quote
 
 # Quotes that one slow market may owe: an hour at 10 quotes a second loses 18 % = 6,480.
 BACKLOG_MAX = 10_000
 
 
-class Board:
+class ExchangeBoard:
     """The rows of one exchange by symbol, in the order of the catalog."""
 
     def __init__(self, exchange: str, market: Market, faults: FaultTable) -> None:
@@ -48,7 +48,7 @@ class Board:
             return None
         return distort(self._market.latest[row.position], faults)
 
-    def answered(self, row: Row, now: Instant) -> Quote:
+    def answered(self, row: MarketRow, now: Instant) -> Quote:
         """The newest quote for a REST answer."""
         faults = self._faults.on(self.exchange, row.asset, now.monotonic_ns)
         frozen = next((fault for fault in faults if fault.fault == "rest_freeze"), None)

@@ -10,7 +10,7 @@ import random
 
 import msgspec
 
-from feeds.simulator.board import Board
+from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.coinbase_exchange import ExchangeSession
 from feeds.simulator.market import NS_PER_SECOND, Instant, Quote
 from feeds.simulator.rates import Buckets, Limit
@@ -50,7 +50,7 @@ class AdvancedSession(Session):
 
     price_fields = PRICE_FIELDS
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._sequence = 0
         self._products: dict[str, None] = {}
@@ -164,7 +164,7 @@ def _event(kind: str, quote: Quote) -> str:
     )
 
 
-def _exchange_ticker(board: Board, call: RestCall) -> Answer:
+def _exchange_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET api.exchange.coinbase.com/products/BTC-USD/ticker"""
     row = board.rows.get(call.path["product"])
     if row is None:
@@ -179,7 +179,7 @@ def _exchange_ticker(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _exchange_products(board: Board, _: RestCall) -> Answer:
+def _exchange_products(board: ExchangeBoard, _: RestCall) -> Answer:
     """GET api.exchange.coinbase.com/products"""
     products = [
         {
@@ -205,7 +205,7 @@ def _exchange_products(board: Board, _: RestCall) -> Answer:
     return Answer(200, to_json(products))
 
 
-def _products(board: Board, call: RestCall) -> Answer:
+def _products(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET api.coinbase.com/api/v3/brokerage/market/products, optionally with product_ids=..., repeated"""
     wanted = call.query.get("product_ids")
     quotes = [quote for quote in board.answered_all(call.now) if wanted is None or quote.row.symbol in wanted]
@@ -213,7 +213,7 @@ def _products(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, quotes, PRICE_FIELDS)
 
 
-def _one_product(board: Board, call: RestCall) -> Answer:
+def _one_product(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET api.coinbase.com/api/v3/brokerage/market/products/BTC-USD"""
     row = board.rows.get(call.path["product"])
     if row is None:
@@ -243,7 +243,7 @@ def _product(quote: Quote) -> str:
     )
 
 
-def _advanced_ticker(board: Board, call: RestCall) -> Answer:
+def _advanced_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET api.coinbase.com/api/v3/brokerage/market/products/BTC-USD/ticker?limit=1"""
     row = board.rows.get(call.path["product"])
     if row is None:
@@ -258,7 +258,7 @@ def _advanced_ticker(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _spot_price(board: Board, call: RestCall) -> Answer:
+def _spot_price(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET api.coinbase.com/v2/prices/BTC-USD/spot: the middle of the book, not the last trade"""
     row = board.rows.get(call.path["product"])
     if row is None:
@@ -270,7 +270,7 @@ def _spot_price(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _time(_: Board, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> Answer:
     """GET api.coinbase.com/api/v3/brokerage/time"""
     seconds, ms = call.now.wall_ns // NS_PER_SECOND, call.now.wall_ns // 1_000_000
     stamp = rfc3339(call.now.wall_ns)

@@ -1,15 +1,15 @@
 """Simulated Coinbase Exchange feed (ws-feed.exchange.coinbase.com): the older, flat dialect of the same market.
 
 Sources: docs.cdp.coinbase.com "Exchange WebSocket", recordings of 2021 and 2022. Implemented: channels `ticker` and
-`heartbeat`, channels named alone or with products of their own, `sequence` a product, the acknowledgement of the whole
-state, a bad product reported alone. A ticker is sent for each trade, not for each change of the book.
+`heartbeat`, channels named alone or with products of their own, `sequence` per product, the acknowledgement of the
+whole state, a bad product reported alone. A ticker is sent for each trade, not for each change of the book.
 """
 
 import random
 
 import msgspec
 
-from feeds.simulator.board import Board
+from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.market import Instant, Quote
 from feeds.simulator.venue import Close, Out, Session, rfc3339, seconds_since, to_json
 
@@ -33,7 +33,7 @@ class ExchangeSession(Session):
 
     price_fields = ("price", "best_bid", "best_ask")
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._products: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
         self._beat_at_ns = now.monotonic_ns

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from feeds.simulator.board import Board
-from feeds.simulator.market import NS_PER_SECOND, Instant, Quote, Row
+from feeds.simulator.board import ExchangeBoard
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, Quote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
     Answer,
@@ -55,7 +55,7 @@ class CryptocomSession(Session):
 
     price_fields = PRICE_FIELDS
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._instruments: set[str] = set()
         self._first_ids: dict[str, int] = {}
@@ -163,7 +163,7 @@ def _error(request_id: int, method: str, code: int, message: str, channel: str |
     return to_json(fields | {"message": message})
 
 
-def _tickers(board: Board, call: RestCall) -> Answer:
+def _tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /exchange/v1/public/get-tickers?instrument_name=BTC_USD, all without the parameter"""
     asked = call.first("instrument_name")
     if asked is not None and asked not in board.rows:
@@ -175,13 +175,13 @@ def _tickers(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, quotes, PRICE_FIELDS)
 
 
-def _instruments(board: Board, _: RestCall) -> Answer:
+def _instruments(board: ExchangeBoard, _: RestCall) -> Answer:
     """GET /exchange/v1/public/get-instruments"""
     listed = [_instrument(row) for row in board.rows.values()]
     return Answer(200, to_json({"id": 1, "method": "public/get-instruments", "code": 0, "result": {"data": listed}}))
 
 
-def _instrument(row: Row) -> dict[str, Any]:
+def _instrument(row: MarketRow) -> dict[str, Any]:
     base, _, quote = row.symbol.partition("_")
     return {
         "symbol": row.symbol,

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from feeds.simulator.board import Board
-from feeds.simulator.market import NS_PER_SECOND, Instant, Quote, Row
+from feeds.simulator.board import ExchangeBoard
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, Quote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
     Answer,
@@ -49,7 +49,7 @@ class GateSession(Session):
 
     price_fields = PRICE_FIELDS
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._connection_id = f"{rng.randrange(2**64):016x}"
         self._pairs: dict[str, set[str]] = {channel: set() for channel in CHANNELS}
@@ -171,7 +171,7 @@ def _trade(quote: Quote) -> str:
     return _update("spot.trades", quote, result)
 
 
-def _tickers(board: Board, call: RestCall) -> Answer:
+def _tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v4/spot/tickers?currency_pair=BTC_USDT, all without the parameter; no comma lists"""
     asked = call.first("currency_pair")
     if asked is not None and asked not in board.rows:
@@ -182,18 +182,18 @@ def _tickers(board: Board, call: RestCall) -> Answer:
     return rest_ticker(f"[{','.join(_ticker_result(quote, sizes) for quote in quotes)}]", quotes, PRICE_FIELDS)
 
 
-def _currency_pairs(board: Board, _: RestCall) -> Answer:
+def _currency_pairs(board: ExchangeBoard, _: RestCall) -> Answer:
     """GET /api/v4/spot/currency_pairs"""
     return Answer(200, to_json([_pair(row) for row in board.rows.values()]))
 
 
-def _one_pair(board: Board, call: RestCall) -> Answer:
+def _one_pair(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v4/spot/currency_pairs/BTC_USDT"""
     row = board.rows.get(call.path["pair"])
     return _invalid_pair(call.path["pair"]) if row is None else Answer(200, to_json(_pair(row)))
 
 
-def _pair(row: Row) -> dict[str, Any]:
+def _pair(row: MarketRow) -> dict[str, Any]:
     base, _, quote = row.symbol.partition("_")
     return {
         "id": row.symbol,
@@ -213,12 +213,12 @@ def _pair(row: Row) -> dict[str, Any]:
     }
 
 
-def _margin_pairs(_: Board, __: RestCall) -> Answer:
+def _margin_pairs(_: ExchangeBoard, __: RestCall) -> Answer:
     """GET /api/v4/margin/currency_pairs: no pair here can be traded on margin; common clients ask at start"""
     return Answer(200, "[]")
 
 
-def _time(_: Board, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v4/spot/time"""
     return Answer(200, f'{{"server_time":{call.now.wall_ns // 1_000_000}}}')
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from feeds.simulator.board import Board
-from feeds.simulator.market import Instant, Quote, Row
+from feeds.simulator.board import ExchangeBoard
+from feeds.simulator.market import Instant, MarketRow, Quote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
     Answer,
@@ -46,7 +46,7 @@ class GeminiSession(Session):
 
     price_fields = PRICE_FIELDS
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._streams: set[tuple[str, str]] = set()
         self._ping_at_ns = now.monotonic_ns
@@ -113,7 +113,7 @@ def _trade(quote: Quote) -> str:
     return f'{{{stamp}"s":"{row.symbol}","t":{trade_id},"p":"{price}","q":"0.0162522200","m":{maker}}}'
 
 
-def _stream_text(row: Row, price: float) -> str:
+def _stream_text(row: MarketRow, price: float) -> str:
     return f"{row.text(price)}{STREAM_ZEROS}" if row.decimals else row.text(price)
 
 
@@ -121,7 +121,7 @@ def _error(request_id: int | str | None, code: int, message: str) -> str:
     return to_json({"id": request_id, "status": 400, "error": {"code": code, "msg": message}})
 
 
-def _public_ticker(board: Board, call: RestCall) -> Answer:
+def _public_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /v1/pubticker/btcusd"""
     row = board.rows.get(call.path["symbol"].lower())
     if row is None:
@@ -135,7 +135,7 @@ def _public_ticker(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _ticker_v2(board: Board, call: RestCall) -> Answer:
+def _ticker_v2(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /v2/ticker/btcusd"""
     row = board.rows.get(call.path["symbol"].lower())
     if row is None:
@@ -151,7 +151,7 @@ def _ticker_v2(board: Board, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _price_feed(board: Board, call: RestCall) -> Answer:
+def _price_feed(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /v1/pricefeed"""
     quotes = list(board.answered_all(call.now))
     parts = [
@@ -161,12 +161,12 @@ def _price_feed(board: Board, call: RestCall) -> Answer:
     return rest_ticker(f"[{','.join(parts)}]", quotes, PRICE_FIELDS)
 
 
-def _symbols(board: Board, _: RestCall) -> Answer:
+def _symbols(board: ExchangeBoard, _: RestCall) -> Answer:
     """GET /v1/symbols"""
     return Answer(200, to_json(list(board.rows)))
 
 
-def _details(board: Board, call: RestCall) -> Answer:
+def _details(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /v1/symbols/details/btcusd"""
     row = board.rows.get(call.path["symbol"].lower())
     if row is None:
@@ -187,7 +187,7 @@ def _details(board: Board, call: RestCall) -> Answer:
     return Answer(200, to_json(fields))
 
 
-def _unknown(board: Board, call: RestCall) -> Answer:
+def _unknown(board: ExchangeBoard, call: RestCall) -> Answer:
     names = ", ".join(symbol.upper() for symbol in board.rows)
     message = (
         f"Supplied value '{call.path['symbol'][:40]}' is not a valid symbol.  Please correct your API request "
@@ -196,7 +196,7 @@ def _unknown(board: Board, call: RestCall) -> Answer:
     return Answer(400, to_json({"message": message, "reason": "Bad Request", "result": "error"}))
 
 
-def _base(row: Row) -> str:
+def _base(row: MarketRow) -> str:
     return row.symbol.upper().removesuffix(row.currency)
 
 

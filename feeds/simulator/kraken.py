@@ -1,7 +1,7 @@
 """Simulated Kraken: WebSocket v2 and the public REST service.
 
 Sources: docs.kraken.com "WebSocket v2", recordings of 2026-07 to 2026-10. Implemented: status on connecting, channel
-`ticker` with both event triggers, one acknowledgement a symbol and then its snapshot, heartbeat 1/s when idle, ping,
+`ticker` with both event triggers, one acknowledgement per symbol and then its snapshot, heartbeat 1/s when idle, ping,
 closing after 60 s without activity. Prices are JSON numbers whose text matters.
 """
 
@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from feeds.simulator.board import Board
-from feeds.simulator.market import NS_PER_SECOND, Instant, Quote, Row
+from feeds.simulator.board import ExchangeBoard
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, Quote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
     Answer,
@@ -57,7 +57,7 @@ class KrakenSession(Session):
 
     price_fields = PRICE_FIELDS
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._triggers: dict[str, str] = {}
 
@@ -151,7 +151,7 @@ def _ticker(kind: str, quote: Quote) -> str:
     )
 
 
-def rest_key(row: Row) -> str:
+def rest_key(row: MarketRow) -> str:
     """The name under which REST answers: XXBTZUSD, XDGUSD, SOLUSD, USDTZUSD."""
     base, _, quote = row.symbol.partition("/")
     old = OLD_NAMES.get(base, base)
@@ -160,18 +160,18 @@ def rest_key(row: Row) -> str:
     return f"{old}{'ZUSD' if base == 'USDT' and quote == 'USD' else quote}"
 
 
-def _names(row: Row) -> tuple[str, ...]:
+def _names(row: MarketRow) -> tuple[str, ...]:
     """Every name by which REST knows a pair: key, alternative name, WebSocket v1 name, v2 name."""
     base, _, quote = row.symbol.partition("/")
     old = OLD_NAMES.get(base, base)
     return rest_key(row), f"{old}{quote}", f"{old}/{quote}", row.symbol
 
 
-def _pair(board: Board, name: str) -> Row | None:
+def _pair(board: ExchangeBoard, name: str) -> MarketRow | None:
     return next((row for row in board.rows.values() if name in _names(row)), None)
 
 
-def _rest_tickers(board: Board, call: RestCall) -> Answer:
+def _rest_tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /0/public/Ticker?pair=XBTUSD,ETHUSD; without `pair` all"""
     asked = call.first("pair")
     rows = {rest_key(row): row for row in board.rows.values()} if asked is None else {}
@@ -196,7 +196,7 @@ def _rest_ticker(quote: Quote) -> str:
     )
 
 
-def _asset_pairs(board: Board, call: RestCall) -> Answer:
+def _asset_pairs(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /0/public/AssetPairs"""
     asked = call.first("pair")
     rows = list(board.rows.values())
@@ -208,7 +208,7 @@ def _asset_pairs(board: Board, call: RestCall) -> Answer:
     return Answer(200, to_json({"error": [], "result": {rest_key(row): _asset_pair(row) for row in rows}}))
 
 
-def _asset_pair(row: Row) -> dict[str, Any]:
+def _asset_pair(row: MarketRow) -> dict[str, Any]:
     base, _, quote = row.symbol.partition("/")
     _, alternative, old_slash_name, _ = _names(row)
     return {
@@ -238,7 +238,7 @@ def _asset_pair(row: Row) -> dict[str, Any]:
     }
 
 
-def _assets(board: Board, _: RestCall) -> Answer:
+def _assets(board: ExchangeBoard, _: RestCall) -> Answer:
     """GET /0/public/Assets"""
     names = dict.fromkeys(name for row in board.rows.values() for name in row.symbol.split("/"))
     assets = {
@@ -261,13 +261,13 @@ def _rest_asset(name: str) -> str:
     return "ZUSD" if name == "USD" else name
 
 
-def _system_status(_: Board, call: RestCall) -> Answer:
+def _system_status(_: ExchangeBoard, call: RestCall) -> Answer:
     """GET /0/public/SystemStatus"""
     stamp = rfc3339(call.now.wall_ns)[:19] + "Z"
     return Answer(200, f'{{"error":[],"result":{{"status":"online","timestamp":"{stamp}"}}}}')
 
 
-def _time(_: Board, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> Answer:
     """GET /0/public/Time"""
     seconds = call.now.wall_ns // NS_PER_SECOND
     words = datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %y %H:%M:%S +0000")

@@ -93,7 +93,7 @@ class Instant(NamedTuple):
     wall_ns: int
 
 
-class Row(NamedTuple):
+class MarketRow(NamedTuple):
     """One market of one exchange.
 
     `position` is its place in the catalog, `symbol` the exchange's own name of it, `decimals` those of its prices.
@@ -118,7 +118,7 @@ class Quote(NamedTuple):
     takes it away. `traded`: `last` is a trade of this instant. The last two are set by faults only.
     """
 
-    row: Row
+    row: MarketRow
     number: int
     bid: float
     ask: float
@@ -132,7 +132,7 @@ class Quote(NamedTuple):
 class Market:
     """All markets of all exchanges, quoting `quotes_per_second` in total."""
 
-    def __init__(self, rows: Sequence[Row], quotes_per_second: float, rng: random.Random, now: Instant) -> None:
+    def __init__(self, rows: Sequence[MarketRow], quotes_per_second: float, rng: random.Random, now: Instant) -> None:
         self.rows = tuple(rows)
         self.quotes_per_second = quotes_per_second
         self._rng = rng
@@ -157,14 +157,14 @@ class Market:
             quote = self.latest[row.position] = self._quote(row, now)
             yield quote
 
-    def _rounds(self) -> Iterator[Row]:
-        """Every row once a round, each round in another order: no market waits longer than two rounds."""
+    def _rounds(self) -> Iterator[MarketRow]:
+        """Every row once per round, each round in another order: no market waits longer than two rounds."""
         order = list(self.rows)
         while True:
             self._rng.shuffle(order)
             yield from order
 
-    def _quote(self, row: Row, now: Instant) -> Quote:
+    def _quote(self, row: MarketRow, now: Instant) -> Quote:
         rng = self._rng
         common = self._common.step(now.monotonic_ns, rng)
         coin = self._coins[row.asset]

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from feeds.simulator.board import Board
-from feeds.simulator.market import NS_PER_MS, Instant, Quote, Row
+from feeds.simulator.board import ExchangeBoard
+from feeds.simulator.market import NS_PER_MS, Instant, MarketRow, Quote
 from feeds.simulator.rates import Buckets, Limit
 from feeds.simulator.venue import (
     Answer,
@@ -54,7 +54,7 @@ class OkxSession(Session):
 
     price_fields = PRICE_FIELDS
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         super().__init__(board, now, rng)
         self._connection_id = f"{rng.randrange(2**32):08x}"
         self._subscribed: set[tuple[str, str]] = set()  # (channel, instrument)
@@ -165,13 +165,13 @@ def _trade(quote: Quote) -> str:
 CHANNELS = {"tickers": _ticker, "bbo-tbt": _best_offers, "trades": _trade}
 
 
-def _rest_ticker(board: Board, call: RestCall) -> Answer:
+def _rest_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v5/market/ticker?instId=BTC-USDT"""
     row = board.rows.get(call.first("instId") or "")
     return Answer(200, _UNKNOWN_INSTRUMENT) if row is None else _answer([board.answered(row, call.now)])
 
 
-def _rest_tickers(board: Board, call: RestCall) -> Answer:
+def _rest_tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v5/market/tickers?instType=SPOT"""
     kind = call.first("instType")
     if kind is None:
@@ -184,7 +184,7 @@ def _answer(quotes: list[Quote]) -> Answer:
     return rest_ticker(f'{{"code":"0","msg":"","data":[{listed}]}}', quotes, PRICE_FIELDS)
 
 
-def _instruments(board: Board, call: RestCall) -> Answer:
+def _instruments(board: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v5/public/instruments?instType=SPOT"""
     spot = call.first("instType") == "SPOT"
     asked = call.first("instId")
@@ -192,7 +192,7 @@ def _instruments(board: Board, call: RestCall) -> Answer:
     return Answer(200, to_json({"code": "0", "msg": "", "data": [_instrument(row) for row in rows]}))
 
 
-def _instrument(row: Row) -> dict[str, str]:
+def _instrument(row: MarketRow) -> dict[str, str]:
     base, _, quote = row.symbol.partition("-")
     return {
         "alias": "",
@@ -223,7 +223,7 @@ def _instrument(row: Row) -> dict[str, str]:
     }
 
 
-def _time(_: Board, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> Answer:
     """GET /api/v5/public/time"""
     return Answer(200, f'{{"code":"0","msg":"","data":[{{"ts":"{call.now.wall_ns // NS_PER_MS}"}}]}}')
 

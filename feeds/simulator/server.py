@@ -18,10 +18,10 @@ from typing import Self
 
 from aiohttp import WSMsgType, web
 
-from feeds.simulator.board import Board
+from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.connection import CLOSE_SECONDS_MAX, Connection
 from feeds.simulator.faults import FaultError, FaultTable, decode_request, public_view
-from feeds.simulator.market import Instant, Market, Row, decimals_of
+from feeds.simulator.market import Instant, Market, MarketRow, decimals_of
 from feeds.simulator.rates import Buckets
 from feeds.simulator.venue import Answer, RestCall, Route, Session, Venue, to_json
 from feeds.simulator.venues import VENUES
@@ -89,7 +89,7 @@ class Simulator:
         self.faults = FaultTable(assets)
         rows = _rows_of(catalog, self._venues)
         self.market = Market(rows, config.quotes_per_second, random.Random(config.seed), self._now())
-        self._boards = {name: Board(name, self.market, self.faults) for name in self._venues}
+        self._boards = {name: ExchangeBoard(name, self.market, self.faults) for name in self._venues}
         self._connections: dict[str, set[Connection]] = {name: set() for name in self._venues}
         self._buckets = Buckets()
         self._runner: web.AppRunner | None = None
@@ -300,9 +300,9 @@ class Simulator:
         return _json(200, {"cleared": cleared})
 
 
-def _rows_of(catalog: Catalog, venues: dict[str, Venue]) -> list[Row]:
+def _rows_of(catalog: Catalog, venues: dict[str, Venue]) -> list[MarketRow]:
     return [
-        Row(
+        MarketRow(
             index,
             market.exchange,
             market.asset,

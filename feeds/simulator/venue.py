@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
-from feeds.simulator.board import Board
+from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.market import NS_PER_SECOND, Instant, Quote
 from feeds.simulator.rates import Limit
 from trinity.markets import Market
@@ -39,7 +39,7 @@ class Session:
     # Names of the fields that carry prices: bad_payload renames them.
     price_fields: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, board: Board, now: Instant, rng: random.Random) -> None:
+    def __init__(self, board: ExchangeBoard, now: Instant, rng: random.Random) -> None:
         self.board = board
         self.rng = rng
         self.opened_at_ns = now.monotonic_ns
@@ -127,7 +127,7 @@ class Route(NamedTuple):
     """A path below the exchange's prefix, as aiohttp writes it ("/v1/pubticker/{symbol}")."""
 
     path: str
-    answer: Callable[[Board, RestCall], Answer]
+    answer: Callable[[ExchangeBoard, RestCall], Answer]
     limit: Limit
 
 

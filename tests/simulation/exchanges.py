@@ -13,9 +13,9 @@ import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feeds.exchanges.registry import EXCHANGE_MODULES
-from feeds.simulator.board import Board
+from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.faults import FaultTable
-from feeds.simulator.market import Instant, Quote, Row, decimals_of, start_price
+from feeds.simulator.market import Instant, MarketRow, Quote, decimals_of, start_price
 from feeds.simulator.venue import Close, Ping, RestCall, Session
 from feeds.simulator.venues import VENUES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
@@ -51,7 +51,7 @@ class Packet(NamedTuple):
 class ScriptedMarket:
     """What boards need of a market: its rows and the newest quote of each."""
 
-    def __init__(self, rows: tuple[Row, ...]) -> None:
+    def __init__(self, rows: tuple[MarketRow, ...]) -> None:
         self.rows = rows
         self.latest: dict[int, Quote] = {}
 
@@ -64,7 +64,7 @@ class Exchanges:
         catalog = world.catalog
         self.names = catalog.exchanges
         self.rows = tuple(
-            Row(i, m.exchange, m.asset, m.quote, VENUES[m.exchange].symbol_of(m), decimals_of(m.asset) + 1)
+            MarketRow(i, m.exchange, m.asset, m.quote, VENUES[m.exchange].symbol_of(m), decimals_of(m.asset) + 1)
             for i, m in enumerate(catalog.markets)
         )
         self.rows_of = [[row for row in self.rows if row.exchange == name] for name in self.names]
@@ -72,7 +72,7 @@ class Exchanges:
         self._exchange_of = {row.position: self.names.index(row.exchange) for row in self.rows}
         self._market = ScriptedMarket(self.rows)
         no_faults = FaultTable({name: frozenset() for name in self.names})
-        self._boards = [Board(name, self._market, no_faults) for name in self.names]  # type: ignore[arg-type]
+        self._boards = [ExchangeBoard(name, self._market, no_faults) for name in self.names]  # type: ignore[arg-type]
         self.price = [start_price(asset.name) for asset in catalog.assets]
         self.honest: list[list[tuple[int, float]]] = [[(world.clock.true_ns, price)] for price in self.price]
         self.factor = [1.0] * len(self.names)
@@ -211,7 +211,7 @@ class Exchanges:
         """Of the newest price that an exchange made for an asset."""
         return next(self._made[row.position] for row in self.rows_of[exchange] if self.asset_of[row.position] == asset)
 
-    def _make(self, row: Row, noise: int) -> Quote:
+    def _make(self, row: MarketRow, noise: int) -> Quote:
         """The newest quote of a row: the truth, the exchange's factor, its noise and its spread."""
         exchange, asset = self._exchange_of[row.position], self.asset_of[row.position]
         if self.factor[exchange] != 1.0:

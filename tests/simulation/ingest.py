@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feeds.exchanges.contract import Quote, RestRequest, UnknownSymbol
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest.connection import Connection
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rest import due_rows
 from feeds.ingest.rows import Rows
 from tests.simulation.exchanges import Made, Packet
@@ -52,7 +52,7 @@ class FeedProcess:
 
     def forget(self) -> None:
         self._rows: Rows | None = None
-        self._tally: Tally | None = None
+        self._feed_counters: FeedCounters | None = None
         self._connection: Connection | None = None
         self._pending: list[tuple[int, int, RestRequest, int, bytes, int, dict[int, Made]]] = []
         self._world.market.sessions.pop(self._number, None)
@@ -60,8 +60,8 @@ class FeedProcess:
     def start(self) -> None:
         seat = self._world.seat(self.name)
         self._seat = seat
-        self._tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
-        self._rows = Rows(seat, self.name.removeprefix("feed-"), self._exchange, self._tally)
+        self._feed_counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
+        self._rows = Rows(seat, self.name.removeprefix("feed-"), self._exchange, self._feed_counters)
         self._open()
 
     def receive(self, packet: Packet) -> None:
@@ -77,9 +77,9 @@ class FeedProcess:
 
     def check(self) -> None:
         """A turn of the feed's loop."""
-        clock, rows, tally = self._seat.clock, self._rows, self._tally
+        clock, rows, counters = self._seat.clock, self._rows, self._feed_counters
         assert rows is not None, "it lives"
-        assert tally is not None, "it lives"
+        assert counters is not None, "it lives"
         now_ns = clock.monotonic_ns()
         self._seat.block.beat(now_ns)
         self._world.beaten(self.name)
@@ -87,8 +87,8 @@ class FeedProcess:
         watch = self._connection.watch if self._connection is not None else None
         is_flowing = watch is not None and watch.is_flowing(now_ns)
         evidence = rows.judge(now_ns, clock.wall_ns(), is_flowing, watch is not None and watch.is_behind)
-        tally.check(now_ns)
-        tally.gauge("oracle_ws_connected", self._connection is not None)
+        counters.check(now_ns)
+        counters.gauge("oracle_ws_connected", self._connection is not None)
         if self._connection is not None and watch is not None:
             verdict = watch.verdict(now_ns, evidence)
             if verdict is not None or self._connection.replace is not None:
@@ -138,13 +138,13 @@ class FeedProcess:
         self._serial += 1
         if not self._world.market.connect(self._number, self._serial):
             return
-        rows, tally = self._rows, self._tally
+        rows, counters = self._rows, self._feed_counters
         assert rows is not None, "it lives"
-        assert tally is not None, "it lives"
+        assert counters is not None, "it lives"
         now_ns = self._seat.clock.monotonic_ns()
         for row in rows:
             row.watch.on_new_connection(now_ns)
-        connection = Connection(self._seat, self._exchange, "sim", rows, tally, self._serial)
+        connection = Connection(self._seat, self._exchange, "sim", rows, counters, self._serial)
         self._connection = connection
         connection.is_open = True
         connection.watch.on_open(now_ns)

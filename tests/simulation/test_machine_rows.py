@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from feeds.exchanges.contract import Quote
 from feeds.exchanges.registry import EXCHANGE_MODULES
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.rows import Rows
 from tests.simulation.world import CATALOG, Clock
@@ -53,14 +53,14 @@ class RowsMachine(RuleBasedStateMachine):
         block = ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64))
         log = logging.getLogger("simulation")
         self.seat: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, prices=self.table, block=block, log=log)
-        self.tally = Tally(block, log, self.clock.monotonic_ns())
+        self.counters = FeedCounters(block, log, self.clock.monotonic_ns())
         self.start()
         self.newest: StoredQuote | None = None
         self.young_at_ns: int | None = None
         self.judged_at_ns = -1
 
     def start(self) -> None:
-        self.rows = Rows(self.seat, "kraken", EXCHANGE_MODULES["kraken"], self.tally)
+        self.rows = Rows(self.seat, "kraken", EXCHANGE_MODULES["kraken"], self.counters)
         self.has_written = False  # a new process knows nothing of what stands in the table
         self.watches = {serial: ConnectionWatch(serial, 30.0) for serial in (OLD, YOUNG)}
 

@@ -35,9 +35,9 @@ def found(monkeypatch: pytest.MonkeyPatch, plant: Callable[[], World], name: str
 
 def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """One liar moves a mean; the history needs no more than the lie, its quote and a turn."""
-    from feeds.consensus import asset as desk
+    from feeds.consensus import asset as decider
 
-    real = desk.evaluate
+    real = decider.evaluate
 
     def with_mean(*args: Any) -> Any:
         decision, memory = real(*args)
@@ -47,7 +47,7 @@ def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatc
         return decision, memory
 
     def plant() -> World:
-        monkeypatch.setattr(desk, "evaluate", with_mean)
+        monkeypatch.setattr(decider, "evaluate", with_mean)
         return World()
 
     shortest = found(monkeypatch, plant, "honest", {"lies"}).history
@@ -56,16 +56,16 @@ def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatc
 
 def test_answers_without_an_end_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A price that is served for an hour is older than its limit as soon as its exchanges are away."""
-    from feeds.consensus import asset as desk
+    from feeds.consensus import asset as decider
 
-    real = desk.evaluate
+    real = decider.evaluate
 
-    def for_ever(*args: Any) -> Any:
+    def forever(*args: Any) -> Any:
         decision, memory = real(*args)
         return decision._replace(valid_until_ns=decision.valid_until_ns + 3600 * NS_PER_SECOND), memory
 
     def plant() -> World:
-        monkeypatch.setattr(desk, "evaluate", for_ever)
+        monkeypatch.setattr(decider, "evaluate", forever)
         return World()
 
     found(monkeypatch, plant, "fresh", {"absences", "deaths"})

@@ -1,6 +1,6 @@
 """The whole route under everything that may go wrong.
 
-A seed that fails prints its shortest history as a test; such tests stand at the end of this file, for ever.
+A seed that fails prints its shortest history as a test; such tests stand at the end of this file, forever.
 """
 
 import os

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from feeds.audit.account import Account
+from feeds.audit.account import DecisionAccount
 from feeds.audit.explain import explain_now, text_of
 from feeds.consensus.process import Aggregator
 from tests.feeds.consensus.cases import EXCHANGES, ManualClock, seat_of, write_quote
@@ -26,7 +26,7 @@ def seat() -> Iterator[Seat]:
         yield made
 
 
-def account_of(seat: Seat, asset: str = "BTC") -> Account:
+def account_of(seat: Seat, asset: str = "BTC") -> DecisionAccount:
     return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
 
 
@@ -105,7 +105,7 @@ def test_json_and_text_say_the_same(seat: Seat) -> None:
     """The account survives JSON, so text made of either is one."""
     Aggregator(seat).turn()
     account = account_of(seat)
-    again = msgspec.json.decode(msgspec.json.encode(account), type=Account)
+    again = msgspec.json.decode(msgspec.json.encode(account), type=DecisionAccount)
 
     assert again == account
     assert text_of(again) == text_of(account)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from feeds.audit.entries import DECODER, ENCODER, AssetState, Checkpoint, Frame, Opened, RowInput
 from feeds.consensus.render import LastGood
-from feeds.consensus.rules import Memory
+from feeds.consensus.rules import ConsensusState
 from feeds.consensus.stablecoins import Held
 from tests.feeds.consensus.cases import quote_of
 from trinity.memory.answer_table import AnswerState
@@ -23,7 +23,7 @@ def test_raw_frames_come_back_as_they_were(frame: bytes, at_ns: int) -> None:
 
 def test_a_whole_checkpoint_comes_back() -> None:
     """Decimals with their digits, states, absent prices, hold-outs by exchange number."""
-    memory = Memory({2: None, 4: 17}, Decimal("200.10"), 5)
+    carried = ConsensusState({2: None, 4: 17}, Decimal("200.10"), 5)
     entries = [
         Opened(1),
         Checkpoint(
@@ -31,8 +31,8 @@ def test_a_whole_checkpoint_comes_back() -> None:
             2,
             (RowInput(0, 1, RowState.FROZEN, quote_of("1.50")), RowInput(1, 1, RowState.UNKNOWN, None)),
             (
-                AssetState(memory, LastGood(20010, 2, b"200.1", 7, 8), AnswerState.GOOD, 9),
-                AssetState(Memory(), None, AnswerState.EMPTY, 0),
+                AssetState(carried, LastGood(20010, 2, b"200.1", 7, 8), AnswerState.GOOD, 9),
+                AssetState(ConsensusState(), None, AnswerState.EMPTY, 0),
             ),
             {"USDT": Decimal("0.999700089973")},
             {"USDT": Held(Decimal("0.999700089973"), 6, 5), "USDC": Held()},

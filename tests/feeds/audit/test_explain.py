@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from feeds.audit.account import Account
+from feeds.audit.account import DecisionAccount
 from feeds.audit.explain import explain_now, text_of
 from feeds.consensus.inputs import Gathered, gather
 from feeds.consensus.process import Aggregator
@@ -48,7 +48,7 @@ def seat(clock: ManualClock) -> Iterator[Seat]:
         yield made
 
 
-def account(seat: Seat, asset: str = "BTC") -> Account:
+def account(seat: Seat, asset: str = "BTC") -> DecisionAccount:
     return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
 
 

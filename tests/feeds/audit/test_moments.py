@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from feeds.audit import moments, replay
-from feeds.audit.account import Account
+from feeds.audit.account import DecisionAccount
 from feeds.audit.entries import Entry, Turn
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import CHECKPOINT_NS
@@ -15,14 +15,14 @@ from trinity.clock import NS_PER_SECOND
 from trinity.errors import AbsentError
 
 
-def now(node: SmallNode) -> Account:
+def now(node: SmallNode) -> DecisionAccount:
     seat = node.seat
     return explain_now(seat.prices, seat.answers, seat.catalog, 1, node.clock)
 
 
 def test_a_recorded_moment_is_explained_as_it_was_then(tmp_path: Path) -> None:
     """Every source, every step and the result, at moments all over a recording."""
-    then: list[tuple[int, Account]] = []
+    then: list[tuple[int, DecisionAccount]] = []
     with small_node(tmp_path) as node:
         node.switch(True)
         for seed in range(30):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from uuid import uuid4
 
-from feeds.consensus.rules import Decision, Memory, Source, evaluate
+from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
 from feeds.consensus.venue import judge_quote
 from tests.quotes import stored_quote
 from trinity.clock import NS_PER_SECOND
@@ -70,10 +70,10 @@ def sources_of(prices: Sequence[str | Decimal], *, at_ns: int = NOW_NS, rules: A
 
 
 def decide(
-    prices: Sequence[str | Decimal], rules: AssetRules = RULES, memory: Memory | None = None
-) -> tuple[Decision, Memory]:
+    prices: Sequence[str | Decimal], rules: AssetRules = RULES, carried: ConsensusState | None = None
+) -> tuple[Decision, ConsensusState]:
     """One evaluation of fresh USD prices at NOW_NS."""
-    return evaluate(sources_of(prices, rules=rules), rules, {}, memory or Memory(), NOW_NS)
+    return evaluate(sources_of(prices, rules=rules), rules, {}, carried or ConsensusState(), NOW_NS)
 
 
 def catalog_of() -> Catalog:

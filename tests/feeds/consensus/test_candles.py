@@ -35,16 +35,16 @@ EVENTS = st.lists(
 def minutes_of(events: Sequence[tuple[int, int | None, int]], end_ms: int, restarts: bool = False) -> list[Minute]:
     """What the candlestick closes; with `restarts` a successor takes over after every event."""
     closed: list[Minute] = []
-    stick, now_ms = Candlestick(closed.append), START_MS
+    candlestick, now_ms = Candlestick(closed.append), START_MS
     for wait_ms, price, valid_ms in events:
         now_ms += wait_ms
         if price is None:
-            stick.fall(now_ms)
+            candlestick.on_unavailable(now_ms)
         else:
-            stick.stand(price, 1, 3, now_ms, now_ms + valid_ms)
+            candlestick.on_price(price, 1, 3, now_ms, now_ms + valid_ms)
         if restarts:
-            stick = Candlestick(closed.append, stick.running, stick.standing)
-    stick.advance(now_ms + end_ms)
+            candlestick = Candlestick(closed.append, candlestick.running, candlestick.standing)
+    candlestick.advance(now_ms + end_ms)
     return closed
 
 
@@ -85,10 +85,10 @@ def test_minutes_are_what_their_definition_says(
 def test_a_clock_set_back_begins_another_minute() -> None:
     """The running minute is closed as it is; no price gets negative time, none stands twice."""
     closed: list[Minute] = []
-    stick = Candlestick(closed.append)
-    stick.stand(100, 1, 3, START_MS + 30_000, START_MS + 40_000)
-    stick.stand(200, 1, 3, START_MS - 3_600_000, START_MS - 3_590_000)
-    stick.advance(START_MS - 3_500_000)
+    candlestick = Candlestick(closed.append)
+    candlestick.on_price(100, 1, 3, START_MS + 30_000, START_MS + 40_000)
+    candlestick.on_price(200, 1, 3, START_MS - 3_600_000, START_MS - 3_590_000)
+    candlestick.advance(START_MS - 3_500_000)
 
     assert [(minute.close, minute.weighted_ms) for minute in closed] == [(100, 0), (200, 10_000)]
 
@@ -96,9 +96,9 @@ def test_a_clock_set_back_begins_another_minute() -> None:
 def test_a_clock_set_ahead_makes_no_price_older_than_it_was_valid() -> None:
     """An hour that never was is a gap, not an hour of the last price."""
     closed: list[Minute] = []
-    stick = Candlestick(closed.append)
-    stick.stand(100, 1, 3, START_MS, START_MS + 10_000)
-    stick.stand(200, 1, 3, START_MS + 3_600_000, START_MS + 3_610_000)
+    candlestick = Candlestick(closed.append)
+    candlestick.on_price(100, 1, 3, START_MS, START_MS + 10_000)
+    candlestick.on_price(200, 1, 3, START_MS + 3_600_000, START_MS + 3_610_000)
 
     assert [(minute.close, minute.weighted_ms) for minute in closed] == [(100, 10_000)]
 

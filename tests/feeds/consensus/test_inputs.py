@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from feeds.consensus.inputs import Listing, gather, listings_of, live_exchanges, recall, recall_coins
 from feeds.consensus.render import render_consensus
-from feeds.consensus.rules import Memory
+from feeds.consensus.rules import ConsensusState
 from feeds.consensus.stablecoins import Held
 from tests.feeds.consensus.cases import (
     EXCHANGES,
@@ -53,19 +53,19 @@ def test_a_row_is_gathered_with_its_state_and_judged() -> None:
 
 
 def test_a_restarted_process_recalls_hold_outs_and_the_last_price() -> None:
-    """Outliers and held-out sources stay out, with their calm starting again; the jump guard keeps its reference."""
+    """Outliers and held-out sources stay out, with their stable starting again; the jump guard keeps its reference."""
     with seat_of(ManualClock()) as seat:
         listings = listings_of(seat.catalog, 0)
-        assert recall(seat.answers, 0, listings) == Memory()
+        assert recall(seat.answers, 0, listings) == ConsensusState()
         for exchange, reason in ((1, "outlier"), (4, "held_out"), (5, "stale")):
             seat.answers.write_verdict(exchange, 0, VERDICT_REJECTED + REJECT_REASONS.index(reason))
         seat.answers.write_verdict(0, 0, VERDICT_USED)
         decision, _ = decide(["71000", "71005", "70998"])
         seat.answers.write(0, render_consensus("BTC", decision, EXCHANGES, 3, None).record)
 
-        memory = recall(seat.answers, 0, listings)
+        carried = recall(seat.answers, 0, listings)
 
-    assert memory == Memory(held={1: None, 4: None}, last_price=Decimal(71000))
+    assert carried == ConsensusState(held={1: None, 4: None}, last_price=Decimal(71000))
 
 
 def test_a_restarted_process_recalls_the_last_index_with_its_age() -> None:

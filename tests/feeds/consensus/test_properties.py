@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.consensus.rules import Memory, evaluate
+from feeds.consensus.rules import ConsensusState, evaluate
 from tests.feeds.consensus.cases import NOW_NS, RULES, WALL_NS, decide, quote_of, source_of, sources_of
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState
@@ -29,8 +29,8 @@ def test_the_order_of_the_sources_does_not_matter(prices: list[Decimal], data: s
     sources = sources_of(prices)
     shuffled = data.draw(st.permutations(sources))
 
-    first, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
-    second, _ = evaluate(shuffled, RULES, {}, Memory(), NOW_NS)
+    first, _ = evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)
+    second, _ = evaluate(shuffled, RULES, {}, ConsensusState(), NOW_NS)
 
     assert (first.state, first.price, first.confidence, first.used) == (
         second.state,
@@ -155,7 +155,7 @@ def test_a_price_is_never_younger_than_a_source_that_its_median_stands_on(
         for i, (price, age_ns) in enumerate(zip(prices, ages_ns, strict=True))
     ]
 
-    decision, _ = evaluate(sources, rules, {}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, rules, {}, ConsensusState(), NOW_NS)
 
     if decision.price is None:
         assert (decision.received_at_ns, decision.newest_received_wall_ns) == (0, 0)

@@ -18,7 +18,7 @@ from feeds.consensus.render import (
     render_nothing,
     render_venue,
 )
-from feeds.consensus.rules import Memory, evaluate
+from feeds.consensus.rules import ConsensusState, evaluate
 from feeds.consensus.venue import judge_quote
 from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, RULES, WALL_NS, decide, quote_of, source_of
 from trinity.clock import NS_PER_MS
@@ -46,7 +46,7 @@ def test_a_consensus_answer_has_the_promised_fields_and_no_space() -> None:
     prices = [*SIX[:5], "75000"]
     old = quote_of("71003", at_ns=NOW_NS - 3000 * NS_PER_MS)  # the median
     sources = [source_of(i, old if price == "71003" else quote_of(price)) for i, price in enumerate(prices)]
-    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)
     record, _ = render_consensus("BTC", decision, EXCHANGES, RULES.min_sources, None)
 
     assert body_of(record).decode() == (
@@ -186,7 +186,7 @@ def test_the_body_says_what_the_record_says(price: Decimal, spreads: list[int], 
     sources = [source_of(i, quote, "USDT" if indexes and i % 3 == 0 else "USD") for i, quote in enumerate(quotes)]
     rules = msgspec.structs.replace(RULES, min_sources=1)
 
-    decision, _ = evaluate(sources, rules, indexes, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, rules, indexes, ConsensusState(), NOW_NS)
     record, last = render_consensus("BTC", decision, EXCHANGES, 1, None)
 
     if decision.price is None:

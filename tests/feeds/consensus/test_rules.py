@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from feeds.consensus.rules import Memory, Source, evaluate, refusal_of
+from feeds.consensus.rules import ConsensusState, Source, evaluate, refusal_of
 from feeds.consensus.venue import judge_quote
 from tests.feeds.consensus.cases import NOW_NS, RULES, WALL_NS, decide, quote_of, source_of, sources_of
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
@@ -73,7 +73,7 @@ def test_usdt_quotes_are_converted_by_the_measured_index() -> None:
     sources.append(source_of(4, quote_of("70998.0")))
     sources.append(source_of(5, quote_of("70991.2"), "USDT"))
 
-    decision, _ = evaluate(sources, RULES, {"USDT": D("0.99995")}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {"USDT": D("0.99995")}, ConsensusState(), NOW_NS)
 
     converted = {vote.exchange: vote.price for vote in decision.votes if vote.converted}
     assert converted == {3: D("70986.950475"), 5: D("70987.650440")}
@@ -87,7 +87,7 @@ def test_a_depeg_of_three_percent_is_not_hidden() -> None:
     sources = sources_of(["71000", "71001", "70999"])
     sources += [source_of(i, quote_of("73195.88"), "USDT") for i in (3, 4, 5)]
 
-    decision, _ = evaluate(sources, RULES, {"USDT": D("0.97")}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {"USDT": D("0.97")}, ConsensusState(), NOW_NS)
 
     assert len(decision.used) == 6
     assert abs(decision.price - 71000) < D("0.01")  # type: ignore[operator]
@@ -171,7 +171,7 @@ def test_a_frozen_row_is_left_out_although_it_is_fresh() -> None:
     sources = sources_of(SIX)
     sources[2] = sources[2]._replace(state=RowState.FROZEN)
 
-    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)
 
     assert decision.rejected == {2: "frozen"}
 
@@ -181,16 +181,16 @@ def test_old_quotes_alone_are_stale_and_not_too_few() -> None:
     old = NOW_NS - 11 * NS_PER_SECOND
     sources = sources_of(SIX, at_ns=old)
 
-    assert evaluate(sources, RULES, {}, Memory(), NOW_NS)[0].state is AnswerState.STALE
+    assert evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)[0].state is AnswerState.STALE
     sources[0] = source_of(0, quote_of("71000"))
-    assert evaluate(sources, RULES, {}, Memory(), NOW_NS)[0].state is AnswerState.TOO_FEW_SOURCES
+    assert evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)[0].state is AnswerState.TOO_FEW_SOURCES
 
 
 def test_a_quote_without_an_index_is_left_out() -> None:
     """A coin that could not be measured is not taken as 1.00."""
     sources = [*sources_of(SIX[:5]), source_of(5, quote_of("71002"), "USDT")]
 
-    decision, _ = evaluate(sources, RULES, {"USDC": D(1)}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {"USDC": D(1)}, ConsensusState(), NOW_NS)
 
     assert decision.rejected == {5: "no_index"}
     assert decision.state is AnswerState.GOOD
@@ -204,13 +204,13 @@ def test_a_price_does_not_outlive_its_required_sources() -> None:
         for i, (price, age) in enumerate(zip(SIX, ages_s, strict=True))
     ]
 
-    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)
 
     assert decision.received_at_ns == NOW_NS - 3 * NS_PER_SECOND
     assert decision.newest_received_wall_ns == WALL_NS - 1 * NS_PER_SECOND
     assert decision.valid_until_ns == NOW_NS + 7 * NS_PER_SECOND + 1
-    just_before, _ = evaluate(sources, RULES, {}, Memory(), decision.valid_until_ns - 1)
-    then, _ = evaluate(sources, RULES, {}, Memory(), decision.valid_until_ns)
+    just_before, _ = evaluate(sources, RULES, {}, ConsensusState(), decision.valid_until_ns - 1)
+    then, _ = evaluate(sources, RULES, {}, ConsensusState(), decision.valid_until_ns)
     assert just_before.state is AnswerState.GOOD
     assert then.state is AnswerState.TOO_FEW_SOURCES
 
@@ -229,7 +229,7 @@ def test_one_fresh_quote_does_not_make_five_old_ones_young(prices: list[str], fr
     """Five quotes of 9.9 s and one of now: the price is 9.9 s old and good for 0.1 s, whoever is fresh."""
     ages = [0.0 if i == fresh else 9.9 for i in range(6)]
 
-    decision, _ = evaluate(aged(prices, ages), RULES, {}, Memory(), NOW_NS)
+    decision, _ = evaluate(aged(prices, ages), RULES, {}, ConsensusState(), NOW_NS)
 
     assert decision.price is not None
     assert NOW_NS - decision.received_at_ns == 9.9 * NS_PER_SECOND
@@ -242,8 +242,8 @@ def test_a_price_ends_with_a_source_that_its_median_stands_on() -> None:
     """The other five are fresh: the price of before is not served any longer, and theirs is there at that moment."""
     ages = [0.0, 0.0, 0.0, 0.0, 0.0, 9.0]  # 71002, the lower middle one
 
-    decision, memory = evaluate(aged(SIX, ages), RULES, {}, Memory(), NOW_NS)
-    after, _ = evaluate(aged(SIX, ages), RULES, {}, memory, decision.valid_until_ns)
+    decision, carried = evaluate(aged(SIX, ages), RULES, {}, ConsensusState(), NOW_NS)
+    after, _ = evaluate(aged(SIX, ages), RULES, {}, carried, decision.valid_until_ns)
 
     assert decision.valid_until_ns == NOW_NS + NS_PER_SECOND + 1
     assert after.state is AnswerState.GOOD
@@ -255,7 +255,7 @@ def test_a_converted_quote_is_as_old_as_itself() -> None:
     ages = [0.0, 0.0, 0.0, 4.0, 0.0, 5.0]
     sources = aged(["71000", "71005", "70998", "71003", "71010", "71002"], ages, {3: "USDT", 5: "USDT"})
 
-    decision, _ = evaluate(sources, RULES, {"USDT": D(1)}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {"USDT": D(1)}, ConsensusState(), NOW_NS)
 
     assert NOW_NS - decision.received_at_ns == 5 * NS_PER_SECOND
 
@@ -265,7 +265,7 @@ def test_a_converted_quote_is_as_old_as_itself() -> None:
 
 def test_an_outlier_comes_back_only_after_it_was_calm() -> None:
     """Cut, then held out within half the limit until REENTRY_NS have passed without a break."""
-    memory = Memory()
+    carried = ConsensusState()
     near, half, far = "71002", "71050", "71200"
     history = [
         (0, far, "outlier"),
@@ -279,24 +279,24 @@ def test_an_outlier_comes_back_only_after_it_was_calm() -> None:
     for second, price, expected in history:
         now_ns = NOW_NS + second * NS_PER_SECOND
         sources = sources_of([*SIX[:5], price], at_ns=now_ns)
-        decision, memory = evaluate(sources, RULES, {}, memory, now_ns)
+        decision, carried = evaluate(sources, RULES, {}, carried, now_ns)
         assert decision.rejected.get(5) == expected, f"at second {second}"
 
 
 def test_a_pause_of_a_held_out_source_starts_its_calm_again() -> None:
-    """Stale is not calm."""
-    _, memory = decide([*SIX[:5], "71200"])
-    _, memory = decide(SIX, memory=memory)
-    assert memory.held == {5: NOW_NS}
+    """Stale is not stable."""
+    _, carried = decide([*SIX[:5], "71200"])
+    _, carried = decide(SIX, carried=carried)
+    assert carried.held == {5: NOW_NS}
 
-    _, memory = decide(SIX[:5], memory=memory)
+    _, carried = decide(SIX[:5], carried=carried)
 
-    assert memory.held == {5: None}
+    assert carried.held == {5: None}
 
 
 def test_a_jump_that_not_all_show_is_held_for_a_bounded_time() -> None:
     """20 % up with one source behind: SOURCES_DISAGREE, and after JUMP_HOLD_NS the new price."""
-    memory = Memory(last_price=D(71000))
+    carried = ConsensusState(last_price=D(71000))
     up = ["85200", "85205", "85198", "85203", "85210", "71002"]
     for age_ns, state in (
         (0, AnswerState.SOURCES_DISAGREE),
@@ -304,19 +304,19 @@ def test_a_jump_that_not_all_show_is_held_for_a_bounded_time() -> None:
         (JUMP_HOLD_NS, AnswerState.GOOD),
     ):
         now_ns = NOW_NS + age_ns
-        decision, memory = evaluate(sources_of(up, at_ns=now_ns), RULES, {}, memory, now_ns)
+        decision, carried = evaluate(sources_of(up, at_ns=now_ns), RULES, {}, carried, now_ns)
         assert decision.state is state
         assert decision.candidate == D("85203")
         assert (decision.price is not None) is (state is AnswerState.GOOD)
-    assert memory.last_price == D("85203")
+    assert carried.last_price == D("85203")
 
 
 def test_a_jump_that_all_show_passes_at_once() -> None:
     """A real crash is not an outage."""
-    decision, memory = decide(["50000", "50001", "50002"], memory=Memory(last_price=D(71000)))
+    decision, carried = decide(["50000", "50001", "50002"], carried=ConsensusState(last_price=D(71000)))
 
     assert decision.price == D("50001")
-    assert memory.last_price == D("50001")
+    assert carried.last_price == D("50001")
 
 
 # --- liars over the whole market ---------------------------------------------------------------------------
@@ -327,19 +327,19 @@ def test_who_cannot_be_converted_counts_among_those_that_must_agree() -> None:
     unconverted = [source_of(i, quote_of("71000"), "USDT") for i in (4, 5)]
     sources = [*sources_of(["71000", "71001", "67450", "67451"]), *unconverted]
 
-    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS)
+    decision, _ = evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)
 
     assert decision.state is AnswerState.SOURCES_DISAGREE
     assert decision.asked == (0, 6, 4, 3)
     agreeing = [*sources_of(["71000", "71001", "71002", "71003"]), *unconverted]
-    assert evaluate(agreeing, RULES, {}, Memory(), NOW_NS)[0].price == D("71001.5")
+    assert evaluate(agreeing, RULES, {}, ConsensusState(), NOW_NS)[0].price == D("71001.5")
 
 
 def test_only_quotes_that_cannot_be_converted_are_too_few() -> None:
     """They are fresh, so the price is not stale: there is nothing to make one of."""
     sources = [source_of(i, quote_of("71000"), "USDT") for i in (4, 5)]
 
-    assert evaluate(sources, RULES, {}, Memory(), NOW_NS)[0].state is AnswerState.TOO_FEW_SOURCES
+    assert evaluate(sources, RULES, {}, ConsensusState(), NOW_NS)[0].state is AnswerState.TOO_FEW_SOURCES
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_a_price_must_be_backed_by_more_than_may_lie(prices: list[str], faulty: 
     """Four votes of which two may lie: three within the window around the median, or it is refused."""
     rules = msgspec.structs.replace(RULES, outlier_floor_bps=100)
 
-    decision, _ = evaluate(sources_of(prices), rules, {}, Memory(), NOW_NS, faulty)
+    decision, _ = evaluate(sources_of(prices), rules, {}, ConsensusState(), NOW_NS, faulty)
 
     assert decision.price == (D(price) if price is not None else None)
     assert decision.state is (AnswerState.GOOD if price is not None else AnswerState.SOURCES_DISAGREE)
@@ -365,5 +365,8 @@ def test_more_sources_can_be_asked_for_than_the_rules_do() -> None:
     """A stablecoin's price is asked for one more than may lie."""
     two = msgspec.structs.replace(RULES, min_sources=2)
 
-    assert evaluate(sources_of(["1", "1"]), two, {}, Memory(), NOW_NS, 2, 3)[0].state is AnswerState.TOO_FEW_SOURCES
-    assert evaluate(sources_of(["1", "1", "1"]), two, {}, Memory(), NOW_NS, 2, 3)[0].price == 1
+    assert (
+        evaluate(sources_of(["1", "1"]), two, {}, ConsensusState(), NOW_NS, 2, 3)[0].state
+        is AnswerState.TOO_FEW_SOURCES
+    )
+    assert evaluate(sources_of(["1", "1", "1"]), two, {}, ConsensusState(), NOW_NS, 2, 3)[0].price == 1

@@ -138,7 +138,7 @@ def test_with_one_liar_of_six_everything_else_is_served(liar: int, scale: str) -
 
 def test_a_true_depeg_is_followed_while_nobody_lies() -> None:
     """USDT at 0.85 within a moment: no price is wrong for a turn, and all are served again at once, but for the one
-    that cannot spare OKX until it was calm for a time."""
+    that cannot spare OKX until it was stable for a time."""
     market = WholeMarket()
     market.settle()
     market.prices["USDT"] = D("0.85")
@@ -275,7 +275,7 @@ class Histories(RuleBasedStateMachine):
 
 
 def test_no_history_of_liars_and_outages_makes_a_price_wrong() -> None:
-    """Hold-outs, jump guard, held indexes and restarts: memory never helps the liars."""
+    """Hold-outs, jump guard, held indexes and restarts: carried never helps the liars."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Histories, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
     )

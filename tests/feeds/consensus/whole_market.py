@@ -1,6 +1,6 @@
 """A whole market for the tests of the consensus: the catalog's exchanges and assets, who lies, who is away.
 
-The rules run as the node composes them (`Rerun`: all assets, memory, the coins' indexes of the turn before), without
+The rules run as the node composes them (`Rerun`: all assets, carried, the coins' indexes of the turn before), without
 shared memory. What is true is known here, so each price can be held against what the honest exchanges said.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from feeds.audit.entries import CONSENSUS_STREAM, VERSION, AssetState, Checkpoint, Header, RowInput
 from feeds.audit.rerun import Rerun
-from feeds.consensus.rules import Decision, Memory
+from feeds.consensus.rules import ConsensusState, Decision
 from tests.feeds.consensus.cases import NOW_NS, WALL_NS, quote_of
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.markets import Catalog, Market, load_catalog
@@ -74,7 +74,9 @@ class WholeMarket:
         """The consensus process is killed and begins anew, with what the answer table keeps for it."""
         checkpoint = self.rerun.checkpoint(self.now_ns, WALL_NS)
         assets = tuple(
-            AssetState(Memory(dict.fromkeys(state.memory.held), state.memory.last_price), state.last, state.state, 0)
+            AssetState(
+                ConsensusState(dict.fromkeys(state.carried.held), state.carried.last_price), state.last, state.state, 0
+            )
             for state in checkpoint.assets
         )
         held = {coin: one._replace(jump_since_ns=None) for coin, one in checkpoint.held.items()}
@@ -137,7 +139,7 @@ class WholeMarket:
         return (price * (lie.factor(market.asset) if lie is not None else 1)).quantize(Decimal("1e-6"))
 
     def _fresh_process(self) -> Rerun:
-        nothing = AssetState(Memory(), None, AnswerState.EMPTY, 0)
+        nothing = AssetState(ConsensusState(), None, AnswerState.EMPTY, 0)
         assets = tuple(nothing for _ in self.catalog.assets)
         return Rerun(self._header(), Checkpoint(self.now_ns, WALL_NS, (), assets, {}, {}))
 

@@ -9,7 +9,7 @@ import pytest
 
 from feeds.ingest import connection as module
 from feeds.ingest.connection import Connection
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rows import Rows
 from trinity.process import Seat
 
@@ -23,8 +23,8 @@ async def connect_to(make_seat: Callable[..., Seat], stub_exchange: Any) -> Asyn
 
     def start(url: str) -> tuple[Connection, asyncio.Task[Any]]:
         seat = make_seat()
-        tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
-        connection = Connection(seat, stub_exchange, url, Rows(seat, "kraken", stub_exchange, tally), tally, 1)
+        counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
+        connection = Connection(seat, stub_exchange, url, Rows(seat, "kraken", stub_exchange, counters), counters, 1)
         tasks.append(asyncio.create_task(connection.run()))
         return connection, tasks[-1]
 

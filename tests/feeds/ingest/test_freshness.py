@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch, Sighting
+from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import RowState, Via
 
@@ -22,19 +22,19 @@ class Bench:
         self.watch = RowWatch(MAX_AGE_SECONDS * NS_PER_SECOND, 0.001, clock.monotonic_ns())
         self.others: list[float | None] = [100.0, 100.0, None]
 
-    def sight(self, price: float, via: Via, lag: float | None) -> Sighting:
+    def observe(self, price: float, via: Via, lag: float | None) -> Observation:
         wall_ns = self.clock.wall_ns()
         time_ns = None if lag is None else wall_ns - int(lag * NS_PER_SECOND)
-        return Sighting(price, time_ns, self.clock.monotonic_ns(), wall_ns, via)
+        return Observation(price, time_ns, self.clock.monotonic_ns(), wall_ns, via)
 
     def ws(self, price: float = 100.0, lag: float | None = 0.0) -> bool:
-        return self.take(self.sight(price, Via.WS, lag), 0)
+        return self.take(self.observe(price, Via.WS, lag), 0)
 
     def rest(self, price: float = 100.0, lag: float | None = 0.0, asked_seconds_ago: float = 0.05) -> bool:
         asked_at_ns = self.clock.monotonic_ns() - int(asked_seconds_ago * NS_PER_SECOND)
-        return self.take(self.sight(price, Via.REST, lag), asked_at_ns)
+        return self.take(self.observe(price, Via.REST, lag), asked_at_ns)
 
-    def take(self, seen: Sighting, asked_at_ns: int) -> bool:
+    def take(self, seen: Observation, asked_at_ns: int) -> bool:
         if not self.watch.is_newer(seen, asked_at_ns):
             return False
         self.watch.accept(seen)
@@ -170,7 +170,7 @@ def test_rest_with_a_fresh_time_acquits_but_not_for_ever(bench: Bench) -> None:
     assert bench.state() is RowState.FROZEN
 
 
-def test_rest_with_another_price_convicts_the_websocket(bench: Bench) -> None:
+def test_rest_with_another_price_refutes_the_websocket(bench: Bench) -> None:
     """The row lives on by REST, the old price is refused, and the connection is to be replaced."""
     bench.ws(lag=None)
     bench.state()
@@ -184,7 +184,7 @@ def test_rest_with_another_price_convicts_the_websocket(bench: Bench) -> None:
     assert not bench.watch.is_dead(bench.clock.monotonic_ns())
 
 
-def test_a_market_that_stands_still_convicts_nobody(bench: Bench) -> None:
+def test_a_market_that_stands_still_makes_nobody_suspect(bench: Bench) -> None:
     """REST repeats the WebSocket's price without a time: dropped as frozen, but no reconnect would help."""
     bench.ws(lag=None)
     bench.state()
@@ -195,7 +195,7 @@ def test_a_market_that_stands_still_convicts_nobody(bench: Bench) -> None:
     assert not bench.watch.is_dead(bench.clock.monotonic_ns())
 
 
-def test_new_prices_by_rest_alone_convict_a_silent_subscription(bench: Bench) -> None:
+def test_new_prices_by_rest_alone_refute_a_silent_subscription(bench: Bench) -> None:
     """Five changes that only REST saw."""
     bench.ws()
     for i in range(5):
@@ -230,13 +230,13 @@ def test_a_snapshot_older_than_the_rest_price_is_not_fresh_data(bench: Bench) ->
 def test_a_quote_from_before_the_newest_is_out_of_order(bench: Bench, lag: float | None, is_late: bool) -> None:
     """A quarter of a second is jitter between book and trades, more than 5 s is a clock that was set."""
     bench.ws(lag=0.0)
-    assert bench.watch.is_out_of_order(bench.sight(101.0, Via.WS, lag)) is is_late
+    assert bench.watch.is_out_of_order(bench.observe(101.0, Via.WS, lag)) is is_late
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the clock only ever goes on
 @given(events=st.lists(st.tuples(st.sampled_from("wrj"), st.floats(1, 2), st.none() | st.floats(-60, 60)), max_size=40))
 def test_a_row_always_has_its_newest_accepted_quote(clock: Any, events: list[tuple[str, float, float | None]]) -> None:
-    """Whatever comes in whatever order: no exception, a state, and `newest` is the last accepted sighting."""
+    """Whatever comes in whatever order: no exception, a state, and `newest` is the last accepted observation."""
     bench = Bench(clock)
     last = None
     for kind, price, lag in events:
@@ -244,7 +244,7 @@ def test_a_row_always_has_its_newest_accepted_quote(clock: Any, events: list[tup
         if kind == "j":
             assert bench.state() in RowState
             continue
-        seen = bench.sight(price, Via.WS if kind == "w" else Via.REST, lag)
+        seen = bench.observe(price, Via.WS if kind == "w" else Via.REST, lag)
         if bench.take(seen, bench.clock.monotonic_ns()):
             last = seen
     assert bench.watch.newest == last
@@ -262,7 +262,7 @@ class Line:
         wall_ns = self.clock.wall_ns()
         time_ns = None if lag is None else wall_ns - int(lag * NS_PER_SECOND)
         self.watch.frame_at_ns = self.clock.monotonic_ns()
-        self.watch.on_quote(Sighting(100.0, time_ns, self.watch.frame_at_ns, wall_ns, Via.WS), is_fresh=True)
+        self.watch.on_quote(Observation(100.0, time_ns, self.watch.frame_at_ns, wall_ns, Via.WS), is_fresh=True)
 
     def verdict(self, evidence: Evidence = QUIET) -> str | None:
         found = self.watch.verdict(self.clock.monotonic_ns(), evidence)
@@ -290,7 +290,7 @@ def test_nothing_at_all_is_silent(line: Line) -> None:
     assert line.verdict(QUIET._replace(agreed=3)) == "silent"
 
 
-def test_rest_convicts_early_and_acquits(line: Line) -> None:
+def test_rest_refutes_early_and_clears(line: Line) -> None:
     """A stall of 3 s with new prices by REST is stale; one of 20 s that REST confirms is a quiet market."""
     line.quote()
     line.clock.advance(3.5)
@@ -301,7 +301,7 @@ def test_rest_convicts_early_and_acquits(line: Line) -> None:
     assert line.verdict() == "stale"
 
 
-def test_one_contradicted_row_does_not_condemn_a_flowing_connection(line: Line) -> None:
+def test_one_contradicted_row_does_not_replace_a_flowing_connection(line: Line) -> None:
     """As long as quotes flow, a single row is REST's business."""
     line.quote()
     assert line.verdict(QUIET._replace(contradicted=1)) is None
@@ -323,7 +323,7 @@ def test_a_stream_at_82_percent_of_the_production_rate_is_found(line: Line) -> N
 
 @pytest.mark.parametrize("skew", [-30.0, 0.0, 30.0])
 def test_a_clock_that_is_off_is_not_a_stream_that_falls_behind(line: Line, skew: float) -> None:
-    """A constant difference of the clocks, with jitter, convicts nobody."""
+    """A constant difference of the clocks, with jitter, makes nobody suspect."""
     for tick in range(1200):
         line.clock.advance(0.1)
         line.quote(lag=skew + (tick % 7) * 0.3)

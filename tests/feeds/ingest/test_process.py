@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from feeds.audit.recorder import FrameRecorder, RecordSettings
-from feeds.consensus.asset import Desk
+from feeds.consensus.asset import AssetConsensus
 from feeds.consensus.rules import refusal_of
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest import freshness
@@ -347,8 +347,8 @@ async def test_geminis_old_trade_is_no_price_of_now(make_seat: Callable[..., Sea
         )
         feed = runner.Feed(seat, config, "gemini", EXCHANGE_MODULES["gemini"], Random(1))
         serving = asyncio.create_task(feed.serve())
-        desk = Desk(seat, 0)
-        row = next(row for row in desk.rows if row.exchange == gemini)
+        asset = AssetConsensus(seat, 0)
+        row = next(row for row in asset.rows if row.exchange == gemini)
 
         def sides() -> list[bool]:
             row.read(seat.prices)

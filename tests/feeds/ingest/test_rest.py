@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from feeds.ingest.backoff import Backoff
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rest import RestPump, due_rows
 from feeds.ingest.rows import Rows
 from trinity.clock import NS_PER_SECOND
@@ -25,12 +25,12 @@ class Pump:
 
     def __init__(self, seat: Seat, venue: Any, exchange: Any) -> None:
         self.seat = seat
-        tally = Tally(seat.block, seat.log, seat.clock.monotonic_ns())
-        self.rows = Rows(seat, "kraken", exchange, tally)
+        counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
+        self.rows = Rows(seat, "kraken", exchange, counters)
         for row in self.rows:
             row.wants_rest = True
         self.backoff = Backoff(Random(1), 0.1, reset_seconds=0)
-        self.pump = RestPump(seat, exchange, venue.rest_base, self.rows, tally, self.backoff)
+        self.pump = RestPump(seat, exchange, venue.rest_base, self.rows, counters, self.backoff)
         self.task = asyncio.create_task(self.pump.run())
 
     def results(self, result: str) -> int:

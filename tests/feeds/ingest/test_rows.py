@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.exchanges.contract import Quote
-from feeds.ingest.counters import Tally
+from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.rows import Rows
 from tests.quotes import stored_quote
@@ -23,7 +23,7 @@ class Table:
     def __init__(self, seat: Seat, clock: Any, exchange: Any) -> None:
         self.seat = seat
         self.clock = clock
-        self.rows = Rows(seat, "kraken", exchange, Tally(seat.block, seat.log, clock.monotonic_ns()))
+        self.rows = Rows(seat, "kraken", exchange, FeedCounters(seat.block, seat.log, clock.monotonic_ns()))
 
     def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1, late_ms: int = 0) -> bool:
         quote = Quote(symbol, None, None, Decimal(price), self.clock.wall_ns() - late_ms * NS_PER_MS)
@@ -175,7 +175,7 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
 
 
 def test_a_price_that_rest_repeats_without_a_time_does_not_make_the_row_younger(table: Table) -> None:
-    """A REST service that stands still would keep its price fresh for ever; a new price or a time is news again."""
+    """A REST service that stands still would keep its price fresh forever; a new price or a time is news again."""
     table.ws("70000.10")
     table.clock.advance(6)
     first_ns = table.seat.prices.read(0, 0)

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientSession
 from websockets.asyncio.client import ClientConnection, connect
 
-from feeds.simulator.board import Board
+from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.faults import FaultTable
-from feeds.simulator.market import NS_PER_SECOND, Instant, Market, Quote, Row, decimals_of
+from feeds.simulator.market import NS_PER_SECOND, Instant, Market, MarketRow, Quote, decimals_of
 from feeds.simulator.server import Simulator
 from feeds.simulator.venue import Out, Session
 from feeds.simulator.venues import VENUES
@@ -50,10 +50,12 @@ def at() -> Callable[[float], Instant]:
 
 
 @pytest.fixture
-def rows() -> list[Row]:
+def rows() -> list[MarketRow]:
     """The rows of the catalog, with the exchanges' own symbols."""
     return [
-        Row(position, one.exchange, one.asset, one.quote, VENUES[one.exchange].symbol_of(one), decimals_of(one.asset))
+        MarketRow(
+            position, one.exchange, one.asset, one.quote, VENUES[one.exchange].symbol_of(one), decimals_of(one.asset)
+        )
         for position, one in enumerate(_catalog().markets)
     ]
 
@@ -61,10 +63,10 @@ def rows() -> list[Row]:
 class Bench:
     """One exchange on a clock moved by hand: `board`, `faults`, sessions, quotes made to measure."""
 
-    def __init__(self, exchange: str, rows: list[Row]) -> None:
+    def __init__(self, exchange: str, rows: list[MarketRow]) -> None:
         self.market = Market(rows, 100, Random(1), START)
         self.faults = FaultTable({name: frozenset({"BTC", "ETH", "PEPE", "USDT", "USDC"}) for name in VENUES})
-        self.board = Board(exchange, self.market, self.faults)
+        self.board = ExchangeBoard(exchange, self.market, self.faults)
         self.exchange = exchange
 
     def open(self, path: str | None = None) -> Session:
@@ -125,7 +127,7 @@ async def find(socket: ClientConnection, wanted: Callable[[Any], Any], send: Any
 
 
 @pytest.fixture
-def make_bench(rows: list[Row]) -> Callable[[str], Bench]:
+def make_bench(rows: list[MarketRow]) -> Callable[[str], Bench]:
     return lambda exchange: Bench(exchange, rows)
 
 

@@ -15,11 +15,11 @@ from feeds.simulator.faults import (
     distort,
     public_view,
 )
-from feeds.simulator.market import NS_PER_SECOND, Quote, Row
+from feeds.simulator.market import NS_PER_SECOND, MarketRow, Quote
 
 ASSETS_OF = {"kraken": frozenset({"BTC", "ETH"}), "okx": frozenset({"BTC"})}
 FIELDS = ("exchange", "asset", "fault", "value", "seconds")
-ROW = Row(0, "kraken", "BTC", "USD", "BTC/USD", 1)
+ROW = MarketRow(0, "kraken", "BTC", "USD", "BTC/USD", 1)
 QUOTE = Quote(ROW, 6, 100.0, 101.0, 100.5, 1_790_000_000 * NS_PER_SECOND, True)
 
 

@@ -13,8 +13,8 @@ from feeds.simulator.market import (
     START_PRICES,
     Instant,
     Market,
+    MarketRow,
     Quote,
-    Row,
     decimals_of,
     start_price,
 )
@@ -23,11 +23,11 @@ START = Instant(5 * NS_PER_SECOND, 1_790_000_000 * NS_PER_SECOND)
 STEP_NS = NS_PER_SECOND // 100
 
 
-def _rows(assets: tuple[str, ...] = ("BTC", "ETH", "PEPE")) -> list[Row]:
+def _rows(assets: tuple[str, ...] = ("BTC", "ETH", "PEPE")) -> list[MarketRow]:
     exchanges = (("kraken", "USD"), ("gemini", "USD"), ("okx", "USDT"))
     pairs = itertools.product(exchanges, assets)
     return [
-        Row(number, name, asset, currency, f"{asset}-{currency}", decimals_of(asset))
+        MarketRow(number, name, asset, currency, f"{asset}-{currency}", decimals_of(asset))
         for number, ((name, currency), asset) in enumerate(pairs)
     ]
 
@@ -113,7 +113,7 @@ def test_all_exchanges_agree_within_ten_basis_points_in_dollars() -> None:
 def test_coins_move_together_and_stablecoins_stay() -> None:
     """Minute returns of BTC and ETH are correlated; USDT stays within 20 bp of where it began."""
     rows = [
-        Row(number, "kraken", asset, "USD", asset, decimals_of(asset))
+        MarketRow(number, "kraken", asset, "USD", asset, decimals_of(asset))
         for number, asset in enumerate(("BTC", "ETH", "USDT"))
     ]
     market = Market(rows, 100, Random(2), START)
