@@ -1,8 +1,8 @@
 """The routes of the reporting service: one literal list, and what every handler of it may ask for.
 
 Rules
-- A room adds its module and one line to `ROUTES`. A handler asks by name for
-  `parts: NamedDependency[Parts]` and `caller: NamedDependency[ApiCaller]`.
+- A feature adds its handlers to `ROUTES`, and what it alone works with to `Features`. A handler asks by name for
+  `parts: NamedDependency[Parts]`, `caller: NamedDependency[ApiCaller]` and its feature's piece.
 - What the OpenAPI document does not name is refused by name: an unknown or repeated query parameter is a 400, also for
   what is not in the document at all (the page, the session). Foreign clients send more than they say; a handler for
   them has `opt={"any_parameters": True}`.
@@ -10,7 +10,7 @@ Rules
 - Errors are problem+json (problems.py); the id of the request is put in by calls.py.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -82,15 +82,26 @@ _CORS = CORSConfig(
 )
 
 
-def make_app(parts: Parts) -> Litestar:
+class Features(NamedTuple):
+    """The features' pieces, by the names under which handlers get them."""
+
+    accounts: signin.Accounts
+    dashboard: node_state.Dashboard
+    history: history.History
+    streams: streams.Streams
+    usage: usage.Usage
+
+
+def make_app(parts: Parts, features: Features) -> Litestar:
     """The application over one process's parts."""
+    pieces = {"parts": parts, **features._asdict()}
     return Litestar(
         list(ROUTES),
         dependencies={
-            "parts": Provide(lambda: parts, sync_to_thread=False),
+            **{name: _provide(piece) for name, piece in pieces.items()},
             "caller": Provide(provide_caller),
         },
-        state=State({"parts": parts}),
+        state=State({"parts": parts, "accounts": features.accounts}),
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
         exception_handlers=HANDLERS,
@@ -108,6 +119,10 @@ def make_app(parts: Parts) -> Litestar:
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+
+
+def _provide(piece: object) -> Provide:
+    return Provide(lambda: piece, sync_to_thread=False)
 
 
 _SECURITY: dict[str, SecurityScheme | Reference] = {

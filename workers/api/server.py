@@ -1,7 +1,7 @@
 """The life of a reporter process: Granian on TCP, a datagram endpoint on UDP, and the loop that beats.
 
 Rules: several processes share both ports (SO_REUSEPORT). The event loop itself beats, so a blocked loop is seen. After
-SIGTERM no connection is accepted, `parts.draining` is set for endless answers, and what is in flight has
+SIGTERM no connection is accepted, `Service.draining` is set for endless answers, and what is in flight has
 `DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on. None
 of its tasks ends by itself: where one does, the process ends with its error, and the supervisor starts it again.
 """
@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,23 +38,29 @@ from trinity.process import Seat
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from trinity.store.watch import Watch
-from workers.api.app import make_app
-from workers.api.base import ended
+from workers.api.accounts.ended import FILE_NAME, EndedSessions
+from workers.api.accounts.session import Sessions
+from workers.api.accounts.signin import Accounts
+from workers.api.app import Features, make_app
 from workers.api.base.admission import make_admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import AccountedApp, CallLog
-from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, ConcurrencyLimit
+from workers.api.base.concurrency import ConcurrencyLimit
 from workers.api.base.context import Explain, Parts, ReportSettings
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
-from workers.api.base.ended import EndedSessions
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
 from workers.api.base.prices import Prices
-from workers.api.base.session import LoginThrottle, Sessions
+from workers.api.base.throttle import LoginThrottle
+from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
+from workers.api.history.history import History
 from workers.api.streams.board import PriceBoard
+from workers.api.streams.events import STREAMS, Streams
+from workers.api.streams.sockets import SOCKETS
 from workers.api.usage import daily
 from workers.api.usage.datagram import ReportDatagrams
+from workers.api.usage.export import EXPORTS, Usage
 
 BEAT_SECONDS = 0.2
 # Less than the supervisor's DRAIN_STAGE_MAX_NS.
@@ -91,6 +98,16 @@ assert EXPORTS.most < POOL_CONNECTIONS_MAX
 assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
 
 
+@dataclass(frozen=True)
+class Service:
+    """What a process serves."""
+
+    parts: Parts
+    features: Features
+    draining: asyncio.Event  # set by SIGTERM: an endless answer ends now
+    tasks: frozenset[asyncio.Task[None]]  # what runs behind all this; none of them ever ends by itself
+
+
 def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None = None) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
     asyncio.run(_serve(seat, card, settings, explain))
@@ -98,10 +115,10 @@ def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | Non
 
 async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
     stop = asyncio.Event()
-    async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
-        server = make_server(parts)
+    async with _stopped_by_signals(stop), open_service(seat, card, settings, explain) as service:
+        server = make_server(service)
         serving = asyncio.create_task(server.serve())
-        datagrams = await _open_datagrams(parts)
+        datagrams = await _open_datagrams(service.parts)
         ended: set[asyncio.Task[None]] = set()
         while not stop.is_set() and not serving.done() and not ended:
             now_ns = seat.clock.monotonic_ns()
@@ -109,8 +126,8 @@ async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Expl
             server.look(seat, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
-            ended = {task for task in parts.tasks if task.done()}
-        parts.draining.set()
+            ended = {task for task in service.tasks if task.done()}
+        service.draining.set()
         datagrams.close()
         server.stop()
         await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
@@ -138,8 +155,10 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> AsyncIterator[Parts]:
-    """The process's parts, with the tasks behind them; the database need not be there."""
+async def open_service(
+    seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None
+) -> AsyncIterator[Service]:
+    """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
     section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
@@ -157,7 +176,8 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     cache = Cache(settings.cache_url, seat.clock, seat.block)
     draining = asyncio.Event()
     started_ns = seat.control.read_node_word(NODE_STARTED_NS)
-    board = PriceBoard(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
+    prices = Prices(seat.catalog, seat.answers)
+    board = PriceBoard(prices, seat.clock, started_ns)
     averages = Averages(pool)
     endless = {
         "calls": calls.run(seat.log),
@@ -168,29 +188,26 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
     }
     tasks = frozenset(asyncio.create_task(run, name=name) for name, run in endless.items())
     try:
-        yield Parts(
+        parts = Parts(
             seat=seat,
             settings=settings,
             pool=pool,
+            prices=prices,
             keys=Keys(pool, seat.clock, seat.keys),
             callers=Callers(settings.trusted_proxies, seat.blocks),
             admission=make_admission(seat, section),
             calls=calls,
             cache=cache,
-            exports=ConcurrencyLimit(EXPORTS),
-            memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
-            sessions=Sessions(settings.admin_key),
-            ended=EndedSessions(settings.data_dir / ended.FILE_NAME),
             login_throttle=LoginThrottle(),
-            udp_login_throttle=LoginThrottle(),
-            board=board,
-            places=ConcurrencyLimit(STREAMS),
-            sockets=ConcurrencyLimit(SOCKETS),
-            averages=averages,
-            draining=draining,
-            tasks=tasks,
-            explain=explain,
         )
+        features = Features(
+            Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
+            Dashboard(NodeMemory(card, seat.prices, seat.answers, seat.control)),
+            History(averages, explain),
+            Streams(board, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
+            Usage(ConcurrencyLimit(EXPORTS)),
+        )
+        yield Service(parts, features, draining, tasks)
     finally:
         watch.stop()
         for task in tasks:
@@ -282,10 +299,11 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
     return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
 
 
-def make_server(parts: Parts) -> "GuardedServer":
+def make_server(service: Service) -> "GuardedServer":
     """The HTTP server of these parts, which `serve()` runs."""
+    parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.seat.clock
-    app = AccountedApp(make_app(parts), parts.calls, parts.callers, clock, parts.seat.log)
+    app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.seat.log)
     return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
 
 

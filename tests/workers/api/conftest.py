@@ -24,7 +24,7 @@ from trinity.process import Seat
 from workers.api.app import make_app
 from workers.api.base.calls import AccountedApp
 from workers.api.base.context import Parts, ReportSettings
-from workers.api.server import open_parts
+from workers.api.server import Service, open_service
 
 KEYS = 16  # more than any of the databases here has
 ADMIN_KEY = "the-operator-s-own-key"
@@ -73,9 +73,25 @@ async def service(
     settings: ReportSettings, keys: KeyTable | None = None, blocks: BlockTable | None = None
 ) -> AsyncIterator[tuple[Parts, ASGIApp]]:
     """The parts and the whole application of a process with these settings."""
+    async with opened(settings, keys, blocks) as made:
+        yield made.parts, application_of(made)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: ReportSettings, keys: KeyTable | None = None, blocks: BlockTable | None = None
+) -> AsyncIterator[Service]:
+    """What such a process serves, the features' own pieces as well."""
     with busy_node() as memory:
-        async with open_parts(seat_of(memory, keys, blocks), memory.card, settings, None) as parts:
-            yield parts, AccountedApp(make_app(parts), parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
+        async with open_service(seat_of(memory, keys, blocks), memory.card, settings, None) as made:
+            yield made
+
+
+def application_of(made: Service) -> ASGIApp:
+    """The whole application, without the server around it."""
+    parts = made.parts
+    app = make_app(parts, made.features)
+    return AccountedApp(app, parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
 
 
 @contextlib.asynccontextmanager

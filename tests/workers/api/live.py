@@ -17,8 +17,9 @@ from tests.workers.request.conftest import answer_of
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
 from trinity.memory.node import NodeMemory
+from workers.api.app import Features
 from workers.api.base.context import Parts
-from workers.api.server import GuardedServer, make_server, open_parts
+from workers.api.server import GuardedServer, make_server, open_service
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Live:
 
     memory: NodeMemory
     parts: Parts
+    features: Features
+    draining: asyncio.Event
     port: int
     server: GuardedServer
 
@@ -55,14 +58,14 @@ async def live(
     with empty_node() as memory:
         for asset in CATALOG.assets:
             publish(memory, asset.name)
-        async with open_parts(seat_of(memory, keys, blocks), memory.card, settings, None) as parts:
-            server = make_server(parts)
+        async with open_service(seat_of(memory, keys, blocks), memory.card, settings, None) as made:
+            server = make_server(made)
             serving = asyncio.create_task(server.serve())
             try:
                 await _until_up(port)
-                yield Live(memory, parts, port, server)
+                yield Live(memory, made.parts, made.features, made.draining, port, server)
             finally:
-                parts.draining.set()
+                made.draining.set()
                 server.stop()
                 await asyncio.wait({serving}, timeout=5)
 

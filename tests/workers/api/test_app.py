@@ -1,5 +1,6 @@
 """What holds for every route: unknown parameters, unknown paths, the form of an error."""
 
+import ast
 import ipaddress
 import uuid
 from pathlib import Path
@@ -10,8 +11,29 @@ import pytest
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
 from trinity.memory.block_table import BlockTable
 from workers.api.accounts.signin import SESSION_COOKIE
+from workers.api.base import context
 
 ORIGIN = {"Origin": "https://elsewhere.example"}
+
+
+def test_what_all_features_share_knows_none_of_them() -> None:
+    """No module of workers/api/base imports another room of the service: a feature brings its own piece."""
+    modules = sorted(Path(context.__file__).parent.glob("*.py"))
+    assert len(modules) > 10
+    imported = {
+        (path.name, name)
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in _names_of(node)
+        if name.startswith("workers.api") and not name.startswith("workers.api.base")
+    }
+    assert imported == set()
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
 async def test_an_unknown_parameter_is_refused_by_name(optional_client: httpx.AsyncClient) -> None:

@@ -20,9 +20,9 @@ from tests.workers.api.conftest import ADMIN_KEY, client_to, seat_of, service, s
 from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import REPORTER
-from trinity.store.watch import SILENCE_SECONDS
+from trinity.store.watch import SILENCE_SECONDS, Watch
 from workers.api.base.context import ReportSettings
-from workers.api.server import _open_datagrams, _serve, _watch_database, make_server, open_parts, run
+from workers.api.server import _open_datagrams, _serve, _watch_database, make_server, open_service, run
 
 
 def _free_port() -> int:
@@ -89,8 +89,8 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
     with busy_node() as memory:
         settings = settings_of(tmp_path, tcp_port=_free_port())
         limit, fds = resource.getrlimit(resource.RLIMIT_NOFILE), []
-        async with open_parts(seat_of(memory), memory.card, settings, None) as parts:
-            server = make_server(parts)
+        async with open_service(seat_of(memory), memory.card, settings, None) as made:
+            server = make_server(made)
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 256), limit[1]))
             try:
                 with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
                         server._init_shared_socket()
                 else:
                     with pytest.raises(OSError, match="Too many open files"):
-                        await _open_datagrams(parts)
+                        await _open_datagrams(made.parts)
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -113,9 +113,9 @@ async def test_a_taken_udp_port_is_named(tmp_path: Path) -> None:
     with busy_node() as memory, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))
         settings = settings_of(tmp_path, udp_port=holder.getsockname()[1])
-        async with open_parts(seat_of(memory), memory.card, settings, None) as parts:
+        async with open_service(seat_of(memory), memory.card, settings, None) as made:
             with pytest.raises(PortTakenError, match=f"UDP_PORT_LRS={settings.udp_port}"):
-                await _open_datagrams(parts)
+                await _open_datagrams(made.parts)
 
 
 async def test_tables_of_a_newer_version_are_told_once(
@@ -128,7 +128,7 @@ async def test_tables_of_a_newer_version_are_told_once(
     with busy_node() as memory:
         seat = seat_of(memory)
         seat.log.propagate = True
-        watching = asyncio.create_task(_watch_database(seat, database_url))
+        watching = asyncio.create_task(_watch_database(seat, database_url, Watch(database_url)))
         async with asyncio.timeout(20):
             while not caplog.records:
                 await asyncio.sleep(0.02)

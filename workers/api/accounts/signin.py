@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -24,12 +25,13 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from trinity.clock import NS_PER_SECOND
+from workers.api.accounts.ended import EndedSessions
+from workers.api.accounts.session import NONCE_BYTES, SESSION_SECONDS, Sessions
 from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, key_of
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.problems import ProblemError
-from workers.api.base.session import NONCE_BYTES, SESSION_SECONDS
 
 SESSION_COOKIE = "trinity_session"
 KEY_COOKIE = "trinity_key"
@@ -39,6 +41,14 @@ _TOKEN_HEADER = "x-csrf-token"  # noqa: S105 - a name
 _NONCE_SIGN = "."
 _SESSION_PATHS = ("/session", "/session/end")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What this feature brings to its handlers (`accounts`)."""
+
+    sessions: Sessions
+    ended: EndedSessions
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,11 +68,12 @@ class SessionState(msgspec.Struct):
 async def read_session(request: Request[Any, Any, Any]) -> None:
     """Before every handler: good cookies say who calls."""
     parts: Parts = request.app.state["parts"]
+    accounts: Accounts = request.app.state["accounts"]
     session, of_key = request.cookies.get(SESSION_COOKIE), request.cookies.get(KEY_COOKIE)
-    if session is not None and _is_admins(parts, session):
-        _check_token(request, lambda token: parts.sessions.is_token(session, token))
+    if session is not None and _is_admins(parts, accounts, session):
+        _check_token(request, lambda token: accounts.sessions.is_token(session, token))
         request.scope["state"].update(signed_in=ADMIN, session=session)
-    elif of_key is not None and not parts.ended.is_ended(of_key) and key_of(request.scope) is None:
+    elif of_key is not None and not accounts.ended.is_ended(of_key) and key_of(request.scope) is None:
         _check_token(request, lambda token: _is_same(_token_of_key(of_key), token))
         key, address = of_key.rpartition(_NONCE_SIGN)[0], caller_address(request.scope)
         try:
@@ -85,15 +96,18 @@ def show_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts])
 
 @post("/session", include_in_schema=False, status_code=200)
 async def open_session(
-    request: Request[Any, Any, Any], data: JSONBody[Login], parts: NamedDependency[Parts]
+    request: Request[Any, Any, Any],
+    data: JSONBody[Login],
+    parts: NamedDependency[Parts],
+    accounts: NamedDependency[Accounts],
 ) -> Response[SessionState]:
     """Take a key and give cookies for it."""
     _check_origin(request)
     caller = await _identify(parts, data.key, caller_address(request.scope))
     if caller.is_admin:
         name = SESSION_COOKIE
-        cookie = parts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
-        token = parts.sessions.token_of(cookie)
+        cookie = accounts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
+        token = accounts.sessions.token_of(cookie)
     else:
         name, cookie = KEY_COOKIE, f"{data.key}{_NONCE_SIGN}{os.urandom(NONCE_BYTES).hex()}"
         token = _token_of_key(cookie)
@@ -105,13 +119,15 @@ async def open_session(
 
 
 @post("/session/end", include_in_schema=False, status_code=200, sync_to_thread=False)
-def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) -> Response[SessionState]:
+def end_session(
+    request: Request[Any, Any, Any], parts: NamedDependency[Parts], accounts: NamedDependency[Accounts]
+) -> Response[SessionState]:
     """Forget who the browser was, and believe its cookie no more."""
     session = request.scope["state"].get("session")
     if session is not None:
         now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
         try:
-            parts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
+            accounts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
         except OSError:
             raise ProblemError(503, "session_not_ended", "the disk does not take it: try again") from None
     response = Response(_state_of(parts, ANONYMOUS))
@@ -120,9 +136,9 @@ def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) 
     return response
 
 
-def _is_admins(parts: Parts, session: str) -> bool:
+def _is_admins(parts: Parts, accounts: Accounts, session: str) -> bool:
     now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
-    return parts.sessions.is_open(session, now_seconds) and not parts.ended.is_ended(session)
+    return accounts.sessions.is_open(session, now_seconds) and not accounts.ended.is_ended(session)
 
 
 def _check_origin(request: Request[Any, Any, Any]) -> None:

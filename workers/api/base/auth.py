@@ -7,7 +7,7 @@ Rules
   prices, streams, history, explanations. Usage is never public.
 - What the database said about a key is believed for a second, so that a burst costs one query, and a revoked key is
   refused within that time. A stream is asked about its key again while it runs (`check_again`).
-- A wrong key is a failed try of its address (session.py), wherever it was sent. While an address has to wait, ADMIN_KEY
+- A wrong key is a failed try of its address (throttle.py), wherever it was sent. While one has to wait, ADMIN_KEY
   is not accepted from it and wrong keys are a 429; a customer's good key goes on, whoever else guesses from there.
 - One call is one request of the caller's plan (admission.py), a stream one when it is opened; ADMIN_KEY has no limit.
 
@@ -32,7 +32,7 @@ from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
 from workers.api.base.keys import KeyRow
 from workers.api.base.problems import DATABASE_ERRORS, ProblemError, database_unavailable
-from workers.api.base.session import LoginThrottle
+from workers.api.base.throttle import LoginThrottle
 
 # Ours first, then those that clients of CoinGecko send.
 _KEY_HEADERS = ("x-api-key", "x-cg-demo-api-key", "x-cg-pro-api-key")

@@ -21,16 +21,6 @@ class Bounds(NamedTuple):
     retry_after_seconds: int
 
 
-# A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
-# some 170 KB until it is cut off, 30 s later: 700 MB when all do so. Of one key, or of one address without a key, a
-# quarter, 170 MB, so that it takes several to lock others out.
-STREAMS = Bounds("stream", most=4096, max_per_client=1024, retry_after_seconds=5)
-# Granian takes messages of up to 64 MB into memory before anybody can look at them: few connections for one caller.
-SOCKETS = Bounds("socket", most=1024, max_per_client=64, retry_after_seconds=5)
-# Each holds a connection to the database for as long as its reader takes; half of them for one account.
-EXPORTS = Bounds("export", most=4, max_per_client=2, retry_after_seconds=10)
-
-
 class ConcurrencyLimit:
     """The answers of one kind that are open in this process, by caller."""
 

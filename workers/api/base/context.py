@@ -1,29 +1,25 @@
-"""What the handlers of the reporting service work with; made once a process and injected by name (`parts`).
+"""What every handler of the reporting service works with; made once a process and injected by name (`parts`).
 
 Rules: one of these a process, made after the fork inside its event loop. A handler takes `parts: Parts` and nothing
-global; what another room offers (`explain`) comes in as a function, composed at the root.
+global; what another room offers (`explain`) comes in as a function, composed at the root. No feature is known here:
+each brings a piece of its own (`Features` in app.py), injected by its own name.
 """
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
-from trinity.memory.node import NodeMemory
 from trinity.process import Seat
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
-from workers.api.base.concurrency import ConcurrencyLimit
-from workers.api.base.ended import EndedSessions
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
-from workers.api.base.session import LoginThrottle, Sessions
-from workers.api.history.averages import Averages
-from workers.api.streams.board import PriceBoard
+from workers.api.base.prices import Prices
+from workers.api.base.throttle import LoginThrottle
 
 
 class ReportSettings(NamedTuple):
@@ -51,30 +47,15 @@ Explain = Callable[[str, int | None], Any]
 
 @dataclass(frozen=True)
 class Parts:
-    """The process's parts."""
+    """What every feature may need."""
 
     seat: Seat
     settings: ReportSettings
     pool: AsyncConnectionPool  # of read-only connections
+    prices: Prices  # as they are now
     keys: Keys
     callers: Callers
     admission: Admission
     calls: CallLog
     cache: Cache
-    exports: ConcurrencyLimit  # of long answers
-    memory: NodeMemory  # of the whole node, for what it says of itself
-    sessions: Sessions
-    ended: EndedSessions
-    login_throttle: LoginThrottle  # wrong keys over TCP
-    udp_login_throttle: (
-        LoginThrottle  # and over UDP, whose addresses can be forged: nobody is locked out of HTTP by them
-    )
-    board: PriceBoard  # prices, live
-    places: ConcurrencyLimit  # of its streams of events
-    sockets: ConcurrencyLimit  # of its WebSockets
-    averages: Averages
-    draining: asyncio.Event  # set by SIGTERM: an endless answer ends now
-    tasks: frozenset[asyncio.Task[None]]  # the tasks behind all this; none of them ever ends by itself
-    explain: Explain | None = None
-    # One recorded moment at a time: it is some hundred milliseconds of one processor.
-    explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    login_throttle: LoginThrottle  # of wrong keys over TCP

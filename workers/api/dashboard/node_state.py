@@ -5,6 +5,7 @@ plans and the day's figures come from the database, and are null while it does n
 clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
 """
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 import psycopg
@@ -29,27 +30,43 @@ from workers.api.base.problems import ProblemError, bad_parameter
 _DATABASE_UP = REPORTER.index("report_database_up")
 
 
+@dataclass(frozen=True)
+class Dashboard:
+    """What this feature brings to its handlers (`dashboard`)."""
+
+    memory: NodeMemory  # of the whole node
+
+
 @get("/node", tags=["node"])
-async def show_node(caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
+async def show_node(
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001 - whoever may ask for prices
+    parts: NamedDependency[Parts],
+    dashboard: NamedDependency[Dashboard],
+) -> Json:
     """The node's state and its reasons, each feed, each asset."""
     clock = parts.seat.clock
     now_ns = clock.monotonic_ns()
-    _, health = report_health(read_node(parts.memory, now_ns, parts.seat.rings))
-    assets = [_asset_of(view) for view in read_assets(parts.memory, now_ns)]
+    _, health = report_health(read_node(dashboard.memory, now_ns, parts.seat.rings))
+    assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
     shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
         "database": parts.seat.block.read_gauge(_DATABASE_UP) == 1.0,
-        "usd_indexes": read_indexes(parts.memory),
+        "usd_indexes": read_indexes(dashboard.memory),
         "assets": assets,
     }
 
 
 @get("/node/asset", tags=["node"])
-async def show_asset(caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts], asset: FromQuery[str]) -> Json:  # noqa: ARG001
+async def show_asset(
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
+    parts: NamedDependency[Parts],
+    dashboard: NamedDependency[Dashboard],
+    asset: FromQuery[str],
+) -> Json:
     """One asset: what each exchange says now, and whether the consensus uses it."""
-    memory, now_ns = parts.memory, parts.seat.clock.monotonic_ns()
+    memory, now_ns = dashboard.memory, parts.seat.clock.monotonic_ns()
     names = [entry.name for entry in memory.card.catalog.assets]
     if asset.upper() not in names:
         raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
@@ -73,17 +90,19 @@ async def show_asset(caller: NamedDependency[ApiCaller], parts: NamedDependency[
 
 
 @get("/node/inside", tags=["node"])
-async def show_inside(caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts]) -> Json:
+async def show_inside(
+    caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts], dashboard: NamedDependency[Dashboard]
+) -> Json:
     """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
     if not caller.is_admin:
         raise ProblemError(403, "admin_only", "this needs the admin key")
-    reading = read_node(parts.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
+    reading = read_node(dashboard.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]
     return {
         "processes": processes,
         "ledger": health["ledger"],  # null while the flusher is away
-        "refusals": _refusals_of(parts.memory),
+        "refusals": _refusals_of(dashboard.memory),
         "latency_bounds_ns": LATENCY_BOUNDS_NS,  # of the figures' latency_buckets; one more has no bound
         **await _from_database(parts),
     }

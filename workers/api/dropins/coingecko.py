@@ -60,7 +60,7 @@ def ping(caller: NamedDependency[ApiCaller]) -> dict[str, str]:  # noqa: ARG001
 @get("/simple/supported_vs_currencies", tags=["coingecko"], sync_to_thread=False)
 def supported_vs_currencies(parts: NamedDependency[Parts], caller: NamedDependency[ApiCaller]) -> list[str]:  # noqa: ARG001
     """USD, and the assets of this node by their symbols."""
-    return [_USD, *(asset.lower() for asset in parts.board.prices.assets)]
+    return [_USD, *(asset.lower() for asset in parts.prices.assets)]
 
 
 @get("/coins/list", tags=["coingecko"], sync_to_thread=False)
@@ -70,7 +70,7 @@ def coins_list(
     include_platform: Flag = False,
 ) -> list[dict[str, Any]]:
     """The assets of this node; it knows no addresses of contracts."""
-    coins = ((asset, coin_of(asset)) for asset in parts.board.prices.assets)
+    coins = ((asset, coin_of(asset)) for asset in parts.prices.assets)
     platforms: dict[str, Any] = {"platforms": {}} if include_platform else {}
     return [{"id": coin.coingecko_id, "symbol": asset.lower(), "name": coin.name, **platforms} for asset, coin in coins]
 
@@ -89,7 +89,7 @@ def simple_price(
     precision: Annotated[str, QueryParameter(description="full, or 0 to 18 decimals")] = "full",
 ) -> Response[bytes]:
     """Prices by CoinGecko id (or by symbol) and currency."""
-    prices, now_ns = parts.board.prices, parts.seat.clock.monotonic_ns()
+    prices, now_ns = parts.prices, parts.seat.clock.monotonic_ns()
     if ids is None and symbols is None:
         raise ProblemError(422, "missing_parameter", "Missing parameter ids", "ids")
     by_id = _index(prices.assets)
@@ -139,7 +139,7 @@ async def market_chart(
     now = _now_of(parts)
     asset = _asset_of(parts, coin_id, vs_currency)
     points = await _points(parts, asset, now - _days_of(days), now, interval, digits)
-    price: Price = parts.board.prices.read(asset, parts.seat.clock.monotonic_ns())
+    price: Price = parts.prices.read(asset, parts.seat.clock.monotonic_ns())
     # A close stands at its minute's end, which may be later than the quotes that the newest price is made of.
     if price.is_fresh and (not points or price.timestamp_ms > points[-1][0]):
         points.append((price.timestamp_ms, _number(price.usd, Decimal(1), digits)))
@@ -170,7 +170,7 @@ async def market_chart_range(
 
 def _asset_of(parts: Parts, coin_id: str, vs_currency: str) -> int:
     """The asset of a chart, which is in USD."""
-    asset = _index(parts.board.prices.assets).get(coin_id)
+    asset = _index(parts.prices.assets).get(coin_id)
     if asset is None:
         raise ProblemError(404, "unknown_coin", "coin not found", "id")
     if vs_currency.lower() != _USD:
@@ -190,7 +190,7 @@ async def _points(
         raise bad_parameter("interval", f"at most {POINTS_MAX} points at once: 10 days of 5m")
     candles: list[Candle] = []
     if start < end:
-        name, since = parts.board.prices.assets[asset], start - _MOMENT  # a close that stood at `start` belongs to it
+        name, since = parts.prices.assets[asset], start - _MOMENT  # a close that stood at `start` belongs to it
         async with parts.pool.connection() as connection:
             candles = await fetch_candles(connection, name, granularity, since, end)
     return [

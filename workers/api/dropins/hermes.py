@@ -30,8 +30,9 @@ from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import ProblemError, bad_parameter
 from workers.api.dropins.coins import coin_of, feed_id_of, own_feed_id_of, pyth_symbol_of
 from workers.api.history.averages import Averages
+from workers.api.history.history import History
 from workers.api.streams.board import StreamEncoder
-from workers.api.streams.events import EVENT_STREAM, open_stream
+from workers.api.streams.events import EVENT_STREAM, Streams, open_stream
 
 # Both ids of every asset.
 IDS_MAX = 2 * ASSETS_MAX
@@ -119,7 +120,7 @@ def price_feeds(
     if asset_type.lower() != "crypto":
         return []
     feeds = []
-    for asset in parts.board.prices.assets:
+    for asset in parts.prices.assets:
         attributes = {
             "asset_type": "Crypto",
             "base": asset,
@@ -130,7 +131,7 @@ def price_feeds(
             "schedule": _ALWAYS_OPEN,
             "symbol": pyth_symbol_of(asset),
         }
-        if text.lower() in f"{attributes['symbol']} {coin_of(asset).name} {parts.board.prices.called(asset)}".lower():
+        if text.lower() in f"{attributes['symbol']} {coin_of(asset).name} {parts.prices.called(asset)}".lower():
             feeds.append({"id": feed_id_of(asset), "attributes": attributes})
     return feeds
 
@@ -138,6 +139,7 @@ def price_feeds(
 @get("/v2/updates/price/latest", opt=_FOREIGN, tags=["hermes"])
 async def latest_prices(
     parts: NamedDependency[Parts],
+    history: NamedDependency[History],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
     ids: Ids,
     parsed: FromQuery[Flag] = None,
@@ -146,14 +148,14 @@ async def latest_prices(
 ) -> Response[bytes]:
     """The newest prices, as Hermes answers them; `binary` is empty, because nothing is signed."""
     _check(parsed, encoding)
-    prices, clock = parts.board.prices, parts.seat.clock
+    prices, clock = parts.prices, parts.seat.clock
     now_ns = clock.monotonic_ns()
     read = [prices.read(asset, now_ns) for asset in find_feeds(prices, ids, ignore_invalid_price_ids)]
     fresh = [price for price in read if price.is_fresh]
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])
         raise ProblemError(503, read[0].code, f"no fresh price of {names}", "ids[]", {"Retry-After": "1"})
-    averages = await parts.averages.of(fresh, clock.wall_ns())
+    averages = await history.averages.of(fresh, clock.wall_ns())
     body = b",".join(msgspec.json.encode(parsed_of(price, averages[price.asset])) for price in fresh)
     return Response(_update(body), media_type="application/json", headers={"Cache-Control": "no-store"})
 
@@ -162,6 +164,8 @@ async def latest_prices(
 async def stream_updates(
     request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
+    streams: NamedDependency[Streams],
+    history: NamedDependency[History],
     caller: NamedDependency[ApiCaller],
     ids: Ids,
     parsed: FromQuery[Flag] = None,
@@ -170,9 +174,9 @@ async def stream_updates(
 ) -> Stream:
     """The same as server-sent events, as prices change."""
     _check(parsed, encoding)
-    prices, clock = parts.board.prices, parts.seat.clock
+    prices, clock = parts.prices, parts.seat.clock
     wanted = tuple(sorted(find_feeds(prices, ids, ignore_invalid_price_ids)))
     now_ns = clock.monotonic_ns()
-    await parts.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
-    seen = parts.board.seen_by(request.headers.get("last-event-id"), wanted)
-    return open_stream(request, parts, caller, stream_encoder(parts.averages), wanted, seen=seen)
+    await history.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
+    seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
+    return open_stream(request, parts, streams, caller, stream_encoder(history.averages), wanted, seen=seen)

@@ -71,7 +71,7 @@ def symbols(
     symbol: FromQuery[str],
 ) -> dict[str, Any]:
     """One symbol."""
-    prices = parts.board.prices
+    prices = parts.prices
     name = prices.assets[find_symbol(prices, symbol)]
     return {
         "name": name,
@@ -111,9 +111,9 @@ def search(
     if kind.lower() not in ("", TYPE) or exchange.upper() not in ("", EXCHANGE):
         return []
     found = []
-    for asset in parts.board.prices.assets:
+    for asset in parts.prices.assets:
         name = coin_of(asset).name
-        if text.lower() in f"{parts.board.prices.called(asset)} {name}".lower():
+        if text.lower() in f"{parts.prices.called(asset)} {name}".lower():
             found.append(
                 {
                     "symbol": asset,
@@ -138,7 +138,7 @@ async def history(
     countback: Annotated[int | None, QueryParameter(ge=1, le=BARS_MAX, description="so many bars before `to`")] = None,
 ) -> Response[bytes]:
     """Candles as parallel lists, oldest first."""
-    name = parts.board.prices.assets[find_symbol(parts.board.prices, symbol)]
+    name = parts.prices.assets[find_symbol(parts.prices, symbol)]
     granularity = _RESOLUTIONS.get(resolution)
     if granularity is None:
         raise bad_parameter("resolution", f"{resolution[:16]!r} is not one of {', '.join(RESOLUTIONS)}")

@@ -6,6 +6,7 @@ minute that is surely stored. Prices are JSON numbers with every digit. An answe
 """
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Explain, Parts
 from workers.api.base.parameters import read_moment, read_names, read_span, read_zone
 from workers.api.base.problems import ProblemError, bad_parameter
+from workers.api.history.averages import Averages
 from workers.api.history.candles import (
     STEPS,
     Candle,
@@ -52,6 +54,16 @@ AssetParameter = Annotated[str, QueryParameter(description="For example BTC.")]
 FromParameter = Annotated[str | None, QueryParameter(name="from", description="Begin: ISO 8601 or seconds since 1970.")]
 ToParameter = Annotated[str | None, QueryParameter(description="End, left out itself; now.")]
 ZoneParameter = Annotated[str, QueryParameter(description="IANA time zone of days and of times without an offset.")]
+
+
+@dataclass(frozen=True)
+class History:
+    """What this feature brings to its handlers (`history`)."""
+
+    averages: Averages
+    explain: Explain | None = None
+    # One recorded moment at a time: it is some hundred milliseconds of one processor.
+    explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 @get("/history", tags=["history"])
@@ -177,27 +189,28 @@ async def show_price_at(
 async def show_explanation(
     caller: NamedDependency[ApiCaller],  # noqa: ARG001 - as above
     parts: NamedDependency[Parts],
+    history: NamedDependency[History],
     asset: AssetParameter,
     at: Annotated[
         str | None, QueryParameter(description="A recorded moment: ISO 8601 or seconds since 1970; now.")
     ] = None,
 ) -> Response[bytes]:
     """Every source's raw quote, age, conversion and verdict, each step of the consensus, and the result."""
-    names = [known.name for known in parts.memory.card.catalog.assets]
+    names = [known.name for known in parts.seat.catalog.assets]
     name = _name_of(parts, asset)
-    if parts.explain is None:
+    if history.explain is None:
         raise ProblemError(503, "not_available", "this service was started without the consensus's rules")
     if at is None:
         if name not in names:
             raise _unknown_asset(name)
-        return _json(parts.explain(name, None))
+        return _json(history.explain(name, None))
     moment = read_moment(at, "at", ZoneInfo("UTC"))
     at_ns = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * NS_PER_US
-    if parts.explanations.locked():
+    if history.explanations.locked():
         detail = "another recorded moment is being explained: try again soon"
         raise ProblemError(503, "too_many_explanations", detail, headers={"Retry-After": "1"})
     try:
-        return _json(await _explain_past(parts, parts.explain, name, at_ns))
+        return _json(await _explain_past(history, history.explain, name, at_ns))
     except AbsentError as error:
         if name not in names:
             raise _unknown_asset(name) from None
@@ -206,18 +219,18 @@ async def show_explanation(
         raise ProblemError(503, "recording_damaged", str(error), "at") from None
 
 
-async def _explain_past(parts: Parts, explain: Explain, name: str, at_ns: int) -> Any:
+async def _explain_past(history: History, explain: Explain, name: str, at_ns: int) -> Any:
     """Read a recording in a thread; the place is free when the thread has ended, whether or not the caller waited."""
-    await parts.explanations.acquire()
+    await history.explanations.acquire()
     work = asyncio.ensure_future(asyncio.to_thread(explain, name, at_ns))
-    work.add_done_callback(lambda _: parts.explanations.release())
+    work.add_done_callback(lambda _: history.explanations.release())
     return await asyncio.shield(work)
 
 
 async def _known(parts: Parts, asset: str) -> str:
     """The asset's name: one of the catalog, or one that left it and has a history."""
     name = _name_of(parts, asset)
-    if name in [known.name for known in parts.memory.card.catalog.assets]:
+    if name in [known.name for known in parts.seat.catalog.assets]:
         return name
     async with parts.pool.connection() as connection:
         cursor = await connection.execute(load("candles.assets"), {"names": [name]})
@@ -230,7 +243,7 @@ def _name_of(parts: Parts, asset: str) -> str:
     names = read_names(asset, "asset")
     if names is None or len(names) != 1:
         raise bad_parameter("asset", "give one asset, for example BTC")
-    return parts.board.prices.name_of(names[0])
+    return parts.prices.name_of(names[0])
 
 
 def _unknown_asset(name: str) -> ProblemError:

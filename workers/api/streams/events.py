@@ -18,6 +18,7 @@ more, by their key or their address, is sent away within seconds.
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from litestar import Request, get
@@ -30,6 +31,7 @@ from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
 from workers.api.base.auth import ApiCaller, caller_name, check_again
 from workers.api.base.calls import caller_address
+from workers.api.base.concurrency import Bounds, ConcurrencyLimit
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
@@ -43,9 +45,23 @@ INTERVAL_MS_MAX = 60_000
 # A browser that lost the connection comes back after so long, each after another time: not all of them at once.
 RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
 
+# A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
+# some 170 KB until it is cut off, 30 s later: 700 MB when all do so. Of one key, or of one address without a key, a
+# quarter, 170 MB, so that it takes several to lock others out.
+STREAMS = Bounds("stream", most=4096, max_per_client=1024, retry_after_seconds=5)
+
 EVENT_STREAM = "text/event-stream"
 # Neither caches nor proxies may hold events back.
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What this feature brings to its handlers (`streams`)."""
+
+    board: PriceBoard
+    events: ConcurrencyLimit  # of streams of events, whoever's words they are in
+    sockets: ConcurrencyLimit  # of WebSockets
 
 
 def _event(price: Price) -> bytes:
@@ -68,6 +84,7 @@ EVENTS = StreamEncoder("events", _event, _events, b"event: heartbeat\ndata: {}\n
 async def stream_prices(
     request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
+    streams: NamedDependency[Streams],
     caller: NamedDependency[ApiCaller],
     assets: Annotated[
         str | None, QueryParameter(description="names with commas between them; all when left out")
@@ -77,14 +94,15 @@ async def stream_prices(
     ] = 0,
 ) -> Stream:
     """Prices as they change, as server-sent events (`event: price`), each the object of a lookup or its refusal."""
-    wanted = parse_assets(parts.board, assets)
-    seen = parts.board.seen_by(request.headers.get("last-event-id"), wanted)
-    return open_stream(request, parts, caller, EVENTS, wanted, interval_ms, seen)
+    wanted = parse_assets(streams.board, assets)
+    seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
+    return open_stream(request, parts, streams, caller, EVENTS, wanted, interval_ms, seen)
 
 
 def open_stream(
     request: Request[Any, Any, Any],
     parts: Parts,
+    streams: Streams,
     caller: ApiCaller,
     encoder: StreamEncoder,
     assets: tuple[int, ...],
@@ -94,13 +112,14 @@ def open_stream(
     """The endless response, when there is a place for it."""
     address = caller_address(request.scope)
     name = caller_name(caller, address)
-    parts.places.check(name)
-    chunks = _chunks(parts, caller, address, encoder, assets, interval_ms, seen)
+    streams.events.check(name)
+    chunks = _chunks(parts, streams, caller, address, encoder, assets, interval_ms, seen)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
 async def _chunks(
     parts: Parts,
+    streams: Streams,
     caller: ApiCaller,
     address: Address,
     encoder: StreamEncoder,
@@ -110,13 +129,15 @@ async def _chunks(
 ) -> AsyncIterator[bytes]:
     def take() -> bytes:
         nonlocal seen
-        chunk, seen = parts.board.take(encoder, assets, seen)
+        chunk, seen = streams.board.take(encoder, assets, seen)
         return chunk
 
-    with parts.places.acquire(caller_name(caller, address)):
+    with streams.events.acquire(caller_name(caller, address)):
         yield b"retry: %d\n\n" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN))
         try:
-            async for chunk in paced(parts, caller, address, take, lambda: interval_ms, encoder.heartbeat):
+            async for chunk in paced(
+                parts, streams.board, caller, address, take, lambda: interval_ms, encoder.heartbeat
+            ):
                 yield chunk
         except ProblemError:
             return  # who comes back is told why
@@ -124,6 +145,7 @@ async def _chunks(
 
 async def paced(
     parts: Parts,
+    board: PriceBoard,
     caller: ApiCaller,
     address: Address,
     take: Callable[[], bytes],
@@ -134,7 +156,7 @@ async def paced(
 
     Raises ProblemError as soon as the caller would not be let in any more.
     """
-    board, clock = parts.board, parts.seat.clock
+    clock = parts.seat.clock
     sent_at_ns = checked_at_ns = clock.monotonic_ns()
     pause_ends_ns = 0
     while not board.is_closed:

@@ -29,17 +29,20 @@ from litestar.exceptions import WebSocketDisconnect
 
 from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, caller_name, provide_caller
 from workers.api.base.calls import caller_address
+from workers.api.base.concurrency import Bounds
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.prices import Price
 from workers.api.base.problems import ProblemError, problem_of, refuse
 from workers.api.streams.board import NOTHING_SEEN, PriceBoard, StreamEncoder
-from workers.api.streams.events import INTERVAL_MS_MAX, find_assets, paced
+from workers.api.streams.events import INTERVAL_MS_MAX, Streams, find_assets, paced
 
 # All 256 assets by names of 16 letters are 5 KB.
 MESSAGE_BYTES_MAX = 16 * 1024
 MESSAGES_PER_SECOND = 50
+# Granian takes messages of up to 64 MB into memory before anybody can look at them: few connections for one caller.
+SOCKETS = Bounds("socket", most=1024, max_per_client=64, retry_after_seconds=5)
 # Close codes: the service goes away, a message is too big, and a refusal (4000 + the HTTP status that it would have).
 _GOING_AWAY = 1001
 _TOO_BIG = 1009
@@ -142,14 +145,16 @@ def refusal(code: str, message: str, field: str | None) -> dict[str, Any]:
 
 
 @websocket("/ws", opt={"any_parameters": True})  # refused below, as a problem
-async def price_socket(socket: WebSocket[Any, Any, Any], parts: NamedDependency[Parts]) -> None:
+async def price_socket(
+    socket: WebSocket[Any, Any, Any], parts: NamedDependency[Parts], streams: NamedDependency[Streams]
+) -> None:
     """Subscribe to prices and get them as they change."""
     address = caller_address(socket.scope)
     try:
         refuse_unknown(socket.query_params.multi_items(), dict.fromkeys(KEY_PARAMETERS, False))
         caller: ApiCaller = await provide_caller(socket.scope, parts)
         name = caller_name(caller, address)
-        parts.sockets.check(name)
+        streams.sockets.check(name)
     except (ProblemError, psycopg.Error) as error:
         problem = problem_of(error)
         if problem.status == 500:
@@ -157,10 +162,10 @@ async def price_socket(socket: WebSocket[Any, Any, Any], parts: NamedDependency[
         await refuse(socket.scope, socket.send, problem)
         return
     await socket.accept()
-    subscription = Subscription(parts.board)
-    with parts.sockets.acquire(name):
+    subscription = Subscription(streams.board)
+    with streams.sockets.acquire(name):
         reading = asyncio.create_task(_read(socket, subscription))
-        writing = asyncio.create_task(_write(socket, subscription, parts, caller, address))
+        writing = asyncio.create_task(_write(socket, subscription, parts, streams, caller, address))
         try:
             await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -195,10 +200,21 @@ async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) ->
 
 
 async def _write(
-    socket: WebSocket[Any, Any, Any], subscription: Subscription, parts: Parts, caller: ApiCaller, address: Address
+    socket: WebSocket[Any, Any, Any],
+    subscription: Subscription,
+    parts: Parts,
+    streams: Streams,
+    caller: ApiCaller,
+    address: Address,
 ) -> Close:
     chunks = paced(
-        parts, caller, address, subscription.next_chunk, lambda: subscription.interval_ms, MESSAGES.heartbeat
+        parts,
+        streams.board,
+        caller,
+        address,
+        subscription.next_chunk,
+        lambda: subscription.interval_ms,
+        MESSAGES.heartbeat,
     )
     try:
         async with contextlib.aclosing(chunks):

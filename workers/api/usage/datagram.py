@@ -29,6 +29,7 @@ from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, NetworkSet, address_of
 from workers.api.base.parameters import Span, read_period, read_zone
 from workers.api.base.problems import ProblemError, problem_of
+from workers.api.base.throttle import LoginThrottle
 from workers.api.usage.selection import Selection
 from workers.api.usage.summary import summarize
 from workers.api.usage.usage import Sums, now_of, span_of_period
@@ -63,6 +64,8 @@ class ReportDatagrams:
 
     def __init__(self, parts: Parts, bound: socket.socket) -> None:
         self._parts = parts
+        # Addresses of datagrams can be forged: nobody is locked out of HTTP by them.
+        self._throttle = LoginThrottle()
         self._bound = bound
         self._trusted = NetworkSet(parts.settings.udp_trusted_networks)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,7 +106,7 @@ class ReportDatagrams:
         clock = parts.seat.clock
         started_ns, now = clock.monotonic_ns(), datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
         address = address_of(sender[0].partition("%")[0])
-        status, reply, caller = await reply_to(parts, data, address)
+        status, reply, caller = await reply_to(parts, self._throttle, data, address)
         if not self.is_trusted(address) and len(reply) > len(data):
             status, reply = _PAD_REQUEST_STATUS, within(reply, len(data))
         if reply:
@@ -129,7 +132,9 @@ def _without_interface(control: Control) -> Control:
     return kept
 
 
-async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, bytes, ApiCaller | None]:
+async def reply_to(
+    parts: Parts, throttle: LoginThrottle, data: bytes, address: Address
+) -> tuple[int, bytes, ApiCaller | None]:
     """Status, reply and caller; an empty reply is not sent."""
     identity, caller = None, None
     try:
@@ -140,7 +145,7 @@ async def reply_to(parts: Parts, data: bytes, address: Address) -> tuple[int, by
         if parts.callers.is_blocked(address):
             raise ProblemError(403, "address_blocked", "this address is blocked")
         request = _request_of(fields)
-        caller = await identify(parts, request.api_key, address, parts.udp_login_throttle)
+        caller = await identify(parts, request.api_key, address, throttle)
         require_usage_reader(caller)
         if not caller.is_admin:
             parts.admission.admit(caller.key_id, address)

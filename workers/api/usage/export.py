@@ -16,6 +16,7 @@ Rules
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -32,6 +33,7 @@ from trinity.store.queries import load
 from workers.api.base.auth import ApiCaller, caller_name
 from workers.api.base.cache import question_of
 from workers.api.base.calls import caller_address
+from workers.api.base.concurrency import Bounds, ConcurrencyLimit
 from workers.api.base.context import Parts
 from workers.api.base.problems import query_timeout
 
@@ -59,6 +61,9 @@ READER_BYTES_PER_SECOND_MIN = 32 * 1024
 NOW_SECONDS = 5
 
 _JSON_END = b"]}"
+# Each holds a connection to the database for as long as its reader takes; half of them for one account.
+EXPORTS = Bounds("export", most=4, max_per_client=2, retry_after_seconds=10)
+
 _EXPORTS = REPORTER.index("report_exports")
 
 
@@ -86,16 +91,25 @@ def format_of(wanted: Format | None, accept: str) -> Format:
     return next((name for name in ("csv", "parquet") if MEDIA_TYPES[name].partition(";")[0] in kinds), "json")
 
 
-async def deliver(parts: Parts, scope: Scope, query: Query, wanted: Format, head: dict[str, Any]) -> Response[Any]:
+@dataclass(frozen=True)
+class Usage:
+    """What this feature brings to its handlers (`usage`)."""
+
+    exports: ConcurrencyLimit  # of long answers
+
+
+async def deliver(
+    parts: Parts, usage: Usage, scope: Scope, query: Query, wanted: Format, head: dict[str, Any]
+) -> Response[Any]:
     """The rows as a response; `head` goes before the rows of JSON."""
     holder = _holder_of(scope)
     question = question_of(query.statement, query.parameters, head)
     if wanted == "json" and (kept := await parts.cache.get(question)) is not None:
         return Response(kept, media_type=MEDIA_TYPES["json"])
     makers: dict[Format, Callable[[], AsyncGenerator[bytes]]] = {
-        "json": lambda: json_pieces(parts, query, holder, head),
-        "csv": lambda: csv_pieces(parts, query, holder),
-        "parquet": lambda: parquet_pieces(parts, query, holder),
+        "json": lambda: json_pieces(parts, usage, query, holder, head),
+        "csv": lambda: csv_pieces(parts, usage, query, holder),
+        "parquet": lambda: parquet_pieces(parts, usage, query, holder),
     }
     pieces = makers[wanted]()
     scope["state"].setdefault("on_end", []).append(pieces.aclose)
@@ -128,7 +142,9 @@ async def _read_along(clock: Clock, first: bytes, rest: AsyncIterator[bytes]) ->
         piece = await anext(rest, None)
 
 
-async def json_pieces(parts: Parts, query: Query, holder: str, head: dict[str, Any]) -> AsyncGenerator[bytes]:
+async def json_pieces(
+    parts: Parts, usage: Usage, query: Query, holder: str, head: dict[str, Any]
+) -> AsyncGenerator[bytes]:
     """`{<head>,"rows":[...]}`; the connection is free before the last piece is given away."""
     names = [column.name for column in query.columns]
     yielded = msgspec.json.encode(head).removesuffix(b"}") + b',"rows":['
@@ -139,7 +155,7 @@ async def json_pieces(parts: Parts, query: Query, holder: str, head: dict[str, A
             async for row in cursor.stream(load(f"reports.{query.statement}"), query.parameters, size=PIECE_ROWS):
                 if len(rows) == PIECE_ROWS:  # and there is one more
                     if is_first:
-                        await place.enter_async_context(_export(parts, holder))
+                        await place.enter_async_context(_export(parts, usage, holder))
                     yield yielded + msgspec.json.encode(rows)[1:-1]
                     yielded, rows, is_first = b",", [], False
                 values = [value.astimezone(query.zone) if isinstance(value, datetime) else value for value in row]
@@ -147,10 +163,16 @@ async def json_pieces(parts: Parts, query: Query, holder: str, head: dict[str, A
         yield yielded + msgspec.json.encode(rows)[1:-1] + _JSON_END
 
 
-async def csv_pieces(parts: Parts, query: Query, holder: str, piece_bytes: int = PIECE_BYTES) -> AsyncGenerator[bytes]:
+async def csv_pieces(
+    parts: Parts, usage: Usage, query: Query, holder: str, piece_bytes: int = PIECE_BYTES
+) -> AsyncGenerator[bytes]:
     """CSV with a header line; times are in the query's zone, with their offset. A piece ends with a row."""
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(load(f"reports.{query.statement}")))
-    async with _export(parts, holder), _connection(parts, query.zone) as connection, connection.cursor() as cursor:
+    async with (
+        _export(parts, usage, holder),
+        _connection(parts, query.zone) as connection,
+        connection.cursor() as cursor,
+    ):
         rows: list[bytes | bytearray | memoryview] = [
             ",".join(column.name for column in query.columns).encode() + b"\n"
         ]
@@ -165,7 +187,7 @@ async def csv_pieces(parts: Parts, query: Query, holder: str, piece_bytes: int =
         yield b"".join(rows)
 
 
-async def parquet_pieces(parts: Parts, query: Query, holder: str) -> AsyncGenerator[bytes]:
+async def parquet_pieces(parts: Parts, usage: Usage, query: Query, holder: str) -> AsyncGenerator[bytes]:
     """Parquet with one row group a piece of CSV; times are instants in UTC."""
     # Imported here: it takes a second, and 60 MB of a process that may never be asked for it.
     from workers.api.usage.parquet import ParquetMaker
@@ -173,7 +195,7 @@ async def parquet_pieces(parts: Parts, query: Query, holder: str) -> AsyncGenera
     maker = await asyncio.to_thread(ParquetMaker, query.columns)
     header = True
     in_utc = query._replace(zone=ZoneInfo("UTC"))
-    async with contextlib.aclosing(csv_pieces(parts, in_utc, holder, GROUP_BYTES)) as pieces:
+    async with contextlib.aclosing(csv_pieces(parts, usage, in_utc, holder, GROUP_BYTES)) as pieces:
         async for piece in pieces:
             rows = piece.partition(b"\n")[2] if header else piece
             header = False
@@ -188,16 +210,16 @@ def _holder_of(scope: Scope) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _export(parts: Parts, holder: str) -> AsyncIterator[None]:
+async def _export(parts: Parts, usage: Usage, holder: str) -> AsyncIterator[None]:
     """One of the few places for long answers."""
-    parts.exports.check(holder)
+    usage.exports.check(holder)
     block = parts.seat.block
-    with parts.exports.acquire(holder):
-        block.set_gauge(_EXPORTS, parts.exports.total)
+    with usage.exports.acquire(holder):
+        block.set_gauge(_EXPORTS, usage.exports.total)
         try:
             yield
         finally:
-            block.set_gauge(_EXPORTS, parts.exports.total - 1)
+            block.set_gauge(_EXPORTS, usage.exports.total - 1)
 
 
 @contextlib.asynccontextmanager

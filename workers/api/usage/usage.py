@@ -18,7 +18,7 @@ from workers.api.base.context import Parts
 from workers.api.base.parameters import Span, read_names, read_period, read_span
 from workers.api.base.problems import bad_parameter
 from workers.api.usage import log_page
-from workers.api.usage.export import MEDIA_TYPES, Column, Format, Query, deliver, format_of
+from workers.api.usage.export import MEDIA_TYPES, Column, Format, Query, Usage, deliver, format_of
 from workers.api.usage.selection import Selection, provide_selection
 from workers.api.usage.spans import MINUTE, Granularity, check_minutes, cut, round_up
 from workers.api.usage.summary import summarize
@@ -105,6 +105,7 @@ class Sums(NamedTuple):
 async def show_usage(
     request: AnyRequest,
     parts: NamedDependency[Parts],
+    usage: NamedDependency[Usage],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
     granularity: Annotated[Granularity, QueryParameter(description="Length of a bucket, in the zone `tz`.")] = "day",
@@ -114,13 +115,14 @@ async def show_usage(
     """Requests, lookups, errors and mean latency by time. Buckets without a request have no row."""
     sums = Sums(span, selection, granularity, group_by)
     query = Query("usage", sums.parameters(), (*_BUCKET, *_MEASURES, _MEAN), span.zone)
-    return await _deliver(request, parts, query, format_, sums.head())
+    return await _deliver(request, parts, usage, query, format_, sums.head())
 
 
 @get("/latency", tags=["reports"])
 async def show_latency(
     request: AnyRequest,
     parts: NamedDependency[Parts],
+    usage: NamedDependency[Usage],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
     granularity: Annotated[Wide, QueryParameter(description="Length of a bucket; `whole`: one for all.")] = "whole",
@@ -131,13 +133,14 @@ async def show_latency(
     sums = Sums(span, selection, None if granularity == "whole" else granularity, group_by)
     columns = (*_BUCKET, Column("requests", "integer"), _MEAN, *_QUANTILES)
     query = Query("latency", sums.parameters(), columns, span.zone)
-    return await _deliver(request, parts, query, format_, sums.head())
+    return await _deliver(request, parts, usage, query, format_, sums.head())
 
 
 @get("/top", tags=["reports"])
 async def show_top(
     request: AnyRequest,
     parts: NamedDependency[Parts],
+    usage: NamedDependency[Usage],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
     by: Annotated[Literal["key", "asset", "protocol", "status"], QueryParameter(description="Of what.")] = "asset",
@@ -148,13 +151,14 @@ async def show_top(
     sums = Sums(span, selection, None, by)
     columns = (Column("group", "text"), *_MEASURES, _MEAN)
     query = Query("top", {**sums.parameters(), "limit": limit}, columns, span.zone)
-    return await _deliver(request, parts, query, format_, sums.head())
+    return await _deliver(request, parts, usage, query, format_, sums.head())
 
 
 @get("/errors", tags=["reports"])
 async def show_errors(
     request: AnyRequest,
     parts: NamedDependency[Parts],
+    usage: NamedDependency[Usage],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
     by: Annotated[
@@ -177,12 +181,13 @@ async def show_errors(
         "limit": TOP_MAX,
     }
     head = {"from": span.start.astimezone(span.zone), "to": span.end.astimezone(span.zone), "tz": span.zone.key}
-    return await _deliver(request, parts, Query("errors", parameters, _ERRORS, span.zone), format_, head)
+    return await _deliver(request, parts, usage, Query("errors", parameters, _ERRORS, span.zone), format_, head)
 
 
 @get("/summary", tags=["reports"])
 async def show_summary(
     parts: NamedDependency[Parts],
+    usage: NamedDependency[Usage],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
     request: AnyRequest,
@@ -204,7 +209,9 @@ async def show_summary(
     parameters = Sums(span, selection, None, "all").parameters()
     wanted = format_of(format_, request.headers.get("accept", ""))
     if wanted != "json":
-        return await deliver(parts, request.scope, Query("summary_rows", parameters, _SUMMARY, span.zone), wanted, {})
+        return await deliver(
+            parts, usage, request.scope, Query("summary_rows", parameters, _SUMMARY, span.zone), wanted, {}
+        )
     body = await summarize(parts, parameters, span)
     return Response(body, media_type=MEDIA_TYPES["json"])
 
@@ -221,6 +228,7 @@ def span_of_period(period: timedelta, end: datetime, span: Span) -> Span:
 async def show_log(
     request: AnyRequest,
     parts: NamedDependency[Parts],
+    usage: NamedDependency[Usage],
     span: NamedDependency[Span],
     selection: NamedDependency[Selection],
     asset: Annotated[str | None, QueryParameter(description="Only these assets: BTC or BTC,ETH.")] = None,
@@ -242,7 +250,7 @@ async def show_log(
         "start": span.start,
         "end": span.end,
         "key_ids": selection.key_ids,
-        "assets": [parts.board.prices.name_of(name) for name in names] if names is not None else None,
+        "assets": [parts.prices.name_of(name) for name in names] if names is not None else None,
         "status": status,
         "errors_only": status is not None and status >= _ERRORS_FROM,  # a narrow index has them
         "codes": list(CODES),
@@ -257,14 +265,14 @@ async def show_log(
     if cursor is not None:
         raise bad_parameter("cursor", "only JSON has pages")
     query = Query("log_rows", parameters, log_page.COLUMNS, span.zone)
-    return await deliver(parts, request.scope, query, wanted, {})
+    return await deliver(parts, usage, request.scope, query, wanted, {})
 
 
 async def _deliver(
-    request: AnyRequest, parts: Parts, query: Query, format_: Format | None, head: dict[str, Any]
+    request: AnyRequest, parts: Parts, usage: Usage, query: Query, format_: Format | None, head: dict[str, Any]
 ) -> Response[Any]:
     wanted = format_of(format_, request.headers.get("accept", ""))
-    return await deliver(parts, request.scope, query, wanted, head)
+    return await deliver(parts, usage, request.scope, query, wanted, head)
 
 
 router = Router(

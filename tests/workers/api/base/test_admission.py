@@ -28,6 +28,7 @@ from trinity.outcomes import CODES
 from workers.api.base.admission import make_admission
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
+from workers.api.base.throttle import LoginThrottle
 from workers.api.usage.datagram import reply_to
 
 # Each kind of call that gives prices, and one report.
@@ -162,7 +163,7 @@ async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:
 
     async def code(key: str) -> str:
         asked = msgspec.json.encode({"report": "summary", "api_key": key})
-        _, reply, _ = await reply_to(served.parts, asked, ipaddress.ip_address("127.0.0.1"))
+        _, reply, _ = await reply_to(served.parts, LoginThrottle(), asked, ipaddress.ip_address("127.0.0.1"))
         return str(msgspec.json.decode(reply).get("error", {}).get("code", "ok"))
 
     assert (await served.client.get("/account")).status_code == 200

@@ -13,7 +13,7 @@ from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_o
 from trinity.limits import API_KEY_BYTES_MAX
 from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, digest_of, require_usage_reader
 from workers.api.base.problems import ProblemError
-from workers.api.base.session import TRIES_AT_ONCE, TRY_AGAIN_SECONDS
+from workers.api.base.throttle import TRIES_AT_ONCE, TRY_AGAIN_SECONDS
 from workers.api.server import POOL_CONNECTIONS_MAX
 
 

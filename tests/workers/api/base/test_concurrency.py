@@ -4,8 +4,11 @@ import contextlib
 
 import pytest
 
-from workers.api.base.concurrency import EXPORTS, SOCKETS, STREAMS, Bounds, ConcurrencyLimit
+from workers.api.base.concurrency import Bounds, ConcurrencyLimit
 from workers.api.base.problems import ProblemError
+from workers.api.streams.events import STREAMS
+from workers.api.streams.sockets import SOCKETS
+from workers.api.usage.export import EXPORTS
 
 
 def test_a_caller_has_so_many_places_and_no_more() -> None:

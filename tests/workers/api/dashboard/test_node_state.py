@@ -9,7 +9,7 @@ import psycopg
 
 from tests.trinity.node_fixture import CATALOG, busy_node
 from tests.trinity.observe.test_status import ring_with
-from tests.workers.api.conftest import ADMIN_KEY, client_of, client_to, seat_of, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, application_of, client_of, client_to, seat_of, settings_of
 from tests.workers.api.live import live
 from tests.workers.request.conftest import answer_of
 from trinity.clock import NS_PER_SECOND, SystemClock
@@ -17,9 +17,7 @@ from trinity.memory.answer_table import VERDICT_USED, AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.status import read_node, report_health
 from trinity.outcomes import LATENCY_BUCKETS
-from workers.api.app import make_app
-from workers.api.base.calls import AccountedApp
-from workers.api.server import open_parts
+from workers.api.server import open_service
 
 
 async def test_the_node_s_state_names_each_feed_and_each_asset(optional_client: httpx.AsyncClient) -> None:
@@ -103,8 +101,8 @@ async def test_a_silent_flusher_is_the_same_to_the_page_and_to_health(tmp_path: 
         seat = dataclasses.replace(seat_of(memory), rings=rings)
         _, health = report_health(read_node(memory, seat.clock.monotonic_ns(), rings))
         async with (
-            open_parts(seat, memory.card, settings_of(tmp_path, auth="optional"), None) as parts,
-            client_to(AccountedApp(make_app(parts), parts.calls, parts.callers, seat.clock, seat.log)) as client,
+            open_service(seat, memory.card, settings_of(tmp_path, auth="optional"), None) as made,
+            client_to(application_of(made)) as client,
         ):
             state = (await client.get("/node")).json()
     codes = [reason["code"] for reason in health["reasons"]]

@@ -1,6 +1,7 @@
 """/history, /twap, /price_at and /explain over a real database: numbers, gaps, and everything that is refused."""
 
 import asyncio
+import dataclasses
 import json
 import threading
 from collections.abc import AsyncIterator
@@ -13,10 +14,8 @@ import httpx
 import psycopg
 import pytest
 
-from tests.workers.api.conftest import client_to, service, settings_of
+from tests.workers.api.conftest import application_of, client_to, opened, settings_of
 from trinity.errors import AbsentError
-from workers.api.app import make_app
-from workers.api.base.calls import AccountedApp
 from workers.api.history.history import CANDLES_MAX
 
 # Ten minutes of two hours ago: 0, 1, 2 and 7, 8 have a price.
@@ -48,11 +47,11 @@ async def client(tmp_path: Path, database_url: str) -> AsyncIterator[httpx.Async
                 {"at": START + MINUTE * offset, "price": price, "sum": Decimal(price) * weighted_ms, "ms": weighted_ms},
             )
     settings = settings_of(tmp_path, auth="optional", database_url=database_url)
-    async with service(settings) as (parts, _):
-        parts = parts.__class__(**{**parts.__dict__, "explain": explain})
-        app = AccountedApp(make_app(parts), parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
-        async with client_to(app) as made:
-            yield made
+    async with opened(settings) as made:
+        history = dataclasses.replace(made.features.history, explain=explain)
+        explaining = dataclasses.replace(made, features=made.features._replace(history=history))
+        async with client_to(application_of(explaining)) as asking:
+            yield asking
 
 
 def at(offset: int) -> str:

@@ -30,7 +30,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Live]:
 
 async def _until_free(service: Live) -> None:
     async with asyncio.timeout(10):
-        while service.parts.places.total:
+        while service.features.streams.events.total:
             gc.collect()
             await asyncio.sleep(0.02)
 
@@ -194,8 +194,8 @@ async def test_a_reader_that_takes_nothing_costs_no_memory_and_loses_only_old_va
         for turn in range(1, 501):
             for asset in CATALOG.assets:
                 service.publish(asset.name, f"{turn}.5")
-            assert service.parts.board.poll()
-            service.parts.board._wake()
+            assert service.features.streams.board.poll()
+            service.features.streams.board._wake()
             await asyncio.sleep(0)
         assert psutil.Process(os.getpid()).memory_info().rss - before < 30_000_000
         service.publish("BTC", "12345.5")
@@ -218,7 +218,7 @@ async def test_streams_end_when_the_process_drains(service: Live) -> None:
     ):
         events = Events(response)
         await events.next()
-        service.parts.draining.set()
+        service.draining.set()
         with pytest.raises(EOFError):
             await events.next()
     await _until_free(service)

@@ -18,11 +18,10 @@ from tests.workers.api.live import Live, live, publish
 from trinity.clock import SystemClock
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.key_table import KeyState
-from workers.api.base.concurrency import SOCKETS
 from workers.api.base.prices import Prices
 from workers.api.streams import events as streams
 from workers.api.streams.board import PriceBoard
-from workers.api.streams.sockets import Subscription
+from workers.api.streams.sockets import SOCKETS, Subscription
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ async def test_a_message_that_is_too_big_closes_the_connection(service: Live) ->
 
 async def test_one_caller_has_a_few_connections(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one is a 429."""
-    monkeypatch.setattr(service.parts.sockets, "_bounds", SOCKETS._replace(max_per_client=1))
+    monkeypatch.setattr(service.features.streams.sockets, "_bounds", SOCKETS._replace(max_per_client=1))
     async with connect(f"ws://127.0.0.1:{service.port}/ws"):
         with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
             await connect(f"ws://127.0.0.1:{service.port}/ws")
@@ -160,7 +159,7 @@ async def test_a_revoked_key_loses_its_connection(tmp_path: Path, monkeypatch: p
 async def test_a_drain_closes_connections(service: Live) -> None:
     """With the code for going away."""
     async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
-        service.parts.draining.set()
+        service.draining.set()
         with pytest.raises(websockets.exceptions.ConnectionClosed):
             await _next(socket)
         assert socket.close_code == 1001
@@ -172,7 +171,7 @@ async def test_places_are_free_again(service: Live) -> None:
         async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
             await _ask(socket, type="subscribe", assets=["BTC"])
     async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
-        while service.parts.sockets.total > 1:
+        while service.features.streams.sockets.total > 1:
             await _ask(socket, type="ping")
 
 

@@ -18,15 +18,15 @@ from trinity.net.ports import bind_socket
 from trinity.observe.metrics import REPORTER
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import address_of
-from workers.api.base.session import TRIES_AT_ONCE
+from workers.api.base.throttle import TRIES_AT_ONCE, LoginThrottle
 from workers.api.usage.datagram import REPLY_BYTES_MAX, ReportDatagrams, reply_to, within
 
 SENDER = address_of("192.0.2.1")
 SUMMARY = {"report": "summary", "period": "93d"}
 
 
-async def _ask(parts: Parts, **fields: Any) -> tuple[int, dict[str, Any]]:
-    status, reply, _ = await reply_to(parts, json.dumps(fields).encode(), SENDER)
+async def _ask(parts: Parts, throttle: LoginThrottle | None = None, **fields: Any) -> tuple[int, dict[str, Any]]:
+    status, reply, _ = await reply_to(parts, throttle or LoginThrottle(), json.dumps(fields).encode(), SENDER)
     assert len(reply) <= REPLY_BYTES_MAX
     return status, json.loads(reply)
 
@@ -67,10 +67,10 @@ async def test_any_bytes_are_answered_or_dropped(tmp_path: Path) -> None:
     """Nothing that arrives is an error of ours; what looks like a reply is never answered."""
     async with service(settings_of(tmp_path)) as (parts, _):
         for data in (b"{", b"[]", b"\xff" * 50, b"0", b"{}", b"{" * 2000, b'{"report":null}', b'{"id":1e400}', b" "):
-            status, reply, _ = await reply_to(parts, data, SENDER)
+            status, reply, _ = await reply_to(parts, LoginThrottle(), data, SENDER)
             assert status == 400
             assert json.loads(reply)["error"]["code"] in ("bad_request", "bad_parameter")
-        assert (await reply_to(parts, b'{"error":{"code":"pad_request"}}', SENDER))[1] == b""
+        assert (await reply_to(parts, LoginThrottle(), b'{"error":{"code":"pad_request"}}', SENDER))[1] == b""
 
 
 @given(st.binary(max_size=1200), st.integers(0, 2048))
@@ -148,10 +148,11 @@ async def test_guessing_over_udp_is_slowed_down_and_locks_nobody_out_of_http(tmp
     """A sender can be forged: its tries over UDP are not those over HTTP. A blocked one is told so."""
     blocks = BlockTable.private()
     async with service(settings_of(tmp_path), keys=table_of("a"), blocks=blocks) as (parts, _):
+        throttle = LoginThrottle()
         for _ in range(TRIES_AT_ONCE):
-            assert (await _ask(parts, **SUMMARY, api_key="guess"))[0] == 401
+            assert (await _ask(parts, throttle, **SUMMARY, api_key="guess"))[0] == 401
         for key in ("guess", ADMIN_KEY):
-            assert (await _ask(parts, **SUMMARY, api_key=key))[0] == 429
+            assert (await _ask(parts, throttle, **SUMMARY, api_key=key))[0] == 429
         assert parts.login_throttle.wait_seconds(SENDER, parts.seat.clock.monotonic_ns() / 1e9) == 0
         blocks.write([ipaddress.ip_network("192.0.2.0/24")])
         status, reply = await _ask(parts, **SUMMARY, api_key=ADMIN_KEY)

@@ -15,13 +15,20 @@ from litestar.exceptions import LitestarException
 
 from tests.trinity.node_fixture import SECOND
 from tests.workers.api.base.test_cache import HandClock
-from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, application_of, client_to, opened, settings_of
 from tests.workers.api.live import live, tiny_receive_buffer
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
 from workers.api.base import calls
-from workers.api.base.concurrency import EXPORTS
-from workers.api.usage.export import READER_BYTES_PER_SECOND_MIN, Column, Query, _read_along, csv_pieces, format_of
+from workers.api.usage.export import (
+    EXPORTS,
+    READER_BYTES_PER_SECOND_MIN,
+    Column,
+    Query,
+    _read_along,
+    csv_pieces,
+    format_of,
+)
 
 QUERY = b"from=2026-03-27&to=2026-03-31&format=csv"
 
@@ -77,7 +84,8 @@ async def test_a_reader_that_stops_holds_nothing(
             stalled.set()
             await asyncio.Event().wait()
 
-    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app):
+    async with opened(settings_of(tmp_path, database_url=usage_url)) as made:
+        parts, app = made.parts, application_of(made)
         export = asyncio.create_task(app(_scope(), receive, send))
         async with asyncio.timeout(20):
             await stalled.wait()
@@ -86,7 +94,7 @@ async def test_a_reader_that_stops_holds_nothing(
             with pytest.raises(LitestarException):
                 await export
         assert parts.seat.block.read_gauge(gauge) == 0
-        assert parts.exports.total == 0
+        assert made.features.usage.exports.total == 0
         async with asyncio.timeout(20):
             while parts.pool.get_stats().get("pool_available", 0) < parts.pool.get_stats()["pool_size"]:
                 await asyncio.sleep(0.02)
@@ -94,12 +102,15 @@ async def test_a_reader_that_stops_holds_nothing(
 
 async def test_too_many_exports_at_once_are_refused(usage_url: str, tmp_path: Path) -> None:
     """With Retry-After, before anything is sent: 429 for one account, 503 for all; reports still have connections."""
-    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app), client_to(app) as client:
+    async with (
+        opened(settings_of(tmp_path, database_url=usage_url)) as made,
+        client_to(application_of(made)) as client,
+    ):
         client.headers["X-API-Key"] = "key-1"
         with contextlib.ExitStack() as held:
             for number in range(EXPORTS.most):
                 held.enter_context(
-                    parts.exports.acquire("account 1" if number < EXPORTS.max_per_client else "account 3")
+                    made.features.usage.exports.acquire("account 1" if number < EXPORTS.max_per_client else "account 3")
                 )
             for key, status, code in (("key-1", 429, "too_many_exports"), ("key-2", 503, "no_export_free")):
                 response = await client.get(f"/reports/log?{QUERY.decode()}", headers={"X-API-Key": key})
@@ -132,13 +143,13 @@ async def test_nine_readers_of_json_that_stop_lock_nobody_out(
                 heads = await asyncio.gather(*(loop.sock_recv(reader, 100) for reader in readers))
             statuses = sorted(head.split()[1] for head in heads)
             assert statuses == [b"200"] * EXPORTS.most + [b"503"] * (9 - EXPORTS.most)
-            assert service.parts.exports.total == EXPORTS.most
+            assert service.features.usage.exports.total == EXPORTS.most
             client = await stack.enter_async_context(httpx.AsyncClient(headers={"X-API-Key": "key-1"}, timeout=5))
             for report in ("summary", "top", "log"):
                 url = f"{service.url}/reports/{report}?from=2026-03-27&to=2026-03-31"
                 assert (await client.get(url)).status_code == 200
         async with asyncio.timeout(30):
-            while service.parts.exports.total:
+            while service.features.usage.exports.total:
                 await asyncio.sleep(0.02)
 
 
@@ -168,14 +179,14 @@ async def test_a_reader_that_drips_is_cut_off() -> None:
 async def test_memory_does_not_grow_with_the_rows(usage_url: str, tmp_path: Path) -> None:
     """36 MB pass through a few MB."""
 
-    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, _):
+    async with opened(settings_of(tmp_path, database_url=usage_url)) as made:
         query = Query("log_rows", {}, (Column("number", "integer"),), ZoneInfo("UTC"))
         many = "SELECT number, repeat('x', 600) FROM generate_series(1, 60000) AS number"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("workers.api.usage.export.load", lambda name: many if "log_rows" in name else load(name))
             tracemalloc.start()
             size = 0
-            async for piece in csv_pieces(parts, query, "account 1"):
+            async for piece in csv_pieces(made.parts, made.features.usage, query, "account 1"):
                 size += len(piece)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()

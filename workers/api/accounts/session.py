@@ -4,21 +4,14 @@
     token    HMAC-SHA256 over "csrf" and the cookie's nonce; a page of this origin reads it, another origin cannot
 
 Rules: the signing key is derived from ADMIN_KEY, so every reporter process accepts the same cookie and a changed key
-ends all sessions. Comparisons are of bytes and take constant time. Whoever guesses is slowed down by address, an
-IPv6 /64 as one: a few tries at once, then one in a while. Nothing here is ever logged.
+ends all sessions. Comparisons are of bytes and take constant time. Nothing here is ever logged.
 """
 
 import hashlib
 import hmac
-from collections import OrderedDict
-
-from workers.api.base.forwarded import Address, network_of
 
 SESSION_SECONDS = 8 * 3600  # a working day; then the key has to be shown again
 NONCE_BYTES = 16
-TRIES_AT_ONCE = 5
-TRY_AGAIN_SECONDS = 30
-ADDRESSES_MAX = 4096  # remembered guessers; the longest quiet one is forgotten first
 
 
 class Sessions:
@@ -51,26 +44,6 @@ class Sessions:
         assert self._signing_key is not None, "nobody has a session then"
         message = f"{purpose}|{text}".encode(errors="surrogateescape")
         return hmac.digest(self._signing_key, message, hashlib.sha256).hex()
-
-
-class LoginThrottle:
-    """Wrong keys by address: a bucket of TRIES_AT_ONCE that gets one back each TRY_AGAIN_SECONDS."""
-
-    def __init__(self) -> None:
-        self._free_at: OrderedDict[str, float] = OrderedDict()  # when the bucket is full again
-
-    def wait_seconds(self, address: Address, now_seconds: float) -> int:
-        """Seconds until this address may try again, 0 when it may now."""
-        debt = self._free_at.get(network_of(address), 0.0) - now_seconds
-        return max(0, -int(-(debt - (TRIES_AT_ONCE - 1) * TRY_AGAIN_SECONDS) // 1))
-
-    def fail(self, address: Address, now_seconds: float) -> None:
-        """Take one try away."""
-        name = network_of(address)
-        self._free_at[name] = max(now_seconds, self._free_at.get(name, 0.0)) + TRY_AGAIN_SECONDS
-        self._free_at.move_to_end(name)
-        while len(self._free_at) > ADDRESSES_MAX:
-            self._free_at.popitem(last=False)
 
 
 def _is_same(expected: str, offered: str) -> bool:

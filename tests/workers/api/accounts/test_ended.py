@@ -1,12 +1,12 @@
-"""workers/api/base/ended.py"""
+"""workers/api/accounts/ended.py"""
 
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.api.base import ended as module
-from workers.api.base.ended import BYTES_MAX, FILE_NAME, EndedSessions
+from workers.api.accounts import ended as module
+from workers.api.accounts.ended import BYTES_MAX, FILE_NAME, EndedSessions
 
 
 def test_what_one_process_ended_is_ended_for_all(tmp_path: Path) -> None:
