@@ -17,6 +17,7 @@ import msgspec
 
 from trinity.errors import ConfigError
 from trinity.markets import DEFAULT_PATH
+from trinity.rates import read_rate
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
@@ -87,7 +88,7 @@ class AccessSection(Section, frozen=True):
     """Who may ask, and how often."""
 
     auth: Literal["required", "optional"] = "required"  # in `trinity demo` optional, unless it is set
-    anonymous_rate: int = 0  # requests a second and address without a key, when auth is optional; 0: no limit
+    anonymous_rate: int = 0  # (rates.py) of each address without a key, when auth is optional; 0: no limit
     keys_max: int = 100_000  # room in shared memory; 105 MB for a million keys
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For and PROXY headers are believed
     proxy_protocol: bool = False  # connections of trusted proxies begin with a PROXY protocol v2 header
@@ -172,7 +173,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "SIMULATOR_SEED": ("simulator", "seed", int),
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
     "AUTH": ("access", "auth", str),
-    "ANONYMOUS_RATE": ("access", "anonymous_rate", int),
+    "ANONYMOUS_RATE": ("access", "anonymous_rate", str),
     "KEYS_MAX": ("access", "keys_max", int),
     "TRUSTED_PROXIES": ("access", "trusted_proxies", _list_of),
     "PROXY_PROTOCOL": ("access", "proxy_protocol", _switch_of),
@@ -208,6 +209,7 @@ def load_config(environment: Mapping[str, str], file: Path | None = None, *, dem
         tree.setdefault(section, {})[field] = value
     if demo and isinstance(access := tree.setdefault("access", {}), dict):
         access.setdefault("auth", "optional")
+    _read_rates(tree)
     try:
         config = msgspec.convert(tree, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
@@ -219,6 +221,16 @@ def load_config(environment: Mapping[str, str], file: Path | None = None, *, dem
 def worker_count(request: RequestSection) -> int:
     """Request workers to start: as configured, else one for each CPU this process may use."""
     return request.workers or len(os.sched_getaffinity(0))
+
+
+def _read_rates(tree: dict[str, Any]) -> None:
+    """A rate is text in the environment, and text or a number in the file."""
+    access = tree.get("access")
+    if isinstance(access, dict) and "anonymous_rate" in access:
+        try:
+            access["anonymous_rate"] = read_rate(str(access["anonymous_rate"]))
+        except ValueError as error:
+            raise ConfigError("ANONYMOUS_RATE", str(error)) from None
 
 
 def _decode_path(wanted: type, value: Any) -> Any:
@@ -291,7 +303,6 @@ def _check(config: Config) -> None:
         value = config.simulator.quotes_per_second
         raise ConfigError("SIMULATOR_QUOTES_PER_SECOND", f"{value} is not between 1 and 5000")
     for name, value, low, high in (
-        ("ANONYMOUS_RATE", config.access.anonymous_rate, 0, 1_000_000),
         ("KEYS_MAX", config.access.keys_max, 1, 4_000_000),
         ("LEDGER_RING_RECORDS", config.ledger.ring_records, 1 << 10, 1 << 24),
         ("LEDGER_SPOOL_BYTES_MAX", config.ledger.spool_bytes_max, 1 << 24, 1 << 50),

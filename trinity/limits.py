@@ -139,6 +139,10 @@ ADDRESS_CELLS = 65_536
 BLOCKS_MAX = 8_192
 # Keys that one worker recognises without SHA-256; 2 MB of its own memory. Others are proven again, for under 1 us.
 RECOGNISED_KEYS_MAX = 65_536
+# A rate is whole requests in whole seconds: 20 bits and 12 of one word. More than a million a second is no limit, and
+# who may ask less than once an hour is better held to a month.
+RATE_REQUESTS_MAX = 1_000_000
+RATE_SECONDS_MAX = 3600
 # Lost races in a row for one limit before a request is refused: 127 workers on one key never came near.
 LIMIT_TRIES_MAX = 1_000
 # Until the keys are there for the first time: a client may ask again after a second.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trinity.config import ENVIRONMENT, SECRETS, Config, load_config, worker_count
 from trinity.errors import ConfigError
+from trinity.rates import requests_of, seconds_of
 
 
 def test_the_defaults_are_the_specified_ports_on_loopback() -> None:
@@ -131,3 +132,16 @@ def test_okxs_region_is_one_of_three() -> None:
         with pytest.raises(ConfigError) as error:
             load_config({"OKX_REGION": wrong})
         assert error.value.key.startswith("OKX_REGION")
+
+
+def test_the_rate_of_an_address_may_be_below_one_a_second(tmp_path: Path) -> None:
+    """In the environment as text, in the file as text or as a number; what is no rate is named."""
+    file = tmp_path / "node.toml"
+    for text, expected in (("0.2", 0.2), ("1/5s", 0.2), ("10", 10)):
+        rate = load_config({"ANONYMOUS_RATE": text}).access.anonymous_rate
+        assert requests_of(rate) / seconds_of(rate) == expected
+        file.write_text(f"[access]\nanonymous_rate = {text if '/' not in text else repr(text)}\n")
+        assert load_config({}, file).access.anonymous_rate == rate
+    for text in ("-1", "fast", "1/0s", "2000000"):
+        with pytest.raises(ConfigError, match="ANONYMOUS_RATE"):
+            load_config({"ANONYMOUS_RATE": text})

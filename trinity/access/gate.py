@@ -43,7 +43,6 @@ from trinity.memory.key_table import (
     GENERATION_SHIFT,
     PACE,
     QUOTA,
-    RATE_MASK,
     STATE_MASK,
     TERMS_SLOT_WORDS,
     KeyState,
@@ -59,6 +58,7 @@ from trinity.native.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
 from trinity.native.siphash import siphash_64, siphash_128
 from trinity.observe import metrics
 from trinity.outcomes import CODE_OK, CODES
+from trinity.rates import RATE_BITS, REQUESTS_MASK, SECONDS_SHIFT
 
 (
     MISSING_KEY,
@@ -76,14 +76,15 @@ assert CODES[MISSING_KEY : KEYS_UNAVAILABLE + 1] == metrics.ACCESS_REFUSALS, "a 
 (
     KEY_ID,  # 0 without a key, and for one that is not known
     RETRY_AFTER_MS,  # of a refusal that time ends
-    RATE,  # requests a second; 0: there is no limit, and the next two say nothing
+    RATE,  # requests in RATE_SECONDS; 0: there is no limit, and the next three say nothing
+    RATE_SECONDS,
     BURST,
     LEFT,  # requests left at once
     MONTHLY_QUOTA,  # 0: there is none, and the next says nothing
     QUOTA_LEFT,
     OVERRUN,  # the refusal that a dry run did not make; 0: none
     RESULT_WORDS,
-) = range(9)
+) = range(10)
 
 # What a worker keeps for its gate alone. A record and not arrays: compiled code then passes one pointer.
 OWN_DTYPE = np.dtype(
@@ -118,6 +119,7 @@ _DRY_RUN_WORDS = (
     metrics.REQUEST.index("oracle_limit_dry_run_total", "quota_exceeded"),
 )
 _ADDRESS_BYTES, _NETWORK_BYTES = 16, 8
+_KEY_ID_MASK = (1 << GENERATION_SHIFT) - 1
 _MAPPED_MASK, _MAPPED = np.uint64(0xFFFF_FFFF), np.uint64(0xFFFF_0000)  # bytes 8 to 11 are 00 00 ff ff: IPv4
 
 # Starts of all months that a 64-bit count of nanoseconds reaches, and the first one's number since the year 0.
@@ -247,7 +249,7 @@ def _charge_rest(gate: Gate, lookups: int, now_ns: int) -> int:
 
 @compiled_inline
 def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> int:
-    """The limit of an IPv4 address or an IPv6 network of 64 bits; its burst is what it may ask in a second.
+    """The limit of an IPv4 address or an IPv6 network of 64 bits; its burst are the requests of its rate.
 
     Datagrams have a limit of their own: their sender can be forged, and must not use up what a connection may ask.
     """
@@ -258,8 +260,9 @@ def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> i
     hashed = siphash_64(gate.addresses, 0, address, _ADDRESS_BYTES if mapped else _NETWORK_BYTES)
     if over_udp:
         hashed = unsigned(unsigned(hashed) ^ _ALL_BITS)
-    admitted = take_address(gate.addresses, hashed, now_ns, rate, rate, gate.own["found"])
-    gate.result[RATE] = gate.result[BURST] = rate
+    burst = rate & REQUESTS_MASK
+    admitted = take_address(gate.addresses, hashed, now_ns, rate, burst, gate.own["found"])
+    _tell_rate(gate, rate, burst)
     _tell_pace(gate)
     return CODE_OK if admitted else RATE_LIMITED
 
@@ -313,7 +316,7 @@ def _recognise(gate: Gate) -> int:
         entry = at + way * _ENTRY_WORDS
         if (recognised[entry] ^ tag[0]) | (recognised[entry + 1] ^ tag[1]) == _0:
             known = signed(recognised[entry + 2])
-            key_id = known & RATE_MASK
+            key_id = known & _KEY_ID_MASK
             if key_id != 0 and read_terms(gate.keys, key_id, gate.own["terms"]):
                 generation = signed(gate.own["terms"][FLAGS]) >> GENERATION_SHIFT
                 if generation == known >> GENERATION_SHIFT:
@@ -338,13 +341,13 @@ def _remember(gate: Gate, key_id: int) -> None:
 def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
     """One request from the rate and one lookup from the month; from neither where the month is spent already."""
     result, pace = gate.result, signed(gate.own["terms"][PACE])
-    rate, burst = pace & RATE_MASK, pace >> BURST_SHIFT
+    rate, burst = pace & RATE_BITS, pace >> BURST_SHIFT
     quota = signed(gate.own["terms"][QUOTA])
     result[MONTHLY_QUOTA] = quota
-    result[RATE], result[BURST] = rate, burst
+    _tell_rate(gate, rate, burst)
     if quota > 0 and not has_quota(gate.limits, key_id, gate.own["month"], quota):
         return _refuse_month(gate, now_ns)
-    if rate > 0:
+    if result[RATE] > 0:
         admitted = take_key_pace(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
         _tell_pace(gate)
         if not admitted:
@@ -361,6 +364,12 @@ def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
 def _refuse_month(gate: Gate, now_ns: int) -> int:
     gate.result[RETRY_AFTER_MS] = _whole_ms(max(gate.own["month_end_ns"] - now_ns, 0))
     return QUOTA_EXCEEDED
+
+
+@compiled_inline
+def _tell_rate(gate: Gate, rate: int, burst: int) -> None:
+    gate.result[RATE], gate.result[BURST] = rate & REQUESTS_MASK, burst
+    gate.result[RATE_SECONDS] = (rate >> SECONDS_SHIFT) + min(rate, 1)
 
 
 @compiled_inline

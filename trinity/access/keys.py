@@ -34,7 +34,9 @@ class Key(msgspec.Struct, frozen=True):
     account: str
     plan: str
     state: str  # active, suspended, revoked, expired
-    rate_per_second: int
+    rate_requests: int  # in `rate_seconds`; 0: no limit
+    rate_seconds: int
+    rate_per_second: float
     burst: int
     monthly_quota: int
     dry_run: bool
@@ -48,9 +50,10 @@ class Key(msgspec.Struct, frozen=True):
 class OwnLimits(NamedTuple):
     """A key's own limits; None is the plan's."""
 
-    rate_per_second: int | None = None
+    rate_requests: int | None = None
     burst: int | None = None
     monthly_quota: int | None = None
+    rate_seconds: int | None = None  # of `rate_requests`; left out it is 1
 
 
 class NewKey(NamedTuple):
@@ -113,7 +116,7 @@ def rotate(
             raise RefusedError(f"key {old['id']}", f"it is {what}: only an active key is rotated")
         if old["replaced_by"] is not None:
             raise RefusedError(f"key {old['id']}", f"it was replaced by key {old['replaced_by']}: rotate that one")
-        copied = ("account_id", "plan_id", "name", "state", "rate_per_second", "burst", "monthly_quota", "expires_at")
+        copied = ("account_id", "plan_id", "name", "state", "expires_at", *OwnLimits._fields)
         new, secret = _insert(connection, {field: old[field] for field in copied}, keys_max)
         change = {"id": old["id"], "replaced_by": new.id, "grace": grace}
         connection.execute(load("keys.replace_key"), change)

@@ -18,11 +18,13 @@ Connection = psycopg.Connection[Any]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One plan: requests a second, lookups a month; 0 is no limit. `dry_run`: what would be refused is only counted."""
+    """One plan: a rate, lookups a month; 0 is no limit. `dry_run`: what would be refused is only counted."""
 
     id: int
     name: str
-    rate_per_second: int
+    rate_requests: int  # in `rate_seconds`
+    rate_seconds: int
+    rate_per_second: float
     burst: int
     monthly_quota: int
     dry_run: bool
@@ -43,10 +45,11 @@ class Account(msgspec.Struct, frozen=True):
 class PlanChange(NamedTuple):
     """What is to be another; None stays."""
 
-    rate_per_second: int | None = None
+    rate_requests: int | None = None
     burst: int | None = None
     monthly_quota: int | None = None
     dry_run: bool | None = None
+    rate_seconds: int | None = None
 
 
 def list_plans(connection: Connection) -> list[Plan]:
@@ -84,7 +87,7 @@ def set_account(connection: Connection, name: str, email: str | None, language: 
 
 
 def _check_complete(name: str, change: PlanChange) -> None:
-    options = {"rate_per_second": "--rate", "burst": "--burst", "monthly_quota": "--quota"}
+    options = {"rate_requests": "--rate", "burst": "--burst", "monthly_quota": "--quota"}
     missing = [option for field, option in options.items() if getattr(change, field) is None]
     if missing:
         raise InputError(missing[0], f"{name!a} is a new plan: it needs {', '.join(missing)}")

@@ -17,6 +17,7 @@ from trinity.access.keys import Connection
 from trinity.cli import values
 from trinity.config import AccessSection, Config
 from trinity.errors import InputError, StoreSilentError, StoreUnavailableError
+from trinity.rates import requests_of, seconds_of
 from trinity.store import migrate
 from trinity.store.connect import connect, reason_of
 from trinity.store.database import database_url, is_embedded
@@ -61,7 +62,7 @@ class Action(NamedTuple):
 
 
 LIMITS = (
-    Argument("--rate", "requests a second, 0 for no limit"),
+    Argument("--rate", "requests a second (200, 0.2) or in a time (1/5s, 90/m), 0 for no limit"),
     Argument("--burst", "requests at once"),
     Argument("--quota", "lookups a month (each asset that is asked for is one), 0 for no limit"),
 )
@@ -117,16 +118,25 @@ def given(check: Callable[[str, str], _Value], field: str, text: str | None) -> 
 def given_limits(parsed: Parsed, of_plan: bool = True) -> dict[str, int | None]:
     """The limits that were given; None, for a key only, where its plan's are wanted."""
     options = (
-        ("rate_per_second", "--rate", parsed.rate, 0, values.RATE_MAX),
         # A burst of 0 is for plans without a rate.
-        ("burst", "--burst", parsed.burst, 1 if of_plan else 0, values.RATE_MAX),
+        ("burst", "--burst", parsed.burst, 1 if of_plan else 0, values.BURST_MAX),
         ("monthly_quota", "--quota", parsed.quota, 0, values.QUOTA_MAX),
     )
-    return {
+    rate = _given_rate(parsed.rate, of_plan)
+    return rate | {
         field: None if of_plan and text == OF_PLAN else values.whole_number(option, text, low, high)
         for field, option, text, low, high in options
         if text is not None
     }
+
+
+def _given_rate(text: str | None, of_plan: bool) -> dict[str, int | None]:
+    if text is None:
+        return {}
+    if of_plan and text == OF_PLAN:
+        return {"rate_requests": None, "rate_seconds": None}
+    rate = values.rate("--rate", text)
+    return {"rate_requests": requests_of(rate), "rate_seconds": seconds_of(rate)}
 
 
 def given_lifetime(field: str, text: str | None) -> datetime.timedelta | None:

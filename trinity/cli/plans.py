@@ -19,7 +19,7 @@ from trinity.cli.actions import (
     given_limits,
     perform,
 )
-from trinity.cli.text import limit_text, plan_table, table, when
+from trinity.cli.text import limit_text, plan_table, rate_line, table, when
 from trinity.config import AccessSection, Config
 
 
@@ -38,9 +38,7 @@ def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
 
     def work(connection: Connection) -> Outcome:
         plan, is_new = plans.set_plan(connection, name, change)
-        limits = (
-            f"{limit_text(plan.rate_per_second)} a second, burst {plan.burst}, {limit_text(plan.monthly_quota)} a month"
-        )
+        limits = f"{rate_line(plan)}, burst {plan.burst}, {limit_text(plan.monthly_quota)} a month"
         dry_run = "; dry run: what would be refused is only counted" if plan.dry_run else ""
         return Outcome(
             {"plan": plan, "created": is_new},

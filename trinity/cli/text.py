@@ -6,6 +6,7 @@ from typing import Any
 
 from trinity.access.keys import Key
 from trinity.access.plans import Plan
+from trinity.rates import rate_text
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -30,7 +31,7 @@ def key_table(keys: Sequence[Key]) -> list[str]:
             key.prefix,
             key.state,
             key.plan + ("*" if key.own_limits else ""),
-            limit_text(key.rate_per_second),
+            rate_limit_text(key),
             limit_text(key.monthly_quota),
             key.account,
             key.name,
@@ -47,7 +48,7 @@ def plan_table(plans: Sequence[Plan]) -> list[str]:
     rows = [
         (
             plan.name,
-            limit_text(plan.rate_per_second),
+            rate_limit_text(plan),
             plan.burst,
             limit_text(plan.monthly_quota),
             "on" if plan.dry_run else "off",
@@ -66,7 +67,7 @@ def key_lines(key: Key) -> list[str]:
         ("account", key.account),
         ("name", key.name),
         ("plan", key.plan + (", dry run: nothing is refused for its limits" if key.dry_run else "")),
-        ("limits", f"{limit_text(key.rate_per_second)} a second, burst {key.burst}"),
+        ("limits", f"{rate_line(key)}, burst {key.burst}"),
         ("quota", f"{limit_text(key.monthly_quota)} a month"),
         ("", "some of these limits are the key's own, not its plan's" if key.own_limits else ""),
         ("until", when(key.expires_at)),
@@ -75,6 +76,16 @@ def key_lines(key: Key) -> list[str]:
         ("changed", when(key.changed_at)),
     )
     return [f"{what:<12} {value}" for what, value in fields if value]
+
+
+def rate_limit_text(limited: Key | Plan) -> str:
+    """Requests a second, or in a time."""
+    return rate_text(limited.rate_requests, limited.rate_seconds) if limited.rate_requests else "unlimited"
+
+
+def rate_line(limited: Key | Plan) -> str:
+    """The same within a sentence."""
+    return rate_limit_text(limited) + (" a second" if limited.rate_seconds == 1 else "")
 
 
 def limit_text(limit: int) -> str:

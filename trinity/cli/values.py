@@ -8,12 +8,13 @@ import datetime
 import re
 
 from trinity.errors import InputError
+from trinity.rates import read_rate
 
 # A key as it is made: long enough that no prefix is one, short enough for every place that a key may stand in.
 KEY_START = "trk_"
 PREFIX_CHARS = 12
-# PostgreSQL's integer; more than a billion requests a second are no limit.
-RATE_MAX = 1_000_000_000
+# PostgreSQL's integer.
+BURST_MAX = 1_000_000_000
 # PostgreSQL's bigint holds it, and so do 63 bits in shared memory.
 QUOTA_MAX = 10**15
 NAME_CHARS_MAX = 100
@@ -60,6 +61,14 @@ def whole_number(field: str, text: str, low: int, high: int) -> int:
     if not low <= number <= high:
         raise InputError(field, f"{text[:DIGITS_MAX]} is not between {low} and {high}")
     return number
+
+
+def rate(field: str, text: str) -> int:
+    """`200`, `0.2`, `1/5s`, `90/m` or `0`, as one number (rates.py)."""
+    try:
+        return read_rate(text)
+    except ValueError as error:
+        raise InputError(field, str(error)) from None
 
 
 def duration(field: str, text: str) -> datetime.timedelta:

@@ -65,7 +65,7 @@ def _with_secret(words: Words) -> Words:
 
 
 @compiled
-def take_address(addresses: Words, hashed: int, now_ns: int, rate_per_second: int, burst: int, found: Numbers) -> bool:
+def take_address(addresses: Words, hashed: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
     """Take one request from the limit of the address with this hash (64 bits; see gcra.take_pace)."""
     at = HEADER_WORDS + signed(unsigned(hashed) & _BUCKET_MASK) * BUCKET_WORDS
     tag = unsigned(max(unsigned(hashed) >> _TAG_SHIFT, _1))
@@ -79,10 +79,10 @@ def take_address(addresses: Words, hashed: int, now_ns: int, rate_per_second: in
             shift = unsigned(_TAG_BITS * cell)
             if not compare_and_swap(addresses, at, tags, unsigned(tags & ~(_TAG_MASK << shift) | tag << shift)):
                 continue
-        admitted = take_pace(addresses, at + 1 + cell, now_ns, rate_per_second, burst, found)
+        admitted = take_pace(addresses, at + 1 + cell, now_ns, rate, burst, found)
         if _cell_of(load_acquire(addresses, at), tag) == cell:
             return admitted
-    return take_pace(addresses, at + _OVERFLOW, now_ns, rate_per_second, burst, found)
+    return take_pace(addresses, at + _OVERFLOW, now_ns, rate, burst, found)
 
 
 @compiled

@@ -1,7 +1,7 @@
 """GCRA, the rate limit in one word: the time at which a caller will have paid for all that it was given.
 
-The word is the "theoretical arrival time" (TAT) in monotonic nanoseconds. Each request costs 1/rate; a caller may be
-in debt for `burst` of them:
+The word is the "theoretical arrival time" (TAT) in monotonic nanoseconds. Each request costs an interval, the rate's
+seconds (rates.py) divided by its requests; a caller may be in debt for `burst` of them:
 
     next = max(TAT, now) + interval        admitted when next - now <= burst * interval; then TAT = next
 
@@ -18,6 +18,7 @@ from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled
 from trinity.limits import HEARTBEAT_AGE_MAX_NS, LIMIT_TRIES_MAX
 from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed
+from trinity.rates import REQUESTS_MASK, SECONDS_SHIFT
 
 Numbers = NDArray[np.int64]
 
@@ -26,15 +27,18 @@ RETRY_NS, REMAINING, FOUND_WORDS = range(3)
 
 # A worker whose time is older than this was killed by the supervisor.
 _FOREIGN_DEBT_NS = 2 * HEARTBEAT_AGE_MAX_NS
+# The largest bucket, 73 years: a monotonic time and two of them fit a word. Who sets terms cuts bursts to it.
+BUCKET_NS_MAX = 2**61
 
 
 @compiled
-def take_pace(words: Words, at: int, now_ns: int, rate_per_second: int, burst: int, found: Numbers) -> bool:
+def take_pace(words: Words, at: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
     """Take one request from the limit in `words[at]`; False when it must wait `found[RETRY_NS]`.
 
     `found[REMAINING]` requests are left at once.
     """
-    interval_ns = (NS_PER_SECOND + rate_per_second - 1) // rate_per_second
+    requests = rate & REQUESTS_MASK
+    interval_ns = (NS_PER_SECOND * ((rate >> SECONDS_SHIFT) + 1) + requests - 1) // requests
     bucket_ns = burst * interval_ns
     found[REMAINING] = 0
     for _ in range(LIMIT_TRIES_MAX):

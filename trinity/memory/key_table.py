@@ -8,7 +8,7 @@
     |   1-3   slot 0: flags, pace, quota                                                    |
     |   4-6   slot 1                                                                        |
     |         flags  state (8 bits) | dry run (1 bit, at 8) | generation (31 bits, at 32)   |
-    |         pace   rate a second (32 bits) | burst (32 bits, at 32)                       |
+    |         pace   rate (32 bits, see rates.py) | burst (32 bits, at 32)                  |
     |         quota  requests a month                                                       |
     +---------------------------------------------------------------------------------------+
     | digests of key 0, 1, 2 ...: 4 words each, the 32 bytes as they are                    |
@@ -27,13 +27,16 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, compiled_inline
 from trinity.errors import KeyChangesError, KeysFullError
 from trinity.memory.atomics import Words, fence, load_acquire, read_fence, signed, store_release, unsigned
 from trinity.memory.cell import READ_TRIES_MAX
+from trinity.memory.gcra import BUCKET_NS_MAX
 from trinity.memory.segment import Segment
+from trinity.rates import RATE_BITS, REQUESTS_MASK, SECONDS_SHIFT
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 LAYOUT_HASH = 0  # the header names all that the bytes' meaning depends on
 
 HEADER_WORDS = 8
@@ -48,13 +51,12 @@ STATE_MASK = 0xFF
 DRY_RUN_BIT = 1 << 8
 GENERATION_SHIFT = 32
 BURST_SHIFT = 32
-RATE_MASK = 0xFFFF_FFFF
 _GENERATION_MASK = 0x7FFF_FFFF
 # What a column of the database may hold: field, lowest, highest.
 _BOUNDS = (
     ("key_id", 1, 2**31 - 1),
     ("state", 1, 3),
-    ("rate_per_second", 0, 2**31 - 1),
+    ("rate", 0, RATE_BITS),
     ("burst", 0, 2**31 - 1),
     ("monthly_quota", 0, 2**63 - 1),
     ("dry_run", 0, 1),
@@ -118,14 +120,14 @@ class KeyTable:
         key_id: int,
         digest: bytes,
         state: KeyState,
-        rate_per_second: int,
+        rate: int,
         burst: int,
         monthly_quota: int,
         dry_run: bool,
     ) -> bool:
         """Write one key, as `write_many`; True when that changed something."""
         digests = np.frombuffer(digest, dtype=np.uint8).reshape(1, DIGEST_BYTES)
-        one = [np.array([value], dtype=np.int64) for value in (state, rate_per_second, burst, monthly_quota, dry_run)]
+        one = [np.array([value], dtype=np.int64) for value in (state, rate, burst, monthly_quota, dry_run)]
         return self.write_many(np.array([key_id], dtype=np.int64), digests, *one) == 1
 
     def write_many(
@@ -133,7 +135,7 @@ class KeyTable:
         key_ids: NDArray[np.int64],
         digests: NDArray[np.uint8],
         states: NDArray[np.int64],
-        rates_per_second: NDArray[np.int64],
+        rates: NDArray[np.int64],
         bursts: NDArray[np.int64],
         monthly_quotas: NDArray[np.int64],
         dry_runs: NDArray[np.int64],
@@ -143,7 +145,7 @@ class KeyTable:
         Raises KeysFullError for ids beyond `keys_max` and KeyChangesError when the index is used up, both after
         everything that fits was written; ValueError, before anything was, for numbers that no key can have.
         """
-        columns = [key_ids, states, rates_per_second, bursts, monthly_quotas, dry_runs]
+        columns = [key_ids, states, rates, bursts, monthly_quotas, dry_runs]
         columns = [column.astype(np.int64) for column in columns]
         for values, (what, low, high) in zip(columns, _BOUNDS, strict=True):
             if values.size and (values.min() < low or values.max() > high):
@@ -151,7 +153,7 @@ class KeyTable:
         fits = key_ids <= self.keys_max
         ids, state, rate, burst, quota, dry_run = (column[fits] for column in columns)
         words = np.ascontiguousarray(digests[fits]).view(np.uint64)
-        flags, paces = state | dry_run * DRY_RUN_BIT, rate | burst << BURST_SHIFT
+        flags, paces = state | dry_run * DRY_RUN_BIT, rate | _bursts_within(rate, burst) << BURST_SHIFT
         changed, failed_id = _write_entries(self.words, ids, words, flags, paces, quota)
         if failed_id:
             raise KeyChangesError(failed_id)
@@ -171,6 +173,13 @@ class KeyTable:
         newest = 1 + (terms[:, 0] & 1) * TERMS_SLOT_WORDS + FLAGS
         states: NDArray[np.int64] = terms[np.arange(len(terms)), newest] & STATE_MASK
         return states
+
+
+def _bursts_within(rates: NDArray[np.int64], bursts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bursts cut to the largest bucket, so that no request has to ask whether its arithmetic fits."""
+    seconds, requests = (rates >> SECONDS_SHIFT) + 1, np.maximum(rates & REQUESTS_MASK, 1)
+    intervals_ns: NDArray[np.int64] = (NS_PER_SECOND * seconds + requests - 1) // requests
+    return np.minimum(bursts, BUCKET_NS_MAX // intervals_ns)
 
 
 def words_needed(keys_max: int) -> int:

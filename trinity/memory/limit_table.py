@@ -138,9 +138,9 @@ def _make(path: Path, capacity: int, boot_id: bytes, wall_offset_ns: int) -> Non
 
 
 @compiled
-def take_key_pace(limits: Words, key_id: int, now_ns: int, rate_per_second: int, burst: int, found: Numbers) -> bool:
+def take_key_pace(limits: Words, key_id: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
     """Take one request from a key's rate (see gcra.take_pace)."""
-    return take_pace(limits, HEADER_WORDS + key_id * ENTRY_WORDS + _TAT, now_ns, rate_per_second, burst, found)
+    return take_pace(limits, HEADER_WORDS + key_id * ENTRY_WORDS + _TAT, now_ns, rate, burst, found)
 
 
 @compiled

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.rates import RATE_BITS, REQUESTS_MASK
 from workers.access.rows import ABSENT, END_NEVER, KEY_DTYPE, KEY_WORDS, NULL, REVOKED, Block, Plan, Rows
 
 Ids = NDArray[np.int64]
@@ -26,7 +27,7 @@ class Grants(NamedTuple):
     ids: Ids
     digests: NDArray[np.uint8]
     states: Numbers
-    rates_per_second: Numbers
+    rates: Numbers
     bursts: Numbers
     monthly_quotas: Numbers
     dry_runs: NDArray[np.bool_]
@@ -140,14 +141,15 @@ class Mirror:
         rows = self._keys[ids]
         states = rows["state"].astype(np.int64)
         states[(states == ABSENT) | (rows["ends_at_us"] <= now_us)] = REVOKED
-        rates, bursts = self._limits(rows, "rate_per_second"), self._limits(rows, "burst")
+        # 32 bits: the column shows those of more than half an hour as negative.
+        rates, bursts = self._limits(rows, "rate") & RATE_BITS, self._limits(rows, "burst")
         return Grants(
             ids=ids,
             digests=rows["digest"],
             states=states,
-            rates_per_second=rates,
+            rates=rates,
             # A rate of its own under a plan that has neither: with a burst of 0 nothing would ever be admitted.
-            bursts=np.where(bursts == 0, rates, bursts),
+            bursts=np.where(bursts == 0, rates & REQUESTS_MASK, bursts),
             monthly_quotas=self._limits(rows, "monthly_quota"),
             dry_runs=self._of_plans(rows, "dry_run").astype(np.bool_),
         )

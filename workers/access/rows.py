@@ -27,7 +27,7 @@ KEY_DTYPE = np.dtype(
         ("id", ">i4"),
         ("plan_id", ">i2"),
         ("state", ">i2"),
-        ("rate_per_second", ">i4"),
+        ("rate", ">i4"),
         ("burst", ">i4"),
         ("monthly_quota", ">i8"),
         ("ends_at_us", ">i8"),
@@ -39,10 +39,10 @@ assert KEY_DTYPE.itemsize == 8 * KEY_WORDS, "rows are compared as words"
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One plan's limits; a rate or a quota of 0 is no limit."""
+    """One plan's limits (rate: see trinity/rates.py); a rate or a quota of 0 is no limit."""
 
     id: int
-    rate_per_second: int
+    rate: int
     burst: int
     monthly_quota: int
     dry_run: bool

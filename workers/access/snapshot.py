@@ -25,7 +25,7 @@ from workers.access.rows import KEY_DTYPE, Block, Plan, Rows, key_rows
 
 FILE_NAME = "access.snapshot"
 FILE_MODE = 0o600
-VERSION = 1
+VERSION = 2
 
 _MAGIC = b"TRINITYA"
 _FRONT = struct.Struct("<8sII")

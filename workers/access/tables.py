@@ -54,7 +54,7 @@ class Tables:
                 grants.ids,
                 grants.digests,
                 grants.states,
-                grants.rates_per_second,
+                grants.rates,
                 grants.bursts,
                 grants.monthly_quotas,
                 grants.dry_runs.astype(np.int64),

@@ -15,6 +15,7 @@ from trinity.access.gate import (
     QUOTA_LEFT,
     RATE,
     RATE_LIMITED,
+    RATE_SECONDS,
     RETRY_AFTER_MS,
     Gate,
     admit,
@@ -33,7 +34,7 @@ _MS_PER_SECOND = NS_PER_SECOND // NS_PER_MS
 
 _RETRY_AFTER = octets_of(b"Retry-After: ")
 _RATE_POLICY = octets_of(b'\r\nRateLimit-Policy: "second";q=')
-_WINDOW = octets_of(b";w=1")
+_WINDOW = octets_of(b";w=")
 _AND_MONTH = octets_of(b', "month";q=')
 _MONTH_POLICY = octets_of(b'\r\nRateLimit-Policy: "month";q=')
 _RATE_LIMIT = octets_of(b'\r\nRateLimit: "second";r=')
@@ -43,7 +44,7 @@ _CR, _LF = b"\r\n"
 # With numbers of at most 19 digits each.
 LIMIT_HEADERS_BYTES_MAX = (
     sum(text.size for text in (_RETRY_AFTER, _RATE_POLICY, _WINDOW, _AND_MONTH, _MONTH_LIMIT, _RATE_LIMIT, _IN))
-    + 5 * 19
+    + 6 * 19
 )
 
 
@@ -90,7 +91,7 @@ def append_limit_headers(gate: Gate, code: int, out: Octets, at: int) -> int:
         return append_byte(_LF, out, append_byte(_CR, out, at))
     if result[RATE] > 0:
         at = append_integer(result[RATE], out, append_octets(_RATE_POLICY, out, at))
-        at = append_octets(_WINDOW, out, at)
+        at = append_integer(result[RATE_SECONDS], out, append_octets(_WINDOW, out, at))
     if result[MONTHLY_QUOTA] > 0:
         at = append_octets(_AND_MONTH if result[RATE] > 0 else _MONTH_POLICY, out, at)
         at = append_integer(result[MONTHLY_QUOTA], out, at)

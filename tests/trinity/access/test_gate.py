@@ -18,6 +18,7 @@ from trinity.access.gate import (
     OVERRUN,
     QUOTA_LEFT,
     RATE,
+    RATE_SECONDS,
     RESULT_WORDS,
     RETRY_AFTER_MS,
     Gate,
@@ -35,6 +36,7 @@ from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.observe import metrics
 from trinity.outcomes import CODES
+from trinity.rates import rate_of
 
 pytestmark = pytest.mark.uncompiled
 
@@ -177,16 +179,21 @@ def test_a_key_is_held_to_its_rate_and_told_what_is_left() -> None:
     """10 a second, 3 at once."""
     door = Door()
     door.allow(KEY, rate=10, burst=3)
-    assert [(door.ask(KEY), door.told(LEFT)) for _ in range(4)] == [
-        ("ok", 2),
-        ("ok", 1),
-        ("ok", 0),
-        ("rate_limited", 0),
-    ]
-    told = {word: door.told(word) for word in (KEY_ID, RATE, BURST, RETRY_AFTER_MS)}
-    assert told == {KEY_ID: 7, RATE: 10, BURST: 3, RETRY_AFTER_MS: 100}
+    answers = [(door.ask(KEY), door.told(LEFT)) for _ in range(4)]
+    assert answers == [("ok", 2), ("ok", 1), ("ok", 0), ("rate_limited", 0)]
+    assert [door.told(word) for word in (KEY_ID, RATE, BURST, RETRY_AFTER_MS)] == [7, 10, 3, 100]
     assert door.ask(KEY, now_ns=NOW_NS + 100 * NS_PER_MS) == "ok"
     assert door.told(RETRY_AFTER_MS) == 0
+
+
+def test_a_rate_may_be_below_one_a_second() -> None:
+    """A key of one in five seconds, and an address of one in two: told as requests and seconds, and held to it."""
+    door = Door("optional", anonymous_rate=rate_of(1, 2))
+    door.allow(KEY, rate=rate_of(1, 5), burst=1)
+    for key, seconds in ((KEY, 5), (b"", 2)):
+        times = (0, 0, seconds * NS_PER_SECOND - 1, seconds * NS_PER_SECOND)
+        assert [door.ask(key, now_ns=NOW_NS + time)[:2] for time in times] == ["ok", "ra", "ra", "ok"]
+        assert (door.told(RATE), door.told(RATE_SECONDS), door.told(BURST)) == (1, seconds, 1)
 
 
 def test_all_workers_share_one_limit() -> None:

@@ -83,7 +83,7 @@ def test_a_key_is_found_by_its_number_and_by_any_beginning_that_is_its_own(conne
 def test_a_rotation_lets_the_old_key_work_for_its_grace(connection: Connection) -> None:
     """The new one has the account, plan, name and limits of the old."""
     old, old_secret = keys.create(
-        connection, NewKey("acme", "pro", name="shop", limits=OwnLimits(rate_per_second=7)), KEYS_MAX
+        connection, NewKey("acme", "pro", name="shop", limits=OwnLimits(rate_requests=7)), KEYS_MAX
     )
     new, ended, secret = keys.rotate(connection, old.id, DAY, KEYS_MAX)
     assert secret != old_secret
@@ -138,10 +138,10 @@ def test_a_rotation_never_prolongs_a_life(connection: Connection) -> None:
 def test_limits_of_its_own_are_set_and_given_back(connection: Connection) -> None:
     """Each limit alone; None is the plan's again; a plan is changed without touching them."""
     key, _ = make(connection)
-    assert keys.limit(connection, key.id, None, {"rate_per_second": 3}).rate_per_second == 3
+    assert keys.limit(connection, key.id, None, {"rate_requests": 3, "rate_seconds": 5}).rate_per_second == 0.6
     moved = keys.limit(connection, key.id, "pro", {})
-    assert (moved.plan, moved.rate_per_second, moved.burst) == ("pro", 3, 2000)
-    back = keys.limit(connection, key.id, None, {"rate_per_second": None, "monthly_quota": 5})
+    assert (moved.plan, moved.rate_requests, moved.rate_seconds, moved.burst) == ("pro", 3, 5, 2000)
+    back = keys.limit(connection, key.id, None, {"rate_requests": None, "rate_seconds": None, "monthly_quota": 5})
     assert (back.rate_per_second, back.monthly_quota, back.own_limits) == (1000, 5, True)
     with pytest.raises(AbsentError):
         keys.limit(connection, key.id, "gold", {})

@@ -19,7 +19,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 def test_a_plan_is_changed_in_part(connection: Connection) -> None:
     """What is not given stays; the dry run is switched on and off."""
-    plan, is_new = plans.set_plan(connection, "free", PlanChange(rate_per_second=5))
+    plan, is_new = plans.set_plan(connection, "free", PlanChange(rate_requests=5))
     assert (plan.rate_per_second, plan.burst, plan.monthly_quota, plan.dry_run, is_new) == (
         5,
         20,
@@ -34,7 +34,7 @@ def test_a_plan_is_changed_in_part(connection: Connection) -> None:
 def test_a_new_plan_needs_all_its_limits(connection: Connection) -> None:
     """What is missing is named."""
     with pytest.raises(InputError, match=r"--burst.*it needs --burst, --quota"):
-        plans.set_plan(connection, "gold", PlanChange(rate_per_second=5))
+        plans.set_plan(connection, "gold", PlanChange(rate_requests=5))
     plan, is_new = plans.set_plan(connection, "gold", PlanChange(5, 10, 0))
     assert is_new
     assert (plan.name, plan.keys) == ("gold", 0)

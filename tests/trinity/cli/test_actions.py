@@ -45,7 +45,7 @@ def test_every_action_can_be_typed() -> None:
 def test_limits_are_numbers_or_the_plans() -> None:
     """Left out: not there; `plan`: None, for keys alone."""
     parsed = argparse.Namespace(rate="5", burst=None, quota="plan")
-    assert given_limits(parsed) == {"rate_per_second": 5, "monthly_quota": None}
+    assert given_limits(parsed) == {"rate_requests": 5, "rate_seconds": 1, "monthly_quota": None}
     with pytest.raises(InputError, match="--quota"):
         given_limits(parsed, of_plan=False)
 

@@ -34,9 +34,27 @@ def test_people_get_lines(typed: Run, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["1", "acme", "en"]
 
 
+def test_a_rate_below_one_a_second_is_set_and_shown(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a decimal or as requests in a time; both are the same."""
+    for text in ("0.2", "1/5s"):
+        plan = typed("plans", "set", "slow", "--rate", text, "--burst", "1", "--quota", "0")[1]["plan"]
+        assert (plan["rate_requests"], plan["rate_seconds"], plan["rate_per_second"]) == (1, 5, 0.2)
+        key = typed("keys", "create", "--account", "acme", "--plan", "pro", "--rate", text)[1]["key"]
+        assert (key["rate_requests"], key["rate_seconds"], key["burst"]) == (1, 5, 2000)
+    assert typed("plans", "set", "slow", "--rate", "3")[1]["plan"]["rate_per_second"] == 3
+    assert typed("plans", "set", "slow", "--rate", "90/m")[1]["plan"]["rate_seconds"] == 60
+    assert main(["plans", "list"]) == 0
+    assert "90/60s" in capsys.readouterr().out
+    assert main(["keys", "list"]) == 0
+    assert "1/5s" in capsys.readouterr().out
+
+
 WRONG = [
     ("--rate: ", ["plans", "set", "free", "--rate", "plan"]),
     ("--rate: ", ["plans", "set", "free", "--rate", "9999999999"]),
+    ("--rate: ", ["plans", "set", "free", "--rate", "1/0s"]),
+    ("--rate: ", ["plans", "set", "free", "--rate", "-0.5"]),
+    ("--rate: ", ["plans", "set", "free", "--rate", "0.00001"]),
     ("--dry-run: ", ["plans", "set", "free", "--dry-run", "yes"]),
     ("--rate: ", ["plans", "set", "gold", "--dry-run", "on"]),
     ("--burst: ", ["plans", "set", "free", "--burst", "0"]),

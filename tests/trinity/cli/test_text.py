@@ -2,11 +2,13 @@
 
 import datetime
 
+import msgspec
+
 from trinity.access.keys import Key
 from trinity.cli.text import key_lines, key_table, limit_text, table, when
 
 MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-KEY = Key(7, "trk_abcdefgh", "shop", "acme", "free", "active", 10, 20, 0, True, True, None, 9, MOMENT, MOMENT)
+KEY = Key(7, "trk_abcdefgh", "shop", "acme", "free", "active", 10, 1, 10.0, 20, 0, True, True, None, 9, MOMENT, MOMENT)
 
 
 def test_columns_are_as_wide_as_needed_and_numbers_stand_to_the_right() -> None:
@@ -27,6 +29,13 @@ def test_a_key_is_shown_with_everything_but_itself() -> None:
     assert head.split() == ["id", "prefix", "state", "plan", "rate/s", "quota/month", "account", "name", "until"]
     assert line.split() == ["7", "trk_abcdefgh", "active", "free*", "10", "unlimited", "acme", "shop"]
     assert note == "* with limits of its own"
+
+
+def test_a_rate_below_one_a_second_is_shown_as_it_may_be_written() -> None:
+    """One in five seconds is 1/5s, in the table and in the sentence."""
+    slow = msgspec.structs.replace(KEY, rate_requests=1, rate_seconds=5, rate_per_second=0.2)
+    assert key_table([slow])[1].split()[4] == "1/5s"
+    assert "1/5s, burst 20" in "\n".join(key_lines(slow))
 
 
 def test_limits_and_times_are_readable() -> None:

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.memory.gcra import FOUND_WORDS, REMAINING, RETRY_NS, take_pace
+from trinity.limits import RATE_REQUESTS_MAX
+from trinity.memory.gcra import BUCKET_NS_MAX, FOUND_WORDS, REMAINING, RETRY_NS, take_pace
+from trinity.rates import rate_of, requests_of, seconds_of
 
 SECOND = 1_000_000_000
 NOW_NS = 1_000 * SECOND
@@ -48,8 +50,11 @@ def test_a_refusal_costs_nothing() -> None:
     assert cell.take(NOW_NS + SECOND)
 
 
+RATES = st.builds(rate_of, st.integers(1, RATE_REQUESTS_MAX), st.sampled_from([1, 1, 5, 60, 3600]))
+
+
 @given(
-    rate=st.integers(1, 2_000_000),
+    rate=RATES,
     burst=st.integers(1, 1000),
     steps=st.lists(st.integers(0, SECOND // 10), max_size=300),
 )
@@ -62,10 +67,10 @@ def test_no_window_ever_admits_more_than_the_rate_and_the_burst(rate: int, burst
             admitted.append(now_ns)
     for first in range(len(admitted)):
         count, window_ns = len(admitted) - first, admitted[-1] - admitted[first]
-        assert (count - burst) * SECOND <= rate * window_ns
+        assert (count - burst) * SECOND * seconds_of(rate) <= requests_of(rate) * window_ns
 
 
-@given(rate=st.integers(1, 2_000_000), burst=st.integers(1, 1000), gap_ns=st.integers(0, 10 * SECOND))
+@given(rate=RATES, burst=st.integers(1, 1000), gap_ns=st.integers(0, 10 * SECOND))
 def test_who_comes_when_told_is_admitted_and_not_a_nanosecond_before(rate: int, burst: int, gap_ns: int) -> None:
     """RETRY_NS is exact, and what is said to be left can be taken."""
     cell = Cell(rate, burst)
@@ -97,6 +102,18 @@ def test_a_worker_with_an_older_time_takes_nothing_back() -> None:
     before = int(cell.words[0])
     assert not cell.take(NOW_NS - 5 * SECOND)
     assert int(cell.words[0]) == before
+
+
+def test_one_in_five_seconds_is_one_in_five_seconds() -> None:
+    """A rate below one a second is exact, and a bucket of 73 years does not overflow."""
+    cell = Cell(rate_of(1, 5), 1)
+    assert cell.take(NOW_NS)
+    assert not cell.take(NOW_NS + 5 * SECOND - 1)
+    assert int(cell.found[RETRY_NS]) == 1
+    assert cell.take(NOW_NS + 5 * SECOND)
+    widest = Cell(rate_of(1, 3600), BUCKET_NS_MAX // (3600 * SECOND))
+    assert [widest.take(NOW_NS) for _ in range(3)] == [True] * 3
+    assert 0 < int(widest.found[REMAINING]) < 2**62
 
 
 def test_a_burst_of_nothing_admits_nobody() -> None:

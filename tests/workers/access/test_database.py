@@ -52,7 +52,7 @@ async def test_every_field_of_a_key_arrives(connection: AsyncConnection) -> None
     """States as numbers, null as NULL and END_NEVER, times in microseconds."""
     await insert_keys(connection, 3)
     await connection.execute(
-        "UPDATE api_keys SET state = 'suspended', plan_id = 3, rate_per_second = 5, burst = 6,"
+        "UPDATE api_keys SET state = 'suspended', plan_id = 3, rate_requests = 5, burst = 6,"
         " monthly_quota = 10000000000, expires_at = to_timestamp(4000000000.000123) WHERE id = 2"
     )
     await connection.execute("UPDATE api_keys SET state = 'revoked' WHERE id = 3")

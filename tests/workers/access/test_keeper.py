@@ -77,7 +77,7 @@ async def test_every_kind_of_change_is_taken_over(seat: Seat, tmp_path: Path, co
     await news(keeper, connection)
     assert states(seat, 1, 2, 3) == [ACTIVE, SUSPENDED, REVOKED]
     versions = seat.keys.words.copy()
-    await connection.execute("UPDATE plans SET rate_per_second = 77 WHERE id = 1")
+    await connection.execute("UPDATE plans SET rate_requests = 77 WHERE id = 1")
     await news(keeper, connection)
     assert (versions != seat.keys.words).any()
     await connection.execute("INSERT INTO blocks (network) VALUES ('203.0.113.0/24')")
@@ -282,7 +282,7 @@ async def test_a_plan_that_changed_meanwhile_brings_back_nothing_of_an_old_snaps
     await keeper.save_news()
     await connection.execute("UPDATE api_keys SET state = 'revoked'")
     await keeper.take(connection, Change(everything=True))  # killed before the snapshot
-    await connection.execute("UPDATE plans SET rate_per_second = 77 WHERE id = 1")
+    await connection.execute("UPDATE plans SET rate_requests = 77 WHERE id = 1")
     keeper = make_keeper(seat, tmp_path)
     await keeper.load_snapshot()
 
@@ -332,7 +332,7 @@ async def test_no_step_takes_more_keys_at_once_than_the_loop_can_wait_for(
     await check(keeper.compare(connection))
     await check(keeper.save_news())
     assert int(np.count_nonzero(keys.states() == ACTIVE)) == count
-    await connection.execute("UPDATE plans SET rate_per_second = 77 WHERE id = 1")
+    await connection.execute("UPDATE plans SET rate_requests = 77 WHERE id = 1")
     await check(keeper.take(connection, Change(plans=True)))
     later = make_keeper(seat, tmp_path)
     await check(later.load_snapshot())

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trinity.rates import rate_of
 from workers.access.mirror import Mirror
 from workers.access.rows import ACTIVE, END_NEVER, KEY_DTYPE, NULL, REVOKED, SUSPENDED, Plan, Rows
 
@@ -15,7 +16,7 @@ def make_rows(*ids: int, **fields: int) -> Rows:
     """Active keys of plan 1 without limits of their own or an end."""
     rows = np.zeros(len(ids), dtype=KEY_DTYPE)
     rows["id"] = ids
-    defaults = {"plan_id": 1, "state": ACTIVE, "rate_per_second": NULL, "burst": NULL, "monthly_quota": NULL}
+    defaults = {"plan_id": 1, "state": ACTIVE, "rate": NULL, "burst": NULL, "monthly_quota": NULL}
     for field, value in (defaults | {"ends_at_us": END_NEVER} | fields).items():
         rows[field] = value
     rows["digest"] = np.array(ids, dtype=np.uint8)[:, None]
@@ -43,10 +44,10 @@ def test_only_what_differs_is_a_change() -> None:
 
 def test_a_key_is_granted_its_own_limits_else_its_plans() -> None:
     """Nothing of its own: all of the plan's; one limit of its own: that one alone."""
-    mirror = make_mirror(make_rows(1), make_rows(2, rate_per_second=5), make_rows(3, plan_id=2))
+    mirror = make_mirror(make_rows(1), make_rows(2, rate=5), make_rows(3, plan_id=2))
     grants = mirror.grants(np.array([1, 2, 3]), NOW)
     assert grants.states.tolist() == [ACTIVE] * 3
-    assert grants.rates_per_second.tolist() == [10, 5, 0]
+    assert grants.rates.tolist() == [10, 5, 0]
     assert grants.bursts.tolist() == [20, 20, 0]
     assert grants.monthly_quotas.tolist() == [1000, 1000, 0]
     assert grants.dry_runs.tolist() == [False, False, True]
@@ -55,7 +56,7 @@ def test_a_key_is_granted_its_own_limits_else_its_plans() -> None:
 
 def test_a_rate_of_its_own_under_a_plan_without_a_burst_can_be_used() -> None:
     """A burst of 0 would refuse everything: a second's requests take its place."""
-    grants = make_mirror(make_rows(1, plan_id=2, rate_per_second=5)).grants(np.array([1]), NOW)
+    grants = make_mirror(make_rows(1, plan_id=2, rate=5)).grants(np.array([1]), NOW)
     assert grants.bursts.tolist() == [5]
 
 
@@ -64,13 +65,13 @@ def test_a_changed_plan_touches_its_keys() -> None:
     mirror = make_mirror(make_rows(1, 2), make_rows(3, plan_id=2))
     assert mirror.put_plans(PLANS).tolist() == []
     assert mirror.put_plans((PLANS[0], Plan(2, 1, 1, 1, False))).tolist() == [3]
-    assert mirror.grants(np.array([3]), NOW).rates_per_second.tolist() == [1]
+    assert mirror.grants(np.array([3]), NOW).rates.tolist() == [1]
 
 
 def test_a_key_of_an_unknown_plan_gets_hardly_anything() -> None:
     """A row that overtook its plan does not get a free ride, whatever the plan's number."""
     mirror = make_mirror(make_rows(1, plan_id=3), make_rows(2, plan_id=30_000))
-    assert mirror.grants(np.array([1, 2]), NOW).rates_per_second.tolist() == [1, 1]
+    assert mirror.grants(np.array([1, 2]), NOW).rates.tolist() == [1, 1]
 
 
 def test_a_key_past_its_end_is_revoked_once() -> None:
@@ -150,3 +151,12 @@ def test_after_any_changes_the_grants_are_those_of_the_last_rows(
         held = zip(grants.states.tolist(), grants.bursts.tolist(), strict=True)
         applied |= dict(zip(grants.ids.tolist(), held, strict=True))
     assert applied == {n: (state, burst or 10) for n, (state, burst) in last.items()}
+
+
+def test_rates_of_an_hour_pass_the_row_of_32_bits() -> None:
+    """One an hour is a negative number in the row's signed column, and the same rate in the grant."""
+    rate = rate_of(7, 3600)
+    mirror = make_mirror(make_rows(1, rate=rate - 2**32), make_rows(2, rate=rate_of(1, 5), plan_id=2))
+    grants = mirror.grants(np.array([1, 2]), NOW)
+    assert grants.rates.tolist() == [rate, rate_of(1, 5)]
+    assert grants.bursts.tolist() == [20, 1]

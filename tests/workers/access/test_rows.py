@@ -14,7 +14,7 @@ def test_the_bytes_of_the_query_are_the_fields_of_a_row() -> None:
     assert row["id"] == 7
     assert row["plan_id"] == 2
     assert row["state"] == SUSPENDED
-    assert row["rate_per_second"] == NULL
+    assert row["rate"] == NULL
     assert row["burst"] == 20
     assert row["monthly_quota"] == 2**40
     assert row["ends_at_us"] == END_NEVER

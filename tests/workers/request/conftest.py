@@ -223,7 +223,7 @@ class Private:
 
     def add_key(self, key_id: int, key: bytes, state: KeyState = KeyState.ACTIVE, **terms: int) -> None:
         """A key that the access process would have loaded; without limits unless `terms` says so."""
-        free = {"rate_per_second": 0, "burst": 0, "monthly_quota": 0, "dry_run": False}
+        free = {"rate": 0, "burst": 0, "monthly_quota": 0, "dry_run": False}
         self.access.keys.write(key_id, hashlib.sha256(key).digest(), state, **(free | terms))
         self.access.keys.mark_loaded()
 

@@ -12,6 +12,7 @@ from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from trinity.outcomes import CODES
+from trinity.rates import rate_of
 from workers.request.forwarded import set_peer
 from workers.request.http import parse, routes
 from workers.request.http.context import response_bytes_max
@@ -145,7 +146,7 @@ def test_the_refusal_says_how_to_ask_and_never_shows_the_key(door: Door) -> None
 def test_over_the_rate_the_answer_says_when_to_come_again(make_private: Any) -> None:
     """429 with Retry-After, RateLimit-Policy and RateLimit; HEAD has them too."""
     door = Door(make_private(AccessSection()))
-    door.private.add_key(1, b"slow", rate_per_second=2, burst=3, monthly_quota=1000)
+    door.private.add_key(1, b"slow", rate=2, burst=3, monthly_quota=1000)
     assert [door.code("/assets", "X-API-Key: slow") for _ in range(4)] == ["ok", "ok", "ok", "rate_limited"]
     for method in ("GET", "HEAD"):
         status, headers, _ = door.ask("/assets", "X-API-Key: slow", method=method)
@@ -155,11 +156,20 @@ def test_over_the_rate_the_answer_says_when_to_come_again(make_private: Any) -> 
         assert {"date", "x-request-id", "content-length"} <= set(headers)
 
 
+def test_a_rate_below_one_a_second_is_told_with_its_window(make_private: Any) -> None:
+    """One in five seconds: q=1;w=5, and come again in five."""
+    door = Door(make_private(AccessSection()))
+    door.private.add_key(1, b"slow", rate=rate_of(1, 5), burst=1)
+    assert [door.code("/assets", "X-API-Key: slow") for _ in range(2)] == ["ok", "rate_limited"]
+    headers = door.ask("/assets", "X-API-Key: slow")[1]
+    assert (headers["ratelimit-policy"], headers["retry-after"]) == ('"second";q=1;w=5', "5")
+
+
 def test_when_the_month_is_used_up_the_answer_says_so(make_private: Any) -> None:
     """The quota's own code, with the month in the headers, also beside a rate and in a dry run."""
     door = Door(make_private(AccessSection()))
     door.private.add_key(1, b"small", monthly_quota=2)
-    door.private.add_key(2, b"both", rate_per_second=1000, burst=9, monthly_quota=1)
+    door.private.add_key(2, b"both", rate=1000, burst=9, monthly_quota=1)
     door.private.add_key(3, b"dry", monthly_quota=1, dry_run=True)
     assert [door.code("/assets", "X-API-Key: small") for _ in range(3)] == ["ok", "ok", "quota_exceeded"]
     _, headers, _ = door.ask("/assets", "X-API-Key: small")

@@ -31,7 +31,7 @@ KEYS_ONLY = AccessSection(auth="required")
 
 def add_key(node: Any, key_id: int, key: str, state: KeyState = KeyState.ACTIVE, **terms: int) -> None:
     """A key that the access process would have loaded; without limits unless `terms` says so."""
-    free: dict[str, Any] = {"rate_per_second": 0, "burst": 0, "monthly_quota": 0, "dry_run": False}
+    free: dict[str, Any] = {"rate": 0, "burst": 0, "monthly_quota": 0, "dry_run": False}
     node.access.keys.write(key_id, hashlib.sha256(key.encode()).digest(), state, **(free | terms))
     node.access.keys.mark_loaded()
 
@@ -208,7 +208,7 @@ def test_keys_of_any_bytes_are_wrong_and_no_error(node: Any, warm: None) -> None
 def test_many_connections_to_two_workers_get_the_plan_and_not_one_request_more(node: Any, warm: None) -> None:
     """20 connections and both protocols share one key: its quota is given out exactly, its rate within the time."""
     add_key(node, 1, "quota", monthly_quota=300)
-    add_key(node, 2, "rate", rate_per_second=100, burst=50)
+    add_key(node, 2, "rate", rate=100, burst=50)
     node.start(0, access=KEYS_ONLY)
     node.start(1, access=KEYS_ONLY)
     statuses: dict[str, list[int]] = {"quota": [], "rate": []}

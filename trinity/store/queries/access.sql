@@ -9,7 +9,7 @@ SELECT
             -- By the database's clock as well: a node whose clock was set back does not let an ended key in again.
             (CASE WHEN state = 'revoked' OR expires_at <= now() THEN 3 WHEN state = 'suspended' THEN 2 ELSE 1 END)::smallint
         )
-        || int4send(coalesce(rate_per_second, -1)) || int4send(coalesce(burst, -1))
+        || int4send(coalesce(rate_requests | (rate_seconds - 1 << 20), -1)) || int4send(coalesce(burst, -1))
         || int8send(coalesce(monthly_quota, -1))
         || int8send(
             CASE WHEN expires_at < 'infinity' THEN (extract(epoch FROM greatest(expires_at, to_timestamp(0))) * 1000000)::bigint
@@ -27,7 +27,8 @@ FROM (
 ) AS chunk;
 
 -- name: plans
-SELECT id, rate_per_second, burst, monthly_quota, dry_run FROM plans ORDER BY id;
+-- The rate as one number: trinity/rates.py.
+SELECT id, rate_requests::bigint | ((rate_seconds - 1)::bigint << 20), burst, monthly_quota, dry_run FROM plans ORDER BY id;
 
 -- name: blocks
 -- The newest first: when there are too many, the oldest find no room.

@@ -8,9 +8,9 @@ LIMIT 500;
 
 -- name: plans
 -- Limits in force; a key with limits of its own is one that has left its plan's.
-SELECT plan.name, plan.rate_per_second, plan.burst, plan.monthly_quota, plan.dry_run,
+SELECT plan.name, plan.rate_requests, plan.rate_seconds, plan.burst, plan.monthly_quota, plan.dry_run,
        count(key.id) AS keys,
-       count(key.id) FILTER (WHERE num_nonnulls(key.rate_per_second, key.burst, key.monthly_quota) > 0) AS own_limits
+       count(key.id) FILTER (WHERE num_nonnulls(key.rate_requests, key.burst, key.monthly_quota) > 0) AS own_limits
 FROM plans AS plan LEFT JOIN api_keys AS key ON key.plan_id = plan.id AND key.state = 'active'
 GROUP BY plan.id
 ORDER BY plan.id;

@@ -16,7 +16,7 @@ GROUP BY a.id
 ORDER BY a.id;
 
 -- name: plans
-SELECT p.id, p.name, p.rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys
+SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys
 FROM plans AS p LEFT JOIN api_keys AS k ON k.plan_id = p.id
 GROUP BY p.id
 ORDER BY p.id;
@@ -27,23 +27,25 @@ SELECT id FROM plans WHERE name = %(name)s;
 -- name: set_plan
 -- Empty values leave what is there; a new plan needs rate, burst and quota.
 UPDATE plans SET
-    rate_per_second = coalesce(%(rate_per_second)s, rate_per_second),
+    rate_requests = coalesce(%(rate_requests)s, rate_requests),
+    rate_seconds = coalesce(%(rate_seconds)s, rate_seconds),
     burst = coalesce(%(burst)s, burst),
     monthly_quota = coalesce(%(monthly_quota)s, monthly_quota),
     dry_run = coalesce(%(dry_run)s, dry_run)
 WHERE name = %(name)s;
 
 -- name: insert_plan
-INSERT INTO plans (name, rate_per_second, burst, monthly_quota, dry_run)
-VALUES (%(name)s, %(rate_per_second)s, %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false));
+INSERT INTO plans (name, rate_requests, rate_seconds, burst, monthly_quota, dry_run)
+VALUES (%(name)s, %(rate_requests)s, coalesce(%(rate_seconds)s, 1), %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false));
 
 -- name: insert_key
 INSERT INTO api_keys (
-    account_id, plan_id, digest, prefix, name, state, rate_per_second, burst, monthly_quota, expires_at
+    account_id, plan_id, digest, prefix, name, state, rate_requests, rate_seconds, burst, monthly_quota,
+    expires_at
 )
 VALUES (
     %(account_id)s, %(plan_id)s, %(digest)s, %(prefix)s, %(name)s, %(state)s,
-    %(rate_per_second)s, %(burst)s, %(monthly_quota)s, %(expires_at)s
+    %(rate_requests)s, coalesce(%(rate_seconds)s, 1), %(burst)s, %(monthly_quota)s, %(expires_at)s
 )
 RETURNING id;
 
@@ -59,17 +61,23 @@ LIMIT 4;
 SELECT
     k.id, k.prefix, k.name, a.name AS account, p.name AS plan,
     CASE WHEN k.state <> 'revoked' AND k.expires_at <= now() THEN 'expired' ELSE k.state END AS state,
-    coalesce(k.rate_per_second, p.rate_per_second) AS rate_per_second,
+    rate.requests AS rate_requests, rate.seconds AS rate_seconds,
+    rate.requests::float8 / rate.seconds AS rate_per_second,
     coalesce(k.burst, p.burst) AS burst,
     coalesce(k.monthly_quota, p.monthly_quota) AS monthly_quota,
     p.dry_run,
-    num_nonnulls(k.rate_per_second, k.burst, k.monthly_quota) > 0 AS own_limits,
+    num_nonnulls(k.rate_requests, k.burst, k.monthly_quota) > 0 AS own_limits,
     -- Far beyond the calendar of those who read it (or infinite, by plain SQL): no end.
     CASE WHEN k.expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN k.expires_at END AS expires_at,
     k.replaced_by, k.created_at, k.changed_at
 FROM api_keys AS k
 JOIN accounts AS a ON a.id = k.account_id
 JOIN plans AS p ON p.id = k.plan_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(k.rate_requests, p.rate_requests) AS requests,
+        CASE WHEN k.rate_requests IS NULL THEN p.rate_seconds ELSE k.rate_seconds END AS seconds
+) AS rate
 WHERE (%(id)s::integer IS NULL OR k.id = %(id)s)
     AND (%(account)s::text IS NULL OR a.name = %(account)s)
     AND (%(plan)s::text IS NULL OR p.name = %(plan)s)
@@ -77,7 +85,7 @@ ORDER BY k.id DESC
 LIMIT %(count)s;
 
 -- name: lock_key
-SELECT id, account_id, plan_id, name, state, rate_per_second, burst, monthly_quota, replaced_by,
+SELECT id, account_id, plan_id, name, state, rate_requests, rate_seconds, burst, monthly_quota, replaced_by,
     CASE WHEN expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN expires_at END AS expires_at,
     expires_at <= now() AS is_over
 FROM api_keys
@@ -90,7 +98,8 @@ UPDATE api_keys SET state = %(state)s WHERE id = %(id)s;
 -- name: set_limits
 UPDATE api_keys SET
     plan_id = %(plan_id)s,
-    rate_per_second = %(rate_per_second)s,
+    rate_requests = %(rate_requests)s,
+    rate_seconds = coalesce(%(rate_seconds)s, 1),
     burst = %(burst)s,
     monthly_quota = %(monthly_quota)s
 WHERE id = %(id)s;

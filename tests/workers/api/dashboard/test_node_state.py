@@ -116,7 +116,7 @@ async def test_the_inside_shows_the_limits_in_force_and_the_blocks(database_url:
         connection.execute("INSERT INTO accounts (name) VALUES ('acme')")
         for number, rate in enumerate((None, 7, None)):
             connection.execute(
-                "INSERT INTO api_keys (account_id, plan_id, digest, prefix, rate_per_second, state) "
+                "INSERT INTO api_keys (account_id, plan_id, digest, prefix, rate_requests, state) "
                 "SELECT a.id, p.id, sha256(%s), 'trk', %s, %s FROM accounts a, plans p WHERE p.name = 'free'",
                 [b"%d" % number, rate, "revoked" if number == 2 else "active"],
             )
@@ -128,7 +128,8 @@ async def test_the_inside_shows_the_limits_in_force_and_the_blocks(database_url:
                 await asyncio.sleep(0.02)
         inside = (await client.get("/node/inside")).json()
     assert inside["plans"][0] == {
-        "name": "free", "rate_per_second": 10, "burst": 20, "monthly_quota": 1_000_000, "dry_run": False,
+        "name": "free", "rate_requests": 10, "rate_seconds": 1, "burst": 20, "monthly_quota": 1_000_000,
+        "dry_run": False,
         "keys": 2, "own_limits": 1,
     }  # fmt: skip
     assert inside["blocks"] == [{"network": "203.0.113.0/24", "reason": "scraping", "expires_at": None}]

@@ -85,7 +85,7 @@ class Place:
     def __init__(self) -> None:
         self.access = AccessMemory.private(100)
         for i, (key, state) in enumerate(KEYS.items(), start=1):
-            limits = {"rate_per_second": 1, "burst": 1} if key == b"slow" else {"rate_per_second": 0, "burst": 0}
+            limits = {"rate": 1, "burst": 1} if key == b"slow" else {"rate": 0, "burst": 0}
             quota = MONTHLY_QUOTA if i == MONTH_KEY_ID else 0
             self.access.keys.write(i, hashlib.sha256(key).digest(), state, monthly_quota=quota, dry_run=False, **limits)
         self.access.keys.mark_loaded()

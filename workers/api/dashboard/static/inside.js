@@ -61,13 +61,17 @@ function todayCard(today, bounds) {
   muted(`Computed ${moment(today.computed_at)}, once a minute.`));
 }
 
+function rate(plan) {
+  return plan.rate_seconds === 1 ? `${count(plan.rate_requests)} a second` : `${count(plan.rate_requests)} in ${count(plan.rate_seconds)} s`;
+}
+
 function limitCard(plans) {
   if (plans === null) return card("Limits", "", muted(AWAY));
-  return card("Limits", "", table("Limits of the plans", [["Plan", ""], ["Requests a second", "number"], ["At once", "number"],
+  return card("Limits", "", table("Limits of the plans", [["Plan", ""], ["Rate", "number"], ["At once", "number"],
     ["Requests a month", "number"], ["Keys", "number"], ["Own limits", "number wide"], ["Over it", ""]],
-  plans.map((plan) => [plan.name, plan.rate_per_second ? count(plan.rate_per_second) : "no limit", plan.rate_per_second ? count(plan.burst) : "no limit",
+  plans.map((plan) => [plan.name, plan.rate_requests ? rate(plan) : "no limit", plan.rate_requests ? count(plan.burst) : "no limit",
     plan.monthly_quota ? count(plan.monthly_quota) : "no limit", count(plan.keys), count(plan.own_limits),
-    !plan.rate_per_second && !plan.monthly_quota ? "nothing to refuse" : plan.dry_run ? badge("counted only", "warn") : badge("refused", "good")]), "There is no plan."));
+    !plan.rate_requests && !plan.monthly_quota ? "nothing to refuse" : plan.dry_run ? badge("counted only", "warn") : badge("refused", "good")]), "There is no plan."));
 }
 
 function refusalCard(refusals) {
