@@ -190,6 +190,12 @@ def _ledger_beside(folder: Path, wanted: argparse.Namespace, progress: Progress)
     return measure_ledger_beside(folder, wanted.turns, progress)
 
 
+def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.udp_flood import measure_udp_flood
+
+    return measure_udp_flood(folder, wanted.seconds, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -206,11 +212,12 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
     "refusals": {"refusals": _refusals},
+    "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
 }
 _PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "access", "wire", "memory", "soak", "streams", "ledger")
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood")
 
 
 if __name__ == "__main__":

@@ -240,6 +240,15 @@ def _campaign_table(found: Mapping[str, Any]) -> str:
     return table(title, ("", "count"), rows)
 
 
+def _udp_flood_table(found: Mapping[str, Any]) -> str:
+    heads = ("flood", "datagrams/s", "lookups answered", "p50 us", "p99 us")
+    rows = [
+        (kind, row.get("flood_per_second", 0), f"{row['answered']} of {row['asked']}", row["p50_us"], row["p99_us"])
+        for kind, row in found.items()
+    ]
+    return table("Lookups over UDP under a flood into the same queue", heads, rows)
+
+
 def _extrapolation_table(found: Mapping[str, Any]) -> str:
     rows = [
         (name, row["cpu_us_measured"], row["requests_per_second_of_eight_EXTRAPOLATED"], row["goal"])
@@ -262,6 +271,7 @@ _SECTIONS = {
     "streams": _streams_table,
     "keys": _keys_table,
     "campaign": _campaign_table,
+    "udp_flood": _udp_flood_table,
 }
 
 

@@ -84,6 +84,10 @@ def test_a_report_over_udp_comes_from_the_address_that_was_asked(node: Node, hos
     [
         ("TCP_PORT_LPO", 9_000, b""),
         ("TCP_PORT_LPO", 3_000, HALF_A_HEAD),
+        ("TCP_PORT_LRS", 6_500, b""),
+        ("TCP_PORT_LRS", 3_000, HALF_A_HEAD),
+        ("HEALTH_PORT_LPO", 3_000, HALF_A_HEAD),
+        ("HEALTH_PORT_LRS", 3_000, b""),
     ],
 )
 def test_one_address_closes_no_listener(

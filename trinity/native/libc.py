@@ -61,6 +61,9 @@ _CLOEXEC = int(socket.SOCK_CLOEXEC)
 _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _SHUT_WR = int(socket.SHUT_WR)
+_SOL_SOCKET = int(socket.SOL_SOCKET)
+_SO_MEMINFO, _MEMINFO_COUNT, _MEMINFO_DROPS = 55, 9, 8  # asm-generic/socket.h, linux/sock_diag.h
+MEMINFO_WORDS = _MEMINFO_COUNT + 1
 
 _int, _long, _pointer = types.int32, types.int64, types.uintp
 _errno_location = types.ExternalFunction("__errno_location", _pointer())
@@ -74,6 +77,7 @@ _sendmmsg = types.ExternalFunction("sendmmsg", _int(_int, _pointer, _int, _int))
 _close = types.ExternalFunction("close", _int(_int))
 _shutdown = types.ExternalFunction("shutdown", _int(_int, _int))
 _read = types.ExternalFunction("read", _long(_int, _pointer, _pointer))
+_getsockopt = types.ExternalFunction("getsockopt", _int(_int, _int, _int, _pointer, _pointer))
 _clock_gettime = types.ExternalFunction("clock_gettime", _int(_int, _pointer))
 
 
@@ -204,6 +208,16 @@ def send_many(fd: int, messages: Words, first: int, count: int) -> int:
     _check(messages.size, first * MESSAGE_WORDS, count * MESSAGE_WORDS)
     address = messages.ctypes.data + np.uint64(first * MESSAGE_WORDS * 8)
     return _result(_sendmmsg(fd, address, count, _DONTWAIT | _NOSIGNAL))
+
+
+@compiled
+def dropped_datagrams(fd: int, scratch: Events) -> int:
+    """Datagrams that this socket's filter threw away or its queue had no room for, modulo 2^32; -errno of a failure."""
+    _check(scratch.size, 0, MEMINFO_WORDS)
+    scratch[_MEMINFO_COUNT] = 4 * _MEMINFO_COUNT
+    address = scratch.ctypes.data
+    result = _result(_getsockopt(fd, _SOL_SOCKET, _SO_MEMINFO, address, address + np.uint64(4 * _MEMINFO_COUNT)))
+    return np.int64(scratch[_MEMINFO_DROPS]) if result >= 0 else result  # type: ignore[return-value]
 
 
 @compiled

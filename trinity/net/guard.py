@@ -8,13 +8,13 @@ sees the end of that client and closes, so that no descriptor is ever closed beh
 Rules, those of the request workers (workers/request/http/room.py): a first request is due in HEAD_MAX_NS, the next one
 in IDLE_MAX_NS; an address, of IPv6 a /64, has a bound of connections, and all together have one; at a bound whoever has
 the smallest share of their time left gives way. A connection with a call in work never does, and counts for no bound:
-calls have their own. A trusted proxy has no bound for itself.
+calls have their own. A trusted proxy has no bound for itself. A look is bounded, because the event loop waits for it
+and has to beat; what it leaves over is `is_behind`, and for the next one. It works without a free descriptor, too.
 """
 
 import contextlib
 import errno
 import ipaddress
-import itertools
 import os
 import socket
 import stat
@@ -28,8 +28,11 @@ from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 
 Peer = tuple[str, int]  # address and port, as the kernel writes them
 
-# New sockets in one look: each costs some 60 us, and the event loop has to beat; the others are met in the next one.
+# Connections that one look meets, and shuts: some 25 us each, and the event loop has to beat.
 _MET_MAX = 1_000
+_SHUT_MAX = 1_000
+# Descriptors kept back for a look at a process that has no other left: for the list, and for a duplicate.
+_RESERVE = 3
 _DESCRIPTORS = "/proc/self/fd"
 # Of tcp_info (linux/tcp.h) for a listening socket: connections that nobody has accepted yet.
 _QUEUED_AT = 24
@@ -88,6 +91,9 @@ class Guard:
         self._calls: Counter[Peer] = Counter()
         self._asked_at_ns: dict[Peer, int] = {}
         self._sockets: dict[int, Seen | None] = {}  # by inode; None for what is no connection to a listener
+        self._reserve: list[int] = []
+        self.is_behind = False  # the last look left something over
+        self._fill_reserve()
 
     @contextlib.contextmanager
     def call(self, peer: Peer, monotonic_ns: Callable[[], int]) -> Iterator[None]:
@@ -103,12 +109,27 @@ class Guard:
 
     def look(self, ports: Collection[int], now_ns: int) -> int:
         """Shut the connections to these ports that have to go; how many they are."""
+        while self._reserve:
+            os.close(self._reserve.pop())
+        try:
+            return self._look(ports, now_ns)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            self.is_behind = True  # those that were shut before are not closed yet
+            return 0
+        finally:
+            self._fill_reserve()
+
+    def _look(self, ports: Collection[int], now_ns: int) -> int:
         fds = {inode: fd for fd, inode in _sockets()}
         known = {inode: self._sockets[inode] for inode in fds if inode in self._sockets}
-        for inode in itertools.islice((inode for inode in fds if inode not in self._sockets), _MET_MAX):
-            known[inode] = self._meet(fds[inode], ports, now_ns)
+        unmet = [inode for inode in fds if inode not in known]
+        callers: dict[str, tuple[str, bool]] = {}  # of a flood all have one: looked up once
+        for inode in unmet[:_MET_MAX]:
+            known[inode] = self._meet(fds[inode], ports, now_ns, callers)
         self._sockets = known
-        found = {inode: seen for inode, seen in self._sockets.items() if seen is not None}
+        found = {inode: seen for inode, seen in known.items() if seen is not None}
         here = {seen.peer for seen in found.values()}
         self._asked_at_ns = {peer: at_ns for peer, at_ns in self._asked_at_ns.items() if peer in here}
         idle = []
@@ -116,14 +137,25 @@ class Guard:
             if seen.peer not in self._calls:
                 asked_at_ns = self._asked_at_ns.get(seen.peer)
                 idle.append(Idle(inode, seen, asked_at_ns or seen.at_ns, asked_at_ns is not None))
-        going = judge(idle, self._bounds, now_ns)
-        for inode in going:
+        going = list(judge(idle, self._bounds, now_ns))
+        for inode in going[:_SHUT_MAX]:
             _shut(fds[inode], inode)
-        return len(going)
+        self.is_behind = len(unmet) > _MET_MAX or len(going) > _SHUT_MAX
+        return min(len(going), _SHUT_MAX)
 
-    def _meet(self, fd: int, ports: Collection[int], now_ns: int) -> Seen | None:
+    def _meet(self, fd: int, ports: Collection[int], now_ns: int, callers: dict[str, tuple[str, bool]]) -> Seen | None:
         peer = _peer_at(fd, ports)
-        return None if peer is None else Seen(peer, network_of(peer[0]), self._is_spared(peer[0]), now_ns)
+        if peer is None:
+            return None
+        host = peer[0]
+        if host not in callers:
+            callers[host] = (network_of(host), self._is_spared(host))
+        return Seen(peer, *callers[host], now_ns)
+
+    def _fill_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(self._reserve) < _RESERVE:
+                self._reserve.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 def network_of(host: str) -> str:
@@ -158,16 +190,21 @@ def _sockets() -> Iterator[tuple[int, int]]:
 def _peer_at(fd: int, ports: Collection[int]) -> Peer | None:
     """Who is at the other end, if this is a connection to one of the ports."""
     try:
-        with socket.socket(fileno=os.dup(fd)) as found:
-            if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
-                return None
-            if found.getsockname()[1] not in ports:
-                return None
-            return found.getpeername()[:2]  # type: ignore[no-any-return]
+        found = socket.socket(fileno=fd)  # lent: `detach` gives it back as it was
+    except OSError:
+        return None  # closed meanwhile, or something else by now
+    try:
+        if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
+            return None
+        if found.getsockname()[1] not in ports:
+            return None
+        return found.getpeername()[:2]  # type: ignore[no-any-return]
     except OSError as error:
         if error.errno in (errno.ENOTCONN, errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
             return None  # a listener, or gone meanwhile
         raise
+    finally:
+        found.detach()
 
 
 def _shut(fd: int, inode: int) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -84,12 +85,14 @@ WATCH_SECONDS = 0.5
 _BACKLOG = 1024
 # Connections that granian serves at once; with every stream open there is still room for reports.
 _CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 2048
+# Descriptors for all else: listeners, the database, the cache, exports, files; some 40 are open without a client.
+_FILES_BESIDE = 256
 # Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
 _UNSENT_BYTES_MAX = 64 * 1024
 # Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
 _UNREAD_MAX_MS = 30_000
 
-# The guard looks through all connections this often, and at each beat while others wait to come in.
+# The guard looks through all connections this often, and at each beat while others wait to come in or it is behind.
 _LOOK_NS = NS_PER_SECOND
 _WAITED = REPORTER.index("report_accept_wait_seconds")
 
@@ -307,6 +310,13 @@ def make_server(service: Service) -> "GuardedServer":
     return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
 
 
+def connections_of(open_files_max: int) -> int:
+    """Connections that granian may serve at once: as many as there is room for, or as the descriptors leave."""
+    if open_files_max == resource.RLIM_INFINITY:
+        return _CONNECTIONS_MAX
+    return max(1, min(_CONNECTIONS_MAX, open_files_max - _FILES_BESIDE))
+
+
 class GuardedServer(Server):
     """Granian with a listening socket of our own making, whose connections inherit its time-out, and with a guard."""
 
@@ -320,7 +330,7 @@ class GuardedServer(Server):
             port=settings.tcp_port,
             interface=Interfaces.ASGINL,
             backlog=_BACKLOG,
-            backpressure=_CONNECTIONS_MAX,
+            backpressure=connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
             log_enabled=False,
         )
         self.guard = guard
@@ -335,7 +345,7 @@ class GuardedServer(Server):
         waiting = queued(self._listener) > 0
         self._waiting_since_ns = (self._waiting_since_ns or now_ns) if waiting else 0
         seat.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
-        if waiting or now_ns >= self._look_at_ns:
+        if waiting or self.guard.is_behind or now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + _LOOK_NS
             self.guard.look({self._listener.getsockname()[1]}, now_ns)
 

@@ -47,12 +47,14 @@ from trinity.native.libc import (
     EPOLL_DELETE,
     EPOLLIN,
     EVENT_WORDS,
+    MEMINFO_WORDS,
     MONOTONIC,
     REALTIME,
     Events,
     accept,
     close,
     control_events,
+    dropped_datagrams,
     event_bits,
     event_tag,
     is_exhausted,
@@ -87,28 +89,28 @@ from workers.request.http.slots import (
     take_ready,
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
-from workers.request.udp.batch import Mailbox, make_mailbox, serve_datagrams
+from workers.request.udp.batch import Mailbox, make_mailbox, prepare_queue, serve_datagrams
 from workers.request.udp.text import make_datagram_context
 
 # Tags of the epoll set beside the connections' slots.
 _TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
 # Words of Worker.fds.
 _EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _FD_COUNT = range(6)
-# Words of Worker.marks: monotonic times, and how many connections were refused until the last second.
-_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _REFUSED_BEFORE, _MARK_COUNT = range(6)
+# Words of Worker.marks: monotonic times; connections refused, and datagrams dropped unseen, until the last second.
+_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _REFUSED_BEFORE, _DROPPED_BEFORE, _MARK_COUNT = range(
+    7
+)
 
 _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervisor allows 5 s
 _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
 _BACKLOG = 4096
-# One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
-_UDP_BUFFER_BYTES = 4 * 1024 * 1024
 
 _CONNECTIONS_GAUGE = metrics.REQUEST.index("oracle_http_connections")
 _REFUSING_GAUGE = metrics.REQUEST.index("oracle_http_connections_refused_last_second")
 _REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
-_ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
+_DROPPED_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", "dropped")
 _DURATION = "oracle_http_request_duration_seconds"
 _DURATION_WORD = metrics.REQUEST.index(_DURATION, str(metrics.DURATION_BUCKETS[0]))
 _DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
@@ -125,7 +127,7 @@ class Worker(NamedTuple):
     counters: Words
     gauges: NDArray[np.float64]
     events: Events
-    event: Events  # scratch for epoll_ctl
+    event: Events  # scratch for epoll_ctl and for what a socket says of itself
     timespec: Integers
     signals: Octets  # scratch for what signalfd and eventfd hold
     context: RequestContext
@@ -228,7 +230,7 @@ def _make_worker(
         counters=counters,
         gauges=counters.view(np.float64),
         events=np.zeros((EVENTS_MAX + connections.ready.size) * EVENT_WORDS, dtype=np.uint32),
-        event=np.zeros(EVENT_WORDS, dtype=np.uint32),
+        event=np.zeros(MEMINFO_WORDS, dtype=np.uint32),
         timespec=np.zeros(2, dtype=np.int64),
         signals=np.zeros(128, dtype=np.uint8),
         context=context,
@@ -261,8 +263,7 @@ def _bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.so
         # Inherited by what is accepted: an answer must not wait for the acknowledgement of the one before.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     else:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UDP_BUFFER_BYTES)
+        prepare_queue(bound)
     return bound
 
 
@@ -352,6 +353,10 @@ def _tick(worker: Worker, now_ns: int) -> None:
     refused = np.int64(worker.counters[_REFUSED_WORD])
     worker.gauges[_REFUSING_GAUGE] = refused - worker.marks[_REFUSED_BEFORE]
     worker.marks[_REFUSED_BEFORE] = refused
+    dropped = dropped_datagrams(worker.fds[_UDP], worker.event)
+    if dropped >= 0:
+        worker.counters[_DROPPED_WORD] += np.uint64((dropped - worker.marks[_DROPPED_BEFORE]) & 0xFFFFFFFF)
+        worker.marks[_DROPPED_BEFORE] = dropped
 
 
 @compiled

@@ -1,5 +1,6 @@
 """System calls from compiled code, on real descriptors."""
 
+import contextlib
 import errno
 import os
 import select
@@ -13,6 +14,7 @@ import pytest
 from trinity.compiled import jit_enabled
 from trinity.native import libc
 from trinity.native.addresses import address_words, read_sockaddr
+from trinity.net.datagram_filter import attach_filter
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
 
@@ -112,3 +114,31 @@ def test_an_eventfd_is_emptied_by_reading() -> None:
     assert scratch[0] == 3
     assert libc.read_words(fd, scratch) == -errno.EAGAIN
     os.close(fd)
+
+
+def test_what_a_socket_dropped_is_told() -> None:
+    """What found no room in the queue, and what the filter threw away; a descriptor that is no socket says so."""
+    scratch = np.zeros(libc.MEMINFO_WORDS, dtype=np.uint32)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        attach_filter(server, 100, b"abcd")
+        client.connect(server.getsockname())
+        assert libc.dropped_datagrams(server.fileno(), scratch) == 0
+        client.send(b"")
+        client.send(bytes(101))
+        assert libc.dropped_datagrams(server.fileno(), scratch) == 2
+        for _ in range(1_000):
+            client.send(bytes(100))
+        kept = 0
+        with contextlib.suppress(BlockingIOError):
+            while server.recv(200):
+                kept += 1
+        assert 0 < kept < 1_000
+        assert libc.dropped_datagrams(server.fileno(), scratch) == 2 + 1_000 - kept
+    with open(os.devnull) as file:
+        assert libc.dropped_datagrams(file.fileno(), scratch) == -errno.ENOTSOCK

@@ -1,6 +1,8 @@
 """Connections judged as pure values, and real ones that are shut beside their server."""
 
 import contextlib
+import os
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
+from trinity.net import guard as guard_module
 from trinity.net.guard import Bounds, Guard, Idle, Seen, judge, network_of, queued
 from trinity.net.ports import bind_socket
 
@@ -120,6 +123,65 @@ def test_real_connections_are_shut_by_their_age_and_calls_keep_them(listener: so
             assert guard.look({port}, NOW + SECOND + IDLE_MAX_NS) == 1
             assert [is_shut(client) for client in (calling, asked)] == [False, True]
         assert not is_shut(pair[0])
+
+
+def test_a_flood_is_met_and_shut_in_bounded_looks(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look does its share and says that there is more; in the end only the bound of the address stays."""
+    monkeypatch.setattr(guard_module, "_MET_MAX", 3)
+    monkeypatch.setattr(guard_module, "_SHUT_MAX", 2)
+    port = listener.getsockname()[1]
+    guard = Guard(Bounds(most=4, of_address=2))
+    with contextlib.ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        ends = {held.enter_context(listener.accept()[0]) for _ in range(8)}
+        looks = 0
+        while guard.look({port}, NOW) or guard.is_behind:
+            looks += 1
+            assert looks < 30
+            for end in [end for end in ends if is_shut(end)]:
+                end.close()
+                ends.remove(end)
+        assert len(ends) == 2
+        assert looks >= 3
+
+
+def take_all_descriptors(held: contextlib.ExitStack) -> None:
+    """Until there is no other."""
+    with contextlib.suppress(OSError):
+        while True:
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+    with pytest.raises(OSError, match="Too many open files"):
+        os.open(os.devnull, os.O_RDONLY)
+
+
+def test_a_process_without_a_free_descriptor_still_shuts(listener: socket.socket) -> None:
+    """A flood may take them all: the guard kept some back, and fails in no case."""
+    port = listener.getsockname()[1]
+    guard = Guard(ROOMY)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        client = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        end = held.enter_context(listener.accept()[0])
+        assert guard.look({port}, NOW) == 0
+        resource.setrlimit(resource.RLIMIT_NOFILE, (end.fileno() + 20, hard))
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        take_all_descriptors(held)
+        assert guard.look({port}, NOW + HEAD_MAX_NS) == 1
+        assert is_shut(client)
+
+
+def test_without_any_descriptor_a_look_is_put_off(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing kept back either: it says that it is behind, and raises nothing."""
+    monkeypatch.setattr(guard_module, "_RESERVE", 0)
+    guard = Guard(ROOMY)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as held:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (listener.fileno() + 20, hard))
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        take_all_descriptors(held)
+        assert guard.look({listener.getsockname()[1]}, NOW) == 0
+        assert guard.is_behind
 
 
 def test_a_listener_says_how_many_wait(listener: socket.socket) -> None:

@@ -22,7 +22,15 @@ from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import REPORTER
 from trinity.store.watch import SILENCE_SECONDS, Watch
 from workers.api.base.context import ReportSettings
-from workers.api.server import _open_datagrams, _serve, _watch_database, make_server, open_service, run
+from workers.api.server import (
+    _open_datagrams,
+    _serve,
+    _watch_database,
+    connections_of,
+    make_server,
+    open_service,
+    run,
+)
 
 
 def _free_port() -> int:
@@ -73,6 +81,15 @@ async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: py
             async with asyncio.timeout(20):
                 with pytest.raises((RuntimeError, BugError), match=error):
                     await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=_free_port()), None)
+
+
+@pytest.mark.parametrize(
+    ("open_files", "connections"),
+    [(resource.RLIM_INFINITY, 7168), (20_000, 7168), (1024, 768), (100, 1)],
+)
+def test_connections_leave_descriptors_for_all_else(open_files: int, connections: int) -> None:
+    """Where the machine permits few files, clients take not all of them: the database and the guard need some."""
+    assert connections_of(open_files) == connections
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ reply. A reply that the socket does not take at once is dropped, as the network 
 its usage record stands. An error in one datagram costs that datagram.
 """
 
+import socket
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +36,11 @@ from trinity.native.libc import (
 )
 from trinity.native.networks import Networks, is_inside
 from trinity.native.octets import Integers, Octets
+from trinity.net.datagram_filter import attach_filter
 from trinity.observe import metrics
 from workers.request.forwarded import PEER, forget_forwarded
 from workers.request.ledger import record
+from workers.request.udp.frame import REQUEST_MAGIC
 from workers.request.udp.text import DatagramContext, answer_datagram
 
 # One byte more than the longest request shows that a datagram was longer; 64 more keep the places from sharing
@@ -47,6 +50,8 @@ _PLACE_BYTES = UDP_REQUEST_BYTES_MAX + 64
 # A batch of the usual replies, and always room for a longest one.
 _OUTBOX_BYTES = 64 * 1024 + UDP_REPLY_BYTES_MAX
 
+# One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
+_QUEUE_BYTES = 4 * 1024 * 1024
 _BATCHES_MAX = 8  # in one turn of the loop, so that a flood of datagrams cannot starve HTTP
 
 _RESULT_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", metrics.UDP_RESULTS[0])
@@ -54,6 +59,13 @@ _DROPPED = metrics.UDP_RESULTS.index("dropped")
 _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
+
+
+def prepare_queue(bound: socket.socket) -> None:
+    """Give a worker's socket a long queue, and keep out of it what is never answered."""
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _QUEUE_BYTES)
+    attach_filter(bound, UDP_REQUEST_BYTES_MAX, REQUEST_MAGIC)
 
 
 class Mailbox(NamedTuple):

@@ -67,6 +67,7 @@ assert HEADER_BYTES + UDP_ASSETS_MAX * NAME_BYTES + 1 + API_KEY_BYTES_MAX <= UDP
 
 _REQUEST_MARK, _REPLY_MARK = b"QA"
 _LETTER_T, _LETTER_R = b"TR"
+REQUEST_MAGIC = bytes((MAGIC_BYTE, _LETTER_T, _LETTER_R, _REQUEST_MARK))
 # The numbers of an answer lie before its texts: only they are copied out of the shared slot.
 assert ANSWER_DTYPE.fields is not None
 _NUMBER_WORDS = ANSWER_DTYPE.fields["price_text"][1] // WORD_BYTES

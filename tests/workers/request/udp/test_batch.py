@@ -144,3 +144,16 @@ def test_nobody_waiting_is_no_work(post: Post) -> None:
     """An empty socket changes nothing."""
     post.serve()
     assert post.counters.sum() == 0
+
+
+def test_a_worker_keeps_its_queue_for_what_may_be_answered(post: Post) -> None:
+    """Thousands of empty and oversized datagrams, more than the queue holds: the question among them is answered."""
+    batch.prepare_queue(post.server)
+    assert post.server.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 200_000
+    for _ in range(10_000):
+        post.client.send(b"")
+        post.client.send(bytes(3_000))
+    post.client.send(b"BTC".ljust(512))
+    post.serve()
+    assert json.loads(post.client.recv(4096))["asset"] == "BTC"
+    assert post.count("oracle_udp_datagrams_total", "dropped") == 0  # the loop adds what the kernel says, each second
