@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TRINITY_DATA_DIR ?= $(CURDIR)/.data
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo run test lint bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo run test lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # The request loop is compiled once after an installation or an update; `compile` finds it done in a second.
 demo: setup
@@ -17,7 +17,7 @@ run: setup
 	$(BIN)/trinity compile
 	$(BIN)/trinity run
 
-# One test process a core; a file's tests stay together, because many of them share one running node.
+# One test process per core; a file's tests stay together, because many of them share one running node.
 PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
 
 test: setup-dev test-tools
@@ -29,6 +29,13 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Branches of the core rooms that tests reach: compiled code runs as Python, so it is seen as well. First what needs no
+# running node and no minute, then what is marked to run uncompiled.
+COVER := NUMBA_DISABLE_JIT=1 $(PYTEST) --cov --cov-branch
+coverage: setup-dev
+	$(COVER) --cov-report= -m "not long and not uncompiled" tests/feeds tests/trinity/memory tests/trinity/access tests/workers/ledger
+	$(COVER) --cov-append --cov-report=term-missing:skip-covered -m uncompiled
 
 bench: setup-dev peers
 	$(BIN)/trinity bench all

@@ -1,10 +1,19 @@
-"""Results as a short run leaves them, for the report and the plots."""
+"""Results as a short run leaves them, for the report and the plots; and the mark of these tests."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+HERE = Path(__file__).parent
 LATENCY = {"p50": 10.0, "p90": 20.0, "p99": 30.5, "p99.9": 1_234.0, "mean": 12.0, "max": 2_000.0}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the benchmarks are of no answer to a user: who works on those may leave them out."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.long)
 
 
 def _contestant(name: str, cpu_us: float) -> dict[str, Any]:

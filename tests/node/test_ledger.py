@@ -27,6 +27,8 @@ from tests.node.customers import crowd_of
 from tests.node.harness import Node, new_node
 from trinity.store.embedded import embedded_url
 
+pytestmark = pytest.mark.long
+
 SEED = 20261122
 KILLS = 50
 # A flusher needs some 0.4 s to its first transaction: half of them die before it, some after several.

@@ -12,6 +12,8 @@ from tests.node.customers import crowd_of
 from tests.node.harness import Node, new_node
 from trinity.store.embedded import embedded_url
 
+pytestmark = pytest.mark.long
+
 ANSWERS = 3_000
 HOUR_SECONDS = 3600
 # libfaketime looks into its file this often.

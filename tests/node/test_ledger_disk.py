@@ -14,6 +14,8 @@ from tests.node.books import assert_exact, count_rows, ledger, wait_for_ledger, 
 from tests.node.customers import Crowd, crowd_of
 from tests.node.harness import Node, new_node
 
+pytestmark = pytest.mark.long
+
 # A ring is over three quarters full after some 5 s of the customers' load: then detail is given up.
 RING_RECORDS = 1 << 14
 # A block's header (32 bytes) and its first record (64) are more than a file may have: each write is cut short.

@@ -13,6 +13,8 @@ from tests.node.books import assert_exact, ledger, spool_files, wait_for_ledger
 from tests.node.customers import Crowd, crowd_of
 from tests.node.harness import Node, new_node
 
+pytestmark = pytest.mark.long
+
 STOPPED_SECONDS = 60.0
 # From what moment on the node must have noticed: a file takes seconds to load, so it waits for ten.
 NOTICED_SECONDS = 15.0

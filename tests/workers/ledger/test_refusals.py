@@ -168,6 +168,7 @@ def _bytes_of(connection: AnyConnection) -> int:
     )
 
 
+@pytest.mark.long
 def test_a_flood_of_refusals_leaves_little_and_pushes_nobody_out(connection: AnyConnection, tmp_path: Path) -> None:
     """Half a million refusals from 65,536 networks take a megabyte; every row of a key is there, every sum is exact."""
     flood = make_flood(FLOOD, KEYED, time.time_ns())
