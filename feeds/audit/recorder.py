@@ -39,7 +39,7 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import NODE_RECORDING
 from trinity.memory.price_table import StoredQuote
 from trinity.observe.metrics import CONSENSUS, FEED
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 # What a killed process loses of its recording. A chunk of half a second compresses to a fifth.
 FLUSH_NS = NS_PER_SECOND // 2
@@ -64,26 +64,28 @@ class RecordSettings(NamedTuple):
 class _Stream:
     """One process's stream of segments; `opening` gives the entries that every segment begins with."""
 
-    def __init__(self, seat: Seat, settings: RecordSettings, name: str, opening: Callable[[], list[Entry]]) -> None:
-        self._seat = seat
+    def __init__(
+        self, context: ProcessContext, settings: RecordSettings, name: str, opening: Callable[[], list[Entry]]
+    ) -> None:
+        self._context = context
         self._folder = settings.data_dir / FOLDER
         self._bytes_max = settings.bytes_max
         self._name = name
         self._opening = opening
-        self._gauge = _GAUGES[seat.kind]
+        self._gauge = _GAUGES[context.kind]
         self._writer: SegmentWriter | None = None
-        self._life = seat.clock.wall_ns()
+        self._life = context.clock.wall_ns()
         self._number = 0
         self._flushed_at_ns = 0
         self._began_at_ns = 0
         self._failed = False
         self.entries: list[Entry] = []
         self.is_on = False
-        seat.block.set_gauge(self._gauge, 0.0)
+        context.block.set_gauge(self._gauge, 0.0)
 
     def follow(self, now_ns: int) -> None:
         """Begin or end as the control word says, and write what is due."""
-        wanted = self._seat.control.read_node_word(NODE_RECORDING) != 0
+        wanted = self._context.control.read_node_word(NODE_RECORDING) != 0
         if self.is_on and (not wanted or now_ns - self._flushed_at_ns >= FLUSH_NS):
             self.flush(now_ns)
         if wanted and not self.is_on and not self._failed:
@@ -98,7 +100,7 @@ class _Stream:
             return
         try:
             if self.entries:
-                writer.write(self.entries, now_ns, self._seat.clock.wall_ns())
+                writer.write(self.entries, now_ns, self._context.clock.wall_ns())
         except OSError as error:
             self._fail(error)
             return
@@ -118,15 +120,15 @@ class _Stream:
             self._writer.close()
         self._writer, self.is_on, self._failed = None, False, False
         self.entries.clear()
-        self._seat.block.set_gauge(self._gauge, 0.0)
-        self._seat.log.info("recording ends")
+        self._context.block.set_gauge(self._gauge, 0.0)
+        self._context.log.info("recording ends")
 
     def _begin(self, now_ns: int) -> None:
         """Begin a segment, the first or the one behind a full one."""
-        seat = self._seat
+        context = self._context
         if self._writer is None:
-            self._life, self._number = seat.clock.wall_ns(), 0
-            seat.log.info("recording begins", extra={"fields": {"folder": str(self._folder)}})
+            self._life, self._number = context.clock.wall_ns(), 0
+            context.log.info("recording begins", extra={"fields": {"folder": str(self._folder)}})
         else:
             self._writer.close()
         header = Header(
@@ -136,9 +138,9 @@ class _Stream:
             self._life,
             self._number,
             now_ns,
-            seat.clock.wall_ns(),
-            seat.simulated,
-            seat.catalog,
+            context.clock.wall_ns(),
+            context.simulated,
+            context.catalog,
         )
         try:
             self._writer = SegmentWriter(self._folder, header, self._bytes_max)
@@ -149,22 +151,22 @@ class _Stream:
         self._began_at_ns = self._flushed_at_ns = now_ns
         self.is_on = True
         self.entries = self._opening()
-        seat.block.set_gauge(self._gauge, 1.0)
+        context.block.set_gauge(self._gauge, 1.0)
 
     def _fail(self, error: OSError) -> None:
-        self._seat.log.error("recording ended by an error", extra={"fields": {"error": str(error)}})
+        self._context.log.error("recording ended by an error", extra={"fields": {"error": str(error)}})
         if self._writer is not None:
             self._writer.close()
         self._writer, self.is_on, self._failed = None, False, True
         self.entries.clear()
-        self._seat.block.set_gauge(self._gauge, -1.0)
+        self._context.block.set_gauge(self._gauge, -1.0)
 
 
 class FrameRecorder(_Stream):
     """The raw frames of one exchange's feed."""
 
-    def __init__(self, seat: Seat, settings: RecordSettings, exchange: str) -> None:
-        super().__init__(seat, settings, exchange, list)
+    def __init__(self, context: ProcessContext, settings: RecordSettings, exchange: str) -> None:
+        super().__init__(context, settings, exchange, list)
 
     def opened(self, connection: int) -> None:
         """A connection is there."""
@@ -183,12 +185,12 @@ class DecisionRecorder(_Stream):
 
     def __init__(
         self,
-        seat: Seat,
+        context: ProcessContext,
         settings: RecordSettings,
         desks: Sequence[Desk],
         coins: Callable[[], tuple[dict[str, Decimal], dict[str, Held]]],
     ) -> None:
-        super().__init__(seat, settings, CONSENSUS_STREAM, self._checkpoint)
+        super().__init__(context, settings, CONSENSUS_STREAM, self._checkpoint)
         self._desks = desks
         self._coins = coins
         self._quotes: dict[tuple[int, int], StoredQuote | None] = {}
@@ -209,7 +211,7 @@ class DecisionRecorder(_Stream):
         inputs = tuple(self._input(asset, row) for asset, row in read)
         results = tuple(result_of(desk.index, desk.decision, desk.answer) for desk in decided)
         order = tuple(desk.index for desk in reviewed)
-        self.entries.append(Turn(now_ns, self._seat.clock.wall_ns(), inputs, order, results))
+        self.entries.append(Turn(now_ns, self._context.clock.wall_ns(), inputs, order, results))
 
     def _input(self, asset: int, row: Row) -> RowInput:
         key = (row.exchange, asset)
@@ -218,7 +220,7 @@ class DecisionRecorder(_Stream):
         return RowInput(row.exchange, asset, row.source.state, None if is_same else row.quote, is_same)
 
     def _checkpoint(self) -> list[Entry]:
-        clock = self._seat.clock
+        clock = self._context.clock
         self._checkpoint_at_ns = clock.monotonic_ns()
         rows = [(desk.index, row) for desk in self._desks for row in desk.rows]
         self._quotes = {(row.exchange, asset): row.quote for asset, row in rows}

@@ -37,11 +37,11 @@ from trinity.limits import (
     CONSENSUS_WAIT_MS_MAX,
     STATE_LOG_GAP_NS,
 )
-from trinity.memory.answer_table import AnswerState
+from trinity.memory.answer_table import AnswerState, AnswerTable
 from trinity.memory.candle_table import CANDLES
 from trinity.memory.control import COMMAND, Command
 from trinity.observe.metrics import CONSENSUS
-from trinity.process import Seat
+from trinity.process import ConsensusMemory, ProcessContext
 
 _INDEX_GAUGES = [CONSENSUS.index(f"oracle_{coin.lower()}_usd_index") for coin in COINS]
 _CANDLES_FAILED = CONSENSUS.index("oracle_candles_failed")
@@ -49,7 +49,7 @@ _CANDLES_OVERWRITTEN = CONSENSUS.index("oracle_candles_overwritten_total")
 _DEPEG_GAUGES = [CONSENSUS.index("oracle_stablecoin_depeg", coin) for coin in COINS]
 
 
-def run(seat: Seat, settings: RecordSettings) -> None:
+def run(context: ProcessContext, memory: ConsensusMemory, settings: RecordSettings) -> None:
     """Decide prices until SIGTERM, SIGINT or the DRAIN command; candles and recordings go to the data directory."""
     stopped = False
 
@@ -59,40 +59,42 @@ def run(seat: Seat, settings: RecordSettings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    aggregator = Aggregator(seat, open_candles(seat, settings.data_dir / CANDLES), settings)
+    aggregator = Aggregator(
+        context, memory, open_candles(context, memory.answers, settings.data_dir / CANDLES), settings
+    )
     # A full collection over everything that numba imported takes tens of ms, and nothing here is cyclic.
     gc.collect()
     gc.freeze()
     poll = select.poll()
-    for fd in (seat.wake_fd, seat.control_fd):
+    for fd in (memory.wake_fd, context.control_fd):
         poll.register(fd, select.POLLIN)
-    seat.log.info("started")
-    while not stopped and seat.block.read(COMMAND) != Command.DRAIN:
+    context.log.info("started")
+    while not stopped and context.block.read(COMMAND) != Command.DRAIN:
         is_done = aggregator.turn()
         # An eventfd is emptied before the table is compared, so no wake-up is lost between the two.
         for fd, _ in poll.poll(aggregator.wait_ms() if is_done else 0):
             os.eventfd_read(fd)
     aggregator.close()
-    seat.log.info("stopped")
+    context.log.info("stopped")
 
 
-def open_candles(seat: Seat, folder: Path) -> CandleBook | None:
+def open_candles(context: ProcessContext, answers: AnswerTable, folder: Path) -> CandleBook | None:
     """The candle files; None, loudly, when the disk does not have them: prices are worth more than their history."""
     try:
         book = CandleBook(
             folder,
-            [asset.name for asset in seat.catalog.assets],
-            lambda: seat.block.count(_CANDLES_OVERWRITTEN),
+            [asset.name for asset in context.catalog.assets],
+            lambda: context.block.count(_CANDLES_OVERWRITTEN),
         )
     except OSError as error:
-        seat.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
-        seat.block.set_gauge(_CANDLES_FAILED, 1.0)
+        context.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
+        context.block.set_gauge(_CANDLES_FAILED, 1.0)
         return None
-    seat.block.set_gauge(_CANDLES_FAILED, 0.0)
+    context.block.set_gauge(_CANDLES_FAILED, 0.0)
     for asset, reason in book.set_aside.items():
-        seat.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
-    for index in range(len(seat.catalog.assets)):
-        record = seat.answers.read(seat.answers.row_of(index))
+        context.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
+    for index in range(len(context.catalog.assets)):
+        record = answers.read(answers.row_of(index))
         book.recall(index, is_served=record is not None and int(record["state"][0]) == AnswerState.GOOD)
     return book
 
@@ -100,34 +102,42 @@ def open_candles(seat: Seat, folder: Path) -> CandleBook | None:
 class Aggregator:
     """All desks of the node, the coins' indexes, and what of the price table was seen already."""
 
-    def __init__(self, seat: Seat, candles: CandleBook | None = None, settings: RecordSettings | None = None) -> None:
-        self._seat = seat
+    def __init__(
+        self,
+        context: ProcessContext,
+        memory: ConsensusMemory,
+        candles: CandleBook | None = None,
+        settings: RecordSettings | None = None,
+    ) -> None:
+        self._context = context
+        self._prices = memory.prices
+        self._answers = memory.answers
         self._candles = candles
         # Nothing was seen yet, so that a predecessor's quotes are read as changes.
-        self._seen_versions = np.zeros_like(seat.prices.versions())
-        self._seen_states = np.zeros_like(seat.prices.states())
-        self._desks = [Desk(seat, index) for index in range(len(seat.catalog.assets))]
+        self._seen_versions = np.zeros_like(memory.prices.versions())
+        self._seen_states = np.zeros_like(memory.prices.states())
+        self._desks = [Desk(context, memory.answers, index) for index in range(len(context.catalog.assets))]
         self._rows = {(row.exchange, desk.index): row for desk in self._desks for row in desk.rows}
         self._coins = {desk.name: desk for desk in self._desks if desk.name in COINS}
         self._pegs = {
-            coin: Peg(int(seat.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
+            coin: Peg(int(context.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
         }
         self._read: list[tuple[int, Row]] = []
         self._decided_at_ns = 0
         self._next_end_ns = ENDLESS_NS
         self._read_changes()
-        self._held: Mapping[str, Held] = recall_coins(seat.answers)
+        self._held: Mapping[str, Held] = recall_coins(memory.answers)
         self._index_told: dict[str, tuple[str, int]] = {}
         self._indexes: dict[str, Decimal] = {}
-        self._follow_coins(seat.clock.monotonic_ns())
+        self._follow_coins(context.clock.monotonic_ns())
         self._recorder: DecisionRecorder | None = None
         if settings is not None:
-            self._recorder = DecisionRecorder(seat, settings, self._desks, lambda: (self._indexes, dict(self._held)))
+            self._recorder = DecisionRecorder(context, settings, self._desks, lambda: (self._indexes, dict(self._held)))
 
     def close(self) -> None:
         """Write what is still in memory."""
         if self._recorder is not None:
-            self._recorder.close(self._seat.clock.monotonic_ns())
+            self._recorder.close(self._context.clock.monotonic_ns())
 
     def turn(self) -> bool:
         """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
@@ -147,7 +157,7 @@ class Aggregator:
         if any(desk.name in self._coins for desk in reviewed):
             self._publish_indexes(now_ns)
         if self._candles is not None:
-            wall_ns = self._seat.clock.wall_ns()
+            wall_ns = self._context.clock.wall_ns()
             for desk in reviewed:
                 assert desk.decision is not None, "it was reviewed"
                 self._candles.observe(desk.index, desk.decision, now_ns, wall_ns)
@@ -155,22 +165,22 @@ class Aggregator:
             if self._recorder.is_on:
                 self._recorder.turn(now_ns, self._read, reviewed, decided)
             self._recorder.between_turns(now_ns)
-        self._seat.block.beat(now_ns)
+        self._context.block.beat(now_ns)
         return len(due) <= CONSENSUS_REVIEWS_MAX
 
     def wait_ms(self) -> int:
         """How long the next turn may wait for a quote: less where an answer ends before that."""
-        ahead_ns = self._next_end_ns - CONSENSUS_AHEAD_NS - self._seat.clock.monotonic_ns()
+        ahead_ns = self._next_end_ns - CONSENSUS_AHEAD_NS - self._context.clock.monotonic_ns()
         return min(CONSENSUS_WAIT_MS_MAX, max(0, -(-ahead_ns // NS_PER_MS)))
 
     def _moment(self) -> int:
         """What a turn decides for (monotonic): now, or the next end of an answer when that is near; never back."""
-        now_ns = max(self._seat.clock.monotonic_ns(), self._decided_at_ns)
+        now_ns = max(self._context.clock.monotonic_ns(), self._decided_at_ns)
         return self._next_end_ns if now_ns < self._next_end_ns <= now_ns + CONSENSUS_AHEAD_NS else now_ns
 
     def _read_changes(self) -> set[int]:
         """Read the cells that changed since the last turn; returns the indexes of their assets."""
-        prices = self._seat.prices
+        prices = self._prices
         versions, states = prices.versions(), prices.states()
         new_quotes = versions != self._seen_versions
         touched: set[int] = set()
@@ -192,7 +202,7 @@ class Aggregator:
     def _faulty(self, now_ns: int) -> int:
         """How many of the exchanges that are live now may lie."""
         rows = ((row.source, desk.rules) for desk in self._desks for row in desk.rows)
-        return faulty_of(len(live_exchanges(rows, now_ns, len(self._seat.catalog.exchanges))))
+        return faulty_of(len(live_exchanges(rows, now_ns, len(self._context.catalog.exchanges))))
 
     def _follow_coins(self, now_ns: int) -> Mapping[str, Index]:
         """Measure the coins for the next turn."""
@@ -202,12 +212,12 @@ class Aggregator:
         for i, coin in enumerate(COINS):
             held = self._held[coin]
             if held.usd is not None:
-                self._seat.answers.write_measured(i, float(held.usd), held.measured_at_ns)
+                self._answers.write_measured(i, float(held.usd), held.measured_at_ns)
         return indexes
 
     def _publish_indexes(self, now_ns: int) -> None:
         """Measure the coins for the next turn, and tell people and alarms what came out."""
-        seat = self._seat
+        context = self._context
         indexes = self._follow_coins(now_ns)
         for i, coin in enumerate(COINS):
             usd, state, measured = indexes[coin]
@@ -215,16 +225,16 @@ class Aggregator:
             if state != told and now_ns - told_at_ns >= STATE_LOG_GAP_NS:
                 self._index_told[coin] = (state, now_ns)
                 fields = {"coin": coin, "state": state, "exchanges": measured.independent, "needed": measured.needed}
-                seat.log.info("stablecoin_index", extra={"fields": fields})
+                context.log.info("stablecoin_index", extra={"fields": fields})
             shown = float(usd) if usd is not None else 0.0
-            seat.answers.write_index(i, shown)
-            seat.block.set_gauge(_INDEX_GAUGES[i], shown)
+            self._answers.write_index(i, shown)
+            context.block.set_gauge(_INDEX_GAUGES[i], shown)
             before, now = self._pegs[coin], watch(usd, self._pegs[coin], now_ns)
             self._pegs[coin] = now
-            seat.block.set_gauge(_DEPEG_GAUGES[i], now.level)
+            context.block.set_gauge(_DEPEG_GAUGES[i], now.level)
             if now.level != before.level:
                 fields = {"coin": coin, "usd": shown, "level": now.level}
-                seat.log.warning("stablecoin_depeg", extra={"fields": fields})
+                context.log.warning("stablecoin_depeg", extra={"fields": fields})
 
 
 def _end_of(desk: Desk) -> int:

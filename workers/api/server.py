@@ -27,13 +27,13 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
+from trinity.memory.access import AccessMemory
 from trinity.memory.control import NODE_STARTED_NS
-from trinity.memory.node import Card, NodeMemory
 from trinity.net.guard import Guard, queued
 from trinity.net.ports import bind_socket
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
-from trinity.process import Seat
+from trinity.process import NodeView, ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from trinity.store.watch import Watch
@@ -91,22 +91,30 @@ assert EXPORTS.most < POOL_CONNECTIONS_MAX
 assert DRAIN_SECONDS * 1_000_000_000 < DRAIN_STAGE_MAX_NS
 
 
-def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None = None) -> None:
+def run(
+    context: ProcessContext,
+    memory: NodeView,
+    tables: AccessMemory,
+    settings: ReportSettings,
+    explain: Explain | None = None,
+) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(seat, card, settings, explain))
+    asyncio.run(_serve(context, memory, tables, settings, explain))
 
 
-async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
+async def _serve(
+    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
+) -> None:
     stop = asyncio.Event()
-    async with _stopped_by_signals(stop), open_parts(seat, card, settings, explain) as parts:
+    async with _stopped_by_signals(stop), open_parts(context, memory, tables, settings, explain) as parts:
         server = make_server(parts)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(parts)
         ended: set[asyncio.Task[None]] = set()
         while not stop.is_set() and not serving.done() and not ended:
-            now_ns = seat.clock.monotonic_ns()
-            seat.block.beat(now_ns)
-            server.look(seat, now_ns)
+            now_ns = context.clock.monotonic_ns()
+            context.block.beat(now_ns)
+            server.look(context, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
             ended = {life for life in parts.lives if life.done()}
@@ -138,10 +146,12 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> AsyncIterator[Parts]:
+async def open_parts(
+    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
+) -> AsyncIterator[Parts]:
     """The process's parts, with the tasks behind them; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
-    url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
+    url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
     section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     watch = Watch(settings.database_url)
 
@@ -150,35 +160,36 @@ async def open_parts(seat: Seat, card: Card, settings: ReportSettings, explain: 
         watch.guard(connection)
         return connection
 
-    pool = _make_pool(url, watch, seat.clock)
+    pool = _make_pool(url, watch, context.clock)
     watch.start()
     await pool.open(wait=False)
-    calls = CallLog(seat.block, connect_guarded, seat.clock)
-    cache = Cache(settings.cache_url, seat.clock, seat.block)
+    calls = CallLog(context.block, connect_guarded, context.clock)
+    cache = Cache(settings.cache_url, context.clock, context.block)
     draining = asyncio.Event()
-    started_ns = seat.control.read_node_word(NODE_STARTED_NS)
-    board = Board(Prices(seat.catalog, seat.answers), seat.clock, started_ns)
+    started_ns = context.control.read_node_word(NODE_STARTED_NS)
+    board = Board(Prices(context.catalog, memory.node.answers), context.clock, started_ns)
     averages = Averages(pool)
     lives = {
-        "calls": calls.run(seat.log),
+        "calls": calls.run(context.log),
         "board": board.run(draining),
-        "averages": averages.run(seat.clock),
-        "database": _watch_database(seat, settings.database_url, watch),
-        "daily": daily.run(connect_guarded, cache, seat.clock, seat.log),
+        "averages": averages.run(context.clock),
+        "database": _watch_database(context, settings.database_url, watch),
+        "daily": daily.run(connect_guarded, cache, context.clock, context.log),
     }
     tasks = frozenset(asyncio.create_task(life, name=name) for name, life in lives.items())
     try:
         yield Parts(
-            seat=seat,
+            context=context,
             settings=settings,
             pool=pool,
-            keys=Keys(pool, seat.clock, seat.keys),
-            callers=Callers(settings.trusted_proxies, seat.blocks),
-            admission=make_admission(seat, section),
+            keys=Keys(pool, context.clock, tables.keys),
+            callers=Callers(settings.trusted_proxies, tables.blocks),
+            admission=make_admission(context, tables, section),
             calls=calls,
             cache=cache,
             exports=Places(EXPORTS),
-            memory=NodeMemory(card, seat.prices, seat.answers, seat.control),
+            memory=memory.node,
+            rings=memory.rings,
             sessions=Sessions(settings.admin_key),
             ended=EndedSessions(settings.data_dir / ended.FILE_NAME),
             tries=Tries(),
@@ -243,13 +254,13 @@ def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable
     return check
 
 
-async def _watch_database(seat: Seat, url: str, watch: Watch) -> None:
+async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> None:
     """Bring the tables to this version's state once there is a database, and say whether there is one that fits."""
     up = REPORTER.index("report_database_up")
-    outage = Outage(seat.log, logging.WARNING, "reports without the database", "reports have the database")
+    outage = Outage(context.log, logging.WARNING, "reports without the database", "reports have the database")
     ready, asked_at_ns = False, -ENSURE_NS
     while True:
-        now_ns = seat.clock.monotonic_ns()
+        now_ns = context.clock.monotonic_ns()
         if now_ns - asked_at_ns >= ENSURE_NS:
             asked_at_ns = now_ns
             try:
@@ -262,7 +273,7 @@ async def _watch_database(seat: Seat, url: str, watch: Watch) -> None:
             except SchemaError as error:
                 ready = False
                 outage.fault(str(error))
-        seat.block.set_gauge(up, float(ready and watch.is_up))
+        context.block.set_gauge(up, float(ready and watch.is_up))
         await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -284,8 +295,8 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
 
 def make_server(parts: Parts) -> "GuardedServer":
     """The HTTP server of these parts, which `serve()` runs."""
-    guard, clock = make_guard(parts.settings.trusted_proxies), parts.seat.clock
-    app = AccountedApp(make_app(parts), parts.calls, parts.callers, clock, parts.seat.log)
+    guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
+    app = AccountedApp(make_app(parts), parts.calls, parts.callers, clock, parts.context.log)
     return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
 
 
@@ -310,13 +321,13 @@ class GuardedServer(Server):
         self._look_at_ns = 0
         self._waiting_since_ns = 0
 
-    def look(self, seat: Seat, now_ns: int) -> None:
+    def look(self, context: ProcessContext, now_ns: int) -> None:
         """Let those go whose time is up, at once where others wait to come in; and say how long they wait."""
         if self._listener is None:
             return
         waiting = queued(self._listener) > 0
         self._waiting_since_ns = (self._waiting_since_ns or now_ns) if waiting else 0
-        seat.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
+        context.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
         if waiting or now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + _LOOK_NS
             self.guard.look({self._listener.getsockname()[1]}, now_ns)

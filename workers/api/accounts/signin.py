@@ -92,7 +92,7 @@ async def open_session(
     caller = await _identify(parts, data.key, caller_address(request.scope))
     if caller.is_admin:
         name = SESSION_COOKIE
-        cookie = parts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
+        cookie = parts.sessions.open(parts.context.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
         token = parts.sessions.token_of(cookie)
     else:
         name, cookie = KEY_COOKIE, f"{data.key}{_NONCE_SIGN}{os.urandom(NONCE_BYTES).hex()}"
@@ -109,7 +109,7 @@ def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) 
     """Forget who the browser was, and believe its cookie no more."""
     session = request.scope["state"].get("session")
     if session is not None:
-        now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+        now_seconds = parts.context.clock.wall_ns() // NS_PER_SECOND
         try:
             parts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
         except OSError:
@@ -121,7 +121,7 @@ def end_session(request: Request[Any, Any, Any], parts: NamedDependency[Parts]) 
 
 
 def _is_admins(parts: Parts, session: str) -> bool:
-    now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+    now_seconds = parts.context.clock.wall_ns() // NS_PER_SECOND
     return parts.sessions.is_open(session, now_seconds) and not parts.ended.is_ended(session)
 
 

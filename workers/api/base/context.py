@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from psycopg_pool import AsyncConnectionPool
 
 from trinity.memory.node import NodeMemory
-from trinity.process import Seat
+from trinity.memory.usage_ring import UsageRing
+from trinity.process import ProcessContext
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
@@ -53,7 +54,7 @@ Explain = Callable[[str, int | None], Any]
 class Parts:
     """The process's parts."""
 
-    seat: Seat
+    context: ProcessContext
     settings: ReportSettings
     pool: AsyncConnectionPool  # of read-only connections
     keys: Keys
@@ -63,6 +64,7 @@ class Parts:
     cache: Cache
     exports: Places  # of long answers
     memory: NodeMemory  # of the whole node, for what it says of itself
+    rings: tuple[UsageRing, ...]  # the same
     sessions: Sessions
     ended: EndedSessions
     tries: Tries  # wrong keys over TCP

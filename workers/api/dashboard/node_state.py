@@ -32,15 +32,15 @@ _DATABASE_UP = REPORTER.index("report_database_up")
 @get("/node", tags=["node"])
 async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Parts]) -> Json:  # noqa: ARG001 - whoever may ask for prices
     """The node's state and its reasons, each feed, each asset."""
-    clock = parts.seat.clock
+    clock = parts.context.clock
     now_ns = clock.monotonic_ns()
-    _, health = report_health(read_node(parts.memory, now_ns, parts.seat.rings))
+    _, health = report_health(read_node(parts.memory, now_ns, parts.rings))
     assets = [_asset_of(view) for view in read_assets(parts.memory, now_ns)]
     shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
-        "database": parts.seat.block.read_gauge(_DATABASE_UP) == 1.0,
+        "database": parts.context.block.read_gauge(_DATABASE_UP) == 1.0,
         "usd_indexes": read_indexes(parts.memory),
         "assets": assets,
     }
@@ -49,7 +49,7 @@ async def show_node(caller: NamedDependency[Caller], parts: NamedDependency[Part
 @get("/node/asset", tags=["node"])
 async def show_asset(caller: NamedDependency[Caller], parts: NamedDependency[Parts], asset: FromQuery[str]) -> Json:  # noqa: ARG001
     """One asset: what each exchange says now, and whether the consensus uses it."""
-    memory, now_ns = parts.memory, parts.seat.clock.monotonic_ns()
+    memory, now_ns = parts.memory, parts.context.clock.monotonic_ns()
     names = [entry.name for entry in memory.card.catalog.assets]
     if asset.upper() not in names:
         raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
@@ -77,7 +77,7 @@ async def show_inside(caller: NamedDependency[Caller], parts: NamedDependency[Pa
     """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
     if not caller.is_admin:
         raise RefusedError(403, "admin_only", "this needs the admin key")
-    reading = read_node(parts.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
+    reading = read_node(parts.memory, parts.context.clock.monotonic_ns(), parts.rings)
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]
     return {
@@ -137,7 +137,7 @@ def _refusals_of(memory: NodeMemory) -> Json:
 
 async def _from_database(parts: Parts) -> Json:
     """Plans, blocks and the newest figures; null, which is not the same as none, while the database does not answer."""
-    if parts.seat.block.read_gauge(_DATABASE_UP) != 1.0:
+    if parts.context.block.read_gauge(_DATABASE_UP) != 1.0:
         return {"plans": None, "blocks": None, "today": None}
     try:
         async with parts.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:

@@ -146,7 +146,7 @@ async def latest_prices(
 ) -> Response[bytes]:
     """The newest prices, as Hermes answers them; `binary` is empty, because nothing is signed."""
     _check(parsed, encoding)
-    prices, clock = parts.board.prices, parts.seat.clock
+    prices, clock = parts.board.prices, parts.context.clock
     now_ns = clock.monotonic_ns()
     read = [prices.read(asset, now_ns) for asset in find_feeds(prices, ids, ignore_invalid_price_ids)]
     fresh = [price for price in read if price.is_fresh]
@@ -170,7 +170,7 @@ async def stream_updates(
 ) -> Stream:
     """The same as server-sent events, as prices change."""
     _check(parsed, encoding)
-    prices, clock = parts.board.prices, parts.seat.clock
+    prices, clock = parts.board.prices, parts.context.clock
     wanted = tuple(sorted(find_feeds(prices, ids, ignore_invalid_price_ids)))
     now_ns = clock.monotonic_ns()
     await parts.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())

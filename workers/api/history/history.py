@@ -238,7 +238,7 @@ def _unknown_asset(name: str) -> RefusedError:
 
 
 def _now_of(parts: Parts) -> datetime:
-    return datetime.fromtimestamp(parts.seat.clock.wall_ns() / NS_PER_SECOND, UTC)
+    return datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
 
 
 def _settled(now: datetime) -> datetime:

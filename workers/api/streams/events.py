@@ -134,7 +134,7 @@ async def paced(
 
     Raises RefusedError as soon as the caller would not be let in any more.
     """
-    board, clock = parts.board, parts.seat.clock
+    board, clock = parts.board, parts.context.clock
     sent_at_ns = checked_at_ns = clock.monotonic_ns()
     pause_ends_ns = 0
     while not board.is_closed:

@@ -50,7 +50,7 @@ async def client(tmp_path: Path, database_url: str) -> AsyncIterator[httpx.Async
     settings = settings_of(tmp_path, auth="optional", database_url=database_url)
     async with service(settings) as (parts, _):
         parts = parts.__class__(**{**parts.__dict__, "explain": explain})
-        app = AccountedApp(make_app(parts), parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
+        app = AccountedApp(make_app(parts), parts.calls, parts.callers, parts.context.clock, parts.context.log)
         async with client_to(app) as made:
             yield made
 

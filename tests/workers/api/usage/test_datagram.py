@@ -152,7 +152,7 @@ async def test_guessing_over_udp_is_slowed_down_and_locks_nobody_out_of_http(tmp
             assert (await _ask(parts, **SUMMARY, api_key="guess"))[0] == 401
         for key in ("guess", ADMIN_KEY):
             assert (await _ask(parts, **SUMMARY, api_key=key))[0] == 429
-        assert parts.tries.wait_seconds(SENDER, parts.seat.clock.monotonic_ns() / 1e9) == 0
+        assert parts.tries.wait_seconds(SENDER, parts.context.clock.monotonic_ns() / 1e9) == 0
         blocks.write([ipaddress.ip_network("192.0.2.0/24")])
         status, reply = await _ask(parts, **SUMMARY, api_key=ADMIN_KEY)
         assert (status, reply["error"]["code"]) == (403, "address_blocked")
@@ -175,7 +175,7 @@ async def test_datagrams_go_over_a_real_socket(usage_url: str, tmp_path: Path) -
         datagrams.close()
         client.close()
         counts = [
-            parts.seat.block.read_counter(REPORTER.index("report_udp_datagrams_total", result))
+            parts.context.block.read_counter(REPORTER.index("report_udp_datagrams_total", result))
             for result in ("answered", "error", "dropped")
         ]
         assert counts == [1, 0, 1]
