@@ -21,11 +21,9 @@ from benchmarks.progress import Progress
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import AccessSection
 from trinity.markets import load_catalog
-from trinity.memory.block_table import BlockTable
+from trinity.memory.access import AccessMemory
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
-from trinity.memory.key_table import KeyTable
-from trinity.memory.limit_table import LimitTable
-from trinity.process import Seat
+from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.watch import Watch
@@ -66,9 +64,12 @@ async def _measure(keys: int, folder: Path, url: str) -> dict[str, Any]:
 
     silence = asyncio.create_task(listen_for_silence())
     results: dict[str, Any] = {"keys": keys}
+    context = _context()
     watch = Watch(url)
     watch.start()
-    first, second = (Keeper(_seat(keys), AccessSection(keys_max=keys), folder) for _ in range(2))
+    first, second = (
+        Keeper(context, AccessMemory.private(keys), AccessSection(keys_max=keys), folder) for _ in range(2)
+    )
     async with await connect(url, watch) as connection:
         for name, work in (
             ("load_seconds", lambda: first.compare(connection)),
@@ -90,12 +91,12 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _seat(keys: int) -> Seat:
-    fields: dict[str, Any] = dict.fromkeys(Seat.__dataclass_fields__)
+def _context() -> ProcessContext:
+    """Of a process without a node: all that is asked of it is its clock, its block and its log."""
+    fields: dict[str, Any] = dict.fromkeys(ProcessContext.__dataclass_fields__)
     own = {"name": "access", "kind": "access", "catalog": load_catalog(), "clock": SystemClock()}
-    tables = {"keys": KeyTable.private(keys), "blocks": BlockTable.private(), "limits": LimitTable.private(1)}
     block = ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64))
-    return Seat(**fields | own | tables | {"block": block, "log": logging.getLogger("benchmarks.access")})
+    return ProcessContext(**fields | own | {"block": block, "log": logging.getLogger("benchmarks.access")})
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ usage records back to the ring unread, as if a flusher on another machine had th
 asset and move by less than 1 %. It serves until SIGTERM, or until the writer finds that its parent has gone.
 """
 
-import logging
 import os
 import signal
 import sys
@@ -99,15 +98,15 @@ def main(arguments: list[str]) -> None:
     name, tcp_port, udp_port = arguments
     signal.signal(signal.SIGTERM, _end)  # until the loop takes the signal over: leave no memory behind
     prepare_cache(data_dir())
+    from trinity.memory.access import AccessMemory
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.memory.usage_ring import UsageRing
-    from trinity.process import Seat
+    from trinity.process import ProcessContext, WorkerMemory
     from workers.request import loop
 
     processes = (ProcessEntry("worker-0", "worker"), ProcessEntry("consensus", "consensus"))
     memory = NodeMemory.create(Card(name, True, processes, load_catalog()))
     clock = SystemClock()
-    log = logging.getLogger("trinity.worker-0")
     ring_file = data_dir() / f"{name}-ring"
     try:
         write_all(memory, clock, 0)
@@ -118,25 +117,11 @@ def main(arguments: list[str]) -> None:
             signal.signal(signal.SIGTERM, _leave)
             _write_for_ever(memory, ring, clock, parent)
             os._exit(0)
-        seat = Seat(
-            name="worker-0",
-            kind="worker",
-            index=WORKER,
-            catalog=memory.card.catalog,
-            clock=clock,
-            prices=memory.prices,
-            answers=memory.answers,
-            control=memory.control,
-            block=memory.control.block(WORKER),
-            wake_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            simulated=True,
-            log=log,
-            rings=(ring,),
-        )
+        context = ProcessContext.of(memory, WORKER, clock, os.eventfd(0, os.EFD_NONBLOCK))
         ports = PortsSection(tcp_port_lpo=int(tcp_port), udp_port_lpo=int(udp_port))
         access = AccessSection(auth="optional")
-        loop.run(seat, ports, RequestSection(workers=1, pin=False), access, "127.0.0.1", 0)
+        own = WorkerMemory(memory.answers, AccessMemory.private(), ring)
+        loop.run(context, own, ports, RequestSection(workers=1, pin=False), access, "127.0.0.1", 0)
     finally:
         memory.unlink()
         ring_file.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ those of usage_rows.py, without limits.
 """
 
 import hashlib
-import logging
 import os
 import sys
 
@@ -27,7 +26,7 @@ def main(arguments: list[str]) -> None:
     from trinity.memory.access import AccessMemory
     from trinity.memory.key_table import KeyState
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
-    from trinity.process import Seat
+    from trinity.process import NodeView, ProcessContext
     from workers.api.base.context import ReportSettings
     from workers.api.server import run
 
@@ -38,17 +37,12 @@ def main(arguments: list[str]) -> None:
         access.keys.write(key_id, hashlib.sha256(b"key-%d" % key_id).digest(), KeyState.ACTIVE, 0, 0, 0, dry_run=False)
     access.keys.mark_loaded()
     try:
-        seat = Seat(
-            name="reporter-0", kind="reporter", index=0, catalog=catalog, clock=SystemClock(), prices=memory.prices,
-            answers=memory.answers, control=memory.control, block=memory.control.block(0),
-            wake_fd=os.eventfd(0, os.EFD_NONBLOCK), control_fd=os.eventfd(0, os.EFD_NONBLOCK), simulated=True,
-            log=logging.getLogger("trinity.reporter"), keys=access.keys, limits=access.limits,
-        )  # fmt: skip
+        context = ProcessContext.of(memory, 0, SystemClock(), os.eventfd(0, os.EFD_NONBLOCK))
         settings = ReportSettings(
             bind_host="127.0.0.1", tcp_port=int(port), udp_port=int(port), data_dir=data_dir(), auth="required",
             admin_key=ADMIN_KEY, database_url=url, cache_url=None,
         )  # fmt: skip
-        run(seat, memory.card, settings)
+        run(context, NodeView(memory), access, settings)
     finally:
         memory.unlink()
 

@@ -85,22 +85,17 @@ def _publish_until(memory: NodeMemory, clock: SystemClock, count: int, done: Con
 
 def _report(memory: NodeMemory, port: int, folder: Path) -> None:
     """The reporting service alone, without a database."""
-    import logging
-
-    from trinity.process import Seat
+    from trinity.memory.access import AccessMemory
+    from trinity.process import NodeView, ProcessContext
     from workers.api.base.context import ReportSettings
     from workers.api.server import run
 
-    seat = Seat(
-        name="reporter-0", kind="reporter", index=0, catalog=memory.card.catalog, clock=SystemClock(),
-        prices=memory.prices, answers=memory.answers, control=memory.control, block=memory.control.block(0),
-        wake_fd=-1, control_fd=-1, simulated=True, log=logging.getLogger("trinity.reporter-0"),
-    )  # fmt: skip
+    context = ProcessContext.of(memory, 0, SystemClock(), -1)
     settings = ReportSettings(
         bind_host="127.0.0.1", tcp_port=port, udp_port=free_port(socket.SOCK_DGRAM), data_dir=folder, auth="optional",
         admin_key=None, database_url="host=/nonexistent", cache_url=None,
     )  # fmt: skip
-    run(seat, memory.card, settings)
+    run(context, NodeView(memory), AccessMemory.private(), settings)
 
 
 def _wait_for_port(port: int) -> None:

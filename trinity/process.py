@@ -1,20 +1,20 @@
-"""What a process of the node is given when it is forked: its place, the shared memory and the clock.
+"""What a process of the node is given when it is forked: who it is, and the shared memory that its role needs.
 
-Rules: a process gets its seat and its own section of the configuration, never the tree. Everything in a seat was
-made by the supervisor before the fork and is inherited.
+Rules: a process gets its context, the memory of its role and its own section of the configuration, never the tree.
+The list of processes (trinity/node/roles.py) says who gets which memory. Everything here was made by the supervisor
+before the fork and is inherited; where one class or one table is all that a role needs, it gets that (AccessMemory,
+the usage rings).
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trinity.clock import Clock
 from trinity.markets import Catalog
-from trinity.memory.address_table import AddressTable
+from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import AnswerTable
-from trinity.memory.block_table import BlockTable
 from trinity.memory.control import Control, ProcessBlock
-from trinity.memory.key_table import KeyTable
-from trinity.memory.limit_table import LimitTable
+from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing
 
@@ -23,31 +23,75 @@ EXIT_BOOT_FAILURE = 3
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One process's place in the node.
+class ProcessContext:
+    """Who a process of the node `node` is, its clock, its log and its block of the control segment.
 
-    `index` is the position in the node's process list, and so of its block in the control segment. `wake_fd` is an
-    eventfd that every feed writes after it wrote quotes and the consensus process reads. `control_fd` is this
-    process's own eventfd: the supervisor writes it after it changed the block's command word. `rings` has each worker's
-    usage ring at the worker's number, then the rings that former workers left. `keys` to `blocks` are the node's access
-    tables (trinity/memory/access.py); empty and the process's own where there is no node.
+    `index` is the position in the node's process list, and so of its block in the control segment. `control_fd` is
+    this process's own eventfd: the supervisor writes it after it changed the block's command word.
     """
 
+    node: str
     name: str
     kind: str
     index: int
     catalog: Catalog
     clock: Clock
-    prices: PriceTable
-    answers: AnswerTable
     control: Control
     block: ProcessBlock
-    wake_fd: int
     control_fd: int
     simulated: bool
     log: logging.Logger
+
+    @classmethod
+    def of(cls, node: NodeMemory, index: int, clock: Clock, control_fd: int) -> "ProcessContext":
+        """The context of the card's process `index`; the process itself opens its log's file."""
+        card, entry = node.card, node.card.processes[index]
+        log = logging.getLogger(f"trinity.{entry.name}")
+        block = node.control.block(index)
+        return cls(
+            node=card.node,
+            name=entry.name,
+            kind=entry.kind,
+            index=index,
+            catalog=card.catalog,
+            clock=clock,
+            control=node.control,
+            block=block,
+            control_fd=control_fd,
+            simulated=card.simulated,
+            log=log,
+        )
+
+
+@dataclass(frozen=True)
+class FeedMemory:
+    """Of a feed: where quotes are written, and the eventfd that is written after it."""
+
+    prices: PriceTable
+    wake_fd: int
+
+
+@dataclass(frozen=True)
+class ConsensusMemory:
+    """Of the consensus process: what it reads, what it writes, and the eventfd by which the feeds wake it."""
+
+    prices: PriceTable
+    answers: AnswerTable
+    wake_fd: int
+
+
+@dataclass(frozen=True)
+class WorkerMemory:
+    """Of one request worker: the answers, who may ask, and the ring of its own usage records."""
+
+    answers: AnswerTable
+    access: AccessMemory
+    ring: UsageRing
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """Of a process that tells how the node does: its memory, and the rings of its workers and of former ones."""
+
+    node: NodeMemory
     rings: tuple[UsageRing, ...] = ()
-    keys: KeyTable = field(default_factory=lambda: KeyTable.private(1))
-    limits: LimitTable = field(default_factory=lambda: LimitTable.private(1))
-    addresses: AddressTable = field(default_factory=AddressTable.private)
-    blocks: BlockTable = field(default_factory=BlockTable.private)

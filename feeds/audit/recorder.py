@@ -38,7 +38,7 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import NODE_RECORDING
 from trinity.memory.price_table import StoredQuote
 from trinity.observe.metrics import CONSENSUS, FEED
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 # What a killed process loses of its recording. A chunk of half a second compresses to a fifth.
 FLUSH_NS = NS_PER_SECOND // 2
@@ -63,26 +63,28 @@ class RecordSettings(NamedTuple):
 class _Stream:
     """One process's stream of segments; `opening` gives the entries that every segment begins with."""
 
-    def __init__(self, seat: Seat, settings: RecordSettings, name: str, opening: Callable[[], list[Entry]]) -> None:
-        self._seat = seat
+    def __init__(
+        self, context: ProcessContext, settings: RecordSettings, name: str, opening: Callable[[], list[Entry]]
+    ) -> None:
+        self._context = context
         self._folder = settings.data_dir / FOLDER
         self._bytes_max = settings.bytes_max
         self._name = name
         self._opening = opening
-        self._gauge = _GAUGES[seat.kind]
+        self._gauge = _GAUGES[context.kind]
         self._writer: SegmentWriter | None = None
-        self._life = seat.clock.wall_ns()
+        self._life = context.clock.wall_ns()
         self._number = 0
         self._flushed_at_ns = 0
         self._began_at_ns = 0
         self._failed = False
         self.entries: list[Entry] = []
         self.is_on = False
-        seat.block.set_gauge(self._gauge, 0.0)
+        context.block.set_gauge(self._gauge, 0.0)
 
     def follow(self, now_ns: int) -> None:
         """Begin or end as the control word says, and write what is due."""
-        wanted = self._seat.control.read_node_word(NODE_RECORDING) != 0
+        wanted = self._context.control.read_node_word(NODE_RECORDING) != 0
         if self.is_on and (not wanted or now_ns - self._flushed_at_ns >= FLUSH_NS):
             self.flush(now_ns)
         if wanted and not self.is_on and not self._failed:
@@ -97,7 +99,7 @@ class _Stream:
             return
         try:
             if self.entries:
-                writer.write(self.entries, now_ns, self._seat.clock.wall_ns())
+                writer.write(self.entries, now_ns, self._context.clock.wall_ns())
         except OSError as error:
             self._fail(error)
             return
@@ -117,15 +119,15 @@ class _Stream:
             self._writer.close()
         self._writer, self.is_on, self._failed = None, False, False
         self.entries.clear()
-        self._seat.block.set_gauge(self._gauge, 0.0)
-        self._seat.log.info("recording ends")
+        self._context.block.set_gauge(self._gauge, 0.0)
+        self._context.log.info("recording ends")
 
     def _begin(self, now_ns: int) -> None:
         """Begin a segment, the first or the one behind a full one."""
-        seat = self._seat
+        context = self._context
         if self._writer is None:
-            self._life, self._number = seat.clock.wall_ns(), 0
-            seat.log.info("recording begins", extra={"fields": {"folder": str(self._folder)}})
+            self._life, self._number = context.clock.wall_ns(), 0
+            context.log.info("recording begins", extra={"fields": {"folder": str(self._folder)}})
         else:
             self._writer.close()
         header = Header(
@@ -135,9 +137,9 @@ class _Stream:
             self._life,
             self._number,
             now_ns,
-            seat.clock.wall_ns(),
-            seat.simulated,
-            seat.catalog,
+            context.clock.wall_ns(),
+            context.simulated,
+            context.catalog,
         )
         try:
             self._writer = SegmentWriter(self._folder, header, self._bytes_max)
@@ -148,22 +150,22 @@ class _Stream:
         self._began_at_ns = self._flushed_at_ns = now_ns
         self.is_on = True
         self.entries = self._opening()
-        seat.block.set_gauge(self._gauge, 1.0)
+        context.block.set_gauge(self._gauge, 1.0)
 
     def _fail(self, error: OSError) -> None:
-        self._seat.log.error("recording ended by an error", extra={"fields": {"error": str(error)}})
+        self._context.log.error("recording ended by an error", extra={"fields": {"error": str(error)}})
         if self._writer is not None:
             self._writer.close()
         self._writer, self.is_on, self._failed = None, False, True
         self.entries.clear()
-        self._seat.block.set_gauge(self._gauge, -1.0)
+        self._context.block.set_gauge(self._gauge, -1.0)
 
 
 class FrameRecorder(_Stream):
     """The raw frames of one exchange's feed."""
 
-    def __init__(self, seat: Seat, settings: RecordSettings, exchange: str) -> None:
-        super().__init__(seat, settings, exchange, list)
+    def __init__(self, context: ProcessContext, settings: RecordSettings, exchange: str) -> None:
+        super().__init__(context, settings, exchange, list)
 
     def opened(self, connection: int) -> None:
         """A connection is there."""
@@ -182,10 +184,10 @@ class DecisionRecorder(_Stream):
 
     def __init__(
         self,
-        seat: Seat,
+        context: ProcessContext,
         settings: RecordSettings,
     ) -> None:
-        super().__init__(seat, settings, CONSENSUS_STREAM, self._checkpoint)
+        super().__init__(context, settings, CONSENSUS_STREAM, self._checkpoint)
         self._facts: TurnFacts | None = None
         self._quotes: dict[tuple[int, int], StoredQuote | None] = {}
         self._checkpoint_at_ns = 0
@@ -215,7 +217,7 @@ class DecisionRecorder(_Stream):
         return RowInput(row.exchange, asset, row.source.state, None if is_same else row.quote, is_same)
 
     def _checkpoint(self) -> list[Entry]:
-        clock, facts = self._seat.clock, self._facts
+        clock, facts = self._context.clock, self._facts
         assert facts is not None, "a recording begins after a turn"
         self._checkpoint_at_ns = clock.monotonic_ns()
         rows = [(asset.index, row) for asset in facts.assets for row in asset.rows]

@@ -21,7 +21,7 @@ from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerSt
 from trinity.memory.price_table import PriceTable, RowState, StoredQuote
 from trinity.observe.log import Settled
 from trinity.observe.metrics import CONSENSUS, REJECT_REASONS
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 _UPDATES = CONSENSUS.index("oracle_price_updates_total")
 _DISAGREEMENTS = CONSENSUS.index("oracle_sources_disagree_total")
@@ -36,27 +36,26 @@ class AssetConsensus:
     `ends_at_ns` (monotonic) is the first moment at which the answer can no longer be served.
     """
 
-    def __init__(self, seat: Seat, index: int) -> None:
-        asset = seat.catalog.assets[index]
-        listings = listings_of(seat.catalog, index)
+    def __init__(self, context: ProcessContext, answers: AnswerTable, index: int) -> None:
+        asset = context.catalog.assets[index]
+        listings = listings_of(context.catalog, index)
         self.index = index
         self.name = asset.name
         self.reviewed_at_ns = 0
         self.ends_at_ns = ENDLESS_NS
-        self.rows = [SourceRow(seat, index, listing) for listing in listings]
-        self._seat = seat
+        self.rows = [SourceRow(context, answers, index, listing) for listing in listings]
+        self._context = context
+        self._answers = answers
         self.rules = asset.rules
-        self._row = seat.answers.row_of(index)
-        self._exchanges = exchange_names(seat.catalog, seat.simulated)
-        self.carried = recall(seat.answers, index, listings)
-        self.last: LastGood | None = last_good_of(seat.answers.read(self._row))
+        self._row = answers.row_of(index)
+        self._exchanges = exchange_names(context.catalog, context.simulated)
+        self.carried = recall(answers, index, listings)
+        self.last: LastGood | None = last_good_of(answers.read(self._row))
         self.decision: Decision | None = None
         self.answer: NDArray[np.void] | None = None
         self._told = Settled(None)
-        for exchange in set(range(len(seat.catalog.exchanges))) - {row.exchange for row in self.rows}:
-            seat.answers.write(
-                seat.answers.row_of(index, exchange), render_nothing(AnswerState.NOT_LISTED, None).record
-            )
+        for exchange in set(range(len(context.catalog.exchanges))) - {row.exchange for row in self.rows}:
+            answers.write(answers.row_of(index, exchange), render_nothing(AnswerState.NOT_LISTED, None).record)
 
     def sources(self) -> list[Source]:
         """What the rows say, as the consensus wants it."""
@@ -76,7 +75,7 @@ class AssetConsensus:
         if is_new:
             self._publish(decision)
         for row in self.rows:
-            row.publish(self._seat.answers, now_ns)
+            row.publish(self._answers, now_ns)
         self._tell(decision.state, now_ns)
         return is_new
 
@@ -85,15 +84,15 @@ class AssetConsensus:
         self.answer, self.last = render_consensus(
             self.name, decision, self._exchanges, decision.asked.required, self.last
         )
-        self._seat.answers.write(self._row, self.answer)
+        self._answers.write(self._row, self.answer)
         self._count(decision)
         if self.decision is None or decision.rejected != self.decision.rejected:
             for row in self.rows:
-                row.publish_verdict(self._seat, self.index, decision.rejected.get(row.exchange))
+                row.publish_verdict(self._answers, self.index, decision.rejected.get(row.exchange))
         self.decision = decision
 
     def _count(self, decision: Decision) -> None:
-        block = self._seat.block
+        block = self._context.block
         if decision.state is AnswerState.GOOD:
             block.count(_UPDATES)
         elif decision.state is AnswerState.SOURCES_DISAGREE and (
@@ -105,24 +104,24 @@ class AssetConsensus:
         """A line when the asset comes or goes, seldom while it flaps; at each review, so none stays untold."""
         if self._told.is_news(state, now_ns):
             fields = {"asset": self.name, "state": state.name.lower()}
-            self._seat.log.info("asset_state", extra={"fields": fields})
+            self._context.log.info("asset_state", extra={"fields": fields})
 
 
 class SourceRow:
     """One exchange's row of one asset: the newest quote read, and what was published of it."""
 
-    def __init__(self, seat: Seat, asset: int, listing: Listing) -> None:
-        catalog = seat.catalog
+    def __init__(self, context: ProcessContext, answers: AnswerTable, asset: int, listing: Listing) -> None:
+        catalog = context.catalog
         self.exchange = listing.exchange
         self._name = catalog.exchanges[listing.exchange]
-        self._block = seat.block
+        self._block = context.block
         self._asset = asset
         self._listing = listing
         self._rules: AssetRules = catalog.assets[asset].rules
-        self._labels = Labels(catalog.assets[asset].name, self._name, listing.currency, seat.simulated)
-        self._row = seat.answers.row_of(asset, listing.exchange)
-        self._last: LastGood | None = last_good_of(seat.answers.read(self._row))
-        self._verdict = seat.answers.read_verdict(listing.exchange, asset)
+        self._labels = Labels(catalog.assets[asset].name, self._name, listing.currency, context.simulated)
+        self._row = answers.row_of(asset, listing.exchange)
+        self._last: LastGood | None = last_good_of(answers.read(self._row))
+        self._verdict = answers.read_verdict(listing.exchange, asset)
         self.quote: StoredQuote | None = None
         self._shown: tuple[StoredQuote | None, str | None, VenuePrice | None] | None = None
         self._is_last_off = False
@@ -160,12 +159,12 @@ class SourceRow:
             self._block.count(CONSENSUS.index("oracle_price_rejected_total", self._name, LAST_OFF_BOOK))
         self._is_last_off = is_off
 
-    def publish_verdict(self, seat: Seat, asset: int, reason: str | None) -> None:
+    def publish_verdict(self, answers: AnswerTable, asset: int, reason: str | None) -> None:
         """Say what became of the source; a reason that is new is counted."""
         verdict = VERDICT_USED if reason is None else _VERDICT_OF[reason]
         if verdict == self._verdict:
             return
-        seat.answers.write_verdict(self.exchange, asset, verdict)
+        answers.write_verdict(self.exchange, asset, verdict)
         self._verdict = verdict
         if reason is not None:
-            seat.block.count(CONSENSUS.index("oracle_price_rejected_total", self._name, reason))
+            self._block.count(CONSENSUS.index("oracle_price_rejected_total", self._name, reason))

@@ -16,10 +16,10 @@ from pathlib import Path
 from feeds.consensus.rules import Decision
 from feeds.consensus.turn import TurnFacts
 from trinity.clock import NS_PER_MS
-from trinity.memory.answer_table import AnswerState
+from trinity.memory.answer_table import AnswerState, AnswerTable
 from trinity.memory.candle_table import CANDLES, CandleFile, Minute, Standing, open_or_renew, to_fixed
 from trinity.observe.metrics import CONSENSUS
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 MS_PER_MINUTE = 60_000
 _FAILED = CONSENSUS.index("oracle_candles_failed")
@@ -145,24 +145,24 @@ class CandleBook:
             self._on_overwritten()
 
 
-def open_candles(seat: Seat, data_dir: Path) -> list[CandleBook]:
+def open_candles(context: ProcessContext, answers: AnswerTable, data_dir: Path) -> list[CandleBook]:
     """The candle files; none, loudly, when the disk does not have them: prices are worth more than their history."""
     folder = data_dir / CANDLES
     try:
         book = CandleBook(
             folder,
-            [asset.name for asset in seat.catalog.assets],
-            lambda: seat.block.count(_OVERWRITTEN),
+            [asset.name for asset in context.catalog.assets],
+            lambda: context.block.count(_OVERWRITTEN),
         )
     except OSError as error:
-        seat.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
-        seat.block.set_gauge(_FAILED, 1.0)
+        context.log.error("no candles are written", extra={"fields": {"folder": str(folder), "error": str(error)}})
+        context.block.set_gauge(_FAILED, 1.0)
         return []
-    seat.block.set_gauge(_FAILED, 0.0)
+    context.block.set_gauge(_FAILED, 0.0)
     for asset, reason in book.set_aside.items():
-        seat.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
-    for index in range(len(seat.catalog.assets)):
-        record = seat.answers.read(seat.answers.row_of(index))
+        context.log.error("unreadable candles set aside", extra={"fields": {"asset": asset, "reason": reason}})
+    for index in range(len(context.catalog.assets)):
+        record = answers.read(answers.row_of(index))
         book.recall(index, is_served=record is not None and int(record["state"][0]) == AnswerState.GOOD)
     return [book]
 

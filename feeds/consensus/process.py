@@ -37,13 +37,13 @@ from trinity.limits import (
 )
 from trinity.memory.control import COMMAND, Command
 from trinity.observe.metrics import CONSENSUS
-from trinity.process import Seat
+from trinity.process import ConsensusMemory, ProcessContext
 
 _INDEX_GAUGES = [CONSENSUS.index(f"oracle_{coin.lower()}_usd_index") for coin in COINS]
 _DEPEG_GAUGES = [CONSENSUS.index("oracle_stablecoin_depeg", coin) for coin in COINS]
 
 
-def run(seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
+def run(context: ProcessContext, memory: ConsensusMemory, observers: Sequence[TurnObserver] = ()) -> None:
     """Decide prices until SIGTERM, SIGINT or the DRAIN command; `observers` are told each turn, in their order."""
     stopped = False
 
@@ -53,51 +53,55 @@ def run(seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    aggregator = Aggregator(seat, observers)
+    aggregator = Aggregator(context, memory, observers)
     # A full collection over everything that numba imported takes tens of ms, and nothing here is cyclic.
     gc.collect()
     gc.freeze()
     poll = select.poll()
-    for fd in (seat.wake_fd, seat.control_fd):
+    for fd in (memory.wake_fd, context.control_fd):
         poll.register(fd, select.POLLIN)
-    seat.log.info("started")
-    while not stopped and seat.block.read(COMMAND) != Command.DRAIN:
+    context.log.info("started")
+    while not stopped and context.block.read(COMMAND) != Command.DRAIN:
         is_done = aggregator.turn()
         # An eventfd is emptied before the table is compared, so no wake-up is lost between the two.
         for fd, _ in poll.poll(aggregator.wait_ms() if is_done else 0):
             os.eventfd_read(fd)
     aggregator.close()
-    seat.log.info("stopped")
+    context.log.info("stopped")
 
 
 class Aggregator:
     """All assets of the node, the coins' indexes, and what of the price table was seen already."""
 
-    def __init__(self, seat: Seat, observers: Sequence[TurnObserver] = ()) -> None:
-        self._seat = seat
+    def __init__(
+        self, context: ProcessContext, memory: ConsensusMemory, observers: Sequence[TurnObserver] = ()
+    ) -> None:
+        self._context = context
+        self._prices = memory.prices
+        self._answers = memory.answers
         self._observers = observers
         # Nothing was seen yet, so that a predecessor's quotes are read as changes.
-        self._seen_versions = np.zeros_like(seat.prices.versions())
-        self._seen_states = np.zeros_like(seat.prices.states())
-        self._assets = [AssetConsensus(seat, index) for index in range(len(seat.catalog.assets))]
+        self._seen_versions = np.zeros_like(memory.prices.versions())
+        self._seen_states = np.zeros_like(memory.prices.states())
+        self._assets = [AssetConsensus(context, memory.answers, index) for index in range(len(context.catalog.assets))]
         self._rows = {(row.exchange, asset.index): row for asset in self._assets for row in asset.rows}
         self._coins = {asset.name: asset for asset in self._assets if asset.name in COINS}
         self._pegs = {
-            coin: Peg(int(seat.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
+            coin: Peg(int(context.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
         }
         self._read: list[tuple[int, SourceRow]] = []
         self._decided_at_ns = 0
         self._next_end_ns = ENDLESS_NS
         self._read_changes()
-        self._held: Mapping[str, Held] = recall_coins(seat.answers)
+        self._held: Mapping[str, Held] = recall_coins(memory.answers)
         self._index_told: dict[str, tuple[str, int]] = {}
         self._indexes: dict[str, Decimal] = {}
-        self._follow_coins(seat.clock.monotonic_ns())
+        self._follow_coins(context.clock.monotonic_ns())
 
     def close(self) -> None:
         """Let the observers write what is still in memory."""
         for observer in self._observers:
-            observer.close(self._seat.clock.monotonic_ns())
+            observer.close(self._context.clock.monotonic_ns())
 
     def turn(self) -> bool:
         """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
@@ -116,26 +120,26 @@ class Aggregator:
         self._next_end_ns = min(map(_end_of, self._assets), default=ENDLESS_NS)
         if any(asset.name in self._coins for asset in reviewed):
             self._publish_indexes(now_ns)
-        wall_ns = self._seat.clock.wall_ns()
+        wall_ns = self._context.clock.wall_ns()
         facts = TurnFacts(now_ns, wall_ns, self._read, reviewed, decided, self._assets, self._indexes, self._held)
         for observer in self._observers:
             observer.on_turn(facts)
-        self._seat.block.beat(now_ns)
+        self._context.block.beat(now_ns)
         return len(due) <= CONSENSUS_REVIEWS_MAX
 
     def wait_ms(self) -> int:
         """How long the next turn may wait for a quote: less where an answer ends before that."""
-        ahead_ns = self._next_end_ns - CONSENSUS_AHEAD_NS - self._seat.clock.monotonic_ns()
+        ahead_ns = self._next_end_ns - CONSENSUS_AHEAD_NS - self._context.clock.monotonic_ns()
         return min(CONSENSUS_WAIT_MS_MAX, max(0, -(-ahead_ns // NS_PER_MS)))
 
     def _moment(self) -> int:
         """What a turn decides for (monotonic): now, or the next end of an answer when that is near; never back."""
-        now_ns = max(self._seat.clock.monotonic_ns(), self._decided_at_ns)
+        now_ns = max(self._context.clock.monotonic_ns(), self._decided_at_ns)
         return self._next_end_ns if now_ns < self._next_end_ns <= now_ns + CONSENSUS_AHEAD_NS else now_ns
 
     def _read_changes(self) -> set[int]:
         """Read the cells that changed since the last turn; returns the indexes of their assets."""
-        prices = self._seat.prices
+        prices = self._prices
         versions, states = prices.versions(), prices.states()
         new_quotes = versions != self._seen_versions
         touched: set[int] = set()
@@ -157,7 +161,7 @@ class Aggregator:
     def _faulty(self, now_ns: int) -> int:
         """How many of the exchanges that are live now may lie."""
         rows = ((row.source, asset.rules) for asset in self._assets for row in asset.rows)
-        return faulty_of(len(live_exchanges(rows, now_ns, len(self._seat.catalog.exchanges))))
+        return faulty_of(len(live_exchanges(rows, now_ns, len(self._context.catalog.exchanges))))
 
     def _follow_coins(self, now_ns: int) -> Mapping[str, Index]:
         """Measure the coins for the next turn."""
@@ -167,12 +171,12 @@ class Aggregator:
         for i, coin in enumerate(COINS):
             held = self._held[coin]
             if held.usd is not None:
-                self._seat.answers.write_measured(i, float(held.usd), held.measured_at_ns)
+                self._answers.write_measured(i, float(held.usd), held.measured_at_ns)
         return indexes
 
     def _publish_indexes(self, now_ns: int) -> None:
         """Measure the coins for the next turn, and tell people and alarms what came out."""
-        seat = self._seat
+        context = self._context
         indexes = self._follow_coins(now_ns)
         for i, coin in enumerate(COINS):
             usd, state, measured = indexes[coin]
@@ -180,16 +184,16 @@ class Aggregator:
             if state != told and now_ns - told_at_ns >= STATE_LOG_GAP_NS:
                 self._index_told[coin] = (state, now_ns)
                 fields = {"coin": coin, "state": state, "exchanges": measured.independent, "needed": measured.needed}
-                seat.log.info("stablecoin_index", extra={"fields": fields})
+                context.log.info("stablecoin_index", extra={"fields": fields})
             shown = float(usd) if usd is not None else 0.0
-            seat.answers.write_index(i, shown)
-            seat.block.set_gauge(_INDEX_GAUGES[i], shown)
+            self._answers.write_index(i, shown)
+            context.block.set_gauge(_INDEX_GAUGES[i], shown)
             before, now = self._pegs[coin], watch(usd, self._pegs[coin], now_ns)
             self._pegs[coin] = now
-            seat.block.set_gauge(_DEPEG_GAUGES[i], now.level)
+            context.block.set_gauge(_DEPEG_GAUGES[i], now.level)
             if now.level != before.level:
                 fields = {"coin": coin, "usd": shown, "level": now.level}
-                seat.log.warning("stablecoin_depeg", extra={"fields": fields})
+                context.log.warning("stablecoin_depeg", extra={"fields": fields})
 
 
 def _end_of(asset: AssetConsensus) -> int:

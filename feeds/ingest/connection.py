@@ -22,7 +22,7 @@ from feeds.ingest.rows import Rows
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import ACKNOWLEDGE_SECONDS, CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
 from trinity.net.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 # RFC 6455 5.5.2: whoever gets a ping must answer it. It finds a dead peer where the exchange itself sends nothing.
 PROTOCOL_PING_SECONDS = 20.0
@@ -42,7 +42,8 @@ class Connection:
 
     def __init__(
         self,
-        seat: Seat,
+        context: ProcessContext,
+        wake_fd: int,
         exchange: Exchange,
         url: str,
         rows: Rows,
@@ -51,7 +52,8 @@ class Connection:
         observer: FrameObserver | None = None,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
-        self._seat = seat
+        self._context = context
+        self._wake_fd = wake_fd
         self._profile = exchange.PROFILE
         self._decoder = exchange.new_decoder()
         self._url = url
@@ -101,8 +103,8 @@ class Connection:
 
     async def _converse(self, socket: ClientConnection) -> Ended:
         self.is_open = True
-        self.watch.on_open(self._seat.clock.monotonic_ns())
-        self._seat.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
+        self.watch.on_open(self._context.clock.monotonic_ns())
+        self._context.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
         beside = [asyncio.create_task(self._ping(socket)), asyncio.create_task(self._ask_again(socket))]
         try:
             await asyncio.sleep(self._profile.settle_seconds)
@@ -144,9 +146,9 @@ class Connection:
         """Ask for those of the symbols that this connection does not deliver yet."""
         wanted = [symbol for symbol in symbols if symbol not in self._confirmed]
         if wanted:
-            now_ns = self._seat.clock.monotonic_ns()
+            now_ns = self._context.clock.monotonic_ns()
             self._asked.update((symbol, now_ns) for symbol in wanted)
-            for frame in self._decoder.subscribe(wanted, self._seat.clock.wall_ns()):
+            for frame in self._decoder.subscribe(wanted, self._context.clock.wall_ns()):
                 await socket.send(frame)
 
     async def _ask_again(self, socket: ClientConnection) -> None:
@@ -161,11 +163,11 @@ class Connection:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
-                for frame in self._decoder.ping(self._seat.clock.wall_ns()):
+                for frame in self._decoder.ping(self._context.clock.wall_ns()):
                     await socket.send(frame)
 
     async def _on_frame(self, socket: ClientConnection, frame: bytes) -> None:
-        clock = self._seat.clock
+        clock = self._context.clock
         at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         self.watch.frame_at_ns = at_ns
         self._counters.frame()
@@ -180,7 +182,7 @@ class Connection:
             else:
                 must_subscribe |= self._on_news(event)
         if is_written:
-            os.eventfd_write(self._seat.wake_fd, 1)
+            os.eventfd_write(self._wake_fd, 1)
         if must_subscribe:
             await self._subscribe(socket, self._rows.known_symbols())
 

@@ -28,7 +28,7 @@ from trinity.config import FeedsSection
 from trinity.limits import FEED_CHECK_SECONDS, OVERLAP_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_SECONDS
 from trinity.memory.price_table import Absence
 from trinity.net.egress import read_proxies
-from trinity.process import Seat
+from trinity.process import FeedMemory, ProcessContext
 
 _OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
 
@@ -36,13 +36,21 @@ _OVERLAP_NS = int(OVERLAP_SECONDS * NS_PER_SECOND)
 _STEADY_NS = 2 * NS_PER_SECOND
 
 
-def run(seat: Seat, config: FeedsSection, exchange: str, observer: FrameObserver | None = None) -> None:
+def run(
+    context: ProcessContext,
+    memory: FeedMemory,
+    config: FeedsSection,
+    exchange: str,
+    observer: FrameObserver | None = None,
+) -> None:
     """Feed one exchange's rows until SIGTERM or SIGINT; then close the sockets and return."""
-    asyncio.run(_run(seat, config, exchange, observer))
+    asyncio.run(_run(context, memory, config, exchange, observer))
 
 
-async def _run(seat: Seat, config: FeedsSection, exchange: str, observer: FrameObserver | None) -> None:
-    feed = Feed(seat, config, exchange, EXCHANGE_MODULES[exchange], Random(), observer)
+async def _run(
+    context: ProcessContext, memory: FeedMemory, config: FeedsSection, exchange: str, observer: FrameObserver | None
+) -> None:
+    feed = Feed(context, memory, config, exchange, EXCHANGE_MODULES[exchange], Random(), observer)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, feed.stop)
@@ -61,7 +69,8 @@ class Feed:
 
     def __init__(
         self,
-        seat: Seat,
+        context: ProcessContext,
+        memory: FeedMemory,
         config: FeedsSection,
         name: str,
         exchange: Exchange,
@@ -69,17 +78,26 @@ class Feed:
         observer: FrameObserver | None = None,
     ) -> None:
         profile = exchange.PROFILE
-        self._seat = seat
+        self._context = context
+        self._memory = memory
         self._exchange = exchange
         self._observer = observer
         self._ws_url = ws_url_of(name, config)
         _, rest_url = base_urls_of(name, config)
-        self._counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
-        self._rows = Rows(seat, name, exchange, self._counters, random)
+        self._counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
+        self._rows = Rows(context, memory.prices, name, exchange, self._counters, random)
         self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
         self._rest = RestPump(
-            seat, exchange, rest_url, self._rows, self._counters, rest_backoff, observer, self._proxies
+            context,
+            memory.wake_fd,
+            exchange,
+            rest_url,
+            self._rows,
+            self._counters,
+            rest_backoff,
+            observer,
+            self._proxies,
         )
         self._backoff = Backoff(random, profile.connect_gap_seconds)
         self._row_backoff = Backoff(
@@ -102,9 +120,9 @@ class Feed:
 
     async def serve(self) -> None:
         """Connect, pump, judge and replace until `stop`."""
-        fields = {"url": self._ws_url, "rows": len(self._rows.known_symbols()), "simulated": self._seat.simulated}
-        event = "feed starts against a SIMULATED exchange" if self._seat.simulated else "feed starts"
-        self._seat.log.info(event, extra={"fields": fields})
+        fields = {"url": self._ws_url, "rows": len(self._rows.known_symbols()), "simulated": self._context.simulated}
+        event = "feed starts against a SIMULATED exchange" if self._context.simulated else "feed starts"
+        self._context.log.info(event, extra={"fields": fields})
         rest = asyncio.create_task(self._rest.run())
         try:
             while not self._stopped:
@@ -119,7 +137,7 @@ class Feed:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._observer is not None:
-                self._observer.close(self._seat.clock.monotonic_ns())
+                self._observer.close(self._context.clock.monotonic_ns())
             self._counters.gauge("oracle_ws_connected", 0)
 
     async def _sleep(self) -> None:
@@ -132,9 +150,9 @@ class Feed:
             pass
 
     def _check(self) -> None:
-        clock = self._seat.clock
+        clock = self._context.clock
         now_ns = clock.monotonic_ns()
-        self._seat.block.beat(now_ns)
+        self._context.block.beat(now_ns)
         if self._observer is not None:
             self._observer.follow(now_ns)
         self._reap(now_ns)
@@ -195,7 +213,7 @@ class Feed:
                 self._close(self._current)
             self._current, self._successor = self._successor, None
             self._must_replace = False
-            self._seat.log.info("connection replaced", extra={"fields": {"connection": watch.serial}})
+            self._context.log.info("connection replaced", extra={"fields": {"connection": watch.serial}})
 
     def _mark_for_replacement(self, now_ns: int, evidence: Evidence) -> None:
         """Decide whether the current connection must be replaced, and whether a successor is worth waiting for."""
@@ -229,7 +247,8 @@ class Feed:
         for row in self._rows:
             row.watch.on_new_connection(now_ns)
         connection = Connection(
-            self._seat,
+            self._context,
+            self._memory.wake_fd,
             self._exchange,
             self._ws_url,
             self._rows,
@@ -258,7 +277,7 @@ class Feed:
         self._counters.reconnect(reason)
         wait_seconds = (self._backoff.due_ns - now_ns) / NS_PER_SECOND
         fields = {"reason": reason, "detail": detail, "next_try_seconds": round(wait_seconds, 1)}
-        self._seat.log.warning("connection given up", extra={"fields": fields})
+        self._context.log.warning("connection given up", extra={"fields": fields})
 
     def _show(self, now_ns: int, is_flowing: bool) -> None:
         """Gauges, and a log line when REST took over or handed back for good."""
@@ -269,4 +288,4 @@ class Feed:
             self._flow_steady_ns = now_ns
         elif now_ns - self._flow_steady_ns > _STEADY_NS:
             self._logged_flowing = is_flowing
-            self._seat.log.info("WebSocket delivers" if is_flowing else "REST stands in for the WebSocket")
+            self._context.log.info("WebSocket delivers" if is_flowing else "REST stands in for the WebSocket")

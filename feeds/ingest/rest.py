@@ -21,7 +21,7 @@ from trinity.clock import NS_PER_SECOND
 from trinity.limits import REST_ASKS_PER_MAX_AGE, REST_BODY_BYTES_MAX, REST_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS_MAX
 from trinity.memory.price_table import Via
 from trinity.net.egress import NO_PROXIES, REDIRECTS, Failure, Proxies, answer_failure, failure_of
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 # How often an idle pump looks whether a row became due; the check that decides runs every 0.2 s.
 IDLE_SECONDS = 0.1
@@ -34,7 +34,8 @@ class RestPump:
 
     def __init__(
         self,
-        seat: Seat,
+        context: ProcessContext,
+        wake_fd: int,
         exchange: Exchange,
         base_url: str,
         rows: Rows,
@@ -43,7 +44,8 @@ class RestPump:
         observer: FrameObserver | None = None,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
-        self._seat = seat
+        self._context = context
+        self._wake_fd = wake_fd
         self._exchange = exchange
         self._base_url = base_url
         self._rows = rows
@@ -64,13 +66,13 @@ class RestPump:
                 if request is None:
                     await asyncio.sleep(IDLE_SECONDS)
                     continue
-                started_ns = self._seat.clock.monotonic_ns()
+                started_ns = self._context.clock.monotonic_ns()
                 await self._ask(session, request, started_ns)
-                spent_seconds = (self._seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
+                spent_seconds = (self._context.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
                 await asyncio.sleep(max(profile.rest_gap_seconds - spent_seconds, 0))
 
     def _due_request(self) -> RestRequest | None:
-        now_ns = self._seat.clock.monotonic_ns()
+        now_ns = self._context.clock.monotonic_ns()
         if not self._backoff.is_due(now_ns):
             return None
         due = due_rows((row for row in self._rows if row.is_on_rest(now_ns)), now_ns)
@@ -116,7 +118,7 @@ class RestPump:
 
     def _take(self, request: RestRequest, status: int, body: bytes, asked_at_ns: int) -> bool:
         """Write what an answer says; True when it says anything of a symbol."""
-        at_ns, wall_ns = self._seat.clock.monotonic_ns(), self._seat.clock.wall_ns()
+        at_ns, wall_ns = self._context.clock.monotonic_ns(), self._context.clock.wall_ns()
         if self._observer is not None and self._observer.is_on:
             self._observer.answer(request, status, body, at_ns, wall_ns)
         has_answer = is_written = False
@@ -130,7 +132,7 @@ class RestPump:
                 case Refusal(reason, detail):
                     self._counters.refusal(reason, detail, Via.REST)
         if is_written:
-            os.eventfd_write(self._seat.wake_fd, 1)
+            os.eventfd_write(self._wake_fd, 1)
         return has_answer
 
     def _on_failure(self, failure: Failure) -> None:
@@ -139,15 +141,15 @@ class RestPump:
         if failure.kind != self._told_kind:
             self._told_kind = failure.kind
             fields = {"url": self._base_url, "kind": failure.kind, "detail": failure.words}
-            self._seat.log.warning("REST brings nothing", extra={"fields": fields})
+            self._context.log.warning("REST brings nothing", extra={"fields": fields})
 
     def _on_result(self, result: RestResult, at_least_seconds: float = 0.0) -> None:
         self._counters.rest(result)
-        now_ns = self._seat.clock.monotonic_ns()
+        now_ns = self._context.clock.monotonic_ns()
         if result == "ok":
             if self._told_kind:
                 self._told_kind = ""
-                self._seat.log.info("REST answers again", extra={"fields": {"url": self._base_url}})
+                self._context.log.info("REST answers again", extra={"fields": {"url": self._base_url}})
             self._backoff.on_good(now_ns)
         else:
             self._backoff.on_failure(now_ns, at_least_seconds)

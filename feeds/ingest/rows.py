@@ -24,7 +24,7 @@ from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
 from trinity.markets import Asset
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, PriceTable, RowState, StoredQuote, Via
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 BPS = 10_000
 # "The others moved" is judged over 3 s and more: reading some 130 cells of 8 us at each check would be waste.
@@ -69,19 +69,25 @@ class Rows:
     """All rows of one exchange, by symbol."""
 
     def __init__(
-        self, seat: Seat, name: str, exchange: Exchange, counters: FeedCounters, random: Random | None = None
+        self,
+        context: ProcessContext,
+        prices: PriceTable,
+        name: str,
+        exchange: Exchange,
+        counters: FeedCounters,
+        random: Random | None = None,
     ) -> None:
-        self._seat = seat
-        self._prices = seat.prices
+        self._context = context
+        self._prices = prices
         self._counters = counters
-        self._exchange_index = seat.catalog.exchange_index(name)
-        now_ns = seat.clock.monotonic_ns()
+        self._exchange_index = context.catalog.exchange_index(name)
+        now_ns = context.clock.monotonic_ns()
         self._by_symbol: dict[str, FeedRow] = {}
-        for market in seat.catalog.markets_of(name):
-            index = seat.catalog.asset_index(market.asset)
-            row = FeedRow(exchange.symbol_of(market), index, seat.catalog.assets[index], now_ns, random or Random())
+        for market in context.catalog.markets_of(name):
+            index = context.catalog.asset_index(market.asset)
+            row = FeedRow(exchange.symbol_of(market), index, context.catalog.assets[index], now_ns, random or Random())
             self._by_symbol[row.symbol] = row
-        self._others = _OtherPrices(seat.prices, self._exchange_index, [row.asset_index for row in self])
+        self._others = _OtherPrices(prices, self._exchange_index, [row.asset_index for row in self])
         for row in self:
             self._write_state(row, RowState.STARTING)
 
@@ -236,7 +242,7 @@ class Rows:
 
     def _leave_out(self, row: FeedRow, left_out: LeftOut, again: Backoff) -> None:
         """Say why, in the table and in the log, and plan when to ask again."""
-        now_ns = self._seat.clock.monotonic_ns()
+        now_ns = self._context.clock.monotonic_ns()
         again.on_failure(now_ns, ASK_AGAIN_SECONDS)
         row.left_out = left_out
         row.wants_rest &= left_out.ws is not Absence.UNKNOWN_SYMBOL
@@ -245,7 +251,7 @@ class Rows:
         reasons = {way: absence.name.lower() for way, absence in left_out._asdict().items() if absence}
         seconds = round((again.due_ns - now_ns) / NS_PER_SECOND)
         fields = {"symbol": row.symbol, **reasons, "asked_again_in_seconds": seconds}
-        self._seat.log.warning("symbol unknown to the exchange, left out", extra={"fields": fields})
+        self._context.log.warning("symbol unknown to the exchange, left out", extra={"fields": fields})
 
     def _ask_again(self, row: FeedRow) -> None:
         state = RowState.STARTING if row.state is RowState.UNKNOWN else row.state
@@ -253,12 +259,12 @@ class Rows:
 
     def _found(self, row: FeedRow, left_out: LeftOut, again: Backoff) -> None:
         """A quote came over a way on which the row was missing."""
-        again.on_good(self._seat.clock.monotonic_ns())
+        again.on_good(self._context.clock.monotonic_ns())
         if row.left_out != left_out:
             state = RowState.STARTING if row.state is RowState.UNKNOWN else row.state
             self._write_state(row, state, left_out)
             self._show_unknown()
-        self._seat.log.info("symbol is there again", extra={"fields": {"symbol": row.symbol}})
+        self._context.log.info("symbol is there again", extra={"fields": {"symbol": row.symbol}})
 
     def _write_state(self, row: FeedRow, state: RowState, left_out: LeftOut | None = None) -> None:
         row.state = state

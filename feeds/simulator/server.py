@@ -31,7 +31,7 @@ from trinity.errors import PortTakenError
 from trinity.limits import FRAME_BYTES_MAX
 from trinity.markets import Catalog
 from trinity.net.ports import bind_socket, host_in_url
-from trinity.process import Seat
+from trinity.process import ProcessContext
 
 # The market moves when the next quote is due, so that quotes leave one by one, at the time that is in them; at the
 # highest rate a step of 1 ms makes five, and a slow market still looks at its timers every 20 ms.
@@ -44,10 +44,10 @@ FAULT_BODY_BYTES_MAX = 64 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def run(seat: Seat, config: SimulatorSection, bind_host: str) -> None:
+def run(context: ProcessContext, config: SimulatorSection, bind_host: str) -> None:
     """The simulated exchanges as a process of the node: until SIGTERM; PortTakenError when the port is in use."""
-    simulator = Simulator(seat.catalog, config, bind_host, seat.clock, seat.log)
-    asyncio.run(_serve(simulator, config.port, lambda now_ns: seat.block.beat(now_ns)))
+    simulator = Simulator(context.catalog, config, bind_host, context.clock, context.log)
+    asyncio.run(_serve(simulator, config.port, lambda now_ns: context.block.beat(now_ns)))
 
 
 def run_standalone(

@@ -1,16 +1,13 @@
-"""A seat over real shared memory, and a small exchange of our own over real sockets."""
+"""A context over real shared memory, and a small exchange of our own over real sockets."""
 
 import asyncio
 import contextlib
 import json
-import logging
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import ClassVar
-from uuid import uuid4
 
 import pytest
 from aiohttp import web
@@ -32,35 +29,17 @@ from feeds.exchanges.contract import (
 )
 from feeds.ingest.process import Feed
 from tests.quotes import stored_quote
-from trinity.clock import NS_PER_SECOND, SystemClock
+from tests.support.clocks import ManualClock
+from tests.support.contexts import OpenContext, open_context
+from trinity.clock import Clock, SystemClock
 from trinity.config import FeedsSection
 from trinity.markets import Asset, AssetRules, Catalog, Market
-from trinity.memory.answer_table import AnswerTable
-from trinity.memory.control import Control
-from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
+from trinity.memory.price_table import RowState, StoredQuote, Via
 from trinity.observe.metrics import FEED
-from trinity.process import Seat
 
 ASSETS = ("BTC", "ETH", "SOL")
 EXCHANGES = ("kraken", "okx", "gemini")
 RULES = AssetRules(max_age_ms=4000, min_sources=2, majority_window_bps=100, outlier_floor_bps=10, max_spread_bps=200)
-
-
-class ManualClock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000 * NS_PER_SECOND
-        self.wall_offset_ns = 1_767_225_600 * NS_PER_SECOND
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return self.now_ns + self.wall_offset_ns
-
-    def advance(self, seconds: float) -> None:
-        self.now_ns += int(seconds * NS_PER_SECOND)
 
 
 @pytest.fixture
@@ -74,41 +53,16 @@ def stub_exchange() -> "StubExchange":
 
 
 @pytest.fixture
-def make_seat() -> Iterator[Callable[..., Seat]]:
-    """Makes the seat of the feed `kraken` in a node of three exchanges and three assets."""
-    seats: list[Seat] = []
+def make_context() -> Iterator[Callable[..., OpenContext]]:
+    """Makes the context of the feed `kraken` in a node of three exchanges and three assets."""
+    with contextlib.ExitStack() as made:
 
-    def make(seat_clock: object = None, rules: AssetRules = RULES) -> Seat:
-        name = f"test-feed-{uuid4().hex[:12]}"
-        markets = tuple(Market(exchange, asset, "USD") for exchange in EXCHANGES for asset in ASSETS)
-        catalog = Catalog(EXCHANGES, tuple(Asset(asset, rules) for asset in ASSETS), markets)
-        control = Control.create(f"{name}-control", 1)
-        log = logging.getLogger(f"test.{name}")
-        log.setLevel(logging.INFO)
-        seat = Seat(
-            name="feed-kraken",
-            kind="feed",
-            index=0,
-            catalog=catalog,
-            clock=seat_clock or SystemClock(),  # type: ignore[arg-type]
-            prices=PriceTable.create(f"{name}-prices", len(EXCHANGES), len(ASSETS)),
-            answers=AnswerTable.create(f"{name}-answers", len(EXCHANGES), len(ASSETS)),
-            control=control,
-            block=control.block(0),
-            wake_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            simulated=True,
-            log=log,
-        )
-        seats.append(seat)
-        return seat
+        def make(own_clock: Clock | None = None, rules: AssetRules = RULES) -> OpenContext:
+            markets = tuple(Market(exchange, asset, "USD") for exchange in EXCHANGES for asset in ASSETS)
+            catalog = Catalog(EXCHANGES, tuple(Asset(asset, rules) for asset in ASSETS), markets)
+            return made.enter_context(open_context("feed-kraken", "feed", catalog, own_clock))
 
-    yield make
-    for seat in seats:
-        for segment in (seat.prices.segment, seat.answers.segment, seat.control.segment):
-            segment.unlink()
-        os.close(seat.wake_fd)
-        os.close(seat.control_fd)
+        yield make
 
 
 class StubDecoder:
@@ -280,48 +234,50 @@ async def venue() -> AsyncIterator[StubVenue]:
 class RunningFeed:
     """A feed under test, and what it wrote."""
 
-    seat: Seat
+    context: OpenContext
     feed: Feed
     task: "asyncio.Task[None]"
 
     def quote(self, asset: int) -> StoredQuote | None:
-        return self.seat.prices.read(0, asset)
+        return self.context.prices.read(0, asset)
 
     def via(self, asset: int) -> Via:
         quote = self.quote(asset)
         return Via.NONE if quote is None else quote.via
 
     def state(self, asset: int) -> RowState:
-        return self.seat.prices.read_state(0, asset)
+        return self.context.prices.read_state(0, asset)
 
     def counter(self, name: str, *labels: str) -> int:
-        return self.seat.block.read_counter(FEED.index(name, *labels))
+        return self.context.block.read_counter(FEED.index(name, *labels))
 
     def gauge(self, name: str) -> float:
-        return self.seat.block.read_gauge(FEED.index(name))
+        return self.context.block.read_gauge(FEED.index(name))
 
     def write_others(self, asset: int, price: float) -> None:
         """The two other exchanges of the node say this price now."""
-        clock = self.seat.clock
+        clock = self.context.clock
         last = Decimal(f"{price:.2f}")
         for exchange in (1, 2):
             stored = stored_quote(None, None, last, None, clock.monotonic_ns(), clock.wall_ns(), Via.WS)
-            self.seat.prices.write(exchange, asset, stored)
-            self.seat.prices.write_state(exchange, asset, RowState.LIVE)
+            self.context.prices.write(exchange, asset, stored)
+            self.context.prices.write_state(exchange, asset, RowState.LIVE)
 
 
 @pytest.fixture
-async def start_feed(make_seat: Callable[..., Seat], venue: StubVenue) -> AsyncIterator[Callable[..., RunningFeed]]:
+async def start_feed(
+    make_context: Callable[..., OpenContext], venue: StubVenue
+) -> AsyncIterator[Callable[..., RunningFeed]]:
     """Starts the feed `kraken` against the stub venue; stopped at the end of the test."""
     running: list[RunningFeed] = []
 
     def start(exchange: StubExchange | None = None, rules: AssetRules = RULES) -> RunningFeed:
-        seat = make_seat(rules=rules)
+        context = make_context(rules=rules)
         config = FeedsSection(
             simulated=True, ws_base_urls={"kraken": venue.ws_base}, rest_base_urls={"kraken": venue.rest_base}
         )
-        feed = Feed(seat, config, "kraken", exchange or StubExchange(), Random(1))
-        running.append(RunningFeed(seat, feed, asyncio.create_task(feed.serve())))
+        feed = Feed(context, context.of_feed, config, "kraken", exchange or StubExchange(), Random(1))
+        running.append(RunningFeed(context, feed, asyncio.create_task(feed.serve())))
         return running[-1]
 
     yield start

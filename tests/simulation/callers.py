@@ -158,20 +158,21 @@ class Worker:
         self._context = None
 
     def start(self) -> None:
-        seat, world = self._world.seat(self.name), self._world
-        self._block = seat.block
+        context, world = self._world.context(self.name), self._world
+        tables = world.tables_of_worker()
+        self._block = context.block
         made = gate.make_gate(
-            seat.keys, seat.limits, seat.addresses, seat.blocks, seat.block.counters, SECTION, remembered=64
+            tables.keys, tables.limits, tables.addresses, tables.blocks, context.block.counters, SECTION, remembered=64
         )
         self._context = make_context(
-            table_words=seat.answers.words,
-            catalog=seat.catalog,
+            table_words=context.answers.words,
+            catalog=context.catalog,
             node="sim",
             simulated=True,
             worker=self._number,
             caller=make_caller(()),
             gate=made,
-            ledger=ledger.make_ledger(world.rings[self._number].words, seat.catalog),
+            ledger=ledger.make_ledger(world.rings[self._number].words, context.catalog),
         )
         self._out = np.zeros(response_bytes_max(self._context), dtype=np.uint8)
         self._next_second_ns = 0

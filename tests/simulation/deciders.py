@@ -25,7 +25,7 @@ class Consensus:
         self._aggregator = None
 
     def start(self) -> None:
-        self._aggregator = type(self).make(self._world.seat("consensus"))
+        self._aggregator = type(self).make(self._world.context("consensus"), self._world.of_consensus())
 
     def turn(self) -> None:
         assert self._aggregator is not None, "it lives"

@@ -58,10 +58,10 @@ class FeedProcess:
         self._world.market.sessions.pop(self._number, None)
 
     def start(self) -> None:
-        seat = self._world.seat(self.name)
-        self._seat = seat
-        self._feed_counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
-        self._rows = Rows(seat, self.name.removeprefix("feed-"), self._exchange, self._feed_counters)
+        context = self._world.context(self.name)
+        self._context = context
+        self._feed_counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
+        self._rows = Rows(context, context.prices, self.name.removeprefix("feed-"), self._exchange, self._feed_counters)
         self._open()
 
     def receive(self, packet: Packet) -> None:
@@ -77,11 +77,11 @@ class FeedProcess:
 
     def check(self) -> None:
         """A turn of the feed's loop."""
-        clock, rows, counters = self._seat.clock, self._rows, self._feed_counters
+        clock, rows, counters = self._context.clock, self._rows, self._feed_counters
         assert rows is not None, "it lives"
         assert counters is not None, "it lives"
         now_ns = clock.monotonic_ns()
-        self._seat.block.beat(now_ns)
+        self._context.block.beat(now_ns)
         self._world.beaten(self.name)
         self._take_answers()
         watch = self._connection.watch if self._connection is not None else None
@@ -106,7 +106,7 @@ class FeedProcess:
         """Ask for the rows that want it; the answer arrives so much later."""
         if not self.is_alive or self._rows is None:
             return
-        now_ns = self._seat.clock.monotonic_ns()
+        now_ns = self._context.clock.monotonic_ns()
         due = due_rows(iter(self._rows), now_ns)
         for request in self._exchange.rest_requests([row.symbol for row in due]) if due else ():
             answer = self._world.market.answer(self._number, request.path)
@@ -120,7 +120,7 @@ class FeedProcess:
                 heapq.heappush(self._pending, entry)
 
     def _take_answers(self) -> None:
-        clock, rows = self._seat.clock, self._rows
+        clock, rows = self._context.clock, self._rows
         assert rows is not None, "it lives"
         now_ns = clock.monotonic_ns()
         while self._pending and self._pending[0][0] <= now_ns:
@@ -141,10 +141,10 @@ class FeedProcess:
         rows, counters = self._rows, self._feed_counters
         assert rows is not None, "it lives"
         assert counters is not None, "it lives"
-        now_ns = self._seat.clock.monotonic_ns()
+        now_ns = self._context.clock.monotonic_ns()
         for row in rows:
             row.watch.on_new_connection(now_ns)
-        connection = Connection(self._seat, self._exchange, "sim", rows, counters, self._serial)
+        connection = Connection(self._context, self._exchange, "sim", rows, counters, self._serial)
         self._connection = connection
         connection.is_open = True
         connection.watch.on_open(now_ns)

@@ -92,16 +92,16 @@ class Flusher:
         self.has_shown = False
 
     def start(self) -> None:
-        world, seat = self._world, self._world.seat("flusher")
-        self._block = seat.block
+        world, context = self._world, self._world.context("flusher")
+        self._block = context.block
         self._spool = Spool(world.folder / "usage" / "spool", SPOOL_BYTES_MAX)
         reserve = world.folder / "usage" / "reserve"
-        self._drain = Drain(world.rings, self._spool, reserve, seat.block, seat.log, self._beat)
+        self._drain = Drain(world.rings, self._spool, reserve, context.block, context.log, self._beat)
         self._loader = type(self).make_loader(
-            "sim", NODE, "sim", world.rings, self._spool, None, seat.block, seat.clock, seat.log
+            "sim", NODE, "sim", world.rings, self._spool, None, context.block, context.clock, context.log
         )
         self._loader._stopping.set()  # each life is one connection, which loads all that is there
-        self._gauges = _Gauges(seat.block)
+        self._gauges = _Gauges(context.block)
         self._beat()
 
     def turn(self) -> None:

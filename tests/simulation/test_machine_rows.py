@@ -52,7 +52,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.table = PriceTable(segment, len(CATALOG.exchanges), len(CATALOG.assets))
         block = ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64))
         log = logging.getLogger("simulation")
-        self.seat: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, prices=self.table, block=block, log=log)
+        self.context: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, prices=self.table, block=block, log=log)
         self.counters = FeedCounters(block, log, self.clock.monotonic_ns())
         self.start()
         self.newest: StoredQuote | None = None
@@ -60,7 +60,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.judged_at_ns = -1
 
     def start(self) -> None:
-        self.rows = Rows(self.seat, "kraken", EXCHANGE_MODULES["kraken"], self.counters)
+        self.rows = Rows(self.context, self.context.prices, "kraken", EXCHANGE_MODULES["kraken"], self.counters)
         self.has_written = False  # a new process knows nothing of what stands in the table
         self.watches = {serial: ConnectionWatch(serial, 30.0) for serial in (OLD, YOUNG)}
 

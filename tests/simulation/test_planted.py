@@ -11,8 +11,8 @@ from tests.simulation import runner
 from tests.simulation.runner import replay, run
 from tests.simulation.world import World
 from trinity.clock import NS_PER_SECOND
+from trinity.memory.access import AccessMemory
 from trinity.memory.limit_table import LimitTable
-from trinity.process import Seat
 
 pytestmark = pytest.mark.long
 
@@ -107,8 +107,8 @@ def test_a_loader_that_removes_before_it_commits_is_found(monkeypatch: pytest.Mo
 class ForgetfulWorld(World):
     """Each worker keeps limits of its own."""
 
-    def seat(self, name: str) -> Seat:
-        return replace(super().seat(name), limits=LimitTable.private(len(self.callers.granted)))
+    def tables_of_worker(self) -> AccessMemory:
+        return replace(self.access, limits=LimitTable.private(len(self.callers.granted)))
 
 
 def test_a_gate_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,11 +25,12 @@ from tests.simulation import callers, deciders, exchanges, faults, ingest, ledge
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import COUNTER_WORDS
 from trinity.markets import Catalog, load_catalog
+from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import INDEX_WORDS, ROW_WORDS, AnswerTable
 from trinity.memory.control import BLOCK_WORDS, NODE_WORDS, STARTED_NS, Control
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import CELL_WORDS, PriceTable
-from trinity.process import Seat
+from trinity.process import ConsensusMemory, ProcessContext
 
 ASSETS = ("BTC", "ETH", "USDT", "USDC")
 WORKERS = 2
@@ -143,29 +144,18 @@ class World:
         for name in PROCESS_NAMES:
             self.start(name)
 
-    def seat(self, name: str) -> Seat:
-        """The seat of a process that starts now."""
+    def context(self, name: str) -> ProcessContext:
+        """The context of a process that starts now."""
         index = PROCESS_NAMES.index(name)
-        return Seat(
-            name=name,
-            kind=_PROCESSES[index].kind,
-            index=index,
-            catalog=self.catalog,
-            clock=self.clock,
-            prices=self.prices,
-            answers=self.answers,
-            control=self.control,
-            block=self.control.block(index),
-            wake_fd=self.wake_fd,
-            control_fd=self.wake_fd,
-            simulated=True,
-            log=LOG,
-            rings=self.rings,
-            keys=self.access.keys,
-            limits=self.access.limits,
-            addresses=self.access.addresses,
-            blocks=self.access.blocks,
-        )
+        return ProcessContext.of(self.memory, index, self.clock, self.wake_fd)
+
+    def of_consensus(self) -> ConsensusMemory:
+        """The memory of the consensus process."""
+        return ConsensusMemory(self.prices, self.answers, self.wake_fd)
+
+    def tables_of_worker(self) -> AccessMemory:
+        """Who may ask: the same for all workers."""
+        return self.access
 
     def start(self, name: str) -> None:
         """Fork a process that is not there; it may die while it starts."""

@@ -4,15 +4,15 @@ import dataclasses
 
 import pytest
 
-from trinity.process import EXIT_BOOT_FAILURE, Seat
+from trinity.process import EXIT_BOOT_FAILURE, ProcessContext
 
 
-def test_a_seat_cannot_be_changed_by_the_process_that_sits_on_it() -> None:
+def test_a_context_cannot_be_changed_by_its_process() -> None:
     """What was made before the fork stays as it was."""
-    fields = {field.name: None for field in dataclasses.fields(Seat)}
-    seat = Seat(**fields)  # type: ignore[arg-type]
+    fields = {field.name: None for field in dataclasses.fields(ProcessContext)}
+    context = ProcessContext(**fields)  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        seat.name = "other"  # type: ignore[misc]
+        context.name = "other"  # type: ignore[misc]
 
 
 def test_a_boot_failure_has_an_exit_code_of_its_own() -> None:

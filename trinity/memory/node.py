@@ -45,7 +45,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class NodeMemory:
-    """The node's memory, created or attached; `card_segment` is None in a process that has it from its seat."""
+    """The node's memory, created or attached; `card_segment` is None in a process that inherited it."""
 
     card: Card
     prices: PriceTable

@@ -56,7 +56,7 @@ from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
 from trinity.node.supervisor import Charge, Stop
 from trinity.observe.log import check_log_folder, open_log
-from trinity.process import Seat
+from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
 from trinity.store.database import database_url, is_embedded
 from trinity.terminal import say
 from workers.api.base.context import Explain, ReportSettings
@@ -71,6 +71,28 @@ class Plan(NamedTuple):
     node_uuid: uuid.UUID
 
 
+@dataclass(frozen=True)
+class SharedMemory:
+    """All memory that the processes share; the list below says which of it a role gets."""
+
+    node: NodeMemory
+    access: AccessMemory
+    rings: tuple[UsageRing, ...]  # each worker's at the worker's number, then those that former workers left
+    wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
+
+    def of_feed(self) -> FeedMemory:
+        return FeedMemory(self.node.prices, self.wake_fd)
+
+    def of_consensus(self) -> ConsensusMemory:
+        return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
+
+    def of_worker(self, number: int) -> WorkerMemory:
+        return WorkerMemory(self.node.answers, self.access, self.rings[number])
+
+    def view(self) -> NodeView:
+        return NodeView(self.node, self.rings)
+
+
 class Role(NamedTuple):
     """One kind of process.
 
@@ -82,7 +104,7 @@ class Role(NamedTuple):
     kind: str
     instances: Callable[[Plan], Sequence[str]]
     stage: int
-    start: Callable[[Seat, Plan, str], None]
+    start: Callable[[ProcessContext, SharedMemory, Plan, str], None]
     vital: bool = True
 
 
@@ -91,15 +113,15 @@ ROLES = (
         "database",
         lambda plan: [""] if is_embedded(plan.config) else [],
         3,
-        lambda seat, plan, _: trinity.store.embedded.run(seat, plan.config.node.data_dir),
+        lambda context, _memory, plan, _: trinity.store.embedded.run(context, plan.config.node.data_dir),
         vital=False,
     ),
     Role(
         "access",
         lambda _: [""],
         2,
-        lambda seat, plan, _: workers.access.process.run(
-            seat, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
+        lambda context, memory, plan, _: workers.access.process.run(
+            context, memory.access, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
         ),
         vital=False,
     ),
@@ -107,14 +129,20 @@ ROLES = (
         "simulator",
         lambda plan: [""] if plan.with_simulator else [],
         2,
-        lambda seat, plan, _: feeds.simulator.server.run(seat, plan.config.simulator, plan.config.node.bind_host),
+        lambda context, _memory, plan, _: feeds.simulator.server.run(
+            context, plan.config.simulator, plan.config.node.bind_host
+        ),
     ),
     Role(
         "feed",
         lambda plan: plan.catalog.exchanges,
         1,
-        lambda seat, plan, exchange: feeds.ingest.process.run(
-            seat, plan.config.feeds, exchange, FrameRecorder(seat, recording_of(plan.config), exchange)
+        lambda context, memory, plan, exchange: feeds.ingest.process.run(
+            context,
+            memory.of_feed(),
+            plan.config.feeds,
+            exchange,
+            FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
     ),
@@ -122,16 +150,21 @@ ROLES = (
         "consensus",
         lambda _: [""],
         1,
-        lambda seat, plan, _: feeds.consensus.process.run(
-            seat, [*open_candles(seat, plan.config.node.data_dir), DecisionRecorder(seat, recording_of(plan.config))]
+        lambda context, memory, plan, _: feeds.consensus.process.run(
+            context,
+            memory.of_consensus(),
+            [
+                *open_candles(context, memory.node.answers, plan.config.node.data_dir),
+                DecisionRecorder(context, recording_of(plan.config)),
+            ],
         ),
     ),
     Role(
         "flusher",
         lambda _: [""],
         1,
-        lambda seat, plan, _: workers.ledger.process.run(
-            seat, plan.config.ledger, plan.config.node, plan.node_uuid, database_url(plan.config)
+        lambda context, memory, plan, _: workers.ledger.process.run(
+            context, memory.rings, plan.config.ledger, plan.config.node, plan.node_uuid, database_url(plan.config)
         ),
         vital=False,
     ),
@@ -139,16 +172,26 @@ ROLES = (
         "worker",
         lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
         0,
-        lambda seat, plan, number: workers.request.loop.run(
-            seat, plan.config.ports, plan.config.request, plan.config.access, plan.config.node.bind_host, int(number)
+        lambda context, memory, plan, number: workers.request.loop.run(
+            context,
+            memory.of_worker(int(number)),
+            plan.config.ports,
+            plan.config.request,
+            plan.config.access,
+            plan.config.node.bind_host,
+            int(number),
         ),
     ),
     Role(
         "reporter",
         lambda plan: [str(number) for number in range(plan.config.reports.processes)],
         0,
-        lambda seat, plan, _number: workers.api.server.run(
-            seat, card_of(plan), report_settings_of(plan.config), explainer(seat, plan.config.node.data_dir)
+        lambda context, memory, plan, _number: workers.api.server.run(
+            context,
+            memory.view(),
+            memory.access,
+            report_settings_of(plan.config),
+            explainer(context, memory.node, plan.config.node.data_dir),
         ),
         vital=False,
     ),
@@ -156,8 +199,8 @@ ROLES = (
         "health",
         lambda _: [""],
         2,
-        lambda seat, plan, _: workers.health.server.run(
-            seat, card_of(plan), plan.config.ports, plan.config.node.bind_host
+        lambda context, memory, plan, _: workers.health.server.run(
+            context, memory.view(), plan.config.ports, plan.config.node.bind_host
         ),
     ),
 )
@@ -230,13 +273,15 @@ def card_of(plan: Plan) -> Card:
     return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
 
 
-def explainer(seat: Seat, data_dir: Path) -> Explain:
+def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:
     """How the reporter explains a price: it must not know the consensus's rules itself."""
 
     def explain(asset: str, at_ns: int | None) -> object:
         if at_ns is not None:
             return explain_moment(data_dir, asset, at_ns)
-        return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
+        return explain_now(
+            memory.prices, memory.answers, context.catalog, context.catalog.asset_index(asset), context.clock
+        )
 
     return explain
 
@@ -265,51 +310,33 @@ def report_settings_of(config: Config) -> ReportSettings:
 
 @dataclass(frozen=True)
 class _Life:
-    """The life of one process, called in the child; the seat's log is opened there."""
+    """The life of one process, called in the child; the context's log is opened there."""
 
     role: Role
     instance: str
     plan: Plan
-    seat: Seat
+    context: ProcessContext
+    memory: SharedMemory
 
     def __call__(self) -> None:
-        log = open_log(self.seat.name, self.plan.config.node.data_dir)
+        log = open_log(self.context.name, self.plan.config.node.data_dir)
         log.info("started", extra={"fields": {"pid": os.getpid()}})
-        self.role.start(dataclasses.replace(self.seat, log=log), self.plan, self.instance)
+        self.role.start(dataclasses.replace(self.context, log=log), self.memory, self.plan, self.instance)
         log.info("stopped")
 
 
 def build_processes(
-    plan: Plan, memory: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
+    plan: Plan, node: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
 ) -> list[Process]:
-    """All processes with their seats, in the order of the card."""
-    wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    """All processes, each with its context, in the order of the card."""
+    memory = SharedMemory(node, access, rings, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     clock = SystemClock()
     instances = [(role, instance) for role in ROLES for instance in role.instances(plan)]
     processes = []
-    for index, ((role, instance), entry) in enumerate(zip(instances, memory.card.processes, strict=True)):
-        seat = Seat(
-            name=entry.name,
-            kind=entry.kind,
-            index=index,
-            catalog=plan.catalog,
-            clock=clock,
-            prices=memory.prices,
-            answers=memory.answers,
-            control=memory.control,
-            block=memory.control.block(index),
-            wake_fd=wake_fd,
-            control_fd=os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC),
-            simulated=plan.config.feeds.simulated,
-            log=logging.getLogger(f"trinity.{entry.name}"),
-            rings=rings,
-            keys=access.keys,
-            limits=access.limits,
-            addresses=access.addresses,
-            blocks=access.blocks,
-        )
-        life = _Life(role, instance, plan, seat)
-        processes.append(Process(Charge(entry.name, role.stage, role.vital), life, seat.block, seat.control_fd))
+    for index, ((role, instance), entry) in enumerate(zip(instances, node.card.processes, strict=True)):
+        context = ProcessContext.of(node, index, clock, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        life = _Life(role, instance, plan, context, memory)
+        processes.append(Process(Charge(entry.name, role.stage, role.vital), life, context.block, context.control_fd))
     return processes
 
 

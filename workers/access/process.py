@@ -24,10 +24,12 @@ import psycopg
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import SchemaError, StoreUnavailableError
+from trinity.memory.access import AccessMemory
 from trinity.memory.control import ProcessBlock
 from trinity.memory.key_table import DIGEST_BYTES, KeyState, KeyTable
+from trinity.memory.limit_table import LimitTable
 from trinity.observe.log import Outage
-from trinity.process import Seat
+from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import reason_of
 from trinity.store.watch import Watch
@@ -51,9 +53,9 @@ _DOWN = (psycopg.Error, OSError, TimeoutError, StoreUnavailableError)
 _T = TypeVar("_T")
 
 
-def run(seat: Seat, section: AccessSection, data_dir: Path, url: str) -> None:
+def run(context: ProcessContext, tables: AccessMemory, section: AccessSection, data_dir: Path, url: str) -> None:
     """Keep shared memory up to date until SIGTERM or SIGINT."""
-    asyncio.run(_serve(seat, section, data_dir, url))
+    asyncio.run(_serve(context, tables, section, data_dir, url))
 
 
 def warm_up() -> None:
@@ -63,15 +65,17 @@ def warm_up() -> None:
     keys.revoke_others(np.zeros(0, dtype=np.int64))
 
 
-async def _serve(seat: Seat, section: AccessSection, data_dir: Path, url: str) -> None:
+async def _serve(
+    context: ProcessContext, tables: AccessMemory, section: AccessSection, data_dir: Path, url: str
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    progress = _Progress(seat.block, seat.clock)
-    keeper = Keeper(seat, section, data_dir, progress.step)
+    progress = _Progress(context.block, context.clock)
+    keeper = Keeper(context, tables, section, data_dir, progress.step)
     async with asyncio.TaskGroup() as tasks:
-        works = (_end(seat, keeper, progress), _save(keeper), _follow(seat, keeper, url, progress))
+        works = (_end(context, tables.limits, keeper, progress), _save(keeper), _follow(context, keeper, url, progress))
         running = [tasks.create_task(work) for work in works]
         await stop.wait()
         for task in running:
@@ -119,11 +123,11 @@ class _Progress:
         self._block.beat(min(self._follow_ns, self._end_ns))
 
 
-async def _end(seat: Seat, keeper: Keeper, progress: _Progress) -> None:
+async def _end(context: ProcessContext, limits: LimitTable, keeper: Keeper, progress: _Progress) -> None:
     """Ends of keys and blocks when they come; a clock that jumped is seen at the next turn."""
     while True:
         await keeper.tick()
-        seat.limits.note_clock(seat.clock.monotonic_ns(), seat.clock.wall_ns())
+        limits.note_clock(context.clock.monotonic_ns(), context.clock.wall_ns())
         progress.ended()
         await asyncio.sleep(min(BEAT_SECONDS, keeper.seconds_until_end()))
 
@@ -133,10 +137,10 @@ async def _save(keeper: Keeper) -> None:
         await asyncio.sleep(await keeper.save_news())
 
 
-async def _follow(seat: Seat, keeper: Keeper, url: str, progress: _Progress) -> None:
+async def _follow(context: ProcessContext, keeper: Keeper, url: str, progress: _Progress) -> None:
     """The snapshot, then the database for ever; an outage is reported when it begins and when it ends."""
     await progress.during(keeper.load_snapshot(), _STEP_SECONDS_MAX)
-    outage, failures = Outage(seat.log, logging.WARNING, "without the database", "the database answers"), 0
+    outage, failures = Outage(context.log, logging.WARNING, "without the database", "the database answers"), 0
     watch = Watch(url)
     watch.start()  # it ends with the process
     while True:
@@ -144,38 +148,38 @@ async def _follow(seat: Seat, keeper: Keeper, url: str, progress: _Progress) -> 
         try:
             await progress.during(asyncio.to_thread(migrate.ensure, url), _MIGRATE_SECONDS_MAX)
             async with await progress.during(connect(url, watch), _STEP_SECONDS_MAX) as connection:
-                seconds = await _compare(seat, keeper, connection, progress)
+                seconds = await _compare(context, keeper, connection, progress)
                 keeper.report_database(True)
                 outage.up()
                 failures = 0
-                await _listen(seat, keeper, connection, seconds, progress)
+                await _listen(context, keeper, connection, seconds, progress)
         except SchemaError as error:
             outage.fault(str(error))
         except _DOWN as error:
             reason = reason_of(error) if isinstance(error, psycopg.Error) else str(error) or type(error).__name__
-            outage.down(reason, seat.clock.monotonic_ns())
+            outage.down(reason, context.clock.monotonic_ns())
         delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
         failures += 1
         await progress.during(asyncio.sleep(random.uniform(delay / 2, delay)), _STEP_SECONDS_MAX)
 
 
 async def _listen(
-    seat: Seat, keeper: Keeper, connection: AsyncConnection, compared_seconds: float, progress: _Progress
+    context: ProcessContext, keeper: Keeper, connection: AsyncConnection, compared_seconds: float, progress: _Progress
 ) -> None:
     """Take over every change, and compare now and then, until the connection fails."""
     while True:
         gap_seconds = max(COMPARE_SECONDS, compared_seconds / _COMPARE_SHARE)
-        due_ns = seat.clock.monotonic_ns() + int(gap_seconds * NS_PER_SECOND)
-        while (left_ns := due_ns - seat.clock.monotonic_ns()) > 0:
+        due_ns = context.clock.monotonic_ns() + int(gap_seconds * NS_PER_SECOND)
+        while (left_ns := due_ns - context.clock.monotonic_ns()) > 0:
             progress.followed()
             change = await wait_for_change(connection, min(BEAT_SECONDS, left_ns / NS_PER_SECOND))
             if change is not None:
                 await progress.during(keeper.take(connection, change), _STEP_SECONDS_MAX)
-        compared_seconds = await _compare(seat, keeper, connection, progress)
+        compared_seconds = await _compare(context, keeper, connection, progress)
 
 
-async def _compare(seat: Seat, keeper: Keeper, connection: AsyncConnection, progress: _Progress) -> float:
+async def _compare(context: ProcessContext, keeper: Keeper, connection: AsyncConnection, progress: _Progress) -> float:
     """Compare everything; returns how many seconds it took."""
-    started_ns = seat.clock.monotonic_ns()
+    started_ns = context.clock.monotonic_ns()
     await progress.during(keeper.compare(connection), _STEP_SECONDS_MAX)
-    return (seat.clock.monotonic_ns() - started_ns) / NS_PER_SECOND
+    return (context.clock.monotonic_ns() - started_ns) / NS_PER_SECOND

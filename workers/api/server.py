@@ -29,13 +29,13 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
+from trinity.memory.access import AccessMemory
 from trinity.memory.control import NODE_STARTED_NS
-from trinity.memory.node import Card, NodeMemory
 from trinity.net.guard import Guard, queued
 from trinity.net.ports import bind_socket
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
-from trinity.process import Seat
+from trinity.process import NodeView, ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from trinity.store.watch import Watch
@@ -111,22 +111,30 @@ class Service:
     tasks: frozenset[asyncio.Task[None]]  # what runs behind all this; none of them ever ends by itself
 
 
-def run(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None = None) -> None:
+def run(
+    context: ProcessContext,
+    memory: NodeView,
+    tables: AccessMemory,
+    settings: ReportSettings,
+    explain: Explain | None = None,
+) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(seat, card, settings, explain))
+    asyncio.run(_serve(context, memory, tables, settings, explain))
 
 
-async def _serve(seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None) -> None:
+async def _serve(
+    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
+) -> None:
     stop = asyncio.Event()
-    async with _stopped_by_signals(stop), open_service(seat, card, settings, explain) as service:
+    async with _stopped_by_signals(stop), open_service(context, memory, tables, settings, explain) as service:
         server = make_server(service)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(service.parts)
         ended: set[asyncio.Task[None]] = set()
         while not stop.is_set() and not serving.done() and not ended:
-            now_ns = seat.clock.monotonic_ns()
-            seat.block.beat(now_ns)
-            server.look(seat, now_ns)
+            now_ns = context.clock.monotonic_ns()
+            context.block.beat(now_ns)
+            server.look(context, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
             ended = {task for task in service.tasks if task.done()}
@@ -159,11 +167,11 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def open_service(
-    seat: Seat, card: Card, settings: ReportSettings, explain: Explain | None
+    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
 ) -> AsyncIterator[Service]:
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
-    url = bounded(settings.database_url, seat.name, STATEMENT_SECONDS)
+    url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
     section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     watch = Watch(settings.database_url)
 
@@ -172,40 +180,40 @@ async def open_service(
         watch.guard(connection)
         return connection
 
-    pool = _make_pool(url, watch, seat.clock)
+    pool = _make_pool(url, watch, context.clock)
     watch.start()
     await pool.open(wait=False)
-    calls = CallLog(seat.block, connect_guarded, seat.clock)
-    cache = Cache(settings.cache_url, seat.clock, seat.block)
+    calls = CallLog(context.block, connect_guarded, context.clock)
+    cache = Cache(settings.cache_url, context.clock, context.block)
     draining = asyncio.Event()
-    started_ns = seat.control.read_node_word(NODE_STARTED_NS)
-    prices = Prices(seat.catalog, seat.answers)
-    board = PriceBoard(prices, seat.clock, started_ns)
+    started_ns = context.control.read_node_word(NODE_STARTED_NS)
+    prices = Prices(context.catalog, memory.node.answers)
+    board = PriceBoard(prices, context.clock, started_ns)
     averages = Averages(pool)
     endless = {
-        "calls": calls.run(seat.log),
+        "calls": calls.run(context.log),
         "board": board.run(draining),
-        "averages": averages.run(seat.clock),
-        "database": _watch_database(seat, settings.database_url, watch),
-        "daily": daily.run(connect_guarded, cache, seat.clock, seat.log),
+        "averages": averages.run(context.clock),
+        "database": _watch_database(context, settings.database_url, watch),
+        "daily": daily.run(connect_guarded, cache, context.clock, context.log),
     }
     tasks = frozenset(asyncio.create_task(run, name=name) for name, run in endless.items())
     try:
         parts = Parts(
-            seat=seat,
+            context=context,
             settings=settings,
             pool=pool,
             prices=prices,
-            keys=Keys(pool, seat.clock, seat.keys),
-            callers=Callers(settings.trusted_proxies, seat.blocks),
-            admission=make_admission(seat, section),
+            keys=Keys(pool, context.clock, tables.keys),
+            callers=Callers(settings.trusted_proxies, tables.blocks),
+            admission=make_admission(context, tables, section),
             calls=calls,
             cache=cache,
             login_throttle=LoginThrottle(),
         )
         features = Features(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
-            Dashboard(NodeMemory(card, seat.prices, seat.answers, seat.control)),
+            Dashboard(memory.node, memory.rings),
             History(averages, explain),
             Streams(board, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             Usage(ConcurrencyLimit(EXPORTS)),
@@ -263,13 +271,13 @@ def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable
     return check
 
 
-async def _watch_database(seat: Seat, url: str, watch: Watch) -> None:
+async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> None:
     """Bring the tables to this version's state once there is a database, and say whether there is one that fits."""
     up = REPORTER.index("report_database_up")
-    outage = Outage(seat.log, logging.WARNING, "reports without the database", "reports have the database")
+    outage = Outage(context.log, logging.WARNING, "reports without the database", "reports have the database")
     ready, asked_at_ns = False, -ENSURE_NS
     while True:
-        now_ns = seat.clock.monotonic_ns()
+        now_ns = context.clock.monotonic_ns()
         if now_ns - asked_at_ns >= ENSURE_NS:
             asked_at_ns = now_ns
             try:
@@ -282,7 +290,7 @@ async def _watch_database(seat: Seat, url: str, watch: Watch) -> None:
             except SchemaError as error:
                 ready = False
                 outage.fault(str(error))
-        seat.block.set_gauge(up, float(ready and watch.is_up))
+        context.block.set_gauge(up, float(ready and watch.is_up))
         await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -305,8 +313,8 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
 def make_server(service: Service) -> "GuardedServer":
     """The HTTP server of these parts, which `serve()` runs."""
     parts = service.parts
-    guard, clock = make_guard(parts.settings.trusted_proxies), parts.seat.clock
-    app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.seat.log)
+    guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
+    app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.context.log)
     return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
 
 
@@ -338,13 +346,13 @@ class GuardedServer(Server):
         self._look_at_ns = 0
         self._waiting_since_ns = 0
 
-    def look(self, seat: Seat, now_ns: int) -> None:
+    def look(self, context: ProcessContext, now_ns: int) -> None:
         """Let those go whose time is up, at once where others wait to come in; and say how long they wait."""
         if self._listener is None:
             return
         waiting = queued(self._listener) > 0
         self._waiting_since_ns = (self._waiting_since_ns or now_ns) if waiting else 0
-        seat.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
+        context.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
         if waiting or self.guard.is_behind or now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + _LOOK_NS
             self.guard.look({self._listener.getsockname()[1]}, now_ns)

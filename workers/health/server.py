@@ -23,11 +23,10 @@ from aiohttp.typedefs import Middleware
 
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
-from trinity.memory.node import Card, NodeMemory
 from trinity.net.guard import Bounds, Guard
 from trinity.net.ports import bind_socket
 from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
-from trinity.process import Seat
+from trinity.process import NodeView, ProcessContext
 from workers.health.exposition import CONTENT_TYPE, render_metrics
 
 BEAT_SECONDS = 0.2
@@ -40,12 +39,12 @@ ReadyReport = Callable[[Reading], tuple[bool, Json]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def run(seat: Seat, card: Card, ports: PortsSection, bind_host: str) -> None:
+def run(context: ProcessContext, memory: NodeView, ports: PortsSection, bind_host: str) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(seat, card, ports, bind_host))
+    asyncio.run(_serve(context, memory, ports, bind_host))
 
 
-async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) -> None:
+async def _serve(context: ProcessContext, memory: NodeView, ports: PortsSection, bind_host: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +56,7 @@ async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) ->
     guard, ports_here = Guard(BOUNDS), {port for _, port, _ in sites}
     async with contextlib.AsyncExitStack() as ending:
         for name, port, ready_report in sites:
-            app = make_app(seat, card, ready_report, _seen_by(guard, seat))
+            app = make_app(context, memory, ready_report, _seen_by(guard, context))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()
             ending.push_async_callback(runner.cleanup)
@@ -68,14 +67,14 @@ async def _serve(seat: Seat, card: Card, ports: PortsSection, bind_host: str) ->
                     raise PortTakenError(name, bind_host, port) from error
                 raise
         while not stop.is_set():
-            now_ns = seat.clock.monotonic_ns()
-            seat.block.beat(now_ns)
+            now_ns = context.clock.monotonic_ns()
+            context.block.beat(now_ns)
             guard.look(ports_here, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
 
 
-def _seen_by(guard: Guard, seat: Seat) -> Middleware:
+def _seen_by(guard: Guard, context: ProcessContext) -> Middleware:
     """Tells the guard of each request."""
 
     @web.middleware
@@ -83,18 +82,20 @@ def _seen_by(guard: Guard, seat: Seat) -> Middleware:
         peer = request.get_extra_info("peername")
         if peer is None:  # it is gone
             return await handler(request)
-        with guard.call(peer[:2], seat.clock.monotonic_ns):
+        with guard.call(peer[:2], context.clock.monotonic_ns):
             return await handler(request)
 
     return watch
 
 
-def make_app(seat: Seat, card: Card, ready_report: ReadyReport, *around: Middleware) -> web.Application:
+def make_app(
+    context: ProcessContext, memory: NodeView, ready_report: ReadyReport, *around: Middleware
+) -> web.Application:
     """The routes over one node's shared memory; /ready is of the service whose health this is."""
-    memory = NodeMemory(card, seat.prices, seat.answers, seat.control)
+    card = memory.node.card
 
     def read() -> Reading:
-        return read_node(memory, seat.clock.monotonic_ns(), seat.rings)
+        return read_node(memory.node, context.clock.monotonic_ns(), memory.rings)
 
     async def live(_request: web.Request) -> web.Response:
         return _json(200, {"live": True, "node": card.node, "simulated": card.simulated})

@@ -25,7 +25,7 @@ from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command, ProcessBlock
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import FLUSHER
-from trinity.process import Seat
+from trinity.process import ProcessContext
 from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
@@ -35,7 +35,14 @@ from workers.ledger.syncer import Syncer
 _LAST_LOAD_SECONDS = 1.0
 
 
-def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.UUID, url: str) -> None:
+def run(
+    context: ProcessContext,
+    rings: Sequence[UsageRing],
+    section: LedgerSection,
+    node: NodeSection,
+    node_uuid: uuid.UUID,
+    url: str,
+) -> None:
     """Keep the ledger until SIGTERM, SIGINT or the DRAIN command."""
     stopping, data_dir = threading.Event(), node.data_dir
 
@@ -46,21 +53,21 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
     signal.signal(signal.SIGINT, stop)
 
     def beat() -> None:
-        seat.block.beat(seat.clock.monotonic_ns())
+        context.block.beat(context.clock.monotonic_ns())
 
-    spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat, seat.clock)
-    candles = CandleTable(data_dir / CANDLES, seat.log)
-    loader = Loader(url, node_uuid, node.name, seat.rings, spool, candles, seat.block, seat.clock, seat.log)
-    syncer = Syncer(spool, seat.clock, seat.log)
+    spool, drain = _open(rings, data_dir, section, context.block, context.log, beat, context.clock)
+    candles = CandleTable(data_dir / CANDLES, context.log)
+    loader = Loader(url, node_uuid, node.name, rings, spool, candles, context.block, context.clock, context.log)
+    syncer = Syncer(spool, context.clock, context.log)
     loader.start()
     syncer.start()
-    gauges = _Gauges(seat.block)
+    gauges = _Gauges(context.block)
     gc.freeze()  # what numba and psycopg brought is never garbage
     poll = select.poll()
-    poll.register(seat.control_fd, select.POLLIN)
-    while not stopping.is_set() and seat.block.read(COMMAND) != Command.DRAIN:
+    poll.register(context.control_fd, select.POLLIN)
+    while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
         drain.turn()
-        gauges.show(drain, spool, loader, syncer, seat.clock)
+        gauges.show(drain, spool, loader, syncer, context.clock)
         beat()
         loader.raise_failure()
         syncer.raise_failure()
@@ -68,7 +75,7 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
             os.eventfd_read(fd)
     drain.turn(is_last=True)
     loader.finish(_LAST_LOAD_SECONDS)
-    gauges.show(drain, spool, loader, syncer, seat.clock)
+    gauges.show(drain, spool, loader, syncer, context.clock)
 
 
 def take_over(

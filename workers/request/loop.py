@@ -40,7 +40,6 @@ from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
-from trinity.memory.node import name_of
 from trinity.native.libc import (
     EAGAIN,
     EPOLL_ADD,
@@ -66,7 +65,7 @@ from trinity.native.networks import Networks, trusted_networks
 from trinity.native.octets import Integers, Octets
 from trinity.net.ports import bind_socket, is_any
 from trinity.observe import metrics
-from trinity.process import Seat
+from trinity.process import ProcessContext, WorkerMemory
 from workers.request.answer import write_prices
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
@@ -136,12 +135,19 @@ class Worker(NamedTuple):
 
 
 def run(
-    seat: Seat, ports: PortsSection, request: RequestSection, access: AccessSection, bind_host: str, worker: int
+    context: ProcessContext,
+    memory: WorkerMemory,
+    ports: PortsSection,
+    request: RequestSection,
+    access: AccessSection,
+    bind_host: str,
+    worker: int,
 ) -> None:
     """Serve until the supervisor says DRAIN or SIGTERM comes.
 
     Raises PortTakenError when a port cannot be bound, OSError for other failures of the system.
     """
+    tables = memory.access
     if request.pin:
         _pin(worker)
     with (
@@ -151,25 +157,25 @@ def run(
     ):
         tcp.listen(_BACKLOG)
         signal_fd = _open_signal_fd()
-        fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
-        context = make_context(
-            table_words=seat.answers.words,
-            catalog=seat.catalog,
-            node=_node_name(seat),
-            simulated=seat.simulated,
+        fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd], dtype=np.int64)
+        request_context = make_context(
+            table_words=memory.answers.words,
+            catalog=context.catalog,
+            node=context.node,
+            simulated=context.simulated,
             worker=worker,
             caller=make_caller(access.trusted_proxies),
-            gate=make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, seat.block.counters, access),
-            ledger=make_ledger(seat.rings[worker].words, seat.catalog),
+            gate=make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, context.block.counters, access),
+            ledger=make_ledger(memory.ring.words, context.catalog),
         )
         networks = trusted_networks(request.udp_trusted_networks)
         room = connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        connections = make_connections(epoll.fileno(), context, room, access.proxy_protocol)
-        seat.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        _serve(_make_worker(fds, seat.block.words, context, networks, connections, is_any(udp)))
+        connections = make_connections(epoll.fileno(), request_context, room, access.proxy_protocol)
+        context.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
+        _serve(_make_worker(fds, context.block.words, request_context, networks, connections, is_any(udp)))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
-    seat.log.info("drained")
+    context.log.info("drained")
 
 
 def warm_up() -> None:
@@ -237,12 +243,6 @@ def _make_worker(
         connections=connections,
         mailbox=make_mailbox(make_datagram_context(context), networks, any_address),
     )
-
-
-def _node_name(seat: Seat) -> str:
-    """The node's name out of its control segment's name."""
-    before, after = name_of("*", "control").split("*")
-    return seat.control.segment.name.removeprefix(before).removesuffix(after)
 
 
 def _pin(worker: int) -> None:

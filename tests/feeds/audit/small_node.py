@@ -14,11 +14,12 @@ from feeds.consensus.process import Aggregator
 from feeds.exchanges.contract import Quote, RestRequest
 from feeds.exchanges.merge import NOTHING, merged
 from feeds.exchanges.registry import EXCHANGE_MODULES
-from tests.feeds.consensus.cases import ManualClock, seat_of
+from tests.feeds.consensus.cases import context_of
+from tests.support.clocks import ManualClock
+from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_MS
 from trinity.memory.control import NODE_RECORDING
 from trinity.memory.price_table import RowState, Via
-from trinity.process import Seat
 
 BYTES_MAX = 1 << 26
 SOL_EXCHANGES = ("coinbase", "gemini", "kraken")
@@ -40,20 +41,20 @@ def frame_of(exchange: str, price: str, wall_ns: int, *, trade: bool = False) ->
 class SmallNode:
     """SOL on three exchanges; every `turn` is one of the consensus process."""
 
-    def __init__(self, seat: Seat, clock: ManualClock, data_dir: Path, bytes_max: int) -> None:
-        self.seat = seat
+    def __init__(self, context: OpenContext, clock: ManualClock, data_dir: Path, bytes_max: int) -> None:
+        self.context = context
         self.clock = clock
         self.settings = RecordSettings(data_dir, bytes_max)
         self.decoders = {name: EXCHANGE_MODULES[name].new_decoder() for name in SOL_EXCHANGES}
         self.recorders = {}
         for name in self.decoders:
-            self.recorders[name] = FrameRecorder(dataclasses.replace(seat, kind="feed"), self.settings, name)
+            self.recorders[name] = FrameRecorder(dataclasses.replace(context, kind="feed"), self.settings, name)
             self.recorders[name].opened(1)
-        self.recorder = DecisionRecorder(seat, self.settings)
-        self.process = Aggregator(seat, [self.recorder])
+        self.recorder = DecisionRecorder(context, self.settings)
+        self.process = Aggregator(context, context.of_consensus, [self.recorder])
 
     def switch(self, on: bool) -> None:
-        self.seat.control.write_node_word(NODE_RECORDING, int(on))
+        self.context.control.write_node_word(NODE_RECORDING, int(on))
         self.turn()
 
     def send(self, exchange: str, price: str, *, trade: bool = False) -> None:
@@ -84,8 +85,8 @@ class SmallNode:
         """The process was killed: what it had not written is lost."""
         if self.recorder._writer is not None:
             self.recorder._writer.close()
-        self.recorder = DecisionRecorder(self.seat, self.settings)
-        self.process = Aggregator(self.seat, [self.recorder])
+        self.recorder = DecisionRecorder(self.context, self.settings)
+        self.process = Aggregator(self.context, self.context.of_consensus, [self.recorder])
 
     def kill(self) -> None:
         """Nothing more is written, by nobody."""
@@ -112,23 +113,23 @@ class SmallNode:
                 self.answer(f"{price / 100:.2f}")
             if random.random() < 0.15:
                 state = random.choice([RowState.FROZEN, RowState.LIVE, RowState.LIVE])
-                self.seat.prices.write_state(2, self.seat.catalog.asset_index("SOL"), state)
+                self.context.prices.write_state(2, self.context.catalog.asset_index("SOL"), state)
             self.turn(random.choice([0.1, 0.5, 3.0]))
 
     def _write(self, exchange: str, event: object, via: Via) -> None:
         if isinstance(event, Quote):
-            row = (self.seat.catalog.exchange_index(exchange), self.seat.catalog.asset_index("SOL"))
-            before = self.seat.prices.read(*row) or NOTHING
-            max_age_ns = self.seat.catalog.assets[row[1]].rules.max_age_ms * NS_PER_MS
+            row = (self.context.catalog.exchange_index(exchange), self.context.catalog.asset_index("SOL"))
+            before = self.context.prices.read(*row) or NOTHING
+            max_age_ns = self.context.catalog.assets[row[1]].rules.max_age_ms * NS_PER_MS
             stored = merged(before, event, self.clock.monotonic_ns(), self.clock.wall_ns(), via, max_age_ns)
-            self.seat.prices.write(*row, stored)
+            self.context.prices.write(*row, stored)
 
 
 @contextlib.contextmanager
 def small_node(data_dir: Path, bytes_max: int = BYTES_MAX) -> Iterator[SmallNode]:
     clock = ManualClock()
-    with seat_of(clock) as seat:
-        node = SmallNode(seat, clock, data_dir, bytes_max)
+    with context_of(clock) as context:
+        node = SmallNode(context, clock, data_dir, bytes_max)
         try:
             yield node
         finally:

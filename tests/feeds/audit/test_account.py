@@ -9,16 +9,17 @@ import pytest
 from feeds.audit.account import DecisionAccount
 from feeds.audit.explain import explain_now, text_of
 from feeds.consensus.process import Aggregator
-from tests.feeds.consensus.cases import EXCHANGES, ManualClock, seat_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, context_of, write_quote
+from tests.support.clocks import ManualClock
+from tests.support.contexts import OpenContext
 from trinity.memory.price_table import RowState
-from trinity.process import Seat
 
 PRICES = ["71002.1", "70995.0", "71000.0", "70990.5", "70998.0", "70991.2"]
 
 
 @pytest.fixture
-def seat() -> Iterator[Seat]:
-    with seat_of(ManualClock()) as made:
+def context() -> Iterator[OpenContext]:
+    with context_of(ManualClock()) as made:
         for exchange, price in zip(EXCHANGES, PRICES, strict=True):
             write_quote(made, exchange, "BTC", price, behind_ns=40_000_000)
         for exchange, price in (("coinbase", "1.0002"), ("kraken", "0.9998"), ("cryptocom", "1.0001")):
@@ -26,16 +27,18 @@ def seat() -> Iterator[Seat]:
         yield made
 
 
-def account_of(seat: Seat, asset: str = "BTC") -> DecisionAccount:
-    return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
+def account_of(context: OpenContext, asset: str = "BTC") -> DecisionAccount:
+    return explain_now(
+        context.prices, context.answers, context.catalog, context.catalog.asset_index(asset), context.clock
+    )
 
 
-def test_every_source_has_its_quote_age_conversion_and_verdict(seat: Seat) -> None:
+def test_every_source_has_its_quote_age_conversion_and_verdict(context: OpenContext) -> None:
     """Raw prices with all digits, both ages, the vote in USD, and what became of it."""
-    Aggregator(seat).turn()
-    seat.clock.advance(1.5)  # type: ignore[attr-defined]
-    seat.prices.write_state(2, 0, RowState.FROZEN)
-    account = account_of(seat)
+    Aggregator(context, context.of_consensus).turn()
+    context.clock.advance(1.5)  # type: ignore[attr-defined]
+    context.prices.write_state(2, 0, RowState.FROZEN)
+    account = account_of(context)
     by_name = {source.exchange: source for source in account.sources}
 
     gateio = by_name["gateio"]
@@ -51,10 +54,10 @@ def test_every_source_has_its_quote_age_conversion_and_verdict(seat: Seat) -> No
     assert account.used == tuple(name for name in EXCHANGES if name != "kraken")
 
 
-def test_steps_hold_the_numbers_of_the_decision(seat: Seat) -> None:
+def test_steps_hold_the_numbers_of_the_decision(context: OpenContext) -> None:
     """Majority, cut, price and jump guard, and what the node serves."""
-    Aggregator(seat).turn()
-    account = account_of(seat)
+    Aggregator(context, context.of_consensus).turn()
+    account = account_of(context)
 
     assert account.majority is not None
     assert (account.majority.needed, account.majority.of) == (4, 6)
@@ -73,12 +76,12 @@ def test_steps_hold_the_numbers_of_the_decision(seat: Seat) -> None:
     assert account.good_for_ms == pytest.approx(10_000)
 
 
-def test_the_age_of_a_price_is_that_of_its_median(seat: Seat) -> None:
+def test_the_age_of_a_price_is_that_of_its_median(context: OpenContext) -> None:
     """With the newest quote's beside it, and the names of those that the median stands on."""
-    seat.clock.advance(2)  # type: ignore[attr-defined]
-    write_quote(seat, "coinbase", "BTC", PRICES[0])
-    Aggregator(seat).turn()
-    account = account_of(seat)
+    context.clock.advance(2)  # type: ignore[attr-defined]
+    write_quote(context, "coinbase", "BTC", PRICES[0])
+    Aggregator(context, context.of_consensus).turn()
+    account = account_of(context)
 
     assert account.price_found is not None
     assert account.price_found.median_of == ("cryptocom", "okx")
@@ -86,12 +89,12 @@ def test_the_age_of_a_price_is_that_of_its_median(seat: Seat) -> None:
     assert account.good_for_ms == pytest.approx(8_000)
 
 
-def test_a_disputed_price_uses_nobody(seat: Seat) -> None:
+def test_a_disputed_price_uses_nobody(context: OpenContext) -> None:
     """Three against three: no price, no source in it, all of them disputed, with the spread and what was needed."""
     for exchange in EXCHANGES[:3]:
-        write_quote(seat, exchange, "BTC", "78000")
-    Aggregator(seat).turn()
-    account = account_of(seat)
+        write_quote(context, exchange, "BTC", "78000")
+    Aggregator(context, context.of_consensus).turn()
+    account = account_of(context)
 
     assert (account.state, account.price, account.age_ms, account.used) == ("sources_disagree", None, None, ())
     assert {source.verdict for source in account.sources} == {"disputed"}
@@ -101,19 +104,19 @@ def test_a_disputed_price_uses_nobody(seat: Seat) -> None:
     assert "no 4 of 6 within 100 bps: they are 939.93 bps apart" in text_of(account)
 
 
-def test_json_and_text_say_the_same(seat: Seat) -> None:
+def test_json_and_text_say_the_same(context: OpenContext) -> None:
     """The account survives JSON, so text made of either is one."""
-    Aggregator(seat).turn()
-    account = account_of(seat)
+    Aggregator(context, context.of_consensus).turn()
+    account = account_of(context)
     again = msgspec.json.decode(msgspec.json.encode(account), type=DecisionAccount)
 
     assert again == account
     assert text_of(again) == text_of(account)
 
 
-def test_steps_that_were_not_reached_are_null(seat: Seat) -> None:
+def test_steps_that_were_not_reached_are_null(context: OpenContext) -> None:
     """Too few sources: no majority, no cut, no price."""
-    account = account_of(seat, "SOL")
+    account = account_of(context, "SOL")
     assert (account.majority, account.cut, account.price_found, account.jump) == (None, None, None, None)
     assert (account.state, account.price, account.good_for_ms) == ("empty", None, None)
     assert [source.quote for source in account.sources] == [None] * 3

@@ -8,10 +8,11 @@ from feeds.audit.account import DecisionAccount
 from feeds.audit.explain import explain_now, text_of
 from feeds.consensus.inputs import Gathered, gather
 from feeds.consensus.process import Aggregator
-from tests.feeds.consensus.cases import EXCHANGES, ManualClock, seat_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, context_of, write_quote
+from tests.support.clocks import ManualClock
+from tests.support.contexts import OpenContext
 from trinity.markets import AssetRules
 from trinity.memory.price_table import PriceTable, RowState
-from trinity.process import Seat
 
 PRICES = ["71002.1", "70995.0", "71000.0", "70990.5", "70998.0", "70991.2"]
 # Their median with the crossed leg 1 / 1.0003 is 0.99995, and two exchanges would have to lie to touch all.
@@ -37,8 +38,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def seat(clock: ManualClock) -> Iterator[Seat]:
-    with seat_of(clock) as made:
+def context(clock: ManualClock) -> Iterator[OpenContext]:
+    with context_of(clock) as made:
         for exchange, price in zip(EXCHANGES, PRICES, strict=True):
             write_quote(made, exchange, "BTC", price)
         for exchange, price in LEGS:
@@ -48,18 +49,20 @@ def seat(clock: ManualClock) -> Iterator[Seat]:
         yield made
 
 
-def account(seat: Seat, asset: str = "BTC") -> DecisionAccount:
-    return explain_now(seat.prices, seat.answers, seat.catalog, seat.catalog.asset_index(asset), seat.clock)
+def account(context: OpenContext, asset: str = "BTC") -> DecisionAccount:
+    return explain_now(
+        context.prices, context.answers, context.catalog, context.catalog.asset_index(asset), context.clock
+    )
 
 
-def text(seat: Seat, asset: str = "BTC") -> str:
-    return text_of(account(seat, asset))
+def text(context: OpenContext, asset: str = "BTC") -> str:
+    return text_of(account(context, asset))
 
 
-def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
+def test_every_step_is_told_in_order_with_its_numbers(context: OpenContext) -> None:
     """The published conversion example, step by step."""
-    Aggregator(seat).turn()
-    told = text(seat)
+    Aggregator(context, context.of_consensus).turn()
+    told = text(context)
 
     positions = [told.find(f"\n{step}") for step in STEPS]
     assert -1 not in positions
@@ -75,45 +78,45 @@ def test_every_step_is_told_in_order_with_its_numbers(seat: Seat) -> None:
 
 
 def test_a_quote_that_comes_while_the_tables_are_read_is_not_from_the_future(
-    seat: Seat, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    context: OpenContext, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No age is below zero."""
-    Aggregator(seat).turn()
+    Aggregator(context, context.of_consensus).turn()
 
     def late(prices: PriceTable, asset: int, listing: tuple[int, str], rules: AssetRules) -> Gathered:
         clock.advance(0.001)
-        write_quote(seat, EXCHANGES[listing[0]], seat.catalog.assets[asset].name, "71000.0")
+        write_quote(context, EXCHANGES[listing[0]], context.catalog.assets[asset].name, "71000.0")
         return gather(prices, asset, listing, rules)
 
     monkeypatch.setattr("feeds.audit.explain.gather", late)
-    quotes = [source.quote for source in account(seat).sources if source.quote is not None]
+    quotes = [source.quote for source in account(context).sources if source.quote is not None]
     ages = [quote.bid.age_ms for quote in quotes if quote.bid is not None]
     assert len(ages) == 6
     assert min(ages) >= 0
 
 
-def test_what_was_left_out_is_named_with_its_reason(seat: Seat, clock: ManualClock) -> None:
+def test_what_was_left_out_is_named_with_its_reason(context: OpenContext, clock: ManualClock) -> None:
     """Outlier, frozen, crossed and stale sources each by name; the hold-out comes from the running node."""
-    process = Aggregator(seat)
-    write_quote(seat, "coinbase", "BTC", "75000")
+    process = Aggregator(context, context.of_consensus)
+    write_quote(context, "coinbase", "BTC", "75000")
     process.turn()
-    write_quote(seat, "coinbase", "BTC", "71000")
+    write_quote(context, "coinbase", "BTC", "71000")
     process.turn()
-    seat.prices.write_state(2, 0, RowState.FROZEN)
+    context.prices.write_state(2, 0, RowState.FROZEN)
 
-    told = text(seat)
+    told = text(context)
 
     assert "row frozen -> frozen" in told
     assert "-> coinbase held out" in told
     assert "left out: coinbase: held_out; kraken: frozen" in told
 
 
-def test_a_price_that_cannot_be_given_ends_at_its_step(seat: Seat) -> None:
+def test_a_price_that_cannot_be_given_ends_at_its_step(context: OpenContext) -> None:
     """No majority: steps 6 to 9 are not reached, and the text says why."""
     for exchange in EXCHANGES[:3]:
-        write_quote(seat, exchange, "BTC", "80000")
-    Aggregator(seat).turn()
-    told = text(seat)
+        write_quote(context, exchange, "BTC", "80000")
+    Aggregator(context, context.of_consensus).turn()
+    told = text(context)
 
     assert "no 4 of 6 within 100 bps" in told
     assert "\n6 robust" not in told
@@ -121,7 +124,7 @@ def test_a_price_that_cannot_be_given_ends_at_its_step(seat: Seat) -> None:
     assert "the node serves it as: sources_disagree" in told
 
 
-def test_an_index_that_liars_could_have_made_is_told_as_refused(seat: Seat) -> None:
+def test_an_index_that_liars_could_have_made_is_told_as_refused(context: OpenContext) -> None:
     """Kraken and Crypto.com lie, and in USDC: two legs here, two there, and the USDT quotes count but cannot vote."""
     for exchange, asset, price in (
         ("kraken", "USDT", "0.95"),
@@ -130,10 +133,10 @@ def test_an_index_that_liars_could_have_made_is_told_as_refused(seat: Seat) -> N
         ("kraken", "BTC", "67450"),
         ("cryptocom", "BTC", "67450"),
     ):
-        write_quote(seat, exchange, asset, price)
-    process = Aggregator(seat)
+        write_quote(context, exchange, asset, price)
+    process = Aggregator(context, context.of_consensus)
     process.turn()
-    told = text(seat)
+    told = text(context)
 
     assert "USDT/USD refused from" in told
     assert "is touched by 2 exchanges at least, 3 needed -> refused" in told
@@ -142,31 +145,31 @@ def test_an_index_that_liars_could_have_made_is_told_as_refused(seat: Seat) -> N
     assert "the node serves it as: sources_disagree" in told
 
 
-def test_a_price_that_is_not_backed_says_so(seat: Seat) -> None:
+def test_a_price_that_is_not_backed_says_so(context: OpenContext) -> None:
     """Four USD quotes, two and two within the cut: three would have to stand around the middle."""
     for exchange, price in zip(EXCHANGES, ["71000", "71000", "71300", "1", "71300", "1"], strict=True):
-        write_quote(seat, exchange, "BTC", price)
-    seat.prices.write_state(3, 0, RowState.FROZEN)
-    seat.prices.write_state(5, 0, RowState.FROZEN)
-    Aggregator(seat).turn()
-    told = text(seat)
+        write_quote(context, exchange, "BTC", price)
+    context.prices.write_state(3, 0, RowState.FROZEN)
+    context.prices.write_state(5, 0, RowState.FROZEN)
+    Aggregator(context, context.of_consensus).turn()
+    told = text(context)
 
     assert "8 price: refused, no 3 of the kept lie around their median within 20 bps" in told
     assert "result: sources_disagree" in told
 
 
-def test_a_dead_consensus_process_is_seen(seat: Seat, clock: ManualClock) -> None:
+def test_a_dead_consensus_process_is_seen(context: OpenContext, clock: ManualClock) -> None:
     """The published answer ages on its own: after its validity the node serves it as stale."""
-    Aggregator(seat).turn()
+    Aggregator(context, context.of_consensus).turn()
     clock.advance(11)
 
-    assert "the node serves it as: stale" in text(seat)
-    assert "-> stale\n" in text(seat)
+    assert "the node serves it as: stale" in text(context)
+    assert "-> stale\n" in text(context)
 
 
-def test_an_empty_asset_is_explained_too(seat: Seat) -> None:
+def test_an_empty_asset_is_explained_too(context: OpenContext) -> None:
     """No quote yet, no answer yet: said, not guessed."""
-    told = text(seat, "SOL")
+    told = text(context, "SOL")
 
     assert told.count("no quote yet") == 3
     assert "3 conversion: none needed" in told

@@ -24,7 +24,7 @@ def test_a_quote_is_found_in_the_frame_of_its_moment(tmp_path: Path) -> None:
         node.send("gemini", "200.5")
         node.turn()
         node.send("gemini", "200.7", trade=True)
-        read = node.seat.prices.read(1, SOL)
+        read = node.context.prices.read(1, SOL)
         assert read is not None
         node.turn()
         node.close()
@@ -51,7 +51,7 @@ def test_a_half_from_before_the_recording_is_told(tmp_path: Path) -> None:
         node.turn()
         node.switch(True)
         node.send("gemini", "200.7", trade=True)
-        read = node.seat.prices.read(1, SOL)
+        read = node.context.prices.read(1, SOL)
         assert read is not None
         node.turn()
         node.close()
@@ -63,7 +63,7 @@ def test_the_kind_of_receipt_belongs_to_the_quote(tmp_path: Path) -> None:
     with small_node(tmp_path) as node:
         node.switch(True)
         node.answer("200.5")
-        read = node.seat.prices.read(2, SOL)
+        read = node.context.prices.read(2, SOL)
         assert read is not None
         node.turn()
         node.close()

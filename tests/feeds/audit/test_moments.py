@@ -16,8 +16,8 @@ from trinity.errors import AbsentError
 
 
 def now(node: SmallNode) -> DecisionAccount:
-    seat = node.seat
-    return explain_now(seat.prices, seat.answers, seat.catalog, 1, node.clock)
+    context = node.context
+    return explain_now(context.prices, context.answers, context.catalog, 1, node.clock)
 
 
 def test_a_recorded_moment_is_explained_as_it_was_then(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ def test_off_by_default_and_switched_at_run_time(tmp_path: Path) -> None:
         assert list_segments(tmp_path / FOLDER) == []
         node.switch(True)
         node.trade_a_while(20)
-        assert node.seat.block.read_gauge(CONSENSUS_GAUGE) == 1
+        assert node.context.block.read_gauge(CONSENSUS_GAUGE) == 1
         node.switch(False)
         recorded = len(frames_of(tmp_path, "coinbase"))
         node.trade_a_while(20)
-        assert node.seat.block.read_gauge(CONSENSUS_GAUGE) == 0
+        assert node.context.block.read_gauge(CONSENSUS_GAUGE) == 0
         assert recorded > 5
         assert len(frames_of(tmp_path, "coinbase")) == recorded
         assert {info.stream for info in list_segments(tmp_path / FOLDER)} == {
@@ -67,18 +67,18 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(
         assert recorder._writer is not None
         os.dup2(full, recorder._writer._file.fileno())
         os.close(full)
-        published = node.seat.block.read_counter(UPDATES)
+        published = node.context.block.read_counter(UPDATES)
         node.trade_a_while(20)
         assert not recorder.is_on
-        assert node.seat.block.read_gauge(CONSENSUS_GAUGE) == -1
+        assert node.context.block.read_gauge(CONSENSUS_GAUGE) == -1
         errors = [record for record in caplog.records if record.message == "recording ended by an error"]
         assert len(errors) == 1
-        assert node.seat.block.read_counter(UPDATES) > published
+        assert node.context.block.read_counter(UPDATES) > published
 
         node.switch(False)
         node.switch(True)
         assert recorder.is_on
-        assert node.seat.block.read_gauge(CONSENSUS_GAUGE) == 1
+        assert node.context.block.read_gauge(CONSENSUS_GAUGE) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -42,10 +42,10 @@ def trade_with_liars(node: SmallNode) -> None:
     for turn in range(80):
         scale = "0.95" if 20 <= turn < 60 else "1"
         for exchange in EXCHANGES:
-            write_quote(node.seat, exchange, "BTC", BTC)
+            write_quote(node.context, exchange, "BTC", BTC)
         for exchange in COIN_LEGS:
-            write_quote(node.seat, exchange, "USDT", scale if exchange == "kraken" else "1")
-        write_quote(node.seat, "kraken", "USDC", scale)
+            write_quote(node.context, exchange, "USDT", scale if exchange == "kraken" else "1")
+        write_quote(node.context, "kraken", "USDC", scale)
         node.turn(0.6)
 
 

@@ -1,43 +1,21 @@
-"""What the tests of the consensus share: rules, quotes and sources in one line, and a seat over real shared memory."""
+"""What the tests of the consensus share: rules, quotes and sources in one line, and a context."""
 
 import contextlib
-import logging
-import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from uuid import uuid4
 
 from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
 from feeds.consensus.venue import judge_quote
 from tests.quotes import stored_quote
-from trinity.clock import NS_PER_SECOND
+from tests.support.clocks import NOW_NS, WALL_NS
+from tests.support.contexts import OpenContext, open_context
+from trinity.clock import Clock
 from trinity.markets import Asset, AssetRules, Catalog, Market
-from trinity.memory.answer_table import AnswerTable
-from trinity.memory.control import Control
-from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
-from trinity.process import Seat
+from trinity.memory.price_table import RowState, StoredQuote, Via
 
 RULES = AssetRules(max_age_ms=10_000, min_sources=3, majority_window_bps=100, outlier_floor_bps=10, max_spread_bps=200)
 EXCHANGES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
-NOW_NS = 1_000 * NS_PER_SECOND
-WALL_NS = 1_767_225_600 * NS_PER_SECOND
 USDT_VENUES = ("gateio", "okx")
-
-
-class ManualClock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_ns = NOW_NS
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return self.now_ns - NOW_NS + WALL_NS
-
-    def advance(self, seconds: float) -> None:
-        self.now_ns += int(seconds * NS_PER_SECOND)
 
 
 def quote_of(
@@ -86,42 +64,15 @@ def catalog_of() -> Catalog:
 
 
 @contextlib.contextmanager
-def seat_of(clock: object, *, simulated: bool = False) -> Iterator[Seat]:
-    """The consensus process's seat in a node of its own, over real shared memory."""
-    name = f"test-consensus-{uuid4().hex[:12]}"
-    catalog = catalog_of()
-    control = Control.create(f"{name}-control", 1)
-    prices = PriceTable.create(f"{name}-prices", len(EXCHANGES), len(catalog.assets))
-    answers = AnswerTable.create(f"{name}-answers", len(EXCHANGES), len(catalog.assets))
-    log = logging.getLogger(f"test.{name}")
-    log.setLevel(logging.INFO)
-    wake_fd, control_fd = os.eventfd(0), os.eventfd(0)
-    try:
-        yield Seat(
-            name="consensus",
-            kind="consensus",
-            index=0,
-            catalog=catalog,
-            clock=clock,  # type: ignore[arg-type]
-            prices=prices,
-            answers=answers,
-            control=control,
-            block=control.block(0),
-            wake_fd=wake_fd,
-            control_fd=control_fd,
-            simulated=simulated,
-            log=log,
-        )
-    finally:
-        for segment in (prices.segment, answers.segment, control.segment):
-            segment.unlink()
-        os.close(wake_fd)
-        os.close(control_fd)
+def context_of(clock: Clock, *, simulated: bool = False) -> Iterator[OpenContext]:
+    """The consensus process's context in a node of its own, over real shared memory."""
+    with open_context("consensus", "consensus", catalog_of(), clock, simulated=simulated) as context:
+        yield context
 
 
-def write_quote(seat: Seat, exchange: str, asset: str, price: str, **times: int | None) -> None:
+def write_quote(context: OpenContext, exchange: str, asset: str, price: str, **times: int | None) -> None:
     """What the feed of `exchange` does for one quote."""
-    row = (seat.catalog.exchange_index(exchange), seat.catalog.asset_index(asset))
-    at_ns = times.pop("at_ns", None) or seat.clock.monotonic_ns()
-    seat.prices.write(*row, quote_of(price, at_ns=at_ns, **times))
-    seat.prices.write_state(*row, RowState.LIVE)
+    row = (context.catalog.exchange_index(exchange), context.catalog.asset_index(asset))
+    at_ns = times.pop("at_ns", None) or context.clock.monotonic_ns()
+    context.prices.write(*row, quote_of(price, at_ns=at_ns, **times))
+    context.prices.write_state(*row, RowState.LIVE)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from feeds.consensus.candles import MS_PER_MINUTE, CandleBook, Candlestick, open_candles
 from feeds.consensus.process import Aggregator
-from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, WALL_NS, ManualClock, seat_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, WALL_NS, ManualClock, context_of, write_quote
+from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_MS
 from trinity.memory.candle_table import CANDLES, CandleTable, Minute, Standing, to_decimal
 from trinity.observe.metrics import CONSENSUS
-from trinity.process import Seat
 
 LOG = logging.getLogger("tests.candles")
 PRICES = ("200.1", "210.1", "190.1", "205.1")
@@ -112,25 +112,25 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def seat(clock: ManualClock) -> Iterator[Seat]:
-    with seat_of(clock) as made:
+def context(clock: ManualClock) -> Iterator[OpenContext]:
+    with context_of(clock) as made:
         yield made
 
 
-def write_market(seat: Seat, price: int) -> None:
+def write_market(context: OpenContext, price: int) -> None:
     for i, exchange in enumerate(EXCHANGES[:3]):
-        write_quote(seat, exchange, "SOL", f"{price}.{i}")
+        write_quote(context, exchange, "SOL", f"{price}.{i}")
 
 
 def closed(folder: Path, asset: str = "SOL") -> list[Minute]:
     return next(file.pending(100)[0] for file in CandleTable(folder / CANDLES, LOG).files() if file.asset == asset)
 
 
-def test_published_prices_become_minutes(seat: Seat, clock: ManualClock, tmp_path: Path) -> None:
+def test_published_prices_become_minutes(context: OpenContext, clock: ManualClock, tmp_path: Path) -> None:
     """Consensus prices of the process land in the file, exactly; an asset without a price has no minute."""
-    process = Aggregator(seat, open_candles(seat, tmp_path))
+    process = Aggregator(context, context.of_consensus, open_candles(context, context.answers, tmp_path))
     for price in (200, 210, 190, 205):
-        write_market(seat, price)
+        write_market(context, price)
         process.turn()
         clock.advance(10)
     clock.advance(60)
@@ -146,13 +146,15 @@ def test_published_prices_become_minutes(seat: Seat, clock: ManualClock, tmp_pat
     assert closed(tmp_path, "BTC") == []
 
 
-def test_a_killed_process_leaves_its_minute_to_the_next(seat: Seat, clock: ManualClock, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_its_minute_to_the_next(
+    context: OpenContext, clock: ManualClock, tmp_path: Path
+) -> None:
     """The successor counts on in the same minute: nothing is lost and nothing is counted twice."""
-    write_market(seat, 200)
-    Aggregator(seat, open_candles(seat, tmp_path)).turn()
+    write_market(context, 200)
+    Aggregator(context, context.of_consensus, open_candles(context, context.answers, tmp_path)).turn()
     clock.advance(5)
-    write_market(seat, 300)
-    process = Aggregator(seat, open_candles(seat, tmp_path))
+    write_market(context, 300)
+    process = Aggregator(context, context.of_consensus, open_candles(context, context.answers, tmp_path))
     process.turn()
     clock.advance(60)
     process.turn()
@@ -164,27 +166,27 @@ def test_a_killed_process_leaves_its_minute_to_the_next(seat: Seat, clock: Manua
 
 def test_a_node_that_was_down_served_nothing(clock: ManualClock, tmp_path: Path) -> None:
     """After a start with fresh memory the old price does not stand any more."""
-    with seat_of(clock) as first:
+    with context_of(clock) as first:
         write_market(first, 200)
-        Aggregator(first, open_candles(first, tmp_path)).turn()
+        Aggregator(first, first.of_consensus, open_candles(first, first.answers, tmp_path)).turn()
     clock.advance(61)
-    with seat_of(clock) as second:
-        Aggregator(second, open_candles(second, tmp_path)).turn()
+    with context_of(clock) as second:
+        Aggregator(second, second.of_consensus, open_candles(second, second.answers, tmp_path)).turn()
 
     (minute,) = closed(tmp_path)
     assert (minute.samples, minute.weighted_ms) == (1, 0)
 
 
-def test_a_disk_without_candles_costs_no_price(seat: Seat, tmp_path: Path) -> None:
+def test_a_disk_without_candles_costs_no_price(context: OpenContext, tmp_path: Path) -> None:
     """A folder that cannot be written is told in log and metric, and prices go on."""
     (tmp_path / CANDLES).touch()
-    write_market(seat, 200)
-    candles = open_candles(seat, tmp_path)
-    Aggregator(seat, candles).turn()
+    write_market(context, 200)
+    candles = open_candles(context, context.answers, tmp_path)
+    Aggregator(context, context.of_consensus, candles).turn()
 
     assert candles == []
-    assert seat.block.read_gauge(CONSENSUS.index("oracle_candles_failed")) == 1
-    record = seat.answers.read(seat.answers.row_of(1))
+    assert context.block.read_gauge(CONSENSUS.index("oracle_candles_failed")) == 1
+    record = context.answers.read(context.answers.row_of(1))
     assert record is not None
     assert int(record["sources"][0]) == 3
 

@@ -10,14 +10,14 @@ from tests.feeds.consensus.cases import (
     EXCHANGES,
     NOW_NS,
     RULES,
-    ManualClock,
     catalog_of,
+    context_of,
     decide,
     quote_of,
-    seat_of,
     source_of,
     write_quote,
 )
+from tests.support.clocks import ManualClock
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED
 from trinity.memory.price_table import RowState
@@ -38,11 +38,11 @@ def test_listings_follow_the_catalog_with_their_currency() -> None:
 
 def test_a_row_is_gathered_with_its_state_and_judged() -> None:
     """The quote as it is in the table, and the source that the consensus sees."""
-    with seat_of(ManualClock()) as seat:
-        empty = gather(seat.prices, 0, Listing(3, "USDT"), RULES)
-        write_quote(seat, "gateio", "BTC", "70990.5")
-        seat.prices.write_state(3, 0, RowState.FROZEN)
-        quote, source = gather(seat.prices, 0, Listing(3, "USDT"), RULES)
+    with context_of(ManualClock()) as context:
+        empty = gather(context.prices, 0, Listing(3, "USDT"), RULES)
+        write_quote(context, "gateio", "BTC", "70990.5")
+        context.prices.write_state(3, 0, RowState.FROZEN)
+        quote, source = gather(context.prices, 0, Listing(3, "USDT"), RULES)
 
     assert (empty.quote, empty.source.venue, empty.source.state) == (None, None, RowState.UNKNOWN)
     assert quote is not None
@@ -54,28 +54,28 @@ def test_a_row_is_gathered_with_its_state_and_judged() -> None:
 
 def test_a_restarted_process_recalls_hold_outs_and_the_last_price() -> None:
     """Outliers and held-out sources stay out, with their stable starting again; the jump guard keeps its reference."""
-    with seat_of(ManualClock()) as seat:
-        listings = listings_of(seat.catalog, 0)
-        assert recall(seat.answers, 0, listings) == ConsensusState()
+    with context_of(ManualClock()) as context:
+        listings = listings_of(context.catalog, 0)
+        assert recall(context.answers, 0, listings) == ConsensusState()
         for exchange, reason in ((1, "outlier"), (4, "held_out"), (5, "stale")):
-            seat.answers.write_verdict(exchange, 0, VERDICT_REJECTED + REJECT_REASONS.index(reason))
-        seat.answers.write_verdict(0, 0, VERDICT_USED)
+            context.answers.write_verdict(exchange, 0, VERDICT_REJECTED + REJECT_REASONS.index(reason))
+        context.answers.write_verdict(0, 0, VERDICT_USED)
         decision, _ = decide(["71000", "71005", "70998"])
-        seat.answers.write(0, render_consensus("BTC", decision, EXCHANGES, 3, None).record)
+        context.answers.write(0, render_consensus("BTC", decision, EXCHANGES, 3, None).record)
 
-        carried = recall(seat.answers, 0, listings)
+        carried = recall(context.answers, 0, listings)
 
     assert carried == ConsensusState(held={1: None, 4: None}, last_price=Decimal(71000))
 
 
 def test_a_restarted_process_recalls_the_last_index_with_its_age() -> None:
     """To the last digit and nanosecond; one whose writer was killed in between has no time and is none."""
-    with seat_of(ManualClock()) as seat:
-        assert recall_coins(seat.answers) == {}
-        seat.answers.write_measured(0, 0.999700089973, NOW_NS)
-        seat.answers.write_measured(1, 1.0, 0)
+    with context_of(ManualClock()) as context:
+        assert recall_coins(context.answers) == {}
+        context.answers.write_measured(0, 0.999700089973, NOW_NS)
+        context.answers.write_measured(1, 1.0, 0)
 
-        assert recall_coins(seat.answers) == {"USDT": Held(Decimal("0.999700089973"), NOW_NS)}
+        assert recall_coins(context.answers) == {"USDT": Held(Decimal("0.999700089973"), NOW_NS)}
 
 
 def test_live_is_who_was_heard_lately_whatever_they_said() -> None:

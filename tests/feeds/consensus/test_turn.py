@@ -6,14 +6,14 @@ import pytest
 
 from feeds.consensus.process import Aggregator
 from feeds.consensus.turn import TurnFacts
-from tests.feeds.consensus.cases import EXCHANGES, ManualClock, seat_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, ManualClock, context_of, write_quote
 from trinity.memory.answer_table import AnswerState
 from trinity.process import Seat
 
 
 @pytest.fixture
 def seat() -> Iterator[Seat]:
-    with seat_of(ManualClock()) as made:
+    with context_of(ManualClock()) as made:
         yield made
 
 
@@ -40,7 +40,7 @@ class Notes:
 def test_observers_are_told_each_turn_after_it_was_published(seat: Seat) -> None:
     """In their order: what was read and decided, the price being served by then; at the end they are closed."""
     log: list[tuple[str, object]] = []
-    process = Aggregator(seat, [Notes(seat, log, "first"), Notes(seat, log, "second")])
+    process = Aggregator(seat, seat.of_consensus, [Notes(seat, log, "first"), Notes(seat, log, "second")])
     for exchange in EXCHANGES[:3]:
         write_quote(seat, exchange, "SOL", "200")
     process.turn()
@@ -60,7 +60,7 @@ def test_observers_are_told_each_turn_after_it_was_published(seat: Seat) -> None
 
 def test_a_process_without_observers_decides_the_same(seat: Seat) -> None:
     """Nobody needs to watch."""
-    process = Aggregator(seat)
+    process = Aggregator(seat, seat.of_consensus)
     for exchange in EXCHANGES[:3]:
         write_quote(seat, exchange, "SOL", "200")
     process.turn()

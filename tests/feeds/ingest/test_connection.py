@@ -11,20 +11,30 @@ from feeds.ingest import connection as module
 from feeds.ingest.connection import Connection
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rows import Rows
-from trinity.process import Seat
+from tests.support.contexts import OpenContext
 
 Until = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
-async def connect_to(make_seat: Callable[..., Seat], stub_exchange: Any) -> AsyncIterator[Callable[[str], Any]]:
+async def connect_to(
+    make_context: Callable[..., OpenContext], stub_exchange: Any
+) -> AsyncIterator[Callable[[str], Any]]:
     """Starts a connection to a URL; the task and the connection come back."""
     tasks: list[asyncio.Task[Any]] = []
 
     def start(url: str) -> tuple[Connection, asyncio.Task[Any]]:
-        seat = make_seat()
-        counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
-        connection = Connection(seat, stub_exchange, url, Rows(seat, "kraken", stub_exchange, counters), counters, 1)
+        context = make_context()
+        counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
+        connection = Connection(
+            context,
+            context.wake_fd,
+            stub_exchange,
+            url,
+            Rows(context, context.prices, "kraken", stub_exchange, counters),
+            counters,
+            1,
+        )
         tasks.append(asyncio.create_task(connection.run()))
         return connection, tasks[-1]
 

@@ -15,11 +15,11 @@ from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest import connection, rows
 from feeds.ingest.process import Feed
 from feeds.simulator.server import Simulator
+from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection, SimulatorSection
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
 from trinity.observe.metrics import EXCHANGES
-from trinity.process import Seat
 
 Until = Callable[..., Awaitable[None]]
 BTC, ETH, SOL = range(3)
@@ -39,11 +39,11 @@ async def test_an_unknown_symbol_is_asked_for_again(venue: Any, start_feed: Any,
     venue.unknown = {"ETH-USD": True}
     run = start_feed()
     await until(lambda: run.via(BTC) is Via.WS and run.state(ETH) is RowState.UNKNOWN)
-    assert run.seat.prices.read_left_out(0, ETH) == LeftOut(ws=Absence.UNKNOWN_SYMBOL)
+    assert run.context.prices.read_left_out(0, ETH) == LeftOut(ws=Absence.UNKNOWN_SYMBOL)
     await until(lambda: venue.received.count(["subscribe", "ETH-USD"]) >= 1)
     venue.unknown = {}
     await until(lambda: run.via(ETH) is Via.WS, 30)
-    assert run.seat.prices.read_left_out(0, ETH) == LeftOut()
+    assert run.context.prices.read_left_out(0, ETH) == LeftOut()
     assert venue.opened == 1
 
 
@@ -119,19 +119,21 @@ class ListedCoinbase:
 
 
 class _Running:
-    def __init__(self, coinbase: ListedCoinbase, seat: Seat, feed: Feed) -> None:
-        self.coinbase, self.seat, self.feed = coinbase, seat, feed
+    def __init__(self, coinbase: ListedCoinbase, context: OpenContext, feed: Feed) -> None:
+        self.coinbase, self.context, self.feed = coinbase, context, feed
 
     def left_out(self, asset: int) -> LeftOut:
-        return self.seat.prices.read_left_out(0, asset)
+        return self.context.prices.read_left_out(0, asset)
 
     def via(self, asset: int) -> Via:
-        quote = self.seat.prices.read(0, asset)
+        quote = self.context.prices.read(0, asset)
         return Via.NONE if quote is None else quote.via
 
 
 @pytest.fixture
-async def coinbase(make_seat: Callable[..., Seat], soon: None) -> AsyncIterator[Callable[..., Awaitable[_Running]]]:
+async def coinbase(
+    make_context: Callable[..., OpenContext], soon: None
+) -> AsyncIterator[Callable[..., Awaitable[_Running]]]:
     """Starts Coinbase's own decoder against a server that knows two of the three products; in kraken's rows."""
     running: list[tuple[Feed, asyncio.Task[None]]] = []
     stubs = []
@@ -151,10 +153,10 @@ async def coinbase(make_seat: Callable[..., Seat], soon: None) -> AsyncIterator[
             ws_base_urls={"kraken": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"},
             rest_base_urls={"kraken": f"http://127.0.0.1:{site.addresses[0][1]}"},
         )
-        seat = make_seat()
-        feed = Feed(seat, config, "kraken", EXCHANGE_MODULES["coinbase"], Random(1))
+        context = make_context()
+        feed = Feed(context, context.of_feed, config, "kraken", EXCHANGE_MODULES["coinbase"], Random(1))
         running.append((feed, asyncio.create_task(feed.serve())))
-        return _Running(stub, seat, feed)
+        return _Running(stub, context, feed)
 
     yield start
     for feed, task in running:
@@ -209,25 +211,25 @@ async def test_a_page_that_is_not_the_exchanges_word_leaves_rest_on(coinbase: An
 
 @pytest.mark.parametrize("name", EXCHANGES)
 async def test_each_simulated_exchange_tells_its_unknown_symbol(
-    name: str, make_seat: Callable[..., Seat], until: Until, soon: None
+    name: str, make_context: Callable[..., OpenContext], until: Until, soon: None
 ) -> None:
     """With one symbol that is nowhere listed: the two others are live, the third has a reason, over each of the six."""
-    seat = make_seat()
+    context = make_context()
     section = SimulatorSection(quotes_per_second=100)
-    async with Simulator(seat.catalog, section, "127.0.0.1", SystemClock(), seat.log) as simulator:
-        if name not in seat.catalog.exchanges:
+    async with Simulator(context.catalog, section, "127.0.0.1", SystemClock(), context.log) as simulator:
+        if name not in context.catalog.exchanges:
             pytest.skip("the small node has three of the six")
         base = f"127.0.0.1:{simulator.port}/{name}"
         config = FeedsSection(
             simulated=True, ws_base_urls={name: f"ws://{base}"}, rest_base_urls={name: f"http://{base}"}
         )
-        index = seat.catalog.exchange_index(name)
-        feed = Feed(seat, config, name, EXCHANGE_MODULES[name], Random(1))
-        row = feed._rows._by_symbol.pop(EXCHANGE_MODULES[name].symbol_of(seat.catalog.markets_of(name)[SOL]))
+        index = context.catalog.exchange_index(name)
+        feed = Feed(context, context.of_feed, config, name, EXCHANGE_MODULES[name], Random(1))
+        row = feed._rows._by_symbol.pop(EXCHANGE_MODULES[name].symbol_of(context.catalog.markets_of(name)[SOL]))
         row.symbol = row.symbol.replace("SOL", "NOPE").replace("sol", "nope")
         feed._rows._by_symbol[row.symbol] = row
         serving = asyncio.create_task(feed.serve())
-        await until(lambda: seat.prices.read_left_out(index, SOL).ws is not Absence.NONE, 30)
-        assert seat.prices.read_left_out(index, BTC) == LeftOut()
+        await until(lambda: context.prices.read_left_out(index, SOL).ws is not Absence.NONE, 30)
+        assert context.prices.read_left_out(index, BTC) == LeftOut()
         feed.stop()
         await serving

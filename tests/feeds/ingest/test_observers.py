@@ -10,8 +10,8 @@ from feeds.audit.recorder import FrameRecorder, RecordSettings
 from feeds.exchanges.contract import RestRequest
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.process import Feed
+from tests.support.contexts import OpenContext
 from trinity.config import FeedsSection
-from trinity.process import Seat
 
 Until = Callable[..., Awaitable[None]]
 
@@ -45,20 +45,20 @@ class Notes:
         self.closed += 1
 
 
-def feed_of(seat: Seat, venue: Any, exchange: Any, observer: FrameObserver) -> Feed:
+def feed_of(context: OpenContext, venue: Any, exchange: Any, observer: FrameObserver) -> Feed:
     config = FeedsSection(
         simulated=True, ws_base_urls={"kraken": venue.ws_base}, rest_base_urls={"kraken": venue.rest_base}
     )
-    return Feed(seat, config, "kraken", exchange, Random(1), observer)
+    return Feed(context, context.of_feed, config, "kraken", exchange, Random(1), observer)
 
 
 async def test_everything_received_is_told_also_what_no_decoder_knows(
-    venue: Any, make_seat: Callable[..., Seat], stub_exchange: Any, until: Until
+    venue: Any, make_context: Callable[..., OpenContext], stub_exchange: Any, until: Until
 ) -> None:
     """Each frame as its bytes with its connection, each REST answer, and the end once."""
     notes = Notes(is_on=True)
     venue.is_sending = False
-    feed = feed_of(make_seat(), venue, stub_exchange, notes)
+    feed = feed_of(make_context(), venue, stub_exchange, notes)
     serving = asyncio.create_task(feed.serve())
     await until(lambda: venue.sockets and notes.answers)
     await venue.sockets[0].send("no JSON at all")
@@ -73,14 +73,14 @@ async def test_everything_received_is_told_also_what_no_decoder_knows(
 
 
 async def test_who_is_off_is_not_told_of_frames(
-    venue: Any, make_seat: Callable[..., Seat], stub_exchange: Any, until: Until
+    venue: Any, make_context: Callable[..., OpenContext], stub_exchange: Any, until: Until
 ) -> None:
     """No frame and no answer reaches it; it is asked to follow all the same, to begin when it likes."""
     notes = Notes(is_on=False)
-    seat = make_seat()
-    feed = feed_of(seat, venue, stub_exchange, notes)
+    context = make_context()
+    feed = feed_of(context, venue, stub_exchange, notes)
     serving = asyncio.create_task(feed.serve())
-    await until(lambda: seat.prices.read(0, 0) is not None and notes.followed > 2)
+    await until(lambda: context.prices.read(0, 0) is not None and notes.followed > 2)
     feed.stop()
     await serving
 
@@ -89,7 +89,7 @@ async def test_who_is_off_is_not_told_of_frames(
     assert notes.closed == 1
 
 
-def test_the_frame_recorder_is_one(make_seat: Callable[..., Seat], tmp_path: Path) -> None:
+def test_the_frame_recorder_is_one(make_context: Callable[..., OpenContext], tmp_path: Path) -> None:
     """What the node hands in has the shape that a feed asks for, off until it is switched on."""
-    recorder: FrameObserver = FrameRecorder(make_seat(), RecordSettings(tmp_path, 1 << 20), "kraken")
+    recorder: FrameObserver = FrameRecorder(make_context(), RecordSettings(tmp_path, 1 << 20), "kraken")
     assert recorder.is_on is False

@@ -14,10 +14,10 @@ import pytest
 
 from feeds.audit.recorder import FrameRecorder, RecordSettings
 from feeds.ingest import process as runner
+from tests.support.contexts import OpenContext
 from trinity.config import FeedsSection
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import EXCHANGE_WAYS, FAILURE_KINDS, FEED
-from trinity.process import Seat
 
 Until = Callable[..., Awaitable[None]]
 
@@ -71,9 +71,9 @@ def serving(page: bytes) -> Iterator[int]:
         thread.join()
 
 
-def _failures(seat: Seat, way: str, kind: str = "") -> int:
+def _failures(context: OpenContext, way: str, kind: str = "") -> int:
     kinds = [kind] if kind else FAILURE_KINDS
-    return sum(seat.block.read_counter(FEED.index("oracle_exchange_failures_total", way, one)) for one in kinds)
+    return sum(context.block.read_counter(FEED.index("oracle_exchange_failures_total", way, one)) for one in kinds)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -86,9 +86,9 @@ async def test_a_page_is_counted_by_kind_and_the_feed_goes_on(
     with serving(page) as port:
         venue.ws_base, venue.rest_base = f"ws://127.0.0.1:{port}", f"http://127.0.0.1:{port}"
         run = start_feed()
-        await until(lambda: _failures(run.seat, "ws", ws_kind) >= 2)
+        await until(lambda: _failures(run.context, "ws", ws_kind) >= 2)
         if rest_kind:
-            await until(lambda: _failures(run.seat, "rest", rest_kind) >= 1)
+            await until(lambda: _failures(run.context, "rest", rest_kind) >= 1)
         else:  # a page with status 200 is what the decoder refuses
             await until(lambda: run.counter("oracle_rest_requests_total", "refused") >= 1)
         assert not run.task.done()
@@ -107,39 +107,45 @@ async def test_a_feed_recovers_from_a_page(venue: Any, start_feed: Any, until: U
     venue.is_refusing, venue.rest_status = True, 302
     venue.rest_headers = {"Location": "https://www.example.com/restricted"}
     run = start_feed()
-    await until(lambda: _failures(run.seat, "ws", "status") >= 2 and _failures(run.seat, "rest", "redirect") >= 2)
+    await until(lambda: _failures(run.context, "ws", "status") >= 2 and _failures(run.context, "rest", "redirect") >= 2)
     venue.is_refusing, venue.rest_status = False, 200
     await until(lambda: run.counter("oracle_quotes_total", "ws") > 0, 30)
 
 
 @pytest.mark.parametrize("exchange", ["kraken", "okx", "gemini"])
 def test_a_feed_process_lives_through_a_region_block(
-    exchange: str, make_seat: Callable[..., Seat], tmp_path: Path
+    exchange: str, make_context: Callable[..., OpenContext], tmp_path: Path
 ) -> None:
     """Its own process, the exchange's real decoder: it beats on after several redirects, and SIGTERM ends it with 0."""
-    seat = make_seat()
+    context = make_context()
     with serving(PAGES["region"][0]) as port:
         config = FeedsSection(
             simulated=True,
             ws_base_urls={exchange: f"ws://127.0.0.1:{port}"},
             rest_base_urls={exchange: f"http://127.0.0.1:{port}"},
         )
-        arguments = (seat, config, exchange, FrameRecorder(seat, RecordSettings(tmp_path, 1 << 26), exchange))
+        arguments = (
+            context,
+            context.of_feed,
+            config,
+            exchange,
+            FrameRecorder(context, RecordSettings(tmp_path, 1 << 26), exchange),
+        )
         process = multiprocessing.get_context("fork").Process(target=runner.run, args=arguments)
         process.start()
         try:
             for _ in range(300):
                 process.join(0.1)
-                if not process.is_alive() or all(_failures(seat, way, "redirect") >= 2 for way in EXCHANGE_WAYS):
+                if not process.is_alive() or all(_failures(context, way, "redirect") >= 2 for way in EXCHANGE_WAYS):
                     break
             assert process.is_alive()
-            assert all(_failures(seat, way, "redirect") >= 2 for way in EXCHANGE_WAYS)
-            beat = seat.block.read(HEARTBEAT_NS)
+            assert all(_failures(context, way, "redirect") >= 2 for way in EXCHANGE_WAYS)
+            beat = context.block.read(HEARTBEAT_NS)
             for _ in range(100):
                 process.join(0.1)
-                if seat.block.read(HEARTBEAT_NS) > beat:
+                if context.block.read(HEARTBEAT_NS) > beat:
                     break
-            assert seat.block.read(HEARTBEAT_NS) > beat
+            assert context.block.read(HEARTBEAT_NS) > beat
         finally:
             process.terminate()
             process.join(10)
@@ -158,6 +164,6 @@ async def test_a_stop_ends_a_try_that_hangs(venue: Any, start_feed: Any, until: 
     async with server:
         venue.ws_base = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         run = start_feed()
-        await until(lambda: run.seat.block.read(HEARTBEAT_NS) > 0)
+        await until(lambda: run.context.block.read(HEARTBEAT_NS) > 0)
         run.feed.stop()
         await asyncio.wait_for(run.task, 5)

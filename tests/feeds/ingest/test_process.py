@@ -19,13 +19,13 @@ from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest import freshness
 from feeds.ingest import process as runner
 from feeds.simulator.server import Simulator
+from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection, SimulatorSection
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.price_table import RowState, Via
 from trinity.observe.metrics import FEED, REFUSAL_REASONS
-from trinity.process import Seat
 
 Until = Callable[..., Awaitable[None]]
 BTC, ETH, SOL = range(3)
@@ -34,8 +34,8 @@ BTC, ETH, SOL = range(3)
 async def judged_twice(run: Any, until: Until) -> None:
     """Two checks later the loop has seen everything that stands in the table now."""
     for _ in range(2):
-        beat = run.seat.block.read(HEARTBEAT_NS)
-        await until(lambda beat=beat: run.seat.block.read(HEARTBEAT_NS) > beat)
+        beat = run.context.block.read(HEARTBEAT_NS)
+        await until(lambda beat=beat: run.context.block.read(HEARTBEAT_NS) > beat)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
@@ -50,9 +50,9 @@ async def test_quotes_reach_the_table_and_wake_the_consensus(venue: Any, start_f
     quote = run.quote(BTC)
     assert (str(quote.bid.price), str(quote.ask.price)) == ("69999.50", "70000.50")
     assert quote.bid.received_wall_ns > quote.bid.exchange_time_ns
-    assert quote.bid.received_at_ns <= run.seat.clock.monotonic_ns()
+    assert quote.bid.received_at_ns <= run.context.clock.monotonic_ns()
     assert run.state(BTC) is RowState.LIVE
-    assert os.eventfd_read(run.seat.wake_fd) > 0
+    assert os.eventfd_read(run.context.wake_fd) > 0
     await until(lambda: run.gauge("oracle_ws_connected") == 1)
 
 
@@ -69,9 +69,9 @@ async def test_the_loop_beats(venue: Any, start_feed: Any, until: Until) -> None
     venue.is_refusing = True
     venue.rest_status = 500
     run = start_feed()
-    await until(lambda: run.seat.block.read(HEARTBEAT_NS) > 0)
-    first = run.seat.block.read(HEARTBEAT_NS)
-    await until(lambda: run.seat.block.read(HEARTBEAT_NS) > first)
+    await until(lambda: run.context.block.read(HEARTBEAT_NS) > 0)
+    first = run.context.block.read(HEARTBEAT_NS)
+    await until(lambda: run.context.block.read(HEARTBEAT_NS) > first)
 
 
 async def test_a_closed_connection_is_opened_again(venue: Any, start_feed: Any, until: Until) -> None:
@@ -279,17 +279,19 @@ async def test_stop_closes_the_sockets(venue: Any, start_feed: Any, until: Until
     assert not ours
 
 
-def test_a_process_beats_and_ends_on_sigterm(make_seat: Callable[..., Seat], tmp_path: Path) -> None:
+def test_a_process_beats_and_ends_on_sigterm(make_context: Callable[..., OpenContext], tmp_path: Path) -> None:
     """`run` in a process of its own, its exchange unreachable: it beats, and SIGTERM ends it with code 0."""
-    seat = make_seat()
+    context = make_context()
     nowhere = {"kraken": "ws://127.0.0.1:1"}, {"kraken": "http://127.0.0.1:1"}
     config = FeedsSection(simulated=True, ws_base_urls=nowhere[0], rest_base_urls=nowhere[1])
-    recorder = FrameRecorder(seat, RecordSettings(tmp_path, 1 << 26), "kraken")
-    process = multiprocessing.get_context("fork").Process(target=runner.run, args=(seat, config, "kraken", recorder))
+    recorder = FrameRecorder(context, RecordSettings(tmp_path, 1 << 26), "kraken")
+    process = multiprocessing.get_context("fork").Process(
+        target=runner.run, args=(context, context.of_feed, config, "kraken", recorder)
+    )
     process.start()
     for _ in range(300):
         process.join(0.1)
-        if not process.is_alive() or seat.block.read(HEARTBEAT_NS):
+        if not process.is_alive() or context.block.read(HEARTBEAT_NS):
             break
     process.terminate()
     process.join(10)
@@ -298,35 +300,35 @@ def test_a_process_beats_and_ends_on_sigterm(make_seat: Callable[..., Seat], tmp
 
 @pytest.mark.parametrize("name", ["kraken", "okx", "gemini"])
 async def test_a_real_decoder_feeds_from_its_simulated_exchange(
-    name: str, make_seat: Callable[..., Seat], until: Until
+    name: str, make_context: Callable[..., OpenContext], until: Until
 ) -> None:
     """The exchange's own file and its simulator, over sockets: every row is live by WebSocket, nothing is refused."""
-    seat = make_seat()
-    index = seat.catalog.exchange_index(name)
+    context = make_context()
+    index = context.catalog.exchange_index(name)
     section = SimulatorSection(quotes_per_second=100)
-    async with Simulator(seat.catalog, section, "127.0.0.1", SystemClock(), seat.log) as simulator:
+    async with Simulator(context.catalog, section, "127.0.0.1", SystemClock(), context.log) as simulator:
         base = f"127.0.0.1:{simulator.port}/{name}"
         config = FeedsSection(
             simulated=True, ws_base_urls={name: f"ws://{base}"}, rest_base_urls={name: f"http://{base}"}
         )
-        feed = runner.Feed(seat, config, name, EXCHANGE_MODULES[name], Random(1))
+        feed = runner.Feed(context, context.of_feed, config, name, EXCHANGE_MODULES[name], Random(1))
         serving = asyncio.create_task(feed.serve())
 
         def is_live(asset: int) -> bool:
-            quote = seat.prices.read(index, asset)
+            quote = context.prices.read(index, asset)
             return quote is not None and quote.via is Via.WS
 
         await until(lambda: all(is_live(asset) for asset in range(3)))
         refused = [FEED.index("oracle_parse_errors_total", reason) for reason in REFUSAL_REASONS]
-        assert not any(seat.block.read_counter(word) for word in refused)
+        assert not any(context.block.read_counter(word) for word in refused)
         feed.stop()
         await serving
 
 
-async def test_geminis_old_trade_is_no_price_of_now(make_seat: Callable[..., Seat], until: Until) -> None:
+async def test_geminis_old_trade_is_no_price_of_now(make_context: Callable[..., OpenContext], until: Until) -> None:
     """Over a socket: a trade of an hour ago, then a book ticker with an empty bid; then a whole book beside it."""
-    seat = make_seat()
-    now_ns = seat.clock.wall_ns()
+    context = make_context()
+    now_ns = context.clock.wall_ns()
     old_trade = f'{{"E":{now_ns - 3600 * 10**9},"s":"btcusd","t":9,"p":"60000","q":"0.01","m":true}}'
     book = f'{{"u":7,"E":{now_ns},"s":"btcusd","b":"%s","B":"1","a":"70000.2","A":"1"}}'
     whole = asyncio.Event()
@@ -339,31 +341,31 @@ async def test_geminis_old_trade_is_no_price_of_now(make_seat: Callable[..., Sea
         await socket.send(book % "70000.1")
         await socket.wait_closed()
 
-    gemini = seat.catalog.exchange_index("gemini")
+    gemini = context.catalog.exchange_index("gemini")
     async with serve(talk, "127.0.0.1", 0) as server:
         base = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         config = FeedsSection(
             simulated=True, ws_base_urls={"gemini": f"ws://{base}"}, rest_base_urls={"gemini": f"http://{base}"}
         )
-        feed = runner.Feed(seat, config, "gemini", EXCHANGE_MODULES["gemini"], Random(1))
+        feed = runner.Feed(context, context.of_feed, config, "gemini", EXCHANGE_MODULES["gemini"], Random(1))
         serving = asyncio.create_task(feed.serve())
-        asset = AssetConsensus(seat, 0)
+        asset = AssetConsensus(context, context.answers, 0)
         row = next(row for row in asset.rows if row.exchange == gemini)
 
         def sides() -> list[bool]:
-            row.read(seat.prices)
+            row.read(context.prices)
             return [side is not None for side in row.quote[:3]] if row.quote is not None else []
 
         await until(lambda: sides() == [False, True, True])
-        row.publish(seat.answers, seat.clock.monotonic_ns())
-        assert refusal_of(row.source, seat.clock.monotonic_ns()) == "stale_exchange_time"
-        answer = seat.answers.read(seat.answers.row_of(0, gemini))
+        row.publish(context.answers, context.clock.monotonic_ns())
+        assert refusal_of(row.source, context.clock.monotonic_ns()) == "stale_exchange_time"
+        answer = context.answers.read(context.answers.row_of(0, gemini))
         assert answer is not None
         assert (int(answer["state"][0]), int(answer["body_length"][0])) == (AnswerState.STALE, 0)
         whole.set()
         await until(lambda: sides() == [True, True, True])
-        row.publish(seat.answers, seat.clock.monotonic_ns())
-        answer = seat.answers.read(seat.answers.row_of(0, gemini))
+        row.publish(context.answers, context.clock.monotonic_ns())
+        answer = context.answers.read(context.answers.row_of(0, gemini))
         assert answer is not None
         body = bytes(answer["body"][0][: int(answer["body_length"][0])])
         assert b'"price":70000.15,' in body

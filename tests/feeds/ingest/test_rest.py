@@ -12,10 +12,10 @@ from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rest import RestPump, due_rows
 from feeds.ingest.rows import Rows
+from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import Via
 from trinity.observe.metrics import FEED
-from trinity.process import Seat
 
 Until = Callable[..., Awaitable[None]]
 
@@ -23,26 +23,28 @@ Until = Callable[..., Awaitable[None]]
 class Pump:
     """A running pump and its rows, all of which want REST."""
 
-    def __init__(self, seat: Seat, venue: Any, exchange: Any) -> None:
-        self.seat = seat
-        counters = FeedCounters(seat.block, seat.log, seat.clock.monotonic_ns())
-        self.rows = Rows(seat, "kraken", exchange, counters)
+    def __init__(self, context: OpenContext, venue: Any, exchange: Any) -> None:
+        self.context = context
+        counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
+        self.rows = Rows(context, context.prices, "kraken", exchange, counters)
         for row in self.rows:
             row.wants_rest = True
         self.backoff = Backoff(Random(1), 0.1, reset_seconds=0)
-        self.pump = RestPump(seat, exchange, venue.rest_base, self.rows, counters, self.backoff)
+        self.pump = RestPump(context, exchange, venue.rest_base, self.rows, counters, self.backoff)
         self.task = asyncio.create_task(self.pump.run())
 
     def results(self, result: str) -> int:
-        return self.seat.block.read_counter(FEED.index("oracle_rest_requests_total", result))
+        return self.context.block.read_counter(FEED.index("oracle_rest_requests_total", result))
 
 
 @pytest.fixture
-async def start(make_seat: Callable[..., Seat], venue: Any, stub_exchange: Any) -> AsyncIterator[Callable[[], Pump]]:
+async def start(
+    make_context: Callable[..., OpenContext], venue: Any, stub_exchange: Any
+) -> AsyncIterator[Callable[[], Pump]]:
     pumps: list[Pump] = []
 
     def make() -> Pump:
-        pumps.append(Pump(make_seat(), venue, stub_exchange))
+        pumps.append(Pump(make_context(), venue, stub_exchange))
         return pumps[-1]
 
     yield make
@@ -72,7 +74,7 @@ async def test_rows_that_want_rest_are_written_by_rest(venue: Any, start: Any, u
     """One GET for all of them, the quotes in the table say REST, the consensus is woken."""
     pump = start()
     await until(lambda: pump.results("ok") == 1)
-    assert all(pump.seat.prices.read(0, asset).via is Via.REST for asset in range(3))
+    assert all(pump.context.prices.read(0, asset).via is Via.REST for asset in range(3))
     assert venue.rest_paths == ["/ticker?symbols=BTC-USD,ETH-USD,SOL-USD"]
 
 
@@ -90,7 +92,7 @@ async def test_a_429_is_honoured(venue: Any, start: Any, until: Until) -> None:
     venue.rest_status, venue.rest_headers = 429, {"Retry-After": "50"}
     pump = start()
     await until(lambda: pump.results("rate_limited") == 1)
-    wait_seconds = (pump.backoff.due_ns - pump.seat.clock.monotonic_ns()) / NS_PER_SECOND
+    wait_seconds = (pump.backoff.due_ns - pump.context.clock.monotonic_ns()) / NS_PER_SECOND
     assert 40 < wait_seconds <= 50.5
     assert len(venue.rest_paths) == 1
 
@@ -120,7 +122,7 @@ async def test_an_unknown_symbol_that_refuses_all_is_found(venue: Any, start: An
     pump = start()
     await until(lambda: venue.rest_paths[-1:] == ["/ticker?symbols=BTC-USD,SOL-USD"], 20)
     assert pump.results("refused") == 1
-    assert pump.seat.prices.read(0, 2).via is Via.REST
+    assert pump.context.prices.read(0, 2).via is Via.REST
 
 
 async def test_a_body_beyond_the_limit_is_refused(venue: Any, start: Any, until: Until) -> None:
@@ -128,5 +130,5 @@ async def test_a_body_beyond_the_limit_is_refused(venue: Any, start: Any, until:
     venue.rest_padding = 5 * 1024 * 1024
     pump = start()
     await until(lambda: pump.results("refused") >= 1)
-    assert pump.seat.block.read_counter(FEED.index("oracle_parse_errors_total", "too_large")) >= 1
-    assert pump.seat.prices.read(0, 0) is None
+    assert pump.context.block.read_counter(FEED.index("oracle_parse_errors_total", "too_large")) >= 1
+    assert pump.context.prices.read(0, 0) is None

@@ -11,19 +11,21 @@ from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.rows import Rows
 from tests.quotes import stored_quote
+from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_MS
 from trinity.memory.price_table import Absence, LeftOut, RowState, StoredQuote, Via
 from trinity.observe.metrics import FEED
-from trinity.process import Seat
 
 
 class Table:
     """The rows of `kraken` over real memory, on a manual clock."""
 
-    def __init__(self, seat: Seat, clock: Any, exchange: Any) -> None:
-        self.seat = seat
+    def __init__(self, context: OpenContext, clock: Any, exchange: Any) -> None:
+        self.context = context
         self.clock = clock
-        self.rows = Rows(seat, "kraken", exchange, FeedCounters(seat.block, seat.log, clock.monotonic_ns()))
+        self.rows = Rows(
+            context, context.prices, "kraken", exchange, FeedCounters(context.block, context.log, clock.monotonic_ns())
+        )
 
     def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1, late_ms: int = 0) -> bool:
         quote = Quote(symbol, None, None, Decimal(price), self.clock.wall_ns() - late_ms * NS_PER_MS)
@@ -36,7 +38,7 @@ class Table:
         return self.rows.take_rest(quote, now_ns, self.clock.wall_ns(), now_ns - int(asked_seconds_ago * 1e9))
 
     def stored(self) -> tuple[str, Via]:
-        quote = self.seat.prices.read(0, 0)
+        quote = self.context.prices.read(0, 0)
         assert quote is not None
         assert quote.last is not None
         return str(quote.last.price), quote.via
@@ -45,15 +47,15 @@ class Table:
         return self.rows.judge(self.clock.monotonic_ns(), self.clock.wall_ns(), is_flowing, False)
 
     def state(self, asset: int = 0) -> RowState:
-        return self.seat.prices.read_state(0, asset)
+        return self.context.prices.read_state(0, asset)
 
     def refusals(self, reason: str) -> int:
-        return self.seat.block.read_counter(FEED.index("oracle_parse_errors_total", reason))
+        return self.context.block.read_counter(FEED.index("oracle_parse_errors_total", reason))
 
 
 @pytest.fixture
-def table(make_seat: Callable[..., Seat], clock: Any, stub_exchange: Any) -> Table:
-    return Table(make_seat(clock), clock, stub_exchange)
+def table(make_context: Callable[..., OpenContext], clock: Any, stub_exchange: Any) -> Table:
+    return Table(make_context(clock), clock, stub_exchange)
 
 
 def test_rows_start_as_starting_and_live_with_their_first_quote(table: Table) -> None:
@@ -149,8 +151,8 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
             stored = stored_quote(
                 None, None, Decimal(price), None, table.clock.monotonic_ns(), table.clock.wall_ns(), Via.WS
             )
-            table.seat.prices.write(exchange, 0, stored)
-            table.seat.prices.write_state(exchange, 0, state)
+            table.context.prices.write(exchange, 0, stored)
+            table.context.prices.write_state(exchange, 0, state)
 
     def go(price: str, state: RowState) -> RowState:
         for _ in range(8):
@@ -167,7 +169,7 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
     assert go("101", RowState.LIVE) is RowState.FROZEN
     evidence = table.judge()
     assert (evidence.rows, evidence.frozen) == (3, 1)
-    assert table.seat.block.read_gauge(FEED.index("oracle_frozen_sources")) == 1
+    assert table.context.block.read_gauge(FEED.index("oracle_frozen_sources")) == 1
     table.clock.advance(4.5)
     table.ws("100.5")
     table.judge()
@@ -178,9 +180,9 @@ def test_a_price_that_rest_repeats_without_a_time_does_not_make_the_row_younger(
     """A REST service that stands still would keep its price fresh forever; a new price or a time is news again."""
     table.ws("70000.10")
     table.clock.advance(6)
-    first_ns = table.seat.prices.read(0, 0)
+    first_ns = table.context.prices.read(0, 0)
     assert not table.rest("70000.10")
-    assert table.seat.prices.read(0, 0) == first_ns
+    assert table.context.prices.read(0, 0) == first_ns
     assert table.rest("70000.20")
     assert table.stored() == ("70000.20", Via.REST)
     table.clock.advance(6)
@@ -209,19 +211,19 @@ def test_a_trade_renews_no_book_and_a_book_no_trade(table: Table) -> None:
     assert take(Quote("BTC-USD", Decimal(99), Decimal(101), None, None, tells_last=False))
     table.clock.advance(1)
     assert take(Quote("BTC-USD", None, None, Decimal(100), None, tells_book=False))
-    quote = table.seat.prices.read(0, 0)
+    quote = table.context.prices.read(0, 0)
     assert quote is not None
     assert quote.bid is not None
     assert quote.last is not None
     assert (quote.bid.received_at_ns, quote.last.received_at_ns) == (began_ns, table.clock.monotonic_ns())
     table.clock.advance(1)
     assert not take(Quote("BTC-USD", None, None, None, None)), "nothing that makes the row younger"
-    assert table.seat.prices.read(0, 0) == StoredQuote(None, None, None, Via.WS)
+    assert table.context.prices.read(0, 0) == StoredQuote(None, None, None, Via.WS)
 
 
 def test_a_row_that_was_left_out_has_its_reason_in_the_table_until_it_is_there_again(table: Table) -> None:
     """Asked for again after a minute or two, then ever more seldom, at most some hours apart; a quote ends it."""
-    prices, waits = table.seat.prices, []
+    prices, waits = table.context.prices, []
     for _ in range(12):
         assert table.rows.mark_unknown("BTC-USD")
         assert prices.read_left_out(0, 0) == LeftOut(ws=Absence.UNKNOWN_SYMBOL)
@@ -244,15 +246,15 @@ def test_a_row_that_was_passed_over_goes_on_by_rest(table: Table) -> None:
     """Named and with its reason, not unknown; one that delivered on the same connection is not."""
     assert table.ws("1.0", symbol="ETH-USD", serial=1)
     table.rows.mark_unacknowledged(["BTC-USD", "ETH-USD"], serial=1)
-    assert table.seat.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
-    assert table.seat.prices.read_left_out(0, 1) == LeftOut()
+    assert table.context.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
+    assert table.context.prices.read_left_out(0, 1) == LeftOut()
     assert "BTC-USD" in table.rows.known_symbols()
     assert table.rest("70000.10")
     table.judge()
     assert table.state() is RowState.LIVE
-    assert table.seat.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
+    assert table.context.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
     assert table.ws("70000.20")
-    assert table.seat.prices.read_left_out(0, 0) == LeftOut()
+    assert table.context.prices.read_left_out(0, 0) == LeftOut()
 
 
 def test_a_row_that_neither_way_knows_is_unknown_and_comes_back_by_either(table: Table) -> None:
@@ -268,7 +270,7 @@ def test_a_row_that_neither_way_knows_is_unknown_and_comes_back_by_either(table:
     assert row.wants_rest
     assert table.rest("70000.10")
     assert table.state() is RowState.LIVE
-    assert table.seat.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
+    assert table.context.prices.read_left_out(0, 0) == LeftOut(ws=Absence.NOT_ACKNOWLEDGED)
 
 
 def test_rest_that_knows_nothing_has_an_outage(table: Table) -> None:
@@ -292,7 +294,7 @@ def test_a_price_of_another_exchange_that_could_not_be_read_is_read_again(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read that lost its races against the writer is not taken for done, although nothing changes any more."""
-    prices, now_ns = table.seat.prices, table.clock.monotonic_ns
+    prices, now_ns = table.context.prices, table.clock.monotonic_ns
     prices.write(1, 0, stored_quote(None, None, Decimal(100), None, now_ns(), table.clock.wall_ns()))
     with monkeypatch.context() as patch:
         patch.setattr(prices, "read", lambda *_: None)

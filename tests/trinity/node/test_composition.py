@@ -1,4 +1,4 @@
-"""What is composed before the first fork: the list of processes, their seats, the simulated exchanges."""
+"""What is composed before the first fork: the list of processes, their contexts, the simulated exchanges."""
 
 import logging
 import os
@@ -111,24 +111,23 @@ def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
     assert vital == {"simulator", "consensus", "worker", "health"}
 
 
-def test_each_process_has_its_own_seat(memory_of_two_workers: tuple[Plan, NodeMemory]) -> None:
+def test_each_process_has_its_own_context(memory_of_two_workers: tuple[Plan, NodeMemory]) -> None:
     """Own block, own control eventfd, one wake eventfd for all; the order is that of the card."""
     plan, memory = memory_of_two_workers
     access = AccessMemory.private()
     processes = build_processes(plan, memory, access)
-    seats = [process.run.seat for process in processes]  # type: ignore[attr-defined]
-    assert [seat.name for seat in seats] == [entry.name for entry in memory.card.processes]
-    assert [seat.index for seat in seats] == list(range(len(seats)))
-    assert len({seat.wake_fd for seat in seats}) == 1
-    assert all(seat.keys is access.keys and seat.limits is access.limits for seat in seats)
-    assert all(seat.addresses is access.addresses and seat.blocks is access.blocks for seat in seats)
-    assert len({seat.control_fd for seat in seats}) == len(seats)
-    for seat, process in zip(seats, processes, strict=True):
-        assert process.control_fd == seat.control_fd
-        seat.block.write(0, 100 + seat.index)
-        os.close(seat.control_fd)
-    assert [memory.control.block(i).read(0) for i in range(len(seats))] == [100 + i for i in range(len(seats))]
-    os.close(seats[0].wake_fd)
+    contexts = [process.run.context for process in processes]  # type: ignore[attr-defined]
+    assert [context.name for context in contexts] == [entry.name for entry in memory.card.processes]
+    assert [context.index for context in contexts] == list(range(len(contexts)))
+    shared = {process.run.memory for process in processes}  # type: ignore[attr-defined]
+    assert len(shared) == 1
+    assert len({context.control_fd for context in contexts}) == len(contexts)
+    for context, process in zip(contexts, processes, strict=True):
+        assert process.control_fd == context.control_fd
+        context.block.write(0, 100 + context.index)
+        os.close(context.control_fd)
+    assert [memory.control.block(i).read(0) for i in range(len(contexts))] == [100 + i for i in range(len(contexts))]
+    os.close(shared.pop().wake_fd)
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,19 @@ import asyncio
 import datetime
 import threading
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.workers.access.conftest import KEYS_MAX, WALL_NS, HandClock, gauge, make_seat, move, snapshot_path
+from tests.support.contexts import OpenContext
+from tests.workers.access.conftest import KEYS_MAX, WALL_NS, gauge, move, snapshot_path
 from tests.workers.access.test_database import insert_keys
 from tests.workers.access.test_tables import blocked
 from trinity.config import AccessSection
-from trinity.memory.block_table import BlockTable
-from trinity.memory.control import BLOCK_WORDS, ProcessBlock
-from trinity.memory.key_table import KeyTable
+from trinity.memory.access import AccessMemory
 from trinity.memory.limit_table import take_quota
-from trinity.process import Seat
 from trinity.store.watch import Watch
 from workers.access import database
 from workers.access import keeper as keeper_module
@@ -30,17 +29,17 @@ from workers.access.tables import KEYS_AT_ONCE
 WALL = datetime.datetime.fromtimestamp(WALL_NS / 1e9, datetime.UTC)
 
 
-def make_keeper(seat: Seat, tmp_path: Path) -> Keeper:
-    return Keeper(seat, AccessSection(), tmp_path)
+def make_keeper(context: OpenContext, tmp_path: Path) -> Keeper:
+    return Keeper(context, context.tables, AccessSection(), tmp_path)
 
 
-def reborn(seat: Seat) -> Seat:
-    """The seat of a node's next start: other shared memory, the same time."""
-    return make_seat(seat.clock, KeyTable.private(KEYS_MAX), BlockTable.private(), seat.block)
+def reborn(context: OpenContext) -> OpenContext:
+    """The context of a node's next start: other shared memory, the same time."""
+    return replace(context, tables=AccessMemory.private(KEYS_MAX))
 
 
-def states(seat: Seat, *ids: int) -> list[int]:
-    return [int(seat.keys.states()[number]) for number in ids]
+def states(context: OpenContext, *ids: int) -> list[int]:
+    return [int(context.tables.keys.states()[number]) for number in ids]
 
 
 async def news(keeper: Keeper, connection: AsyncConnection) -> None:
@@ -51,126 +50,128 @@ async def news(keeper: Keeper, connection: AsyncConnection) -> None:
 
 
 async def test_keys_are_unknown_until_they_are_compared(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
 ) -> None:
     """Without a snapshot nothing is loaded; after the first comparison everything is."""
     await insert_keys(connection, 3)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.load_snapshot()
-    assert not seat.keys.loaded
+    assert not context.tables.keys.loaded
     await keeper.compare(connection)
-    assert seat.keys.loaded
-    assert states(seat, 0, 1, 2, 3, 4) == [0, ACTIVE, ACTIVE, ACTIVE, 0]
-    assert (gauge(seat, "access_keys"), gauge(seat, "access_loaded")) == (3, 1)
-    assert gauge(seat, "access_compared_timestamp_seconds") == WALL_NS / 1e9
+    assert context.tables.keys.loaded
+    assert states(context, 0, 1, 2, 3, 4) == [0, ACTIVE, ACTIVE, ACTIVE, 0]
+    assert (gauge(context, "access_keys"), gauge(context, "access_loaded")) == (3, 1)
+    assert gauge(context, "access_compared_timestamp_seconds") == WALL_NS / 1e9
 
 
-async def test_every_kind_of_change_is_taken_over(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
+async def test_every_kind_of_change_is_taken_over(
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
+) -> None:
     """States, plans, new keys, deleted keys and blocks, each by its own notification."""
     await insert_keys(connection, 3)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
     await news(keeper, connection)
-    assert states(seat, 1, 2, 3) == [ACTIVE, SUSPENDED, ACTIVE]
+    assert states(context, 1, 2, 3) == [ACTIVE, SUSPENDED, ACTIVE]
     await connection.execute("DELETE FROM api_keys WHERE id = 3")
     await news(keeper, connection)
-    assert states(seat, 1, 2, 3) == [ACTIVE, SUSPENDED, REVOKED]
-    versions = seat.keys.words.copy()
+    assert states(context, 1, 2, 3) == [ACTIVE, SUSPENDED, REVOKED]
+    versions = context.tables.keys.words.copy()
     await connection.execute("UPDATE plans SET rate_requests = 77 WHERE id = 1")
     await news(keeper, connection)
-    assert (versions != seat.keys.words).any()
+    assert (versions != context.tables.keys.words).any()
     await connection.execute("INSERT INTO blocks (network) VALUES ('203.0.113.0/24')")
     await news(keeper, connection)
-    assert blocked(seat, "203.0.113.1")
+    assert blocked(context, "203.0.113.1")
     await connection.execute("TRUNCATE blocks")
     await news(keeper, connection)
-    assert not blocked(seat, "203.0.113.1")
+    assert not blocked(context, "203.0.113.1")
 
 
 async def test_a_comparison_repairs_what_was_never_notified(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
 ) -> None:
     """A change without a trigger is found all the same."""
     await insert_keys(connection, 2)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     await connection.execute("ALTER TABLE api_keys DISABLE TRIGGER ALL")
     await connection.execute("UPDATE api_keys SET state = 'revoked' WHERE id = 2")
     await keeper.compare(connection)
-    assert states(seat, 1, 2) == [ACTIVE, REVOKED]
+    assert states(context, 1, 2) == [ACTIVE, REVOKED]
 
 
 async def test_the_next_start_knows_everything_without_a_database(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
 ) -> None:
     """Keys, their plans and the blocks come from the snapshot."""
     await insert_keys(connection, 3)
     await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
     await connection.execute("INSERT INTO blocks (network) VALUES ('203.0.113.0/24')")
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     await keeper.save_news()
-    later = reborn(seat)
+    later = reborn(context)
     await make_keeper(later, tmp_path).load_snapshot()
-    assert later.keys.loaded
-    assert (later.keys.words == seat.keys.words).all()
+    assert later.tables.keys.loaded
+    assert (later.tables.keys.words == context.tables.keys.words).all()
     assert blocked(later, "203.0.113.1")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense" * 100])
 async def test_a_broken_snapshot_is_reported_ignored_and_replaced(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection, content: bytes, caplog: pytest.LogCaptureFixture
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is loaded from it; the first comparison makes a good one."""
     snapshot_path(tmp_path).write_bytes(content)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.load_snapshot()
-    assert not seat.keys.loaded
+    assert not context.tables.keys.loaded
     assert "it is ignored" in caplog.text
     await keeper.compare(connection)
     await keeper.save_news()
-    later = reborn(seat)
+    later = reborn(context)
     await make_keeper(later, tmp_path).load_snapshot()
-    assert later.keys.loaded
+    assert later.tables.keys.loaded
 
 
 async def test_a_restarted_process_does_not_bring_back_what_the_snapshot_had(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
 ) -> None:
     """Shared memory is newer than the snapshot: a key that was revoked since stays revoked while the database is down,
     and the first comparison sets everything right."""
     await insert_keys(connection, 2)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     await keeper.save_news()
     await connection.execute("UPDATE api_keys SET state = 'revoked' WHERE id = 1")
     await keeper.take(connection, Change(everything=True))  # killed before the snapshot
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.load_snapshot()
     await keeper.tick()
-    assert states(seat, 1, 2) == [REVOKED, ACTIVE]
+    assert states(context, 1, 2) == [REVOKED, ACTIVE]
     await connection.execute("UPDATE api_keys SET state = 'active' WHERE id = 1")
     await connection.execute("DELETE FROM api_keys WHERE id = 2")
     await keeper.compare(connection)
-    assert states(seat, 1, 2) == [ACTIVE, REVOKED]
+    assert states(context, 1, 2) == [ACTIVE, REVOKED]
 
 
 async def test_keys_without_room_are_reported(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection, caplog: pytest.LogCaptureFixture
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others are loaded; log and metric say that KEYS_MAX is too low."""
     await insert_keys(connection, KEYS_MAX + 3)
-    await make_keeper(seat, tmp_path).compare(connection)
-    assert (gauge(seat, "access_keys"), gauge(seat, "access_keys_beyond_room")) == (KEYS_MAX, 3)
+    await make_keeper(context, tmp_path).compare(connection)
+    assert (gauge(context, "access_keys"), gauge(context, "access_keys_beyond_room")) == (KEYS_MAX, 3)
     assert "set KEYS_MAX higher" in caplog.text
 
 
 async def test_a_disk_that_takes_no_snapshot_is_reported_and_tried_again(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection, caplog: pytest.LogCaptureFixture
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Shared memory is right all the same."""
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await insert_keys(connection, 1)
     await keeper.compare(connection)
     draft = tmp_path / "access.snapshot.new"
@@ -180,12 +181,14 @@ async def test_a_disk_that_takes_no_snapshot_is_reported_and_tried_again(
     draft.rmdir()
     await keeper.save_news()
     assert snapshot_path(tmp_path).exists()
-    assert states(seat, 1) == [ACTIVE]
+    assert states(context, 1) == [ACTIVE]
 
 
-async def test_without_news_no_snapshot_is_written(seat: Seat, tmp_path: Path, connection: AsyncConnection) -> None:
+async def test_without_news_no_snapshot_is_written(
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
+) -> None:
     """A comparison that finds nothing new leaves the file alone."""
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await insert_keys(connection, 1)
     await keeper.compare(connection)
     await keeper.save_news()
@@ -196,28 +199,32 @@ async def test_without_news_no_snapshot_is_written(seat: Seat, tmp_path: Path, c
 
 
 async def test_a_number_that_another_key_has_now_begins_with_nothing_counted(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection
 ) -> None:
     """A database that was restored gives numbers again: quota and rate of the former key are not the new one's."""
     await insert_keys(connection, 3)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     month = 2026 * 12
     for number in (1, 2):
-        assert take_quota(seat.limits.words, number, month, 5) == 4
+        assert take_quota(context.tables.limits.words, number, month, 5) == 4
     await connection.execute("UPDATE api_keys SET digest = sha256('another'), state = 'active' WHERE id = 1")
     await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
     await keeper.compare(connection)
-    assert [seat.limits.quota_used(number) for number in (1, 2, 3)] == [(0, 0), (month, 1), (0, 0)]
+    assert [context.tables.limits.quota_used(number) for number in (1, 2, 3)] == [(0, 0), (month, 1), (0, 0)]
 
 
 async def test_changes_do_not_wait_for_a_comparison(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection, database_url: str, monkeypatch: pytest.MonkeyPatch
+    context: OpenContext,
+    tmp_path: Path,
+    connection: AsyncConnection,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They are taken between its parts; what only a comparison can find is found by the next, at once."""
     monkeypatch.setattr(database, "KEYS_A_CHUNK", 2)
     await insert_keys(connection, 6)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     read_keys, seen = database.read_keys, []
 
@@ -225,7 +232,7 @@ async def test_changes_do_not_wait_for_a_comparison(
         async for rows in read_keys(connection, since_us):
             yield rows
             if since_us is None and len(seen) < 3:
-                seen.append(states(seat, 1, 2))
+                seen.append(states(context, 1, 2))
                 if len(seen) == 1:
                     async with await database.connect(database_url, Watch(database_url)) as other:
                         await other.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 1")
@@ -235,15 +242,15 @@ async def test_changes_do_not_wait_for_a_comparison(
     await keeper.compare(connection)
     assert seen[0] == [ACTIVE, ACTIVE]
     assert seen[1][0] == SUSPENDED, "between the first part and the second"
-    assert states(seat, 1, 2, 6) == [SUSPENDED, REVOKED, ACTIVE]
+    assert states(context, 1, 2, 6) == [SUSPENDED, REVOKED, ACTIVE]
 
 
 async def test_snapshots_are_written_one_after_the_other(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that ends while one is on its way waits for it: both have the same draft, the newest is the last."""
     await insert_keys(connection, 1)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     running, together = threading.Semaphore(1), []
 
@@ -273,17 +280,17 @@ async def test_snapshots_are_written_one_after_the_other(
 
 
 async def test_a_plan_that_changed_meanwhile_brings_back_nothing_of_an_old_snapshot(
-    seat: Seat, tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A later life knows the new plan before it knows its keys: those of the snapshot are not written with it."""
     await insert_keys(connection, 1)
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.compare(connection)
     await keeper.save_news()
     await connection.execute("UPDATE api_keys SET state = 'revoked'")
     await keeper.take(connection, Change(everything=True))  # killed before the snapshot
     await connection.execute("UPDATE plans SET rate_requests = 77 WHERE id = 1")
-    keeper = make_keeper(seat, tmp_path)
+    keeper = make_keeper(context, tmp_path)
     await keeper.load_snapshot()
 
     async def fail(_connection: AsyncConnection, _since_us: int | None) -> AsyncIterator[Rows]:
@@ -293,13 +300,13 @@ async def test_a_plan_that_changed_meanwhile_brings_back_nothing_of_an_old_snaps
     monkeypatch.setattr(database, "read_keys", fail)
     with pytest.raises(OSError):
         await keeper.compare(connection)
-    move(seat, -1)
+    move(context, -1)
     await keeper.tick()
-    assert states(seat, 1) == [REVOKED]
+    assert states(context, 1) == [REVOKED]
 
 
 async def test_no_step_takes_more_keys_at_once_than_the_loop_can_wait_for(
-    tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+    context: OpenContext, tmp_path: Path, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each pass over a million keys lets the loop turn after some ten thousand of them: the process beats meanwhile."""
     count = 1_000_000
@@ -314,9 +321,8 @@ async def test_no_step_takes_more_keys_at_once_than_the_loop_can_wait_for(
             await asyncio.sleep(0)
 
     monkeypatch.setattr(database, "read_keys", read_keys)
-    keys = KeyTable.private(count)
-    seat = make_seat(HandClock(), keys, BlockTable.private(), ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64)))
-    keeper, turns = make_keeper(seat, tmp_path), [0]
+    context = replace(context, tables=AccessMemory.private(count))
+    keeper, turns = make_keeper(context, tmp_path), [0]
 
     async def watch() -> None:
         while True:
@@ -331,12 +337,12 @@ async def test_no_step_takes_more_keys_at_once_than_the_loop_can_wait_for(
     watching = asyncio.create_task(watch())
     await check(keeper.compare(connection))
     await check(keeper.save_news())
-    assert int(np.count_nonzero(keys.states() == ACTIVE)) == count
+    assert int(np.count_nonzero(context.tables.keys.states() == ACTIVE)) == count
     await connection.execute("UPDATE plans SET rate_requests = 77 WHERE id = 1")
     await check(keeper.take(connection, Change(plans=True)))
-    later = make_keeper(seat, tmp_path)
+    later = make_keeper(context, tmp_path)
     await check(later.load_snapshot())
-    move(seat, 61)
+    move(context, 61)
     await check(keeper.tick())
-    assert int(np.count_nonzero(keys.states() == REVOKED)) == count
+    assert int(np.count_nonzero(context.tables.keys.states() == REVOKED)) == count
     watching.cancel()

@@ -1,28 +1,28 @@
 """workers/access/process.py: the real process, forked, on a real PostgreSQL"""
 
 import asyncio
-import contextlib
 import multiprocessing
 import os
 import signal
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 import pytest
 
+from tests.support.contexts import OpenContext, open_context
 from tests.trinity.store.frozen import frozen, running_server
-from tests.workers.access.conftest import KEYS_MAX, gauge, make_seat
+from tests.workers.access.conftest import KEYS_MAX, gauge
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
 from trinity.limits import HEARTBEAT_AGE_MAX_NS
-from trinity.memory.block_table import BlockTable
-from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.markets import load_catalog
+from trinity.memory.access import AccessMemory
+from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.key_table import KeyTable
-from trinity.process import Seat
 from trinity.store import migrate
 from trinity.store.watch import SILENCE_SECONDS
 from workers.access import process
@@ -34,26 +34,24 @@ Start = Callable[[str], Any]
 
 
 @pytest.fixture
-def shared() -> Iterator[Seat]:
-    """A seat whose memory is really shared."""
-    name = f"t-{uuid.uuid4().hex[:12]}"
-    with contextlib.ExitStack() as undo:
-        keys, blocks = KeyTable.create(f"{name}-keys", KEYS_MAX), BlockTable.create(f"{name}-blocks")
-        control = Control.create(f"{name}-control", 1)
-        for segment in (keys.segment, blocks.segment, control.segment):
-            assert segment is not None
-            undo.callback(segment.unlink)
-        yield make_seat(SystemClock(), keys, blocks, control.block(0))
+def shared(tmp_path: Path) -> Iterator[OpenContext]:
+    """A context whose memory is really shared."""
+    with open_context("access", "access", load_catalog()) as context:
+        tables = AccessMemory.create(context.node, tmp_path, KEYS_MAX, context.clock)
+        try:
+            yield replace(context, tables=tables)
+        finally:
+            tables.unlink()
 
 
 @pytest.fixture
-def start(shared: Seat, tmp_path: Path) -> Iterator[Start]:
+def start(shared: OpenContext, tmp_path: Path) -> Iterator[Start]:
     """Fork the access process; whatever still runs at the end is killed."""
     started: list[Any] = []
 
     def forked(url: str) -> Any:
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=process.run, args=(shared, AccessSection(), tmp_path, url))
+        child = context.Process(target=process.run, args=(shared, shared.tables, AccessSection(), tmp_path, url))
         child.start()
         started.append(child)
         return child
@@ -78,8 +76,8 @@ def wait(what: str, ready: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def state(seat: Seat, number: int) -> int:
-    return int(seat.keys.states()[number])
+def state(context: OpenContext, number: int) -> int:
+    return int(context.tables.keys.states()[number])
 
 
 def insert_key(connection: psycopg.Connection[Any]) -> int:
@@ -96,7 +94,7 @@ def set_state(connection: psycopg.Connection[Any], number: int, name: str) -> No
 
 
 def test_changes_arrive_by_notification_and_the_end_is_in_order(
-    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any], tmp_path: Path
+    shared: OpenContext, start: Start, database_url: str, connection: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
     """A key is known soon after it was made, suspended soon after it was; SIGTERM ends the process with a snapshot."""
     child = start(database_url)
@@ -112,7 +110,7 @@ def test_changes_arrive_by_notification_and_the_end_is_in_order(
 
 
 def test_a_lost_connection_is_made_again_and_nothing_is_missed(
-    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any]
+    shared: OpenContext, start: Start, database_url: str, connection: psycopg.Connection[Any]
 ) -> None:
     """A change that falls into the gap is found by the comparison after it."""
     start(database_url)
@@ -130,7 +128,7 @@ def test_a_lost_connection_is_made_again_and_nothing_is_missed(
     wait("the revocation", lambda: state(shared, number) == REVOKED)
 
 
-def test_a_database_that_freezes_is_down_within_seconds(shared: Seat, start: Start, tmp_path: Path) -> None:
+def test_a_database_that_freezes_is_down_within_seconds(shared: OpenContext, start: Start, tmp_path: Path) -> None:
     """Not when the next comparison is due; it is found again when it goes on."""
     with running_server(tmp_path / "data") as server:
         migrate.ensure(server.url())
@@ -144,7 +142,11 @@ def test_a_database_that_freezes_is_down_within_seconds(shared: Seat, start: Sta
 
 
 def test_a_lost_notification_is_repaired_by_the_comparison(
-    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    shared: OpenContext,
+    start: Start,
+    database_url: str,
+    connection: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Everything is compared now and then, whether or not anything was heard."""
     monkeypatch.setattr(process, "COMPARE_SECONDS", 0.5)
@@ -157,14 +159,14 @@ def test_a_lost_notification_is_repaired_by_the_comparison(
 
 
 def test_without_a_database_the_snapshot_holds_and_the_process_beats(
-    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any]
+    shared: OpenContext, start: Start, database_url: str, connection: psycopg.Connection[Any]
 ) -> None:
     """A start without a database knows the keys of the last life; without a snapshot it knows that it knows none."""
     first = start(NOWHERE)
     wait("a beat", lambda: shared.block.read(HEARTBEAT_NS))
     before = shared.block.read(HEARTBEAT_NS)
     wait("the next beat", lambda: shared.block.read(HEARTBEAT_NS) > before)
-    assert not shared.keys.loaded
+    assert not shared.tables.keys.loaded
     first.terminate()
     first.join(10)
     number = insert_key(connection)
@@ -172,14 +174,14 @@ def test_without_a_database_the_snapshot_holds_and_the_process_beats(
     wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
     second.terminate()
     second.join(10)
-    shared.keys.words[:] = KeyTable.private(KEYS_MAX).words  # as a new node has it
+    shared.tables.keys.words[:] = KeyTable.private(KEYS_MAX).words  # as a new node has it
     start(NOWHERE)
-    wait("the key out of the snapshot", lambda: shared.keys.loaded and state(shared, number) == ACTIVE)
+    wait("the key out of the snapshot", lambda: shared.tables.keys.loaded and state(shared, number) == ACTIVE)
     assert gauge(shared, "access_database_up") == 0
 
 
 def test_a_killed_process_leaves_the_keys_and_its_successor_goes_on(
-    shared: Seat, start: Start, database_url: str, connection: psycopg.Connection[Any]
+    shared: OpenContext, start: Start, database_url: str, connection: psycopg.Connection[Any]
 ) -> None:
     """SIGKILL loses nothing: what is in shared memory holds, and the next life takes over what was missed."""
     number = insert_key(connection)
@@ -194,7 +196,7 @@ def test_a_killed_process_leaves_the_keys_and_its_successor_goes_on(
 
 
 def test_a_following_loop_that_hangs_stops_the_beat(
-    shared: Seat, start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch
+    shared: OpenContext, start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the other loops go on: the supervisor sees it, and starts another process."""
 
@@ -208,7 +210,7 @@ def test_a_following_loop_that_hangs_stops_the_beat(
 
 
 def test_an_ending_loop_that_hangs_stops_the_beat(
-    shared: Seat, start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch
+    shared: OpenContext, start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys that end would go on to be let in."""
 
@@ -221,7 +223,7 @@ def test_an_ending_loop_that_hangs_stops_the_beat(
     wait("an old beat", lambda: time.monotonic_ns() - shared.block.read(HEARTBEAT_NS) > 2e9)
 
 
-async def test_what_makes_no_step_is_given_up_and_what_does_is_waited_for(shared: Seat) -> None:
+async def test_what_makes_no_step_is_given_up_and_what_does_is_waited_for(shared: OpenContext) -> None:
     """A long comparison beats while it gets on; one that stands still is a database that is away."""
     progress = process._Progress(shared.block, SystemClock())
 
@@ -244,7 +246,7 @@ def test_a_beat_is_far_more_often_than_the_supervisor_expects() -> None:
 
 
 async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(
-    shared: Seat, monkeypatch: pytest.MonkeyPatch
+    shared: OpenContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With beats a minute apart it comes when it comes."""
 

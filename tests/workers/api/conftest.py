@@ -2,10 +2,10 @@
 
 import contextlib
 import hashlib
-import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psycopg
@@ -14,13 +14,17 @@ from litestar.types import ASGIApp
 
 from benchmarks.usage_rows import fill
 from tests.database import DatabaseServer
-from tests.trinity.node_fixture import CATALOG, ENTRIES, busy_node
-from trinity.clock import SystemClock
+from tests.support.contexts import context_of
+from tests.trinity.node_fixture import ENTRIES, busy_node
+from trinity.clock import Clock
+from trinity.memory.access import AccessMemory
+from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyState, KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
-from trinity.process import Seat
+from trinity.memory.usage_ring import UsageRing
+from trinity.process import NodeView, ProcessContext
 from workers.api.app import make_app
 from workers.api.base.calls import AccountedApp
 from workers.api.base.context import Parts, ReportSettings
@@ -31,15 +35,30 @@ ADMIN_KEY = "the-operator-s-own-key"
 NO_DATABASE = "postgresql:///none?host=/nonexistent"
 
 
-def seat_of(memory: NodeMemory, keys: KeyTable | None = None, blocks: BlockTable | None = None) -> Seat:
-    """The seat of the health process, which counts nothing itself; without tables of a node unless they are given."""
+class Given(NamedTuple):
+    """What a reporting process is given, in the order of its `run`."""
+
+    context: ProcessContext
+    memory: NodeView
+    tables: AccessMemory
+
+
+def reporter_of(
+    memory: NodeMemory,
+    tables: AccessMemory | None = None,
+    rings: tuple[UsageRing, ...] = (),
+    clock: Clock | None = None,
+) -> Given:
+    """In the place of the health process, which counts nothing itself; with tables of its own."""
     index = [entry.kind for entry in ENTRIES].index("health")
-    return Seat(
-        name="reporter-0", kind="reporter", index=index, catalog=CATALOG, clock=SystemClock(), prices=memory.prices,
-        answers=memory.answers, control=memory.control, block=memory.control.block(index), wake_fd=-1, control_fd=-1,
-        simulated=memory.card.simulated, log=logging.getLogger("trinity.reporter"),
-        keys=keys or unlimited_keys(), limits=LimitTable.private(KEYS), blocks=blocks or BlockTable.private(),
-    )  # fmt: skip
+    context = context_of(memory, index, clock, name="reporter-0", kind="reporter")
+    return Given(context, NodeView(memory, rings), tables or tables_of())
+
+
+def tables_of(keys: KeyTable | None = None, blocks: BlockTable | None = None) -> AccessMemory:
+    """A node's tables of who may ask: everybody, unless they are given."""
+    keys, blocks = keys or unlimited_keys(), blocks or BlockTable.private()
+    return AccessMemory(keys, LimitTable.private(KEYS), AddressTable.private(), blocks)
 
 
 def unlimited_keys() -> KeyTable:
@@ -69,21 +88,17 @@ def settings_of(data_dir: Path, **changes: object) -> ReportSettings:
 
 
 @contextlib.asynccontextmanager
-async def service(
-    settings: ReportSettings, keys: KeyTable | None = None, blocks: BlockTable | None = None
-) -> AsyncIterator[tuple[Parts, ASGIApp]]:
+async def service(settings: ReportSettings, tables: AccessMemory | None = None) -> AsyncIterator[tuple[Parts, ASGIApp]]:
     """The parts and the whole application of a process with these settings."""
-    async with opened(settings, keys, blocks) as made:
+    async with opened(settings, tables) as made:
         yield made.parts, application_of(made)
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    settings: ReportSettings, keys: KeyTable | None = None, blocks: BlockTable | None = None
-) -> AsyncIterator[Service]:
+async def opened(settings: ReportSettings, tables: AccessMemory | None = None) -> AsyncIterator[Service]:
     """What such a process serves, the features' own pieces as well."""
     with busy_node() as memory:
-        async with open_service(seat_of(memory, keys, blocks), memory.card, settings, None) as made:
+        async with open_service(*reporter_of(memory, tables), settings, None) as made:
             yield made
 
 
@@ -91,7 +106,7 @@ def application_of(made: Service) -> ASGIApp:
     """The whole application, without the server around it."""
     parts = made.parts
     app = make_app(parts, made.features)
-    return AccountedApp(app, parts.calls, parts.callers, parts.seat.clock, parts.seat.log)
+    return AccountedApp(app, parts.calls, parts.callers, parts.context.clock, parts.context.log)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.trinity.node_fixture import CATALOG, empty_node
-from tests.workers.api.conftest import seat_of, settings_of
+from tests.workers.api.conftest import reporter_of, settings_of, tables_of
 from tests.workers.request.conftest import answer_of
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
@@ -58,7 +58,7 @@ async def live(
     with empty_node() as memory:
         for asset in CATALOG.assets:
             publish(memory, asset.name)
-        async with open_service(seat_of(memory, keys, blocks), memory.card, settings, None) as made:
+        async with open_service(*reporter_of(memory, tables_of(keys, blocks)), settings, None) as made:
             server = make_server(made)
             serving = asyncio.create_task(server.serve())
             try:

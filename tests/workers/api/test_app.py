@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, tables_of
 from trinity.memory.block_table import BlockTable
 from workers.api.accounts.signin import SESSION_COOKIE
 from workers.api.base import context
@@ -98,7 +98,7 @@ async def test_a_blocked_address_is_refused_everywhere(tmp_path: Path) -> None:
     blocks = BlockTable.private()
     blocks.write([ipaddress.ip_network("192.0.2.0/24")])
     settings = settings_of(tmp_path, trusted_proxies=("127.0.0.1",))
-    async with service(settings, blocks=blocks) as (parts, app), client_to(app) as client:
+    async with service(settings, tables_of(blocks=blocks)) as (parts, app), client_to(app) as client:
         client.headers["X-API-Key"] = ADMIN_KEY
         for path in ("/account", "/", "/nowhere", "/stream/prices"):
             response = await client.get(path, headers={"X-Forwarded-For": "203.0.113.1, 192.0.2.7"})

@@ -12,7 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.trinity.node_fixture import busy_node
-from tests.workers.api.conftest import ADMIN_KEY, seat_of, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, reporter_of, settings_of
 from workers.api.base.context import ReportSettings
 from workers.api.server import run
 
@@ -23,7 +23,7 @@ ENDLESS = "stream"
 
 def _run_one(wanted: ReportSettings) -> None:
     with busy_node() as memory:
-        run(seat_of(memory), memory.card, wanted, lambda asset, _at_ns: {"asset": asset})
+        run(*reporter_of(memory), wanted, lambda asset, _at_ns: {"asset": asset})
     os._exit(0)  # as the launcher does: granian's threads do not survive the interpreter's own end
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.trinity.node_fixture import busy_node
 from tests.trinity.store.frozen import frozen, running_server
-from tests.workers.api.conftest import ADMIN_KEY, client_to, seat_of, service, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, service, settings_of
 from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import REPORTER
@@ -52,11 +52,12 @@ async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> N
     """Without a database as well; what has no end is told to end."""
     port = _free_port()
     with busy_node() as memory:
-        seat = seat_of(memory)
-        seat.block.write(HEARTBEAT_NS, 0)
-        serving = asyncio.create_task(_serve(seat, memory.card, settings_of(tmp_path, tcp_port=port), None))
+        reporter = reporter_of(memory)
+        context = reporter.context
+        context.block.write(HEARTBEAT_NS, 0)
+        serving = asyncio.create_task(_serve(*reporter, settings_of(tmp_path, tcp_port=port), None))
         await _until_up(port)
-        assert seat.block.read(HEARTBEAT_NS) > 0
+        assert context.block.read(HEARTBEAT_NS) > 0
         async with httpx.AsyncClient() as client:
             response = await client.get(f"http://127.0.0.1:{port}/account")
         assert response.status_code == 401
@@ -80,7 +81,7 @@ async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: py
         with busy_node() as memory:
             async with asyncio.timeout(20):
                 with pytest.raises((RuntimeError, BugError), match=error):
-                    await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=_free_port()), None)
+                    await _serve(*reporter_of(memory), settings_of(tmp_path, tcp_port=_free_port()), None)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with busy_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"TCP_PORT_LRS={port}"):
-            await _serve(seat_of(memory), memory.card, settings_of(tmp_path, tcp_port=port), None)
+            await _serve(*reporter_of(memory), settings_of(tmp_path, tcp_port=port), None)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
@@ -106,7 +107,7 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
     with busy_node() as memory:
         settings = settings_of(tmp_path, tcp_port=_free_port())
         limit, fds = resource.getrlimit(resource.RLIMIT_NOFILE), []
-        async with open_service(seat_of(memory), memory.card, settings, None) as made:
+        async with open_service(*reporter_of(memory), settings, None) as made:
             server = make_server(made)
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 256), limit[1]))
             try:
@@ -130,7 +131,7 @@ async def test_a_taken_udp_port_is_named(tmp_path: Path) -> None:
     with busy_node() as memory, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))
         settings = settings_of(tmp_path, udp_port=holder.getsockname()[1])
-        async with open_service(seat_of(memory), memory.card, settings, None) as made:
+        async with open_service(*reporter_of(memory), settings, None) as made:
             with pytest.raises(PortTakenError, match=f"UDP_PORT_LRS={settings.udp_port}"):
                 await _open_datagrams(made.parts)
 
@@ -143,15 +144,15 @@ async def test_tables_of_a_newer_version_are_told_once(
         connection.execute("INSERT INTO applied_migrations (name, digest) VALUES ('9999-later', 'x')")
     monkeypatch.setattr("workers.api.server.WATCH_SECONDS", 0.02)
     with busy_node() as memory:
-        seat = seat_of(memory)
-        seat.log.propagate = True
-        watching = asyncio.create_task(_watch_database(seat, database_url, Watch(database_url)))
+        context = reporter_of(memory).context
+        context.log.propagate = True
+        watching = asyncio.create_task(_watch_database(context, database_url, Watch(database_url)))
         async with asyncio.timeout(20):
             while not caplog.records:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
         watching.cancel()
-        assert seat.block.read_gauge(REPORTER.index("report_database_up")) == 0
+        assert context.block.read_gauge(REPORTER.index("report_database_up")) == 0
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == ("ERROR", "reports without the database")
     assert "newer than this version" in record.fields["reason"]  # type: ignore[attr-defined]
@@ -159,7 +160,7 @@ async def test_tables_of_a_newer_version_are_told_once(
 
 def _run_one(settings: ReportSettings) -> None:
     with busy_node() as memory:
-        run(seat_of(memory), memory.card, settings)
+        run(*reporter_of(memory), settings)
     os._exit(0)  # as the launcher does: granian's threads do not survive the interpreter's own end
 
 
@@ -197,7 +198,7 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
         async with service(settings) as (parts, app), client_to(app) as client:
             client.headers["X-API-Key"] = ADMIN_KEY
             async with asyncio.timeout(60):
-                while parts.seat.block.read_gauge(up) == 0:
+                while parts.context.block.read_gauge(up) == 0:
                     await asyncio.sleep(0.05)
             assert (await client.get("/reports/usage")).status_code == 200
             with frozen(server.server.pid):
@@ -207,7 +208,7 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
                     assert asyncio.get_running_loop().time() - began < most_seconds
                     assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
                 async with asyncio.timeout(3):
-                    while parts.seat.block.read_gauge(up) == 1:
+                    while parts.context.block.read_gauge(up) == 1:
                         await asyncio.sleep(0.05)
             async with asyncio.timeout(20):
                 while (await client.get("/reports/usage")).status_code != 200:

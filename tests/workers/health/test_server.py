@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -11,37 +10,27 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_process
+from tests.support.clocks import ManualClock
+from tests.support.contexts import context_of
+from tests.trinity.node_fixture import NOW_NS, SECOND, busy_node, empty_node, set_process
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.node import NodeMemory
 from trinity.observe.status import report_ready
-from trinity.process import Seat
+from trinity.process import NodeView, ProcessContext
 from workers.health.server import BOUNDS, _serve, make_app
 
 
-class StillClock:
-    """A clock that stands at the fixture's time."""
-
-    def __init__(self, monotonic_ns: int = NOW_NS) -> None:
-        self.now_ns = monotonic_ns
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return 0
+def _context(memory: NodeMemory, clock: ManualClock) -> ProcessContext:
+    index = [entry.kind for entry in memory.card.processes].index("health")
+    return context_of(memory, index, clock)
 
 
-def _seat(memory: NodeMemory, clock: StillClock) -> Seat:
-    index = len(memory.card.processes) - 1
-    return Seat(
-        name="health", kind="health", index=index, catalog=CATALOG, clock=clock, prices=memory.prices,
-        answers=memory.answers, control=memory.control, block=memory.control.block(index), wake_fd=-1, control_fd=-1,
-        simulated=memory.card.simulated, log=logging.getLogger("trinity.health"),
-    )  # fmt: skip
+def _clock(now_ns: int = NOW_NS) -> ManualClock:
+    """It stands at the fixture's time."""
+    return ManualClock(now_ns, -now_ns)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +39,9 @@ def _seat(memory: NodeMemory, clock: StillClock) -> Seat:
 async def test_a_busy_node_answers_every_route(path: str, status: int) -> None:
     """GET and HEAD, none of it to be cached."""
     with busy_node() as memory:
-        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card, report_ready))) as client:
+        async with TestClient(
+            TestServer(make_app(_context(memory, _clock()), NodeView(memory), report_ready))
+        ) as client:
             for method in ("GET", "HEAD"):
                 async with client.request(method, path) as response:
                     assert response.status == status
@@ -61,8 +52,8 @@ async def test_a_busy_node_answers_every_route(path: str, status: int) -> None:
 async def test_the_status_follows_the_memory_at_once() -> None:
     """Ready while a price is fresh, not ready the moment when none is: nothing is cached."""
     with busy_node() as memory:
-        clock = StillClock()
-        async with TestClient(TestServer(make_app(_seat(memory, clock), memory.card, report_ready))) as client:
+        clock = _clock()
+        async with TestClient(TestServer(make_app(_context(memory, clock), NodeView(memory), report_ready))) as client:
             assert (await client.get("/ready")).status == 200
             clock.now_ns += 60 * SECOND
             for path in ("/ready", "/health"):
@@ -75,7 +66,9 @@ async def test_the_status_follows_the_memory_at_once() -> None:
 async def test_refusals_are_json_with_a_code() -> None:
     """404 for an unknown path, 405 with Allow for another method."""
     with empty_node() as memory:
-        async with TestClient(TestServer(make_app(_seat(memory, StillClock()), memory.card, report_ready))) as client:
+        async with TestClient(
+            TestServer(make_app(_context(memory, _clock()), NodeView(memory), report_ready))
+        ) as client:
             response = await client.get("/nothing?x=<script>")
             assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_path")
             response = await client.post("/live", data=b"x")
@@ -97,12 +90,12 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
     with busy_node() as memory:
         reporter = [entry.kind for entry in memory.card.processes].index("reporter")
         set_process(memory, reporter, beat_age_ns=60 * SECOND)
-        seat = _seat(memory, StillClock())
-        seat.block.write(HEARTBEAT_NS, 0)
+        context = _context(memory, _clock())
+        context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(seat, memory.card, ports, "127.0.0.1"))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, "127.0.0.1"))
         async with asyncio.timeout(10):
-            while seat.block.read(HEARTBEAT_NS) == 0:
+            while context.block.read(HEARTBEAT_NS) == 0:
                 await asyncio.sleep(0.01)
             async with aiohttp.ClientSession() as session:
                 bodies = []
@@ -122,22 +115,22 @@ async def test_a_taken_port_is_named() -> None:
         taken, (free,) = holder.getsockname()[1], _free_ports(1)
         ports = PortsSection(health_port_lpo=free, health_port_lrs=taken)
         with pytest.raises(PortTakenError, match=f"HEALTH_PORT_LRS={taken}"):
-            await _serve(_seat(memory, StillClock()), memory.card, ports, "127.0.0.1")
+            await _serve(_context(memory, _clock()), NodeView(memory), ports, "127.0.0.1")
 
 
 @pytest.mark.parametrize("first_bytes", [b"", b"GET /live HTTP/1.1\r\nHost: x\r\n"])
 async def test_silent_connections_take_nobody_s_place(first_bytes: bytes) -> None:
     """Hundreds, silent or with half a head: bounded at once, gone in time, and others are answered meanwhile."""
     lpo, lrs = _free_ports(2)
-    clock = StillClock()
+    clock = _clock()
     with busy_node() as memory, contextlib.ExitStack() as held:
-        seat = _seat(memory, clock)
-        seat.block.write(HEARTBEAT_NS, 0)
+        context = _context(memory, clock)
+        context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(seat, memory.card, ports, "::"))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, "::"))
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(30):
-            while seat.block.read(HEARTBEAT_NS) == 0:
+            while context.block.read(HEARTBEAT_NS) == 0:
                 await asyncio.sleep(0.01)
             clients = []
             for number in range(BOUNDS.of_address + 100):

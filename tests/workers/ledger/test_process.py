@@ -1,5 +1,6 @@
 """workers/ledger/process.py: the whole process, forked as the node forks it, with a test in a worker's place."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.contexts import open_context
 from tests.workers.ledger.ledger_fixture import (
     LOG,
     NODE,
@@ -18,15 +20,11 @@ from tests.workers.ledger.ledger_fixture import (
     totals,
 )
 from tests.workers.ledger.test_loader import _until
-from trinity.clock import SystemClock
 from trinity.config import LedgerSection, NodeSection
 from trinity.markets import load_catalog
-from trinity.memory.answer_table import AnswerTable
-from trinity.memory.control import HEARTBEAT_NS, Control, ProcessBlock
-from trinity.memory.price_table import PriceTable
+from trinity.memory.control import HEARTBEAT_NS, ProcessBlock
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import FLUSHER
-from trinity.process import Seat
 from trinity.store.connect import connect
 from workers.ledger.process import run, take_over
 from workers.ledger.spool import Spool
@@ -36,28 +34,10 @@ class Flusher:
     """A forked flusher over one ring of a folder."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        name = f"t-{os.getpid()}-{folder.name[-6:]}"
         self.ring = make_ring(folder / "usage")
-        self._prices = PriceTable.create(f"{name}-p", 1, 1)
-        self._answers = AnswerTable.create(f"{name}-a", 1, 1)
-        self._control = Control.create(f"{name}-c", 1)
-        self.block = self._control.block(0)
-        self._seat = Seat(
-            name="flusher",
-            kind="flusher",
-            index=0,
-            catalog=load_catalog(),
-            clock=SystemClock(),
-            prices=self._prices,
-            answers=self._answers,
-            control=self._control,
-            block=self.block,
-            wake_fd=-1,
-            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            simulated=True,
-            log=LOG,
-            rings=(self.ring,),
-        )
+        self._undo = contextlib.ExitStack()
+        self._context = self._undo.enter_context(open_context("flusher", "flusher", load_catalog()))
+        self.block = self._context.block
         self._folder, self._url = folder, url
         self.pid = 0
 
@@ -65,7 +45,7 @@ class Flusher:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                run(self._seat, LedgerSection(), NodeSection(data_dir=self._folder), NODE, self._url)
+                run(self._context, (self.ring,), LedgerSection(), NodeSection(data_dir=self._folder), NODE, self._url)
             finally:
                 os._exit(0)
 
@@ -77,9 +57,7 @@ class Flusher:
         return self.block.read_counter(FLUSHER.index(name))
 
     def close(self) -> None:
-        for segment in (self._prices.segment, self._answers.segment, self._control.segment):
-            segment.unlink()
-        os.close(self._seat.control_fd)
+        self._undo.close()
 
 
 @pytest.fixture

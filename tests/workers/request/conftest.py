@@ -1,7 +1,6 @@
 """A node's shared memory with answers written by hand, and a real request worker forked over it."""
 
 import hashlib
-import logging
 import multiprocessing
 import os
 import socket
@@ -19,12 +18,12 @@ from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.limits import COUNTER_WORDS
 from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
-from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState, AnswerTable
-from trinity.memory.control import HEARTBEAT_NS, Control
+from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState
+from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.key_table import KeyState
-from trinity.memory.price_table import PriceTable
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
-from trinity.process import Seat
+from trinity.process import ProcessContext, WorkerMemory
 
 HOST = "127.0.0.1"
 OPEN_TO_ALL = AccessSection(auth="optional")
@@ -87,55 +86,38 @@ class Node:
         self.folder = folder
         self.access = AccessMemory.create(name.removeprefix("trinity-"), folder, 100, SystemClock())
         self.rings = tuple(UsageRing.open(folder / f"ring-{i}", i, 1 << 16, time.time_ns() // 10**9) for i in range(2))
-        self.answers = AnswerTable.create(f"{name}-answers", len(EXCHANGES), len(ASSETS))
-        self.prices = PriceTable.create(f"{name}-prices", len(EXCHANGES), len(ASSETS))
-        self.control = Control.create(f"{name}-control", 2)
+        entries = tuple(ProcessEntry(f"worker-{index}", "worker") for index in range(2))
+        self.memory = NodeMemory.create(Card(name.removeprefix("trinity-"), True, entries, CATALOG))
+        self.answers, self.prices, self.control = self.memory.answers, self.memory.prices, self.memory.control
         self.ports = PortsSection(tcp_port_lpo=free_port(), udp_port_lpo=free_port(socket.SOCK_DGRAM))
-        self.seats: list[Seat] = []
+        self.contexts: list[ProcessContext] = []
         self.processes: list[Any] = []
 
     def write(self, asset: str, answer: NDArray[np.void], exchange: int | None = None) -> None:
         self.answers.write(self.answers.row_of(ASSETS.index(asset), exchange), answer)
 
-    def seat(self, index: int) -> Seat:
-        return Seat(
-            name=f"worker-{index}",
-            kind="worker",
-            index=index,
-            catalog=CATALOG,
-            clock=SystemClock(),
-            prices=self.prices,
-            answers=self.answers,
-            control=self.control,
-            block=self.control.block(index),
-            wake_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            control_fd=os.eventfd(0, os.EFD_NONBLOCK),
-            simulated=True,
-            log=logging.getLogger("test"),
-            rings=self.rings,
-            keys=self.access.keys,
-            limits=self.access.limits,
-            addresses=self.access.addresses,
-            blocks=self.access.blocks,
-        )
+    def context(self, index: int) -> ProcessContext:
+        return ProcessContext.of(self.memory, index, SystemClock(), os.eventfd(0, os.EFD_NONBLOCK))
 
     def start(self, index: int = 0, request: RequestSection | None = None, access: AccessSection = OPEN_TO_ALL) -> None:
         """Fork worker `index` and wait for its first heartbeat."""
         from workers.request import loop
 
-        seat = self.seat(index)
-        context = multiprocessing.get_context("fork")
+        context = self.context(index)
+        memory = WorkerMemory(self.answers, self.access, self.rings[index])
+        fork = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
-        process = context.Process(target=loop.run, args=(seat, self.ports, section, access, HOST, index), daemon=True)
+        arguments = (context, memory, self.ports, section, access, HOST, index)
+        process = fork.Process(target=loop.run, args=arguments, daemon=True)
         process.start()
-        self.seats.append(seat)
+        self.contexts.append(context)
         self.processes.append(process)
-        wait_until(lambda: seat.block.read(HEARTBEAT_NS) > 0, "the worker's first heartbeat")
+        wait_until(lambda: context.block.read(HEARTBEAT_NS) > 0, "the worker's first heartbeat")
 
     def counter(self, name: str, *labels: str) -> int:
         from trinity.observe import metrics
 
-        return sum(seat.block.read_counter(metrics.REQUEST.index(name, *labels)) for seat in self.seats)
+        return sum(context.block.read_counter(metrics.REQUEST.index(name, *labels)) for context in self.contexts)
 
     def records(self, index: int = 0) -> NDArray[np.void]:
         """All usage records of worker `index`."""
@@ -146,8 +128,7 @@ class Node:
         for process in self.processes:
             process.kill()
             process.join()
-        for owner in (self.answers, self.prices, self.control):
-            owner.segment.unlink()
+        self.memory.unlink()
         self.access.unlink()
 
 

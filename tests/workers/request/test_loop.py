@@ -272,7 +272,7 @@ def test_the_date_is_of_this_second_and_ids_differ_between_workers(node: Any, wa
 
 def test_the_heartbeat_goes_on_without_any_request(worker: Any, wait_until: Any) -> None:
     """An idle worker still shows that its loop turns."""
-    block = worker.seats[0].block
+    block = worker.contexts[0].block
     for _ in range(3):
         before = block.read(HEARTBEAT_NS)
         wait_until(lambda before=before: block.read(HEARTBEAT_NS) > before, "the next heartbeat")
@@ -281,15 +281,15 @@ def test_the_heartbeat_goes_on_without_any_request(worker: Any, wait_until: Any)
 @pytest.mark.parametrize("way", ["command", "SIGTERM", "SIGINT"])
 def test_draining_answers_what_is_in_flight_and_ends_with_exit_code_0(worker: Any, wait_until: Any, way: str) -> None:
     """A kept connection gets its last answer with Connection: close, new ones are refused, the process ends."""
-    seat, process = worker.seats[0], worker.processes[0]
+    context, process = worker.contexts[0], worker.processes[0]
     with connect(worker) as kept, connect(worker) as half:
         kept.sendall(request("/health"))
         read_responses(kept, 1)
         half.sendall(request("/price?asset=BTC")[:-1])
         wait_until(lambda: worker.counter("oracle_http_connections_total") == 2, "both connections")
         if way == "command":
-            seat.block.write(COMMAND, Command.DRAIN)
-            os.eventfd_write(seat.control_fd, 1)
+            context.block.write(COMMAND, Command.DRAIN)
+            os.eventfd_write(context.control_fd, 1)
         else:
             os.kill(process.pid, getattr(signal, way))
         wait_until(lambda: not _listens(worker.ports.tcp_port_lpo), "the listener to close")
@@ -320,7 +320,7 @@ def test_a_taken_port_is_named(node: Any, name: str, kind: socket.SocketKind) ->
         if kind == socket.SOCK_STREAM:
             other.listen()
         with pytest.raises(PortTakenError) as caught:
-            loop.run(node.seat(0), node.ports, RequestSection(pin=False), AccessSection(), HOST, 0)
+            loop.run(node.context(0), node.ports, RequestSection(pin=False), AccessSection(), HOST, 0)
     assert (caught.value.name, caught.value.port) == (name, port)
 
 

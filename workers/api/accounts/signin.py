@@ -106,7 +106,7 @@ async def open_session(
     caller = await _identify(parts, data.key, caller_address(request.scope))
     if caller.is_admin:
         name = SESSION_COOKIE
-        cookie = accounts.sessions.open(parts.seat.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
+        cookie = accounts.sessions.open(parts.context.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
         token = accounts.sessions.token_of(cookie)
     else:
         name, cookie = KEY_COOKIE, f"{data.key}{_NONCE_SIGN}{os.urandom(NONCE_BYTES).hex()}"
@@ -125,7 +125,7 @@ def end_session(
     """Forget who the browser was, and believe its cookie no more."""
     session = request.scope["state"].get("session")
     if session is not None:
-        now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+        now_seconds = parts.context.clock.wall_ns() // NS_PER_SECOND
         try:
             accounts.ended.end(session, now_seconds + SESSION_SECONDS, now_seconds)
         except OSError:
@@ -137,7 +137,7 @@ def end_session(
 
 
 def _is_admins(parts: Parts, accounts: Accounts, session: str) -> bool:
-    now_seconds = parts.seat.clock.wall_ns() // NS_PER_SECOND
+    now_seconds = parts.context.clock.wall_ns() // NS_PER_SECOND
     return accounts.sessions.is_open(session, now_seconds) and not accounts.ended.is_ended(session)
 
 

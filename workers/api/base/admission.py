@@ -19,7 +19,7 @@ from trinity.memory.control import ProcessBlock
 from trinity.native.addresses import address_words
 from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER
 from trinity.outcomes import CODE_OK, CODES
-from trinity.process import Seat
+from trinity.process import ProcessContext
 from workers.api.base.problems import ProblemError
 from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
 from workers.request.http.response import ERRORS
@@ -63,9 +63,9 @@ class Admission:
         return dict(line.split(": ", 1) for line in lines)
 
 
-def make_admission(seat: Seat, section: AccessSection) -> Admission:
-    """Over the tables of the process's seat."""
-    return Admission(_gate_over(seat, section), seat.clock, seat.block)
+def make_admission(context: ProcessContext, tables: AccessMemory, section: AccessSection) -> Admission:
+    """Over the node's tables."""
+    return Admission(_gate_over(tables, section), context.clock, context.block)
 
 
 def warm_up() -> None:
@@ -77,7 +77,7 @@ def warm_up() -> None:
     append_limit_headers(gate, CODE_OK, np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8), 0)
 
 
-def _gate_over(tables: Seat | AccessMemory, section: AccessSection) -> Gate:
+def _gate_over(tables: AccessMemory, section: AccessSection) -> Gate:
     counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)  # those of a request worker: here the process counts itself
     return make_gate(
         tables.keys, tables.limits, tables.addresses, tables.blocks, counters, section, remembered=_RECOGNISED

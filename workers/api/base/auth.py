@@ -94,7 +94,7 @@ async def identify(parts: Parts, key: str | None, address: Address, throttle: Lo
         if parts.settings.auth == "required":
             raise _unauthorized("missing_key", "send a key: X-API-Key, Authorization: Bearer or ?api_key=")
         return ANONYMOUS
-    now_seconds = parts.seat.clock.monotonic_ns() / NS_PER_SECOND
+    now_seconds = parts.context.clock.monotonic_ns() / NS_PER_SECOND
     wait_seconds = throttle.wait_seconds(address, now_seconds)
     digest = digest_of(key)
     admin_key = parts.settings.admin_key
@@ -123,7 +123,7 @@ async def identify(parts: Parts, key: str | None, address: Address, throttle: Lo
 def _refuse_bad(parts: Parts, row: KeyRow) -> None:
     if row.state == "suspended":
         raise ProblemError(403, "key_suspended", "this key is suspended")
-    expired = row.expires_at is not None and row.expires_at.timestamp() * NS_PER_SECOND < parts.seat.clock.wall_ns()
+    expired = row.expires_at is not None and row.expires_at.timestamp() * NS_PER_SECOND < parts.context.clock.wall_ns()
     if row.state == "revoked" or expired:
         raise ProblemError(403, "key_revoked", "this key was revoked")
 

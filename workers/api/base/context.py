@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
-from trinity.process import Seat
+from trinity.process import ProcessContext
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
@@ -49,7 +49,7 @@ Explain = Callable[[str, int | None], Any]
 class Parts:
     """What every feature may need."""
 
-    seat: Seat
+    context: ProcessContext
     settings: ReportSettings
     pool: AsyncConnectionPool  # of read-only connections
     prices: Prices  # as they are now

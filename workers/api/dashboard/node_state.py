@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState, served_state
 from trinity.memory.node import NodeMemory
+from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER, REQUEST
 from trinity.observe.readings import AssetView, read_assets, read_indexes, read_sources
 from trinity.observe.status import Json, read_node, report_health
@@ -35,6 +36,7 @@ class Dashboard:
     """What this feature brings to its handlers (`dashboard`)."""
 
     memory: NodeMemory  # of the whole node
+    rings: tuple[UsageRing, ...]  # of its workers and of former ones
 
 
 @get("/node", tags=["node"])
@@ -44,15 +46,15 @@ async def show_node(
     dashboard: NamedDependency[Dashboard],
 ) -> Json:
     """The node's state and its reasons, each feed, each asset."""
-    clock = parts.seat.clock
+    clock = parts.context.clock
     now_ns = clock.monotonic_ns()
-    _, health = report_health(read_node(dashboard.memory, now_ns, parts.seat.rings))
+    _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
     shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
-        "database": parts.seat.block.read_gauge(_DATABASE_UP) == 1.0,
+        "database": parts.context.block.read_gauge(_DATABASE_UP) == 1.0,
         "usd_indexes": read_indexes(dashboard.memory),
         "assets": assets,
     }
@@ -66,7 +68,7 @@ async def show_asset(
     asset: FromQuery[str],
 ) -> Json:
     """One asset: what each exchange says now, and whether the consensus uses it."""
-    memory, now_ns = dashboard.memory, parts.seat.clock.monotonic_ns()
+    memory, now_ns = dashboard.memory, parts.context.clock.monotonic_ns()
     names = [entry.name for entry in memory.card.catalog.assets]
     if asset.upper() not in names:
         raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
@@ -96,7 +98,7 @@ async def show_inside(
     """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
     if not caller.is_admin:
         raise ProblemError(403, "admin_only", "this needs the admin key")
-    reading = read_node(dashboard.memory, parts.seat.clock.monotonic_ns(), parts.seat.rings)
+    reading = read_node(dashboard.memory, parts.context.clock.monotonic_ns(), dashboard.rings)
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]
     return {
@@ -156,7 +158,7 @@ def _refusals_of(memory: NodeMemory) -> Json:
 
 async def _from_database(parts: Parts) -> Json:
     """Plans, blocks and the newest figures; null, which is not the same as none, while the database does not answer."""
-    if parts.seat.block.read_gauge(_DATABASE_UP) != 1.0:
+    if parts.context.block.read_gauge(_DATABASE_UP) != 1.0:
         return {"plans": None, "blocks": None, "today": None}
     try:
         async with parts.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:

@@ -89,7 +89,7 @@ def simple_price(
     precision: Annotated[str, QueryParameter(description="full, or 0 to 18 decimals")] = "full",
 ) -> Response[bytes]:
     """Prices by CoinGecko id (or by symbol) and currency."""
-    prices, now_ns = parts.prices, parts.seat.clock.monotonic_ns()
+    prices, now_ns = parts.prices, parts.context.clock.monotonic_ns()
     if ids is None and symbols is None:
         raise ProblemError(422, "missing_parameter", "Missing parameter ids", "ids")
     by_id = _index(prices.assets)
@@ -139,7 +139,7 @@ async def market_chart(
     now = _now_of(parts)
     asset = _asset_of(parts, coin_id, vs_currency)
     points = await _points(parts, asset, now - _days_of(days), now, interval, digits)
-    price: Price = parts.prices.read(asset, parts.seat.clock.monotonic_ns())
+    price: Price = parts.prices.read(asset, parts.context.clock.monotonic_ns())
     # A close stands at its minute's end, which may be later than the quotes that the newest price is made of.
     if price.is_fresh and (not points or price.timestamp_ms > points[-1][0]):
         points.append((price.timestamp_ms, _number(price.usd, Decimal(1), digits)))
@@ -206,7 +206,7 @@ def _chart(points: list[tuple[int, msgspec.Raw]]) -> Response[bytes]:
 
 
 def _now_of(parts: Parts) -> datetime:
-    return datetime.fromtimestamp(parts.seat.clock.wall_ns() / NS_PER_SECOND, UTC)
+    return datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
 
 
 @functools.cache

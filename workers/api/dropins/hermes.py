@@ -148,7 +148,7 @@ async def latest_prices(
 ) -> Response[bytes]:
     """The newest prices, as Hermes answers them; `binary` is empty, because nothing is signed."""
     _check(parsed, encoding)
-    prices, clock = parts.prices, parts.seat.clock
+    prices, clock = parts.prices, parts.context.clock
     now_ns = clock.monotonic_ns()
     read = [prices.read(asset, now_ns) for asset in find_feeds(prices, ids, ignore_invalid_price_ids)]
     fresh = [price for price in read if price.is_fresh]
@@ -174,7 +174,7 @@ async def stream_updates(
 ) -> Stream:
     """The same as server-sent events, as prices change."""
     _check(parsed, encoding)
-    prices, clock = parts.prices, parts.seat.clock
+    prices, clock = parts.prices, parts.context.clock
     wanted = tuple(sorted(find_feeds(prices, ids, ignore_invalid_price_ids)))
     now_ns = clock.monotonic_ns()
     await history.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())

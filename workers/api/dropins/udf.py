@@ -61,7 +61,7 @@ def config(caller: NamedDependency[ApiCaller]) -> dict[str, Any]:  # noqa: ARG00
 @get("/time", media_type=MediaType.TEXT, tags=["udf"], sync_to_thread=False)
 def server_time(parts: NamedDependency[Parts], caller: NamedDependency[ApiCaller]) -> str:  # noqa: ARG001
     """The node's wall clock, in seconds since 1970."""
-    return str(parts.seat.clock.wall_ns() // NS_PER_SECOND)
+    return str(parts.context.clock.wall_ns() // NS_PER_SECOND)
 
 
 @get("/symbols", tags=["udf"], sync_to_thread=False)
@@ -145,7 +145,7 @@ async def history(
     if from_ is None and countback is None:
         raise bad_parameter("from", "say from, or countback")
     step = STEPS[granularity]
-    now = datetime.fromtimestamp(parts.seat.clock.wall_ns() / NS_PER_SECOND, UTC)
+    now = datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
     end = min(datetime.fromtimestamp(to, UTC), now)
     back = countback * step if countback is not None else timedelta(seconds=max(0, to - (from_ or 0)))
     start = end - min(back, BARS_MAX * step)

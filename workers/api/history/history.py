@@ -196,7 +196,7 @@ async def show_explanation(
     ] = None,
 ) -> Response[bytes]:
     """Every source's raw quote, age, conversion and verdict, each step of the consensus, and the result."""
-    names = [known.name for known in parts.seat.catalog.assets]
+    names = [known.name for known in parts.context.catalog.assets]
     name = _name_of(parts, asset)
     if history.explain is None:
         raise ProblemError(503, "not_available", "this service was started without the consensus's rules")
@@ -230,7 +230,7 @@ async def _explain_past(history: History, explain: Explain, name: str, at_ns: in
 async def _known(parts: Parts, asset: str) -> str:
     """The asset's name: one of the catalog, or one that left it and has a history."""
     name = _name_of(parts, asset)
-    if name in [known.name for known in parts.seat.catalog.assets]:
+    if name in [known.name for known in parts.context.catalog.assets]:
         return name
     async with parts.pool.connection() as connection:
         cursor = await connection.execute(load("candles.assets"), {"names": [name]})
@@ -251,7 +251,7 @@ def _unknown_asset(name: str) -> ProblemError:
 
 
 def _now_of(parts: Parts) -> datetime:
-    return datetime.fromtimestamp(parts.seat.clock.wall_ns() / NS_PER_SECOND, UTC)
+    return datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
 
 
 def _settled(now: datetime) -> datetime:

@@ -156,7 +156,7 @@ async def paced(
 
     Raises ProblemError as soon as the caller would not be let in any more.
     """
-    clock = parts.seat.clock
+    clock = parts.context.clock
     sent_at_ns = checked_at_ns = clock.monotonic_ns()
     pause_ends_ns = 0
     while not board.is_closed:

@@ -86,7 +86,7 @@ class ReportDatagrams:
             except OSError:  # nothing waits, or a peer's ICMP message, which is of no consequence here
                 return
             if not 0 < len(data) <= UDP_REQUEST_BYTES_MAX or len(self._tasks) >= IN_WORK_MAX:
-                self._parts.seat.block.count(_RESULTS["dropped"])
+                self._parts.context.block.count(_RESULTS["dropped"])
                 continue
             task = self._loop.create_task(self._answer(data, sender, _without_interface(control)))
             self._tasks.add(task)
@@ -103,7 +103,7 @@ class ReportDatagrams:
 
     async def _answer(self, data: bytes, sender: Any, control: Control) -> None:
         parts = self._parts
-        clock = parts.seat.clock
+        clock = parts.context.clock
         started_ns, now = clock.monotonic_ns(), datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
         address = address_of(sender[0].partition("%")[0])
         status, reply, caller = await reply_to(parts, self._throttle, data, address)
@@ -112,7 +112,7 @@ class ReportDatagrams:
         if reply:
             self._send(reply, sender, control)
         result = "dropped" if not reply else "answered" if status < 400 else "error"
-        parts.seat.block.count(_RESULTS[result])
+        parts.context.block.count(_RESULTS[result])
         latency_us = (clock.monotonic_ns() - started_ns) // NS_PER_US
         account_id, key_id = (caller.account_id or None, caller.key_id or None) if caller else (None, None)
         parts.calls.add(
@@ -154,7 +154,7 @@ async def reply_to(
     except Exception as error:
         problem = problem_of(error)
         if problem.status == 500:
-            parts.seat.log.error("datagram failed", exc_info=error)
+            parts.context.log.error("datagram failed", exc_info=error)
         return problem.status, _refusal(identity, problem), caller
 
 

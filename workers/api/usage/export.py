@@ -125,7 +125,7 @@ async def deliver(
         headers = {}
     else:
         headers = {"Content-Disposition": f'attachment; filename="{query.statement}.{wanted}"'}
-    return Stream(_read_along(parts.seat.clock, first, pieces), media_type=MEDIA_TYPES[wanted], headers=headers)
+    return Stream(_read_along(parts.context.clock, first, pieces), media_type=MEDIA_TYPES[wanted], headers=headers)
 
 
 async def _read_along(clock: Clock, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -213,7 +213,7 @@ def _holder_of(scope: Scope) -> str:
 async def _export(parts: Parts, usage: Usage, holder: str) -> AsyncIterator[None]:
     """One of the few places for long answers."""
     usage.exports.check(holder)
-    block = parts.seat.block
+    block = parts.context.block
     with usage.exports.acquire(holder):
         block.set_gauge(_EXPORTS, usage.exports.total)
         try:

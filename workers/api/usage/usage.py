@@ -65,7 +65,7 @@ async def provide_span(
 
 def now_of(parts: Parts) -> datetime:
     """The time of the node's clock."""
-    return datetime.fromtimestamp(parts.seat.clock.wall_ns() / NS_PER_SECOND, UTC)
+    return datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
 
 
 class Sums(NamedTuple):

@@ -3,7 +3,7 @@
 import hashlib
 import ipaddress
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -14,12 +14,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.trinity.node_fixture import busy_node
-from tests.workers.api.conftest import ADMIN_KEY, client_to, seat_of, service, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, service, settings_of, tables_of
 from tests.workers.api.live import live
 from trinity.access.gate import admit, make_gate, turn_month
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
 from trinity.limits import COUNTER_WORDS
+from trinity.memory.access import AccessMemory
 from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
@@ -51,14 +52,14 @@ class StandingClock(SystemClock):
         return self._now_ns
 
 
-def allow(parts: Parts, rate: int = 0, burst: int = 0, quota: int = 0, dry_run: bool = False) -> None:
+def allow(tables: AccessMemory, rate: int = 0, burst: int = 0, quota: int = 0, dry_run: bool = False) -> None:
     """Give key 1, `key-1`, these limits."""
     digest = hashlib.sha256(b"key-1").digest()
-    parts.seat.keys.write(1, digest, KeyState.ACTIVE, rate, burst, quota, dry_run)
+    tables.keys.write(1, digest, KeyState.ACTIVE, rate, burst, quota, dry_run)
 
 
 def counted(parts: Parts, name: str, code: str) -> int:
-    return parts.seat.block.read_counter(REPORTER.index(name, code))
+    return parts.context.block.read_counter(REPORTER.index(name, code))
 
 
 @dataclass
@@ -66,21 +67,23 @@ class Served:
     """A service, and a client of it with `key-1`."""
 
     parts: Parts
+    tables: AccessMemory
     client: httpx.AsyncClient
 
 
 @pytest.fixture
 async def served(usage_url: str, tmp_path: Path) -> AsyncIterator[Served]:
     """Over a database with that key."""
-    async with service(settings_of(tmp_path, database_url=usage_url)) as (parts, app), client_to(app) as client:
+    settings, tables = settings_of(tmp_path, database_url=usage_url), tables_of()
+    async with service(settings, tables) as (parts, app), client_to(app) as client:
         client.headers["X-API-Key"] = "key-1"
         parts.admission._clock = StandingClock()
-        yield Served(parts, client)
+        yield Served(parts, tables, client)
 
 
 async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) -> None:
     """Prices of all kinds and reports; the next is refused with what a lookup would be told."""
-    allow(served.parts, rate=1, burst=len(CALLS), quota=1000)
+    allow(served.tables, rate=1, burst=len(CALLS), quota=1000)
     for path in CALLS:
         status = (await served.client.get(path)).status_code
         assert status in (200, 503), path  # 503: a price has become stale meanwhile
@@ -97,25 +100,25 @@ async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) ->
 
 async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) -> None:
     """One quota for both ports, whichever took the last request."""
-    allow(served.parts, quota=2)
-    seat = served.parts.seat
-    seat.keys.mark_loaded()
+    allow(served.tables, quota=2)
+    context, tables = served.parts.context, served.tables
+    tables.keys.mark_loaded()
     counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
-    gate = make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, counters, AccessSection())
-    turn_month(gate, seat.clock.wall_ns(), seat.clock.monotonic_ns())
+    gate = make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, AccessSection())
+    turn_month(gate, context.clock.wall_ns(), context.clock.monotonic_ns())
     key, address = octets_of(b"key-1"), address_words("::")
     assert (await served.client.get("/account")).status_code == 200
-    assert CODES[admit(gate, key, 0, key.size, address, False, seat.clock.monotonic_ns())] == "ok"
+    assert CODES[admit(gate, key, 0, key.size, address, False, context.clock.monotonic_ns())] == "ok"
     response = await served.client.get("/account")
     assert (response.status_code, response.json()["code"]) == (429, "quota_exceeded")
     assert response.headers["RateLimit-Policy"] == '"month";q=2'
     assert int(response.headers["Retry-After"]) > 0
-    assert CODES[admit(gate, key, 0, key.size, address, False, seat.clock.monotonic_ns())] == "quota_exceeded"
+    assert CODES[admit(gate, key, 0, key.size, address, False, context.clock.monotonic_ns())] == "quota_exceeded"
 
 
 async def test_a_plan_in_dry_run_is_only_counted(served: Served) -> None:
     """By code, as on the lookups' port."""
-    allow(served.parts, rate=1, burst=1, dry_run=True)
+    allow(served.tables, rate=1, burst=1, dry_run=True)
     assert {(await served.client.get("/account")).status_code for _ in range(3)} == {200}
     assert counted(served.parts, "report_limit_dry_run_total", "rate_limited") == 2
     assert counted(served.parts, "report_access_refusals_total", "rate_limited") == 0
@@ -123,7 +126,7 @@ async def test_a_plan_in_dry_run_is_only_counted(served: Served) -> None:
 
 async def test_a_key_that_this_node_has_not_taken_in_yet_is_asked_to_come_again(served: Served) -> None:
     """The database knows it and shared memory will in a moment: nobody is called wrong, nobody goes without limits."""
-    served.parts.seat.keys.words[8 + 8] = 0  # no version of key 1's terms
+    served.tables.keys.words[8 + 8] = 0  # no version of key 1's terms
     response = await served.client.get("/account")
     assert (response.status_code, response.json()["code"]) == (503, "keys_unavailable")
     assert response.headers["Retry-After"] == "1"
@@ -159,7 +162,7 @@ async def test_opening_a_stream_is_one_request(tmp_path: Path) -> None:
 
 async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:
     """The key's rate is the same, whichever way it asks; the operator has none."""
-    allow(served.parts, rate=1, burst=2)
+    allow(served.tables, rate=1, burst=2)
 
     async def code(key: str) -> str:
         asked = msgspec.json.encode({"report": "summary", "api_key": key})
@@ -178,8 +181,8 @@ async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:
 def test_an_ipv6_network_is_one_caller_and_a_mapped_address_is_ipv4(first: str, same: str, other: str) -> None:
     """As for lookups: the cells are those of the request workers."""
     with busy_node() as memory:
-        seat = replace(seat_of(memory), clock=StandingClock())
-        admission = make_admission(seat, AccessSection(auth="optional", anonymous_rate=1))
+        context, _, tables = reporter_of(memory, clock=StandingClock())
+        admission = make_admission(context, tables, AccessSection(auth="optional", anonymous_rate=1))
         admission.admit(0, ipaddress.ip_address(first))
         with pytest.raises(ProblemError, match="429 rate_limited"):
             admission.admit(0, ipaddress.ip_address(same))

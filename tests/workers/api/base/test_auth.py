@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, table_of
+from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, table_of, tables_of
 from trinity.limits import API_KEY_BYTES_MAX
 from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, digest_of, require_usage_reader
 from workers.api.base.problems import ProblemError
@@ -71,7 +71,7 @@ def test_usage_is_never_public() -> None:
 async def test_a_key_whose_account_nobody_knows_gets_no_half_report(usage_url: str, tmp_path: Path) -> None:
     """All connections are taken: the node's table says that the key is good, and the report is a 503."""
     async with (
-        service(settings_of(tmp_path, database_url=usage_url), keys=table_of("key-1")) as (parts, app),
+        service(settings_of(tmp_path, database_url=usage_url), tables_of(table_of("key-1"))) as (parts, app),
         contextlib.AsyncExitStack() as held,
         client_to(app) as client,
     ):
@@ -86,7 +86,7 @@ async def test_a_key_whose_account_nobody_knows_gets_no_half_report(usage_url: s
 async def test_guessing_is_slowed_down_wherever_the_key_stands(tmp_path: Path) -> None:
     """ADMIN_KEY itself is no longer taken from that address, a customer's key is, and other addresses do not wait."""
     async with (
-        service(settings_of(tmp_path, trusted_proxies=("127.0.0.1",)), keys=table_of("good")) as (_, app),
+        service(settings_of(tmp_path, trusted_proxies=("127.0.0.1",)), tables_of(table_of("good"))) as (_, app),
         client_to(app) as client,
     ):
 

@@ -144,4 +144,4 @@ async def test_reports_come_from_valkey_where_it_holds_them(valkey_url: str, usa
             other_zone = {**span, "tz": "Europe/Berlin"}
             other = await client.get(f"/reports/{path}", params=other_zone, headers={"X-API-Key": "key-1"})
             assert other.status_code == 503
-        assert parts.seat.block.read_counter(RESULTS["hit"]) == len(paths)
+        assert parts.context.block.read_counter(RESULTS["hit"]) == len(paths)

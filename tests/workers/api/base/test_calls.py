@@ -107,7 +107,7 @@ async def test_a_reader_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
             await asyncio.Event().wait()
 
     async with service(settings_of(tmp_path)) as (parts, _):
-        app = AccountedApp(endless, parts.calls, parts.callers, SystemClock(), parts.seat.log)
+        app = AccountedApp(endless, parts.calls, parts.callers, SystemClock(), parts.context.log)
         scope: Any = {"type": "http", "path": "/x", "client": ("127.0.0.1", 1), "headers": []}
         with pytest.raises(TimeoutError):
             await app(scope, lambda: asyncio.Event().wait(), stalled)  # type: ignore[arg-type, return-value]

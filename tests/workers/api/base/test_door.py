@@ -54,7 +54,7 @@ async def test_a_connection_without_a_request_is_shut_in_time(tmp_path: Path, fi
         (asking,) = await _silent(service, 1, first_bytes=REQUEST)
         await asyncio.get_running_loop().sock_recv(asking, 65536)
         guard, ports = service.server.guard, {service.port}
-        now_ns = service.parts.seat.clock.monotonic_ns()
+        now_ns = service.parts.context.clock.monotonic_ns()
         guard.look(ports, now_ns)
         assert not await _is_shut(client, 0.1)
         guard.look(ports, now_ns + HEAD_MAX_NS)
@@ -80,7 +80,7 @@ async def test_one_address_shuts_nobody_out(tmp_path: Path, monkeypatch: pytest.
             assert (await client.get(f"{service.url}/openapi.json", timeout=10)).status_code == 200
         ended = await asyncio.gather(*(_is_shut(client, 3) for client in crowd))
         assert 100 <= sum(ended) < 120
-        assert service.parts.seat.block.read_gauge(REPORTER.index("report_accept_wait_seconds")) == 0.0
+        assert service.parts.context.block.read_gauge(REPORTER.index("report_accept_wait_seconds")) == 0.0
         assert not await _is_shut(stream, 0.3)
         looking.cancel()
         for client in (*crowd, stream):
@@ -90,7 +90,7 @@ async def test_one_address_shuts_nobody_out(tmp_path: Path, monkeypatch: pytest.
 async def _look_for_ever(service: Live) -> None:
     """As the process's own loop does."""
     while True:
-        service.server.look(service.parts.seat, service.parts.seat.clock.monotonic_ns())
+        service.server.look(service.parts.context, service.parts.context.clock.monotonic_ns())
         await asyncio.sleep(0.05)
 
 
@@ -100,17 +100,17 @@ async def test_how_long_connections_wait_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("trinity.net.guard.Guard.look", lambda *_: 0)
     waited = REPORTER.index("report_accept_wait_seconds")
     async with live(tmp_path) as service:
-        block, clock = service.parts.seat.block, service.parts.seat.clock
+        block, clock = service.parts.context.block, service.parts.context.clock
         crowd = await _silent(service, 10)
         async with asyncio.timeout(10):
             while block.read_gauge(waited) < 0.2:
-                service.server.look(service.parts.seat, clock.monotonic_ns())
+                service.server.look(service.parts.context, clock.monotonic_ns())
                 await asyncio.sleep(0.05)
         for client in crowd:
             client.close()
         async with asyncio.timeout(10):
             while block.read_gauge(waited) > 0:
-                service.server.look(service.parts.seat, clock.monotonic_ns())
+                service.server.look(service.parts.context, clock.monotonic_ns())
                 await asyncio.sleep(0.05)
 
 

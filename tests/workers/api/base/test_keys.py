@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.workers.api.conftest import client_of, client_to, service, settings_of, table_of
+from tests.workers.api.conftest import client_of, client_to, service, settings_of, table_of, tables_of
 from trinity.memory.key_table import KeyState, KeyTable
 from workers.api.base import keys
 
@@ -86,7 +86,7 @@ async def test_the_nodes_table_stands_in_for_an_absent_database(tmp_path: Path) 
         digests = {key_id: hashlib.sha256(f"key-{key_id}".encode()).digest() for key_id in (1, 2)}
         for key_id, state in ((1, KeyState.ACTIVE), (2, KeyState.REVOKED)):
             table.write(key_id, digests[key_id], state, 0, 0, 0, False)
-        found = keys.Keys(parts.pool, parts.seat.clock, table)
+        found = keys.Keys(parts.pool, parts.context.clock, table)
         with pytest.raises(psycopg.OperationalError):
             await found.find(digests[1])
         table.mark_loaded()
@@ -103,7 +103,7 @@ async def test_whose_key_it_is_is_asked_seldom_and_whether_it_is_good_always(
     """The node's table says the latter at once; the database is asked once for the former."""
     table, headers = table_of(KEY), {"X-API-Key": KEY}
     async with (
-        service(settings_of(tmp_path, database_url=database_url), keys=table) as (parts, app),
+        service(settings_of(tmp_path, database_url=database_url), tables_of(table)) as (parts, app),
         client_to(app) as served,
     ):
         for _ in range(3):
@@ -117,7 +117,7 @@ async def test_whose_key_it_is_is_asked_seldom_and_whether_it_is_good_always(
 
 async def test_a_key_that_is_not_in_the_nodes_table_asks_nobody(database_url: str, tmp_path: Path) -> None:
     """A flood of wrong keys costs no connection to the database."""
-    async with service(settings_of(tmp_path, database_url=database_url), keys=table_of("a")) as (parts, _):
+    async with service(settings_of(tmp_path, database_url=database_url), tables_of(table_of("a"))) as (parts, _):
         asked = parts.pool.get_stats().get("requests_num", 0)
         for number in range(100):
             assert await parts.keys.find(hashlib.sha256(b"%d" % number).digest()) is None

@@ -1,7 +1,6 @@
 """workers/api/dashboard/node_state.py"""
 
 import asyncio
-import dataclasses
 from pathlib import Path
 
 import httpx
@@ -9,7 +8,7 @@ import psycopg
 
 from tests.trinity.node_fixture import CATALOG, busy_node
 from tests.trinity.observe.test_status import ring_with
-from tests.workers.api.conftest import ADMIN_KEY, application_of, client_of, client_to, seat_of, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, application_of, client_of, client_to, reporter_of, settings_of
 from tests.workers.api.live import live
 from tests.workers.request.conftest import answer_of
 from trinity.clock import NS_PER_SECOND, SystemClock
@@ -98,10 +97,10 @@ async def test_a_silent_flusher_is_the_same_to_the_page_and_to_health(tmp_path: 
         flusher = [entry.kind for entry in memory.card.processes].index("flusher")
         rings = (ring_with(420, refused=7),)
         memory.control.block(flusher).write(HEARTBEAT_NS, 0)
-        seat = dataclasses.replace(seat_of(memory), rings=rings)
-        _, health = report_health(read_node(memory, seat.clock.monotonic_ns(), rings))
+        reporter = reporter_of(memory, rings=rings)
+        _, health = report_health(read_node(memory, reporter.context.clock.monotonic_ns(), rings))
         async with (
-            open_service(seat, memory.card, settings_of(tmp_path, auth="optional"), None) as made,
+            open_service(*reporter, settings_of(tmp_path, auth="optional"), None) as made,
             client_to(application_of(made)) as client,
         ):
             state = (await client.get("/node")).json()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.api.conftest import ADMIN_KEY, service, settings_of, table_of
+from tests.workers.api.conftest import ADMIN_KEY, service, settings_of, table_of, tables_of
 from trinity.memory.block_table import BlockTable
 from trinity.net.ports import bind_socket
 from trinity.observe.metrics import REPORTER
@@ -147,13 +147,13 @@ def _fail_with(error: Exception) -> Any:
 async def test_guessing_over_udp_is_slowed_down_and_locks_nobody_out_of_http(tmp_path: Path) -> None:
     """A sender can be forged: its tries over UDP are not those over HTTP. A blocked one is told so."""
     blocks = BlockTable.private()
-    async with service(settings_of(tmp_path), keys=table_of("a"), blocks=blocks) as (parts, _):
+    async with service(settings_of(tmp_path), tables_of(table_of("a"), blocks)) as (parts, _):
         throttle = LoginThrottle()
         for _ in range(TRIES_AT_ONCE):
             assert (await _ask(parts, throttle, **SUMMARY, api_key="guess"))[0] == 401
         for key in ("guess", ADMIN_KEY):
             assert (await _ask(parts, throttle, **SUMMARY, api_key=key))[0] == 429
-        assert parts.login_throttle.wait_seconds(SENDER, parts.seat.clock.monotonic_ns() / 1e9) == 0
+        assert parts.login_throttle.wait_seconds(SENDER, parts.context.clock.monotonic_ns() / 1e9) == 0
         blocks.write([ipaddress.ip_network("192.0.2.0/24")])
         status, reply = await _ask(parts, **SUMMARY, api_key=ADMIN_KEY)
         assert (status, reply["error"]["code"]) == (403, "address_blocked")
@@ -176,7 +176,7 @@ async def test_datagrams_go_over_a_real_socket(usage_url: str, tmp_path: Path) -
         datagrams.close()
         client.close()
         counts = [
-            parts.seat.block.read_counter(REPORTER.index("report_udp_datagrams_total", result))
+            parts.context.block.read_counter(REPORTER.index("report_udp_datagrams_total", result))
             for result in ("answered", "error", "dropped")
         ]
         assert counts == [1, 0, 1]

@@ -90,10 +90,10 @@ async def test_a_reader_that_stops_holds_nothing(
         async with asyncio.timeout(20):
             await stalled.wait()
             gauge = REPORTER.index("report_exports")
-            assert parts.seat.block.read_gauge(gauge) == 1
+            assert parts.context.block.read_gauge(gauge) == 1
             with pytest.raises(LitestarException):
                 await export
-        assert parts.seat.block.read_gauge(gauge) == 0
+        assert parts.context.block.read_gauge(gauge) == 0
         assert made.features.usage.exports.total == 0
         async with asyncio.timeout(20):
             while parts.pool.get_stats().get("pool_available", 0) < parts.pool.get_stats()["pool_size"]:
