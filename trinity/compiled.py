@@ -24,11 +24,12 @@ COMPILED_SOURCES = (
     "trinity/clock.py",
     "trinity/compiled.py",
     "trinity/limits.py",
+    "trinity/vocabulary.py",
     "trinity/observe/metrics.py",
-    "trinity/outcomes.py",
     "trinity/memory/*.py",
     "trinity/native/*.py",
     "trinity/access/gate.py",
+    "trinity/access/limit_headers.py",
     "workers/request/**/*.py",
     "benchmarks/*.py",
 )

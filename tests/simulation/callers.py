@@ -17,9 +17,11 @@ from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
-from trinity.memory.key_table import KeyState, KeyTable
+from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
+from trinity.vocabulary import KeyState
 from workers.request import ledger
+from workers.request.admission import gate_counters
 from workers.request.forwarded import PEER, make_caller
 from workers.request.http import parse as http1
 from workers.request.http import routes
@@ -161,7 +163,13 @@ class Worker:
         seat, world = self._world.seat(self.name), self._world
         self._block = seat.block
         made = gate.make_gate(
-            seat.keys, seat.limits, seat.addresses, seat.blocks, seat.block.counters, SECTION, remembered=64
+            seat.keys,
+            seat.limits,
+            seat.addresses,
+            seat.blocks,
+            gate_counters(seat.block.counters),
+            SECTION,
+            remembered=64,
         )
         self._desk = routes.make_desk(
             table_words=seat.answers.words,

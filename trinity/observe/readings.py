@@ -26,7 +26,8 @@ from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import FEED, FLUSHER, REJECT_REASONS
+from trinity.observe.metrics import FEED, FLUSHER
+from trinity.vocabulary import REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
 
@@ -62,7 +63,7 @@ class SourceView(NamedTuple):
     via: Via
     age_ns: int | None
     received_wall_ns: int | None
-    verdict: str | None  # "used", "disputed", "unused", a reason of metrics.REJECT_REASONS, None: none yet
+    verdict: str | None  # "used", "disputed", "unused", a reason of vocabulary.REJECT_REASONS, None: none yet
     left_out: LeftOut | None  # why its feed does not ask for it over one way or both, None when it does
 
 

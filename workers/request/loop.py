@@ -66,6 +66,8 @@ from trinity.native.octets import Integers, Octets
 from trinity.net.ports import bind_socket, is_any
 from trinity.observe import metrics
 from trinity.process import Seat
+from trinity.vocabulary import LATENCY_BOUNDS_NS
+from workers.request.admission import gate_counters
 from workers.request.answer import write_prices
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
@@ -112,10 +114,10 @@ _REFUSING_GAUGE = metrics.REQUEST.index("oracle_http_connections_refused_last_se
 _REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
 _DURATION = "oracle_http_request_duration_seconds"
-_DURATION_WORD = metrics.REQUEST.index(_DURATION, str(metrics.DURATION_BUCKETS[0]))
+_DURATION_WORD = metrics.REQUEST.index(_DURATION, metrics.DURATION_BOUNDS[0])
 _DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
 _DRAIN = int(Command.DRAIN)
-_BUCKETS_NS = np.array([round(bound * NS_PER_SECOND) for bound in metrics.DURATION_BUCKETS], dtype=np.int64)
+_BUCKETS_NS = np.array(LATENCY_BOUNDS_NS, dtype=np.int64)
 
 
 class Worker(NamedTuple):
@@ -152,6 +154,7 @@ def run(
         tcp.listen(_BACKLOG)
         signal_fd = _open_signal_fd()
         fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), seat.control_fd, signal_fd], dtype=np.int64)
+        counters = gate_counters(seat.block.counters)
         desk = make_desk(
             table_words=seat.answers.words,
             catalog=seat.catalog,
@@ -159,7 +162,7 @@ def run(
             simulated=seat.simulated,
             worker=worker,
             caller=make_caller(access.trusted_proxies),
-            gate=make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, seat.block.counters, access),
+            gate=make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, counters, access),
             ledger=make_ledger(seat.rings[worker].words, seat.catalog),
         )
         networks = trusted_networks(request.udp_trusted_networks)
@@ -206,7 +209,7 @@ def make_private_desk(
         simulated=False,
         worker=0,
         caller=make_caller(section.trusted_proxies),
-        gate=make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section),
+        gate=make_gate(access.keys, access.limits, access.addresses, access.blocks, gate_counters(counters), section),
         ledger=make_ledger(private_ring(0, _PRIVATE_RECORDS), catalog),
     )
 

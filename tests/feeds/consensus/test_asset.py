@@ -12,8 +12,9 @@ from feeds.consensus.asset import Desk
 from tests.feeds.consensus.cases import EXCHANGES, ManualClock, seat_of, write_quote
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState
 from trinity.memory.price_table import RowState
-from trinity.observe.metrics import CONSENSUS, REJECT_REASONS
+from trinity.observe.metrics import CONSENSUS
 from trinity.process import Seat
+from trinity.vocabulary import REJECT_REASONS
 
 BTC, SOL = 0, 1
 INDEXES = {"USDT": Decimal(1)}

@@ -9,8 +9,9 @@ import pytest
 from feeds.ingest.counters import Tally
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import Via
-from trinity.observe.metrics import FEED, REFUSAL_REASONS, SHAPE_REASONS
+from trinity.observe.metrics import FEED
 from trinity.process import Seat
+from trinity.vocabulary import REFUSAL_REASONS, SHAPE_REASONS
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from feeds.simulator.server import Simulator
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection, SimulatorSection
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
-from trinity.observe.metrics import EXCHANGES
 from trinity.process import Seat
+from trinity.vocabulary import EXCHANGES
 
 Until = Callable[..., Awaitable[None]]
 BTC, ETH, SOL = range(3)

@@ -16,8 +16,9 @@ from feeds.audit.recorder import RecordSettings
 from feeds.ingest import process as runner
 from trinity.config import FeedsSection
 from trinity.memory.control import HEARTBEAT_NS
-from trinity.observe.metrics import EXCHANGE_WAYS, FAILURE_KINDS, FEED
+from trinity.observe.metrics import FEED
 from trinity.process import Seat
+from trinity.vocabulary import EXCHANGE_WAYS, FAILURE_KINDS
 
 Until = Callable[..., Awaitable[None]]
 

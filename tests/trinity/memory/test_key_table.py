@@ -20,13 +20,13 @@ from trinity.memory.key_table import (
     RATE_MASK,
     STATE_MASK,
     TERMS_SLOT_WORDS,
-    KeyState,
     KeyTable,
     find_key,
     is_loaded,
     read_terms,
     words_needed,
 )
+from trinity.vocabulary import KeyState
 
 SUSPENDED, ACTIVE, REVOKED = KeyState.SUSPENDED, KeyState.ACTIVE, KeyState.REVOKED
 

@@ -23,7 +23,6 @@ from trinity.limits import HEARTBEAT_AGE_MAX_NS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, STARTED_NS, Command
 from trinity.memory.price_table import RowState, Via
-from trinity.observe.metrics import REJECT_REASONS
 from trinity.observe.readings import (
     AssetView,
     has_fresh_asset,
@@ -34,6 +33,7 @@ from trinity.observe.readings import (
     read_processes,
     read_sources,
 )
+from trinity.vocabulary import REJECT_REASONS
 
 
 def test_a_new_node_has_nothing_and_says_so() -> None:

@@ -17,10 +17,11 @@ from tests.database import DatabaseServer
 from tests.trinity.node_fixture import CATALOG, ENTRIES, busy_node
 from trinity.clock import SystemClock
 from trinity.memory.block_table import BlockTable
-from trinity.memory.key_table import KeyState, KeyTable
+from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
 from trinity.process import Seat
+from trinity.vocabulary import KeyState
 from workers.api.app import make_app
 from workers.api.base.calls import AccountedApp
 from workers.api.base.context import Parts, ReportSettings

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from trinity.config import AccessSection
-from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
-from trinity.outcomes import CODES
+from trinity.vocabulary import CODES, KeyState
 from workers.request.forwarded import set_peer
 from workers.request.http import parse as http1
 from workers.request.http import routes

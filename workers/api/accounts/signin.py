@@ -28,7 +28,7 @@ from workers.api.base.auth import ADMIN, ANONYMOUS, Caller, Kind, identify, key_
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
-from workers.api.base.problems import RefusedError
+from workers.api.base.problems import RefusedError, refusal_of
 from workers.api.base.session import NONCE_BYTES, SESSION_SECONDS
 
 SESSION_COOKIE = "trinity_session"
@@ -151,7 +151,7 @@ async def _identify(parts: Parts, key: str, address: Address) -> Caller:
         if parts.settings.admin_key is None:
             detail = "this is no API key, and this node has no ADMIN_KEY: set one and start it again"
             raise RefusedError(403, "admin_disabled", detail, "key") from None
-        raise RefusedError(401, "invalid_key", "this is neither the admin key nor an API key", "key") from None
+        raise refusal_of("invalid_key", "sign_in", field="key") from None
 
 
 def _check_token(request: Request[Any, Any, Any], is_good: Callable[[str], bool]) -> None:

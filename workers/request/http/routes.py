@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity.access.gate import Gate, charge_lookups
+from trinity.access.limit_headers import is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ASSETS_MAX
 from trinity.markets import Catalog
@@ -36,8 +37,8 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
-from trinity.outcomes import CODE_OK, HTTP
-from workers.request.admission import admit_caller, is_barred, is_ended_by_time
+from trinity.vocabulary import CODE_OK, HTTP
+from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
     GOOD,

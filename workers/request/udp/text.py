@@ -38,7 +38,7 @@ from trinity.limits import (
 from trinity.memory.atomics import Words
 from trinity.native.octets import Integers, Octets, byte_at, octets_of
 from trinity.observe import metrics
-from trinity.outcomes import CODE_OK, UDP_BINARY, UDP_JSON, UDP_TEXT
+from trinity.vocabulary import CODE_OK, UDP_BINARY, UDP_JSON, UDP_TEXT
 from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,

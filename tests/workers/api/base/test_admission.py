@@ -16,15 +16,13 @@ from websockets.exceptions import InvalidStatus
 from tests.trinity.node_fixture import busy_node
 from tests.workers.api.conftest import ADMIN_KEY, client_to, seat_of, service, settings_of
 from tests.workers.api.live import live
-from trinity.access.gate import admit, make_gate, turn_month
+from trinity.access.gate import COUNTED_WORDS, admit, make_gate, turn_month
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
-from trinity.limits import COUNTER_WORDS
-from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from trinity.observe.metrics import REPORTER
-from trinity.outcomes import CODES
+from trinity.vocabulary import CODES, KeyState
 from workers.api.base.admission import make_admission
 from workers.api.base.context import Parts
 from workers.api.base.problems import RefusedError
@@ -99,7 +97,7 @@ async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) ->
     allow(served.parts, quota=2)
     seat = served.parts.seat
     seat.keys.mark_loaded()
-    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+    counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
     gate = make_gate(seat.keys, seat.limits, seat.addresses, seat.blocks, counters, AccessSection())
     turn_month(gate, seat.clock.wall_ns(), seat.clock.monotonic_ns())
     key, address = octets_of(b"key-1"), address_words("::")

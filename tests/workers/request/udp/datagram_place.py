@@ -15,9 +15,9 @@ from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
-from trinity.memory.key_table import KeyState
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe import metrics
+from trinity.vocabulary import KeyState
 from workers.request.loop import make_private_desk
 from workers.request.udp.text import answer_datagram, make_desk
 

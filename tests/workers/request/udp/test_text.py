@@ -20,7 +20,7 @@ from tests.workers.request.udp.datagram_place import (
 )
 from trinity.limits import UDP_ASSETS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE
-from trinity.memory.key_table import KeyState
+from trinity.vocabulary import KeyState
 from workers.request.ledger import TALLY_KEY
 
 
