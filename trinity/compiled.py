@@ -24,6 +24,7 @@ COMPILED_SOURCES = (
     "trinity/clock.py",
     "trinity/compiled.py",
     "trinity/limits.py",
+    "trinity/linux.py",
     "trinity/vocabulary.py",
     "trinity/observe/metrics.py",
     "trinity/memory/*.py",

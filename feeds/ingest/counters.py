@@ -66,7 +66,7 @@ class Tally:
         self._block.count(_RECONNECTS[reason])
 
     def failure(self, way: Literal["ws", "rest"], kind: str) -> None:
-        """A connection or a question came to nothing; `kind` is one of metrics.FAILURE_KINDS."""
+        """A connection or a question came to nothing; `kind` is one of vocabulary.FAILURE_KINDS."""
         self._block.count(FEED.index("oracle_exchange_failures_total", way, kind))
 
     def rest(self, result: RestResult) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled, compiled_inline
 from trinity.config import AccessSection
-from trinity.limits import API_KEY_BYTES_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
+from trinity.limits import API_KEY_BYTES_MAX, IPV6_PREFIX_BITS_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
 from trinity.memory.address_table import AddressTable, take_address
 from trinity.memory.atomics import Words, signed, unsigned
 from trinity.memory.block_table import BlockTable, is_blocked
@@ -115,7 +115,7 @@ _NEXT = 3
 
 _0, _1, _ALL_BITS = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 _SUSPENDED, _REVOKED = int(KeyState.SUSPENDED), int(KeyState.REVOKED)
-_ADDRESS_BYTES, _NETWORK_BYTES = 16, 8
+_ADDRESS_BYTES, _NETWORK_BYTES = 16, IPV6_PREFIX_BITS_MAX // 8
 _MAPPED_MASK, _MAPPED = np.uint64(0xFFFF_FFFF), np.uint64(0xFFFF_0000)  # bytes 8 to 11 are 00 00 ff ff: IPv4
 
 # Starts of all months that a 64-bit count of nanoseconds reaches, and the first one's number since the year 0.

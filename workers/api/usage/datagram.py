@@ -21,7 +21,7 @@ import msgspec
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.limits import UDP_ID_BYTES_MAX, UDP_REQUEST_BYTES_MAX
-from trinity.net.ports import IP_PKTINFO
+from trinity.linux import IP_PKTINFO
 from trinity.observe.metrics import REPORTER
 from trinity.vocabulary import problem_for
 from workers.api.base.auth import Caller, identify, require_usage_reader

@@ -25,7 +25,7 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
-from trinity.vocabulary import ACCESS_REFUSALS, CODES, HTTP_STATUSES, problem_for, status_reason
+from trinity.vocabulary import ACCESS_REFUSALS, CODES, HTTP_STATUSES, Problem, problem_for, status_reason
 from workers.request.http import parse as http1
 
 # --- statuses -------------------------------------------------------------------------------------------------
@@ -97,9 +97,14 @@ ERRORS = (
     _QUOTA_EXCEEDED,
     _KEYS_UNAVAILABLE,
 ) = range(len(http1.REFUSALS), len(ERRORS))
-_BODIES, _BODY_BOUNDS = pack_texts(
-    [f'{{"error":{{"code":"{code}","message":"{text}"}}}}'.encode() for _, code, text in ERRORS]
-)
+
+
+def open_body(problem: Problem) -> bytes:
+    """The body of an error, up to where more may be said of it."""
+    return f'{{"error":{{"code":"{problem.code}","message":"{problem.text}"'.encode()
+
+
+_BODIES, _BODY_BOUNDS = pack_texts([open_body(problem) + b"}}" for problem in ERRORS])
 _ERROR_STATUS = np.array([status_index(status) for status, _, _ in ERRORS], dtype=np.int64)
 _ERROR_CODE = np.array([CODES.index(code) for _, code, _ in ERRORS], dtype=np.int64)
 _FIRST_ACCESS_CODE = CODES.index("missing_key")

@@ -37,7 +37,7 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
-from trinity.vocabulary import CODE_OK, HTTP
+from trinity.vocabulary import CODE_OK, HTTP, problem_for
 from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
@@ -98,6 +98,7 @@ from workers.request.http.response import (
     error_of_access,
     error_status,
     make_stamp,
+    open_body,
     write_error,
 )
 from workers.request.http.target import (
@@ -129,9 +130,7 @@ from workers.request.ledger import (
     note_status,
 )
 
-_BAD_PARAMETER_BODY = octets_of(
-    b'{"error":{"code":"bad_parameter","message":"unknown, repeated or malformed parameter","parameter":"'
-)
+_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"parameter":"')
 _END_OF_BAD_PARAMETER = octets_of(b'"}}')
 _NO_SUCH_EXCHANGE = -2
 _BODY_FRAME_BYTES = 1024  # what stands around the prices, and every other body but that of /assets

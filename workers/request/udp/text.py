@@ -11,7 +11,7 @@ bytes at `reply[at:]`:
     trusted = is_inside(networks, addresses, address_at)         networks.py
     length, result, lookups = answer_datagram(desk, request, start, end, reply, at, trusted, now_ns)
 
-`length` is 0 when nothing is to be sent, `result` the index in metrics.UDP_RESULTS, `lookups` the prices looked up.
+`length` is 0 when nothing is to be sent, `result` the index in UDP_RESULTS, `lookups` the prices looked up.
 What the answer is, is noted in `desk.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
 so that an oversized datagram is seen as such.
 
@@ -37,8 +37,7 @@ from trinity.limits import (
 )
 from trinity.memory.atomics import Words
 from trinity.native.octets import Integers, Octets, byte_at, octets_of
-from trinity.observe import metrics
-from trinity.vocabulary import CODE_OK, UDP_BINARY, UDP_JSON, UDP_TEXT
+from trinity.vocabulary import CODE_OK, UDP_BINARY, UDP_JSON, UDP_RESULTS, UDP_TEXT
 from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
@@ -96,7 +95,7 @@ from workers.request.udp.problems import (
     write_problem,
 )
 
-ANSWERED, ERROR, DROPPED = (metrics.UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
+ANSWERED, ERROR, DROPPED = (UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
 
 _PROBLEM_OF_QUERY = np.zeros(6, dtype=np.int64)
 _PROBLEM_OF_QUERY[json.QUERY_BAD_MEMBER] = BAD_PARAMETER
