@@ -260,11 +260,6 @@ def read_indexes(memory: NodeMemory) -> dict[str, float | None]:
     return {coin: memory.answers.read_index(position) or None for position, coin in enumerate(COINS)}
 
 
-def has_fresh_asset(memory: NodeMemory, now_ns: int) -> bool:
-    """Whether any asset can be answered; stops at the first."""
-    return any(_read_asset(memory, index, now_ns).fresh for index in range(len(memory.card.catalog.assets)))
-
-
 def _read_asset(memory: NodeMemory, index: int, now_ns: int) -> AssetView:
     record = memory.answers.read(memory.answers.row_of(index))
     asset = memory.card.catalog.assets[index]

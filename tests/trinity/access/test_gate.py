@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.quota import quota_used
 from trinity.access.gate import (
     BURST,
     COUNTED_WORDS,
@@ -238,7 +239,7 @@ def test_a_month_counts_lookups_and_a_refusal_takes_none() -> None:
         assert door.told(QUOTA_LEFT) == left
         assert (door.told(RETRY_AFTER_MS) > 0) == (code != "ok")
     assert door.refused("quota_exceeded") == 2
-    assert door.access.limits.quota_used(7)[1] == 10
+    assert quota_used(door.access.limits, 7)[1] == 10
 
 
 def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
@@ -249,7 +250,7 @@ def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
     assert CODES[charge_lookups(door.gate, 6, NOW_NS)] == "ok"
     assert CODES[door.told(OVERRUN)] == "quota_exceeded"
     assert door.in_dry_run("quota_exceeded") == 1
-    assert door.access.limits.quota_used(7)[1] == 0
+    assert quota_used(door.access.limits, 7)[1] == 0
 
 
 @given(quota=st.integers(1, 40), asked=st.lists(st.integers(1, 15), max_size=12))
@@ -262,7 +263,7 @@ def test_lookups_are_charged_to_the_last_one(quota: int, asked: list[int]) -> No
         admitted = door.ask(KEY) == "ok" and CODES[charge_lookups(door.gate, lookups, NOW_NS)] == "ok"
         assert admitted == (used + lookups <= quota)
         used += lookups if admitted else 0
-        assert door.access.limits.quota_used(7)[1] == used
+        assert quota_used(door.access.limits, 7)[1] == used
 
 
 def test_without_a_key_or_a_quota_lookups_cost_nothing() -> None:
