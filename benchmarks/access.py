@@ -24,17 +24,15 @@ from numpy.typing import NDArray
 from benchmarks import system
 from benchmarks.checks import Bytes, Ints
 from benchmarks.progress import Progress
-from trinity.access.gate import Gate, admit, make_gate, turn_month
+from trinity.access.gate import COUNTED_WORDS, Gate, admit, make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled
 from trinity.config import AccessSection
-from trinity.limits import COUNTER_WORDS
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.atomics import Words
 from trinity.memory.block_table import is_blocked
-from trinity.memory.key_table import KeyState
 from trinity.memory.usage_ring import UsageRing, append_record
-from trinity.outcomes import CODE_OK
+from trinity.vocabulary import CODE_OK, KeyState
 
 KEYS = 1_000_000
 FEW, MANY = 256, 50_000
@@ -86,7 +84,7 @@ def _load(access: AccessMemory, keys: int, texts: list[bytes]) -> float:
 
 
 def _gate(access: AccessMemory, section: AccessSection, remembered: int) -> Gate:
-    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+    counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
     gate = make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section, remembered)
     turn_month(gate, 1_800_000_000 * NS_PER_SECOND, 0)
     return gate

@@ -18,10 +18,10 @@ from random import Random
 from typing import Any, NamedTuple
 
 from benchmarks.campaign_plan import Episode, Plan
+from benchmarks.errors import PeerError
 from benchmarks.node import Node, start_whole
 from benchmarks.progress import Progress
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.errors import PeerError
 from trinity.markets import load_catalog
 
 OFF_BPS_MAX = 50.0

@@ -33,11 +33,6 @@ def measure_levels(folder: Path, seconds: float, progress: Progress) -> dict[str
         }
 
 
-def peak_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row with the highest throughput."""
-    return max(rows, key=lambda row: row["per_second"])
-
-
 def _row(node: Node, protocol: str, level: int, seconds: float, progress: Progress) -> dict[str, Any]:
     progress.step(f"{protocol} level {level}")
     generator = _generator(node, protocol, level)

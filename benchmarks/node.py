@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import generator_http, generator_udp
+from benchmarks.errors import PeerError
 from benchmarks.processes import START_SECONDS_MAX, Server, data_dir, free_port, start, wait_for_port
-from trinity.errors import PeerError
 from trinity.markets import load_catalog
 from trinity.memory.control import PID
 from trinity.memory.node import NodeMemory

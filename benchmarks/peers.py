@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import checks
+from benchmarks.errors import PeerError
 from benchmarks.generator_http import Target, price_requests
 from benchmarks.processes import Server, free_port, start, wait_for_port
-from trinity.errors import PeerError
 
 ASSET = "BTC"
 _HERE = Path(__file__).resolve().parent

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from benchmarks.errors import PeerError
 from trinity.config import NodeSection
-from trinity.errors import PeerError
 
 # A node compiles at its very first start: a minute on a quiet machine, several on a busy one.
 START_SECONDS_MAX = 400

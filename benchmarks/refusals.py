@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.ledger import SEGMENT_RECORDS, database_in, write_segment
 from benchmarks.progress import Progress
 from trinity.memory.usage_ring import RECORD_DTYPE
-from trinity.outcomes import CODES
 from trinity.store.connect import AnyConnection, connect
+from trinity.vocabulary import CODES
 from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
 

@@ -24,9 +24,9 @@ def main(arguments: list[str]) -> None:
     name, port, url = arguments
     prepare_cache(data_dir())
     from trinity.memory.access import AccessMemory
-    from trinity.memory.key_table import KeyState
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.process import NodeView, ProcessContext
+    from trinity.vocabulary import KeyState
     from workers.api.base.context import ReportSettings
     from workers.api.server import run
 

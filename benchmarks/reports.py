@@ -23,6 +23,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks.errors import PeerError
 from benchmarks.generator_http import HttpGenerator
 from benchmarks.load import Load
 from benchmarks.node import start_bare
@@ -32,7 +33,6 @@ from benchmarks.report_service import ADMIN_KEY, KEYS
 from benchmarks.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from benchmarks.usage_rows import fill
 from trinity.clock import Clock
-from trinity.errors import PeerError
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.migrate import ensure
 from workers.api.usage.log_page import Cursor, encode_cursor

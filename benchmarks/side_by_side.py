@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import PeerError
 from benchmarks.generator_http import HttpGenerator
 from benchmarks.generator_udp import ECHO, TEXT, Target, UdpGenerator
 from benchmarks.load import Load, Outcome
@@ -20,7 +21,6 @@ from benchmarks.node import Node, start_bare
 from benchmarks.peers import ASSET, PEERS, Place, start_peer, start_udp_floor
 from benchmarks.processes import cores, cpu_ns, family_of
 from benchmarks.progress import Progress
-from trinity.errors import PeerError
 
 WARM_SECONDS = 0.3
 # The load of the figures: enough connections to keep one core busy, few enough that nothing queues for long.

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bare_worker import answer_of, write_all
+from benchmarks.errors import PeerError
 from benchmarks.processes import cpu_ns, free_port, raise_file_limit
 from benchmarks.progress import Progress
 from trinity.clock import NS_PER_MS, SystemClock
-from trinity.errors import PeerError
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from trinity.outcomes import CODES, LATENCY_BOUNDS_NS
+from trinity.vocabulary import CODES, LATENCY_BOUNDS_NS
 
 _DAY = timedelta(days=1)
 _SESSION_REQUESTS = 18  # a client that asks every three seconds

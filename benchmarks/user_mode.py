@@ -42,10 +42,9 @@ from trinity.config import AccessSection
 from trinity.limits import COUNTER_WORDS
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory
-from trinity.memory.key_table import KeyState
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import RELEASED, WRITTEN
-from trinity.outcomes import CODE_OK
+from trinity.vocabulary import CODE_OK, KeyState
 from workers.request import ledger
 from workers.request.http import parse, routes
 from workers.request.http.context import RequestContext, make_private_context

@@ -33,7 +33,8 @@ from trinity.compiled import compiled
 from trinity.markets import DEFAULT_PATH
 from trinity.memory.node import NodeMemory
 from trinity.native import libc
-from trinity.observe.metrics import EXCHANGES, FEED
+from trinity.observe.metrics import FEED
+from trinity.vocabulary import EXCHANGES
 
 Scratch = tuple[NDArray[np.uint32], Bytes, Ints, Ints]  # events, buffer, frame, timespec
 

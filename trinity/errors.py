@@ -3,7 +3,6 @@
     TrinityError
     |-- ConfigError       a setting is wrong; nothing was started        (key, reason)
     |-- PortTakenError    a listener's port is in use                    (name, host, port)
-    |-- PeerError         an exchange or a client broke the rules        (peer, reason)
     |-- BugError          our own code broke its promise: the process ends
     |   `-- LayoutError   shared memory has another layout than this code (segment, what, expected, found)
     |-- DataDirTakenError another live node works in this data directory (data_dir)
@@ -55,18 +54,6 @@ class PortTakenError(TrinityError):
             f"{self.name}={self.port} is taken on {self.host}: "
             f"stop the program that uses it or set {self.name} to a free port"
         )
-
-
-class PeerError(TrinityError):
-    """An exchange or a client broke the rules; it is counted and its connection dropped."""
-
-    def __init__(self, peer: str, reason: str) -> None:
-        super().__init__(peer, reason)
-        self.peer = peer
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.peer}: {self.reason}"
 
 
 class BugError(TrinityError):

@@ -15,7 +15,7 @@ import msgspec
 
 from trinity.errors import ConfigError
 from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
-from trinity.observe.metrics import EXCHANGES
+from trinity.vocabulary import EXCHANGES
 
 DEFAULT_PATH = Path(__file__).with_name("markets.toml")
 _ASSET_NAME = re.compile(rf"[A-Z0-9]{{1,{ASSET_NAME_BYTES_MAX}}}")

@@ -20,8 +20,9 @@ from trinity.markets import AssetRules
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState, AnswerTable
 from trinity.memory.price_table import PriceTable, RowState, StoredQuote
 from trinity.observe.log import Settled
-from trinity.observe.metrics import CONSENSUS, REJECT_REASONS
+from trinity.observe.metrics import CONSENSUS
 from trinity.process import ProcessContext
+from trinity.vocabulary import REJECT_REASONS
 
 _UPDATES = CONSENSUS.index("oracle_price_updates_total")
 _DISAGREEMENTS = CONSENSUS.index("oracle_sources_disagree_total")

@@ -18,7 +18,7 @@ from trinity.clock import NS_PER_MS
 from trinity.markets import AssetRules, Catalog
 from trinity.memory.answer_table import VERDICT_REJECTED, AnswerTable
 from trinity.memory.price_table import PriceTable, StoredQuote
-from trinity.observe.metrics import REJECT_REASONS
+from trinity.vocabulary import REJECT_REASONS
 
 HELD_REASONS = ("outlier", "held_out")
 

@@ -28,7 +28,7 @@ class VenuePrice(NamedTuple):
     """What one quote says while the same of its sides are fresh.
 
     `price` and `half_width` are in the venue's currency and None when `refusal` is set, one of
-    metrics.REJECT_REASONS. It holds up to and including `fresh_until_ns` (monotonic); afterwards `later` does, and
+    vocabulary.REJECT_REASONS. It holds up to and including `fresh_until_ns` (monotonic); afterwards `later` does, and
     without one the quote is rejected for `late_reason`. `digits` are those behind the point of the exchange's own
     numbers. The receipt is that of the side that the price is: of the older one where it lies between two.
     `bid`, `ask` and `last` are the prices that count, `left_out` says why another does not.

@@ -39,7 +39,7 @@ class Quote(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A frame or a part of it that was not understood; `reason` is one of metrics.REFUSAL_REASONS."""
+    """A frame or a part of it that was not understood; `reason` is one of vocabulary.REFUSAL_REASONS."""
 
     reason: str
     detail: str
@@ -73,7 +73,7 @@ class Alive(NamedTuple):
 
 
 class Reconnect(NamedTuple):
-    """This connection must be replaced; `reason` is one of metrics.RECONNECT_REASONS."""
+    """This connection must be replaced; `reason` is one of vocabulary.RECONNECT_REASONS."""
 
     reason: str
     detail: str

@@ -1,4 +1,4 @@
-"""The exchanges by name, in the order of metrics.EXCHANGES. A new one is a file like the six, and a line here."""
+"""The exchanges by name, in the order of vocabulary.EXCHANGES. A new one is a file like the six, and a line here."""
 
 from collections.abc import Mapping
 

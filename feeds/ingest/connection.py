@@ -31,7 +31,7 @@ MESSAGE_TOO_BIG = 1009  # RFC 6455 7.4.1, sent by our side
 
 
 class Ended(NamedTuple):
-    """Why a connection ended; `reason` is one of metrics.RECONNECT_REASONS."""
+    """Why a connection ended; `reason` is one of vocabulary.RECONNECT_REASONS."""
 
     reason: str
     detail: str

@@ -12,7 +12,8 @@ from typing import Literal
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
 from trinity.memory.price_table import Via
-from trinity.observe.metrics import FEED, RECONNECT_REASONS, REFUSAL_REASONS, SHAPE_REASONS
+from trinity.observe.metrics import FEED
+from trinity.vocabulary import RECONNECT_REASONS, REFUSAL_REASONS, SHAPE_REASONS
 
 _ACKNOWLEDGEMENT = "bad_acknowledgement"
 # One strange frame in a hundred is a bug of the peer; more is a change.
@@ -55,7 +56,7 @@ class FeedCounters:
         self._quotes[via] += 1
 
     def refusal(self, reason: str, detail: str, via: Via = Via.WS) -> None:
-        """A frame, a REST answer or a part of it was refused; `reason` is one of metrics.REFUSAL_REASONS."""
+        """A frame, a REST answer or a part of it was refused; `reason` is one of vocabulary.REFUSAL_REASONS."""
         self._block.count(_REFUSALS[reason])
         if reason in SHAPE_REASONS or reason == _ACKNOWLEDGEMENT:
             self._now[2 if via is Via.REST or reason == _ACKNOWLEDGEMENT else 1] += 1
@@ -65,7 +66,7 @@ class FeedCounters:
         self._block.count(_RECONNECTS[reason])
 
     def failure(self, way: Literal["ws", "rest"], kind: str) -> None:
-        """A connection or a question came to nothing; `kind` is one of metrics.FAILURE_KINDS."""
+        """A connection or a question came to nothing; `kind` is one of vocabulary.FAILURE_KINDS."""
         self._block.count(FEED.index("oracle_exchange_failures_total", way, kind))
 
     def rest(self, result: RestResult) -> None:

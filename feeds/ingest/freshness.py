@@ -272,7 +272,7 @@ class ConnectionWatch:
         return now_ns - self.quote_at_ns <= min(ARBITRATION_NS, max(QUIET_FLOOR_NS, usual_ns))
 
     def verdict(self, now_ns: int, evidence: Evidence) -> tuple[str, str] | None:
-        """Why this connection must be replaced: a reason of metrics.RECONNECT_REASONS and a sentence; None: keep it."""
+        """Why this connection must be replaced: one of RECONNECT_REASONS and a sentence; None: keep it."""
         if self._opened_ns is None:  # the handshake has its own bound
             return None
         silent_ns = now_ns - self.frame_at_ns

@@ -20,4 +20,3 @@ def test_every_level_of_both_protocols_is_measured_without_a_fault(tmp_path: Pat
         for row in found[protocol]:
             assert row["answered"] == row["sent"] >= row["level"]
             assert row["faults"] == {}
-    assert levels.peak_of([{"per_second": 1.0}, {"per_second": 3.0}]) == {"per_second": 3.0}

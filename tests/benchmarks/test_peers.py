@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import PeerError
 from benchmarks.generator_http import HttpGenerator
 from benchmarks.load import Load
 from benchmarks.peers import PEERS, Peer, Place, start_peer, versions
 from benchmarks.processes import Server, cores
-from trinity.errors import PeerError
 
 BODY = (
     b'{"asset":"BTC","price":71002.5,"currency":"USD","confidence":17.5,"sources":5,"rejected":1,"source":"consensus",'

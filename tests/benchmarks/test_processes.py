@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks import processes
-from trinity.errors import PeerError
+from benchmarks.errors import PeerError
 
 PARENT_OF_ONE = "import os, time; os.fork(); print('up', flush=True); time.sleep(60)"
 LISTENER = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); s.accept(); s.accept()"

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from benchmarks import reports
+from benchmarks.errors import PeerError
 from benchmarks.processes import free_port, start, wait_for_port
 from benchmarks.reports import _Asker, _database, _questions
 from benchmarks.usage_rows import fill
 from trinity.clock import SystemClock
-from trinity.errors import PeerError
 
 
 def test_every_question_is_answered_over_both_protocols(

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import streams
+from benchmarks.errors import PeerError
 from benchmarks.progress import Progress
 from benchmarks.streams import measure_streams, summary_of
 from trinity.clock import SystemClock
-from trinity.errors import PeerError
 
 
 def test_the_worst_client_counts() -> None:

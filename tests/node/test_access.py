@@ -18,8 +18,8 @@ import pytest
 from tests.node.harness import Node, new_node
 from trinity.client import Client, OracleError
 from trinity.memory.usage_ring import UsageRing
-from trinity.outcomes import CODES
 from trinity.store.embedded import embedded_url
+from trinity.vocabulary import CODES
 
 # Changes must reach every worker within 1 s, which one test measures; the rest is for a machine that runs other tests.
 REACHED_SECONDS = 1.0 + 4.0

@@ -19,7 +19,7 @@ import pytest
 
 from tests.node.harness import Node, new_node
 from trinity.limits import CRASH_LOOP_DEATHS
-from trinity.observe.metrics import EXCHANGES
+from trinity.vocabulary import EXCHANGES
 
 # Two seconds are the promise (1 s measured); the rest is for a machine that runs other tests beside.
 BACK_SECONDS = 2.0 + 3.0

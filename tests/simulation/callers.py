@@ -17,9 +17,11 @@ from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
-from trinity.memory.key_table import KeyState, KeyTable
+from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
+from trinity.vocabulary import KeyState
 from workers.request import ledger
+from workers.request.admission import gate_counters
 from workers.request.forwarded import PEER, make_caller
 from workers.request.http import parse, routes
 from workers.request.http.context import make_context, response_bytes_max
@@ -162,7 +164,13 @@ class Worker:
         tables = world.tables_of_worker()
         self._block = context.block
         made = gate.make_gate(
-            tables.keys, tables.limits, tables.addresses, tables.blocks, context.block.counters, SECTION, remembered=64
+            tables.keys,
+            tables.limits,
+            tables.addresses,
+            tables.blocks,
+            gate_counters(context.block.counters),
+            SECTION,
+            remembered=64,
         )
         self._context = make_context(
             table_words=context.answers.words,

@@ -10,12 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from trinity import outcomes
+from trinity import vocabulary
 from trinity.access import gate, keys
 from trinity.access.keys import NewKey, OwnLimits
 from trinity.config import AccessSection
 from trinity.errors import RefusedError
-from trinity.limits import COUNTER_WORDS
 from trinity.memory.access import AccessMemory
 from trinity.native.octets import octets_of
 from trinity.store.queries import load
@@ -38,7 +37,7 @@ class KeysMachine(RuleBasedStateMachine):
         self.connection = psycopg.connect(self.url, autocommit=True)
         self.connection.execute("TRUNCATE api_keys, accounts RESTART IDENTITY CASCADE")
         self.memory = AccessMemory.private(KEYS_MAX)
-        counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+        counters = np.zeros(gate.COUNTED_WORDS, dtype=np.uint64)
         memory = self.memory
         self.gate = gate.make_gate(
             memory.keys, memory.limits, memory.addresses, memory.blocks, counters, AccessSection(), remembered=16
@@ -145,7 +144,7 @@ class KeysMachine(RuleBasedStateMachine):
         text: Any = octets_of(secret.encode())
         nobody = np.zeros(2, dtype=np.uint64)
         code = gate.admit(self.gate, text, 0, text.size, nobody, False, self.now_ns)
-        return "ok" if code == outcomes.CODE_OK else outcomes.CODES[code]
+        return "ok" if code == vocabulary.CODE_OK else vocabulary.CODES[code]
 
 
 def test_a_key_is_at_the_gate_what_its_owner_made_it(database_url: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.quota import quota_used
 from tests.simulation.callers import Granted, Terms
 from tests.simulation.world import Clock
 from trinity.clock import NS_PER_SECOND
@@ -102,7 +103,7 @@ class LimitsMachine(RuleBasedStateMachine):
     @invariant()
     def the_file_says_what_was_granted(self) -> None:
         """The newest month's count is never below what this world gave in it."""
-        month, used = self.table.quota_used(2)
+        month, used = quota_used(self.table, 2)
         if self.counted.newest_month:
             assert used <= QUOTA
             assert month == self.counted.newest_month

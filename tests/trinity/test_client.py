@@ -19,7 +19,7 @@ import pytest
 from trinity import client as module
 from trinity.client import Client, OracleError, Via, encode
 from trinity.limits import UDP_REQUEST_BYTES_MAX
-from trinity.outcomes import CODES
+from trinity.vocabulary import CODES
 from workers.request.answer import VERDICT_CODES
 
 BTC = b'{"asset":"BTC","price":71002.50,"currency":"USD","confidence":17.5,"sources":5,"status":"fresh"}'

@@ -9,7 +9,6 @@ TEXTS = [
      "configuration: REQUEST_WORKERS: 'x' is not a whole number"),
     (errors.PortTakenError("TCP_PORT_LPO", "127.0.0.1", 8080),
      "TCP_PORT_LPO=8080 is taken on 127.0.0.1: stop the program that uses it or set TCP_PORT_LPO to a free port"),
-    (errors.PeerError("kraken", "no such pair"), "kraken: no such pair"),
     (errors.LayoutError("trinity-a-prices", "layout version", 1, 2),
      ("shared memory trinity-a-prices: layout version is 0x2, this version needs 0x1: "
       "stop the node that made it, then start again")),

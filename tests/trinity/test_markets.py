@@ -7,7 +7,7 @@ import pytest
 
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
-from trinity.observe.metrics import EXCHANGES
+from trinity.vocabulary import EXCHANGES
 
 DEFAULTS = """
 [defaults]

@@ -13,8 +13,9 @@ import msgspec
 import psycopg
 from psycopg.rows import class_row
 
-from trinity.access.networks import IPV6_PREFIX_BITS_MAX, MAPPED_BITS, Network, Protected, find_protected
+from trinity.access.networks import MAPPED_BITS, Network, Protected, find_protected
 from trinity.errors import RefusedError
+from trinity.limits import IPV6_PREFIX_BITS_MAX
 from trinity.store.queries import load
 
 Connection = psycopg.Connection[Any]

@@ -3,7 +3,7 @@
     code = admit(gate, buffer, key_start, key_end, address, over_udp, now_ns)
     code = admit_known(gate, key_id, address, now_ns)                  for who was recognised elsewhere
     code = charge_lookups(gate, lookups, now_ns)                       once it is known how many prices are asked for
-        CODE_OK, or why not (index of outcomes.CODES)
+        CODE_OK, or why not (index of vocabulary.CODES)
     gate.result[KEY_ID], [RETRY_AFTER_MS], [RATE] ...                  what the answer's headers and the ledger say
 
 `address` is two words of raw bytes in network order, IPv4 mapped into IPv6; `buffer[key_start:key_end]` is the key as
@@ -31,7 +31,7 @@ import numpy as np
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled, compiled_inline
 from trinity.config import AccessSection
-from trinity.limits import API_KEY_BYTES_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
+from trinity.limits import API_KEY_BYTES_MAX, IPV6_PREFIX_BITS_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
 from trinity.memory.address_table import AddressTable, take_address
 from trinity.memory.atomics import Words, signed, unsigned
 from trinity.memory.block_table import BlockTable, is_blocked
@@ -45,7 +45,6 @@ from trinity.memory.key_table import (
     QUOTA,
     STATE_MASK,
     TERMS_SLOT_WORDS,
-    KeyState,
     KeyTable,
     find_key,
     has_room,
@@ -56,9 +55,8 @@ from trinity.memory.limit_table import LimitTable, has_quota, quota_left, take_k
 from trinity.native.octets import Integers, Octets, append_slice
 from trinity.native.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
 from trinity.native.siphash import siphash_64, siphash_128
-from trinity.observe import metrics
-from trinity.outcomes import CODE_OK, CODES
 from trinity.rates import RATE_BITS, REQUESTS_MASK, SECONDS_SHIFT
+from trinity.vocabulary import ACCESS_REFUSALS, CODE_OK, CODES, LIMIT_REFUSALS, KeyState
 
 (
     MISSING_KEY,
@@ -69,8 +67,13 @@ from trinity.rates import RATE_BITS, REQUESTS_MASK, SECONDS_SHIFT
     RATE_LIMITED,
     QUOTA_EXCEEDED,
     KEYS_UNAVAILABLE,
-) = (CODES.index(code) for code in metrics.ACCESS_REFUSALS)
-assert CODES[MISSING_KEY : KEYS_UNAVAILABLE + 1] == metrics.ACCESS_REFUSALS, "a code's counter is found by its distance"
+) = (CODES.index(code) for code in ACCESS_REFUSALS)
+
+# Words of Gate.counters: a refusal's is its distance from MISSING_KEY, dry runs follow in the order of LIMIT_REFUSALS.
+_RATE_DRY_RUN, _QUOTA_DRY_RUN = (
+    len(ACCESS_REFUSALS) + LIMIT_REFUSALS.index(CODES[code]) for code in (RATE_LIMITED, QUOTA_EXCEEDED)
+)
+COUNTED_WORDS = len(ACCESS_REFUSALS) + len(LIMIT_REFUSALS)
 
 # Words of Gate.result, all zero before each request.
 (
@@ -113,12 +116,7 @@ _NEXT = 3
 
 _0, _1, _ALL_BITS = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 _SUSPENDED, _REVOKED = int(KeyState.SUSPENDED), int(KeyState.REVOKED)
-_REFUSED_WORD = metrics.REQUEST.index("oracle_access_refusals_total", metrics.ACCESS_REFUSALS[0])
-_DRY_RUN_WORDS = (
-    metrics.REQUEST.index("oracle_limit_dry_run_total", "rate_limited"),
-    metrics.REQUEST.index("oracle_limit_dry_run_total", "quota_exceeded"),
-)
-_ADDRESS_BYTES, _NETWORK_BYTES = 16, 8
+_ADDRESS_BYTES, _NETWORK_BYTES = 16, IPV6_PREFIX_BITS_MAX // 8
 _KEY_ID_MASK = (1 << GENERATION_SHIFT) - 1
 _MAPPED_MASK, _MAPPED = np.uint64(0xFFFF_FFFF), np.uint64(0xFFFF_0000)  # bytes 8 to 11 are 00 00 ff ff: IPv4
 
@@ -150,7 +148,7 @@ def make_gate(
     section: AccessSection,
     remembered: int = RECOGNISED_KEYS_MAX,
 ) -> Gate:
-    """The gate of one worker; `counters` are those of its block (metrics.REQUEST).
+    """The gate of one worker; it counts in the COUNTED_WORDS words of `counters`, in the order of vocabulary.py.
 
     It remembers so many keys, a power of two from 4 on.
     """
@@ -200,7 +198,7 @@ def admit(gate: Gate, buffer: Octets, key_start: int, key_end: int, address: Wor
     else:
         code = _admit_key(gate, buffer, key_start, key_end, now_ns)
     if code != CODE_OK:
-        gate.counters[_REFUSED_WORD + code - MISSING_KEY] += _1
+        gate.counters[code - MISSING_KEY] += _1
     return code
 
 
@@ -237,10 +235,10 @@ def _charge_rest(gate: Gate, lookups: int, now_ns: int) -> int:
         return CODE_OK
     result[QUOTA_LEFT] = quota_left(gate.limits, key_id, gate.own["month"], quota)
     if signed(gate.own["terms"][FLAGS]) & DRY_RUN_BIT != 0:
-        gate.counters[_DRY_RUN_WORDS[1]] += _1
+        gate.counters[_QUOTA_DRY_RUN] += _1
         result[OVERRUN] = QUOTA_EXCEEDED
         return CODE_OK
-    gate.counters[_REFUSED_WORD + QUOTA_EXCEEDED - MISSING_KEY] += _1
+    gate.counters[QUOTA_EXCEEDED - MISSING_KEY] += _1
     return _refuse_month(gate, now_ns)
 
 
@@ -300,7 +298,7 @@ def _admit_terms(gate: Gate, key_id: int, now_ns: int) -> int:
         return KEY_SUSPENDED
     code = _take_limits(gate, key_id, now_ns)
     if code != CODE_OK and flags & DRY_RUN_BIT != 0:
-        gate.counters[_DRY_RUN_WORDS[0] if code == RATE_LIMITED else _DRY_RUN_WORDS[1]] += _1
+        gate.counters[_RATE_DRY_RUN if code == RATE_LIMITED else _QUOTA_DRY_RUN] += _1
         gate.result[RETRY_AFTER_MS] = 0
         gate.result[OVERRUN] = code
         return CODE_OK

@@ -15,9 +15,9 @@ import msgspec
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from trinity.cli.values import KEY_START, PREFIX_CHARS
 from trinity.errors import AbsentError, InputError, RefusedError
 from trinity.store.queries import load
+from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START, KeyState
 
 Connection = psycopg.Connection[Any]
 
@@ -33,7 +33,7 @@ class Key(msgspec.Struct, frozen=True):
     name: str
     account: str
     plan: str
-    state: str  # active, suspended, revoked, expired
+    state: str  # a word of KeyState, or "expired"
     rate_requests: int  # in `rate_seconds`; 0: no limit
     rate_seconds: int
     rate_per_second: float
@@ -133,17 +133,17 @@ def limit(connection: Connection, reference: int | str, plan: str | None, change
         return _show(connection, row["id"])
 
 
-def set_state(connection: Connection, reference: int | str, state: str) -> tuple[Key, bool]:
+def set_state(connection: Connection, reference: int | str, state: KeyState) -> tuple[Key, bool]:
     """Make a key active, suspended or revoked; the second value says whether that changed anything."""
     with connection.transaction():
         row = _lock(connection, reference)
-        if row["state"] == "revoked" and state != "revoked":
-            raise RefusedError(f"key {row['id']}", "it is revoked, and that is for ever: create another key")
-        if row["is_over"] and state == "active":
-            raise RefusedError(f"key {row['id']}", "it is expired, and that is for ever: create another key")
-        is_change = row["state"] != state
+        if row["state"] == KeyState.REVOKED.word and state != KeyState.REVOKED:
+            raise RefusedError(f"key {row['id']}", "it is revoked, and that is forever: create another key")
+        if row["is_over"] and state == KeyState.ACTIVE:
+            raise RefusedError(f"key {row['id']}", "it is expired, and that is forever: create another key")
+        is_change = row["state"] != state.word
         if is_change:
-            connection.execute(load("keys.set_state"), {"id": row["id"], "state": state})
+            connection.execute(load("keys.set_state"), {"id": row["id"], "state": state.word})
         return _show(connection, row["id"]), is_change
 
 
@@ -159,7 +159,7 @@ def _insert(connection: Connection, fields: dict[str, Any], keys_max: int) -> tu
     secret = new_key()
     digest = hashlib.sha256(secret.encode()).digest()
     row = connection.execute(
-        load("keys.insert_key"), {**fields, "digest": digest, "prefix": secret[:PREFIX_CHARS]}
+        load("keys.insert_key"), {**fields, "digest": digest, "prefix": secret[:KEY_PREFIX_CHARS]}
     ).fetchone()
     assert row is not None, "an insert returns its row"
     number = int(row[0])

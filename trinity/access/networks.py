@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trinity.errors import ConfigError, InputError
+from trinity.limits import IPV6_PREFIX_BITS_MAX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# One end customer's network: RFC 6177 gives every site at least this, so a narrower block is evaded at no cost.
-IPV6_PREFIX_BITS_MAX = 64
 MAPPED_BITS = 96
 _MAPPED_BASE = 0xFFFF << 32
 _LOOPBACK = ("127.0.0.0/8", "::1/128")

@@ -7,12 +7,12 @@ import argparse
 
 from trinity.access import blocks
 from trinity.access.keys import Connection
-from trinity.access.networks import IPV6_PREFIX_BITS_MAX, parse_network, protected_networks
+from trinity.access.networks import parse_network, protected_networks
 from trinity.cli import values
 from trinity.cli.actions import Action, Argument, Outcome, Parsed, Work, add_action, given_lifetime, perform
 from trinity.cli.text import table, when
 from trinity.config import AccessSection, Config
-from trinity.limits import BLOCKS_MAX
+from trinity.limits import BLOCKS_MAX, IPV6_PREFIX_BITS_MAX
 
 
 def _block(parsed: Parsed, section: AccessSection) -> Work:

@@ -29,6 +29,7 @@ from trinity.cli.actions import (
 from trinity.cli.text import key_lines, key_table, when
 from trinity.config import AccessSection, Config
 from trinity.errors import InputError
+from trinity.vocabulary import KeyState
 
 _LISTED_MAX = 1_000_000
 
@@ -105,7 +106,7 @@ def _limit_key(parsed: Parsed, _section: AccessSection) -> Work:
     return work
 
 
-def _set_state(state: str) -> Callable[[Parsed, AccessSection], Work]:
+def _set_state(state: KeyState) -> Callable[[Parsed, AccessSection], Work]:
     def prepare(parsed: Parsed, _section: AccessSection) -> Work:
         reference = values.key_reference(parsed.key)
 
@@ -159,9 +160,9 @@ ACTIONS = (
         (_KEY, Argument("--plan", "its new plan"), *LIMITS),
         _limit_key,
     ),
-    Action("suspend", "refuse a key until it is resumed", (_KEY,), _set_state("suspended")),
-    Action("resume", "let a suspended key ask again", (_KEY,), _set_state("active")),
-    Action("revoke", "refuse a key for ever", (_KEY,), _set_state("revoked")),
+    Action("suspend", "refuse a key until it is resumed", (_KEY,), _set_state(KeyState.SUSPENDED)),
+    Action("resume", "let a suspended key ask again", (_KEY,), _set_state(KeyState.ACTIVE)),
+    Action("revoke", "refuse a key for ever", (_KEY,), _set_state(KeyState.REVOKED)),
 )
 
 

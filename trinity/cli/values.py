@@ -9,10 +9,8 @@ import re
 
 from trinity.errors import InputError
 from trinity.rates import read_rate
+from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START
 
-# A key as it is made: long enough that no prefix is one, short enough for every place that a key may stand in.
-KEY_START = "trk_"
-PREFIX_CHARS = 12
 # PostgreSQL's integer.
 BURST_MAX = 1_000_000_000
 # PostgreSQL's bigint holds it, and so do 63 bits in shared memory.
@@ -26,7 +24,7 @@ _ID_MAX = 2**31 - 1
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
-_WHOLE_KEY = re.compile(rf"({KEY_START}[A-Za-z0-9_-]{{{PREFIX_CHARS - len(KEY_START)}}})[A-Za-z0-9_-]+")
+_WHOLE_KEY = re.compile(rf"({KEY_START}[A-Za-z0-9_-]{{{KEY_PREFIX_CHARS - len(KEY_START)}}})[A-Za-z0-9_-]+")
 # RFC 5646: a language, then subtags; "en", "pt-BR", "zh-Hant-TW".
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -46,9 +44,9 @@ def key_reference(text: str) -> int | str:
         return number
     if not _KEY_PREFIX.fullmatch(text):
         raise InputError("KEY", "it is neither a number nor a prefix of letters, digits, - and _")
-    if len(text) > PREFIX_CHARS:
+    if len(text) > KEY_PREFIX_CHARS:
         raise InputError(
-            "KEY", f"name a key by its number or its first {PREFIX_CHARS} characters: others can read command lines"
+            "KEY", f"name a key by its number or its first {KEY_PREFIX_CHARS} characters: others can read command lines"
         )
     return text
 

@@ -16,7 +16,7 @@
     +-------------------------------------------------------------------+
 
 A verdict word says what the consensus made of a source: 0 nothing yet, 1 used, 2 + i rejected for
-`metrics.REJECT_REASONS[i]`.
+`vocabulary.REJECT_REASONS[i]`.
 
 Rules: one writer, the consensus process. A slot holds the numbers that a worker checks (state, validity, sources,
 confidence) and the bytes that it copies: `head` is the status line and the headers that do not change with the

@@ -73,7 +73,7 @@ def _ordering_intrinsics() -> tuple[Any, Any, Any, Any]:
     return load, store, barrier, read_barrier
 
 
-def _changing_intrinsics() -> tuple[Any, Any, Any]:
+def _changing_intrinsics() -> tuple[Any, Any]:
     from llvmlite import ir
     from numba import types
     from numba.extending import intrinsic
@@ -88,14 +88,6 @@ def _changing_intrinsics() -> tuple[Any, Any, Any]:
         return types.boolean(words, types.intp, types.uint64, types.uint64), emit
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def add(_context: Any, words: Any, index: Any, amount: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            word = _pointer(context, builder, signature, args)
-            return builder.atomic_rmw("add", word, args[2], "acq_rel")
-
-        return types.uint64(words, types.intp, types.uint64), emit
-
-    @intrinsic  # type: ignore[untyped-decorator]
     def copy(_context: Any, words: Any, start: Any, value: Any, count: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             source = _pointer(context, builder, signature, args)
@@ -107,7 +99,7 @@ def _changing_intrinsics() -> tuple[Any, Any, Any]:
 
         return types.void(words, types.intp, value, types.intp), emit
 
-    return swap, add, copy
+    return swap, copy
 
 
 def _plain_twins() -> tuple[Callable[..., Any], ...]:
@@ -128,18 +120,13 @@ def _plain_twins() -> tuple[Callable[..., Any], ...]:
         words[index] = desired
         return True
 
-    def add(words: Words, index: int, amount: int) -> np.uint64:
-        before = np.uint64(words[index])
-        words[index] = np.uint64((int(before) + int(amount)) % 2**64)
-        return before
-
     def copy(words: Words, start: int, value: Words, count: int) -> None:
         value[:count] = words[start : start + count]
 
-    return load, store, barrier, barrier, swap, add, copy
+    return load, store, barrier, barrier, swap, copy
 
 
-_load, _store, _barrier, _read_barrier, _swap, _add, _copy = _word_intrinsics() if jit_enabled() else _plain_twins()
+_load, _store, _barrier, _read_barrier, _swap, _copy = _word_intrinsics() if jit_enabled() else _plain_twins()
 
 
 @compiled
@@ -179,13 +166,6 @@ def compare_and_swap(words: Words, index: int, expected: int, desired: int) -> b
     """Replace `expected` by `desired`; False when the word held something else."""
     _check(words, index)
     return _swap(words, index, np.uint64(expected), np.uint64(desired))  # type: ignore[no-any-return]
-
-
-@compiled
-def fetch_add(words: Words, index: int, amount: int) -> int:
-    """Add `amount` (modulo 2**64) and return the value before."""
-    _check(words, index)
-    return _add(words, index, np.uint64(amount))  # type: ignore[no-any-return]
 
 
 @compiled

@@ -22,8 +22,6 @@ that comes with a new digest tells workers that what they recognise is another k
 a revoked key stays, to be answered as such. 104 bytes a key and its place in the index: 1 million keys in 105 MB.
 """
 
-import enum
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +32,8 @@ from trinity.memory.atomics import Words, fence, load_acquire, read_fence, signe
 from trinity.memory.cell import READ_TRIES_MAX
 from trinity.memory.gcra import BUCKET_NS_MAX
 from trinity.memory.segment import Segment
-from trinity.rates import RATE_BITS, REQUESTS_MASK, SECONDS_SHIFT
+from trinity.rates import REQUESTS_MASK, SECONDS_SHIFT
+from trinity.vocabulary import KeyState
 
 LAYOUT_VERSION = 2
 LAYOUT_HASH = 0  # the header names all that the bytes' meaning depends on
@@ -55,8 +54,8 @@ _GENERATION_MASK = 0x7FFF_FFFF
 # What a column of the database may hold: field, lowest, highest.
 _BOUNDS = (
     ("key_id", 1, 2**31 - 1),
-    ("state", 1, 3),
-    ("rate", 0, RATE_BITS),
+    ("state", int(KeyState.ACTIVE), int(KeyState.REVOKED)),
+    ("rate_per_second", 0, 2**31 - 1),
     ("burst", 0, 2**31 - 1),
     ("monthly_quota", 0, 2**63 - 1),
     ("dry_run", 0, 1),
@@ -64,15 +63,6 @@ _BOUNDS = (
 
 _HALF_BITS = 32
 _HALF, _0, _1 = np.uint64(0xFFFF_FFFF), np.uint64(0), np.uint64(1)
-
-
-class KeyState(enum.IntEnum):
-    """Whether a key is good; EMPTY: no key has this id."""
-
-    EMPTY = 0
-    ACTIVE = 1
-    SUSPENDED = 2
-    REVOKED = 3
 
 
 _EMPTY, _REVOKED = int(KeyState.EMPTY), int(KeyState.REVOKED)

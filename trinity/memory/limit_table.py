@@ -98,11 +98,6 @@ class LimitTable:
         for word in range(ENTRY_WORDS):
             self.words[HEADER_WORDS + key_ids * ENTRY_WORDS + word] = 0
 
-    def quota_used(self, key_id: int) -> tuple[int, int]:
-        """The newest month in which this key asked, counted since the year 0, and its requests under a quota in it."""
-        word = int(load_acquire(self.words, HEADER_WORDS + key_id * ENTRY_WORDS + _QUOTA))
-        return word >> _MONTH_SHIFT, word & _COUNT_MASK
-
     def _take_over(self, boot_id: Words, wall_offset_ns: int) -> None:
         """After a reboot, move the times to the new boot's clock; killed on the way, debts are at worst forgotten."""
         if (self.words[_BOOT_ID : _BOOT_ID + 2] == boot_id).all():

@@ -43,12 +43,12 @@ RECORD_DTYPE = np.dtype(
         ("address", np.uint8, 16),  # network order; IPv4 as ::ffff:a.b.c.d
         ("asset", "S16"),  # name; empty for no asset or several
         ("latency_ns", np.uint32),  # from the readable socket; 2**32 - 1 for longer
-        ("key_id", np.uint32),  # api_keys.id, outcomes.ANONYMOUS_KEY_ID without a key
+        ("key_id", np.uint32),  # api_keys.id, vocabulary.ANONYMOUS_KEY_ID without a key
         ("status", np.uint16),  # HTTP's, also for datagrams
         ("assets", np.uint16),  # prices looked up
-        ("protocol", np.uint8),  # index of outcomes.PROTOCOLS
-        ("source", np.uint8),  # index of outcomes.SOURCES
-        ("code", np.uint8),  # index of outcomes.CODES
+        ("protocol", np.uint8),  # index of vocabulary.PROTOCOLS
+        ("source", np.uint8),  # index of vocabulary.SOURCES
+        ("code", np.uint8),  # index of vocabulary.CODES
         ("reserved", np.uint8),
     ],
     align=True,

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, compiled_inline
+from trinity.linux import IP_PKTINFO
 from trinity.native.addresses import SOCKADDR_BYTES, SOCKADDR_WORDS
 from trinity.native.octets import Integers, Octets
-from trinity.net.ports import IP_PKTINFO
 
 Events = NDArray[np.uint32]
 Words = NDArray[np.uint64]

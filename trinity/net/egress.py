@@ -4,7 +4,7 @@ WebSocket and REST go the same way: one rule says which proxy serves a URL, and 
 reads the environment by itself. A proxy that one of them cannot use is refused by name before anything starts.
 
 Rules: no redirect is followed, for a page of another host is not the exchange. Whatever a WebSocket, HTTP, URL, proxy
-or TLS library raises for one try is a `Failure`: a kind out of metrics.FAILURE_KINDS and words, which are the
+or TLS library raises for one try is a `Failure`: a kind out of vocabulary.FAILURE_KINDS and words, which are the
 exchange's where it said any, cleaned for a log and bounded. Passwords of proxies are in no words.
 """
 
@@ -41,7 +41,7 @@ REDIRECTS = range(300, 400)
 
 
 class Failure(NamedTuple):
-    """Why one try brought nothing; `kind` is one of metrics.FAILURE_KINDS."""
+    """Why one try brought nothing; `kind` is one of vocabulary.FAILURE_KINDS."""
 
     kind: str
     words: str

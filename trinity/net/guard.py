@@ -23,8 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from trinity.access.networks import IPV6_PREFIX_BITS_MAX
-from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
+from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS, IPV6_PREFIX_BITS_MAX
 
 Peer = tuple[str, int]  # address and port, as the kernel writes them
 

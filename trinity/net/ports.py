@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 from trinity.config import Config
 from trinity.errors import ConfigError, PortTakenError
+from trinity.linux import IP_PKTINFO
 
 # Every address of the machine, and where its own programs find what is bound to it.
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-# ip(7), which Python's socket module does not name.
-IP_PKTINFO = 8
 
 
 class Listener(NamedTuple):

@@ -27,7 +27,7 @@ import feeds.consensus.process
 import feeds.exchanges.registry
 import feeds.ingest.process
 import feeds.simulator.server
-import trinity.store.embedded
+import trinity.node.database
 import workers.access.process
 import workers.api.base.admission
 import workers.api.server
@@ -113,7 +113,7 @@ ROLES = (
         "database",
         lambda plan: [""] if is_embedded(plan.config) else [],
         3,
-        lambda context, _memory, plan, _: trinity.store.embedded.run(context, plan.config.node.data_dir),
+        lambda context, _memory, plan, _: trinity.node.database.run(context, plan.config.node.data_dir),
         vital=False,
     ),
     Role(

@@ -28,6 +28,7 @@ from typing import NoReturn
 from trinity.clock import Clock
 from trinity.errors import BugError, TrinityError
 from trinity.limits import LAST_WORDS_BYTES_MAX, SUPERVISOR_TURN_MS
+from trinity.linux import PR_SET_PDEATHSIG
 from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
 from trinity.node.supervisor import (
     Action,
@@ -47,7 +48,6 @@ from trinity.node.supervisor import (
 )
 from trinity.process import EXIT_BOOT_FAILURE
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # SIGHUP: the terminal was closed.
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
@@ -166,7 +166,7 @@ class Launcher:
         os.close(self._signal_read_fd)
         os.close(self._signal_write_fd)
         os.setpgid(0, 0)
-        if self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        if self._libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
         if os.getppid() != parent_pid:
             os._exit(_EXIT_CRASHED)  # the parent died before prctl: nobody would tell us

@@ -2,86 +2,31 @@
 
 Rules: names follow Prometheus (`_total` for counters, base units). A process counts into its own block of the
 control segment through the index that `Register.index` gives; the health process alone exports them. Label values
-are closed sets, declared here, so that every series has its word before the first event.
+are closed sets of trinity/vocabulary.py, so that every series has its word before the first event.
 """
 
 from collections.abc import Iterator
 from itertools import product
 from typing import Literal, NamedTuple
 
+from trinity.clock import NS_PER_SECOND
 from trinity.limits import COUNTER_WORDS
-
-EXCHANGES = ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
-
-# Why a frame, or a part of it, was refused. The first five mean that the payload has not the documented shape.
-REFUSAL_REASONS = (
-    "not_json",
-    "unknown_shape",
-    "missing_field",
-    "bad_number",
-    "bad_time",
-    "nonpositive_price",
-    "unknown_symbol",
-    "bad_sequence",
-    "exchange_error",
-    "too_large",
-    "last_off_book",  # the last price alone: the book beside it stays
-    "bad_acknowledgement",  # a subscription that failed, or an answer to it that was not understood
-)
-SHAPE_REASONS = REFUSAL_REASONS[:5]
-
-RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
-
-# Why a connection to an exchange, or a REST question, brought nothing (trinity/net/egress.py).
-EXCHANGE_WAYS = ("ws", "rest")
-FAILURE_KINDS = (
-    "unresolved",
-    "unreachable",
-    "timeout",
-    "tls",
-    "proxy",
-    "redirect",
-    "status",
-    "not_http",
-    "closed",
-    "other",
+from trinity.vocabulary import (
+    ACCESS_REFUSALS,
+    EXCHANGE_WAYS,
+    EXCHANGES,
+    FAILURE_KINDS,
+    HTTP_STATUSES,
+    LATENCY_BOUNDS_NS,
+    LIMIT_REFUSALS,
+    RECONNECT_REASONS,
+    REFUSAL_REASONS,
+    REJECT_REASONS,
+    UDP_RESULTS,
 )
 
-# Why the consensus left a source out; with `last_off_book` its last price alone.
-REJECT_REASONS = (
-    "no_quote",
-    "nonpositive_price",
-    "crossed_book",
-    "wide_spread",
-    "stale",
-    "stale_exchange_time",
-    "future_exchange_time",
-    "frozen",
-    "no_index",
-    "outlier",
-    "held_out",
-    "one_sided_book",
-    "last_off_book",
-)
-
-HTTP_STATUSES = ("200", "204", "400", "401", "403", "404", "405", "408", "413", "414", "429", "431", "503")
-UDP_RESULTS = ("answered", "error", "dropped")
-
-# Why a caller was turned away; outcomes.CODES has the same words.
-ACCESS_REFUSALS = (
-    "missing_key",
-    "invalid_key",
-    "key_revoked",
-    "key_suspended",
-    "address_blocked",
-    "rate_limited",
-    "quota_exceeded",
-    "keys_unavailable",
-)
-LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
-
-# Upper bounds in seconds: an answer takes microseconds; the tail shows a worker that was not scheduled.
-DURATION_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1)
+# Of the request workers' durations, in seconds as Prometheus wants them; "+Inf" and "sum" follow.
+DURATION_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENCY_BOUNDS_NS)
 
 
 class Metric(NamedTuple):
@@ -200,7 +145,7 @@ REQUEST = Register(
         "oracle_http_request_duration_seconds",
         "histogram",
         "Time from a readable socket to the answer's send.",
-        (("le", (*(str(bound) for bound in DURATION_BUCKETS), "+Inf", "sum")),),
+        (("le", (*DURATION_BOUNDS, "+Inf", "sum")),),
     ),
 )
 

@@ -26,7 +26,8 @@ from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import FEED, FLUSHER, REJECT_REASONS
+from trinity.observe.metrics import FEED, FLUSHER
+from trinity.vocabulary import REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
 
@@ -62,7 +63,7 @@ class SourceView(NamedTuple):
     via: Via
     age_ns: int | None
     received_wall_ns: int | None
-    verdict: str | None  # "used", "disputed", "unused", a reason of metrics.REJECT_REASONS, None: none yet
+    verdict: str | None  # "used", "disputed", "unused", a reason of vocabulary.REJECT_REASONS, None: none yet
     left_out: LeftOut | None  # why its feed does not ask for it over one way or both, None when it does
 
 
@@ -257,11 +258,6 @@ def read_assets(memory: NodeMemory, now_ns: int) -> list[AssetView]:
 def read_indexes(memory: NodeMemory) -> dict[str, float | None]:
     """Measured price of each stablecoin in USD, None when there is no index."""
     return {coin: memory.answers.read_index(position) or None for position, coin in enumerate(COINS)}
-
-
-def has_fresh_asset(memory: NodeMemory, now_ns: int) -> bool:
-    """Whether any asset can be answered; stops at the first."""
-    return any(_read_asset(memory, index, now_ns).fresh for index in range(len(memory.card.catalog.assets)))
 
 
 def _read_asset(memory: NodeMemory, index: int, now_ns: int) -> AssetView:

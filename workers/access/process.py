@@ -26,13 +26,14 @@ from trinity.config import AccessSection
 from trinity.errors import SchemaError, StoreUnavailableError
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import ProcessBlock
-from trinity.memory.key_table import DIGEST_BYTES, KeyState, KeyTable
+from trinity.memory.key_table import DIGEST_BYTES, KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.observe.log import Outage
 from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import reason_of
 from trinity.store.watch import Watch
+from trinity.vocabulary import KeyState
 from workers.access.database import AsyncConnection, connect, wait_for_change
 from workers.access.keeper import Keeper
 

@@ -13,10 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.vocabulary import KeyState
+
 Rows = NDArray[np.void]
 
-# State of a key in the database. 0: there is no such key.
-ABSENT, ACTIVE, SUSPENDED, REVOKED = range(4)
+# State of a key in the database, as shared memory has it. ABSENT: there is no such key.
+ABSENT, ACTIVE, SUSPENDED, REVOKED = map(int, KeyState)
 
 # A limit that is the plan's.
 NULL = -1

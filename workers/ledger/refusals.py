@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
-from trinity.outcomes import ANONYMOUS_KEY_ID, CODE_OK
+from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger.sums import NS_PER_MINUTE, SMALL_MAX, number_rows
 
 # A row of usage_log takes some 230 bytes with its indexes: 200 MB a day, however long a flood is.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.outcomes import LATENCY_BUCKETS
+from trinity.vocabulary import LATENCY_BUCKETS
 from workers.ledger.sums import KEY_ID_MAX, SMALL_MAX, Groups
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)

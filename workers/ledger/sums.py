@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.outcomes import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
+from trinity.vocabulary import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
 
 NS_PER_MINUTE = 60 * 1_000_000_000
 # The units of the sums that are kept: minutes, hours, days.

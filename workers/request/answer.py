@@ -33,6 +33,7 @@ from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
 from trinity.memory.answer_table import (
     ANSWER_DTYPE,
     BODY_BYTES,
+    ERROR_CODES,
     PRICE_TEXT_BYTES,
     ROW_WORDS,
     SLOT_WORDS,
@@ -52,6 +53,7 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
+from trinity.vocabulary import KEY_START, Problem, problem_for
 
 UNKNOWN = -1
 CONSENSUS = -1
@@ -62,15 +64,15 @@ PRICE_TEXT_AT, HEAD_AT, BODY_AT = (int(ANSWER_DTYPE.fields[field][1]) for field 
 # --- verdicts: why a price is or is not given -----------------------------------------------------------------
 
 _VERDICTS = (
-    ("fresh", 200, ""),
-    ("stale_price", 503, "no fresh price"),
-    ("too_few_sources", 503, "too few exchanges have a good price"),
-    ("sources_disagree", 503, "the exchanges' prices disagree and none has a majority"),
-    ("unknown_market", 404, "this exchange does not list the asset"),
-    ("price_too_old", 503, "the price is older than max_age_ms"),
-    ("too_few_sources", 503, "fewer sources than min_sources"),
-    ("confidence_too_wide", 503, "the confidence interval is wider than max_conf_bps"),
-    ("unknown_asset", 404, "no such asset; GET /assets lists them"),
+    Problem(200, "fresh", ""),
+    problem_for("stale_price"),
+    problem_for("too_few_sources"),
+    problem_for("sources_disagree"),
+    problem_for("unknown_market"),
+    problem_for("price_too_old"),
+    problem_for("too_few_sources", "min_sources"),
+    problem_for("confidence_too_wide"),
+    problem_for("unknown_asset"),
 )
 (
     GOOD,
@@ -84,19 +86,18 @@ _VERDICTS = (
     UNKNOWN_ASSET,
 ) = range(len(_VERDICTS))
 
-VERDICT_CODES = tuple(code for code, _, _ in _VERDICTS)
-VERDICT_STATUS = np.array([status for _, status, _ in _VERDICTS], dtype=np.int64)
+VERDICT_CODES = tuple(verdict.code for verdict in _VERDICTS)
+VERDICT_STATUS = np.array([verdict.status for verdict in _VERDICTS], dtype=np.int64)
 # Answers by AnswerState, for a state that is not GOOD; an unknown state is as good as none.
 _OF_STATE = np.full(len(AnswerState), STALE_PRICE, dtype=np.int64)
 _OF_STATE[AnswerState.GOOD] = GOOD
-_OF_STATE[AnswerState.TOO_FEW_SOURCES] = TOO_FEW_SOURCES
-_OF_STATE[AnswerState.SOURCES_DISAGREE] = SOURCES_DISAGREE
-_OF_STATE[AnswerState.NOT_LISTED] = UNKNOWN_MARKET
+for _state, _code in ERROR_CODES.items():
+    _OF_STATE[_state] = VERDICT_CODES.index(_code)
 
 _ERRORS, _ERROR_BOUNDS = pack_texts(
     [
         f'{{"error":{{"code":"{code}","message":"{text}"}},"status":"{code}","asset":"'.encode()
-        for code, _, text in _VERDICTS
+        for _, code, text in _VERDICTS
     ]
 )
 _LAST_PRICE = octets_of(b'","last_price":')
@@ -106,7 +107,7 @@ _END_OF_NAME = octets_of(b'"}')
 _PRICES = octets_of(b'{"prices":[')
 _END_OF_PRICES = octets_of(b"]}")
 _COMMA, _BRACE, _QUESTION_MARK = b",}?"
-_KEY_START = octets_of(b"trk_")  # what every API key begins with (KEY_START in trinity/cli/values.py)
+_KEY_START = octets_of(KEY_START.encode())
 
 # One price as an element of a list, with its comma. An error is shorter: texts of some 150 bytes, a name, numbers.
 PRICE_BYTES_MAX = BODY_BYTES + 1

@@ -13,36 +13,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trinity import outcomes
+from trinity import vocabulary
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.markets import Catalog
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import append_record
 from trinity.native.octets import Integers
-from trinity.observe import metrics
 from workers.request.answer import CONSENSUS, UNKNOWN, VERDICT_CODES, VERDICT_STATUS
 from workers.request.forwarded import ADDRESS, Caller
 
 # Words of Ledger.tally: what the answer is, then what is the same for many answers.
 (
-    TALLY_STATUS,  # index of metrics.HTTP_STATUSES, also for datagrams
-    TALLY_CODE,  # index of outcomes.CODES
+    TALLY_STATUS,  # index of vocabulary.HTTP_STATUSES, also for datagrams
+    TALLY_CODE,  # index of vocabulary.CODES
     TALLY_LOOKUPS,
-    TALLY_KEY,  # api_keys.id, outcomes.ANONYMOUS_KEY_ID
-    TALLY_PROTOCOL,  # index of outcomes.PROTOCOLS
+    TALLY_KEY,  # api_keys.id, vocabulary.ANONYMOUS_KEY_ID
+    TALLY_PROTOCOL,  # index of vocabulary.PROTOCOLS
     _ASSET,  # index in the catalog, UNKNOWN for none or several
-    _SOURCE,  # index of outcomes.SOURCES
+    _SOURCE,  # index of vocabulary.SOURCES
     WALL_OFFSET_NS,  # wall clock minus monotonic clock
     _TALLY_WORDS,
 ) = range(9)
 
 _NAME_WORDS = ASSET_NAME_BYTES_MAX // 8
-_STATUSES = np.array([int(status) for status in metrics.HTTP_STATUSES], dtype=np.int64)
-_STATUS_OK = metrics.HTTP_STATUSES.index("200")
-_STATUS_OF_VERDICT = np.array([metrics.HTTP_STATUSES.index(str(s)) for s in VERDICT_STATUS], dtype=np.int64)
+_STATUSES = np.array([int(status) for status in vocabulary.HTTP_STATUSES], dtype=np.int64)
+_STATUS_OK = vocabulary.HTTP_STATUSES.index("200")
+_STATUS_OF_VERDICT = np.array([vocabulary.HTTP_STATUSES.index(str(s)) for s in VERDICT_STATUS], dtype=np.int64)
 _CODE_OF_VERDICT = np.array(
-    [outcomes.CODE_OK if code == "fresh" else outcomes.CODES.index(code) for code in VERDICT_CODES], dtype=np.int64
+    [vocabulary.CODE_OK if code == "fresh" else vocabulary.CODES.index(code) for code in VERDICT_CODES], dtype=np.int64
 )
 
 
@@ -52,13 +51,13 @@ class Ledger(NamedTuple):
     ring: Words  # UsageRing.words
     tally: Integers
     names: Words  # two words an asset; the first two are of none
-    sources: Integers  # outcomes.SOURCES of the consensus, then of each exchange
+    sources: Integers  # vocabulary.SOURCES of the consensus, then of each exchange
 
 
 def make_ledger(ring: Words, catalog: Catalog) -> Ledger:
     """Names and sources as a record holds them."""
     names = np.array([b"", *(asset.name.encode() for asset in catalog.assets)], dtype=f"S{ASSET_NAME_BYTES_MAX}")
-    sources = [outcomes.SOURCE_CONSENSUS, *(outcomes.SOURCES.index(exchange) for exchange in catalog.exchanges)]
+    sources = [vocabulary.SOURCE_CONSENSUS, *(vocabulary.SOURCES.index(exchange) for exchange in catalog.exchanges)]
     return Ledger(
         ring=ring,
         tally=np.zeros(_TALLY_WORDS, dtype=np.int64),
@@ -71,8 +70,8 @@ def make_ledger(ring: Words, catalog: Catalog) -> Ledger:
 def begin(ledger: Ledger, protocol: int) -> None:
     """Forget the answer before; what nobody notes otherwise is ok."""
     tally = ledger.tally
-    tally[TALLY_STATUS], tally[TALLY_CODE], tally[TALLY_LOOKUPS] = _STATUS_OK, outcomes.CODE_OK, 0
-    tally[TALLY_KEY], tally[_ASSET], tally[_SOURCE] = outcomes.ANONYMOUS_KEY_ID, UNKNOWN, outcomes.SOURCE_NONE
+    tally[TALLY_STATUS], tally[TALLY_CODE], tally[TALLY_LOOKUPS] = _STATUS_OK, vocabulary.CODE_OK, 0
+    tally[TALLY_KEY], tally[_ASSET], tally[_SOURCE] = vocabulary.ANONYMOUS_KEY_ID, UNKNOWN, vocabulary.SOURCE_NONE
     tally[TALLY_PROTOCOL] = protocol
 
 
@@ -103,7 +102,7 @@ def note_error(ledger: Ledger, status: int, code: int) -> None:
     """The whole request was refused; `status` as an index."""
     tally = ledger.tally
     tally[TALLY_STATUS], tally[TALLY_CODE] = status, code
-    tally[TALLY_LOOKUPS], tally[_ASSET], tally[_SOURCE] = 0, UNKNOWN, outcomes.SOURCE_NONE
+    tally[TALLY_LOOKUPS], tally[_ASSET], tally[_SOURCE] = 0, UNKNOWN, vocabulary.SOURCE_NONE
 
 
 @compiled_inline

@@ -66,6 +66,8 @@ from trinity.native.octets import Integers, Octets
 from trinity.net.ports import bind_socket, is_any
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
+from trinity.vocabulary import LATENCY_BOUNDS_NS
+from workers.request.admission import gate_counters
 from workers.request.answer import write_prices
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
@@ -111,10 +113,10 @@ _REFUSING_GAUGE = metrics.REQUEST.index("oracle_http_connections_refused_last_se
 _REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
 _DROPPED_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", "dropped")
 _DURATION = "oracle_http_request_duration_seconds"
-_DURATION_WORD = metrics.REQUEST.index(_DURATION, str(metrics.DURATION_BUCKETS[0]))
+_DURATION_WORD = metrics.REQUEST.index(_DURATION, metrics.DURATION_BOUNDS[0])
 _DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
 _DRAIN = int(Command.DRAIN)
-_BUCKETS_NS = np.array([round(bound * NS_PER_SECOND) for bound in metrics.DURATION_BUCKETS], dtype=np.int64)
+_BUCKETS_NS = np.array(LATENCY_BOUNDS_NS, dtype=np.int64)
 
 
 class Worker(NamedTuple):
@@ -156,6 +158,7 @@ def run(
         select.epoll() as epoll,
     ):
         tcp.listen(_BACKLOG)
+        counters = gate_counters(context.block.counters)
         signal_fd = _open_signal_fd()
         fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd], dtype=np.int64)
         request_context = make_context(
@@ -165,7 +168,7 @@ def run(
             simulated=context.simulated,
             worker=worker,
             caller=make_caller(access.trusted_proxies),
-            gate=make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, context.block.counters, access),
+            gate=make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, access),
             ledger=make_ledger(memory.ring.words, context.catalog),
         )
         networks = trusted_networks(request.udp_trusted_networks)

@@ -13,7 +13,8 @@ from tests.feeds.consensus.cases import EXCHANGES, ManualClock, context_of, writ
 from tests.support.contexts import OpenContext
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState
 from trinity.memory.price_table import RowState
-from trinity.observe.metrics import CONSENSUS, REJECT_REASONS
+from trinity.observe.metrics import CONSENSUS
+from trinity.vocabulary import REJECT_REASONS
 
 BTC, SOL = 0, 1
 INDEXES = {"USDT": Decimal(1)}

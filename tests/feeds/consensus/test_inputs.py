@@ -21,7 +21,7 @@ from tests.support.clocks import ManualClock
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED
 from trinity.memory.price_table import RowState
-from trinity.observe.metrics import REJECT_REASONS
+from trinity.vocabulary import REJECT_REASONS
 
 
 def test_listings_follow_the_catalog_with_their_currency() -> None:

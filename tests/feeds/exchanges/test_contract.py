@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.exchanges.contract import PRICE_DIGITS_MAX, BadFieldError, RefusalReason, parse_price
-from trinity.observe.metrics import REFUSAL_REASONS
+from trinity.vocabulary import REFUSAL_REASONS
 
 
 def test_the_reasons_are_those_of_the_metrics() -> None:

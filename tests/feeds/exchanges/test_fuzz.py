@@ -13,7 +13,7 @@ from feeds.exchanges.contract import Event, Quote, Reconnect, Refusal, RestReque
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from trinity.limits import FRAME_BYTES_MAX
 from trinity.memory.price_table import mantissa_of, scale_of
-from trinity.observe.metrics import RECONNECT_REASONS, REFUSAL_REASONS
+from trinity.vocabulary import RECONNECT_REASONS, REFUSAL_REASONS
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared" / "recorded"
 # Longer frames (whole books, lists of all products) only make the mutations rarer.

@@ -10,7 +10,7 @@ import pytest
 
 from feeds.exchanges.contract import Quote, Refusal
 from feeds.exchanges.registry import EXCHANGE_MODULES
-from trinity.observe.metrics import REFUSAL_REASONS
+from trinity.vocabulary import REFUSAL_REASONS
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared" / "recorded"
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded sessions are not on this machine")

@@ -6,7 +6,7 @@ from feeds.exchanges.contract import Exchange
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of
 from trinity.config import FeedsSection
 from trinity.markets import load_catalog
-from trinity.observe.metrics import EXCHANGES
+from trinity.vocabulary import EXCHANGES
 
 
 def test_the_exchanges_stand_in_the_order_of_the_metrics() -> None:

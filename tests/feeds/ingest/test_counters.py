@@ -10,7 +10,8 @@ from feeds.ingest.counters import FeedCounters
 from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import Via
-from trinity.observe.metrics import FEED, REFUSAL_REASONS, SHAPE_REASONS
+from trinity.observe.metrics import FEED
+from trinity.vocabulary import REFUSAL_REASONS, SHAPE_REASONS
 
 
 @pytest.fixture

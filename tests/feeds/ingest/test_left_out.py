@@ -19,7 +19,7 @@ from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import FeedsSection, SimulatorSection
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
-from trinity.observe.metrics import EXCHANGES
+from trinity.vocabulary import EXCHANGES
 
 Until = Callable[..., Awaitable[None]]
 BTC, ETH, SOL = range(3)

@@ -17,7 +17,8 @@ from feeds.ingest import process as runner
 from tests.support.contexts import OpenContext
 from trinity.config import FeedsSection
 from trinity.memory.control import HEARTBEAT_NS
-from trinity.observe.metrics import EXCHANGE_WAYS, FAILURE_KINDS, FEED
+from trinity.observe.metrics import FEED
+from trinity.vocabulary import EXCHANGE_WAYS, FAILURE_KINDS
 
 Until = Callable[..., Awaitable[None]]
 

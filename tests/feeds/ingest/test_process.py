@@ -25,7 +25,8 @@ from trinity.config import FeedsSection, SimulatorSection
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.price_table import RowState, Via
-from trinity.observe.metrics import FEED, REFUSAL_REASONS
+from trinity.observe.metrics import FEED
+from trinity.vocabulary import REFUSAL_REASONS
 
 Until = Callable[..., Awaitable[None]]
 BTC, ETH, SOL = range(3)

@@ -2,7 +2,7 @@
 
 from feeds.simulator.venues import VENUES
 from trinity.markets import Catalog, load_catalog
-from trinity.observe.metrics import EXCHANGES
+from trinity.vocabulary import EXCHANGES
 
 
 def test_every_known_exchange_is_simulated() -> None:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.quota import quota_used
 from trinity.access.gate import (
     BURST,
+    COUNTED_WORDS,
     KEY_ID,
     LEFT,
     MONTHLY_QUOTA,
@@ -30,13 +32,11 @@ from trinity.access.gate import (
 )
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.config import AccessSection
-from trinity.limits import API_KEY_BYTES_MAX, COUNTER_WORDS
+from trinity.limits import API_KEY_BYTES_MAX
 from trinity.memory.access import AccessMemory
-from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
-from trinity.observe import metrics
-from trinity.outcomes import CODES
 from trinity.rates import rate_of
+from trinity.vocabulary import ACCESS_REFUSALS, CODES, LIMIT_REFUSALS, KeyState
 
 pytestmark = pytest.mark.uncompiled
 
@@ -51,7 +51,7 @@ class Door:
 
     def __init__(self, auth: str = "required", anonymous_rate: int = 0, loaded: bool = True) -> None:
         self.access = AccessMemory.private(16)
-        self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
+        self.counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
         self.gate = self.worker(auth, anonymous_rate)
         self.allow(KEY)
         if loaded:
@@ -84,8 +84,11 @@ class Door:
     def told(self, word: int) -> int:
         return int(self.gate.result[word])
 
-    def counted(self, name: str, code: str) -> int:
-        return int(self.counters[metrics.REQUEST.index(name, code)])
+    def refused(self, code: str) -> int:
+        return int(self.counters[ACCESS_REFUSALS.index(code)])
+
+    def in_dry_run(self, code: str) -> int:
+        return int(self.counters[len(ACCESS_REFUSALS) + LIMIT_REFUSALS.index(code)])
 
 
 # --- keys -----------------------------------------------------------------------------------------------------
@@ -242,8 +245,8 @@ def test_a_month_counts_lookups_and_a_refusal_takes_none() -> None:
         assert CODES[charge_lookups(door.gate, lookups, NOW_NS)] == code
         assert door.told(QUOTA_LEFT) == left
         assert (door.told(RETRY_AFTER_MS) > 0) == (code != "ok")
-    assert door.counted("oracle_access_refusals_total", "quota_exceeded") == 2
-    assert door.access.limits.quota_used(7)[1] == 10
+    assert door.refused("quota_exceeded") == 2
+    assert quota_used(door.access.limits, 7)[1] == 10
 
 
 def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
@@ -253,8 +256,8 @@ def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
     assert door.ask(KEY) == "ok"
     assert CODES[charge_lookups(door.gate, 6, NOW_NS)] == "ok"
     assert CODES[door.told(OVERRUN)] == "quota_exceeded"
-    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 1
-    assert door.access.limits.quota_used(7)[1] == 0
+    assert door.in_dry_run("quota_exceeded") == 1
+    assert quota_used(door.access.limits, 7)[1] == 0
 
 
 @given(quota=st.integers(1, 40), asked=st.lists(st.integers(1, 15), max_size=12))
@@ -267,7 +270,7 @@ def test_lookups_are_charged_to_the_last_one(quota: int, asked: list[int]) -> No
         admitted = door.ask(KEY) == "ok" and CODES[charge_lookups(door.gate, lookups, NOW_NS)] == "ok"
         assert admitted == (used + lookups <= quota)
         used += lookups if admitted else 0
-        assert door.access.limits.quota_used(7)[1] == used
+        assert quota_used(door.access.limits, 7)[1] == used
 
 
 def test_without_a_key_or_a_quota_lookups_cost_nothing() -> None:
@@ -287,9 +290,9 @@ def test_a_plan_in_dry_run_counts_and_refuses_nobody() -> None:
     assert (door.told(RETRY_AFTER_MS), CODES[door.told(OVERRUN)]) == (0, "quota_exceeded")
     door.allow(KEY, rate=1, burst=1, dry_run=True)
     assert door.ask(KEY) == "ok"
-    assert door.counted("oracle_limit_dry_run_total", "quota_exceeded") == 3
-    assert door.counted("oracle_limit_dry_run_total", "rate_limited") == 1
-    assert door.counted("oracle_access_refusals_total", "rate_limited") == 0
+    assert door.in_dry_run("quota_exceeded") == 3
+    assert door.in_dry_run("rate_limited") == 1
+    assert door.refused("rate_limited") == 0
 
 
 def test_a_key_without_limits_has_none() -> None:
@@ -371,7 +374,7 @@ def test_every_refusal_is_counted_under_its_code() -> None:
         door.ask(b"guess")
     door.allow(KEY, state=KeyState.REVOKED)
     door.ask(KEY)
-    counts = {code: door.counted("oracle_access_refusals_total", code) for code in metrics.ACCESS_REFUSALS}
+    counts = {code: door.refused(code) for code in ACCESS_REFUSALS}
     assert {code: n for code, n in counts.items() if n} == {"missing_key": 1, "invalid_key": 2, "key_revoked": 1}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trinity.access.keys import new_key
 from trinity.cli import values
 from trinity.errors import InputError
+from trinity.vocabulary import KEY_PREFIX_CHARS
 
 GOOD: list[tuple[Callable[[], Any], Any]] = [
     (lambda: values.key_reference("17"), 17),
@@ -98,5 +99,5 @@ def test_any_text_is_a_value_or_a_typed_error(text: str) -> None:
 def test_of_a_whole_key_only_its_prefix_is_repeated() -> None:
     """Wherever it stands in a text; a prefix alone stays."""
     key = new_key()
-    prefix = key[: values.PREFIX_CHARS]
+    prefix = key[:KEY_PREFIX_CHARS]
     assert values.without_keys(f"--rate={key}: '{key}' {prefix}") == f"--rate={prefix}...: '{prefix}...' {prefix}"

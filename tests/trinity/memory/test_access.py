@@ -12,8 +12,8 @@ from trinity.clock import SystemClock
 from trinity.errors import NodeRunningError
 from trinity.memory.access import LIMITS_FILE, AccessMemory, bytes_needed, read_boot_id
 from trinity.memory.address_table import AddressTable
-from trinity.memory.key_table import KeyState
 from trinity.memory.node import name_of
+from trinity.vocabulary import KeyState
 
 PARTS = ("keys", "addresses", "blocks")
 

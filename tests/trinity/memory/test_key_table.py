@@ -19,7 +19,6 @@ from trinity.memory.key_table import (
     QUOTA,
     STATE_MASK,
     TERMS_SLOT_WORDS,
-    KeyState,
     KeyTable,
     find_key,
     is_loaded,
@@ -27,6 +26,7 @@ from trinity.memory.key_table import (
     words_needed,
 )
 from trinity.rates import RATE_BITS, rate_of
+from trinity.vocabulary import KeyState
 
 SUSPENDED, ACTIVE, REVOKED = KeyState.SUSPENDED, KeyState.ACTIVE, KeyState.REVOKED
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.quota import quota_used
 from trinity.errors import LayoutError
 from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
 from trinity.memory.limit_table import LimitTable, bytes_needed, has_quota, take_key_pace, take_quota
@@ -77,7 +78,7 @@ def test_limits_survive_a_restart(tmp_path: Path) -> None:
         take_quota(table.words, 2, MONTH, 100)
     again = open_table(path, now_ns=NOW_NS + 5, wall_ns=WALL_NS + 5)
     assert take(again, 2) == SECOND
-    assert again.quota_used(2) == (MONTH, 3)
+    assert quota_used(again, 2) == (MONTH, 3)
     assert take(again, 1) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -95,7 +96,7 @@ def test_limits_survive_the_death_of_who_counted(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     again = open_table(path)
     assert take(again, 1) == SECOND
-    assert again.quota_used(1) == (MONTH, 1)
+    assert quota_used(again, 1) == (MONTH, 1)
 
 
 def test_a_debt_is_over_at_the_same_moment_after_a_reboot(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_month_admits_its_quota_and_a_clock_set_back_gives_nothing_again(quota
         left = int(take_quota(table.words, 1, month, quota))
         assert left == (quota - used - 1 if used < quota else -1)
         used = min(used + 1, quota)
-        assert table.quota_used(1) == (newest, used)
+        assert quota_used(table, 1) == (newest, used)
 
 
 @pytest.mark.uncompiled
@@ -201,7 +202,7 @@ def test_a_month_far_ahead_was_an_error_and_its_count_goes_on_in_the_month_of_no
     for _ in range(3):
         assert take_quota(table.words, 1, MONTH + 12, 5) >= 0
     assert take_quota(table.words, 1, MONTH, 5) == 1
-    assert table.quota_used(1) == (MONTH, 4)
+    assert quota_used(table, 1) == (MONTH, 4)
     assert take_quota(table.words, 1, MONTH + 1, 5) == 4
 
 
@@ -213,7 +214,7 @@ def test_a_machine_that_boots_in_1970_gives_no_month_again() -> None:
     assert [int(take_quota(table.words, 1, year_0, 3)) for _ in range(2)] == [0, -1]
     assert not has_quota(table.words, 1, year_0, 3)
     assert take_quota(table.words, 1, MONTH, 3) == -1
-    assert table.quota_used(1) == (MONTH, 3)
+    assert quota_used(table, 1) == (MONTH, 3)
     assert [int(take_quota(table.words, 2, month, 3)) for month in (year_0, year_0, MONTH, MONTH)] == [2, 1, 0, -1]
     assert take_quota(table.words, 1, MONTH + 1, 3) == 2
 
@@ -227,7 +228,7 @@ def test_looking_at_a_quota_takes_nothing() -> None:
     assert take_quota(table.words, 1, MONTH, 2) == 0
     assert not has_quota(table.words, 1, MONTH, 2)
     assert has_quota(table.words, 1, MONTH + 1, 2)
-    assert table.quota_used(1) == (MONTH, 2)
+    assert quota_used(table, 1) == (MONTH, 2)
 
 
 def test_the_room_is_reserved_not_only_promised(tmp_path: Path) -> None:

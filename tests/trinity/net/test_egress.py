@@ -17,7 +17,7 @@ from trinity.config import FeedsSection, load_config
 from trinity.errors import ConfigError
 from trinity.limits import FOREIGN_WORDS_MAX
 from trinity.net.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket, read_proxies
-from trinity.observe.metrics import FAILURE_KINDS
+from trinity.vocabulary import FAILURE_KINDS
 
 Serve = Callable[[bytes | None], Any]
 REGION = b"<html><title>Not available in your region</title></html>"

@@ -3,7 +3,8 @@
 import pytest
 
 from trinity.limits import COUNTER_WORDS
-from trinity.observe.metrics import CONSENSUS, FEED, REGISTERS, SHAPE_REASONS
+from trinity.observe.metrics import CONSENSUS, FEED, REGISTERS
+from trinity.vocabulary import SHAPE_REASONS
 
 
 @pytest.mark.parametrize("kind", sorted(REGISTERS))

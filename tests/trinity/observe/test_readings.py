@@ -23,10 +23,8 @@ from trinity.limits import HEARTBEAT_AGE_MAX_NS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, STARTED_NS, Command
 from trinity.memory.price_table import RowState, Via
-from trinity.observe.metrics import REJECT_REASONS
 from trinity.observe.readings import (
     AssetView,
-    has_fresh_asset,
     read_assets,
     read_exchanges,
     read_indexes,
@@ -34,6 +32,7 @@ from trinity.observe.readings import (
     read_processes,
     read_sources,
 )
+from trinity.vocabulary import REJECT_REASONS
 
 
 def test_a_new_node_has_nothing_and_says_so() -> None:
@@ -49,7 +48,6 @@ def test_a_new_node_has_nothing_and_says_so() -> None:
             ("stale_price", None, None)
         }
         assert read_indexes(memory) == {"USDT": None, "USDC": None}
-        assert not has_fresh_asset(memory, NOW_NS)
 
 
 def test_a_busy_node_is_read_with_all_its_ages() -> None:
@@ -84,7 +82,6 @@ def test_a_busy_node_is_read_with_all_its_ages() -> None:
             confidence_ratio=2500 / 1e7,
         )
         assert read_indexes(memory) == {"USDT": 0.9995, "USDC": 1.0001}
-        assert has_fresh_asset(memory, NOW_NS)
 
 
 def test_a_good_price_whose_time_is_over_is_stale() -> None:

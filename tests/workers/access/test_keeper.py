@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.quota import quota_used
 from tests.support.contexts import OpenContext
 from tests.workers.access.conftest import KEYS_MAX, WALL_NS, gauge, move, snapshot_path
 from tests.workers.access.test_database import insert_keys
@@ -211,7 +212,7 @@ async def test_a_number_that_another_key_has_now_begins_with_nothing_counted(
     await connection.execute("UPDATE api_keys SET digest = sha256('another'), state = 'active' WHERE id = 1")
     await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
     await keeper.compare(connection)
-    assert [context.tables.limits.quota_used(number) for number in (1, 2, 3)] == [(0, 0), (month, 1), (0, 0)]
+    assert [quota_used(context.limits, number) for number in (1, 2, 3)] == [(0, 0), (month, 1), (0, 0)]
 
 
 async def test_changes_do_not_wait_for_a_comparison(

@@ -20,11 +20,12 @@ from trinity.clock import Clock
 from trinity.memory.access import AccessMemory
 from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
-from trinity.memory.key_table import KeyState, KeyTable
+from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import NodeView, ProcessContext
+from trinity.vocabulary import KeyState
 from workers.api.app import make_app
 from workers.api.base.calls import AccountedApp
 from workers.api.base.context import Parts, ReportSettings

@@ -11,7 +11,7 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import FAILING
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import CONSENSUS, DURATION_BUCKETS, FEED, REGISTERS, REQUEST
+from trinity.observe.metrics import CONSENSUS, DURATION_BOUNDS, FEED, REGISTERS, REQUEST
 from trinity.observe.status import read_node
 from workers.health.exposition import render_metrics
 
@@ -109,7 +109,7 @@ def test_a_histogram_is_summed_up_over_its_buckets() -> None:
     name = "oracle_http_request_duration_seconds"
     with busy_node() as memory:
         block = memory.control.block(WORKER_0)
-        first, second = str(DURATION_BUCKETS[0]), str(DURATION_BUCKETS[1])
+        first, second = DURATION_BOUNDS[:2]
         block.count(REQUEST.index(name, first), 3)
         block.count(REQUEST.index(name, second), 2)
         block.count(REQUEST.index(name, "+Inf"), 1)

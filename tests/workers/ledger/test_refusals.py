@@ -16,8 +16,8 @@ from benchmarks.ledger import write_segment
 from benchmarks.refusals import make_flood
 from tests.workers.ledger.ledger_fixture import EVENING_NS, make_records, one
 from trinity.memory.usage_ring import RECORD_DTYPE
-from trinity.outcomes import CODES
 from trinity.store.connect import AnyConnection, connect
+from trinity.vocabulary import CODES
 from workers.ledger.ledger import Ledger
 from workers.ledger.refusals import GROUPS_A_MINUTE, ROWS_A_SECOND, Condensed, Condenser
 from workers.ledger.spool import Spool

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.ledger.ledger_fixture import make_records
-from trinity.outcomes import LATENCY_BUCKETS
+from trinity.vocabulary import LATENCY_BUCKETS
 from workers.ledger import rows as module
 from workers.ledger.rows import SIGNATURE, TRAILER, sum_rows, usage_rows
 from workers.ledger.sums import sum_records

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.ledger.ledger_fixture import make_records
-from trinity.outcomes import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
+from trinity.vocabulary import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
 from workers.ledger.sums import (
     KEY_ID_MAX,
     NO_SUMS,

@@ -20,10 +20,10 @@ from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState
 from trinity.memory.control import HEARTBEAT_NS
-from trinity.memory.key_table import KeyState
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import ProcessContext, WorkerMemory
+from trinity.vocabulary import KeyState
 
 HOST = "127.0.0.1"
 OPEN_TO_ALL = AccessSection(auth="optional")

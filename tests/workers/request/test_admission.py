@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from trinity.config import AccessSection
-from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
-from trinity.outcomes import CODES
 from trinity.rates import rate_of
+from trinity.vocabulary import CODES, KeyState
 from workers.request.forwarded import set_peer
 from workers.request.http import parse, routes
 from workers.request.http.context import response_bytes_max

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.cli.values import KEY_START
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
 from trinity.native.octets import octets_of
+from trinity.vocabulary import KEY_START
 from workers.request import answer
 from workers.request.answer import (
     CONFIDENCE_TOO_WIDE,

@@ -19,9 +19,8 @@ import pytest
 from trinity.client import Client, OracleError
 from trinity.compiled import jit_enabled
 from trinity.config import AccessSection
-from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
-from trinity.outcomes import CODES
+from trinity.vocabulary import CODES, KeyState
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="the loop exists only compiled")
 

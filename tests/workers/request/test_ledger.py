@@ -10,7 +10,7 @@ from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
-from trinity.outcomes import CODES, PROTOCOLS, SOURCES
+from trinity.vocabulary import CODES, PROTOCOLS, SOURCES
 from workers.request import ledger
 from workers.request.forwarded import set_peer
 from workers.request.http import parse, response, routes

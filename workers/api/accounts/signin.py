@@ -31,7 +31,7 @@ from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, k
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
-from workers.api.base.problems import ProblemError
+from workers.api.base.problems import ProblemError, refusal_of
 
 SESSION_COOKIE = "trinity_session"
 KEY_COOKIE = "trinity_key"
@@ -167,7 +167,7 @@ async def _identify(parts: Parts, key: str, address: Address) -> ApiCaller:
         if parts.settings.admin_key is None:
             detail = "this is no API key, and this node has no ADMIN_KEY: set one and start it again"
             raise ProblemError(403, "admin_disabled", detail, "key") from None
-        raise ProblemError(401, "invalid_key", "this is neither the admin key nor an API key", "key") from None
+        raise refusal_of("invalid_key", "sign_in", field="key") from None
 
 
 def _check_token(request: Request[Any, Any, Any], is_good: Callable[[str], bool]) -> None:

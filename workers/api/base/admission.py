@@ -3,30 +3,27 @@
 Rules: a call here and a lookup on 8080 count together, so no plan is got around by the port. Who calls is known already
 (auth.py): a key by its id, anybody else by the address. What a key may do is read from shared memory each time; one
 that is not there yet comes again in a moment. A refusal has the code, the sentence and the headers of the request
-workers, because theirs are used. A plan's dry run is counted, and goes on.
+workers: both take them from trinity. A plan's dry run is counted, and goes on.
 """
 
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 
-from trinity.access.gate import OVERRUN, Gate, admit_known, make_gate, turn_month
+from trinity.access.gate import COUNTED_WORDS, OVERRUN, Gate, admit_known, make_gate, turn_month
+from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
 from trinity.clock import Clock
 from trinity.config import AccessSection
-from trinity.limits import COUNTER_WORDS
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import ProcessBlock
 from trinity.native.addresses import address_words
-from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER
-from trinity.outcomes import CODE_OK, CODES
+from trinity.observe.metrics import REPORTER
 from trinity.process import ProcessContext
-from workers.api.base.problems import ProblemError
-from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
-from workers.request.http.response import ERRORS
+from trinity.vocabulary import ACCESS_REFUSALS, CODE_OK, CODES, LIMIT_REFUSALS
+from workers.api.base.problems import refusal_of
 
 _REFUSED = {code: REPORTER.index("report_access_refusals_total", code) for code in ACCESS_REFUSALS}
 _DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
-_STATUS_AND_TEXT = {code: (status, text) for status, code, text in ERRORS if code in ACCESS_REFUSALS}
 # Keys are proved elsewhere, so the gate has none to recognise: its smallest room.
 _RECOGNISED = 4
 
@@ -52,8 +49,7 @@ class Admission:
             return
         code = CODES[index]
         self._block.count(_REFUSED[code])
-        status, text = _STATUS_AND_TEXT[code]
-        raise ProblemError(status, code, text, headers=self._headers(index))
+        raise refusal_of(code, headers=self._headers(index))
 
     def _headers(self, index: int) -> dict[str, str]:
         if retry_after_ms(self._gate, index) == 0:
@@ -78,7 +74,7 @@ def warm_up() -> None:
 
 
 def _gate_over(tables: AccessMemory, section: AccessSection) -> Gate:
-    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)  # those of a request worker: here the process counts itself
+    counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)  # those of a request worker: here the process counts itself
     return make_gate(
         tables.keys, tables.limits, tables.addresses, tables.blocks, counters, section, remembered=_RECOGNISED
     )

@@ -27,11 +27,12 @@ from litestar.types import Scope
 
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import API_KEY_BYTES_MAX
+from trinity.vocabulary import KeyState
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
 from workers.api.base.keys import KeyRow
-from workers.api.base.problems import DATABASE_ERRORS, ProblemError, database_unavailable
+from workers.api.base.problems import DATABASE_ERRORS, ProblemError, database_unavailable, refusal_of
 from workers.api.base.throttle import LoginThrottle
 
 # Ours first, then those that clients of CoinGecko send.
@@ -83,8 +84,7 @@ def key_of(scope: Scope) -> str | None:
             sent.append(credentials.strip())
     sent += [value for name, value in connection.query_params.multi_items() if name in KEY_PARAMETERS]
     if len(sent) > 1:
-        detail = "give the API key once: as X-API-Key, as Authorization: Bearer or as api_key"
-        raise ProblemError(400, "bad_parameter", detail, "api_key")
+        raise refusal_of("bad_parameter", "key_repeated", field="api_key")
     return sent[0] if sent else None
 
 
@@ -92,7 +92,7 @@ async def identify(parts: Parts, key: str | None, address: Address, throttle: Lo
     """The caller that a key belongs to; a failure is written down in `throttle`."""
     if key is None:
         if parts.settings.auth == "required":
-            raise _unauthorized("missing_key", "send a key: X-API-Key, Authorization: Bearer or ?api_key=")
+            raise _unauthorized("missing_key")
         return ANONYMOUS
     now_seconds = parts.context.clock.monotonic_ns() / NS_PER_SECOND
     wait_seconds = throttle.wait_seconds(address, now_seconds)
@@ -117,21 +117,21 @@ async def identify(parts: Parts, key: str | None, address: Address, throttle: Lo
     if wait_seconds > 0:
         raise too_many_tries(wait_seconds)
     throttle.fail(address, now_seconds)
-    raise _unauthorized("invalid_key", "no such key" if digest is not None else "this is not a key")
+    raise _unauthorized("invalid_key")
 
 
 def _refuse_bad(parts: Parts, row: KeyRow) -> None:
-    if row.state == "suspended":
-        raise ProblemError(403, "key_suspended", "this key is suspended")
+    if row.state == KeyState.SUSPENDED.word:
+        raise refusal_of("key_suspended")
     expired = row.expires_at is not None and row.expires_at.timestamp() * NS_PER_SECOND < parts.context.clock.wall_ns()
-    if row.state == "revoked" or expired:
-        raise ProblemError(403, "key_revoked", "this key was revoked")
+    if row.state == KeyState.REVOKED.word or expired:
+        raise refusal_of("key_revoked")
 
 
 async def check_again(parts: Parts, caller: ApiCaller, address: Address) -> None:
     """Raise when a caller that was let in before would not be let in now; a database that is away says nothing."""
     if parts.callers.is_blocked(address):
-        raise ProblemError(403, "address_blocked", "this address is blocked")
+        raise refusal_of("address_blocked")
     if caller.kind != "key":
         return
     try:
@@ -139,7 +139,7 @@ async def check_again(parts: Parts, caller: ApiCaller, address: Address) -> None
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
         return
     if row is None:
-        raise _unauthorized("invalid_key", "no such key")
+        raise _unauthorized("invalid_key")
     _refuse_bad(parts, row)
 
 
@@ -164,10 +164,10 @@ def digest_of(key: str) -> bytes | None:
 def require_usage_reader(caller: ApiCaller) -> None:
     """Usage belongs to accounts: refuse who has none."""
     if caller.kind == "anonymous":
-        raise _unauthorized("missing_key", "usage belongs to a key: send one")
+        raise _unauthorized("missing_key", "usage")
     if caller.kind == "key" and caller.account_id == 0:
         raise database_unavailable()  # the other keys of its account are not known: half of its usage is no answer
 
 
-def _unauthorized(code: str, detail: str) -> ProblemError:
-    return ProblemError(401, code, detail, headers={"WWW-Authenticate": 'Bearer realm="trinity"'})
+def _unauthorized(code: str, cause: str = "") -> ProblemError:
+    return refusal_of(code, cause, headers={"WWW-Authenticate": 'Bearer realm="trinity"'})

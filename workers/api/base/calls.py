@@ -32,7 +32,7 @@ from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
 from workers.api.base.forwarded import Address, Callers, address_of
-from workers.api.base.problems import ProblemError, refuse
+from workers.api.base.problems import refusal_of, refuse
 
 # Rows that wait for the database: ten minutes of 100 calls a second, some 20 MB.
 ROWS_WAITING_MAX = 60_000
@@ -256,7 +256,7 @@ class AccountedApp:
         address = self._name_caller(scope)
         try:
             if self._callers.is_blocked(address):
-                await refuse(scope, answer.send, ProblemError(403, "address_blocked", "this address is blocked"))
+                await refuse(scope, answer.send, refusal_of("address_blocked"))
             elif scope.get("method") == "HEAD":
                 scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]
                 await self._app(scope, _gone, answer.send)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from trinity.access.networks import IPV6_PREFIX_BITS_MAX, range_of
+from trinity.access.networks import range_of
+from trinity.limits import IPV6_PREFIX_BITS_MAX
 from trinity.memory.block_table import BlockTable, is_blocked
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

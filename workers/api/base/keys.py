@@ -18,8 +18,9 @@ import psycopg_pool
 from psycopg_pool import AsyncConnectionPool
 
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.memory.key_table import DIGEST_BYTES, FLAGS, STATE_MASK, TERMS_SLOT_WORDS, KeyState, KeyTable, find_key
+from trinity.memory.key_table import DIGEST_BYTES, FLAGS, STATE_MASK, TERMS_SLOT_WORDS, KeyTable, find_key
 from trinity.store.queries import load
+from trinity.vocabulary import KeyState
 
 # Changes of a key must count everywhere within 1 s.
 KEY_BELIEVED_NS = NS_PER_SECOND
@@ -32,7 +33,7 @@ KEYS_REMEMBERED_MAX = 10_000
 
 
 class KeyRow(NamedTuple):
-    """One key; `state` is active, suspended or revoked, `account_key_ids` are all keys of its account.
+    """One key; `state` is a word of KeyState, `account_key_ids` are all keys of its account.
 
     Out of the node's table the account is 0: nobody knows it.
     """
@@ -98,5 +99,5 @@ class Keys:
         key_id = int(find_key(self._table.words, np.frombuffer(digest, dtype=np.uint64).copy(), terms))
         if key_id == 0:
             return None
-        state = KeyState(int(terms[FLAGS]) & STATE_MASK).name.lower()
+        state = KeyState(int(terms[FLAGS]) & STATE_MASK).word
         return KeyRow(digest, key_id, 0, state, None, [key_id])

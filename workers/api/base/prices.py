@@ -12,15 +12,9 @@ from trinity.clock import NS_PER_MS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable, served_state
 from trinity.memory.atomics import load_acquire
+from trinity.vocabulary import problem_for
 
 FRESH = "fresh"
-# The workers' own words, whose table is compiled; a test holds the two together.
-_MESSAGES = {
-    "stale_price": "no fresh price",
-    "too_few_sources": "too few exchanges have a good price",
-    "sources_disagree": "the exchanges' prices disagree and none has a majority",
-    "unknown_market": "this exchange does not list the asset",
-}
 
 
 class Price(NamedTuple):
@@ -105,5 +99,5 @@ class Prices:
 
 
 def _refusal(asset: str, code: str) -> bytes:
-    message = _MESSAGES[code]
+    message = problem_for(code).text
     return f'{{"error":{{"code":"{code}","message":"{message}"}},"status":"{code}","asset":"{asset}"}}'.encode()

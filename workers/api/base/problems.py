@@ -8,7 +8,6 @@ and its cause goes to the log under the same request id. A database that does no
 What is refused outside of the router, or instead of a WebSocket, is the same response (`refuse`).
 """
 
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from trinity.errors import TrinityError
+from trinity.vocabulary import problem_for, status_reason
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -73,6 +73,13 @@ class ProblemError(TrinityError):
         return f"{self.status} {self.code}: {self.detail}"
 
 
+def refusal_of(
+    code: str, cause: str = "", *, field: str | None = None, headers: dict[str, str] | None = None
+) -> ProblemError:
+    """A refusal of the node's own table (trinity/vocabulary.py), as the request workers make it too."""
+    return ProblemError(*problem_for(code, cause), field, headers)
+
+
 def bad_parameter(field: str, detail: str) -> ProblemError:
     """The usual refusal: one parameter is wrong, and the sentence says what would be right."""
     return ProblemError(400, "bad_parameter", detail, field)
@@ -94,7 +101,7 @@ def body_of(problem: ProblemError, request_id: str) -> ProblemBody:
     """The problem as its body."""
     return ProblemBody(
         type=f"urn:trinity:problem:{problem.code}",
-        title=HTTPStatus(problem.status).phrase,
+        title=status_reason(problem.status),
         status=problem.status,
         code=problem.code,
         detail=problem.detail,

@@ -19,11 +19,11 @@ from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState, served_state
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import ACCESS_REFUSALS, LIMIT_REFUSALS, REPORTER, REQUEST
+from trinity.observe.metrics import REPORTER, REQUEST
 from trinity.observe.readings import AssetView, read_assets, read_indexes, read_sources
 from trinity.observe.status import Json, read_node, report_health
-from trinity.outcomes import LATENCY_BOUNDS_NS
 from trinity.store import queries
+from trinity.vocabulary import ACCESS_REFUSALS, LATENCY_BOUNDS_NS, LIMIT_REFUSALS
 from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError, bad_parameter

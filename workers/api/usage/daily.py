@@ -20,8 +20,8 @@ from psycopg.types.json import Jsonb
 
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.observe.log import Outage
-from trinity.outcomes import PROTOCOLS
 from trinity.store import queries
+from trinity.vocabulary import PROTOCOLS
 from workers.api.base.cache import Cache
 
 EVERY_SECONDS = 60.0

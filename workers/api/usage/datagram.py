@@ -21,14 +21,15 @@ import msgspec
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.limits import UDP_ID_BYTES_MAX, UDP_REQUEST_BYTES_MAX
-from trinity.net.ports import IP_PKTINFO
+from trinity.linux import IP_PKTINFO
 from trinity.observe.metrics import REPORTER
+from trinity.vocabulary import problem_for
 from workers.api.base.auth import ApiCaller, identify, require_usage_reader
 from workers.api.base.calls import Call
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, NetworkSet, address_of
 from workers.api.base.parameters import Span, read_period, read_zone
-from workers.api.base.problems import ProblemError, problem_of
+from workers.api.base.problems import ProblemError, problem_of, refusal_of
 from workers.api.base.throttle import LoginThrottle
 from workers.api.usage.selection import Selection
 from workers.api.usage.summary import summarize
@@ -143,7 +144,7 @@ async def reply_to(
             return 400, b"", None
         identity = fields.get("id")
         if parts.callers.is_blocked(address):
-            raise ProblemError(403, "address_blocked", "this address is blocked")
+            raise refusal_of("address_blocked")
         request = _request_of(fields)
         caller = await identify(parts, request.api_key, address, throttle)
         require_usage_reader(caller)
@@ -162,8 +163,8 @@ def within(reply: bytes, room: int) -> bytes:
     """The reply if it is no longer than its request, else what fits of a request for padding, else nothing."""
     if len(reply) <= room:
         return reply
-    message = "the reply is longer than the request"
-    for error in ({"code": "pad_request", "message": message, "bytes": len(reply)}, {"code": "pad_request"}):
+    _, code, message = problem_for("pad_request")
+    for error in ({"code": code, "message": message, "bytes": len(reply)}, {"code": code}):
         short = msgspec.json.encode({"error": error})
         if len(short) <= room:
             return short

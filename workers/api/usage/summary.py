@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from trinity.clock import NS_PER_US
-from trinity.outcomes import LATENCY_BOUNDS_NS
 from trinity.store.queries import load
+from trinity.vocabulary import LATENCY_BOUNDS_NS
 from workers.api.base.cache import question_of
 from workers.api.base.context import Parts
 from workers.api.base.parameters import Span

@@ -1,7 +1,7 @@
 """`/reports/*`: what was asked, how often, how fast and how well, of the keys that the caller may see.
 
 Rules: a report is a named statement over the kept sums (spans.py says which), or over the single requests. Small
-numbers become the words of trinity/outcomes.py inside the statement, so every format has the same columns.
+numbers become the words of trinity/vocabulary.py inside the statement, so every format has the same columns.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 
 from trinity.clock import NS_PER_SECOND
-from trinity.outcomes import CODES, LATENCY_BOUNDS_NS, PROTOCOLS, SOURCES
+from trinity.vocabulary import CODES, LATENCY_BOUNDS_NS, PROTOCOLS, SOURCES
 from workers.api.base.context import Parts
 from workers.api.base.parameters import Span, read_names, read_period, read_span
 from workers.api.base.problems import bad_parameter

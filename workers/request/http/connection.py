@@ -30,6 +30,7 @@ from trinity.native.libc import (
 from trinity.native.networks import is_inside
 from trinity.native.octets import append_slice
 from trinity.observe import metrics
+from trinity.vocabulary import HTTP_STATUSES
 from workers.request.forwarded import PEER, set_peer
 from workers.request.http.context import RequestContext
 from workers.request.http.parse import (
@@ -82,7 +83,7 @@ from workers.request.http.slots import (
 from workers.request.http.slow_clients import drop_input, end_if_due, linger, resume, stall
 from workers.request.ledger import TALLY_LOOKUPS, TALLY_STATUS, record
 
-_STATUS_WORD = metrics.REQUEST.index("oracle_http_responses_total", metrics.HTTP_STATUSES[0])
+_STATUS_WORD = metrics.REQUEST.index("oracle_http_responses_total", HTTP_STATUSES[0])
 _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 _ACCEPTED_WORD = metrics.REQUEST.index("oracle_http_connections_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")

@@ -16,6 +16,7 @@ import numpy as np
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_LINE_BYTES_MAX
 from trinity.native.octets import NOT_FOUND, Integers, Octets, byte_at, find_folded, find_text, pack_texts
+from trinity.vocabulary import problem_for
 
 # --- the parsed head: words of an int64 array -----------------------------------------------------------------
 
@@ -44,16 +45,16 @@ _METHODS, _METHOD_BOUNDS = pack_texts([b"GET", b"HEAD", b"OPTIONS"])
 # --- outcomes: a refusal is the index of its error in REFUSALS --------------------------------------------------
 
 REFUSALS = (
-    (400, "bad_request", "malformed request line"),
-    (400, "bad_request", "only HTTP/1.0 and HTTP/1.1 are spoken here"),
-    (400, "bad_request", "malformed header"),
-    (400, "bad_request", "exactly one valid Host header is needed"),
-    (400, "bad_request", "malformed or repeated Content-Length"),
-    (400, "bad_request", "Transfer-Encoding is not accepted"),
-    (400, "bad_request", "Expect is not accepted"),
-    (413, "body_not_accepted", "no request here has a body"),
-    (414, "target_too_long", f"the request line is longer than {REQUEST_LINE_BYTES_MAX} bytes"),
-    (431, "head_too_large", f"the headers are longer than {HEAD_BYTES_MAX} bytes or more than {HEADERS_MAX}"),
+    problem_for("bad_request", "request_line"),
+    problem_for("bad_request", "version"),
+    problem_for("bad_request", "header"),
+    problem_for("bad_request", "host"),
+    problem_for("bad_request", "length"),
+    problem_for("bad_request", "transfer_encoding"),
+    problem_for("bad_request", "expect"),
+    problem_for("body_not_accepted"),
+    problem_for("target_too_long"),
+    problem_for("head_too_large"),
 )
 (
     BAD_REQUEST_LINE,

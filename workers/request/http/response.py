@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trinity import outcomes
 from trinity.access.gate import Gate
+from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import next_request_id
@@ -25,27 +25,11 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
-from trinity.observe import metrics
-from workers.request.admission import LIMIT_HEADERS_BYTES_MAX, append_limit_headers
-from workers.request.http import parse
+from trinity.vocabulary import ACCESS_REFUSALS, CODES, HTTP_STATUSES, Problem, problem_for, status_reason
+from workers.request.http import parse as http1
 
 # --- statuses -------------------------------------------------------------------------------------------------
 
-_REASONS = {
-    "200": "OK",
-    "204": "No Content",
-    "400": "Bad Request",
-    "401": "Unauthorized",
-    "403": "Forbidden",
-    "404": "Not Found",
-    "405": "Method Not Allowed",
-    "408": "Request Timeout",
-    "413": "Content Too Large",
-    "414": "URI Too Long",
-    "429": "Too Many Requests",
-    "431": "Request Header Fields Too Large",
-    "503": "Service Unavailable",
-}
 _ALLOW = "Allow: GET, HEAD, OPTIONS\r\n"
 # What only answers of one status have. Browsers show a page only the headers that are exposed (Fetch, 3.3.5).
 _OWN_HEADERS = {
@@ -57,7 +41,8 @@ _OWN_HEADERS = {
 
 def _head_of(status: str) -> bytes:
     """Everything before the length of the body; a 204 has no body and no length."""
-    common = f"HTTP/1.1 {status} {_REASONS[status]}\r\nCache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\n"
+    line = f"HTTP/1.1 {status} {status_reason(int(status))}\r\n"
+    common = f"{line}Cache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\n"
     if status == "204":
         # The asterisk does not mean Authorization (Fetch, 3.3.4).
         preflight = (
@@ -69,11 +54,11 @@ def _head_of(status: str) -> bytes:
 
 
 def status_index(status: int) -> int:
-    """Statuses are handled as their index in metrics.HTTP_STATUSES, which is also their counter's."""
-    return metrics.HTTP_STATUSES.index(str(status))
+    """Statuses are handled as their index in vocabulary.HTTP_STATUSES, which is also their counter's."""
+    return HTTP_STATUSES.index(str(status))
 
 
-_HEADS, _HEAD_BOUNDS = pack_texts([_head_of(status) for status in metrics.HTTP_STATUSES])
+_HEADS, _HEAD_BOUNDS = pack_texts([_head_of(status) for status in HTTP_STATUSES])
 STATUS_OK = status_index(200)
 STATUS_NO_CONTENT = status_index(204)
 
@@ -81,25 +66,17 @@ STATUS_NO_CONTENT = status_index(204)
 
 # A refusal of the parser keeps its index; the errors of the routes and of the loop follow.
 ERRORS = (
-    *parse.REFUSALS,
-    (400, "bad_request", "malformed target"),
-    (404, "unknown_path", "there are /price, /prices, /assets and /health"),
-    (405, "method_not_allowed", "GET, HEAD and OPTIONS are served"),
-    (400, "missing_asset", "say which asset, as in /price?asset=BTC"),
-    (400, "bad_parameter", "assets must be names with commas between them"),
-    (404, "unknown_exchange", "no such exchange; GET /assets lists them"),
-    (408, "request_timeout", "the request did not arrive in time"),
-    (503, "too_many_connections", "this worker has no free connection"),
-    (400, "bad_parameter", "give the API key once: as X-API-Key, as Authorization: Bearer or as api_key"),
-    # In the order of outcomes.CODES.
-    (401, "missing_key", "an API key is needed: as X-API-Key, as Authorization: Bearer or as api_key"),
-    (401, "invalid_key", "there is no such API key"),
-    (403, "key_revoked", "this API key was revoked"),
-    (403, "key_suspended", "this API key is suspended"),
-    (403, "address_blocked", "this address is blocked"),
-    (429, "rate_limited", "too many requests a second"),
-    (429, "quota_exceeded", "this month has fewer lookups left than were asked for"),
-    (503, "keys_unavailable", "the API keys are not loaded yet"),
+    *http1.REFUSALS,
+    problem_for("bad_request", "target"),
+    problem_for("unknown_path"),
+    problem_for("method_not_allowed"),
+    problem_for("missing_asset"),
+    problem_for("bad_parameter", "assets"),
+    problem_for("unknown_exchange"),
+    problem_for("request_timeout"),
+    problem_for("too_many_connections"),
+    problem_for("bad_parameter", "key_repeated"),
+    *map(problem_for, ACCESS_REFUSALS),
 )
 (
     BAD_TARGET,
@@ -119,13 +96,18 @@ ERRORS = (
     _RATE_LIMITED,
     _QUOTA_EXCEEDED,
     _KEYS_UNAVAILABLE,
-) = range(len(parse.REFUSALS), len(ERRORS))
-_BODIES, _BODY_BOUNDS = pack_texts(
-    [f'{{"error":{{"code":"{code}","message":"{text}"}}}}'.encode() for _, code, text in ERRORS]
-)
+) = range(len(http1.REFUSALS), len(ERRORS))
+
+
+def open_body(problem: Problem) -> bytes:
+    """The body of an error, up to where more may be said of it."""
+    return f'{{"error":{{"code":"{problem.code}","message":"{problem.text}"'.encode()
+
+
+_BODIES, _BODY_BOUNDS = pack_texts([open_body(problem) + b"}}" for problem in ERRORS])
 _ERROR_STATUS = np.array([status_index(status) for status, _, _ in ERRORS], dtype=np.int64)
-_ERROR_CODE = np.array([outcomes.CODES.index(code) for _, code, _ in ERRORS], dtype=np.int64)
-_FIRST_ACCESS_CODE = outcomes.CODES.index("missing_key")
+_ERROR_CODE = np.array([CODES.index(code) for _, code, _ in ERRORS], dtype=np.int64)
+_FIRST_ACCESS_CODE = CODES.index("missing_key")
 
 # --- connection header and stamp ------------------------------------------------------------------------------
 
@@ -144,7 +126,7 @@ _STAMP_SHIFT = -_ID_AT % 8
 _ID_WORD = (_STAMP_SHIFT + _ID_AT) // 8
 # Every head ends with this much at most behind its own headers: length, stamp, connection.
 HEAD_END_BYTES_MAX = 20 + LIMIT_HEADERS_BYTES_MAX + len(_STAMP) + 32
-HEAD_BYTES_MAX = max(len(_head_of(status)) for status in metrics.HTTP_STATUSES) + HEAD_END_BYTES_MAX
+HEAD_BYTES_MAX = max(len(_head_of(status)) for status in HTTP_STATUSES) + HEAD_END_BYTES_MAX
 
 _DAYS = octets_of(b"ThuFriSatSunMonTueWed")  # 1 January 1970 was a Thursday
 _MONTHS = octets_of(b"JanFebMarAprMayJunJulAugSepOctNovDec")
@@ -284,7 +266,7 @@ def error_status(error: int) -> int:
 
 @compiled
 def error_code(error: int) -> int:
-    """The index in outcomes.CODES of an error of ERRORS."""
+    """The index in vocabulary.CODES of an error of ERRORS."""
     code: int = _ERROR_CODE[error]
     return code
 

@@ -15,6 +15,7 @@ Percent-encoding is undone in place, in the bytes of this request, which nobody 
 """
 
 from trinity.access.gate import charge_lookups
+from trinity.access.limit_headers import is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
 from trinity.native.octets import (
     NOT_FOUND,
@@ -28,8 +29,8 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
-from trinity.outcomes import CODE_OK, HTTP
-from workers.request.admission import admit_caller, is_barred, is_ended_by_time
+from trinity.vocabulary import CODE_OK, HTTP, problem_for
+from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
@@ -82,6 +83,7 @@ from workers.request.http.response import (
     error_code,
     error_of_access,
     error_status,
+    open_body,
     write_error,
 )
 from workers.request.http.target import (
@@ -111,9 +113,7 @@ from workers.request.ledger import (
     note_status,
 )
 
-_BAD_PARAMETER_BODY = octets_of(
-    b'{"error":{"code":"bad_parameter","message":"unknown, repeated or malformed parameter","parameter":"'
-)
+_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"parameter":"')
 _END_OF_BAD_PARAMETER = octets_of(b'"}}')
 _NO_SUCH_EXCHANGE = -2
 

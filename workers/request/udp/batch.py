@@ -38,6 +38,7 @@ from trinity.native.networks import Networks, is_inside
 from trinity.native.octets import Integers, Octets
 from trinity.net.datagram_filter import attach_filter
 from trinity.observe import metrics
+from trinity.vocabulary import UDP_RESULTS
 from workers.request.forwarded import PEER, forget_forwarded
 from workers.request.ledger import record
 from workers.request.udp.frame import REQUEST_MAGIC
@@ -54,8 +55,8 @@ _OUTBOX_BYTES = 64 * 1024 + UDP_REPLY_BYTES_MAX
 _QUEUE_BYTES = 4 * 1024 * 1024
 _BATCHES_MAX = 8  # in one turn of the loop, so that a flood of datagrams cannot starve HTTP
 
-_RESULT_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", metrics.UDP_RESULTS[0])
-_DROPPED = metrics.UDP_RESULTS.index("dropped")
+_RESULT_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", UDP_RESULTS[0])
+_DROPPED = UDP_RESULTS.index("dropped")
 _LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
 _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 _ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")

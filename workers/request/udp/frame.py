@@ -56,7 +56,7 @@ NAME_BYTES = ASSET_NAME_BYTES_MAX
 RECORD_BYTES = 22
 FLAG_LAST_GOOD, FLAG_KEY = 1, 2
 
-# Then the refusals of the gate, in the order of outcomes.CODES from missing_key on.
+# Then the refusals of the gate, in the order of vocabulary.CODES from missing_key on.
 FRAME_OK, FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST, FRAME_MISSING_KEY = range(5)
 AGE_NONE = 2**32 - 1
 

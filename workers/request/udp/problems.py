@@ -7,6 +7,7 @@ the gate then loses its message, everything else becomes `pad_request`, and ther
 import numpy as np
 
 from trinity.access.gate import Gate
+from trinity.access.limit_headers import retry_after_ms
 from trinity.compiled import compiled
 from trinity.native.octets import (
     Integers,
@@ -19,38 +20,30 @@ from trinity.native.octets import (
     octets_of,
     pack_texts,
 )
-from trinity.observe import metrics
-from trinity.outcomes import CODES
-from workers.request.admission import retry_after_ms
+from trinity.vocabulary import ACCESS_REFUSALS, CODES, HTTP_STATUSES, problem_for
 from workers.request.answer import append_shown
 from workers.request.ledger import TALLY_CODE, Ledger, note_error
 from workers.request.udp import json
 from workers.request.udp.frame import FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST
 
-# Status as on HTTP, code, message. The last eight are the refusals of the gate, in the order of outcomes.CODES.
+# Status as on HTTP, code, message. The last are the refusals of the gate, in the order of vocabulary.CODES.
 _PROBLEMS = (
-    (400, "bad_request", "text is BTC or BTC,ETH with 1 to 64 names"),
-    (400, "bad_request", "JSON is one flat object of plain strings, numbers and lists"),
-    (400, "bad_parameter", "unknown, repeated or malformed parameter"),
-    (400, "missing_asset", "say which asset"),
-    (404, "unknown_exchange", "no such exchange; GET /assets lists them"),
-    (400, "pad_request", "the reply is longer than the request"),
-    (401, "missing_key", "an API key is needed: key= in text, api_key in JSON"),
-    (401, "invalid_key", "there is no such API key"),
-    (403, "key_revoked", "this API key was revoked"),
-    (403, "key_suspended", "this API key is suspended"),
-    (403, "address_blocked", "this address is blocked"),
-    (429, "rate_limited", "too many requests a second"),
-    (429, "quota_exceeded", "this month has fewer lookups left than were asked for"),
-    (503, "keys_unavailable", "the API keys are not loaded yet"),
+    problem_for("bad_request", "udp_text"),
+    problem_for("bad_request", "udp_json"),
+    problem_for("bad_parameter"),
+    problem_for("missing_asset", "udp"),
+    problem_for("unknown_exchange"),
+    problem_for("pad_request"),
+    problem_for("missing_key", "udp"),
+    *map(problem_for, ACCESS_REFUSALS[1:]),
 )
 NO_PROBLEM = -1
 BAD_TEXT, BAD_JSON, BAD_PARAMETER, MISSING_ASSET, UNKNOWN_EXCHANGE, PAD_REQUEST, MISSING_KEY = range(7)
-ADDRESS_BLOCKED = MISSING_KEY + 4
-_PROBLEM_STATUS = np.array([metrics.HTTP_STATUSES.index(str(status)) for status, _, _ in _PROBLEMS], dtype=np.int64)
+ADDRESS_BLOCKED = MISSING_KEY + ACCESS_REFUSALS.index("address_blocked")
+_PROBLEM_STATUS = np.array([HTTP_STATUSES.index(str(status)) for status, _, _ in _PROBLEMS], dtype=np.int64)
 _PROBLEM_CODE = np.array([CODES.index(code) for _, code, _ in _PROBLEMS], dtype=np.int64)
 _FIRST_ACCESS_CODE = CODES.index("missing_key")
-assert tuple(_PROBLEM_CODE[MISSING_KEY:]) == tuple(range(_FIRST_ACCESS_CODE, _FIRST_ACCESS_CODE + 8))
+assert tuple(_PROBLEM_CODE[MISSING_KEY:]) == tuple(range(_FIRST_ACCESS_CODE, _FIRST_ACCESS_CODE + len(ACCESS_REFUSALS)))
 _CODE_OF_FRAME = np.zeros(FRAME_PAD_REQUEST, dtype=np.int64)
 _CODE_OF_FRAME[FRAME_BAD_REQUEST], _CODE_OF_FRAME[FRAME_BAD_VERSION] = (
     CODES.index(code) for code in ("bad_request", "bad_version")
@@ -83,7 +76,7 @@ def note_bad_frame(ledger: Ledger, frame_status: int) -> None:
 
 @compiled
 def is_refusal_of_access(code: int) -> bool:
-    """Whether a code of outcomes.CODES is one of the gate's."""
+    """Whether a code of vocabulary.CODES is one of the gate's."""
     return 0 <= code - _FIRST_ACCESS_CODE < len(_PROBLEMS) - MISSING_KEY
 
 

@@ -11,8 +11,8 @@ free bytes at `reply[at:]`:
     trusted = is_inside(networks, addresses, address_at)         networks.py
     length, result, lookups = answer_datagram(context, request, start, end, reply, at, trusted, now_ns)
 
-`length` is 0 when nothing is to be sent, `result` the index in metrics.UDP_RESULTS, `lookups` the prices looked up.
-What the answer is, is noted in `context.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
+`length` is 0 when nothing is to be sent, `result` the index in UDP_RESULTS, `lookups` the prices looked up.
+What the answer is, is noted in `desk.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
 so that an oversized datagram is seen as such.
 
 The first byte tells the protocol: `{` is JSON (json.py), 0xD7 a frame (frame.py), all else text.
@@ -37,8 +37,7 @@ from trinity.limits import (
 )
 from trinity.memory.atomics import Words
 from trinity.native.octets import Integers, Octets, byte_at, octets_of
-from trinity.observe import metrics
-from trinity.outcomes import CODE_OK, UDP_BINARY, UDP_JSON, UDP_TEXT
+from trinity.vocabulary import CODE_OK, UDP_BINARY, UDP_JSON, UDP_RESULTS, UDP_TEXT
 from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
@@ -96,7 +95,7 @@ from workers.request.udp.problems import (
     write_problem,
 )
 
-ANSWERED, ERROR, DROPPED = (metrics.UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
+ANSWERED, ERROR, DROPPED = (UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
 
 _PROBLEM_OF_QUERY = np.zeros(6, dtype=np.int64)
 _PROBLEM_OF_QUERY[json.QUERY_BAD_MEMBER] = BAD_PARAMETER

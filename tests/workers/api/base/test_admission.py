@@ -16,16 +16,14 @@ from websockets.exceptions import InvalidStatus
 from tests.trinity.node_fixture import busy_node
 from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, service, settings_of, tables_of
 from tests.workers.api.live import live
-from trinity.access.gate import admit, make_gate, turn_month
+from trinity.access.gate import COUNTED_WORDS, admit, make_gate, turn_month
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
-from trinity.limits import COUNTER_WORDS
 from trinity.memory.access import AccessMemory
-from trinity.memory.key_table import KeyState
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from trinity.observe.metrics import REPORTER
-from trinity.outcomes import CODES
+from trinity.vocabulary import CODES, KeyState
 from workers.api.base.admission import make_admission
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
@@ -100,11 +98,11 @@ async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) ->
 
 async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) -> None:
     """One quota for both ports, whichever took the last request."""
-    allow(served.tables, quota=2)
-    context, tables = served.parts.context, served.tables
-    tables.keys.mark_loaded()
-    counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
-    gate = make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, AccessSection())
+    allow(served.parts, quota=2)
+    context = served.parts.context
+    context.keys.mark_loaded()
+    counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
+    gate = make_gate(context.keys, context.limits, context.addresses, context.blocks, counters, AccessSection())
     turn_month(gate, context.clock.wall_ns(), context.clock.monotonic_ns())
     key, address = octets_of(b"key-1"), address_words("::")
     assert (await served.client.get("/account")).status_code == 200

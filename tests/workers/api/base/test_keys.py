@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from tests.workers.api.conftest import client_of, client_to, service, settings_of, table_of, tables_of
-from trinity.memory.key_table import KeyState, KeyTable
+from trinity.memory.key_table import KeyTable
+from trinity.vocabulary import KeyState
 from workers.api.base import keys
 
 KEY = "a-key-of-this-test"

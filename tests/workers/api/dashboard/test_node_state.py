@@ -15,7 +15,7 @@ from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.answer_table import VERDICT_USED, AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.status import read_node, report_health
-from trinity.outcomes import LATENCY_BUCKETS
+from trinity.vocabulary import LATENCY_BUCKETS
 from workers.api.server import open_service
 
 

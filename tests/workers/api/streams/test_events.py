@@ -17,7 +17,7 @@ from tests.workers.api.conftest import table_of
 from tests.workers.api.live import Events, Live, live, tiny_receive_buffer
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.block_table import BlockTable
-from trinity.memory.key_table import KeyState
+from trinity.vocabulary import KeyState
 from workers.api.dropins.coins import feed_id_of
 from workers.api.streams import events as streams
 

@@ -17,7 +17,7 @@ from tests.workers.api.conftest import table_of
 from tests.workers.api.live import Live, live, publish
 from trinity.clock import SystemClock
 from trinity.memory.answer_table import AnswerState
-from trinity.memory.key_table import KeyState
+from trinity.vocabulary import KeyState
 from workers.api.base.prices import Prices
 from workers.api.streams import events as streams
 from workers.api.streams.board import PriceBoard

@@ -11,8 +11,8 @@ import pytest
 
 from tests.workers.api.conftest import NO_DATABASE
 from trinity.clock import SystemClock
-from trinity.outcomes import LATENCY_BUCKETS
 from trinity.store import queries
+from trinity.vocabulary import LATENCY_BUCKETS
 from workers.api.base.cache import Cache
 from workers.api.usage import daily
 from workers.api.usage.daily import compute, now_of

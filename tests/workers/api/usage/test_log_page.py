@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.observe.metrics import HTTP_STATUSES
-from trinity.outcomes import CODE_OK
+from trinity.vocabulary import CODE_OK, HTTP_STATUSES
 from workers.api.base.parameters import SPAN_DAYS_MAX
 from workers.api.base.problems import ProblemError
 from workers.api.usage import log_page

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
-from trinity.outcomes import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
+from trinity.vocabulary import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
 from workers.api.base.parameters import Span
 from workers.api.usage.export import MEDIA_TYPES
 from workers.api.usage.summary import quantile_us, summary_of

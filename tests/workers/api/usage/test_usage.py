@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.workers.api.conftest import ADMIN_KEY, USAGE_DAYS, USAGE_END, client_of, settings_of
-from trinity.outcomes import CODES, PROTOCOLS
+from trinity.vocabulary import CODES, PROTOCOLS
 from workers.api.base.parameters import Span
 from workers.api.usage.usage import span_of_period
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from trinity.memory.usage_ring import RELEASED, WRITTEN, append_record, private_ring
 from trinity.native.octets import octets_of
-from trinity.observe import metrics
+from trinity.vocabulary import HTTP_STATUSES
+from workers.request.http import parse as http1
 from workers.request.http import response
-from workers.request.http.parse import REFUSALS
 
 pytestmark = pytest.mark.uncompiled
 
@@ -114,5 +114,5 @@ def test_options_is_answered_for_browsers() -> None:
 
 def test_every_status_that_can_be_answered_is_counted() -> None:
     """All statuses of the error table are declared in the metrics."""
-    assert {str(status) for status, _, _ in response.ERRORS} <= set(metrics.HTTP_STATUSES)
-    assert response.ERRORS[: len(REFUSALS)] == REFUSALS
+    assert {str(status) for status, _, _ in response.ERRORS} <= set(HTTP_STATUSES)
+    assert response.ERRORS[: len(http1.REFUSALS)] == http1.REFUSALS

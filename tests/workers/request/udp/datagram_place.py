@@ -15,9 +15,8 @@ from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
-from trinity.memory.key_table import KeyState
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe import metrics
+from trinity.vocabulary import UDP_RESULTS, KeyState
 from workers.request.http.context import make_private_context
 from workers.request.udp.text import answer_datagram, make_datagram_context
 
@@ -108,7 +107,7 @@ def ask(request: bytes, trusted: bool = True, auth: str = "optional") -> tuple[b
     buffer = np.frombuffer(b"{" + request + b"}", dtype=np.uint8).copy()
     reply = np.full(UDP_REPLY_BYTES_MAX + 3, 0xEE, dtype=np.uint8)
     length, result, lookups = answer_datagram(context, buffer, 1, 1 + len(request), reply, 3, trusted, NOW_NS)
-    return bytes(reply[3 : 3 + length]), metrics.UDP_RESULTS[result], lookups
+    return bytes(reply[3 : 3 + length]), UDP_RESULTS[result], lookups
 
 
 def code_of(reply: bytes) -> str:

@@ -9,7 +9,7 @@ import pytest
 from tests.workers.request.udp.datagram_place import NOW_NS, PLACE, ask, code_of, frame, key_frame
 from trinity.access.keys import new_key
 from trinity.limits import KEYS_RETRY_MS
-from trinity.outcomes import CODES, PROTOCOLS, SOURCES
+from trinity.vocabulary import CODES, PROTOCOLS, SOURCES
 from workers.request.ledger import TALLY_CODE, TALLY_LOOKUPS, record
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.quota import quota_used
 from tests.workers.request.udp.datagram_place import (
     MONTH_KEY_ID,
     MONTHLY_QUOTA,
@@ -20,7 +21,7 @@ from tests.workers.request.udp.datagram_place import (
 )
 from trinity.limits import UDP_ASSETS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE
-from trinity.memory.key_table import KeyState
+from trinity.vocabulary import KeyState
 from workers.request.ledger import TALLY_KEY
 
 
@@ -214,9 +215,9 @@ def test_the_longest_reply_fits_its_buffer() -> None:
 def test_each_asset_of_a_datagram_is_a_lookup_of_the_month(request_: bytes, lookups: int) -> None:
     """In all three forms; what the month has no room for is refused whole, and takes nothing."""
     limits = PLACE.access.limits
-    before = limits.quota_used(MONTH_KEY_ID)[1]
+    before = quota_used(limits, MONTH_KEY_ID)[1]
     assert ask(request_)[1:] == ("answered", lookups)
-    assert limits.quota_used(MONTH_KEY_ID)[1] == before + lookups
+    assert quota_used(limits, MONTH_KEY_ID)[1] == before + lookups
     key = hashlib.sha256(b"month").digest()
     PLACE.access.keys.write(MONTH_KEY_ID, key, KeyState.ACTIVE, 0, 0, before + 2 * lookups - 1, dry_run=False)
     try:
@@ -225,4 +226,4 @@ def test_each_asset_of_a_datagram_is_a_lookup_of_the_month(request_: bytes, look
         PLACE.access.keys.write(MONTH_KEY_ID, key, KeyState.ACTIVE, 0, 0, MONTHLY_QUOTA, dry_run=False)
     assert (result, found) == ("error", 0)
     assert b"quota_exceeded" in reply or reply[5] == 10
-    assert limits.quota_used(MONTH_KEY_ID)[1] == before + lookups
+    assert quota_used(limits, MONTH_KEY_ID)[1] == before + lookups

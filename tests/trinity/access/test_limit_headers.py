@@ -1,0 +1,85 @@
+"""trinity/access/limit_headers.py: the lines, and when they are there; test_admission.py has what a client sees."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity.access.gate import (
+    COUNTED_WORDS,
+    KEYS_UNAVAILABLE,
+    LEFT,
+    MONTHLY_QUOTA,
+    QUOTA_EXCEEDED,
+    QUOTA_LEFT,
+    RATE,
+    RATE_LIMITED,
+    RETRY_AFTER_MS,
+    Gate,
+    make_gate,
+)
+from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, is_ended_by_time, retry_after_ms
+from trinity.config import AccessSection
+from trinity.memory.access import AccessMemory
+from trinity.vocabulary import ACCESS_REFUSALS, CODES
+
+pytestmark = pytest.mark.uncompiled
+
+LARGEST = 2**63 - 1001
+
+
+def gate_that_told(**words: int) -> Gate:
+    """A gate whose last decision left these words."""
+    access, counters = AccessMemory.private(), np.zeros(COUNTED_WORDS, dtype=np.uint64)
+    gate = make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, AccessSection(), 4)
+    names = {"retry_ms": RETRY_AFTER_MS, "rate": RATE, "left": LEFT, "quota": MONTHLY_QUOTA, "quota_left": QUOTA_LEFT}
+    for name, value in words.items():
+        gate.result[names[name]] = value
+    return gate
+
+
+def lines_of(gate: Gate, code: int) -> list[str]:
+    out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
+    end = append_limit_headers(gate, code, out, 0)
+    text = bytes(out[:end]).decode()
+    assert text.endswith("\r\n")
+    return text.split("\r\n")[:-1]
+
+
+def test_over_the_rate_the_second_is_told_and_the_month_beside_it() -> None:
+    """Whole seconds, rounded up: who comes back then is let in."""
+    gate = gate_that_told(retry_ms=1001, rate=5, left=0, quota=100)
+    assert lines_of(gate, RATE_LIMITED) == [
+        "Retry-After: 2", 'RateLimit-Policy: "second";q=5;w=1, "month";q=100', 'RateLimit: "second";r=0;t=2',
+    ]  # fmt: skip
+
+
+def test_over_the_month_what_is_left_of_it_is_told() -> None:
+    """Also where no rate is."""
+    gate = gate_that_told(retry_ms=60_000, quota=100, quota_left=3)
+    assert lines_of(gate, QUOTA_EXCEEDED) == [
+        "Retry-After: 60", 'RateLimit-Policy: "month";q=100', 'RateLimit: "month";r=3;t=60',
+    ]  # fmt: skip
+
+
+def test_without_keys_nothing_is_said_of_limits() -> None:
+    """None is known."""
+    assert lines_of(gate_that_told(retry_ms=500, rate=5), KEYS_UNAVAILABLE) == ["Retry-After: 1"]
+
+
+def test_only_what_time_ends_says_when_to_come_again() -> None:
+    """A revoked key waits for nothing, whatever an earlier request left in the gate."""
+    gate = gate_that_told(retry_ms=7)
+    ended = {
+        CODES[code]: retry_after_ms(gate, code) for code in map(CODES.index, ACCESS_REFUSALS) if is_ended_by_time(code)
+    }
+    assert ended == {"rate_limited": 7, "quota_exceeded": 7, "keys_unavailable": 7}
+    assert {retry_after_ms(gate, CODES.index(code)) for code in ACCESS_REFUSALS if code not in ended} == {0}
+
+
+@given(st.lists(st.integers(0, LARGEST), min_size=5, max_size=5), st.sampled_from([RATE_LIMITED, QUOTA_EXCEEDED]))
+def test_any_numbers_fit_the_room_that_is_kept_for_them(numbers: list[int], code: int) -> None:
+    """The bound of every response holds, also for the largest of each."""
+    retry_ms, rate, left, quota, quota_left = numbers
+    lines = lines_of(gate_that_told(retry_ms=retry_ms, rate=rate, left=left, quota=quota, quota_left=quota_left), code)
+    assert lines[0] == f"Retry-After: {-(-retry_ms // 1000)}"
