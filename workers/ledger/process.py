@@ -31,6 +31,8 @@ from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
 from workers.ledger.syncer import Syncer
 
+# A disk that refuses to open the spool is asked again this often.
+_OPEN_AGAIN_MS = 1000
 # At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
 _LAST_LOAD_SECONDS = 1.0
 
@@ -48,7 +50,22 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
     def beat() -> None:
         seat.block.beat(seat.clock.monotonic_ns())
 
-    spool, drain = _open(seat.rings, data_dir, section, seat.block, seat.log, beat, seat.clock)
+    poll = select.poll()
+    poll.register(seat.control_fd, select.POLLIN)
+
+    def is_over() -> bool:
+        return stopping.is_set() or seat.block.read(COMMAND) == Command.DRAIN
+
+    def wait(milliseconds: int) -> None:
+        for fd, _ in poll.poll(milliseconds):
+            os.eventfd_read(fd)
+
+    opened = _open_at_last(
+        lambda: _open(seat.rings, data_dir, section, seat.block, seat.log, beat, seat.clock), seat, beat, wait, is_over
+    )
+    if opened is None:
+        return
+    spool, drain = opened
     candles = CandleTable(data_dir / CANDLES, seat.log)
     loader = Loader(url, node_uuid, node.name, seat.rings, spool, candles, seat.block, seat.clock, seat.log)
     syncer = Syncer(spool, seat.clock, seat.log)
@@ -56,36 +73,61 @@ def run(seat: Seat, section: LedgerSection, node: NodeSection, node_uuid: uuid.U
     syncer.start()
     gauges = _Gauges(seat.block)
     gc.freeze()  # what numba and psycopg brought is never garbage
-    poll = select.poll()
-    poll.register(seat.control_fd, select.POLLIN)
-    while not stopping.is_set() and seat.block.read(COMMAND) != Command.DRAIN:
+    while not is_over():
         drain.turn()
         gauges.show(drain, spool, loader, syncer, seat.clock)
         beat()
         loader.raise_failure()
         syncer.raise_failure()
-        for fd, _ in poll.poll(DRAIN_TURN_MS):
-            os.eventfd_read(fd)
+        wait(DRAIN_TURN_MS)
     drain.turn(is_last=True)
     loader.finish(_LAST_LOAD_SECONDS)
     gauges.show(drain, spool, loader, syncer, seat.clock)
 
 
+def _open_at_last(
+    open_now: Callable[[], tuple[Spool, Drain]],
+    seat: Seat,
+    beat: Callable[[], None],
+    wait: Callable[[int], None],
+    is_over: Callable[[], bool],
+) -> tuple[Spool, Drain] | None:
+    """As soon as the disk permits; until then the rings are the buffer, and the alarm stands. None: told to stop."""
+    is_told = False
+    while not is_over():
+        beat()
+        try:
+            opened = open_now()
+        except OSError as error:
+            if not is_told:
+                seat.log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
+            is_told = True
+            seat.block.set_gauge(FLUSHER.index("usage_spool_writable"), 0.0)
+            seat.block.set_gauge(FLUSHER.index("usage_alarm"), 1.0)
+            wait(_OPEN_AGAIN_MS)
+        else:
+            if is_told:
+                seat.log.warning("the usage spool is open again")
+            return opened
+    return None
+
+
 def take_over(
     rings: Sequence[UsageRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
 ) -> bool:
-    """Before the first fork: bring what a former life left in the rings into the spool.
+    """Before the first fork: bring what a former life left in the rings into the spool, or as sums into the reserve.
 
-    True when all of it is there: the rings are empty then, and may move on (UsageRing.move_on).
+    True when the rings are empty: they may move on then (UsageRing.move_on). Where they are not, nobody may write
+    them: after a crash of the machine they may be older than the database, and their next positions be used already.
     """
     try:
         spool, drain = _open(rings, data_dir, section, block, log, lambda: None, SystemClock())
         drain.turn(is_last=True)
+        drain.give_up_waiting()
         spool.close()
     except OSError as error:
         log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
-        return False
-    return drain.is_writable and drain.has_taken_all
+    return all(ring.released == ring.written for ring in rings)
 
 
 def _open(

@@ -1,5 +1,6 @@
 """workers/ledger/unit.py"""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,26 @@ def test_a_file_of_sums_is_known_by_its_head(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert set_aside(path).name == "000000000001.sum.bad"
     assert Unit(1, path).records == 0
+
+
+def test_a_segment_that_the_disk_will_not_cut_is_taken_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torn, without a seal, and each write to it fails: its whole records count, now and at the next start."""
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EIO, "the disk refuses")
+
+    path = folder / "000000000003.seg"
+    data = path.read_bytes()
+    path.write_bytes(data[: 9 * (32 + 640) + 32 + 5 * 64 + 7])
+    torn = path.read_bytes()
+    for name in ("pwrite", "ftruncate"):
+        monkeypatch.setattr(module.os, name, refuse)
+    for _ in range(2):
+        units, damaged, _ = recover(folder, no_beat)
+        assert [unit.records for unit in units] == [100, 100, 95]
+        assert damaged == []
+        assert path.read_bytes() == torn
+    monkeypatch.undo()
+    cut = recover(folder, no_beat)[0]
+    assert [unit.spans for unit in cut] == [unit.spans for unit in units]
+    assert cut[2].bytes == path.stat().st_size
