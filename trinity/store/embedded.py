@@ -32,6 +32,7 @@ from psycopg import pq
 
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import StoreUnavailableError
+from trinity.files import sync_folder
 from trinity.observe.metrics import DATABASE
 from trinity.store.account import Account, account_for, let_pass
 from trinity.store.settings import SETTINGS, render
@@ -322,11 +323,7 @@ def _make_cluster(folder: Path, cluster: Path, account: Account | None, lock_fd:
     single = [str(PROGRAMS / "postgres"), "--single", "-D", str(scratch), "template1"]
     _finish(single, f"CREATE DATABASE {NAME}\n", account, lock_fd, turn)
     scratch.rename(cluster)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def _finish(command: Sequence[str], text: str, account: Account | None, lock_fd: int, turn: Turn) -> None:

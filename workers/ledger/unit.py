@@ -68,21 +68,6 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Under another name first, synced, so that a half-written file is never found."""
-    draft = path.with_suffix(".new")
-    try:
-        with open(draft, "wb", opener=private) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-
-
 def set_aside(path: Path) -> Path:
     """Out of the loader's way; its new name."""
     return path.rename(path.with_name(f"{path.name}.bad"))
