@@ -1,12 +1,12 @@
 """trinity/files.py"""
 
 import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from trinity import files
 from trinity.files import Durability, write_whole
 
 pytestmark = pytest.mark.uncompiled
@@ -41,7 +41,7 @@ def test_what_is_promised_is_synced(
 ) -> None:
     """Nothing, the bytes before the rename, or the folder after it as well."""
     path, seen = tmp_path / "a.bin", list[bool]()
-    monkeypatch.setattr(files.os, "fsync", lambda _descriptor: seen.append(path.exists()))
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: seen.append(path.exists()))
     write_whole(path, [b"new"], durability)
     assert seen == [False, True][:syncs]
 
@@ -54,7 +54,7 @@ def test_a_disk_that_refuses_leaves_the_old_file_and_no_draft(tmp_path: Path, mo
 
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="full"):
         write_whole(path, [b"new"], Durability.SYNCED)
     assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [("a.bin", b"old")]

@@ -1,6 +1,7 @@
 """workers/ledger/unit.py"""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_segment_that_the_disk_will_not_cut_is_taken_as_it_is(folder: Path, mo
     path.write_bytes(data[: 9 * (32 + 640) + 32 + 5 * 64 + 7])
     torn = path.read_bytes()
     for name in ("pwrite", "ftruncate"):
-        monkeypatch.setattr(module.os, name, refuse)
+        monkeypatch.setattr(os, name, refuse)
     for _ in range(2):
         units, damaged, _ = recover(folder, no_beat)
         assert [unit.records for unit in units] == [100, 100, 95]
