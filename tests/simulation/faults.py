@@ -16,6 +16,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity import files
 from trinity.memory import answer_table, price_table, usage_ring
 from workers.ledger import spool, unit
 from workers.request import ledger as request_ledger
@@ -96,7 +97,7 @@ class Disk:
         self._is_dead = False
         self._synced: dict[int, int] = {}  # inode -> bytes
         self._images: dict[Path, bytes] = {}  # mapped files as the kernel wrote them back
-        for module in (spool, unit):
+        for module in (files, spool, unit):
             undo.enter_context(patch.object(module, "os", self))
         for name in ("unlink", "rename"):
             undo.enter_context(patch.object(Path, name, self._path_call(getattr(Path, name))))

@@ -162,7 +162,7 @@ ACTIONS = (
     ),
     Action("suspend", "refuse a key until it is resumed", (_KEY,), _set_state(KeyState.SUSPENDED)),
     Action("resume", "let a suspended key ask again", (_KEY,), _set_state(KeyState.ACTIVE)),
-    Action("revoke", "refuse a key for ever", (_KEY,), _set_state(KeyState.REVOKED)),
+    Action("revoke", "refuse a key forever", (_KEY,), _set_state(KeyState.REVOKED)),
 )
 
 

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity.errors import LayoutError
+from trinity.files import Durability, write_whole
 from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
@@ -263,10 +264,5 @@ def _make(path: Path, asset: str) -> None:
     header: Words = np.zeros(HEADER_WORDS, dtype=np.uint64)
     header[[_MAGIC, _VERSION, _CAPACITY]] = MAGIC, LAYOUT_VERSION, CAPACITY
     header[_ASSET : _ASSET + 2] = np.frombuffer(name.ljust(ASSET_NAME_BYTES_MAX, b"\0"), dtype=np.uint64)
-    draft = path.with_suffix(".new")
-    with draft.open("wb") as file:
-        file.write(header.tobytes())
-        file.flush()
-        os.posix_fallocate(file.fileno(), 0, (_RING + CAPACITY * RECORD_WORDS) * WORD_BYTES)
-        os.fsync(file.fileno())
-    draft.rename(path)
+    size = (_RING + CAPACITY * RECORD_WORDS) * WORD_BYTES
+    write_whole(path, [header.tobytes()], Durability.SYNCED, reserve_bytes=size, mode=0o644)

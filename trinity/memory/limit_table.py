@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from trinity.compiled import compiled
 from trinity.errors import LayoutError
+from trinity.files import Durability, write_whole
 from trinity.limits import LIMIT_TRIES_MAX
 from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed, store_release, unsigned
 from trinity.memory.gcra import Numbers, take_pace
@@ -119,17 +120,7 @@ def _make(path: Path, capacity: int, boot_id: bytes, wall_offset_ns: int) -> Non
     header[[_MAGIC, _VERSION, _CAPACITY, _WALL_OFFSET_NS]] = MAGIC, LAYOUT_VERSION, capacity, wall_offset_ns
     header[_BOOT_ID : _BOOT_ID + 2] = np.frombuffer(boot_id, dtype=np.uint64)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    try:
-        with draft.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(header.tobytes())
-            file.flush()
-            os.posix_fallocate(file.fileno(), 0, bytes_needed(capacity))
-            os.fsync(file.fileno())
-        draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, [header.tobytes()], Durability.SYNCED, reserve_bytes=bytes_needed(capacity))
 
 
 @compiled

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from trinity.compiled import compiled, compiled_inline
 from trinity.errors import LayoutError
+from trinity.files import Durability, write_whole
 from trinity.memory.atomics import Words, load_acquire, store_release
 
 MAGIC = int.from_bytes(b"TRINITYU", "little")
@@ -59,7 +60,7 @@ assert RECORD_DTYPE.itemsize == 64, "one cache line"
 POSITION_BITS = 56
 # The ids of answers that find the ring full, and so have no record: the highest bit, which no ring's number has.
 _UNRECORDED = 1 << 63
-_SECOND_SHIFT = 24  # 16.7 million records a second for ever would be needed to reach the next start's positions
+_SECOND_SHIFT = 24  # 16.7 million records a second forever would be needed to reach the next start's positions
 # A ring that was made anew or moved on begins at least this far ahead: a narrower gap is a loss.
 JUMP_MIN = 1 << _SECOND_SHIFT
 _LATENCY_NS_MAX = 2**32 - 1
@@ -225,14 +226,5 @@ def _check(path: Path, number: int) -> None:
 def _make(path: Path, number: int, capacity: int, wall_seconds: int) -> None:
     """Write the whole file under another name first, so that a half-made ring is never found."""
     header = _make_header(number, capacity, wall_seconds)
-    draft = path.with_suffix(".new")
-    with open(draft, "wb", opener=_private) as file:
-        file.write(header.tobytes())
-        file.flush()
-        os.posix_fallocate(file.fileno(), 0, (HEADER_WORDS + capacity * RECORD_WORDS) * WORD_BYTES)
-        os.fsync(file.fileno())
-    draft.rename(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    size = (HEADER_WORDS + capacity * RECORD_WORDS) * WORD_BYTES
+    write_whole(path, [header.tobytes()], Durability.SYNCED, reserve_bytes=size)

@@ -345,9 +345,11 @@ def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging
     section, data_dir, wall_seconds = config.ledger, config.node.data_dir, clock.wall_ns() // NS_PER_SECOND
     rings = open_rings(data_dir, worker_count(config.request), section.ring_records, wall_seconds, log)
     flusher = next(i for i, entry in enumerate(memory.card.processes) if entry.kind == "flusher")
-    if workers.ledger.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
-        for ring in rings:
-            ring.move_on(wall_seconds)
+    if not workers.ledger.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
+        reason = "usage records of a former run wait in it, and neither its spool nor its reserve takes them"
+        raise ConfigError("TRINITY_DATA_DIR", f"{reason}: make room on its disk, or make {data_dir / 'usage'} writable")
+    for ring in rings:
+        ring.move_on(wall_seconds)
     return rings
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trinity.errors import ConfigError, DataDirTakenError, LayoutError
+from trinity.files import Durability, write_whole
 from trinity.memory.usage_ring import UsageRing
 
 # After a SIGKILL of the whole node its last process may take some 100 ms to be gone.
@@ -50,7 +51,7 @@ def node_uuid(data_dir: Path) -> uuid.UUID:
         return uuid.UUID(path.read_text().strip())
     except FileNotFoundError:
         made = uuid.uuid4()
-        _write_durably(path, f"{made}\n")
+        write_whole(path, [f"{made}\n".encode()], Durability.SYNCED, mode=0o644)
         return made
     except (ValueError, UnicodeDecodeError):
         reason = f"{path} holds no UUID: restore it from a backup, or remove it to start as a new node"
@@ -102,12 +103,3 @@ def _lock(fd: int, data_dir: Path) -> None:
             return
         select.select([], [], [], _CLAIM_WAIT_SECONDS)
     raise DataDirTakenError(str(data_dir))
-
-
-def _write_durably(path: Path, text: str) -> None:
-    draft = path.with_suffix(".new")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)

@@ -30,6 +30,7 @@ from urllib.parse import quote
 from psycopg import pq
 
 from trinity.errors import StoreUnavailableError
+from trinity.files import sync_folder
 from trinity.linux import PR_SET_PDEATHSIG
 from trinity.store.account import Account, account_for, let_pass
 from trinity.store.settings import SETTINGS, render
@@ -270,11 +271,7 @@ def _make_cluster(folder: Path, cluster: Path, account: Account | None, lock_fd:
     single = [str(PROGRAMS / "postgres"), "--single", "-D", str(scratch), "template1"]
     _finish(single, f"CREATE DATABASE {NAME}\n", account, lock_fd, turn)
     scratch.rename(cluster)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def _finish(command: Sequence[str], text: str, account: Account | None, lock_fd: int, turn: Turn) -> None:

@@ -139,7 +139,7 @@ async def _save(keeper: Keeper) -> None:
 
 
 async def _follow(context: ProcessContext, keeper: Keeper, url: str, progress: _Progress) -> None:
-    """The snapshot, then the database for ever; an outage is reported when it begins and when it ends."""
+    """The snapshot, then the database forever; an outage is reported when it begins and when it ends."""
     await progress.during(keeper.load_snapshot(), _STEP_SECONDS_MAX)
     outage, failures = Outage(context.log, logging.WARNING, "without the database", "the database answers"), 0
     watch = Watch(url)

@@ -12,7 +12,6 @@ whole snapshot; any other file of this name is a SnapshotError and never half be
 """
 
 import hashlib
-import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +20,10 @@ import msgspec
 import numpy as np
 
 from trinity.errors import SnapshotError
+from trinity.files import Durability, write_whole
 from workers.access.rows import KEY_DTYPE, Block, Plan, Rows, key_rows
 
 FILE_NAME = "access.snapshot"
-FILE_MODE = 0o600
 VERSION = 2
 
 _MAGIC = b"TRINITYA"
@@ -53,22 +52,9 @@ def save(path: Path, snapshot: Snapshot) -> None:
     head = msgspec.json.encode(_Head(snapshot.made_at_us, len(snapshot.keys), snapshot.plans, snapshot.blocks))
     parts = (_FRONT.pack(_MAGIC, VERSION, len(head)), head, snapshot.keys.view(np.uint8).data)
     checksum = hashlib.sha256()
-    draft = path.with_name(path.name + ".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, FILE_MODE)  # also when the draft was left by somebody else
-        for part in parts:
-            checksum.update(part)
-            file.write(part)
-        file.write(checksum.digest())
-        file.flush()
-        os.fsync(descriptor)
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    for part in parts:
+        checksum.update(part)
+    write_whole(path, (*parts, checksum.digest()), Durability.NAMED)
 
 
 def load(path: Path) -> Snapshot | None:

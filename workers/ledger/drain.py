@@ -4,6 +4,7 @@
     disk refuses                 the ring is the buffer: nothing is released, the disk is asked again every turn
     ring fuller than its share   the oldest records become sums in the reserve, and are released: detail is lost,
                                  sums are not
+    the same at a node's start   all that waits becomes sums: a ring goes on only at positions that it never had
     disk takes blocks again      first the reserve's sums, then records as before
 
 Rules: a record is released only when the spool or the reserve has it; the start after a kill goes on behind whatever
@@ -101,6 +102,12 @@ class Drain:
         self._lost_detail.tell(now_ns, is_last=is_last)
         self._lost_records.tell(now_ns, is_last=is_last)
 
+    def give_up_waiting(self) -> None:
+        """Before the first fork: what the disk did not take becomes sums, so that the rings may move on."""
+        for ring in self._rings:
+            self._sum_up(ring, 0.0)
+        self._lost_detail.tell(self._clock.monotonic_ns(), is_last=True)
+
     def _go_on(self) -> None:
         """Give back what a predecessor had taken over already."""
         ends = dict(self._spool.ends())
@@ -121,10 +128,10 @@ class Drain:
             self._block.count(_TAKEN, len(records))
             self._beat()
 
-    def _sum_up(self, ring: UsageRing) -> None:
-        """While the ring is too full: its oldest records live on as sums."""
+    def _sum_up(self, ring: UsageRing, share: float = RING_SUM_SHARE) -> None:
+        """While the ring is fuller than this: its oldest records live on as sums."""
         self._open_reserve()
-        while self._reserve is not None and (ring.written - ring.released) / ring.capacity > RING_SUM_SHARE:
+        while self._reserve is not None and (ring.written - ring.released) / ring.capacity > share:
             first = ring.released
             records = ring.view(first)[: min(ring.capacity // 8, _BLOCK_RECORDS_MAX)]
             groups = sum_records(records_in_place(ring.number, first, records))
@@ -132,7 +139,7 @@ class Drain:
                 return
             ring.release(first + len(records))
             self._block.count(_TAKEN, len(records))
-            self._lose_detail(len(records), "the disk refuses the spool and the ring is full")
+            self._lose_detail(len(records), "the disk refuses the spool, and the ring is full or the node starts")
             self._beat()
 
     def _move_reserve(self) -> None:

@@ -4,7 +4,7 @@
     processors are taken  it rests between files, as pace.py says, unless the disk refuses the next ones
     database away         the spool grows; tried again every half second
     database hangs        this thread hangs with it, the drain does not; one that answers nobody is given up (watch.py)
-    file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it for ever
+    file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it forever
 
 Rules: what psycopg, the store or the disk raise is a state of the world: it is logged once and tried again. Anything
 else is a fault of ours: the process's loop raises it.

@@ -31,6 +31,8 @@ from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
 from workers.ledger.syncer import Syncer
 
+# A disk that refuses to open the spool is asked again this often.
+_OPEN_AGAIN_MS = 1000
 # At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
 _LAST_LOAD_SECONDS = 1.0
 
@@ -55,7 +57,26 @@ def run(
     def beat() -> None:
         context.block.beat(context.clock.monotonic_ns())
 
-    spool, drain = _open(rings, data_dir, section, context.block, context.log, beat, context.clock)
+    poll = select.poll()
+    poll.register(context.control_fd, select.POLLIN)
+
+    def is_over() -> bool:
+        return stopping.is_set() or context.block.read(COMMAND) == Command.DRAIN
+
+    def wait(milliseconds: int) -> None:
+        for fd, _ in poll.poll(milliseconds):
+            os.eventfd_read(fd)
+
+    opened = _open_at_last(
+        lambda: _open(rings, data_dir, section, context.block, context.log, beat, context.clock),
+        context,
+        beat,
+        wait,
+        is_over,
+    )
+    if opened is None:
+        return
+    spool, drain = opened
     candles = CandleTable(data_dir / CANDLES, context.log)
     loader = Loader(url, node_uuid, node.name, rings, spool, candles, context.block, context.clock, context.log)
     syncer = Syncer(spool, context.clock, context.log)
@@ -63,36 +84,61 @@ def run(
     syncer.start()
     gauges = _Gauges(context.block)
     gc.freeze()  # what numba and psycopg brought is never garbage
-    poll = select.poll()
-    poll.register(context.control_fd, select.POLLIN)
-    while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
+    while not is_over():
         drain.turn()
         gauges.show(drain, spool, loader, syncer, context.clock)
         beat()
         loader.raise_failure()
         syncer.raise_failure()
-        for fd, _ in poll.poll(DRAIN_TURN_MS):
-            os.eventfd_read(fd)
+        wait(DRAIN_TURN_MS)
     drain.turn(is_last=True)
     loader.finish(_LAST_LOAD_SECONDS)
     gauges.show(drain, spool, loader, syncer, context.clock)
 
 
+def _open_at_last(
+    open_now: Callable[[], tuple[Spool, Drain]],
+    context: ProcessContext,
+    beat: Callable[[], None],
+    wait: Callable[[int], None],
+    is_over: Callable[[], bool],
+) -> tuple[Spool, Drain] | None:
+    """As soon as the disk permits; until then the rings are the buffer, and the alarm stands. None: told to stop."""
+    is_told = False
+    while not is_over():
+        beat()
+        try:
+            opened = open_now()
+        except OSError as error:
+            if not is_told:
+                context.log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
+            is_told = True
+            context.block.set_gauge(FLUSHER.index("usage_spool_writable"), 0.0)
+            context.block.set_gauge(FLUSHER.index("usage_alarm"), 1.0)
+            wait(_OPEN_AGAIN_MS)
+        else:
+            if is_told:
+                context.log.warning("the usage spool is open again")
+            return opened
+    return None
+
+
 def take_over(
     rings: Sequence[UsageRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
 ) -> bool:
-    """Before the first fork: bring what a former life left in the rings into the spool.
+    """Before the first fork: bring what a former life left in the rings into the spool, or as sums into the reserve.
 
-    True when all of it is there: the rings are empty then, and may move on (UsageRing.move_on).
+    True when the rings are empty: they may move on then (UsageRing.move_on). Where they are not, nobody may write
+    them: after a crash of the machine they may be older than the database, and their next positions be used already.
     """
     try:
         spool, drain = _open(rings, data_dir, section, block, log, lambda: None, SystemClock())
         drain.turn(is_last=True)
+        drain.give_up_waiting()
         spool.close()
     except OSError as error:
         log.critical("the usage spool cannot be opened", extra={"fields": {"error": str(error)}})
-        return False
-    return drain.is_writable and drain.has_taken_all
+    return all(ring.released == ring.written for ring in rings)
 
 
 def _open(

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.files import Durability, write_whole
 from trinity.limits import DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SHARE, SEGMENT_BYTES_MAX
 from trinity.memory.usage_ring import JUMP_MIN, UsageRing
 from workers.ledger.block import HEADER_BYTES, RECORD_BYTES, header_of, read_blocks, records_in_place, seal_of
@@ -40,7 +41,7 @@ from workers.ledger.sums import (
     merge_sums,
     sum_records,
 )
-from workers.ledger.unit import Unit, read_segment, recover, set_aside, sums_unit, write_whole
+from workers.ledger.unit import Unit, read_segment, recover, set_aside, sums_unit
 
 # A segment is at most this part of the bound, so that giving up one is a small loss.
 _SEGMENTS_MIN = 8
@@ -131,7 +132,7 @@ class Spool:
         with self._lock:
             self._close()
             path = self._folder / f"{self._next_sequence:012}.sum"
-            write_whole(path, encode_sums(sums))
+            write_whole(path, [encode_sums(sums)], Durability.SYNCED)
             self._units.append(sums_unit(path))
             self._next_sequence += 1
             on_written()
@@ -234,7 +235,7 @@ class Spool:
 
     def _replace(self, unit: Unit, sums: Sums) -> None:
         old, path = unit.path, unit.path.with_suffix(".sum")
-        write_whole(path, encode_sums(sums))
+        write_whole(path, [encode_sums(sums)], Durability.SYNCED)
         new = sums_unit(path)
         unit.path, unit.bytes, unit.spans, unit.oldest_ns = path, new.bytes, new.spans, new.oldest_ns
         unit.requests, unit.groups, unit.unit_minutes = new.requests, new.groups, new.unit_minutes

@@ -1,7 +1,7 @@
 """The sync's thread: what stays in the spool for longer than a second is brought to the disk.
 
 Rules: what the disk refuses here is a state of the world, and not the drain's: a write goes to memory and succeeds
-while the disk fails behind it. It is told once a change and shown (`is_synced`), as is a sync that does not come back.
+while the disk fails behind it. It is told once per change and shown (`is_synced`), as is a sync that never returns.
 Anything else is a fault of ours: the process's loop raises it.
 """
 

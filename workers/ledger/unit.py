@@ -68,21 +68,6 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Under another name first, synced, so that a half-written file is never found."""
-    draft = path.with_suffix(".new")
-    try:
-        with open(draft, "wb", opener=private) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-
-
 def set_aside(path: Path) -> Path:
     """Out of the loader's way; its new name."""
     return path.rename(path.with_name(f"{path.name}.bad"))
@@ -131,18 +116,21 @@ def recover(folder: Path, beat: Callable[[], None]) -> tuple[list[Unit], list[Pa
 def _segment_unit(path: Path) -> Unit:
     """What a segment's seal says; one without is read, cut behind its last whole record, and sealed."""
     unit = Unit(int(path.stem), path, path.stat().st_size)
-    with path.open("r+b") as file:
+    with path.open("rb") as file:
         file.seek(max(0, unit.bytes - SEAL_BYTES_MAX))
         sealed = read_seal(file.read())
-        if sealed is not None:
-            unit.spans, unit.oldest_ns = {span.ring: span for span in sealed[0]}, sealed[1]
-        else:
-            _close(file.fileno(), unit)
+    if sealed is not None:
+        unit.spans, unit.oldest_ns = {span.ring: span for span in sealed[0]}, sealed[1]
+    else:
+        _close(unit)
     return unit
 
 
-def _close(fd: int, unit: Unit) -> None:
-    """What a predecessor did not come to: only the last block can be torn."""
+def _close(unit: Unit) -> None:
+    """What a predecessor did not come to: only the last block can be torn.
+
+    Where the disk refuses the cut or the seal, the file stays as it is: whoever reads it finds the same blocks.
+    """
     block = None
     for block in read_blocks(read_segment(unit.path)):
         if not unit.spans and len(block.records):
@@ -151,12 +139,11 @@ def _close(fd: int, unit: Unit) -> None:
             unit.add(Span(block.ring, block.first, block.end))
     if block is None:
         return
-    unit.bytes = block.offset
-    if len(block.records):
-        unit.bytes += HEADER_BYTES + len(block.records) * RECORD_BYTES
-        if not block.whole:
-            os.pwrite(fd, header_of(block.ring, block.first, block.records), block.offset)
-    os.ftruncate(fd, unit.bytes)
-    if unit.spans:
-        with contextlib.suppress(OSError):  # a full disk: the next start reads it again
-            unit.bytes += os.pwrite(fd, seal_of(unit.spans.values(), unit.oldest_ns), unit.bytes)
+    end = block.offset + (HEADER_BYTES + len(block.records) * RECORD_BYTES if len(block.records) else 0)
+    with contextlib.suppress(OSError), unit.path.open("r+b", buffering=0) as file:
+        if len(block.records) and not block.whole:
+            os.pwrite(file.fileno(), header_of(block.ring, block.first, block.records), block.offset)
+        os.ftruncate(file.fileno(), end)
+        unit.bytes = end
+        if unit.spans:
+            unit.bytes += os.pwrite(file.fileno(), seal_of(unit.spans.values(), unit.oldest_ns), end)

@@ -262,7 +262,7 @@ def test_a_job_that_hangs_is_noticed(tmp_path: Path, database_url: str, monkeypa
 
 
 def test_a_fault_of_ours_ends_the_process(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not tried again for ever: the process's loop raises it and the supervisor starts a new one."""
+    """It is not tried again forever: the process's loop raises it and the supervisor starts a new one."""
     setup = Setup(tmp_path, database_url)
 
     def broken() -> None:

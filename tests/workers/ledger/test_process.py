@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ from trinity.store.connect import connect
 from workers.ledger.process import run, take_over
 from workers.ledger.spool import Spool
 
+SUM_TABLES = ("usage_minute", "usage_hour", "usage_day")
+
 
 class Flusher:
     """A forked flusher over one ring of a folder."""
@@ -38,14 +41,14 @@ class Flusher:
         self._undo = contextlib.ExitStack()
         self._context = self._undo.enter_context(open_context("flusher", "flusher", load_catalog()))
         self.block = self._context.block
-        self._folder, self._url = folder, url
+        self.folder, self._url = folder, url
         self.pid = 0
 
     def start(self) -> None:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                run(self._context, (self.ring,), LedgerSection(), NodeSection(data_dir=self._folder), NODE, self._url)
+                run(self._context, (self.ring,), LedgerSection(), NodeSection(data_dir=self.folder), NODE, self._url)
             finally:
                 os._exit(0)
 
@@ -97,6 +100,19 @@ def test_a_fuller_ring_than_400_of_999_raises_the_alarm(flusher: Flusher) -> Non
     flusher.kill(signal.SIGTERM)
 
 
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    """No file may grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
 def _take_over(folder: Path, ring: UsageRing, block: ProcessBlock) -> bool:
     return take_over([ring], folder, LedgerSection(), block, LOG)
 
@@ -126,14 +142,54 @@ def test_a_data_directory_from_a_backup_loses_no_new_answer(tmp_path: Path, data
         assert set(totals(connection).values()) == {350}
 
 
-def test_rings_that_could_not_be_emptied_do_not_move_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A disk that refuses: their records keep their positions, and the node starts all the same."""
+def test_rings_that_cannot_be_emptied_are_not_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No spool at all: their records keep their positions, and nobody may go on; empty ones may."""
     ring, block = make_ring(tmp_path / "usage"), make_block()
-    fill(ring, make_records(100))
     (tmp_path / "usage" / "spool").write_text("a file in the folder's place")
+    assert _take_over(tmp_path, ring, block)
+    fill(ring, make_records(100))
     assert not _take_over(tmp_path, ring, block)
     assert ring.written - ring.released == 100
-    assert [record.message for record in caplog.records] == ["the usage spool cannot be opened"]
+    assert {record.message for record in caplog.records} == {"the usage spool cannot be opened"}
+
+
+def test_after_a_crash_onto_a_full_disk_no_position_comes_twice(tmp_path: Path, database_url: str) -> None:
+    """The ring's file is older than what was answered, and the disk full: its rest becomes sums, new ids are new."""
+    ring, folder = make_ring(tmp_path / "usage"), tmp_path / "usage" / "spool"
+    assert _take_over(tmp_path, ring, make_block())
+    fill(ring, make_records(100))
+    older = ring.path.read_bytes()
+    fill(ring, make_records(200, seed=2))
+    used = ring.written
+    ring.path.write_bytes(older)
+    ring = UsageRing.open(ring.path, 0, 1024, 1000)
+    with _full_disk():
+        assert _take_over(tmp_path, ring, make_block())
+        assert ring.released == ring.written < used
+        ring.move_on(1000)
+    assert ring.written > used
+    fill(ring, make_records(50, seed=3))
+    assert _take_over(tmp_path, ring, make_block())
+    spool = Spool(folder, 1 << 30)
+    with connect(database_url, "tests", autocommit=True) as connection:
+        ledger = make_ledger(connection)
+        while (unit := spool.take()) is not None:
+            assert ledger.load(unit).missing == 0
+            spool.remove(unit)
+        assert totals(connection) == {"rows": 50, "ids": 50} | dict.fromkeys(SUM_TABLES, 150)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_spool_that_cannot_be_opened_is_asked_again(flusher: Flusher) -> None:
+    """The flusher lives, the alarm stands; when the folder is there, everything is loaded."""
+    spool = flusher.folder / "usage" / "spool"
+    spool.write_text("a file in the folder's place")
+    fill(flusher.ring, make_records(100))
+    flusher.start()
+    _until("the alarm", lambda: flusher.block.read_gauge(FLUSHER.index("usage_alarm")) == 1)
+    spool.unlink()
+    _until("the records", lambda: flusher.ring.released == flusher.ring.written)
+    assert flusher.kill(signal.SIGTERM) == 0
 
 
 def test_damaged_files_of_the_spool_are_said_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,15 +1,18 @@
 """workers/ledger/unit.py"""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.workers.ledger.ledger_fixture import fill, make_records, make_ring, no_beat
+from trinity.files import Durability, write_whole
 from trinity.memory.usage_ring import UsageRing
 from workers.ledger import unit as module
 from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums, encode_sums, sum_records
-from workers.ledger.unit import Unit, recover, set_aside, sums_unit, write_whole
+from workers.ledger.unit import Unit, recover, set_aside, sums_unit
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_damaged_files_are_set_aside_and_their_numbers_are_not_used_again(folder
 def test_what_sums_stand_for_is_in_no_other_file(folder: Path, ring: UsageRing) -> None:
     """Killed after the sums were renamed into place: the segment of their number, and one that joined them, go."""
     first = ring.written - 300
-    write_whole(folder / "000000000001.sum", _sums(first, first + 200))
+    write_whole(folder / "000000000001.sum", [_sums(first, first + 200)], Durability.SYNCED)
     units, damaged, _ = recover(folder, no_beat)
     assert [(unit.path.name, unit.records) for unit in units] == [("000000000001.sum", 200), ("000000000003.seg", 100)]
     assert sorted(path.name for path in folder.iterdir()) == ["000000000001.sum", "000000000003.seg"]
@@ -91,7 +94,7 @@ def test_what_sums_stand_for_is_in_no_other_file(folder: Path, ring: UsageRing) 
 def test_a_file_of_sums_is_known_by_its_head(tmp_path: Path) -> None:
     """Positions, requests, unit and age; private, and moved out of the way under a name of its own."""
     path = tmp_path / "000000000001.sum"
-    write_whole(path, _sums(10, 60, ring=3))
+    write_whole(path, [_sums(10, 60, ring=3)], Durability.SYNCED)
     unit = sums_unit(path)
     assert unit.spans == {3: Span(3, 10, 60)}
     assert (unit.is_sum, unit.records, unit.unit_minutes, unit.bytes) == (True, 50, 1, path.stat().st_size)
@@ -99,3 +102,26 @@ def test_a_file_of_sums_is_known_by_its_head(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert set_aside(path).name == "000000000001.sum.bad"
     assert Unit(1, path).records == 0
+
+
+def test_a_segment_that_the_disk_will_not_cut_is_taken_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torn, without a seal, and each write to it fails: its whole records count, now and at the next start."""
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EIO, "the disk refuses")
+
+    path = folder / "000000000003.seg"
+    data = path.read_bytes()
+    path.write_bytes(data[: 9 * (32 + 640) + 32 + 5 * 64 + 7])
+    torn = path.read_bytes()
+    for name in ("pwrite", "ftruncate"):
+        monkeypatch.setattr(os, name, refuse)
+    for _ in range(2):
+        units, damaged, _ = recover(folder, no_beat)
+        assert [unit.records for unit in units] == [100, 100, 95]
+        assert damaged == []
+        assert path.read_bytes() == torn
+    monkeypatch.undo()
+    cut = recover(folder, no_beat)[0]
+    assert [unit.spans for unit in cut] == [unit.spans for unit in units]
+    assert cut[2].bytes == path.stat().st_size

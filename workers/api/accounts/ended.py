@@ -13,6 +13,8 @@ import os
 import struct
 from pathlib import Path
 
+from trinity.files import Durability, write_whole
+
 FILE_NAME = "sessions-ended"
 # Written anew beyond this: 2,700 sessions that were ended within a working day.
 BYTES_MAX = 64 * 1024
@@ -50,10 +52,7 @@ class EndedSessions:
     def _write_anew(self, now_seconds: int) -> None:
         records = list(_records_in(self._path.read_bytes()))
         kept = [record for record in records if record[1] > now_seconds][-RECORDS_MAX:]
-        draft = self._path.with_suffix(".new")
-        with open(draft, "wb", opener=_private) as file:
-            file.write(b"".join(_RECORD.pack(*record) for record in kept))
-        draft.rename(self._path)
+        write_whole(self._path, (_RECORD.pack(*record) for record in kept), Durability.RENAMED)
 
     def _read_news(self) -> None:
         try:
