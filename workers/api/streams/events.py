@@ -12,7 +12,7 @@ so a slow reader costs no memory; it gets fewer updates. All that changed for a 
 stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
 cut off by calls.py. Open streams are bounded, for the process and for each caller. Whoever would not be let in any
-more, by their key or their address, is sent away within seconds.
+more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller, caller_name, check_again
+from workers.api.base.auth import ApiCaller, caller_name, charge, check_again
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import Bounds, ConcurrencyLimit
 from workers.api.base.context import Parts
@@ -113,6 +113,7 @@ def open_stream(
     address = caller_address(request.scope)
     name = caller_name(caller, address)
     streams.events.check(name)
+    charge(parts, request.scope, len(assets))
     chunks = _chunks(parts, streams, caller, address, encoder, assets, interval_ms, seen)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
