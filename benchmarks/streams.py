@@ -48,12 +48,12 @@ def measure_streams(folder: Path, seconds: float, progress: Progress) -> dict[st
     clock, port = SystemClock(), free_port()
     try:
         write_all(memory, clock, 0)
-        reporter = multiprocessing.get_context("fork").Process(target=_report, args=(memory, port, folder))
+        reporter = multiprocessing.get_context("fork").Process(target=report_alone, args=(memory, port, folder))
         ours, theirs = multiprocessing.Pipe()
         assets = [asset.name for asset in catalog.assets][:ASSETS]
         clients = multiprocessing.get_context("fork").Process(target=_read_all, args=(port, assets, seconds, theirs))
         reporter.start()
-        _wait_for_port(port)
+        wait_for_port(port)
         clients.start()
         progress.step(f"{CLIENTS} clients connect, then {seconds:g} s are measured")
         _publish_until(memory, clock, len(assets), ours, WARM_UP_SECONDS)
@@ -83,7 +83,7 @@ def _publish_until(memory: NodeMemory, clock: SystemClock, count: int, done: Con
         time.sleep(max(0.0, started + turn / (count * UPDATES_PER_SECOND) - time.monotonic()))
 
 
-def _report(memory: NodeMemory, port: int, folder: Path) -> None:
+def report_alone(memory: NodeMemory, port: int, folder: Path) -> None:
     """The reporting service alone, without a database."""
     from trinity.memory.access import AccessMemory
     from trinity.process import NodeView, ProcessContext
@@ -98,7 +98,8 @@ def _report(memory: NodeMemory, port: int, folder: Path) -> None:
     run(context, NodeView(memory), AccessMemory.private(), settings)
 
 
-def _wait_for_port(port: int) -> None:
+def wait_for_port(port: int) -> None:
+    """Until somebody listens there; PeerError after a minute."""
     deadline = time.monotonic() + _CONNECT_SECONDS
     while time.monotonic() < deadline:
         try:

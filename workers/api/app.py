@@ -34,7 +34,8 @@ from workers.api.dropins import coingecko, hermes, udf
 from workers.api.history import history
 from workers.api.streams import events as streams
 from workers.api.streams import sockets
-from workers.api.usage import export, usage
+from workers.api.usage import usage
+from workers.api.usage.export import Usage
 
 ROUTES: tuple[ControllerRouterHandler, ...] = (
     documentation.openapi_json,
@@ -89,7 +90,7 @@ class Features(NamedTuple):
     dashboard: node_state.Dashboard
     history: history.History
     streams: streams.Streams
-    usage: export.Usage
+    usage: Usage
 
 
 def make_app(parts: Parts, features: Features) -> Litestar:

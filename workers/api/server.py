@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -88,7 +89,10 @@ _CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 2048
 # Descriptors for all else: listeners, the database, the cache, exports, files; some 40 are open without a client.
 _FILES_BESIDE = 256
 # Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
-_UNSENT_BYTES_MAX = 64 * 1024
+_UNSENT_BYTES_MAX = 16 * 1024
+# What granian keeps of a request's head, and of an answer whose reader takes nothing; unsaid it is 400 KB. Two hundred
+# ids of Hermes in one request are 15 KB.
+_BUFFER_BYTES_MAX = 32 * 1024
 # Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
 _UNREAD_MAX_MS = 30_000
 
@@ -339,6 +343,7 @@ class GuardedServer(Server):
             interface=Interfaces.ASGINL,
             backlog=_BACKLOG,
             backpressure=connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            http1_settings=HTTP1Settings(max_buffer_size=_BUFFER_BYTES_MAX),
             log_enabled=False,
         )
         self.guard = guard

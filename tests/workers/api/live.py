@@ -14,6 +14,7 @@ import httpx
 from tests.trinity.node_fixture import CATALOG, empty_node
 from tests.workers.api.conftest import reporter_of, settings_of, tables_of
 from tests.workers.request.conftest import answer_of
+from trinity.memory.access import AccessMemory
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
 from trinity.memory.node import NodeMemory
@@ -27,6 +28,7 @@ class Live:
     """The service, and the hand that moves its prices."""
 
     memory: NodeMemory
+    tables: AccessMemory
     parts: Parts
     features: Features
     draining: asyncio.Event
@@ -58,12 +60,13 @@ async def live(
     with empty_node() as memory:
         for asset in CATALOG.assets:
             publish(memory, asset.name)
-        async with open_service(*reporter_of(memory, tables_of(keys, blocks)), settings, None) as made:
+        tables = tables_of(keys, blocks)
+        async with open_service(*reporter_of(memory, tables), settings, None) as made:
             server = make_server(made)
             serving = asyncio.create_task(server.serve())
             try:
                 await _until_up(port)
-                yield Live(memory, made.parts, made.features, made.draining, port, server)
+                yield Live(memory, tables, made.parts, made.features, made.draining, port, server)
             finally:
                 made.draining.set()
                 server.stop()

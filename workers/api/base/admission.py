@@ -2,15 +2,18 @@
 
 Rules: a call here and a lookup on 8080 count together, so no plan is got around by the port. Who calls is known already
 (auth.py): a key by its id, anybody else by the address. What a key may do is read from shared memory each time; one
-that is not there yet comes again in a moment. A refusal has the code, the sentence and the headers of the request
-workers: both take them from trinity. A plan's dry run is counted, and goes on.
+that is not there yet comes again in a moment. A call that names several assets is one of the rate, and of the month one
+for each: `charge` takes the rest when it is known how many there are, as the request workers do. A refusal has the
+code, the sentence and the headers of the request workers: both take them from trinity. A plan's dry run is counted, and
+goes on.
 """
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 import numpy as np
 
-from trinity.access.gate import COUNTED_WORDS, OVERRUN, Gate, admit_known, make_gate, turn_month
+from trinity.access.gate import COUNTED_WORDS, OVERRUN, Gate, admit_known, charge_lookups, make_gate, turn_month
 from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
 from trinity.clock import Clock
 from trinity.config import AccessSection
@@ -28,6 +31,13 @@ _DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in
 _RECOGNISED = 4
 
 
+class Admitted(NamedTuple):
+    """What the gate knew about a caller when it was let in: others come in before its call is worked on."""
+
+    result: np.ndarray[tuple[int], np.dtype[np.int64]]
+    terms: np.ndarray[tuple[int], np.dtype[np.uint64]]
+
+
 class Admission:
     """One process's view of the node's limits."""
 
@@ -37,11 +47,23 @@ class Admission:
         self._block = block
         self._out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
 
-    def admit(self, key_id: int, address: IPv4Address | IPv6Address) -> None:
+    def admit(self, key_id: int, address: IPv4Address | IPv6Address) -> Admitted:
         """Take one request from the key, or with the id 0 from the address; ProblemError when there is none left."""
         now_ns = self._clock.monotonic_ns()
         turn_month(self._gate, self._clock.wall_ns(), now_ns)
-        index = int(admit_known(self._gate, key_id, address_words(str(address)), now_ns))
+        self._judge(int(admit_known(self._gate, key_id, address_words(str(address)), now_ns)))
+        return Admitted(self._gate.result.copy(), self._gate.own["terms"].copy())
+
+    def charge(self, admitted: Admitted, lookups: int) -> None:
+        """Take from the key's month what so many lookups cost beyond the one that was taken; ProblemError as above."""
+        self._gate.result[:] = admitted.result
+        if self._gate.result[OVERRUN] != CODE_OK:
+            return  # a dry run that was counted when it was let in
+        self._gate.own["terms"] = admitted.terms
+        self._judge(int(charge_lookups(self._gate, lookups, self._clock.monotonic_ns())))
+
+    def _judge(self, index: int) -> None:
+        """Count a dry run, raise a refusal."""
         overrun = int(self._gate.result[OVERRUN])
         if overrun != CODE_OK:
             self._block.count(_DRY_RUN[CODES[overrun]])
@@ -69,6 +91,7 @@ def warm_up() -> None:
     gate = _gate_over(AccessMemory.private(), AccessSection())
     turn_month(gate, 0, 0)
     admit_known(gate, 0, address_words("::"), 0)
+    charge_lookups(gate, 1, 0)
     retry_after_ms(gate, CODE_OK)
     append_limit_headers(gate, CODE_OK, np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8), 0)
 

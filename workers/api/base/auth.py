@@ -9,7 +9,8 @@ Rules
   refused within that time. A stream is asked about its key again while it runs (`check_again`).
 - A wrong key is a failed try of its address (throttle.py), wherever it was sent. While one has to wait, ADMIN_KEY
   is not accepted from it and wrong keys are a 429; a customer's good key goes on, whoever else guesses from there.
-- One call is one request of the caller's plan (admission.py), a stream one when it is opened; ADMIN_KEY has no limit.
+- One call is one request of the caller's plan (admission.py), and of its month a lookup for each asset that it names
+  (`charge`); a stream costs that when it is opened. ADMIN_KEY has no limit.
 
 `ApiCaller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
 puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
@@ -28,6 +29,7 @@ from litestar.types import Scope
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import API_KEY_BYTES_MAX
 from trinity.vocabulary import KeyState
+from workers.api.base.admission import Admitted
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
@@ -70,8 +72,15 @@ async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> ApiCall
     caller = signed_in or await identify(parts, key_of(scope), caller_address(scope), parts.login_throttle)
     state["caller"] = caller
     if not caller.is_admin:
-        parts.admission.admit(caller.key_id, caller_address(scope))
+        state["admitted"] = parts.admission.admit(caller.key_id, caller_address(scope))
     return caller
+
+
+def charge(parts: Parts, scope: Scope, lookups: int) -> None:
+    """Take the rest of what an answer with so many assets' prices costs the caller's month; raises 429."""
+    admitted: Admitted | None = scope["state"].get("admitted")
+    if admitted is not None:
+        parts.admission.charge(admitted, lookups)
 
 
 def key_of(scope: Scope) -> str | None:

@@ -26,7 +26,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller
+from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of
@@ -77,6 +77,7 @@ def coins_list(
 
 @get("/simple/price", tags=["coingecko"], sync_to_thread=False)
 def simple_price(
+    request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
     vs_currencies: FromQuery[str],
@@ -106,6 +107,7 @@ def simple_price(
     }
     currencies = {name: _read_currency(prices, name, now_ns) for name in _words(vs_currencies, "vs_currencies")}
     digits = _digits_of(precision)
+    charge(parts, request.scope, len({asset for asset in wanted.values() if asset is not None}))
     answer: dict[str, dict[str, Any]] = {}
     for name, asset in wanted.items():
         if asset is None:

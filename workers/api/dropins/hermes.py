@@ -24,7 +24,7 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller
+from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import ProblemError, bad_parameter
@@ -138,6 +138,7 @@ def price_feeds(
 
 @get("/v2/updates/price/latest", opt=_FOREIGN, tags=["hermes"])
 async def latest_prices(
+    request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
     history: NamedDependency[History],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
@@ -150,7 +151,9 @@ async def latest_prices(
     _check(parsed, encoding)
     prices, clock = parts.prices, parts.context.clock
     now_ns = clock.monotonic_ns()
-    read = [prices.read(asset, now_ns) for asset in find_feeds(prices, ids, ignore_invalid_price_ids)]
+    wanted = find_feeds(prices, ids, ignore_invalid_price_ids)
+    charge(parts, request.scope, len(wanted))
+    read = [prices.read(asset, now_ns) for asset in wanted]
     fresh = [price for price in read if price.is_fresh]
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])

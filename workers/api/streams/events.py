@@ -12,7 +12,7 @@ so a slow reader costs no memory; it gets fewer updates. All that changed for a 
 stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
 cut off by calls.py. Open streams are bounded, for the process and for each caller. Whoever would not be let in any
-more, by their key or their address, is sent away within seconds.
+more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller, caller_name, check_again
+from workers.api.base.auth import ApiCaller, caller_name, charge, check_again
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import Bounds, ConcurrencyLimit
 from workers.api.base.context import Parts
@@ -46,9 +46,12 @@ INTERVAL_MS_MAX = 60_000
 RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
 
 # A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
-# some 170 KB until it is cut off, 30 s later: 700 MB when all do so. Of one key, or of one address without a key, a
-# quarter, 170 MB, so that it takes several to lock others out.
-STREAMS = Bounds("stream", most=4096, max_per_client=1024, retry_after_seconds=5)
+# up to 184 KB of the process (what waits between service and socket) and 26 KB of the kernel, until it is cut off 30 s
+# later (docs/performance.md). All of them together have a GiB at most, those of one key, or of one address without a
+# key, a quarter of it, so that it takes several to lock others out.
+UNREAD_BYTES = 256 * 1024
+_UNREAD_BYTES_OF_ALL = 1024**3
+STREAMS = Bounds("stream", most=_UNREAD_BYTES_OF_ALL // UNREAD_BYTES, max_per_client=1024, retry_after_seconds=5)
 
 EVENT_STREAM = "text/event-stream"
 # Neither caches nor proxies may hold events back.
@@ -113,6 +116,7 @@ def open_stream(
     address = caller_address(request.scope)
     name = caller_name(caller, address)
     streams.events.check(name)
+    charge(parts, request.scope, len(assets))
     chunks = _chunks(parts, streams, caller, address, encoder, assets, interval_ms, seen)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 

@@ -10,15 +10,16 @@
 
 Rules: as for server-sent events (streams.py), of which this is another skin; `subscribe` adds, its `interval_ms` holds
 for the connection. A wrong message is answered by what is wrong with it and changes nothing; one of more than
-MESSAGE_BYTES_MAX closes the connection (1009). Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends
-more waits. Whoever is not let in gets a problem instead of a WebSocket; whoever would not be let in any more is closed
-with 4000 and the status that they would get.
+MESSAGE_BYTES_MAX closes the connection (1009). A `subscribe` that adds assets is a request that names them, as on 8080:
+one of the rate, and of the month a lookup for each. Messages are taken one at a time, MESSAGES_PER_SECOND at most: who
+sends more waits. Whoever is not let in gets a problem instead of a WebSocket; whoever would not be let in any more is
+closed with 4000 and the status that they would get.
 """
 
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -87,10 +88,12 @@ MESSAGES = StreamEncoder("messages", _body, _message, b'{"type":"heartbeat"}')
 class Subscription:
     """What one connection wants, and has seen."""
 
-    def __init__(self, board: PriceBoard) -> None:
+    def __init__(self, board: PriceBoard, charge: Callable[[int], None]) -> None:
+        """`charge` takes what so many more assets cost, or raises ProblemError."""
         self.assets: tuple[int, ...] = ()
         self.interval_ms = 0
         self._board = board
+        self._charge = charge
         self._seen = NOTHING_SEEN
         self._added: frozenset[int] = frozenset()
 
@@ -126,13 +129,15 @@ class Subscription:
         if isinstance(message, Unsubscribe):
             wanted.difference_update(named)
         else:
+            if message.interval_ms is not None and not 0 <= message.interval_ms <= INTERVAL_MS_MAX:
+                detail = f"{message.interval_ms} is not between 0 and {INTERVAL_MS_MAX}"
+                raise ProblemError(400, "bad_parameter", detail, "interval_ms")
+            if added := frozenset(named) - frozenset(self.assets):
+                self._charge(len(added))
             if message.interval_ms is not None:
-                if not 0 <= message.interval_ms <= INTERVAL_MS_MAX:
-                    detail = f"{message.interval_ms} is not between 0 and {INTERVAL_MS_MAX}"
-                    raise ProblemError(400, "bad_parameter", detail, "interval_ms")
                 self.interval_ms = message.interval_ms
             wanted.update(named)
-            self._added |= frozenset(named) - frozenset(self.assets)
+            self._added |= added
         self.assets = tuple(sorted(wanted))
         self._added &= frozenset(self.assets)
         return {"type": "subscribed", "assets": [self._board.prices.assets[asset] for asset in self.assets]}
@@ -162,7 +167,12 @@ async def price_socket(
         await refuse(socket.scope, socket.send, problem)
         return
     await socket.accept()
-    subscription = Subscription(streams.board)
+
+    def charge(lookups: int) -> None:
+        if not caller.is_admin:
+            parts.admission.charge(parts.admission.admit(caller.key_id, address), lookups)
+
+    subscription = Subscription(streams.board, charge)
     with streams.sockets.acquire(name):
         reading = asyncio.create_task(_read(socket, subscription))
         writing = asyncio.create_task(_write(socket, subscription, parts, streams, caller, address))

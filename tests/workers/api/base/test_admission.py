@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,21 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.trinity.node_fixture import busy_node
-from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, service, settings_of, tables_of
-from tests.workers.api.live import live
+from tests.workers.api.conftest import (
+    ADMIN_KEY,
+    client_to,
+    reporter_of,
+    service,
+    settings_of,
+    tables_of,
+    unlimited_keys,
+)
+from tests.workers.api.live import Live, live
 from trinity.access.gate import COUNTED_WORDS, admit, make_gate, turn_month
 from trinity.clock import SystemClock
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
+from trinity.memory.limit_table import quota_left
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from trinity.observe.metrics import REPORTER
@@ -28,6 +38,7 @@ from workers.api.base.admission import make_admission
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
 from workers.api.base.throttle import LoginThrottle
+from workers.api.dropins.coins import feed_id_of
 from workers.api.usage.datagram import reply_to
 
 # Each kind of call that gives prices, and one report.
@@ -98,7 +109,7 @@ async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) ->
 
 async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) -> None:
     """One quota for both ports, whichever took the last request."""
-    allow(served.parts, quota=2)
+    allow(served.tables, quota=2)
     context = served.parts.context
     context.keys.mark_loaded()
     counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
@@ -156,6 +167,68 @@ async def test_opening_a_stream_is_one_request(tmp_path: Path) -> None:
             assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
             with pytest.raises(InvalidStatus):
                 await connect(ws)
+
+
+async def test_every_asset_that_a_call_names_is_a_lookup_of_the_month(served: Served) -> None:
+    """As on 8080: a call that the month has no room for is refused as a whole and takes nothing."""
+    many = (
+        ("/api/v3/simple/price?vs_currencies=usd&symbols=btc,eth,BTC", 2),
+        ("/api/v3/simple/price?vs_currencies=usd&ids=bitcoin", 1),
+        (f"/v2/updates/price/latest?ids[]={feed_id_of('BTC')}&ids[]={feed_id_of('ETH')}", 2),
+        ("/account", 1),
+    )
+    for path, lookups in many:
+        spent = _spent(served)
+        allow(served.tables, quota=spent + lookups)
+        assert (await served.client.get(path)).status_code in (200, 503), path  # 503: the price became stale
+        assert _spent(served) == spent + lookups, path
+        allow(served.tables, quota=spent + 2 * lookups - 1)
+        refused = await served.client.get(path)
+        assert refused.status_code == 429, path
+        assert _spent(served) == spent + lookups, "a refusal takes nothing"
+        assert (await served.client.get(path, headers={"X-API-Key": ADMIN_KEY})).status_code in (200, 503)
+        assert _spent(served) == spent + lookups, "the operator has no month"
+
+
+async def test_calls_that_wait_do_not_pay_for_one_another(served: Served) -> None:
+    """What is charged belongs to the key that was let in, whoever was let in meanwhile; a dry run is counted once."""
+    admission, nobody = served.parts.admission, ipaddress.ip_address("::")
+    allow(served.tables, quota=5)
+    first = admission.admit(1, nobody)
+    admission.admit(2, nobody)
+    admission.charge(first, 5)
+    assert (_spent(served), _spent(served, 2)) == (5, 0)  # key 2 has no quota
+    allow(served.tables, quota=5, dry_run=True)
+    admission.charge(admission.admit(1, nobody), 3)
+    assert counted(served.parts, "report_limit_dry_run_total", "quota_exceeded") == 1
+
+
+def _spent(served: Served | Live, key_id: int = 1) -> int:
+    month = int(served.parts.admission._gate.own["month"])
+    quota_max = 10**9
+    return quota_max - int(quota_left(served.tables.limits.words, key_id, month, quota_max))
+
+
+async def test_a_stream_costs_its_assets_when_it_is_opened_or_subscribes(tmp_path: Path) -> None:
+    """What then comes costs nothing; a subscription that cannot be paid is refused and the connection stays."""
+    async with live(tmp_path, keys=unlimited_keys()) as node, httpx.AsyncClient() as client:
+        node.tables.keys.mark_loaded()  # `key-1` is known without a database
+        key = {"X-API-Key": "key-1"}
+        allow(node.tables, quota=5)
+        async with client.stream("GET", f"{node.url}/stream/prices?assets=BTC,ETH", headers=key) as stream:
+            assert stream.status_code == 200
+            assert _spent(node) == 2
+        refused = await client.get(f"{node.url}/stream/prices?assets=BTC,ETH,SOL,XRP", headers=key)
+        assert (refused.status_code, refused.json()["code"], _spent(node)) == (429, "quota_exceeded", 2)
+        async with connect(f"ws://127.0.0.1:{node.port}/ws", additional_headers=key) as socket:
+            answers = []
+            for assets in (["BTC", "ETH", "SOL"], ["BTC", "ETH"], ["BTC"]):
+                await socket.send(json.dumps({"type": "subscribe", "assets": assets}))
+                while (message := json.loads(await socket.recv()))["type"] == "prices":
+                    pass
+                answers.append(message.get("assets") or message["error"]["code"])
+            assert answers == ["quota_exceeded", ["BTC", "ETH"], ["BTC", "ETH"]]
+            assert _spent(node) == 5
 
 
 async def test_a_report_over_udp_is_one_request_too(served: Served) -> None:

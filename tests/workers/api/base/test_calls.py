@@ -63,7 +63,7 @@ def test_a_flood_of_refusals_without_a_key_has_few_rows() -> None:
     """Of each second the first ones; the next that has a row says how many had none. Who is known has a row each."""
     with empty_node() as memory:
         block = memory.control.block(0)
-        log = CallLog(block, _no_database)
+        log = CallLog(block, _no_database, SystemClock())
         moment = datetime(2026, 1, 1, tzinfo=UTC)
         for _ in range(1000):
             log.add(_call("/x", 401)._replace(time=moment))

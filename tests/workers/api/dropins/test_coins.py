@@ -7,12 +7,12 @@ from workers.api.dropins.coins import coin_of, feed_id_of, own_feed_id_of
 
 
 def test_every_asset_of_the_catalog_has_names_and_no_two_have_the_same() -> None:
-    """CoinGecko ids and feed ids tell assets apart; all of Pyth's are 32 bytes."""
+    """CoinGecko ids and feed ids tell assets apart; feed ids are 32 bytes, Pyth's own or, where Pyth has none, ours."""
     assets = [asset.name for asset in load_catalog().assets]
-    coins = [coin_of(asset) for asset in assets]
-    assert all(coin.pyth_id for coin in coins)
-    assert len({coin.coingecko_id for coin in coins}) == len({coin.pyth_id for coin in coins}) == len(assets)
-    assert {len(bytes.fromhex(coin.pyth_id)) for coin in coins} == {32}
+    feeds = {feed_id_of(asset) for asset in assets}
+    assert len({coin_of(asset).coingecko_id for asset in assets}) == len(feeds) == len(assets)
+    assert {len(bytes.fromhex(feed)) for feed in feeds} == {32}
+    assert [asset for asset in assets if not coin_of(asset).pyth_id] == ["GRAM"]
 
 
 def test_an_operator_s_own_asset_has_names_as_well() -> None:
