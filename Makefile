@@ -31,10 +31,11 @@ lint: setup-dev
 	$(BIN)/mypy
 
 # Branches of the core rooms that tests reach: compiled code runs as Python, so it is seen as well. First what needs no
-# running node and no minute, then what is marked to run uncompiled.
+# running node and no minute (whole markets take many when each line is watched), then what is marked to run uncompiled.
 COVER := NUMBA_DISABLE_JIT=1 $(PYTEST) --cov --cov-branch
 coverage: setup-dev
-	$(COVER) --cov-report= -m "not long and not uncompiled" tests/feeds tests/trinity/memory tests/trinity/access tests/workers/ledger
+	$(COVER) --cov-report= -m "not long and not uncompiled" --ignore tests/feeds/consensus/test_whole_market.py \
+	  tests/feeds tests/trinity/memory tests/trinity/access tests/workers/ledger
 	$(COVER) --cov-append --cov-report=term-missing:skip-covered -m uncompiled
 
 bench: setup-dev peers

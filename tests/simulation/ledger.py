@@ -29,6 +29,7 @@ from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.process import _Gauges, take_over
 from workers.ledger.spool import Spool
+from workers.ledger.syncer import Syncer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -44,7 +45,7 @@ _NAMES = {
     load(f"ledger.{name}"): name
     for name in (
         "find_node", "add_node", "rename_node", "assets", "add_assets", "prepare", "create_sums", "lock", "loaded",
-        "copy_usage", "copy_sums", "add_minutes", "add_hours", "add_days", "add_batch",
+        "copy_usage", "copy_sums", "copy_refusals", "add_refusals", "add_minutes", "add_hours", "add_days", "add_batch",
     )
 } | {load("partitions.missing"): "missing"}  # fmt: skip
 _UNITS = {"add_minutes": 1, "add_hours": 60, "add_days": 1440}
@@ -88,6 +89,7 @@ class Flusher:
     def forget(self) -> None:
         self._drain: Any = None
         self._spool: Any = None
+        self._syncer: Any = None
         self._loader: Any = None
         self.has_shown = False
 
@@ -96,18 +98,19 @@ class Flusher:
         self._block = context.block
         self._spool = Spool(world.folder / "usage" / "spool", SPOOL_BYTES_MAX)
         reserve = world.folder / "usage" / "reserve"
-        self._drain = Drain(world.rings, self._spool, reserve, context.block, context.log, self._beat)
+        self._drain = Drain(world.rings, self._spool, reserve, context.block, context.log, self._beat, context.clock)
         self._loader = type(self).make_loader(
-            "sim", NODE, "sim", world.rings, self._spool, None, context.block, context.clock, context.log
+            "host=sim", NODE, "sim", world.rings, self._spool, None, context.block, context.clock, context.log
         )
         self._loader._stopping.set()  # each life is one connection, which loads all that is there
+        self._syncer = Syncer(self._spool, context.clock, context.log)
         self._gauges = _Gauges(context.block)
         self._beat()
 
     def turn(self) -> None:
         """One turn of the process's loop."""
         self._drain.turn()
-        self._gauges.show(self._drain, self._spool, self._loader, self._world.clock)
+        self._gauges.show(self._drain, self._spool, self._loader, self._syncer, self._world.clock)
         self.has_shown = True
         self._beat()
 
@@ -118,8 +121,7 @@ class Flusher:
         self._loader._live_one_connection()
 
     def sync(self) -> None:
-        with contextlib.suppress(OSError):
-            self._spool.sync()
+        self._syncer._sync()
 
     @property
     def is_writable(self) -> bool:
@@ -294,7 +296,7 @@ class Session:
             rows = np.frombuffer(data, dtype=copy_rows._USAGE_ROW.dtype)
             change.ids.update(rows["request_id"].tolist())
             change.rows += len(rows)
-        else:
+        elif _NAMES[statement] == "copy_sums":
             change.staged = np.frombuffer(data, dtype=copy_rows._SUM_ROW.dtype)
 
     def execute(self, statement: Any, values: Any = None) -> Any:

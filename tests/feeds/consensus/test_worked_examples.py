@@ -12,6 +12,7 @@ from feeds.consensus.rules import Decision, Memory, evaluate
 from feeds.consensus.stablecoins import measure, usable
 from tests.feeds.consensus.cases import NOW_NS, RULES, WALL_NS, quote_of, source_of, sources_of
 from tests.feeds.consensus.test_whole_market import market_of
+from tests.feeds.consensus.whole_market import GEMINI, KRAKEN, Lie, lying
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.memory.answer_table import AnswerState
 
@@ -186,6 +187,23 @@ def test_two_liars_of_four_carry_the_price_as_it_is_told() -> None:
     assert decision.price is not None
     assert market.honest("BTC").off_bps(decision.price) > 490
     assert "so do two of four" in DOCS
+
+
+def test_the_worst_small_lie_that_was_found_is_told_as_it_comes_out() -> None:
+    """Two of five, within the windows."""
+    market = market_of("- h h h h h")
+    market.settle()
+    coins = dict.fromkeys(("USDT", "USDC"), D("1.0025"))
+    market.lies = lying((GEMINI, KRAKEN), Lie(D("1.0039"), coins))
+    for _ in range(2):
+        market.turn()
+    worst, asset = max((market.honest(asset).off_bps(price), asset) for asset, price in market.served().items())
+
+    listing = [known for known in market.catalog.markets if known.asset == asset]
+    assert (
+        f"found is {worst:.1f}: Coinbase away, Gemini and Kraken 39 bps off in their prices and 25 in the coins" in DOCS
+    )
+    assert len(listing) == 5
 
 
 def test_the_lines_of_explain_are_told_as_they_come_out() -> None:
