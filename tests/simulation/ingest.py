@@ -148,7 +148,7 @@ class FeedProcess:
         self._connection = connection
         connection.is_open = True
         connection.watch.on_open(now_ns)
-        drive(connection._subscribe(_Socket(self)))  # type: ignore[arg-type]
+        drive(connection._subscribe(_Socket(self), rows.known_symbols()))  # type: ignore[arg-type]
 
     def send(self, text: str) -> None:
         self._world.market.receive(self._number, self._serial, text)
