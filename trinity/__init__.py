@@ -24,10 +24,11 @@ Beside the route:
 
 The rooms of this package: the kernel, which imports nothing above it (`clock.py`, the only user of `time`; `errors.py`;
 `limits.py`, every bound and its reason; `config.py`, one frozen tree; `compiled.py`; `markets.py`, which asset is on
-which exchange; `process.py`, what a process is given); `memory/` (every shared byte); `native/` (bytes, system calls
-and hashes for compiled code); `net/` (listeners, their guards, ways out); `access/` (keys, plans, blocks, the gate);
-`store/` (PostgreSQL and all SQL); `observe/` (metrics, log, readings, status); `node/` (what composes and supervises
-the processes); `cli/` (the commands).
+which exchange; `book.py`, a last price against its book; `backoff.py`, when to try again; `process.py`, what a process
+is given); `memory/` (every shared byte); `native/` (bytes, system calls and hashes for compiled code); `net/`
+(listeners, their guards, ways out); `access/` (keys, plans, blocks, the gate); `store/` (PostgreSQL and all SQL);
+`observe/` (metrics, log, readings, status); `node/` (what composes and supervises the processes); `cli/` (the
+commands).
 
 `feeds` and `workers` import `trinity`, never each other; `trinity` imports them only in `node/` and `cli/`, where it
 composes. docs/architecture.md has the whole picture.

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from feeds.exchanges.contract import Exchange
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.connection import Connection, Ended
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import Evidence
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rest import RestPump
 from feeds.ingest.rows import Rows
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
 from trinity.limits import FEED_CHECK_SECONDS, OVERLAP_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_SECONDS

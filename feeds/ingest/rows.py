@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from feeds.exchanges.contract import Exchange, Quote
 from feeds.exchanges.merge import NOTHING, merged
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
 from trinity.markets import Asset, Catalog

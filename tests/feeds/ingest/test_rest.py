@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rest import RestPump, due_rows
 from feeds.ingest.rows import Rows
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import Via
 from trinity.observe.metrics import FEED
