@@ -10,7 +10,7 @@ from trinity.config import Config
 from trinity.terminal import print_result
 
 if TYPE_CHECKING:
-    from feeds.audit.account import Account
+    from feeds.audit.account import DecisionAccount
 
 EXIT_UNKNOWN_ASSET = 1
 
@@ -37,7 +37,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _explain_now(config: Config, name: str) -> "Account | None":
+def _explain_now(config: Config, name: str) -> "DecisionAccount | None":
     from feeds.audit.explain import explain_now
     from trinity.memory.node import NodeMemory
 
