@@ -96,7 +96,7 @@ class Flusher:
         self._block = seat.block
         self._spool = Spool(world.folder / "usage" / "spool", SPOOL_BYTES_MAX)
         reserve = world.folder / "usage" / "reserve"
-        self._drain = Drain(world.rings, self._spool, reserve, seat.block, seat.log, self._beat)
+        self._drain = Drain(world.rings, self._spool, reserve, seat.block, seat.log, self._beat, seat.clock)
         self._loader = type(self).make_loader(
             "sim", NODE, "sim", world.rings, self._spool, None, seat.block, seat.clock, seat.log
         )
