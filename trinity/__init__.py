@@ -24,7 +24,8 @@ Beside the route:
 
 The rooms of this package: the kernel, which imports nothing above it (`clock.py`, the only user of `time`; `errors.py`;
 `limits.py`, every bound and its reason; `vocabulary.py`, every word and the text of every refusal; `config.py`, one
-frozen tree; `compiled.py`; `markets.py`, which asset is on which exchange; `process.py`, what a process is given);
+frozen tree; `compiled.py`; `markets.py`, which asset is on which exchange; `book.py`, a last price against its book;
+`backoff.py`, when to try again; `files.py`, how a file is written whole; `process.py`, what a process is given);
 `memory/` (every shared byte); `native/` (bytes, system calls and hashes for compiled code); `net/` (listeners, their
 guards, ways out); `access/` (keys, plans, blocks, the gate); `store/` (PostgreSQL and all SQL); `observe/` (metrics,
 log, readings, status); `node/` (what composes and supervises the processes); `cli/` (the commands).

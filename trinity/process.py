@@ -65,9 +65,11 @@ class ProcessContext:
 
 @dataclass(frozen=True)
 class FeedMemory:
-    """Of a feed: where quotes are written, and the eventfd that is written after it."""
+    """Of a feed: where quotes are written, the coins' indexes to compare others by, and the eventfd that is written
+    after quotes."""
 
     prices: PriceTable
+    answers: AnswerTable
     wake_fd: int
 
 

@@ -15,12 +15,12 @@ import msgspec
 from feeds.consensus.inputs import Gathered
 from feeds.consensus.robust import BPS
 from feeds.consensus.rules import ConsensusState, Decision, refusal_of, stands_on
-from feeds.consensus.stablecoins import COINS, Index
+from feeds.consensus.stablecoins import Index
 from feeds.consensus.venue import phase_at
 from trinity.clock import NS_PER_MS, NS_PER_US
 from trinity.limits import JUMP_PERCENT_MAX
 from trinity.markets import Asset, AssetRules
-from trinity.memory.answer_table import AnswerState, standing_of
+from trinity.memory.answer_table import COINS, AnswerState, standing_of
 from trinity.memory.price_table import Side
 
 

@@ -19,11 +19,11 @@ from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import Gathered, gather, listings_of, live_exchanges, recall, recall_coins
 from feeds.consensus.render import price_text
 from feeds.consensus.rules import Source, evaluate
-from feeds.consensus.stablecoins import COINS, follow, required_of, usable
+from feeds.consensus.stablecoins import follow, required_of, usable
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import BACKED_WINDOW_BPS, JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
 from trinity.markets import AssetRules, Catalog
-from trinity.memory.answer_table import AnswerTable, served_state
+from trinity.memory.answer_table import COINS, AnswerTable, served_state
 from trinity.memory.price_table import PriceTable
 
 # Digits that are worth reading: those of the finest quote seen on the six exchanges.

@@ -21,7 +21,7 @@ from feeds.audit.frames import FrameSource, Search
 from feeds.audit.recorder import result_of
 from feeds.audit.rerun import Rerun
 from feeds.audit.segments import FOLDER, Chunk, SegmentInfo, header_of, list_segments, read_chunks, read_segment
-from feeds.consensus.stablecoins import COINS
+from trinity.memory.answer_table import COINS
 from trinity.memory.price_table import StoredQuote
 
 

@@ -17,10 +17,10 @@ from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import Gathered, exchange_names, listings_of, live_exchanges
 from feeds.consensus.render import render_consensus
 from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
-from feeds.consensus.stablecoins import COINS, Held, Index, follow, required_of, usable
+from feeds.consensus.stablecoins import Held, Index, follow, required_of, usable
 from feeds.consensus.venue import judge_quote
 from trinity.markets import Catalog
-from trinity.memory.answer_table import AnswerState
+from trinity.memory.answer_table import COINS, AnswerState
 from trinity.memory.price_table import RowState, StoredQuote
 
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from feeds.consensus.render import last_good_of
 from feeds.consensus.rules import ConsensusState, Source
-from feeds.consensus.stablecoins import COINS, INDEX_QUANTUM, Held
+from feeds.consensus.stablecoins import INDEX_QUANTUM, Held
 from feeds.consensus.venue import judge_quote
 from trinity.clock import NS_PER_MS
 from trinity.markets import AssetRules, Catalog
-from trinity.memory.answer_table import VERDICT_REJECTED, AnswerTable
+from trinity.memory.answer_table import COINS, VERDICT_REJECTED, AnswerTable
 from trinity.memory.price_table import PriceTable, StoredQuote
 from trinity.vocabulary import REJECT_REASONS
 

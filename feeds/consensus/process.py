@@ -25,7 +25,7 @@ import numpy as np
 from feeds.consensus.asset import ENDLESS_NS, AssetConsensus, SourceRow
 from feeds.consensus.independence import faulty_of
 from feeds.consensus.inputs import live_exchanges, recall_coins
-from feeds.consensus.stablecoins import COINS, Held, Index, Peg, follow, usable, watch
+from feeds.consensus.stablecoins import Held, Index, Peg, follow, usable, watch
 from feeds.consensus.turn import TurnFacts, TurnObserver
 from trinity.clock import NS_PER_MS
 from trinity.limits import (
@@ -35,6 +35,7 @@ from trinity.limits import (
     CONSENSUS_WAIT_MS_MAX,
     STATE_LOG_GAP_NS,
 )
+from trinity.memory.answer_table import COINS
 from trinity.memory.control import COMMAND, Command
 from trinity.observe.metrics import CONSENSUS
 from trinity.process import ConsensusMemory, ProcessContext

@@ -32,11 +32,9 @@ from trinity.limits import (
     JUMP_PERCENT_MAX,
     LEG_WINDOW_BPS,
 )
+from trinity.memory.answer_table import COINS
 
-USDT = "USDT"
-USDC = "USDC"
-# In the order of the answer table's index words.
-COINS = (USDT, USDC)
+USDT, USDC = COINS
 # However few exchanges are live, one alone makes no index.
 INDEPENDENT_MIN = 2
 # 12 digits are a hundred times finer than the finest leg, and keep a converted price within Decimal's 28.

@@ -1,7 +1,7 @@
 """Is a price fresh? Four signals for each row (an asset on this exchange), and the verdict on a connection.
 
 1. Age of the last receipt.            2. Age by the exchange's own clock; no time is "unknown", never age 0.
-3. Silence against the row's own rate. 4. "The others moved, you did not."
+3. Silence against the row's own rate. 4. "The others moved, you did not": a majority, and nothing confirms you.
 
 Rules: pure; time is an argument, no socket, no table. Freshness is measured, not liveness: only a quote counts, a
 heartbeat does not. Silence alone proves nothing, a market may be quiet: a silent row is asked for by REST, and REST
@@ -10,7 +10,6 @@ connection is suspect. Times are monotonic ns, `*_wall_ns` and exchange times ar
 """
 
 from collections.abc import Sequence
-from statistics import median
 from typing import NamedTuple
 
 from trinity.clock import NS_PER_SECOND
@@ -28,11 +27,10 @@ OUT_OF_ORDER_NS = NS_PER_SECOND // 4
 DOWN_NS = int(1.5 * NS_PER_SECOND)
 # The baseline forgets over some 50 messages: slow beside a burst, fast beside a day.
 RATE_WEIGHT = 0.02
-# Others moved by the row's outlier floor for 3 s: beyond it the consensus itself would begin to doubt the row.
-# A row that REST confirmed with a fresh time may stand still for a three times larger move, not forever.
+# Others moved by the row's outlier floor for 3 s: beyond it the consensus itself would begin to doubt the row. Others
+# are more than half of all exchanges that list the asset, present or not, and all of them moved the same way: fewer may
+# be lies, and where a market stands still the honest ones are silent, so that those present are soon only the liars.
 FROZEN_NS = 3 * NS_PER_SECOND
-CONFIRMED_MOVE_FACTOR = 3
-OTHERS_MIN = 2
 # REST gave this many new prices while the WebSocket gave none: the subscription is dead, even if nothing else says so.
 CONTRADICTIONS_MAX = 5
 # Time for REST to arbitrate before a silence counts against the connection.
@@ -55,11 +53,12 @@ class Observation(NamedTuple):
 
 
 class RowWatch:
-    """Judges one row. `move_limit` is a share of the price (0.001 is 10 bps)."""
+    """Judges one row. `move_limit` is a share of the price (0.001 is 10 bps), `listings` how many exchanges have it."""
 
-    def __init__(self, max_age_ns: int, move_limit: float, started_ns: int) -> None:
+    def __init__(self, max_age_ns: int, move_limit: float, started_ns: int, listings: int) -> None:
         self._max_age_ns = max_age_ns
         self._move_limit = move_limit
+        self._movers_needed = listings // 2 + 1
         self._connected_at_ns = started_ns
         self._ws_at_ns = started_ns
         self._gap_ns: float | None = None
@@ -68,7 +67,7 @@ class RowWatch:
         self._anchor: list[float | None] | None = None
         self._moved_since_ns: int | None = None
         self.newest: Observation | None = None
-        self._confirmed = False
+        self._confirmed_at_ns: int | None = None
         self.contradictions = 0
         self.agreed = False
         self.frozen_since_ns: int | None = None
@@ -78,8 +77,9 @@ class RowWatch:
         newest = self.newest
         if newest is None:
             return True
-        # A frozen row that repeats itself says nothing new.
-        if seen.via is Via.WS and self.frozen_since_ns is not None and seen.price == self._ws_price:
+        # A frozen row that repeats itself says nothing new, unless with a later time.
+        is_repeated = seen.via is Via.WS and seen.price == self._ws_price
+        if is_repeated and self.frozen_since_ns is not None and not self._confirms(seen):
             return False
         return _is_newer(seen, newest, asked_at_ns)
 
@@ -108,10 +108,15 @@ class RowWatch:
     def on_bare_repeat(self, seen: Observation) -> None:
         """Remember whether REST agrees with the WebSocket; the row keeps its age and is not confirmed by it."""
         self._accept_rest(seen)
-        self._confirmed = False
+
+    def recall(self, newest: Observation) -> None:
+        """What the table has of the row from before this process: the next repeat of it is a repeat."""
+        self.newest = newest
 
     def accept(self, seen: Observation) -> None:
         """This quote, found newer, is the row's now."""
+        if self._confirms(seen):
+            self._confirmed_at_ns = seen.received_at_ns
         if seen.via is Via.WS:
             self._accept_ws(seen)
         else:
@@ -119,6 +124,7 @@ class RowWatch:
         if self.newest is None or seen.price != self.newest.price:
             self._anchor = None
             self._moved_since_ns = None
+            self._confirmed_at_ns = None
         self.newest = seen
 
     def on_new_connection(self, now_ns: int) -> None:
@@ -129,7 +135,8 @@ class RowWatch:
         self.agreed = False
 
     def judge(self, now_ns: int, now_wall_ns: int, is_flowing: bool, others: Sequence[float | None]) -> RowState:
-        """The row's state; `others` are the other exchanges' fresh prices, always in the same order, None for none.
+        """The row's state; `others` are the other exchanges' fresh prices, always in the same order, None for none, in
+        the currency of this row.
 
         `is_flowing`: the WebSocket delivers quotes for some row.
         """
@@ -172,7 +179,6 @@ class RowWatch:
         self._has_gap_start = True
         self._ws_at_ns = seen.received_at_ns
         self._ws_price = seen.price
-        self._confirmed = False
         self.contradictions = 0
         self.agreed = False
         self.frozen_since_ns = None
@@ -180,10 +186,20 @@ class RowWatch:
     def _accept_rest(self, seen: Observation) -> None:
         self.agreed = seen.price == self._ws_price
         is_repeated = self.newest is not None and seen.price == self.newest.price
-        has_fresh_time = seen.exchange_time_ns is not None and not self._is_untimely(seen, seen.received_wall_ns)
-        self._confirmed = is_repeated and has_fresh_time
         if self._ws_price is not None and not self.agreed and not is_repeated:
             self.contradictions += 1
+
+    def _confirms(self, seen: Observation) -> bool:
+        """The exchange itself gives the row's price again, with a time that is fresh and later than before."""
+        newest, time_ns = self.newest, seen.exchange_time_ns
+        if newest is None or seen.price != newest.price or time_ns is None:
+            return False
+        is_later = newest.exchange_time_ns is None or time_ns > newest.exchange_time_ns
+        return is_later and not self._is_untimely(seen, seen.received_wall_ns)
+
+    def _is_confirmed(self, now_ns: int) -> bool:
+        """For half of its age limit: REST, that is asked more often, has the time to say it again."""
+        return self._confirmed_at_ns is not None and now_ns - self._confirmed_at_ns <= self._max_age_ns // 2
 
     def _is_untimely(self, seen: Observation, now_wall_ns: int) -> bool:
         """By the exchange's own clock it is too old, or from the future; without a time nobody knows."""
@@ -204,13 +220,13 @@ class RowWatch:
                 self._anchor[i] = price
             elif price is not None:
                 moves.append(price / then - 1)
-        limit = self._move_limit * (CONFIRMED_MOVE_FACTOR if self._confirmed else 1)
-        if len(moves) < OTHERS_MIN or abs(median(moves)) <= limit:
+        up, down = (sum(sign * move > self._move_limit for move in moves) for sign in (1, -1))
+        if max(up, down) < self._movers_needed:
             self._moved_since_ns = None
             return False
         if self._moved_since_ns is None:
             self._moved_since_ns = now_ns
-        if now_ns - self._moved_since_ns < FROZEN_NS:
+        if now_ns - self._moved_since_ns < FROZEN_NS or self._is_confirmed(now_ns):
             return False
         if self.frozen_since_ns is None:
             self.frozen_since_ns = now_ns

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from feeds.exchanges.contract import Exchange
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.connection import Connection, Ended
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import Evidence
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rest import RestPump
 from feeds.ingest.rows import Rows
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
 from trinity.limits import FEED_CHECK_SECONDS, OVERLAP_SECONDS, ROW_REPLACE_CAP_SECONDS, ROW_REPLACE_SECONDS
@@ -85,7 +85,7 @@ class Feed:
         self._ws_url = ws_url_of(name, config)
         _, rest_url = base_urls_of(name, config)
         self._counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
-        self._rows = Rows(context, memory.prices, name, exchange, self._counters, random)
+        self._rows = Rows(context, memory, name, exchange, self._counters, random)
         self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
         self._rest = RestPump(

@@ -13,10 +13,10 @@ import aiohttp
 
 from feeds.exchanges.contract import Exchange, Quote, Refusal, RestRequest, UnknownSymbol
 from feeds.exchanges.fields import HTTP_OK
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import FeedCounters, RestResult
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rows import FeedRow, Rows
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import REST_ASKS_PER_MAX_AGE, REST_BODY_BYTES_MAX, REST_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS_MAX
 from trinity.memory.price_table import Via

@@ -9,7 +9,8 @@ exchanges are only read, once per check and only where their cells changed.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from random import Random
 
 import numpy as np
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 
 from feeds.exchanges.contract import Exchange, Quote
 from feeds.exchanges.merge import NOTHING, merged
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
-from trinity.markets import Asset
+from trinity.markets import Asset, Catalog
+from trinity.memory.answer_table import COINS, AnswerTable
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, PriceTable, RowState, StoredQuote, Via
-from trinity.process import ProcessContext
+from trinity.process import FeedMemory, ProcessContext
 
 BPS = 10_000
+USD = "USD"
 # "The others moved" is judged over 3 s and more: reading some 130 cells of 8 us at each check would be waste.
 OTHERS_READ_NS = NS_PER_SECOND
 # A row that waits for a quote is live with it; what else ends at the next check, which sees more than one quote.
@@ -36,12 +39,14 @@ _WAITING = (RowState.STARTING, RowState.QUIET)
 class FeedRow:
     """One asset on this exchange."""
 
-    def __init__(self, symbol: str, asset_index: int, asset: Asset, started_ns: int, random: Random) -> None:
+    def __init__(
+        self, symbol: str, asset_index: int, asset: Asset, listings: int, started_ns: int, random: Random
+    ) -> None:
         self.symbol = symbol
         self.asset_index = asset_index
         self.asset = asset.name
         self.max_age_ns = asset.rules.max_age_ms * NS_PER_MS
-        self.watch = RowWatch(self.max_age_ns, asset.rules.outlier_floor_bps / BPS, started_ns)
+        self.watch = RowWatch(self.max_age_ns, asset.rules.outlier_floor_bps / BPS, started_ns, listings)
         self.state = RowState.STARTING
         self.wants_rest = False
         self.connection_serial = 0
@@ -71,24 +76,27 @@ class Rows:
     def __init__(
         self,
         context: ProcessContext,
-        prices: PriceTable,
+        memory: FeedMemory,
         name: str,
         exchange: Exchange,
         counters: FeedCounters,
         random: Random | None = None,
     ) -> None:
         self._context = context
-        self._prices = prices
+        self._prices = memory.prices
         self._counters = counters
         self._exchange_index = context.catalog.exchange_index(name)
         now_ns = context.clock.monotonic_ns()
         self._by_symbol: dict[str, FeedRow] = {}
+        listings = Counter(market.asset for market in context.catalog.markets)
         for market in context.catalog.markets_of(name):
             index = context.catalog.asset_index(market.asset)
-            row = FeedRow(exchange.symbol_of(market), index, context.catalog.assets[index], now_ns, random or Random())
+            asset, symbol = context.catalog.assets[index], exchange.symbol_of(market)
+            row = FeedRow(symbol, index, asset, listings[market.asset], now_ns, random or Random())
             self._by_symbol[row.symbol] = row
-        self._others = _OtherPrices(prices, self._exchange_index, [row.asset_index for row in self])
+        self._others = _OtherPrices(memory.prices, memory.answers, context.catalog, self._exchange_index)
         for row in self:
+            self._recall(row)
             self._write_state(row, RowState.STARTING)
 
     def __iter__(self) -> Iterator[FeedRow]:
@@ -215,6 +223,19 @@ class Rows:
         self._counters.gauge("oracle_frozen_sources", frozen)
         return Evidence(known, contradicted, agreed, frozen, dead)
 
+    def _recall(self, row: FeedRow) -> None:
+        """What a predecessor wrote stays the row's: a bare repeat of it by REST is no news."""
+        stored = self._prices.read(self._exchange_index, row.asset_index)
+        newest = stored.newest if stored is not None else None
+        if stored is None or newest is None or not _has_price(stored):
+            return
+        row.stored = stored
+        row.watch.recall(
+            Observation(
+                _price_of(stored), newest.exchange_time_ns, newest.received_at_ns, newest.received_wall_ns, stored.via
+            )
+        )
+
     def _row_of(self, quote: Quote) -> FeedRow | None:
         row = self._by_symbol.get(quote.symbol)
         if row is None or row.left_out.ws is Absence.UNKNOWN_SYMBOL:
@@ -277,12 +298,21 @@ class Rows:
 
 
 class _OtherPrices:
-    """The other exchanges' newest prices of our assets."""
+    """The other exchanges' newest prices of our assets, each in the currency that our own exchange quotes it in.
 
-    def __init__(self, prices: PriceTable, own_index: int, asset_indexes: Sequence[int]) -> None:
+    Otherwise a coin that moves against the dollar would look like a market that moved, in all rows of the other kind.
+    """
+
+    def __init__(self, prices: PriceTable, answers: AnswerTable, catalog: Catalog, own_index: int) -> None:
         self._table = prices
+        self._answers = answers
         self._own_index = own_index
-        self._assets = set(asset_indexes)
+        self._currencies = {
+            (catalog.exchange_index(market.exchange), catalog.asset_index(market.asset)): market.quote
+            for market in catalog.markets
+        }
+        self._assets = {asset for exchange, asset in self._currencies if exchange == own_index}
+        self._usd_of: dict[str, float] = {}
         self._versions: NDArray[np.uint64] = np.zeros((prices.exchanges, prices.assets), dtype=np.uint64)
         self._states: list[list[int]] = prices.states().tolist()
         self._newest: dict[tuple[int, int], tuple[float, int]] = {}
@@ -293,6 +323,7 @@ class _OtherPrices:
         if now_ns < self._due_ns:
             return
         self._due_ns = now_ns + OTHERS_READ_NS
+        self._usd_of = {coin: self._answers.read_index(i) for i, coin in enumerate(COINS)} | {USD: 1.0}
         versions = self._table.versions()
         for exchange, asset in np.argwhere(versions != self._versions).tolist():
             if exchange == self._own_index or asset not in self._assets:
@@ -310,13 +341,21 @@ class _OtherPrices:
         self._states = self._table.states().tolist()
 
     def fresh(self, asset: int, now_ns: int, max_age_ns: int) -> list[float | None]:
-        """Prices of the other exchanges in their order; None where there is none or it is not fresh."""
+        """Prices of the other exchanges in their order; None where there is none, it is not fresh, or nothing says
+        what it is in our currency."""
         prices: list[float | None] = []
         for exchange, states in enumerate(self._states):
             newest = self._newest.get((exchange, asset))
             is_fresh = newest is not None and now_ns - newest[1] <= max_age_ns and states[asset] != RowState.FROZEN
-            prices.append(newest[0] if newest is not None and is_fresh else None)
+            prices.append(self._in_own_terms(exchange, asset, newest[0]) if newest is not None and is_fresh else None)
         return prices
+
+    def _in_own_terms(self, exchange: int, asset: int, price: float) -> float | None:
+        theirs, ours = self._currencies.get((exchange, asset), USD), self._currencies[self._own_index, asset]
+        if theirs == ours:
+            return price
+        usd, our_usd = self._usd_of.get(theirs, 0.0), self._usd_of.get(ours, 0.0)
+        return price * usd / our_usd if usd and our_usd else None
 
 
 def _has_price(quote: StoredQuote) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from feeds.audit.account import Account
+from feeds.audit.account import DecisionAccount
 from feeds.audit.explain import text_of
 from tests.node.harness import Node
 from tests.workers.api.minutes import store_minutes
@@ -29,15 +29,15 @@ def run(node: Node, *arguments: str) -> str:
     return done.stdout
 
 
-def explained(node: Node, query: str) -> Account | None:
+def explained(node: Node, query: str) -> DecisionAccount | None:
     """The account that HTTP gives, with every digit; None for a refusal, and while nobody answers yet."""
     try:
-        return msgspec.json.decode(node.text(f"/explain?asset=BTC{query}", "TCP_PORT_LRS"), type=Account)
+        return msgspec.json.decode(node.text(f"/explain?asset=BTC{query}", "TCP_PORT_LRS"), type=DecisionAccount)
     except OSError:  # a refusal is one, too
         return None
 
 
-def check_every_step(account: Account) -> None:
+def check_every_step(account: DecisionAccount) -> None:
     """Nothing is left out: raw quotes, ages, conversions, verdicts, each step's numbers, and the result."""
     assert {source.exchange for source in account.sources} == EXCHANGES
     for source in account.sources:
@@ -69,10 +69,10 @@ def test_http_and_the_command_line_say_the_same_of_a_recorded_moment(healthy: No
     started = time.time()
     healthy.wait("a recording", lambda: explained(healthy, f"&at={int(time.time()) - 1}"), 30)
     moment = datetime.fromtimestamp(time.time(), UTC).isoformat().replace("+00:00", "Z")
-    then: Account = healthy.wait("the moment", lambda: explained(healthy, f"&at={moment}"), 30)
+    then: DecisionAccount = healthy.wait("the moment", lambda: explained(healthy, f"&at={moment}"), 30)
     check_every_step(then)
     assert then.at.timestamp() > started
-    assert msgspec.json.decode(run(healthy, "explain", "BTC", "--at", moment, "--json"), type=Account) == then
+    assert msgspec.json.decode(run(healthy, "explain", "BTC", "--at", moment, "--json"), type=DecisionAccount) == then
     assert run(healthy, "explain", "BTC", "--at", moment).strip() == text_of(then).strip()
 
     for query, code in (
@@ -118,5 +118,5 @@ async def test_a_language_model_s_tools_reach_a_real_node(healthy: Node) -> None
         history = await call("get_history", asset="BTC", granularity="1m", start=str(int(time.time()) - 600))
         assert [candle["close"] for candle in history["candles"]][:3] == [85000.5] * 3
         assert "bad_parameter" in await call("get_history", asset="BTC", granularity="1m", start="yesterday")
-        account = msgspec.convert(await call("explain_price", asset="BTC"), Account, strict=False)
+        account = msgspec.convert(await call("explain_price", asset="BTC"), DecisionAccount, strict=False)
         assert {source.exchange for source in account.sources} == EXCHANGES

@@ -61,7 +61,9 @@ class FeedProcess:
         context = self._world.context(self.name)
         self._context = context
         self._feed_counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
-        self._rows = Rows(context, context.prices, self.name.removeprefix("feed-"), self._exchange, self._feed_counters)
+        self._rows = Rows(
+            context, context.of_feed, self.name.removeprefix("feed-"), self._exchange, self._feed_counters
+        )
         self._open()
 
     def receive(self, packet: Packet) -> None:

@@ -17,8 +17,10 @@ from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.rows import Rows
 from tests.simulation.world import CATALOG, Clock
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
+from trinity.memory.answer_table import INDEX_WORDS, ROW_WORDS, AnswerTable
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.price_table import CELL_WORDS, PriceTable, RowState, StoredQuote, Via
+from trinity.process import FeedMemory
 
 KRAKEN = CATALOG.exchange_index("kraken")
 BTC = CATALOG.asset_index("BTC")
@@ -52,7 +54,11 @@ class RowsMachine(RuleBasedStateMachine):
         self.table = PriceTable(segment, len(CATALOG.exchanges), len(CATALOG.assets))
         block = ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64))
         log = logging.getLogger("simulation")
-        self.context: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, prices=self.table, block=block, log=log)
+        answer_words = len(CATALOG.assets) * (1 + len(CATALOG.exchanges)) * ROW_WORDS + rows + INDEX_WORDS
+        private: Any = SimpleNamespace(body=np.zeros(answer_words, dtype=np.uint64))
+        answers = AnswerTable(private, len(CATALOG.exchanges), len(CATALOG.assets))
+        self.memory = FeedMemory(self.table, answers, -1)
+        self.context: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, block=block, log=log)
         self.counters = FeedCounters(block, log, self.clock.monotonic_ns())
         self.start()
         self.newest: StoredQuote | None = None
@@ -60,8 +66,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.judged_at_ns = -1
 
     def start(self) -> None:
-        self.rows = Rows(self.context, self.context.prices, "kraken", EXCHANGE_MODULES["kraken"], self.counters)
-        self.has_written = False  # a new process knows nothing of what stands in the table
+        self.rows = Rows(self.context, self.memory, "kraken", EXCHANGE_MODULES["kraken"], self.counters)
         self.watches = {serial: ConnectionWatch(serial, 30.0) for serial in (OLD, YOUNG)}
 
     def quote(self, price: str, time_ns: int | None) -> Quote:
@@ -87,19 +92,17 @@ class RowsMachine(RuleBasedStateMachine):
             assert not is_written
         if serial == YOUNG and is_written:
             self.young_at_ns = now_ns
-        self.has_written |= is_written
 
     @rule(price=prices, late_ms=delays_ms, has_time=st.booleans(), asked_ms=st.sampled_from([0, 50, 4_000]))
     def rest(self, price: str, late_ms: int, has_time: bool, asked_ms: int) -> None:
-        """A REST answer; one that repeats the price without a newer time makes nothing younger."""
+        """A REST answer; a repeat without a newer time makes nothing younger, also after a restart."""
         time_ns = self.clock.true_wall_ns() - late_ms * NS_PER_MS if has_time else None
         now_ns, before = self.clock.monotonic_ns(), self.table.read(KRAKEN, BTC)
         quote = self.quote(price, time_ns)
         is_written = self.rows.take_rest(quote, now_ns, self.clock.wall_ns(), now_ns - asked_ms * NS_PER_MS)
         self.check_write(is_written, before, price)
-        if self.has_written and before is not None and last_of(before) == quote.last and time_ns is None:
+        if before is not None and last_of(before) == quote.last and time_ns is None:
             assert not is_written
-        self.has_written |= is_written
 
     @rule()
     def judge(self) -> None:

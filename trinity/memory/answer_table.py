@@ -81,6 +81,8 @@ SLOT_WORDS = ANSWER_DTYPE.itemsize // WORD_BYTES
 ROW_WORDS = cell_words(SLOT_WORDS)
 
 INDEX_WORDS = 8
+# The coins of the index words, in their order.
+COINS = ("USDT", "USDC")
 # Behind the two index words: two of the last measured indexes, two of their times.
 _MEASURED, _MEASURED_AT = 2, 4
 VERDICT_NONE, VERDICT_USED, VERDICT_REJECTED = range(3)

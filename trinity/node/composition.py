@@ -81,7 +81,7 @@ class SharedMemory:
     wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
 
     def of_feed(self) -> FeedMemory:
-        return FeedMemory(self.node.prices, self.wake_fd)
+        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_consensus(self) -> ConsensusMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)

@@ -31,7 +31,7 @@ async def connect_to(
             context.wake_fd,
             stub_exchange,
             url,
-            Rows(context, context.prices, "kraken", stub_exchange, counters),
+            Rows(context, context.of_feed, "kraken", stub_exchange, counters),
             counters,
             1,
         )

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
+from tests.feeds.consensus.cases import ManualClock
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import RowState, Via
 
@@ -17,9 +18,9 @@ QUIET = Evidence(rows=3, contradicted=0, agreed=0, frozen=0, dead=0)
 class Bench:
     """One row on a manual clock: 100 is its price unless a test says otherwise."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Any, listings: int = 3) -> None:
         self.clock = clock
-        self.watch = RowWatch(MAX_AGE_SECONDS * NS_PER_SECOND, 0.001, clock.monotonic_ns())
+        self.watch = RowWatch(MAX_AGE_SECONDS * NS_PER_SECOND, 0.001, clock.monotonic_ns(), listings)
         self.others: list[float | None] = [100.0, 100.0, None]
 
     def observe(self, price: float, via: Via, lag: float | None) -> Observation:
@@ -123,51 +124,106 @@ def test_signal_3_the_time_between_connections_is_not_a_gap(bench: Bench) -> Non
 
 
 def test_signal_4_others_moved_and_this_one_did_not(bench: Bench) -> None:
-    """The median of two others moved by more than 10 bps for 3 s since our last change: frozen, and not before."""
-    bench.ws()
+    """A majority, two of three, moved by more than 10 bps for 3 s since our last change: frozen, and not before."""
+    bench.ws(lag=None)
     bench.state()
     bench.others = [100.11, 100.12, None]
     assert bench.pass_by(2.75) is not RowState.FROZEN
-    bench.ws()
+    bench.ws(lag=None)
     assert bench.pass_by(0.5) is RowState.FROZEN
 
 
-@pytest.mark.parametrize("others", [[100.09, 100.09, None], [101.0, None, None], [101.0, 100.0, 100.0]])
-def test_signal_4_needs_two_others_and_their_median(bench: Bench, others: list[float | None]) -> None:
-    """A small move, a single other, or one wild among three freezes nobody."""
-    bench.others = [100.0, 100.0, 100.0]
-    bench.ws()
+@pytest.mark.parametrize(
+    ("listings", "others"),
+    [
+        (3, [100.09, 100.09]),
+        (3, [101.0, None]),
+        (4, [101.0, 101.0, 100.0]),
+        (6, [101.0, 101.0, None, None, None]),
+        (6, [101.0, 101.0, 101.0, None, None]),
+        (3, [101.0, 99.0]),
+        (6, [101.0, 101.0, 101.0, 99.0, 99.0]),
+        (1, []),
+        (2, [101.0]),
+    ],
+)
+def test_signal_4_needs_a_majority_that_agrees(clock: Any, listings: int, others: list[float | None]) -> None:
+    """A small move, a single other, half of all, the only two or three that a still market has, or a move both ways."""
+    bench = Bench(clock, listings)
+    bench.others = [100.0] * len(others)
+    bench.ws(lag=None)
     bench.state()
     bench.others = others
     for _ in range(10):
-        bench.ws()
+        bench.ws(lag=None)
         assert bench.pass_by(1) is not RowState.FROZEN
 
 
 def test_signal_4_a_change_of_its_own_price_thaws(bench: Bench) -> None:
     """A frozen row that moves is judged anew from there; repeating the old price is no news."""
-    bench.ws()
+    bench.ws(lag=None)
     bench.state()
     bench.others = [100.2, 100.2, None]
     assert bench.pass_by(3.5) is RowState.FROZEN
-    assert not bench.ws()
+    assert not bench.ws(lag=None)
     assert bench.ws(100.2)
     assert bench.state() is RowState.LIVE
 
 
-def test_rest_with_a_fresh_time_acquits_but_not_for_ever(bench: Bench) -> None:
-    """The same price with a fresh exchange time: alive, until the others have moved three times as far."""
+@pytest.mark.parametrize("way", ["ws", "rest"])
+def test_the_same_price_with_a_fresh_time_is_not_frozen(bench: Bench, way: str) -> None:
+    """However far the others move; half of the age limit after the last confirmation it is."""
     bench.ws()
     bench.state()
     bench.others = [100.2, 100.2, None]
     assert bench.pass_by(3.5) is RowState.FROZEN
-    assert bench.rest()
-    assert bench.state() is RowState.LIVE
-    bench.others = [100.4, 100.4, None]
-    bench.rest()
-    bench.pass_by(3.5)
-    bench.rest()
+    confirm = getattr(bench, way)
+    assert confirm()
+    assert bench.state() is not RowState.FROZEN
+    bench.others = [101.0, 101.0, None]
+    for _ in range(10):
+        assert bench.pass_by(MAX_AGE_SECONDS / 2) is not RowState.FROZEN
+        assert confirm()
+    assert bench.pass_by(MAX_AGE_SECONDS / 2 + 0.25) is RowState.FROZEN
+
+
+def test_the_same_price_with_an_old_time_confirms_nothing(bench: Bench) -> None:
+    """Neither the time that the row has already, nor a later one that is older than a price may be."""
+    time_ns = bench.clock.wall_ns()
+    bench.ws()
+    bench.state()
+    bench.others = [100.2, 100.2, None]
+    bench.pass_by(1)
+    for _ in range(3):
+        bench.take(bench.observe(100.0, Via.WS, None)._replace(exchange_time_ns=time_ns), 0)
+        bench.pass_by(1)
     assert bench.state() is RowState.FROZEN
+    bench.clock.advance(60)
+    bench.rest(lag=30.0)
+    assert bench.state() is RowState.FROZEN
+
+
+@given(
+    st.integers(2, 8),
+    st.lists(st.floats(-0.5, 0.5), min_size=8, max_size=8),
+    st.sets(st.integers(0, 6)),
+    st.data(),
+)
+def test_a_minority_freezes_no_honest_row(
+    listings: int, lies: list[float], away: set[int], data: st.DataObject
+) -> None:
+    """Less than half of the exchanges lie together in any way, any others are away, honest prices stand still."""
+    clock = ManualClock()
+    bench = Bench(clock, listings)
+    others = range(listings - 1)
+    liars = data.draw(st.sets(st.sampled_from(others), max_size=(listings - 1) // 2))
+    bench.others = [None if i in away else 100.0 for i in others]
+    bench.ws(lag=None)
+    bench.state()
+    bench.others = [100.0 * (1 + lies[i]) if i in liars else None if i in away else 100.0 for i in others]
+    for _ in range(3):
+        assert bench.pass_by(3.5) is not RowState.FROZEN
+        bench.ws(lag=None)
 
 
 def test_rest_with_another_price_refutes_the_websocket(bench: Bench) -> None:

@@ -57,8 +57,8 @@ async def test_a_dying_successor_gives_its_rows_back(venue: Any, start_feed: Any
     await until(lambda: venue.opened >= 2 and run.feed._rows.get("BTC-USD").connection_serial == 2)
     venue.is_refusing = True
     await next(socket for socket in venue.sockets if socket is not old).close()
-    seen = run.quote(BTC).received_at_ns
-    await until(lambda: run.quote(BTC).received_at_ns > seen + NS_PER_SECOND // 2 and run.via(BTC) is Via.WS)
+    seen = run.quote(BTC).newest.received_at_ns
+    await until(lambda: run.quote(BTC).newest.received_at_ns > seen + NS_PER_SECOND // 2 and run.via(BTC) is Via.WS)
     assert old in venue.sockets
 
 
@@ -73,8 +73,8 @@ async def test_a_successor_that_falls_silent_gives_its_rows_back(
     await old.send('["reconnect", "planned"]')
     run.feed._rows.get("BTC-USD").connection_serial = 99  # as if a successor, unpromoted, had delivered once
     run.feed._rows.release(99)
-    seen = run.quote(BTC).received_at_ns
-    await until(lambda: run.quote(BTC).received_at_ns > seen and run.via(BTC) is Via.WS)
+    seen = run.quote(BTC).newest.received_at_ns
+    await until(lambda: run.quote(BTC).newest.received_at_ns > seen and run.via(BTC) is Via.WS)
 
 
 class ListedCoinbase:

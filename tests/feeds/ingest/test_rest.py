@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from feeds.ingest.backoff import Backoff
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rest import RestPump, due_rows
 from feeds.ingest.rows import Rows
 from tests.support.contexts import OpenContext
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import Via
 from trinity.observe.metrics import FEED
@@ -26,7 +26,7 @@ class Pump:
     def __init__(self, context: OpenContext, venue: Any, exchange: Any) -> None:
         self.context = context
         counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
-        self.rows = Rows(context, context.prices, "kraken", exchange, counters)
+        self.rows = Rows(context, context.of_feed, "kraken", exchange, counters)
         for row in self.rows:
             row.wants_rest = True
         self.backoff = Backoff(Random(1), 0.1, reset_seconds=0)

@@ -1,9 +1,11 @@
 """Quotes into real shared memory: who may write what, and what the rows say of themselves."""
 
+import dataclasses
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from feeds.exchanges.contract import Quote
@@ -27,8 +29,9 @@ class Table:
             context, context.prices, "kraken", exchange, FeedCounters(context.block, context.log, clock.monotonic_ns())
         )
 
-    def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1, late_ms: int = 0) -> bool:
-        quote = Quote(symbol, None, None, Decimal(price), self.clock.wall_ns() - late_ms * NS_PER_MS)
+    def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1, late_ms: int | None = 0) -> bool:
+        time_ns = self.clock.wall_ns() - late_ms * NS_PER_MS if late_ms is not None else None
+        quote = Quote(symbol, None, None, Decimal(price), time_ns)
         watch = ConnectionWatch(serial, 30)
         return self.rows.take_ws(quote, self.clock.monotonic_ns(), self.clock.wall_ns(), watch)
 
@@ -157,13 +160,13 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
     def go(price: str, state: RowState) -> RowState:
         for _ in range(8):
             table.clock.advance(0.5)
-            table.ws("100")
+            table.ws("100", late_ms=None)
             others(price, state)
             table.judge()
         return table.state()
 
     others("100")
-    table.ws("100")
+    table.ws("100", late_ms=None)
     table.judge()
     assert go("101", RowState.FROZEN) is RowState.LIVE
     assert go("101", RowState.LIVE) is RowState.FROZEN
@@ -303,3 +306,70 @@ def test_a_price_of_another_exchange_that_could_not_be_read_is_read_again(
     table.clock.advance(1)
     table.judge()
     assert table.rows._others.fresh(0, now_ns(), 10**10)[1] == 100.0
+
+
+def test_a_restarted_feed_takes_a_bare_repeat_for_one(
+    make_context: Callable[..., OpenContext], clock: Any, stub_exchange: Any
+) -> None:
+    """A successor knows what the table has: REST's old price makes no row young, a new price or a later time does."""
+    context = make_context(clock)
+    before = Table(context, clock, stub_exchange)
+    assert before.rest("70000.10")
+    written = context.prices.read(0, 0)
+    clock.advance(3)
+    after = Table(context, clock, stub_exchange)
+    assert not after.rest("70000.10")
+    assert context.prices.read(0, 0) == written
+    after.judge()
+    assert after.state() is not RowState.STALE
+    clock.advance(1.1)
+    assert not after.rest("70000.10")
+    after.judge()
+    assert after.state() is RowState.STALE
+    assert after.rest("70000.10", time_ns=clock.wall_ns())
+    assert after.state(1) is RowState.STARTING
+
+
+@pytest.mark.parametrize(
+    ("usd_before", "usd_after", "others_usd", "expected"),
+    [
+        (1.0, 0.99, "99", RowState.LIVE),  # the coin fell, and with it what a dollar buys: our market stood still
+        (1.0, 0.99, "100", RowState.FROZEN),  # in coins the others rose by 1 %
+        (1.0, 1.0, "101", RowState.FROZEN),
+        (1.0, 0.0, "101", RowState.LIVE),  # nobody knows what the coin is worth: dollars say nothing of coins
+    ],
+)
+def test_a_row_is_judged_in_its_own_currency(
+    make_context: Callable[..., OpenContext],
+    clock: Any,
+    stub_exchange: Any,
+    usd_before: float,
+    usd_after: float,
+    others_usd: str,
+    expected: RowState,
+) -> None:
+    """Kraken quotes in USDT, the two others in USD: their moves count as far as the coin does not explain them."""
+    context = make_context(clock)
+    markets = tuple(
+        msgspec.structs.replace(m, quote="USDT") if m.exchange == "kraken" else m for m in context.catalog.markets
+    )
+    table = Table(
+        dataclasses.replace(context, catalog=msgspec.structs.replace(context.catalog, markets=markets)),
+        clock,
+        stub_exchange,
+    )
+
+    def go(price: str, usd: float, turns: int) -> RowState:
+        context.answers.write_index(0, usd)
+        for _ in range(turns):
+            clock.advance(0.5)
+            now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+            for exchange in (1, 2):
+                stored = stored_quote(None, None, Decimal(price), None, now_ns, wall_ns, Via.WS)
+                context.prices.write(exchange, 0, stored)
+            table.ws("100", "BTC-USDT", late_ms=None)
+            table.judge()
+        return table.state()
+
+    assert go("100", usd_before, 4) is RowState.LIVE
+    assert go(others_usd, usd_after, 12) is expected

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.ingest.backoff import Backoff
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND
 
 HOUR_NS = 3600 * NS_PER_SECOND
