@@ -15,7 +15,7 @@ FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 400
 
 # The composition root, and the commands: the only files of `trinity` that may import the rooms which they compose.
-COMPOSITION = {"trinity/node/composition.py", *map(str, Path("trinity/cli").glob("*.py"))}
+COMPOSITION = {"trinity/node/roles.py", "trinity/node/composition.py", *map(str, Path("trinity/cli").glob("*.py"))}
 FORBIDDEN_IMPORTS = {
     "trinity": {"feeds", "workers", "benchmarks"},
     "feeds": {"workers", "benchmarks"},

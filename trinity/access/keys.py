@@ -135,9 +135,9 @@ def set_state(connection: Connection, reference: int | str, state: str) -> tuple
     with connection.transaction():
         row = _lock(connection, reference)
         if row["state"] == "revoked" and state != "revoked":
-            raise RefusedError(f"key {row['id']}", "it is revoked, and that is for ever: create another key")
+            raise RefusedError(f"key {row['id']}", "it is revoked, and that is forever: create another key")
         if row["is_over"] and state == "active":
-            raise RefusedError(f"key {row['id']}", "it is expired, and that is for ever: create another key")
+            raise RefusedError(f"key {row['id']}", "it is expired, and that is forever: create another key")
         is_change = row["state"] != state
         if is_change:
             connection.execute(load("keys.set_state"), {"id": row["id"], "state": state})

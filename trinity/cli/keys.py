@@ -161,7 +161,7 @@ ACTIONS = (
     ),
     Action("suspend", "refuse a key until it is resumed", (_KEY,), _set_state("suspended")),
     Action("resume", "let a suspended key ask again", (_KEY,), _set_state("active")),
-    Action("revoke", "refuse a key for ever", (_KEY,), _set_state("revoked")),
+    Action("revoke", "refuse a key forever", (_KEY,), _set_state("revoked")),
 )
 
 

@@ -69,7 +69,7 @@ def duration(field: str, text: str) -> datetime.timedelta:
         raise InputError(field, f"{text!a} is not a time like 90s, 15m, 1h, 7d or 2w")
     seconds = int(found[1]) * _UNITS[found[2]]
     if seconds > DURATION_SECONDS_MAX:
-        raise InputError(field, f"{text} is more than ten years: leave it out for ever")
+        raise InputError(field, f"{text} is more than ten years: leave it out forever")
     return datetime.timedelta(seconds=seconds)
 
 

@@ -59,7 +59,7 @@ assert RECORD_DTYPE.itemsize == 64, "one cache line"
 POSITION_BITS = 56
 # The ids of answers that find the ring full, and so have no record: the highest bit, which no ring's number has.
 _UNRECORDED = 1 << 63
-_SECOND_SHIFT = 24  # 16.7 million records a second for ever would be needed to reach the next start's positions
+_SECOND_SHIFT = 24  # 16.7 million records a second forever would be needed to reach the next start's positions
 # A ring that was made anew or moved on begins at least this far ahead: a narrower gap is a loss.
 JUMP_MIN = 1 << _SECOND_SHIFT
 _LATENCY_NS_MAX = 2**32 - 1

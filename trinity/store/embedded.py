@@ -107,7 +107,7 @@ def run(context: "ProcessContext", data_dir: Path) -> None:
         server.pass_on_log(_TURN_MS)
     context.block.set_gauge(up, 0.0)
     if not stop_asked:
-        raise StoreUnavailableError(f"PostgreSQL ended ({server.exit_code()}): {server.last_words()}")
+        raise StoreUnavailableError(f"PostgreSQL ended ({server.exit_code()}): {server.failure_message()}")
 
 
 def embedded_url(data_dir: Path) -> str:
@@ -183,7 +183,7 @@ class Server:
                 level = logging.ERROR if text.startswith("PANIC") else logging.INFO
                 self._log.log(level, "postgresql", extra={"fields": {"text": text}})
 
-    def last_words(self) -> str:
+    def failure_message(self) -> str:
         return " / ".join(self._lines) or "it said nothing"
 
     @property

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.api.conftest import ADMIN_KEY, service, settings_of, table_of
+from tests.workers.api.conftest import ADMIN_KEY, service, settings_of, table_of, tables_of
 from trinity.memory.block_table import BlockTable
 from trinity.net.ports import bind_socket
 from trinity.observe.metrics import REPORTER
@@ -147,7 +147,7 @@ def _fail_with(error: Exception) -> Any:
 async def test_guessing_over_udp_is_slowed_down_and_locks_nobody_out_of_http(tmp_path: Path) -> None:
     """A sender can be forged: its tries over UDP are not those over HTTP. A blocked one is told so."""
     blocks = BlockTable.private()
-    async with service(settings_of(tmp_path), keys=table_of("a"), blocks=blocks) as (parts, _):
+    async with service(settings_of(tmp_path), tables_of(table_of("a"), blocks)) as (parts, _):
         for _ in range(TRIES_AT_ONCE):
             assert (await _ask(parts, **SUMMARY, api_key="guess"))[0] == 401
         for key in ("guess", ADMIN_KEY):
