@@ -30,7 +30,8 @@ def test_a_frame_shows_prices_sources_and_ages() -> None:
     with busy_node() as memory:
         text = _text(memory)
         assert _line(text, "BTC") == ["BTC", "71002.5", "fresh", "5", "1", "30", "ms", "2.50", "1.69"]
-        assert _line(text, "kraken") == ["kraken", "ws", "yes", "27", "0", "27", "50", "ms", "-", "-"]
+        rows = str(len(memory.card.catalog.markets_of("kraken")))
+        assert _line(text, "kraken") == ["kraken", "ws", "yes", rows, "0", rows, "50", "ms", "-", "-"]
         assert _line(text, "worker-1") == ["worker-1", "1008", "alive", "100", "ms", "0"]
         assert "USDT/USD 0.999500" in text
         assert "SIMULATED" not in text
