@@ -57,7 +57,7 @@ class PortsSection(Section, frozen=True):
 class RequestSection(Section, frozen=True):
     """The request workers."""
 
-    workers: int = 0  # 0: one a vCPU
+    workers: int = 0  # 0: one per vCPU
     pin: bool = True  # worker i to the i-th CPU that the node may use
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
 

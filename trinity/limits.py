@@ -161,12 +161,12 @@ HEARTBEAT_AGE_MAX_NS = 5 * 1_000_000_000
 BOOT_MAX_NS = 30 * 1_000_000_000
 # A stage of processes is started when the one before has beaten, or after this long: one that hangs stops nobody else.
 START_STAGE_MAX_NS = 3 * 1_000_000_000
-# Wait before a restart by the number of short lives in a row: at once, then longer, never more than 2 s: a ring holds
+# Wait before a restart by the number of short runs in a row: at once, then longer, never more than 2 s: a ring holds
 # five seconds without a flusher, and one request that kills workers must not keep them away for long.
 RESTART_DELAYS_NS = (0, 200_000_000, 500_000_000, 1_000_000_000, 2_000_000_000)
-# So many short lives in a row are a crash loop: an alarm. Five of under 6 s are five deaths within 40 s.
+# So many short runs in a row are a crash loop: an alarm. Five of under 6 s are five deaths within 40 s.
 CRASH_LOOP_DEATHS = 5
-SHORT_LIFE_NS = 6 * 1_000_000_000
+SHORT_RUN_NS = 6 * 1_000_000_000
 # Turns of the supervisor: heartbeats are looked at this often, signals and deaths wake it at once.
 SUPERVISOR_TURN_MS = 100
 # A supervisor that was itself not run for this long (a paused machine) must not take all others for stuck.
@@ -178,7 +178,7 @@ DRAIN_MAX_NS = 4_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
 READY_HINT_NS = 20 * 1_000_000_000
 # What a dying process may leave as its cause of death.
-LAST_WORDS_BYTES_MAX = 1024
+FAILURE_MESSAGE_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.
 OPEN_FILES_WANTED = 65_536
 

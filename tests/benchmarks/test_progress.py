@@ -3,21 +3,12 @@
 import pytest
 
 from benchmarks.progress import Progress
-
-
-class _Clock:
-    now_ns = 5_000_000_000
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return 0
+from tests.support.clocks import ManualClock
 
 
 def test_a_step_says_what_begins_and_when(capsys: pytest.CaptureFixture[str]) -> None:
     """The line holds the seconds since the start; stdout stays empty."""
-    clock = _Clock()
+    clock = ManualClock(5_000_000_000)
     progress = Progress(clock)
     clock.now_ns += 2_500_000_000
     progress.step("turn 1")
@@ -28,5 +19,5 @@ def test_a_step_says_what_begins_and_when(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_quiet_one_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Quiet means no line at all."""
-    Progress(_Clock(), quiet=True).step("turn 1")
+    Progress(ManualClock(5_000_000_000), quiet=True).step("turn 1")
     assert capsys.readouterr().err == ""

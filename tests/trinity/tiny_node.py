@@ -18,7 +18,7 @@ from trinity.clock import SystemClock
 from trinity.errors import PortTakenError
 from trinity.memory.control import COMMAND, FAILING, Command, Control, ProcessBlock
 from trinity.node.launcher import Launcher, Process
-from trinity.node.supervisor import Charge
+from trinity.node.supervisor import ProcessSpec
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -89,7 +89,7 @@ def main(name: str, lives: list[str]) -> int:
             say(f"{life} {os.getpid()} {random.random()}")
             LIVES[life](block)
 
-        processes.append(Process(Charge(f"{life}-{index}", 0), run, block, os.eventfd(0, os.EFD_NONBLOCK)))
+        processes.append(Process(ProcessSpec(f"{life}-{index}", 0), run, block, os.eventfd(0, os.EFD_NONBLOCK)))
     try:
         log = logging.getLogger("trinity.node.supervisor")
         log.addHandler(logging.NullHandler())

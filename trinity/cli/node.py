@@ -5,9 +5,14 @@ With --json what people read goes to standard error, and one object about the en
 
 import argparse
 import sys
+from typing import TextIO
 
+from trinity.clock import SystemClock
 from trinity.config import Config
-from trinity.terminal import print_result
+from trinity.markets import load_catalog
+from trinity.net.ports import Listener, check_port, host_in_url, local_host
+from trinity.observe.log import check_log_folder, open_log
+from trinity.terminal import print_result, say
 
 
 def add_arguments(_command: str, _parser: argparse.ArgumentParser) -> None:
@@ -18,18 +23,36 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     """Start it, and stay until it has ended."""
     from trinity.node import composition
 
-    people = sys.stderr if parsed.as_json else sys.stdout
+    console = sys.stderr if parsed.as_json else sys.stdout
     if parsed.command == "simulate":
-        composition.simulate(config, people)
+        simulate(config, console)
         print_result({"exit_code": 0, "message": ""}, [], parsed.as_json)
         return 0
     if parsed.command == "compile":
         composition.compile_before_fork()
         print_result({"exit_code": 0, "message": ""}, [], parsed.as_json)
         return 0
-    stop = composition.run_node(config, parsed.command == "demo", people)
+    stop = composition.run_node(config, parsed.command == "demo", console)
     content = {"exit_code": stop.exit_code, "message": stop.message}
     print_result(content, [] if stop.message else ["trinity: stopped"], parsed.as_json)
     if stop.message:
         print(f"trinity: stopped: {stop.message}", file=sys.stderr, flush=True)
     return stop.exit_code
+
+
+def simulate(config: Config, console: TextIO) -> None:
+    """The simulated exchanges alone, until SIGTERM or SIGINT."""
+    from feeds.exchanges.registry import EXCHANGE_MODULES
+    from feeds.simulator.server import run_standalone
+
+    section, host = config.simulator, config.node.bind_host
+    check_port(Listener("SIMULATOR_PORT", section.port, "simulated exchanges"), host)
+    address = f"{host_in_url(local_host(host))}:{section.port}"
+    catalog = load_catalog(config.node.markets_file)
+    say("SIMULATED EXCHANGES: none of their prices is real.", console)
+    for exchange in catalog.exchanges:
+        path = EXCHANGE_MODULES[exchange].PROFILE.ws_path
+        say(f"  {exchange:<10} ws://{address}/{exchange}{path}   http://{address}/{exchange}", console)
+    say(f"  faults     http://{address}/faults", console)
+    check_log_folder(config.node.data_dir)
+    run_standalone(catalog, section, host, SystemClock(), open_log("simulator", config.node.data_dir))

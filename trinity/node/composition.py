@@ -1,10 +1,9 @@
-"""The composition root: the one list of the node's processes, and what must exist before the first of them.
+"""The composition root: what must exist before the first process of the node; trinity/node/roles.py lists them.
 
 Order of a start, so that a failure leaves nothing behind: every port is tried, shared memory is made, the request
 loop is compiled, then the launcher forks. At the end the shared memory is removed, whatever the reason.
 
-`feeds` and `workers` are imported here, before the fork: the children share the code's memory, and a restarted
-process is back at once. Import this module only after `prepare_cache`.
+What the children call is compiled before the fork. Import this module only after `prepare_cache`.
 """
 
 import contextlib
@@ -14,224 +13,68 @@ import os
 import resource
 import signal
 import sys
-import uuid
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import msgspec
 import numpy as np
 
-import feeds.consensus.process
-import feeds.exchanges.registry
-import feeds.ingest.process
-import feeds.simulator.server
-import trinity.node.database
 import workers.access.process
 import workers.api.base.admission
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
 import workers.request.loop
-from feeds.audit.explain import explain_moment, explain_now
-from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
-from feeds.consensus.candles import open_candles
-from trinity.cli import examination as doctor
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
 from trinity.errors import ConfigError
 from trinity.limits import OPEN_FILES_WANTED
-from trinity.markets import Catalog, load_catalog
+from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.atomics import load_acquire, store_release
 from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
-from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from trinity.memory.node import Card, NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
-from trinity.net.ports import Listener, check_port, host_in_url, listeners_of, local_host
+from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
 from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
-from trinity.node.supervisor import Charge, Stop
+from trinity.node.roles import NodePlan, Role, SharedMemory, card_of, instances_of
+from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
-from trinity.store.database import database_url, is_embedded
-from trinity.terminal import say
-from workers.api.base.context import Explain, ReportSettings
+from trinity.process import ProcessContext
+from trinity.store.database import database_url
 
 
-class Plan(NamedTuple):
-    """What is to be started."""
-
-    config: Config
-    catalog: Catalog
-    with_simulator: bool
-    node_uuid: uuid.UUID
-
-
-@dataclass(frozen=True)
-class SharedMemory:
-    """All memory that the processes share; the list below says which of it a role gets."""
-
-    node: NodeMemory
-    access: AccessMemory
-    rings: tuple[UsageRing, ...]  # each worker's at the worker's number, then those that former workers left
-    wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
-
-    def of_feed(self) -> FeedMemory:
-        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
-
-    def of_consensus(self) -> ConsensusMemory:
-        return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
-
-    def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings[number])
-
-    def view(self) -> NodeView:
-        return NodeView(self.node, self.rings)
-
-
-class Role(NamedTuple):
-    """One kind of process.
-
-    `instances` names its processes (an empty name: there is one, called as its kind), `start` is the life of one of
-    them. A start begins with the highest stage, a drain with the lowest: workers answer while prices come in. A start
-    fails with a `vital` process; a node that was ready once lives on without any (trinity/node/supervisor.py).
-    """
-
-    kind: str
-    instances: Callable[[Plan], Sequence[str]]
-    stage: int
-    start: Callable[[ProcessContext, SharedMemory, Plan, str], None]
-    vital: bool = True
-
-
-ROLES = (
-    Role(
-        "database",
-        lambda plan: [""] if is_embedded(plan.config) else [],
-        3,
-        lambda context, _memory, plan, _: trinity.node.database.run(context, plan.config.node.data_dir),
-        vital=False,
-    ),
-    Role(
-        "access",
-        lambda _: [""],
-        2,
-        lambda context, memory, plan, _: workers.access.process.run(
-            context, memory.access, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
-        ),
-        vital=False,
-    ),
-    Role(
-        "simulator",
-        lambda plan: [""] if plan.with_simulator else [],
-        2,
-        lambda context, _memory, plan, _: feeds.simulator.server.run(
-            context, plan.config.simulator, plan.config.node.bind_host
-        ),
-    ),
-    Role(
-        "feed",
-        lambda plan: plan.catalog.exchanges,
-        1,
-        lambda context, memory, plan, exchange: feeds.ingest.process.run(
-            context,
-            memory.of_feed(),
-            plan.config.feeds,
-            exchange,
-            FrameRecorder(context, recording_of(plan.config), exchange),
-        ),
-        vital=False,
-    ),
-    Role(
-        "consensus",
-        lambda _: [""],
-        1,
-        lambda context, memory, plan, _: feeds.consensus.process.run(
-            context,
-            memory.of_consensus(),
-            [
-                *open_candles(context, memory.node.answers, plan.config.node.data_dir),
-                DecisionRecorder(context, recording_of(plan.config)),
-            ],
-        ),
-    ),
-    Role(
-        "flusher",
-        lambda _: [""],
-        1,
-        lambda context, memory, plan, _: workers.ledger.process.run(
-            context, memory.rings, plan.config.ledger, plan.config.node, plan.node_uuid, database_url(plan.config)
-        ),
-        vital=False,
-    ),
-    Role(
-        "worker",
-        lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
-        0,
-        lambda context, memory, plan, number: workers.request.loop.run(
-            context,
-            memory.of_worker(int(number)),
-            plan.config.ports,
-            plan.config.request,
-            plan.config.access,
-            plan.config.node.bind_host,
-            int(number),
-        ),
-    ),
-    Role(
-        "reporter",
-        lambda plan: [str(number) for number in range(plan.config.reports.processes)],
-        0,
-        lambda context, memory, plan, _number: workers.api.server.run(
-            context,
-            memory.view(),
-            memory.access,
-            report_settings_of(plan.config),
-            explainer(context, memory.node, plan.config.node.data_dir),
-        ),
-        vital=False,
-    ),
-    Role(
-        "health",
-        lambda _: [""],
-        2,
-        lambda context, memory, plan, _: workers.health.server.run(
-            context, memory.view(), plan.config.ports, plan.config.node.bind_host
-        ),
-    ),
-)
-
-
-def run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
-    """Start the node and stay until it has ended; the result says why. `people` gets the lines for them.
+def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
+    """Start the node and stay until it has ended; the result says why. `console` gets the lines for the operator.
 
     Raises ConfigError, PortTakenError, DataDirTakenError or NodeRunningError before anything was started.
     """
     with claim_data_dir(config.node.data_dir):
-        return _run_node(config, with_simulator, people)
+        return _run_node(config, with_simulator, console)
 
 
-def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
+def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     if with_simulator:
         config = with_simulated_exchanges(config)
-    plan = Plan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
+    plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
     database_url(config)  # a wrong one is found before anything is started
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)  # the same
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
-    console = NodeConsole(config, plan.catalog, with_simulator, people)
-    console.show_start()
+    shown = NodeConsole(config, plan.catalog, with_simulator, console)
+    shown.show_start()
     for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
     # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     if not has_compiled_code():
-        console.show_compiling()
+        shown.show_compiling()
     clock = SystemClock()
     with contextlib.ExitStack() as made:
         memory = create_memory(card_of(plan))
@@ -244,7 +87,7 @@ def _run_node(config: Config, with_simulator: bool, people: TextIO) -> Stop:
         compile_before_fork()
         rings = prepare_rings(config, memory, clock, log)
         processes = build_processes(plan, memory, access, rings)
-        launcher = Launcher(processes, clock, log, lambda: console.on_turn(memory, clock.monotonic_ns()))
+        launcher = Launcher(processes, clock, log, lambda: shown.on_turn(memory, clock.monotonic_ns()))
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})
@@ -263,58 +106,13 @@ def with_simulated_exchanges(config: Config) -> Config:
     return msgspec.structs.replace(config, feeds=section)
 
 
-def card_of(plan: Plan) -> Card:
-    """The node's card: its processes in the order of the control segment's blocks."""
-    entries = tuple(
-        ProcessEntry(f"{role.kind}-{instance}" if instance else role.kind, role.kind)
-        for role in ROLES
-        for instance in role.instances(plan)
-    )
-    return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
-
-
-def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:
-    """How the reporter explains a price: it must not know the consensus's rules itself."""
-
-    def explain(asset: str, at_ns: int | None) -> object:
-        if at_ns is not None:
-            return explain_moment(data_dir, asset, at_ns)
-        return explain_now(
-            memory.prices, memory.answers, context.catalog, context.catalog.asset_index(asset), context.clock
-        )
-
-    return explain
-
-
-def recording_of(config: Config) -> RecordSettings:
-    """Where recordings and candles go."""
-    return RecordSettings(config.node.data_dir, config.recording.bytes_max)
-
-
-def report_settings_of(config: Config) -> ReportSettings:
-    """The reporter's part of the configuration."""
-    return ReportSettings(
-        bind_host=config.node.bind_host,
-        tcp_port=config.ports.tcp_port_lrs,
-        udp_port=config.ports.udp_port_lrs,
-        data_dir=config.node.data_dir,
-        auth=config.access.auth,
-        admin_key=config.stores.admin_key,
-        database_url=database_url(config),
-        cache_url=config.stores.cache_url,
-        udp_trusted_networks=config.request.udp_trusted_networks,
-        anonymous_rate=config.access.anonymous_rate,
-        trusted_proxies=config.access.trusted_proxies,
-    )
-
-
 @dataclass(frozen=True)
-class _Life:
-    """The life of one process, called in the child; the context's log is opened there."""
+class ProcessRun:
+    """One run of a process, called in the child; the context's log is opened there."""
 
     role: Role
     instance: str
-    plan: Plan
+    plan: NodePlan
     context: ProcessContext
     memory: SharedMemory
 
@@ -326,17 +124,18 @@ class _Life:
 
 
 def build_processes(
-    plan: Plan, node: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
+    plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
 ) -> list[Process]:
     """All processes, each with its context, in the order of the card."""
     memory = SharedMemory(node, access, rings, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     clock = SystemClock()
-    instances = [(role, instance) for role in ROLES for instance in role.instances(plan)]
     processes = []
-    for index, ((role, instance), entry) in enumerate(zip(instances, node.card.processes, strict=True)):
+    for index, ((role, instance), entry) in enumerate(zip(instances_of(plan), node.card.processes, strict=True)):
         context = ProcessContext.of(node, index, clock, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-        life = _Life(role, instance, plan, context, memory)
-        processes.append(Process(Charge(entry.name, role.stage, role.vital), life, context.block, context.control_fd))
+        run = ProcessRun(role, instance, plan, context, memory)
+        processes.append(
+            Process(ProcessSpec(entry.name, role.stage, role.vital), run, context.block, context.control_fd)
+        )
     return processes
 
 
@@ -395,35 +194,3 @@ def compile_before_fork() -> None:
     workers.request.loop.warm_up()
     workers.access.process.warm_up()
     workers.api.base.admission.warm_up()
-
-
-def simulate(config: Config, people: TextIO) -> None:
-    """`trinity simulate`: the simulated exchanges alone, until SIGTERM or SIGINT."""
-    section, host = config.simulator, config.node.bind_host
-    check_port(Listener("SIMULATOR_PORT", section.port, "simulated exchanges"), host)
-    address = f"{host_in_url(local_host(host))}:{section.port}"
-    catalog = load_catalog(config.node.markets_file)
-    say("SIMULATED EXCHANGES: none of their prices is real.", people)
-    for exchange in catalog.exchanges:
-        path = feeds.exchanges.registry.EXCHANGE_MODULES[exchange].PROFILE.ws_path
-        say(f"  {exchange:<10} ws://{address}/{exchange}{path}   http://{address}/{exchange}", people)
-    say(f"  faults     http://{address}/faults", people)
-    check_log_folder(config.node.data_dir)
-    log = open_log("simulator", config.node.data_dir)
-    feeds.simulator.server.run_standalone(catalog, section, host, SystemClock(), log)
-
-
-def examine(config: Config) -> list[doctor.Finding]:
-    """`trinity doctor`: the findings."""
-    catalog = load_catalog(config.node.markets_file)
-    urls = {exchange: _cheap_url(config.feeds, catalog, exchange) for exchange in catalog.exchanges}
-    ws_urls = {exchange: feeds.exchanges.registry.ws_url_of(exchange, config.feeds) for exchange in catalog.exchanges}
-    min_sources = max(asset.rules.min_sources for asset in catalog.assets)
-    return doctor.examine(config, urls, min_sources, SystemClock(), ws_urls)
-
-
-def _cheap_url(section: FeedsSection, catalog: Catalog, exchange: str) -> str:
-    """The REST request for one of the exchange's symbols: what a feed would ask, at the least cost."""
-    module = feeds.exchanges.registry.EXCHANGE_MODULES[exchange]
-    _, rest_url = feeds.exchanges.registry.base_urls_of(exchange, section)
-    return rest_url + module.rest_requests([module.symbol_of(catalog.markets_of(exchange)[0])])[0].path

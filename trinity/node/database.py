@@ -60,4 +60,4 @@ def run(context: ProcessContext, data_dir: Path) -> None:
         server.pass_on_log(_TURN_MS)
     context.block.set_gauge(up, 0.0)
     if not stop_asked:
-        raise StoreUnavailableError(f"PostgreSQL ended ({server.exit_code()}): {server.last_words()}")
+        raise StoreUnavailableError(f"PostgreSQL ended ({server.exit_code()}): {server.failure_message()}")

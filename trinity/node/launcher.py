@@ -7,8 +7,8 @@ Children that ended are collected in the loop, whoever's they are: as process 1 
 A child gets its own process group, so that Ctrl-C reaches the supervisor alone and the drain keeps its order, and
 dies with its parent (PR_SET_PDEATHSIG, prctl(2)). It ends by `os._exit`: code 0 when its function returned, 3
 (EXIT_BOOT_FAILURE) for a TrinityError before its first heartbeat, 1 for anything else. Why it died it writes into a
-small piece of anonymous shared memory, its last words, for the supervisor's message; into its log as well, unless it
-dies again and again, which was told once.
+small piece of anonymous shared memory, its failure message, for the supervisor; into its log as well, unless it dies
+again and again, which was told once.
 """
 
 import contextlib
@@ -27,17 +27,17 @@ from typing import NoReturn
 
 from trinity.clock import Clock
 from trinity.errors import BugError, TrinityError
-from trinity.limits import LAST_WORDS_BYTES_MAX, SUPERVISOR_TURN_MS
+from trinity.limits import FAILURE_MESSAGE_BYTES_MAX, SUPERVISOR_TURN_MS
 from trinity.linux import PR_SET_PDEATHSIG
 from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
 from trinity.node.supervisor import (
     Action,
-    Charge,
     Event,
     Exited,
     Fork,
     Heartbeats,
     Kill,
+    ProcessSpec,
     Ready,
     Report,
     SetCommand,
@@ -56,16 +56,16 @@ _EXIT_CRASHED = 1
 
 @dataclass(frozen=True)
 class Process:
-    """A process to run: `run` is its whole life, called in the child; `charge` is what the supervisor knows of it."""
+    """A process to run: `run` is all that it does, called in the child; `spec` is what the supervisor knows of it."""
 
-    charge: Charge
+    spec: ProcessSpec
     run: Callable[[], None]
     block: ProcessBlock
     control_fd: int
 
     @property
     def name(self) -> str:
-        return self.charge.name
+        return self.spec.name
 
 
 class Launcher:
@@ -76,12 +76,12 @@ class Launcher:
     ) -> None:
         """`on_turn` is called at each turn and says whether the node is ready."""
         self._processes = {process.name: process for process in processes}
-        self._supervisor = Supervisor([process.charge for process in processes])
+        self._supervisor = Supervisor([process.spec for process in processes])
         self._clock = clock
         self._log = log
         self._on_turn = on_turn
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._last_words = {name: mmap.mmap(-1, LAST_WORDS_BYTES_MAX) for name in self._processes}
+        self._failure_messages = {name: mmap.mmap(-1, FAILURE_MESSAGE_BYTES_MAX) for name in self._processes}
         self._pids: dict[str, int] = {}
         self._forks = dict.fromkeys(self._processes, 0)
         self._failed_forks: list[Event] = []
@@ -128,7 +128,7 @@ class Launcher:
         block.write(STARTED_NS, self._clock.monotonic_ns())
         block.write(RESTARTS, self._forks[process.name])
         self._forks[process.name] += 1
-        self._last_words[process.name][:] = bytes(LAST_WORDS_BYTES_MAX)
+        self._failure_messages[process.name][:] = bytes(FAILURE_MESSAGE_BYTES_MAX)
         parent_pid = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -151,7 +151,7 @@ class Launcher:
         code = _EXIT_CRASHED
         try:
             self._become_child(parent_pid)
-            code = _run(process, self._clock, self._last_words[process.name], is_failing)
+            code = _run(process, self._clock, self._failure_messages[process.name], is_failing)
             sys.stdout.flush()
             sys.stderr.flush()
             logging.shutdown()
@@ -206,18 +206,18 @@ class Launcher:
             name = names.get(pid)
             if name is not None:
                 del self._pids[name]
-                words = self._last_words[name][:].rstrip(b"\0").decode(errors="replace")
+                words = self._failure_messages[name][:].rstrip(b"\0").decode(errors="replace")
                 events.append(Exited(name, os.waitstatus_to_exitcode(status), words))
 
 
-def _run(process: Process, clock: Clock, last_words: mmap.mmap, is_failing: bool) -> int:
-    """Call the process's function and turn its end into an exit code; a failure leaves its last words."""
+def _run(process: Process, clock: Clock, failure_message: mmap.mmap, is_failing: bool) -> int:
+    """Call the process's function and turn its end into an exit code; a failure leaves its message."""
     started_ns = clock.monotonic_ns()
     try:
         process.run()
     except BaseException as error:  # the border of the process: whatever it is, it is reported
         text = str(error) if isinstance(error, TrinityError) else f"{type(error).__name__}: {error}"
-        _leave(last_words, text)
+        _leave(failure_message, text)
         if not is_failing:
             logging.getLogger(f"trinity.{process.name}").error("process failed", exc_info=True)
         booted = process.block.read(HEARTBEAT_NS) >= started_ns
@@ -225,9 +225,9 @@ def _run(process: Process, clock: Clock, last_words: mmap.mmap, is_failing: bool
     return 0
 
 
-def _leave(last_words: mmap.mmap, text: str) -> None:
-    line = " ".join(text.split()).encode()[:LAST_WORDS_BYTES_MAX]
-    last_words[: len(line)] = line
+def _leave(failure_message: mmap.mmap, text: str) -> None:
+    line = " ".join(text.split()).encode()[:FAILURE_MESSAGE_BYTES_MAX]
+    failure_message[: len(line)] = line
 
 
 def _check_single_threaded() -> None:

@@ -2,11 +2,11 @@
 
 Rules:
     start           stage by stage in the reverse order of the drain; a stage waits for the first heartbeats, not long
-    death           restart, at once after the first, later after each more of short lives, at most 2 s later
+    death           restart, at once after the first, later after each more of short runs, at most 2 s later
     boot failure    exit code 3 of a vital process that never beat ends a node that was never ready: trying again
                     would fail in the same way
-    crash loop      five short lives in a row: of a vital process they end a node that was never ready; else it is
-                    told once, shown as failing, and tried again for ever, until a life was no short one
+    crash loop      five short runs in a row: of a vital process they end a node that was never ready; else it is
+                    told once, shown as failing, and tried again forever, until a run was no short one
     ready once      from then on no death ends the node, whosever it is: without feeds others give the prices, without
                     one worker the others answer, without the consensus or all workers /ready says no until they are
                     back, and without the health process nobody says yes
@@ -15,7 +15,7 @@ Rules:
     a second one    SIGKILL for all at once
 
 The launcher executes the actions in their order and reports what happened with the next step. A `Fork` is taken as
-done; one that failed is reported as an exit. The last action of a node's life is `Stop`.
+done; one that failed is reported as an exit. The last action of a node is `Stop`.
 """
 
 import logging
@@ -31,7 +31,7 @@ from trinity.limits import (
     DRAIN_STAGE_MAX_NS,
     HEARTBEAT_AGE_MAX_NS,
     RESTART_DELAYS_NS,
-    SHORT_LIFE_NS,
+    SHORT_RUN_NS,
     START_STAGE_MAX_NS,
     SUPERVISOR_GAP_MAX_NS,
 )
@@ -45,11 +45,11 @@ EXIT_CRASH_LOOP = 4
 
 
 class Exited(NamedTuple):
-    """A process ended: exit code, or minus the signal that killed it; `last_words` is its own account, if any."""
+    """A process ended: exit code, or minus the signal that killed it; `failure_message` is its own account, if any."""
 
     name: str
     code: int
-    last_words: str = ""
+    failure_message: str = ""
 
 
 class SignalReceived(NamedTuple):
@@ -113,7 +113,7 @@ class Stop(NamedTuple):
 Action = Fork | Kill | SetCommand | SetFailing | Report | Stop
 
 
-class Charge(NamedTuple):
+class ProcessSpec(NamedTuple):
     """A process to look after. A start begins with the highest stage, a drain with the lowest.
 
     `vital`: a node that was never ready cannot become it without this process.
@@ -125,8 +125,8 @@ class Charge(NamedTuple):
 
 
 @dataclass
-class _Life:
-    """What is known of one process, over all its lives."""
+class _ProcessState:
+    """What is known of one process, over all its runs."""
 
     name: str
     stage: int
@@ -134,25 +134,25 @@ class _Life:
     running: bool = False
     fork_at_ns: int | None = None  # None: not due
     forked_at_ns: int = 0
-    beat_ns: int = 0  # newest heartbeat of this life, 0 before the first
+    beat_ns: int = 0  # newest heartbeat of this run, 0 before the first
     first_beat_ns: int = 0
-    short_lives: int = 0
+    short_runs: int = 0
     killed_as_stuck: bool = False
     failing_cause: str | None = None  # told last; None while it does not die again and again
 
     @property
     def worked_ns(self) -> int:
-        """For how long this life beat: what hung afterwards was no work."""
+        """For how long this run beat: what hung afterwards was no work."""
         return self.beat_ns - self.first_beat_ns
 
 
 class Supervisor:
     """The state of the node; `step` is its only door."""
 
-    def __init__(self, charges: Sequence[Charge]) -> None:
-        self._lives = {charge.name: _Life(*charge) for charge in charges}
+    def __init__(self, specs: Sequence[ProcessSpec]) -> None:
+        self._processes = {spec.name: _ProcessState(*spec) for spec in specs}
         self._actions: list[Action] = []
-        self._stages_to_start = sorted({charge.stage for charge in charges})  # the last one is next
+        self._stages_to_start = sorted({spec.stage for spec in specs})  # the last one is next
         self._stage_started_at_ns = 0
         self._was_ready = False
         self._last_step_ns: int | None = None
@@ -181,45 +181,45 @@ class Supervisor:
         return self._actions
 
     def _on_exited(self, now_ns: int, event: Exited) -> None:
-        life = self._lives[event.name]
-        life.short_lives = life.short_lives + 1 if life.worked_ns < SHORT_LIFE_NS else 1
-        life.running = False
-        cause = cause_of(event, life.killed_as_stuck)
+        process = self._processes[event.name]
+        process.short_runs = process.short_runs + 1 if process.worked_ns < SHORT_RUN_NS else 1
+        process.running = False
+        cause = cause_of(event, process.killed_as_stuck)
         if self._draining_since_ns is not None:
             return
-        is_boot_failure = event.code == EXIT_BOOT_FAILURE and not life.first_beat_ns
-        is_crash_loop = life.short_lives >= CRASH_LOOP_DEATHS
-        self._tell_of_death(life, cause)
-        if is_boot_failure and life.vital and not self._was_ready:
-            self._halt(now_ns, EXIT_NODE_BOOT_FAILURE, f"{life.name} could not start: {cause}")
-        elif is_crash_loop and life.vital and not self._was_ready:
-            died = f"{life.name} died {life.short_lives} times in a row, each time within seconds"
+        is_boot_failure = event.code == EXIT_BOOT_FAILURE and not process.first_beat_ns
+        is_crash_loop = process.short_runs >= CRASH_LOOP_DEATHS
+        self._tell_of_death(process, cause)
+        if is_boot_failure and process.vital and not self._was_ready:
+            self._halt(now_ns, EXIT_NODE_BOOT_FAILURE, f"{process.name} could not start: {cause}")
+        elif is_crash_loop and process.vital and not self._was_ready:
+            died = f"{process.name} died {process.short_runs} times in a row, each time within seconds"
             self._halt(now_ns, EXIT_CRASH_LOOP, f"{died}; the last time: {cause}")
         else:
-            life.fork_at_ns = now_ns + RESTART_DELAYS_NS[min(life.short_lives, len(RESTART_DELAYS_NS)) - 1]
+            process.fork_at_ns = now_ns + RESTART_DELAYS_NS[min(process.short_runs, len(RESTART_DELAYS_NS)) - 1]
 
-    def _tell_of_death(self, life: _Life, cause: str) -> None:
+    def _tell_of_death(self, process: _ProcessState, cause: str) -> None:
         """A line a death; of who dies again and again one alarm, and a line when the cause is a new one."""
-        if life.short_lives < CRASH_LOOP_DEATHS:
-            self._report("process died", process=life.name, cause=cause, short_lives=life.short_lives)
-        elif life.failing_cause is None:
-            self._actions.append(SetFailing(life.name, True))
-            fields = {"process": life.name, "cause": cause, "short_lives": life.short_lives}
+        if process.short_runs < CRASH_LOOP_DEATHS:
+            self._report("process died", process=process.name, cause=cause, short_runs=process.short_runs)
+        elif process.failing_cause is None:
+            self._actions.append(SetFailing(process.name, True))
+            fields = {"process": process.name, "cause": cause, "short_runs": process.short_runs}
             self._actions.append(Report("process dies again and again", fields, logging.CRITICAL))
-            life.failing_cause = cause
-        elif cause != life.failing_cause:
-            self._report("process dies of another cause", process=life.name, cause=cause)
-            life.failing_cause = cause
+            process.failing_cause = cause
+        elif cause != process.failing_cause:
+            self._report("process dies of another cause", process=process.name, cause=cause)
+            process.failing_cause = cause
 
     def _forgive(self) -> None:
-        """Who has worked for longer than a short life is well again."""
-        for life in self._lives.values():
-            if life.running and life.short_lives and life.worked_ns >= SHORT_LIFE_NS:
-                life.short_lives = 0
-                if life.failing_cause is not None:
-                    life.failing_cause = None
-                    self._actions.append(SetFailing(life.name, False))
-                    self._report("process works again", process=life.name)
+        """Who has worked for longer than a short run is well again."""
+        for process in self._processes.values():
+            if process.running and process.short_runs and process.worked_ns >= SHORT_RUN_NS:
+                process.short_runs = 0
+                if process.failing_cause is not None:
+                    process.failing_cause = None
+                    self._actions.append(SetFailing(process.name, False))
+                    self._report("process works again", process=process.name)
 
     def _on_ready(self, _now_ns: int, _event: Ready) -> None:
         self._was_ready = True
@@ -233,75 +233,75 @@ class Supervisor:
             self._kill_all()
 
     def _on_heartbeats(self, _now_ns: int, event: Heartbeats) -> None:
-        for life in self._lives.values():
-            beat_ns = event.beats.get(life.name, 0)
-            # The word still holds the beat of the life before until the new process writes its own.
-            if life.running and beat_ns >= life.forked_at_ns:
-                life.beat_ns = beat_ns
-                life.first_beat_ns = life.first_beat_ns or beat_ns
+        for process in self._processes.values():
+            beat_ns = event.beats.get(process.name, 0)
+            # The word still holds the beat of the run before until the new process writes its own.
+            if process.running and beat_ns >= process.forked_at_ns:
+                process.beat_ns = beat_ns
+                process.first_beat_ns = process.first_beat_ns or beat_ns
 
     def _halt(self, now_ns: int, exit_code: int, message: str) -> None:
         self._exit_code, self._message = exit_code, message
         self._draining_since_ns = now_ns
 
     def _kill_stuck(self, now_ns: int) -> None:
-        for life in self._lives.values():
+        for process in self._processes.values():
             since_ns, limit_ns = (
-                (life.beat_ns, HEARTBEAT_AGE_MAX_NS) if life.beat_ns else (life.forked_at_ns, BOOT_MAX_NS)
+                (process.beat_ns, HEARTBEAT_AGE_MAX_NS) if process.beat_ns else (process.forked_at_ns, BOOT_MAX_NS)
             )
-            stuck = life.running and now_ns >= self._judge_from_ns and now_ns - since_ns > limit_ns
-            if stuck and not life.killed_as_stuck:
-                life.killed_as_stuck = True
-                self._report("process stuck", process=life.name, silent_ms=(now_ns - since_ns) // 1_000_000)
-                self._actions.append(Kill(life.name, signal.SIGKILL))
+            stuck = process.running and now_ns >= self._judge_from_ns and now_ns - since_ns > limit_ns
+            if stuck and not process.killed_as_stuck:
+                process.killed_as_stuck = True
+                self._report("process stuck", process=process.name, silent_ms=(now_ns - since_ns) // 1_000_000)
+                self._actions.append(Kill(process.name, signal.SIGKILL))
 
     def _start_next_stage(self, now_ns: int) -> None:
         if not self._stages_to_start:
             return
         stage = self._stages_to_start[-1]
-        booting = any(life.stage > stage and not life.first_beat_ns for life in self._lives.values())
+        booting = any(process.stage > stage and not process.first_beat_ns for process in self._processes.values())
         if booting and now_ns - self._stage_started_at_ns < START_STAGE_MAX_NS:
             return
         self._stages_to_start.pop()
         self._stage_started_at_ns = now_ns
-        for life in self._lives.values():
-            if life.stage == stage:
-                life.fork_at_ns = now_ns
+        for process in self._processes.values():
+            if process.stage == stage:
+                process.fork_at_ns = now_ns
 
     def _fork_due(self, now_ns: int) -> None:
-        for life in self._lives.values():
-            if not life.running and life.fork_at_ns is not None and life.fork_at_ns <= now_ns:
-                life.running, life.fork_at_ns, life.forked_at_ns = True, None, now_ns
-                life.beat_ns = life.first_beat_ns = 0
-                life.killed_as_stuck = False
-                self._actions.append(Fork(life.name, life.failing_cause is not None))
+        for process in self._processes.values():
+            if not process.running and process.fork_at_ns is not None and process.fork_at_ns <= now_ns:
+                process.running, process.fork_at_ns, process.forked_at_ns = True, None, now_ns
+                process.beat_ns = process.first_beat_ns = 0
+                process.killed_as_stuck = False
+                self._actions.append(Fork(process.name, process.failing_cause is not None))
 
     def _drain_on(self, now_ns: int, since_ns: int) -> None:
-        for number, stage in enumerate(sorted({life.stage for life in self._lives.values()})):
-            before = [life for life in self._lives.values() if life.stage < stage and life.running]
+        for number, stage in enumerate(sorted({process.stage for process in self._processes.values()})):
+            before = [process for process in self._processes.values() if process.stage < stage and process.running]
             if before and now_ns - since_ns < number * DRAIN_STAGE_MAX_NS:
                 break
             self._tell_stage(stage)
         if now_ns - since_ns >= DRAIN_MAX_NS and not self._killed_all:
             self._kill_all()
-        if not any(life.running for life in self._lives.values()):
+        if not any(process.running for process in self._processes.values()):
             self._actions.append(Stop(self._exit_code, self._message))
 
     def _tell_stage(self, stage: int) -> None:
         if stage in self._stages_told:
             return
         self._stages_told.add(stage)
-        for life in self._lives.values():
-            if life.stage == stage and life.running:
-                self._actions.append(SetCommand(life.name, Command.DRAIN))
-                self._actions.append(Kill(life.name, signal.SIGTERM))
+        for process in self._processes.values():
+            if process.stage == stage and process.running:
+                self._actions.append(SetCommand(process.name, Command.DRAIN))
+                self._actions.append(Kill(process.name, signal.SIGTERM))
 
     def _kill_all(self) -> None:
         self._killed_all = True
-        for life in self._lives.values():
-            if life.running:
-                self._report("process killed at the end of the drain", process=life.name)
-                self._actions.append(Kill(life.name, signal.SIGKILL))
+        for process in self._processes.values():
+            if process.running:
+                self._report("process killed at the end of the drain", process=process.name)
+                self._actions.append(Kill(process.name, signal.SIGKILL))
 
     def _report(self, event: str, **fields: object) -> None:
         self._actions.append(Report(event, fields))
@@ -319,8 +319,8 @@ def cause_of(event: Exited, killed_as_stuck: bool = False) -> str:
     """One phrase that says why a process ended."""
     if killed_as_stuck:
         return "it made no progress and was killed"
-    if event.last_words:
-        return event.last_words
+    if event.failure_message:
+        return event.failure_message
     if event.code < 0:
         # Real-time signals have no name.
         names = {int(known): known.name for known in signal.Signals}

@@ -3,7 +3,7 @@
 Rules: each process writes `<data_dir>/logs/<process>.jsonl` and, for warnings and worse, the terminal. Fields are
 `time`, `level`, `process`, `event` and whatever the caller gives in `extra={"fields": {...}}`. Files are bounded in
 bytes. A start without a place for them is refused (`check_log_folder`); a disk or folder that refuses later costs
-lines, which are counted, one line on the terminal, and nothing else. What comes and goes is told once a change
+lines, which are counted, one line on the terminal, and nothing else. What comes and goes is told once per change
 (`Settled`, `Outage`), what goes on being lost once a minute (`Losses`).
 Secrets are not logged: nobody passes them here.
 """

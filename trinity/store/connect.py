@@ -7,7 +7,7 @@ StoreUnavailableError; what fails on one is psycopg's error, and `judge` says wh
 
     again    at once, from the start of the transaction: another one was in the way
     later    the database is down, full, starting or misconfigured: keep what you have and try again
-    never    these rows or this statement will fail for ever
+    never    these rows or this statement will fail forever
 """
 
 from typing import Any, Literal

@@ -132,7 +132,7 @@ class Server:
                 level = logging.ERROR if text.startswith("PANIC") else logging.INFO
                 self._log.log(level, "postgresql", extra={"fields": {"text": text}})
 
-    def last_words(self) -> str:
+    def failure_message(self) -> str:
         return " / ".join(self._lines) or "it said nothing"
 
     @property

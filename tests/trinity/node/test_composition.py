@@ -13,23 +13,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from feeds.exchanges.registry import EXCHANGE_MODULES
 from trinity.clock import NS_PER_SECOND, SystemClock
-from trinity.config import Config, FeedsSection, NodeSection, RequestSection, SimulatorSection, StoresSection
+from trinity.config import Config, NodeSection, RequestSection, SimulatorSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import append_record
 from trinity.node import composition
 from trinity.node.composition import (
-    Plan,
     build_processes,
-    card_of,
     create_memory,
     prepare_rings,
     with_simulated_exchanges,
 )
 from trinity.node.data_dir import open_rings
+from trinity.node.roles import NodePlan, card_of
 from trinity.observe.metrics import FLUSHER
 
 CATALOG = load_catalog()
@@ -37,81 +35,21 @@ LOG = logging.getLogger("tests.composition")
 FEEDS = [f"feed-{exchange}" for exchange in CATALOG.exchanges]
 
 
-def _plan(with_simulator: bool = False, workers: int = 2) -> Plan:
+def _plan(with_simulator: bool = False, workers: int = 2) -> NodePlan:
     name = f"t-{uuid.uuid4().hex[:12]}"
     config = Config(node=NodeSection(name=name), request=RequestSection(workers=workers))
-    return Plan(config, CATALOG, with_simulator, uuid.UUID(int=1))
+    return NodePlan(config, CATALOG, with_simulator, uuid.UUID(int=1))
 
 
 @pytest.fixture
-def memory_of_two_workers() -> Iterator[tuple[Plan, NodeMemory]]:
+def memory_of_two_workers() -> Iterator[tuple[NodePlan, NodeMemory]]:
     plan = _plan()
     memory = create_memory(card_of(plan))
     yield plan, memory
     memory.unlink()
 
 
-def test_a_node_has_these_processes_and_no_simulator() -> None:
-    """One feed an exchange, one consensus, the workers, health; the live node has no simulator."""
-    names = [entry.name for entry in card_of(_plan()).processes]
-    assert names == [
-        "database",
-        "access",
-        *FEEDS,
-        "consensus",
-        "flusher",
-        "worker-0",
-        "worker-1",
-        "reporter-0",
-        "health",
-    ]
-
-
-def test_a_demo_has_the_simulator_beside_them() -> None:
-    """Only when it is asked for."""
-    entries = card_of(_plan(with_simulator=True, workers=1)).processes
-    names = [entry.name for entry in entries]
-    assert names == [
-        "database",
-        "access",
-        "simulator",
-        *FEEDS,
-        "consensus",
-        "flusher",
-        "worker-0",
-        "reporter-0",
-        "health",
-    ]
-    assert {entry.kind for entry in entries} == {name.partition("-")[0] for name in names}
-
-
-def test_a_node_with_a_database_of_its_own_does_not_start_one() -> None:
-    """DATABASE_URL set: no process `database`."""
-    plan = _plan()
-    config = msgspec.structs.replace(plan.config, stores=StoresSection(database_url="postgresql://host/name"))
-    assert "database" not in [entry.name for entry in card_of(plan._replace(config=config)).processes]
-
-
-def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
-    """Zero means one for each CPU that the node may use."""
-    entries = card_of(_plan(workers=0)).processes
-    assert sum(entry.kind == "worker" for entry in entries) == len(os.sched_getaffinity(0))
-
-
-def test_workers_drain_before_what_they_live_from() -> None:
-    """Health is the first to start and the last to go, so that every moment of a node can be seen."""
-    stages = {role.kind: role.stage for role in composition.ROLES}
-    assert stages["worker"] < stages["consensus"] <= stages["feed"] < stages["health"]
-    assert stages["feed"] < stages["simulator"]
-
-
-def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
-    """An exchange, the ledger, the reports or a database that cannot start leave the prices alone."""
-    vital = {role.kind for role in composition.ROLES if role.vital}
-    assert vital == {"simulator", "consensus", "worker", "health"}
-
-
-def test_each_process_has_its_own_context(memory_of_two_workers: tuple[Plan, NodeMemory]) -> None:
+def test_each_process_has_its_own_context(memory_of_two_workers: tuple[NodePlan, NodeMemory]) -> None:
     """Own block, own control eventfd, one wake eventfd for all; the order is that of the card."""
     plan, memory = memory_of_two_workers
     access = AccessMemory.private()
@@ -144,17 +82,8 @@ def test_a_demo_points_every_feed_at_its_own_simulator(bind_host: str, host: str
     assert (simulated.node, simulated.ports, simulated.request) == (config.node, config.ports, config.request)
 
 
-def test_doctor_asks_every_exchange_what_a_feed_would_ask() -> None:
-    """One REST request of the exchange's own file, at the configured base address."""
-    section = FeedsSection(rest_base_urls={"okx": "http://127.0.0.1:1/okx"})
-    for exchange in CATALOG.exchanges:
-        url = composition._cheap_url(section, CATALOG, exchange)
-        base = "http://127.0.0.1:1/okx" if exchange == "okx" else EXCHANGE_MODULES[exchange].PROFILE.rest_url
-        assert url.startswith(f"{base}/")
-
-
 def test_rings_are_emptied_and_moved_on_before_anybody_writes(
-    memory_of_two_workers: tuple[Plan, NodeMemory], tmp_path: Path
+    memory_of_two_workers: tuple[NodePlan, NodeMemory], tmp_path: Path
 ) -> None:
     """What a former life left is in the spool, and counted as taken over by the flusher; no position comes again."""
     plan, memory = memory_of_two_workers
@@ -178,7 +107,7 @@ def test_no_room_for_shared_memory_is_said_before_anything_starts() -> None:
     script = (
         "import resource, signal, sys; from trinity.node.composition import *; from trinity.config import NodeSection;"
         "config = Config(node=NodeSection(name=sys.argv[1]));"
-        "card = card_of(Plan(config, load_catalog(), False, None));"
+        "card = card_of(NodePlan(config, load_catalog(), False, None));"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
         "create_memory(card)"
     )

@@ -167,7 +167,7 @@ def test_orphans_are_buried() -> None:
 
 
 def test_it_does_not_fork_beside_a_second_thread() -> None:
-    """A lock that a thread holds at the fork would stay locked in the child for ever."""
+    """A lock that a thread holds at the fork would stay locked in the child forever."""
     ended = threading.Event()
     thread = threading.Thread(target=ended.wait)
     thread.start()

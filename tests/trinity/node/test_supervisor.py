@@ -14,18 +14,18 @@ from trinity.limits import (
     DRAIN_MAX_NS,
     HEARTBEAT_AGE_MAX_NS,
     RESTART_DELAYS_NS,
-    SHORT_LIFE_NS,
+    SHORT_RUN_NS,
     START_STAGE_MAX_NS,
 )
 from trinity.memory.control import Command
 from trinity.node.supervisor import (
     Action,
-    Charge,
     Event,
     Exited,
     Fork,
     Heartbeats,
     Kill,
+    ProcessSpec,
     Ready,
     Report,
     SetCommand,
@@ -40,14 +40,14 @@ from trinity.process import EXIT_BOOT_FAILURE
 MS = 1_000_000
 SECOND = 1_000_000_000
 T0 = 1_000 * SECOND
-CHARGES = (Charge("feed", 1, vital=False), Charge("worker", 0), Charge("health", 2))
+SPECS = (ProcessSpec("feed", 1, vital=False), ProcessSpec("worker", 0), ProcessSpec("health", 2))
 
 
 class Replay:
     """A supervisor and the beats of processes that all go on well, unless told otherwise."""
 
-    def __init__(self, charges: Sequence[Charge] = CHARGES) -> None:
-        self.supervisor = Supervisor(charges)
+    def __init__(self, specs: Sequence[ProcessSpec] = SPECS) -> None:
+        self.supervisor = Supervisor(specs)
         self.now_ns = T0
         self.alive: set[str] = set()
         self.silent: set[str] = set()
@@ -72,7 +72,7 @@ class Replay:
         """All processes are forked and have beaten."""
         for _ in range(6):
             self.step()
-        assert self.alive == {charge.name for charge in CHARGES}
+        assert self.alive == {spec.name for spec in SPECS}
         return self
 
     def die(self, name: str, code: int = 1, words: str = "") -> list[Action]:
@@ -111,7 +111,7 @@ def test_a_stage_that_hangs_does_not_hold_up_the_others_for_long() -> None:
 def test_a_killed_process_is_forked_again_in_the_same_turn() -> None:
     """The first death costs no waiting: kill -9 is repaired at once."""
     replay = Replay().started()
-    replay.run_for(SHORT_LIFE_NS + SECOND)
+    replay.run_for(SHORT_RUN_NS + SECOND)
     assert replay.step(Exited("worker", -signal.SIGKILL)) == [Fork("worker")]
 
 
@@ -164,7 +164,7 @@ def test_exit_code_3_ends_no_node_that_was_ready(name: str) -> None:
     """A port that was taken meanwhile, or any program that ends with 3: it is tried again as after any other death."""
     replay = Replay().started()
     replay.step(Ready())
-    replay.run_for(SHORT_LIFE_NS + SECOND)
+    replay.run_for(SHORT_RUN_NS + SECOND)
     assert replay.step(Exited(name, EXIT_BOOT_FAILURE, "taken")) == [Fork(name)]
     replay.silent = {name}
     for _ in range(3 * CRASH_LOOP_DEATHS):
@@ -186,7 +186,7 @@ def test_exit_code_3_of_a_process_that_has_worked_is_no_boot_failure() -> None:
 
 
 def test_a_crash_loop_ends_a_start_with_the_last_cause() -> None:
-    """Five short lives in a row of what a node cannot be without, before it was ever ready: exit code 4."""
+    """Five short runs in a row of what a node cannot be without, before it was ever ready: exit code 4."""
     replay = Replay().started()
     for _ in range(CRASH_LOOP_DEATHS):
         replay.die("worker", 1, "ZeroDivisionError: division by zero")
@@ -215,7 +215,7 @@ def test_a_crash_loop_is_an_alarm_and_tried_again_for_ever(name: str, is_ready: 
     replay.reports.clear()
     replay.die(name, 1, "another")
     assert [report.event for report in replay.reports] == ["process dies of another cause"]
-    assert SetFailing(name, False) in replay.run_for(SHORT_LIFE_NS + SECOND)
+    assert SetFailing(name, False) in replay.run_for(SHORT_RUN_NS + SECOND)
     assert replay.reports[-1].event == "process works again"
     assert replay.step(Exited(name, 1)) == [Fork(name)]
 
@@ -234,11 +234,11 @@ def test_a_process_that_hangs_soon_after_each_start_is_a_crash_loop_as_well() ->
     assert replay.reports[-1].event == "process dies again and again"
 
 
-def test_deaths_after_good_lives_are_no_crash_loop() -> None:
-    """A process that works for a while between its deaths is restarted for ever, and at once."""
+def test_deaths_after_good_runs_are_no_crash_loop() -> None:
+    """A process that works for a while between its deaths is restarted forever, and at once."""
     replay = Replay().started()
     for _ in range(3 * CRASH_LOOP_DEATHS):
-        replay.run_for(SHORT_LIFE_NS + SECOND)
+        replay.run_for(SHORT_RUN_NS + SECOND)
         assert replay.step(Exited("feed", -signal.SIGKILL)) == [Fork("feed")]
 
 
@@ -307,7 +307,7 @@ def test_a_second_signal_kills_at_once() -> None:
     replay.step(SignalReceived(signal.SIGTERM))
     killed = replay.step(SignalReceived(signal.SIGTERM))
     assert {action for action in killed if isinstance(action, Kill) and action.signal == signal.SIGKILL} == {
-        Kill(charge.name, signal.SIGKILL) for charge in CHARGES
+        Kill(spec.name, signal.SIGKILL) for spec in SPECS
     }
 
 
@@ -333,14 +333,14 @@ def test_nobody_is_restarted_during_a_drain() -> None:
     ],
 )
 def test_a_cause_is_one_phrase(event: Exited, stuck: bool, cause: str) -> None:
-    """The last words first, then the signal, then the code."""
+    """The message first, then the signal, then the code."""
     assert cause_of(event, stuck) == cause
 
 
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(["pass", "exit", "silence", "signal"]),
-        st.sampled_from([charge.name for charge in CHARGES]),
+        st.sampled_from([spec.name for spec in SPECS]),
         st.sampled_from([0, 1, 3, -9, -11]),
         st.sampled_from([100 * MS, 700 * MS, 3 * SECOND]),
     ),
@@ -351,7 +351,7 @@ HAPPENINGS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(HAPPENINGS)
 def test_whatever_happens_the_rules_hold(happenings: list[tuple[str, str, int, int]]) -> None:
-    """Never two lives of one process, no kill of the dead, and after a signal everything is down in 5 s."""
+    """Never two runs of one process, no kill of the dead, and after a signal everything is down in 5 s."""
     replay = Replay()
     stopped = False
     for what, name, code, after_ns in happenings:

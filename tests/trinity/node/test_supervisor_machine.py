@@ -6,14 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trinity.limits import CRASH_LOOP_DEATHS, DRAIN_MAX_NS, RESTART_DELAYS_NS, SHORT_LIFE_NS
+from trinity.limits import CRASH_LOOP_DEATHS, DRAIN_MAX_NS, RESTART_DELAYS_NS, SHORT_RUN_NS
 from trinity.node.supervisor import (
-    Charge,
     Event,
     Exited,
     Fork,
     Heartbeats,
     Kill,
+    ProcessSpec,
     Ready,
     SetCommand,
     SetFailing,
@@ -25,13 +25,18 @@ from trinity.process import EXIT_BOOT_FAILURE
 
 MS = 1_000_000
 TURN_NS = 100 * MS
-CHARGES = (
-    Charge("health", 2), Charge("feed-a", 1, vital=False), Charge("feed-b", 1, vital=False), Charge("consensus", 1),
-    Charge("flusher", 1, vital=False), Charge("worker-0", 0), Charge("worker-1", 0),
-)  # fmt: skip
-NAMES = [charge.name for charge in CHARGES]
-STAGES = {charge.name: charge.stage for charge in CHARGES}
-VITAL = {charge.name for charge in CHARGES if charge.vital}
+SPECS = (
+    ProcessSpec("health", 2),
+    ProcessSpec("feed-a", 1, vital=False),
+    ProcessSpec("feed-b", 1, vital=False),
+    ProcessSpec("consensus", 1),
+    ProcessSpec("flusher", 1, vital=False),
+    ProcessSpec("worker-0", 0),
+    ProcessSpec("worker-1", 0),
+)
+NAMES = [spec.name for spec in SPECS]
+STAGES = {spec.name: spec.stage for spec in SPECS}
+VITAL = {spec.name for spec in SPECS if spec.vital}
 CODES = [0, 1, 2, EXIT_BOOT_FAILURE, 4, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGTERM]
 
 
@@ -40,7 +45,7 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.supervisor = Supervisor(CHARGES)
+        self.supervisor = Supervisor(SPECS)
         self.now_ns = 1_000_000 * MS
         self.alive: set[str] = set()
         self.silent: set[str] = set()
@@ -70,7 +75,7 @@ class World(RuleBasedStateMachine):
             assert self.stop is None, "nothing comes behind the stop"
             match action:
                 case Fork(name, is_failing):
-                    assert name not in self.alive, "never two lives of one process"
+                    assert name not in self.alive, "never two runs of one process"
                     assert self.drained_at_ns is None, "nobody is started in a drain"
                     assert is_failing == (name in self.failing)
                     self.alive.add(name)
@@ -177,7 +182,7 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Left alone, everything that was started lives and no alarm is left."""
         self.silent = set()
-        for _ in range((RESTART_DELAYS_NS[-1] + 2 * SHORT_LIFE_NS) // TURN_NS):
+        for _ in range((RESTART_DELAYS_NS[-1] + 2 * SHORT_RUN_NS) // TURN_NS):
             self.turn()
         if self.drained_at_ns is None:
             assert self.alive == set(NAMES)

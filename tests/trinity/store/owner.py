@@ -19,7 +19,7 @@ def main(data_dir: str) -> None:
     server.start(lambda: wait(0.02) and None)
     while not server.answers() and server.exit_code() is None:
         server.pass_on_log(10)
-    print(server.pid, server.exit_code(), server.last_words(), flush=True)
+    print(server.pid, server.exit_code(), server.failure_message(), flush=True)
     while server.exit_code() is None:
         server.pass_on_log(50)
 

@@ -295,7 +295,7 @@ def test_broken_data_are_reported_and_left_alone(data_dir: Path) -> None:
     while server.exit_code() is None:
         server.pass_on_log(20)
     assert server.exit_code() != 0
-    assert "pg_control" in server.last_words()
+    assert "pg_control" in server.failure_message()
 
 
 def test_a_folder_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> None:

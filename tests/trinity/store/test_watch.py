@@ -56,7 +56,7 @@ def test_a_connection_to_a_frozen_server_says_so(server: DatabaseServer) -> None
 
 
 def test_who_waits_is_cut_off(server: DatabaseServer, watch: Watch) -> None:
-    """A statement that would wait for ever ends within the promised time, and the server's return is seen."""
+    """A statement that would wait forever ends within the promised time, and the server's return is seen."""
     with connect(server.url(), "tests", statement_seconds=0, autocommit=True) as connection:
         watch.guard(connection)
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -268,5 +268,8 @@ async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(
     async with asyncio.timeout(20):
         with pytest.raises(DoneError):
             await process._end(
-                shared, cast("Keeper", SoonEndingKeeper()), process._Progress(shared.block, SystemClock())
+                shared,
+                shared.tables.limits,
+                cast("Keeper", SoonEndingKeeper()),
+                process._Progress(shared.block, SystemClock()),
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support.clocks import ManualClock
 from tests.workers.ledger.ledger_fixture import NODE, one
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.candle_table import CandleTable
@@ -19,23 +20,13 @@ from workers.ledger.ledger import Ledger
 LOG = logging.getLogger("tests.jobs")
 
 
-class FakeClock:
-    """A clock that the test moves."""
-
-    now_ns = 1_900_000_000 * NS_PER_SECOND
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return self.now_ns
-
-
 @pytest.fixture
 def work(database_url: str, tmp_path: Path) -> Iterator[Work]:
     with connect(database_url, "tests", autocommit=True) as connection:
         ledger = Ledger(connection, NODE, "n")
-        yield Work(connection, ledger.node_id, FakeClock(), CandleTable(tmp_path, LOG), LOG)
+        yield Work(
+            connection, ledger.node_id, ManualClock(1_900_000_000 * NS_PER_SECOND, 0), CandleTable(tmp_path, LOG), LOG
+        )
 
 
 def test_partitions_are_made_ahead_and_old_batches_removed(work: Work) -> None:
@@ -68,9 +59,9 @@ def test_each_job_runs_at_its_own_interval(work: Work, monkeypatch: pytest.Monke
     )
     jobs = Jobs(work)
     clock = work.clock
-    assert isinstance(clock, FakeClock)
+    assert isinstance(clock, ManualClock)
     for seconds in (0, 0.5, 1, 60):
-        clock.now_ns = FakeClock.now_ns + int(seconds * NS_PER_SECOND)
+        clock.now_ns = ManualClock.now_ns + int(seconds * NS_PER_SECOND)
         jobs.run_due()
     assert runs == ["often", "rare", "often", "often", "rare"]
 

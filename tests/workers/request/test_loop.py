@@ -22,6 +22,7 @@ from trinity.config import AccessSection, RequestSection
 from trinity.errors import PortTakenError
 from trinity.limits import DRAIN_WORKER_MAX_NS
 from trinity.memory.control import COMMAND, HEARTBEAT_NS, Command
+from trinity.process import WorkerMemory
 from workers.request import loop
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="the loop exists only compiled")
@@ -319,8 +320,9 @@ def test_a_taken_port_is_named(node: Any, name: str, kind: socket.SocketKind) ->
         other.bind((HOST, port))
         if kind == socket.SOCK_STREAM:
             other.listen()
+        memory = WorkerMemory(node.answers, node.access, node.rings[0])
         with pytest.raises(PortTakenError) as caught:
-            loop.run(node.context(0), node.ports, RequestSection(pin=False), AccessSection(), HOST, 0)
+            loop.run(node.context(0), memory, node.ports, RequestSection(pin=False), AccessSection(), HOST, 0)
     assert (caught.value.name, caught.value.port) == (name, port)
 
 

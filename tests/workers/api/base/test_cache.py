@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import valkey
 
+from tests.support.clocks import ManualClock
 from tests.trinity.node_fixture import SECOND, empty_node
 from tests.workers.api.conftest import client_to, service, settings_of
 from trinity.observe.metrics import REPORTER
@@ -19,17 +20,9 @@ from workers.api.base.cache import ANSWER_BYTES_MAX, CONNECTIONS_MAX, Cache, nam
 RESULTS = {result: REPORTER.index("report_cache_total", result) for result in ("hit", "miss", "unreachable")}
 
 
-class HandClock:
+def hand_clock() -> ManualClock:
     """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now_ns = 100 * SECOND
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return self.now_ns
+    return ManualClock(100 * SECOND, 0)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +55,7 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def test_an_answer_is_shared_through_valkey(valkey_url: str) -> None:
     """Another process finds it; it ends by itself; hits and misses are counted."""
     with empty_node() as memory:
-        block, clock = memory.control.block(0), HandClock()
+        block, clock = memory.control.block(0), hand_clock()
         first, second = Cache(valkey_url, clock, block), Cache(valkey_url, clock, block)
         assert await first.get(b"shared?") is None
         await first.set(b"shared?", b"yes", 60)
@@ -79,7 +72,7 @@ async def test_without_valkey_a_second_is_remembered(monkeypatch: pytest.MonkeyP
     """In the process's own memory, bounded; large answers are not kept."""
     monkeypatch.setattr("workers.api.base.cache.OWN_ANSWERS_MAX", 2)
     with empty_node() as memory:
-        clock = HandClock()
+        clock = hand_clock()
         cache = Cache(None, clock, memory.control.block(0))
         for question in (b"1", b"2", b"3"):
             await cache.set(question, b"a" + question, 60)
@@ -94,7 +87,7 @@ async def test_an_unreachable_valkey_is_left_alone_for_a_while() -> None:
     """Counted once, not at every question; nothing fails."""
     with empty_node() as memory, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        block, clock = memory.control.block(0), HandClock()
+        block, clock = memory.control.block(0), hand_clock()
         cache = Cache(f"valkey://127.0.0.1:{nobody.getsockname()[1]}", clock, block)
         for _ in range(3):
             assert await cache.get(b"?") is None
@@ -111,7 +104,7 @@ async def test_many_questions_at_once_wait_their_turn(valkey_url: str, monkeypat
     monkeypatch.setattr(module, "VALKEY_SECONDS", 10.0)  # the machine of the tests may be busy
     with empty_node() as memory:
         block = memory.control.block(0)
-        writer, reader = (Cache(valkey_url, HandClock(), block) for _ in range(2))
+        writer, reader = (Cache(valkey_url, hand_clock(), block) for _ in range(2))
         for number in range(5 * CONNECTIONS_MAX):
             await writer.set(b"q%d" % number, b"a%d" % number, 60)
         found = await asyncio.gather(*(reader.get(b"q%d" % number) for number in range(5 * CONNECTIONS_MAX)))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.clocks import ManualClock
 from tests.trinity.node_fixture import CATALOG, empty_node
 from tests.workers.api.live import publish
 from trinity.clock import NS_PER_SECOND
@@ -19,18 +20,6 @@ from workers.api.streams.board import NOTHING_SEEN, PriceBoard, StreamEncoder
 LATER_NS = 10**18  # valid for long: the tests say when a price ends
 NAMES = [asset.name for asset in CATALOG.assets]
 ALL = tuple(range(len(NAMES)))
-
-
-class HandClock:
-    """Time as the test says."""
-
-    now_ns = 1_000_000_000
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return self.now_ns
 
 
 class Counting:
@@ -50,18 +39,18 @@ class Counting:
 
 
 @pytest.fixture
-def stage() -> Iterator[tuple[NodeMemory, HandClock, PriceBoard, Counting]]:
+def stage() -> Iterator[tuple[NodeMemory, ManualClock, PriceBoard, Counting]]:
     with empty_node() as memory:
         for name in NAMES:
             publish(memory, name, "1", valid_until_ns=LATER_NS)
-        clock = HandClock()
+        clock = ManualClock(1_000_000_000, 0)
         yield memory, clock, PriceBoard(Prices(CATALOG, memory.answers), clock, 77), Counting()
 
 
 @pytest.fixture(scope="module")
 def quiet_board() -> Iterator[PriceBoard]:
     with empty_node() as memory:
-        yield PriceBoard(Prices(CATALOG, memory.answers), HandClock(), 77)
+        yield PriceBoard(Prices(CATALOG, memory.answers), ManualClock(1_000_000_000, 0), 77)
 
 
 def test_the_newest_value_wins_and_nothing_is_history(stage: Any) -> None:

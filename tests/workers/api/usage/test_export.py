@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from litestar.exceptions import LitestarException
 
+from tests.support.clocks import ManualClock
 from tests.trinity.node_fixture import SECOND
-from tests.workers.api.base.test_cache import HandClock
 from tests.workers.api.conftest import ADMIN_KEY, application_of, client_to, opened, settings_of
 from tests.workers.api.live import live, tiny_receive_buffer
 from trinity.observe.metrics import REPORTER
@@ -155,7 +155,7 @@ async def test_nine_readers_of_json_that_stop_lock_nobody_out(
 
 async def test_a_reader_that_drips_is_cut_off() -> None:
     """Only the time that the reader takes counts: a slow database is not their fault."""
-    clock = HandClock()
+    clock = ManualClock(100_000_000_000, 0)
 
     async def pieces() -> AsyncIterator[bytes]:
         while True:

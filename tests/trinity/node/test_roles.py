@@ -1,0 +1,155 @@
+"""The one list of a node's processes: who runs, in which order, and with which memory."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from tests.trinity.node_fixture import busy_node
+from trinity.config import Config, NodeSection, RequestSection, ServerType, StoresSection
+from trinity.markets import load_catalog
+from trinity.memory.access import AccessMemory
+from trinity.memory.node import NodeMemory
+from trinity.memory.usage_ring import UsageRing
+from trinity.node import roles
+from trinity.node.roles import ROLES, NodePlan, SharedMemory, card_of, instances_of
+from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
+
+CATALOG = load_catalog()
+FEEDS = [f"feed-{exchange}" for exchange in CATALOG.exchanges]
+
+
+def _plan(with_simulator: bool = False, workers: int = 2) -> NodePlan:
+    name = f"t-{uuid.uuid4().hex[:12]}"
+    config = Config(node=NodeSection(name=name), request=RequestSection(workers=workers))
+    return NodePlan(config, CATALOG, with_simulator, uuid.UUID(int=1))
+
+
+def test_a_node_has_these_processes_and_no_simulator() -> None:
+    """One feed an exchange, one consensus, the workers, health; the live node has no simulator."""
+    names = [entry.name for entry in card_of(_plan()).processes]
+    assert names == [
+        "database",
+        "access",
+        *FEEDS,
+        "consensus",
+        "flusher",
+        "worker-0",
+        "worker-1",
+        "reporter-0",
+        "health",
+    ]
+
+
+def test_a_demo_has_the_simulator_beside_them() -> None:
+    """Only when it is asked for."""
+    entries = card_of(_plan(with_simulator=True, workers=1)).processes
+    names = [entry.name for entry in entries]
+    assert names == [
+        "database",
+        "access",
+        "simulator",
+        *FEEDS,
+        "consensus",
+        "flusher",
+        "worker-0",
+        "reporter-0",
+        "health",
+    ]
+    assert {entry.kind for entry in entries} == {name.partition("-")[0] for name in names}
+
+
+def test_a_node_with_a_database_of_its_own_does_not_start_one() -> None:
+    """DATABASE_URL set: no process `database`."""
+    plan = _plan()
+    config = msgspec.structs.replace(plan.config, stores=StoresSection(database_url="postgresql://host/name"))
+    assert "database" not in [entry.name for entry in card_of(plan._replace(config=config)).processes]
+
+
+def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
+    """Zero means one for each CPU that the node may use."""
+    entries = card_of(_plan(workers=0)).processes
+    assert sum(entry.kind == "worker" for entry in entries) == len(os.sched_getaffinity(0))
+
+
+def test_workers_drain_before_what_they_live_from() -> None:
+    """Health is the first to start and the last to go, so that every moment of a node can be seen."""
+    stages = {role.kind: role.stage for role in ROLES}
+    assert stages["worker"] < stages["consensus"] <= stages["feed"] < stages["health"]
+    assert stages["feed"] < stages["simulator"]
+
+
+def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
+    """An exchange, the ledger, the reports or a database that cannot start leave the prices alone."""
+    vital = {role.kind for role in ROLES if role.vital}
+    assert vital == {"simulator", "consensus", "worker", "health"}
+
+
+def test_every_role_says_on_which_nodes_it_runs() -> None:
+    """Today a node of one type exists, and it runs them all; one of another type would run none of them."""
+    assert all(set(role.server_types) <= set(get_args(ServerType)) and role.server_types for role in ROLES)
+    plan = _plan()
+    other = msgspec.structs.replace(plan.config.node, server_type="WEBHOOK_SERVER")
+    assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {"simulator"}
+    assert instances_of(plan._replace(config=msgspec.structs.replace(plan.config, node=other))) == []
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedMemory]:
+    with busy_node() as node:
+        rings: Any = tuple(object() for _ in range(3))
+        yield SharedMemory(node, AccessMemory.private(), rings, 7)
+
+
+# What each role is handed of the node's memory; the database and the simulator get nothing.
+HANDED: dict[str, tuple[type, ...]] = {
+    "database": (),
+    "access": (AccessMemory,),
+    "simulator": (),
+    "feed": (FeedMemory,),
+    "consensus": (ConsensusMemory,),
+    "flusher": (tuple,),
+    "worker": (WorkerMemory,),
+    "reporter": (NodeView, AccessMemory),
+    "health": (NodeView,),
+}
+_MEMORY = (
+    SharedMemory,
+    NodeMemory,
+    AccessMemory,
+    FeedMemory,
+    ConsensusMemory,
+    WorkerMemory,
+    NodeView,
+    UsageRing,
+    tuple,
+)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.kind)
+def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
+    role: roles.Role, shared: SharedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its `run` gets the context first, then its memory; a worker gets the ring of its own number."""
+    given: list[Any] = []
+    for module in (
+        roles.trinity.store.embedded,
+        roles.workers.access.process,
+        roles.feeds.simulator.server,
+        roles.feeds.ingest.process,
+        roles.feeds.consensus.process,
+        roles.workers.ledger.process,
+        roles.workers.request.loop,
+        roles.workers.api.server,
+        roles.workers.health.server,
+    ):
+        monkeypatch.setattr(module, "run", lambda *arguments: given.extend(arguments))
+    context: Any = object.__new__(ProcessContext)
+    role.start(context, shared, _plan(), "1")
+    assert given[0] is context
+    assert tuple(type(value) for value in given[1:] if type(value) in _MEMORY) == HANDED[role.kind]
+    if role.kind == "worker":
+        assert given[1].ring is shared.rings[1]

@@ -1,0 +1,232 @@
+"""The roles of a node: the one list of its processes, with the memory and the settings that each gets.
+
+Rules: a role names the server types that run it, and gets no more than it needs. `feeds` and `workers` are imported
+here, before the fork: the children share the code's memory, and a restarted process is back at once. Import this module
+only after `prepare_cache`.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import feeds.consensus.process
+import feeds.ingest.process
+import feeds.simulator.server
+import trinity.node.database
+import workers.access.process
+import workers.api.server
+import workers.health.server
+import workers.ledger.process
+import workers.request.loop
+from feeds.audit.explain import explain_moment, explain_now
+from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
+from feeds.consensus.candles import open_candles
+from trinity.config import Config, ServerType, worker_count
+from trinity.markets import Catalog
+from trinity.memory.access import AccessMemory
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
+from trinity.memory.usage_ring import UsageRing
+from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
+from trinity.store.database import database_url, is_embedded
+from workers.api.base.context import Explain, ReportSettings
+
+_REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
+
+
+class NodePlan(NamedTuple):
+    """What is to be started."""
+
+    config: Config
+    catalog: Catalog
+    with_simulator: bool
+    node_uuid: uuid.UUID
+
+
+@dataclass(frozen=True)
+class SharedMemory:
+    """All memory that the processes share; the list below says which of it a role gets."""
+
+    node: NodeMemory
+    access: AccessMemory
+    rings: tuple[UsageRing, ...]  # each worker's at the worker's number, then those that former workers left
+    wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
+
+    def of_feed(self) -> FeedMemory:
+        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
+
+    def of_consensus(self) -> ConsensusMemory:
+        return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
+
+    def of_worker(self, number: int) -> WorkerMemory:
+        return WorkerMemory(self.node.answers, self.access, self.rings[number])
+
+    def view(self) -> NodeView:
+        return NodeView(self.node, self.rings)
+
+
+class Role(NamedTuple):
+    """One kind of process.
+
+    `instances` names its processes (an empty name: there is one, called as its kind), `start` runs one of them. A start
+    begins with the highest stage, a drain with the lowest: workers answer while prices come in. A start fails with a
+    `vital` process; a node that was ready once goes on without any (trinity/node/supervisor.py).
+    `server_types` are those of the nodes that run it (SERVER_TYPE).
+    """
+
+    kind: str
+    instances: Callable[[NodePlan], Sequence[str]]
+    stage: int
+    start: Callable[[ProcessContext, SharedMemory, NodePlan, str], None]
+    vital: bool = True
+    server_types: tuple[ServerType, ...] = _REPORTING
+
+
+ROLES = (
+    Role(
+        "database",
+        lambda plan: [""] if is_embedded(plan.config) else [],
+        3,
+        lambda context, _memory, plan, _: trinity.node.database.run(context, plan.config.node.data_dir),
+        vital=False,
+    ),
+    Role(
+        "access",
+        lambda _: [""],
+        2,
+        lambda context, memory, plan, _: workers.access.process.run(
+            context, memory.access, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
+        ),
+        vital=False,
+    ),
+    Role(
+        "simulator",
+        lambda plan: [""] if plan.with_simulator else [],
+        2,
+        lambda context, _memory, plan, _: feeds.simulator.server.run(
+            context, plan.config.simulator, plan.config.node.bind_host
+        ),
+    ),
+    Role(
+        "feed",
+        lambda plan: plan.catalog.exchanges,
+        1,
+        lambda context, memory, plan, exchange: feeds.ingest.process.run(
+            context,
+            memory.of_feed(),
+            plan.config.feeds,
+            exchange,
+            FrameRecorder(context, recording_of(plan.config), exchange),
+        ),
+        vital=False,
+    ),
+    Role(
+        "consensus",
+        lambda _: [""],
+        1,
+        lambda context, memory, plan, _: feeds.consensus.process.run(
+            context,
+            memory.of_consensus(),
+            [
+                *open_candles(context, memory.node.answers, plan.config.node.data_dir),
+                DecisionRecorder(context, recording_of(plan.config)),
+            ],
+        ),
+    ),
+    Role(
+        "flusher",
+        lambda _: [""],
+        1,
+        lambda context, memory, plan, _: workers.ledger.process.run(
+            context, memory.rings, plan.config.ledger, plan.config.node, plan.node_uuid, database_url(plan.config)
+        ),
+        vital=False,
+    ),
+    Role(
+        "worker",
+        lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
+        0,
+        lambda context, memory, plan, number: workers.request.loop.run(
+            context,
+            memory.of_worker(int(number)),
+            plan.config.ports,
+            plan.config.request,
+            plan.config.access,
+            plan.config.node.bind_host,
+            int(number),
+        ),
+    ),
+    Role(
+        "reporter",
+        lambda plan: [str(number) for number in range(plan.config.reports.processes)],
+        0,
+        lambda context, memory, plan, _number: workers.api.server.run(
+            context,
+            memory.view(),
+            memory.access,
+            report_settings_of(plan.config),
+            explainer(context, memory.node, plan.config.node.data_dir),
+        ),
+        vital=False,
+    ),
+    Role(
+        "health",
+        lambda _: [""],
+        2,
+        lambda context, memory, plan, _: workers.health.server.run(
+            context, memory.view(), plan.config.ports, plan.config.node.bind_host
+        ),
+    ),
+)
+
+
+def instances_of(plan: NodePlan) -> list[tuple[Role, str]]:
+    """The node's processes, in the order of the control segment's blocks."""
+    server_type = plan.config.node.server_type
+    roles = (role for role in ROLES if server_type in role.server_types)
+    return [(role, instance) for role in roles for instance in role.instances(plan)]
+
+
+def card_of(plan: NodePlan) -> Card:
+    """The node's card: its processes in the order of the control segment's blocks."""
+    entries = tuple(
+        ProcessEntry(f"{role.kind}-{instance}" if instance else role.kind, role.kind)
+        for role, instance in instances_of(plan)
+    )
+    return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
+
+
+def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:
+    """How the reporter explains a price: it must not know the consensus's rules itself."""
+
+    def explain(asset: str, at_ns: int | None) -> object:
+        if at_ns is not None:
+            return explain_moment(data_dir, asset, at_ns)
+        return explain_now(
+            memory.prices, memory.answers, context.catalog, context.catalog.asset_index(asset), context.clock
+        )
+
+    return explain
+
+
+def recording_of(config: Config) -> RecordSettings:
+    """Where recordings go."""
+    return RecordSettings(config.node.data_dir, config.recording.bytes_max)
+
+
+def report_settings_of(config: Config) -> ReportSettings:
+    """The reporter's part of the configuration."""
+    return ReportSettings(
+        bind_host=config.node.bind_host,
+        tcp_port=config.ports.tcp_port_lrs,
+        udp_port=config.ports.udp_port_lrs,
+        data_dir=config.node.data_dir,
+        auth=config.access.auth,
+        admin_key=config.stores.admin_key,
+        database_url=database_url(config),
+        cache_url=config.stores.cache_url,
+        udp_trusted_networks=config.request.udp_trusted_networks,
+        anonymous_rate=config.access.anonymous_rate,
+        trusted_proxies=config.access.trusted_proxies,
+    )
