@@ -224,7 +224,8 @@ def card_of(plan: Plan) -> Card:
         for role in ROLES
         for instance in role.instances(plan)
     )
-    return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
+    node = plan.config.node
+    return Card(node.name, plan.config.feeds.simulated, entries, plan.catalog, node.environment)
 
 
 def explainer(seat: Seat, data_dir: Path) -> Explain:

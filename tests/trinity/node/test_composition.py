@@ -51,6 +51,14 @@ def memory_of_two_workers() -> Iterator[tuple[Plan, NodeMemory]]:
     memory.unlink()
 
 
+def test_the_card_says_what_the_node_is_for() -> None:
+    """NODE_ENV as it was configured, for /health."""
+    plan = _plan()
+    node = msgspec.structs.replace(plan.config.node, environment="staging")
+    assert card_of(plan).environment == "production"
+    assert card_of(plan._replace(config=msgspec.structs.replace(plan.config, node=node))).environment == "staging"
+
+
 def test_a_node_has_these_processes_and_no_simulator() -> None:
     """One feed an exchange, one consensus, the workers, health; the live node has no simulator."""
     names = [entry.name for entry in card_of(_plan()).processes]

@@ -1,5 +1,6 @@
 """What the health server says, from readings of a memory that the test wrote."""
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -76,6 +77,15 @@ def test_a_healthy_node_is_ok_without_reasons() -> None:
         assert health["consensus"]["fresh_assets"] == len(CATALOG.assets)
         assert health["consensus"]["usd_indexes"] == {"USDT": 0.9995, "USDC": 1.0001}
         assert msgspec.json.decode(msgspec.json.encode(health))["node"] == memory.card.node
+
+
+def test_health_says_which_node_it_is_and_what_for() -> None:
+    """CLUSTER_NODE, NODE_ENV and whether the prices are simulated, as the card has them."""
+    with busy_node(simulated=True) as memory:
+        told = report_health(read_node(memory, NOW_NS, ()))[1]
+        assert (told["node"], told["environment"], told["simulated"]) == (memory.card.node, "production", True)
+        staged = dataclasses.replace(memory, card=msgspec.structs.replace(memory.card, environment="staging"))
+        assert report_health(read_node(staged, NOW_NS, ()))[1]["environment"] == "staging"
 
 
 def test_what_is_wrong_is_named() -> None:
