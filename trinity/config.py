@@ -36,7 +36,7 @@ class NodeSection(Section, frozen=True):
     """Who this node is."""
 
     name: str = "trinity"  # CLUSTER_NODE; part of the names of its shared memory
-    environment: str = "production"  # NODE_ENV; only shown
+    environment: str = "production"  # NODE_ENV; shown in /health, and changes nothing
     server_type: ServerType = "APP_REPORT_SERVER"
     data_dir: Path = Path.home() / ".local" / "share" / "trinity"
     bind_host: str = "127.0.0.1"  # loopback, until the operator decides otherwise
@@ -286,6 +286,8 @@ def _check(config: Config) -> None:
     """What types cannot say."""
     if not _NODE_NAME.fullmatch(config.node.name):
         raise ConfigError("CLUSTER_NODE", f"{config.node.name!r} is not 1 to 40 of letters, digits, - and _")
+    if not _NODE_NAME.fullmatch(config.node.environment):
+        raise ConfigError("NODE_ENV", f"{config.node.environment!r} is not 1 to 40 of letters, digits, - and _")
     ports = {name.upper(): port for name, port in msgspec.to_builtins(config.ports).items()}
     ports["SIMULATOR_PORT"] = config.simulator.port
     for name, port in ports.items():

@@ -41,6 +41,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"REQUEST_WORKERS": "-1"}, "REQUEST_WORKERS"),
         ({"REQUEST_WORKERS": "many"}, "REQUEST_WORKERS"),
         ({"CLUSTER_NODE": "a/b"}, "CLUSTER_NODE"),
+        ({"NODE_ENV": "x" * 41}, "NODE_ENV"),
         ({"SERVER_TYPE": "LPO"}, "SERVER_TYPE (node.server_type)"),
         ({"SERVER_TYPE": "WEBHOOK_SERVER"}, "SERVER_TYPE"),
         ({"SIMULATOR_QUOTES_PER_SECOND": "5001"}, "SIMULATOR_QUOTES_PER_SECOND"),

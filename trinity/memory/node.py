@@ -41,6 +41,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     simulated: bool
     processes: tuple[ProcessEntry, ...]
     catalog: Catalog
+    environment: str = "production"  # NODE_ENV: what the node is for, as its operator calls it
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,8 @@ def card_of(plan: NodePlan) -> Card:
         ProcessEntry(f"{role.kind}-{instance}" if instance else role.kind, role.kind)
         for role, instance in instances_of(plan)
     )
-    return Card(plan.config.node.name, plan.config.feeds.simulated, entries, plan.catalog)
+    node = plan.config.node
+    return Card(node.name, plan.config.feeds.simulated, entries, plan.catalog, node.environment)
 
 
 def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from feeds.consensus.asset import AssetConsensus
-from tests.feeds.consensus.cases import EXCHANGES, ManualClock, context_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, context_of, write_quote
+from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext
 from trinity.memory.answer_table import VERDICT_REJECTED, VERDICT_USED, AnswerState
 from trinity.memory.price_table import RowState

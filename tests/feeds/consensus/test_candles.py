@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from feeds.consensus.candles import MS_PER_MINUTE, CandleBook, Candlestick, open_candles
 from feeds.consensus.process import Aggregator
-from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, WALL_NS, ManualClock, context_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, WALL_NS, context_of, write_quote
+from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_MS
 from trinity.memory.candle_table import CANDLES, CandleTable, Minute, Standing, to_decimal

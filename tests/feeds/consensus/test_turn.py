@@ -6,13 +6,14 @@ import pytest
 
 from feeds.consensus.process import Aggregator
 from feeds.consensus.turn import TurnFacts
-from tests.feeds.consensus.cases import EXCHANGES, ManualClock, context_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, context_of, write_quote
+from tests.support.clocks import ManualClock
+from tests.support.contexts import OpenContext
 from trinity.memory.answer_table import AnswerState
-from trinity.process import Seat
 
 
 @pytest.fixture
-def seat() -> Iterator[Seat]:
+def context() -> Iterator[OpenContext]:
     with context_of(ManualClock()) as made:
         yield made
 
@@ -20,8 +21,8 @@ def seat() -> Iterator[Seat]:
 class Notes:
     """Notes the names of what it is told, and whether the price could be read already."""
 
-    def __init__(self, seat: Seat, log: list[tuple[str, object]], name: str) -> None:
-        self._seat = seat
+    def __init__(self, context: OpenContext, log: list[tuple[str, object]], name: str) -> None:
+        self._seat = context
         self._log = log
         self._name = name
 
@@ -37,17 +38,17 @@ class Notes:
         self._log.append((self._name, now_ns))
 
 
-def test_observers_are_told_each_turn_after_it_was_published(seat: Seat) -> None:
+def test_observers_are_told_each_turn_after_it_was_published(context: OpenContext) -> None:
     """In their order: what was read and decided, the price being served by then; at the end they are closed."""
     log: list[tuple[str, object]] = []
-    process = Aggregator(seat, seat.of_consensus, [Notes(seat, log, "first"), Notes(seat, log, "second")])
+    process = Aggregator(context, context.of_consensus, [Notes(context, log, "first"), Notes(context, log, "second")])
     for exchange in EXCHANGES[:3]:
-        write_quote(seat, exchange, "SOL", "200")
+        write_quote(context, exchange, "SOL", "200")
     process.turn()
     process.turn()
     process.close()
 
-    now_ns = seat.clock.monotonic_ns()
+    now_ns = context.clock.monotonic_ns()
     assert log == [
         ("first", (True, True, 3)),
         ("second", (True, True, 3)),
@@ -58,13 +59,13 @@ def test_observers_are_told_each_turn_after_it_was_published(seat: Seat) -> None
     ]
 
 
-def test_a_process_without_observers_decides_the_same(seat: Seat) -> None:
+def test_a_process_without_observers_decides_the_same(context: OpenContext) -> None:
     """Nobody needs to watch."""
-    process = Aggregator(seat, seat.of_consensus)
+    process = Aggregator(context, context.of_consensus)
     for exchange in EXCHANGES[:3]:
-        write_quote(seat, exchange, "SOL", "200")
+        write_quote(context, exchange, "SOL", "200")
     process.turn()
     process.close()
-    record = seat.answers.read(seat.answers.row_of(seat.catalog.asset_index("SOL")))
+    record = context.answers.read(context.answers.row_of(context.catalog.asset_index("SOL")))
     assert record is not None
     assert int(record["state"][0]) == AnswerState.GOOD

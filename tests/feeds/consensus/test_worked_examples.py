@@ -8,7 +8,7 @@ import pytest
 
 from feeds.audit.account import Case, account_of
 from feeds.audit.explain import text_of
-from feeds.consensus.rules import Decision, Memory, evaluate
+from feeds.consensus.rules import ConsensusState, Decision, evaluate
 from feeds.consensus.stablecoins import measure, usable
 from tests.feeds.consensus.cases import NOW_NS, RULES, WALL_NS, quote_of, source_of, sources_of
 from tests.feeds.consensus.test_whole_market import market_of
@@ -29,7 +29,7 @@ CURRENCIES = ("USD", "USD", "USD", "USDT", "USD", "USDT")
 
 def told(prices: Sequence[str]) -> str:
     """The first two columns of an example: six live exchanges, so two may lie."""
-    decision, _ = evaluate(sources_of(prices), RULES, {}, Memory(), NOW_NS, 2)
+    decision, _ = evaluate(sources_of(prices), RULES, {}, ConsensusState(), NOW_NS, 2)
     if decision.price is None or decision.confidence is None:
         return f"| {' '.join(prices)} | `{decision.state.name.lower()}` |"
     bps = f"{D(decision.disagreement_milli_bps) / 1000:.3f}"
@@ -44,7 +44,7 @@ def converted(prices: Sequence[str], indexes: dict[str, Decimal], currencies: Se
         source_of(exchange, quote_of(price), currency)
         for exchange, (price, currency) in enumerate(zip(prices, currencies, strict=True))
     ]
-    return evaluate(sources, RULES, indexes, Memory(), NOW_NS, 2)[0]
+    return evaluate(sources, RULES, indexes, ConsensusState(), NOW_NS, 2)[0]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_example_of_one_asset_is_told_as_it_comes_out(prices: Sequence[str]) 
 def test_the_example_with_books_is_told_as_it_comes_out() -> None:
     """The spread makes the confidence, not the price."""
     sources = [source_of(i, quote_of(*book, SIX[i])) for i, book in enumerate(BOOKS)]
-    decision, _ = evaluate(sources, RULES, {}, Memory(), NOW_NS, 2)
+    decision, _ = evaluate(sources, RULES, {}, ConsensusState(), NOW_NS, 2)
 
     assert decision.price == D("71002.5")
     confidence = f"confidence {decision.confidence}, {D(decision.confidence_milli_bps) / 1000} bps"
@@ -75,7 +75,7 @@ def test_the_example_with_books_is_told_as_it_comes_out() -> None:
 
 def test_the_example_of_a_hold_out_is_told_as_it_comes_out() -> None:
     """Out at once, held half a second later, back five seconds after that."""
-    _, memory = evaluate(sources_of((*SIX[:5], "75000")), RULES, {}, Memory(), NOW_NS, 2)
+    _, memory = evaluate(sources_of((*SIX[:5], "75000")), RULES, {}, ConsensusState(), NOW_NS, 2)
     prices = {}
     for half_seconds in (1, 10, 11):
         at_ns = NOW_NS + half_seconds * NS_PER_SECOND // 2
@@ -90,13 +90,13 @@ def test_the_example_of_a_hold_out_is_told_as_it_comes_out() -> None:
 
 def test_the_example_of_the_jump_guard_is_told_as_it_comes_out() -> None:
     """Five of six wait a minute, six of six do not."""
-    _, memory = evaluate(sources_of(["100"] * 6), RULES, {}, Memory(), NOW_NS, 2)
+    _, memory = evaluate(sources_of(["100"] * 6), RULES, {}, ConsensusState(), NOW_NS, 2)
     states = []
     for seconds in (1, 60, 61):
         at_ns = NOW_NS + seconds * NS_PER_SECOND
         decision, memory = evaluate(sources_of([*["115"] * 5, "100"], at_ns=at_ns), RULES, {}, memory, at_ns, 2)
         states.append(decision.state)
-    at_once, _ = evaluate(sources_of(["115"] * 6), RULES, {}, Memory(last_price=D(100)), NOW_NS, 2)
+    at_once, _ = evaluate(sources_of(["115"] * 6), RULES, {}, ConsensusState(last_price=D(100)), NOW_NS, 2)
 
     assert states == [AnswerState.SOURCES_DISAGREE, AnswerState.SOURCES_DISAGREE, AnswerState.GOOD]
     assert at_once.price == 115
@@ -141,7 +141,7 @@ def test_the_examples_of_ages_are_told_as_they_come_out() -> None:
             source_of(i, quote_of(price, at_ns=NOW_NS - age_ms * NS_PER_MS))
             for i, (price, age_ms) in enumerate(zip(SIX, ages_ms, strict=True))
         ]
-        return evaluate(aged_sources, RULES, {}, Memory(), NOW_NS, 2)[0]
+        return evaluate(aged_sources, RULES, {}, ConsensusState(), NOW_NS, 2)[0]
 
     mixed, old = aged((120, 40, 900, 300, 2500, 60)), aged((9_900, 9_900, 9_900, 9_900, 9_900, 0))
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
-from tests.feeds.consensus.cases import ManualClock
+from tests.support.clocks import ManualClock
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import RowState, Via
 

@@ -1,5 +1,6 @@
 """What the health server says, from readings of a memory that the test wrote."""
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,15 @@ def test_a_healthy_node_is_ok_without_reasons() -> None:
         assert msgspec.json.decode(msgspec.json.encode(health))["node"] == memory.card.node
 
 
+def test_health_says_which_node_it_is_and_what_for() -> None:
+    """CLUSTER_NODE, NODE_ENV and whether the prices are simulated, as the card has them."""
+    with busy_node(simulated=True) as memory:
+        told = report_health(read_node(memory, NOW_NS, ()))[1]
+        assert (told["node"], told["environment"], told["simulated"]) == (memory.card.node, "production", True)
+        staged = dataclasses.replace(memory, card=msgspec.structs.replace(memory.card, environment="staging"))
+        assert report_health(read_node(staged, NOW_NS, ()))[1]["environment"] == "staging"
+
+
 def test_what_is_wrong_is_named() -> None:
     """A feed on REST, a frozen asset, a silent process and a refused asset are each a reason of their own."""
     with busy_node() as memory:
@@ -105,7 +115,7 @@ def test_each_row_that_is_left_out_has_its_reason() -> None:
         memory.prices.write_state(*row, RowState.LIVE, LeftOut(rest=Absence.UNKNOWN_SYMBOL))
         row = CATALOG.exchange_index("coinbase"), CATALOG.asset_index("ETH")
         memory.prices.write_state(*row, RowState.STARTING, LeftOut(ws=Absence.NOT_ACKNOWLEDGED))
-        _, health = report_health(read_node(memory, NOW_NS))
+        _, health = report_health(read_node(memory, NOW_NS, ()))
         left_out = health["feeds"]["coinbase"]["left_out"]
         assert {asset: (said["ws"], said["rest"]) for asset, said in left_out.items()} == {
             "BTC": (None, "unknown_symbol"),
@@ -211,18 +221,18 @@ def test_who_turns_connections_away_is_not_ready_and_not_down() -> None:
     with busy_node() as memory:
         refused = REQUEST.index("oracle_http_connections_refused_last_second")
         memory.control.block(WORKER_1).set_gauge(refused, 3.0)
-        ready, body = report_ready(read_node(memory, NOW_NS))
+        ready, body = report_ready(read_node(memory, NOW_NS, ()))
         assert (ready, _codes(body)) == (False, ["worker_full"])
         assert "worker-1" in body["reasons"][0]["message"]
-        assert report_reports_ready(read_node(memory, NOW_NS))[0]
+        assert report_reports_ready(read_node(memory, NOW_NS, ()))[0]
         waited = REPORTER.index("report_accept_wait_seconds")
         memory.control.block(reporter).set_gauge(waited, 0.5)
-        assert report_reports_ready(read_node(memory, NOW_NS))[0]
+        assert report_reports_ready(read_node(memory, NOW_NS, ()))[0]
         memory.control.block(reporter).set_gauge(waited, 1.5)
-        ready, body = report_reports_ready(read_node(memory, NOW_NS))
+        ready, body = report_reports_ready(read_node(memory, NOW_NS, ()))
         assert (ready, _codes(body)) == (False, ["reporter_full"])
-        up, health = report_health(read_node(memory, NOW_NS))
+        up, health = report_health(read_node(memory, NOW_NS, ()))
         assert (up, health["status"]) == (True, "degraded")
         assert {"worker_full", "reporter_full"} <= set(_codes(health))
         set_process(memory, WORKER_1, beat_age_ns=60 * SECOND)
-        assert report_ready(read_node(memory, NOW_NS))[0], "what a dead worker last said is the past"
+        assert report_ready(read_node(memory, NOW_NS, ()))[0], "what a dead worker last said is the past"
