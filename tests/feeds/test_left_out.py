@@ -215,7 +215,7 @@ async def test_a_page_that_is_not_the_exchanges_word_leaves_rest_on(coinbase: An
 async def test_each_simulated_exchange_tells_its_unknown_symbol(
     name: str, make_seat: Callable[..., Seat], until: Until, soon: None
 ) -> None:
-    """One symbol is nowhere listed: the third row has its reason, the others are as ever, for each of three exchanges."""
+    """One symbol is nowhere listed: its row has its reason, the others are as ever, for each of three exchanges."""
     seat = make_seat()
     section = SimulatorSection(quotes_per_second=100)
     async with Simulator(seat.catalog, section, "127.0.0.1", SystemClock(), seat.log) as simulator:
