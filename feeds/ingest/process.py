@@ -208,7 +208,8 @@ class Feed:
             return
         rows = [row for row in self._rows if row.left_out.ws is Absence.NONE]
         has_all = all(row.connection_serial == watch.serial for row in rows)
-        if has_all or now_ns - watch.first_quote_ns > _OVERLAP_NS:
+        # One that delivered once and fell silent does not take the place of one that still delivers.
+        if has_all or (now_ns - watch.first_quote_ns > _OVERLAP_NS and watch.is_flowing(now_ns)):
             if self._current is not None:
                 self._close(self._current)
             self._current, self._successor = self._successor, None
