@@ -18,7 +18,8 @@ SILENCE_SECONDS = 60.0
 EPISODE_SECONDS = (5.0, 40.0)
 MAJORITY_SECONDS = (8.0, 20.0)
 PAUSE_SECONDS = (1.0, 6.0)
-MAJORITY_SHARE = 0.05
+# Of the choices, one every 3.5 s: a majority lies every four minutes or so, and a third of the time is not judged.
+MAJORITY_SHARE = 0.015
 # What no minority may pass on: from far away down to what lies within the windows of the rules.
 SCALES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.997, 0.998, 1.0024, 1.004, 1.01, 1.05, 1.1, 2.0)
 COINS = ("USDT", "USDC")

@@ -170,8 +170,14 @@ def _agreed(legs: Sequence[Leg], needed: int) -> Measured:
     ordered = tuple(sorted(legs, key=lambda leg: (leg.usd, leg.exchanges)))
     best: tuple[Leg, ...] = ()
     rank: tuple[int, int, Decimal] = (0, 0, Decimal(0))
+    reach = 0
     for i, lowest in enumerate(ordered):
-        near = tuple(leg for leg in ordered[i:] if (leg.usd - lowest.usd) * BPS <= lowest.usd * LEG_WINDOW_BPS)
+        end, most = reach, lowest.usd * (1 + LEG_WINDOW_BPS / BPS)
+        while end < len(ordered) and ordered[end].usd <= most:
+            end += 1
+        if end == reach:
+            continue  # a part of the set before
+        near, reach = ordered[i:end], end
         found = (_behind(near), len(near), (lowest.usd - near[-1].usd) / lowest.usd)
         if found > rank:
             best, rank = near, found
