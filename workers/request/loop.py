@@ -29,13 +29,7 @@ from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled, jit_enabled
 from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.errors import PortTakenError
-from trinity.limits import (
-    ACCEPTS_MAX,
-    CONNECTIONS_MAX,
-    DRAIN_IDLE_MAX_NS,
-    DRAIN_WORKER_MAX_NS,
-    EVENTS_MAX,
-)
+from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words, load_acquire, store_release
