@@ -28,8 +28,8 @@ from trinity.store import migrate
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.watch import Watch
 from workers.access.database import connect
-from workers.access.keeper import Keeper
 from workers.access.process import warm_up
+from workers.access.sync import AccessSync
 
 _TURN_SECONDS = 0.02
 _KEYS = """
@@ -68,13 +68,13 @@ async def _measure(keys: int, folder: Path, url: str) -> dict[str, Any]:
     watch = Watch(url)
     watch.start()
     first, second = (
-        Keeper(context, AccessMemory.private(keys), AccessSection(keys_max=keys), folder) for _ in range(2)
+        AccessSync(context, AccessMemory.private(keys), AccessSection(keys_max=keys), folder) for _ in range(2)
     )
     async with await connect(url, watch) as connection:
         for name, work in (
             ("load_seconds", lambda: first.compare(connection)),
             ("comparison_seconds", lambda: first.compare(connection)),
-            ("snapshot_written_seconds", first.save_news),
+            ("snapshot_written_seconds", first.save_snapshot_if_dirty),
             ("snapshot_loaded_seconds", second.load_snapshot),
         ):
             started_ns, used = clock.monotonic_ns(), _cpu_seconds()

@@ -18,7 +18,7 @@ from trinity.errors import RefusedError
 from trinity.memory.access import AccessMemory
 from trinity.native.octets import octets_of
 from trinity.store.queries import load
-from workers.access.mirror import Mirror
+from workers.access.cache import AccessCache
 from workers.access.rows import Plan, key_rows
 from workers.access.tables import Tables
 
@@ -103,7 +103,7 @@ class KeysMachine(RuleBasedStateMachine):
     @rule()
     def new_process(self) -> None:
         """The access process starts again over the same shared memory."""
-        self.mirror = Mirror(KEYS_MAX)
+        self.mirror = AccessCache(KEYS_MAX)
         self.tables = Tables(self.memory.keys, self.memory.blocks, (), logging.getLogger("simulation"))
         self.follow()
 

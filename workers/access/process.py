@@ -35,7 +35,7 @@ from trinity.store.connect import reason_of
 from trinity.store.watch import Watch
 from trinity.vocabulary import KeyState
 from workers.access.database import AsyncConnection, connect, wait_for_change
-from workers.access.keeper import Keeper
+from workers.access.sync import AccessSync
 
 BEAT_SECONDS = 0.2
 # A lost notification is repaired after this long ...
@@ -74,14 +74,14 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     progress = _Progress(context.block, context.clock)
-    keeper = Keeper(context, tables, section, data_dir, progress.step)
+    sync = AccessSync(context, tables, section, data_dir, progress.step)
     async with asyncio.TaskGroup() as tasks:
-        works = (_end(context, tables.limits, keeper, progress), _save(keeper), _follow(context, keeper, url, progress))
+        works = (_end(context, tables.limits, sync, progress), _save(sync), _follow(context, sync, url, progress))
         running = [tasks.create_task(work) for work in works]
         await stop.wait()
         for task in running:
             task.cancel()
-    await keeper.save_news()
+    await sync.save_snapshot_if_dirty()
 
 
 class _Progress:
@@ -124,36 +124,37 @@ class _Progress:
         self._block.beat(min(self._follow_ns, self._end_ns))
 
 
-async def _end(context: ProcessContext, limits: LimitTable, keeper: Keeper, progress: _Progress) -> None:
+async def _end(context: ProcessContext, limits: LimitTable, sync: AccessSync, progress: _Progress) -> None:
     """Ends of keys and blocks when they come; a clock that jumped is seen at the next turn."""
     while True:
-        await keeper.tick()
+        await sync.tick()
         limits.note_clock(context.clock.monotonic_ns(), context.clock.wall_ns())
         progress.ended()
-        await asyncio.sleep(min(BEAT_SECONDS, keeper.seconds_until_end()))
+        await asyncio.sleep(min(BEAT_SECONDS, sync.seconds_until_end()))
 
 
-async def _save(keeper: Keeper) -> None:
+async def _save(sync: AccessSync) -> None:
     while True:
-        await asyncio.sleep(await keeper.save_news())
+        await asyncio.sleep(await sync.save_snapshot_if_dirty())
 
 
-async def _follow(context: ProcessContext, keeper: Keeper, url: str, progress: _Progress) -> None:
+async def _follow(context: ProcessContext, sync: AccessSync, url: str, progress: _Progress) -> None:
     """The snapshot, then the database forever; an outage is reported when it begins and when it ends."""
-    await progress.during(keeper.load_snapshot(), _STEP_SECONDS_MAX)
+    sync.report_database(False)  # whatever a predecessor said
+    await progress.during(sync.load_snapshot(), _STEP_SECONDS_MAX)
     outage, failures = Outage(context.log, logging.WARNING, "without the database", "the database answers"), 0
     watch = Watch(url)
     watch.start()  # it ends with the process
     while True:
-        keeper.report_database(False)
+        sync.report_database(False)
         try:
             await progress.during(asyncio.to_thread(migrate.ensure, url), _MIGRATE_SECONDS_MAX)
             async with await progress.during(connect(url, watch), _STEP_SECONDS_MAX) as connection:
-                seconds = await _compare(context, keeper, connection, progress)
-                keeper.report_database(True)
+                seconds = await _compare(context, sync, connection, progress)
+                sync.report_database(True)
                 outage.up()
                 failures = 0
-                await _listen(context, keeper, connection, seconds, progress)
+                await _listen(context, sync, connection, seconds, progress)
         except SchemaError as error:
             outage.fault(str(error))
         except _DOWN as error:
@@ -165,7 +166,7 @@ async def _follow(context: ProcessContext, keeper: Keeper, url: str, progress: _
 
 
 async def _listen(
-    context: ProcessContext, keeper: Keeper, connection: AsyncConnection, compared_seconds: float, progress: _Progress
+    context: ProcessContext, sync: AccessSync, connection: AsyncConnection, compared_seconds: float, progress: _Progress
 ) -> None:
     """Take over every change, and compare now and then, until the connection fails."""
     while True:
@@ -175,12 +176,14 @@ async def _listen(
             progress.followed()
             change = await wait_for_change(connection, min(BEAT_SECONDS, left_ns / NS_PER_SECOND))
             if change is not None:
-                await progress.during(keeper.take(connection, change), _STEP_SECONDS_MAX)
-        compared_seconds = await _compare(context, keeper, connection, progress)
+                await progress.during(sync.take(connection, change), _STEP_SECONDS_MAX)
+        compared_seconds = await _compare(context, sync, connection, progress)
 
 
-async def _compare(context: ProcessContext, keeper: Keeper, connection: AsyncConnection, progress: _Progress) -> float:
+async def _compare(
+    context: ProcessContext, sync: AccessSync, connection: AsyncConnection, progress: _Progress
+) -> float:
     """Compare everything; returns how many seconds it took."""
     started_ns = context.clock.monotonic_ns()
-    await progress.during(keeper.compare(connection), _STEP_SECONDS_MAX)
+    await progress.during(sync.compare(connection), _STEP_SECONDS_MAX)
     return (context.clock.monotonic_ns() - started_ns) / NS_PER_SECOND

@@ -1,4 +1,4 @@
-"""The mirror's content into shared memory, where the request workers read it.
+"""The cache's content into shared memory, where the request workers read it.
 
 Rules: the only writer of the key table and the block table. Protected networks are left out here as well as on the
 command line: only this machine knows its own addresses. Whatever finds no room is reported and never half written.
@@ -15,7 +15,7 @@ from trinity.errors import KeyChangesError
 from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
-from workers.access.mirror import Ids, Mirror
+from workers.access.cache import AccessCache, Ids
 from workers.access.rows import Block
 
 # So many keys are written or copied by one call: 10 ms of a processor at most. A process that gets a thirtieth of one
@@ -46,9 +46,9 @@ class Tables:
         """Blocks of the database that are not applied here."""
         return len(self._refused)
 
-    def write_keys(self, mirror: Mirror, ids: Ids, now_us: int) -> int:
+    def write_keys(self, cache: AccessCache, ids: Ids, now_us: int) -> int:
         """Write the keys `ids` as they are granted now; returns how many were not already so."""
-        grants = mirror.grants(ids, now_us)
+        grants = cache.grants(ids, now_us)
         try:
             return self.keys.write_many(
                 grants.ids,
@@ -65,9 +65,9 @@ class Tables:
             self._is_used_up = True
             return len(ids)
 
-    def revoke_others(self, mirror: Mirror) -> int:
+    def revoke_others(self, cache: AccessCache) -> int:
         """Revoke what a former life of this process wrote and the database no longer has; returns how many."""
-        revoked = self.keys.revoke_others(mirror.ids())
+        revoked = self.keys.revoke_others(cache.ids())
         if revoked:
             self._log.warning("keys revoked that the database does not have", extra={"fields": {"keys": revoked}})
         return revoked

@@ -216,7 +216,7 @@ def test_the_lines_of_explain_are_told_as_they_come_out() -> None:
     decision, _ = rerun.decide(asset, usable(indexes), now_ns)
     case = Case(
         market.catalog.assets[asset], market.catalog.exchanges, rerun.rows(asset), rerun.live(now_ns), indexes,
-        rerun.memory(asset), decision, rerun.served(asset, now_ns), now_ns, now_ns - NOW_NS + WALL_NS,
+        rerun.carried(asset), decision, rerun.served(asset, now_ns), now_ns, now_ns - NOW_NS + WALL_NS,
     )  # fmt: skip
 
     lines = text_of(account_of(case)).splitlines()

@@ -26,7 +26,7 @@ class Table:
         self.context = context
         self.clock = clock
         self.rows = Rows(
-            context, context.prices, "kraken", exchange, FeedCounters(context.block, context.log, clock.monotonic_ns())
+            context, context.of_feed, "kraken", exchange, FeedCounters(context.block, context.log, clock.monotonic_ns())
         )
 
     def ws(self, price: str, symbol: str = "BTC-USD", serial: int = 1, late_ms: int | None = 0) -> bool:

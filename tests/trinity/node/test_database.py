@@ -54,7 +54,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The process takes SIGTERM and SIGINT for itself; pytest wants them back. Nothing runs for ever."""
+    """The process takes SIGTERM and SIGINT for itself; pytest wants them back. Nothing runs forever."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     late = threading.Timer(START_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
     late.start()

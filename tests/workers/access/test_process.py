@@ -26,8 +26,8 @@ from trinity.memory.key_table import KeyTable
 from trinity.store import migrate
 from trinity.store.watch import SILENCE_SECONDS
 from workers.access import process
-from workers.access.keeper import Keeper
 from workers.access.rows import ACTIVE, REVOKED, SUSPENDED
+from workers.access.sync import AccessSync
 
 NOWHERE = "postgresql:///trinity?host=/nonexistent"
 Start = Callable[[str], Any]
@@ -217,7 +217,7 @@ def test_an_ending_loop_that_hangs_stops_the_beat(
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Keeper, "tick", hang)
+    monkeypatch.setattr(AccessSync, "tick", hang)
     start(database_url)
     wait("first comparison", lambda: gauge(shared, "access_database_up") == 1)
     wait("an old beat", lambda: time.monotonic_ns() - shared.block.read(HEARTBEAT_NS) > 2e9)
@@ -253,7 +253,7 @@ async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(
     class DoneError(Exception):
         pass
 
-    class SoonEndingKeeper:
+    class SoonEndingSync:
         ticks = 0
 
         async def tick(self) -> None:
@@ -270,6 +270,6 @@ async def test_an_end_that_is_known_is_not_put_off_until_the_next_beat(
             await process._end(
                 shared,
                 shared.tables.limits,
-                cast("Keeper", SoonEndingKeeper()),
+                cast("AccessSync", SoonEndingSync()),
                 process._Progress(shared.block, SystemClock()),
             )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.contexts import OpenContext
 from tests.workers.access.conftest import KEYS_MAX, WALL_NS
-from tests.workers.access.test_mirror import make_mirror, make_rows
+from tests.workers.access.test_cache import make_cache, make_rows
 from trinity.access import networks
 from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable, is_blocked
@@ -37,10 +37,10 @@ def forever(*networks: str) -> list[Block]:
 
 def test_keys_are_written_as_they_are_granted(context: OpenContext) -> None:
     """States arrive in shared memory; the same again changes nothing."""
-    tables, mirror = make_tables(context), make_mirror(make_rows(1, 2), make_rows(3, state=SUSPENDED))
+    tables, cache = make_tables(context), make_cache(make_rows(1, 2), make_rows(3, state=SUSPENDED))
     ids = np.array([1, 2, 3])
-    assert tables.write_keys(mirror, ids, NOW_US) == 3
-    assert tables.write_keys(mirror, ids, NOW_US) == 0
+    assert tables.write_keys(cache, ids, NOW_US) == 3
+    assert tables.write_keys(cache, ids, NOW_US) == 0
     assert context.tables.keys.states()[:4].tolist() == [0, ACTIVE, ACTIVE, SUSPENDED]
 
 
@@ -57,8 +57,8 @@ def test_a_machine_that_hides_its_addresses_says_so(
 
 def test_keys_that_the_database_does_not_have_are_revoked(context: OpenContext) -> None:
     """What a former life wrote is no longer good."""
-    make_tables(context).write_keys(make_mirror(make_rows(1, 2)), np.array([1, 2]), NOW_US)
-    assert make_tables(context).revoke_others(make_mirror(make_rows(2))) == 1
+    make_tables(context).write_keys(make_cache(make_rows(1, 2)), np.array([1, 2]), NOW_US)
+    assert make_tables(context).revoke_others(make_cache(make_rows(2))) == 1
     assert context.tables.keys.states()[1:3].tolist() == [REVOKED, ACTIVE]
 
 
@@ -68,7 +68,7 @@ def test_an_index_that_is_used_up_is_reported(context: OpenContext, caplog: pyte
     for number in range(20):
         rows = make_rows(1)
         rows["digest"] = number
-        tables.write_keys(make_mirror(rows), np.array([1]), NOW_US)
+        tables.write_keys(make_cache(rows), np.array([1]), NOW_US)
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 

@@ -1,9 +1,9 @@
-"""What the access process knows and keeps up to date: mirror, shared memory, snapshot, metrics.
+"""What the access process knows and keeps up to date: cache, shared memory, snapshot, metrics.
 
-    snapshot -> mirror -> shared memory      at the start, so that keys are known without a database
-    database -> mirror -> shared memory      at each notification, and all of it at each comparison
-    clock    -> mirror -> shared memory      keys and blocks whose end has come
-    mirror   -> snapshot                     after each change, not more often than it can be written
+    snapshot -> cache -> shared memory      at the start, so that keys are known without a database
+    database -> cache -> shared memory      at each notification, and all of it at each comparison
+    clock    -> cache -> shared memory      keys and blocks whose end has come
+    cache   -> snapshot                     after each change, not more often than it can be written
 
 Rules: shared memory outlives this process. What a former life left there is newer than the snapshot, so a later life
 takes the snapshot as its knowledge, but writes nothing of it but ends; the first comparison writes everything. All
@@ -24,8 +24,8 @@ from trinity.memory.access import AccessMemory
 from trinity.observe.metrics import ACCESS
 from trinity.process import ProcessContext
 from workers.access import database
+from workers.access.cache import AccessCache, Ids
 from workers.access.database import AsyncConnection, Change
-from workers.access.mirror import Ids, Mirror
 from workers.access.rows import END_NEVER, KEY_DTYPE, Rows
 from workers.access.snapshot import FILE_NAME, Snapshot, load, save
 from workers.access.tables import KEYS_AT_ONCE, Tables
@@ -37,7 +37,7 @@ _SNAPSHOT_GAP_SECONDS = 0.5
 _SNAPSHOT_RETRY_SECONDS = 5.0
 
 
-class Keeper:
+class AccessSync:
     """One node's knowledge of who may ask."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Keeper:
         """`on_step` is called whenever something that takes long has made a step."""
         self._context = context
         self._shared = tables
-        self._mirror = Mirror(tables.keys.keys_max)
+        self._cache = AccessCache(tables.keys.keys_max)
         self._tables = Tables(tables.keys, tables.blocks, section.trusted_proxies, context.log)
         self._on_step = on_step
         self._path = data_dir / FILE_NAME
@@ -77,22 +77,20 @@ class Keeper:
         if found is None:
             return
         self._has_snapshot = True
-        self._mirror.put_plans(found.plans)
+        self._cache.put_plans(found.plans)
         for at in range(0, len(found.keys), KEYS_AT_ONCE):
-            ids = self._mirror.put_keys(found.keys[at : at + KEYS_AT_ONCE])
+            ids = self._cache.put_keys(found.keys[at : at + KEYS_AT_ONCE])
             self._on_step()
             await asyncio.sleep(0)
             if self._is_ours:
                 await self._write(ids)
-        self._mirror.blocks = found.blocks
+        self._cache.blocks = found.blocks
         if self._is_ours:
             self._write_blocks()
             self._mark_loaded()
         self._note_blocks_end()
         age = (self.wall_us() - found.made_at_us) // 1_000_000
-        self._context.log.info(
-            "snapshot loaded", extra={"fields": {"keys": self._mirror.key_count, "age_seconds": age}}
-        )
+        self._context.log.info("snapshot loaded", extra={"fields": {"keys": self._cache.key_count, "age_seconds": age}})
 
     async def compare(self, connection: AsyncConnection) -> None:
         """Bring everything to the database's state; once more when meanwhile something changed that only this finds."""
@@ -101,7 +99,7 @@ class Keeper:
 
     async def _compare_once(self, connection: AsyncConnection) -> bool:
         await self._take_plans(connection)
-        self._mirror.begin_comparison()
+        self._cache.begin_comparison()
         missed = False
         async for rows in database.read_keys(connection, None):
             await self._take_keys(rows)
@@ -110,11 +108,11 @@ class Keeper:
             missed |= change is not None and change.everything
             if change is not None:
                 await self.take(connection, change._replace(everything=False))
-        gone = self._mirror.end_comparison()
+        gone = self._cache.end_comparison()
         self._has_news |= len(gone) > 0
         await self._write(gone)
         if not self._is_compared:
-            self._count("access_changes_total", self._tables.revoke_others(self._mirror))
+            self._count("access_changes_total", self._tables.revoke_others(self._cache))
         await self._take_blocks(connection)
         self._is_compared = self._is_ours = True
         self._has_news |= not self._has_snapshot
@@ -140,17 +138,17 @@ class Keeper:
         """Revoke the keys and lift the blocks whose end has come; not so for those whose end is yet to come again."""
         now_us = self.wall_us()
         if now_us < self._ticked_at_us and self._is_ours:  # the clock was ahead for a while
-            await self._write(self._mirror.review_ends(now_us))
+            await self._write(self._cache.review_ends(now_us))
             self._write_blocks()
         self._ticked_at_us = now_us
-        ended = self._mirror.ended(now_us)
+        ended = self._cache.ended(now_us)
         if len(ended):
             await self._write(ended)
             self._context.log.info("keys ended", extra={"fields": {"keys": ended[:10].tolist(), "count": len(ended)}})
         if now_us >= self._blocks_end_us:
             self._write_blocks()
 
-    async def save_news(self) -> float:
+    async def save_snapshot_if_dirty(self) -> float:
         """Write the snapshot if there is news; returns after how many seconds to ask again."""
         if not (self._has_news and (self._is_compared or self._has_snapshot)):
             return _SNAPSHOT_GAP_SECONDS
@@ -180,14 +178,14 @@ class Keeper:
     async def _copied(self) -> list[Rows]:
         """All keys. What changes meanwhile may be in it or not: it is news, so the next snapshot has it."""
         parts = []
-        for at in range(0, self._mirror.keys_max + 1, KEYS_AT_ONCE):
-            parts.append(self._mirror.rows(at, KEYS_AT_ONCE))
+        for at in range(0, self._cache.keys_max + 1, KEYS_AT_ONCE):
+            parts.append(self._cache.rows(at, KEYS_AT_ONCE))
             await asyncio.sleep(0)
         return parts
 
     def _save(self, made_at_us: int, keys: list[Rows]) -> None:
         """One after the other, the newest last: at the end of this process one may still be on its way."""
-        plans, blocks = tuple(self._mirror.plans.values()), self._mirror.blocks
+        plans, blocks = tuple(self._cache.plans.values()), self._cache.blocks
         with self._saving:
             # As bytes: numpy would give the whole another byte order than its parts have.
             rows = np.concatenate([part.view(np.uint8) for part in keys]).view(KEY_DTYPE)
@@ -195,7 +193,7 @@ class Keeper:
 
     def seconds_until_end(self) -> float:
         """Until a key or a block ends; long where none does."""
-        return max(0, min(self._mirror.next_end_us, self._blocks_end_us) - self.wall_us()) / 1_000_000
+        return max(0, min(self._cache.next_end_us, self._blocks_end_us) - self.wall_us()) / 1_000_000
 
     def report_database(self, is_up: bool) -> None:
         self._set("access_database_up", is_up)
@@ -205,45 +203,45 @@ class Keeper:
         return self._context.clock.wall_ns() // NS_PER_US
 
     async def _take_plans(self, connection: AsyncConnection) -> None:
-        before = self._mirror.plans
-        touched = self._mirror.put_plans(await database.read_plans(connection))
-        self._has_news |= self._mirror.plans != before
+        before = self._cache.plans
+        touched = self._cache.put_plans(await database.read_plans(connection))
+        self._has_news |= self._cache.plans != before
         if self._is_ours:
             await self._write(touched)
 
     async def _take_keys(self, rows: Rows) -> None:
         self._on_step()
-        self._shared.limits.forget(self._mirror.reused(rows, self._is_compared))
-        changed = self._mirror.put_keys(rows)
+        self._shared.limits.forget(self._cache.reused(rows, self._is_compared))
+        changed = self._cache.put_keys(rows)
         self._has_news |= len(changed) > 0
         ids = changed if self._is_compared else rows["id"].astype(np.int64)
-        await self._write(ids[ids <= self._mirror.keys_max])
+        await self._write(ids[ids <= self._cache.keys_max])
 
     async def _take_blocks(self, connection: AsyncConnection) -> None:
         self._on_step()
-        before = self._mirror.blocks
-        self._mirror.blocks = await database.read_blocks(connection)
-        self._has_news |= self._mirror.blocks != before
+        before = self._cache.blocks
+        self._cache.blocks = await database.read_blocks(connection)
+        self._has_news |= self._cache.blocks != before
         self._write_blocks()
 
     async def _write(self, ids: Ids) -> None:
         """Write keys to shared memory, with a look at everything else after each part."""
         for at in range(0, len(ids), KEYS_AT_ONCE):
-            changed = self._tables.write_keys(self._mirror, ids[at : at + KEYS_AT_ONCE], self.wall_us())
+            changed = self._tables.write_keys(self._cache, ids[at : at + KEYS_AT_ONCE], self.wall_us())
             self._count("access_changes_total", changed)
             self._on_step()
             await asyncio.sleep(0)
 
     def _write_blocks(self) -> None:
         now_us = self.wall_us()
-        self._count("access_changes_total", self._tables.write_blocks(self._mirror.blocks, now_us))
+        self._count("access_changes_total", self._tables.write_blocks(self._cache.blocks, now_us))
         self._note_blocks_end()
         self._set("access_blocks", self._tables.blocked_count)
         self._set("access_blocks_refused", self._tables.refused_count)
 
     def _note_blocks_end(self) -> None:
         now_us = self.wall_us()
-        ends = (block.ends_at_us for block in self._mirror.blocks)
+        ends = (block.ends_at_us for block in self._cache.blocks)
         self._blocks_end_us = min((end for end in ends if end > now_us), default=END_NEVER)
 
     def _mark_loaded(self) -> None:
@@ -252,11 +250,11 @@ class Keeper:
         self._report_keys()
 
     def _report_keys(self) -> None:
-        self._set("access_keys", self._mirror.key_count)
-        beyond = self._mirror.keys_beyond
+        self._set("access_keys", self._cache.key_count)
+        beyond = self._cache.keys_beyond
         self._set("access_keys_beyond_room", beyond)
         if beyond > self._keys_beyond:
-            fields = {"keys": beyond, "keys_max": self._mirror.keys_max}
+            fields = {"keys": beyond, "keys_max": self._cache.keys_max}
             self._context.log.error("keys have no room here: set KEYS_MAX higher and restart", extra={"fields": fields})
         self._keys_beyond = beyond
 

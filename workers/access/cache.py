@@ -33,7 +33,7 @@ class Grants(NamedTuple):
     dry_runs: NDArray[np.bool_]
 
 
-class Mirror:
+class AccessCache:
     """Keys, plans and blocks of one database."""
 
     def __init__(self, keys_max: int) -> None:
