@@ -232,9 +232,9 @@ def test_the_operator_sees_processes_ledger_limits_and_blocks(page: Page) -> Non
     page.wait("rows", lambda: int(tile(page, "Loaded").split("rows")[0].replace(",", "")) >= WITH_KEY, 30)
     assert tile(page, "Database") == "takes records"
     assert rows(page, "Limits of the plans") == {
-        "free": "10",
-        "standard": "100",
-        "pro": "1,000",
+        "free": "10 a second",
+        "standard": "100 a second",
+        "pro": "1,000 a second",
         "unlimited": "no limit",
     }
     assert rows(page, "Blocked addresses") == {"203.0.113.0/24": "scraping"}
