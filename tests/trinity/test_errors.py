@@ -32,6 +32,8 @@ TEXTS = [
     (errors.AbsentError("plan", "gold", "`trinity plans list` shows them"),
      "there is no plan gold: `trinity plans list` shows them"),
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
+    (errors.StoreSilentError(2.0),
+     "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),
     (errors.SchemaError("it is newer"), "database schema: it is newer"),
     (errors.RefusedError("key 7", "it is revoked"), "key 7: it is revoked"),
     (errors.LedgerTakenError("7a"),

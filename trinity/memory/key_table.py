@@ -32,7 +32,7 @@ from trinity.memory.atomics import Words, fence, load_acquire, read_fence, signe
 from trinity.memory.cell import READ_TRIES_MAX
 from trinity.memory.gcra import BUCKET_NS_MAX
 from trinity.memory.segment import Segment
-from trinity.rates import REQUESTS_MASK, SECONDS_SHIFT
+from trinity.rates import RATE_BITS, REQUESTS_MASK, SECONDS_SHIFT
 from trinity.vocabulary import KeyState
 
 LAYOUT_VERSION = 2
@@ -55,7 +55,7 @@ _GENERATION_MASK = 0x7FFF_FFFF
 _BOUNDS = (
     ("key_id", 1, 2**31 - 1),
     ("state", int(KeyState.ACTIVE), int(KeyState.REVOKED)),
-    ("rate_per_second", 0, 2**31 - 1),
+    ("rate", 0, RATE_BITS),
     ("burst", 0, 2**31 - 1),
     ("monthly_quota", 0, 2**63 - 1),
     ("dry_run", 0, 1),
