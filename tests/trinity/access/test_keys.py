@@ -12,6 +12,7 @@ from trinity.access.keys import Connection, NewKey, OwnLimits
 from trinity.access.plans import list_accounts
 from trinity.errors import AbsentError, InputError, RefusedError
 from trinity.limits import API_KEY_BYTES_MAX
+from trinity.vocabulary import KeyState
 
 DAY = datetime.timedelta(days=1)
 KEYS_MAX = 1000
@@ -104,7 +105,7 @@ def test_a_rotation_without_grace_ends_the_old_key_now(connection: Connection) -
     with pytest.raises(RefusedError):
         keys.rotate(connection, old.id, DAY, KEYS_MAX)
     with pytest.raises(RefusedError, match="revoked"):
-        keys.set_state(connection, old.id, "active")
+        keys.set_state(connection, old.id, KeyState.ACTIVE)
 
 
 def test_an_expired_key_is_not_resumed(connection: Connection) -> None:
@@ -113,7 +114,7 @@ def test_an_expired_key_is_not_resumed(connection: Connection) -> None:
     connection.execute("UPDATE api_keys SET expires_at = now() - interval '1 s'")
     assert keys.find(connection, key.id).state == "expired"
     with pytest.raises(RefusedError, match="expired"):
-        keys.set_state(connection, key.id, "active")
+        keys.set_state(connection, key.id, KeyState.ACTIVE)
 
 
 @pytest.mark.parametrize("end", ["infinity", "20000-01-01"])
@@ -150,11 +151,12 @@ def test_limits_of_its_own_are_set_and_given_back(connection: Connection) -> Non
 def test_a_key_is_suspended_resumed_and_revoked_for_ever(connection: Connection) -> None:
     """The same again is no error and no change; a revoked key stays revoked."""
     key, _ = make(connection)
-    for state, is_change in (("suspended", True), ("suspended", False), ("active", True), ("revoked", True)):
+    active, suspended, revoked = KeyState.ACTIVE, KeyState.SUSPENDED, KeyState.REVOKED
+    for state, is_change in ((suspended, True), (suspended, False), (active, True), (revoked, True)):
         found, changed = keys.set_state(connection, key.id, state)
-        assert (found.state, changed) == (state, is_change)
-    assert keys.set_state(connection, key.id, "revoked")[1] is False
-    for state in ("active", "suspended"):
+        assert (found.state, changed) == (state.word, is_change)
+    assert keys.set_state(connection, key.id, KeyState.REVOKED)[1] is False
+    for state in (active, suspended):
         with pytest.raises(RefusedError, match="revoked"):
             keys.set_state(connection, key.id, state)
     with pytest.raises(RefusedError, match="revoked"):
@@ -169,7 +171,7 @@ def test_every_change_is_told_to_the_nodes_with_the_start_of_its_transaction(dat
     ):
         listener.execute("LISTEN access")
         key, _ = make(connection)
-        keys.set_state(connection, key.id, "suspended")
+        keys.set_state(connection, key.id, KeyState.SUSPENDED)
         payloads = [notify.payload for notify in listener.notifies(timeout=5, stop_after=2)]
         found = connection.execute("SELECT (extract(epoch FROM changed_at) * 1000000)::bigint FROM api_keys").fetchone()
         assert found is not None

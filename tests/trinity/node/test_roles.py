@@ -136,7 +136,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     """Its `run` gets the context first, then its memory; a worker gets the ring of its own number."""
     given: list[Any] = []
     for module in (
-        roles.trinity.store.embedded,
+        roles.trinity.node.database,
         roles.workers.access.process,
         roles.feeds.simulator.server,
         roles.feeds.ingest.process,
@@ -147,6 +147,9 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.workers.health.server,
     ):
         monkeypatch.setattr(module, "run", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr(roles, "open_candles", lambda *_: [])
+    for recorder in ("FrameRecorder", "DecisionRecorder"):
+        monkeypatch.setattr(roles, recorder, lambda *_: None)
     context: Any = object.__new__(ProcessContext)
     role.start(context, shared, _plan(), "1")
     assert given[0] is context
