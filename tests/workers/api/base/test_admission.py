@@ -110,10 +110,10 @@ async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) ->
 async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) -> None:
     """One quota for both ports, whichever took the last request."""
     allow(served.tables, quota=2)
-    context = served.parts.context
-    context.keys.mark_loaded()
+    context, tables = served.parts.context, served.tables
+    tables.keys.mark_loaded()
     counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
-    gate = make_gate(context.keys, context.limits, context.addresses, context.blocks, counters, AccessSection())
+    gate = make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, AccessSection())
     turn_month(gate, context.clock.wall_ns(), context.clock.monotonic_ns())
     key, address = octets_of(b"key-1"), address_words("::")
     assert (await served.client.get("/account")).status_code == 200
