@@ -62,7 +62,7 @@ class FeedProcess:
         self._context = context
         self._feed_counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
         self._rows = Rows(
-            context, context.of_feed, self.name.removeprefix("feed-"), self._exchange, self._feed_counters
+            context, self._world.of_feed(), self.name.removeprefix("feed-"), self._exchange, self._feed_counters
         )
         self._open()
 
@@ -146,7 +146,7 @@ class FeedProcess:
         now_ns = self._context.clock.monotonic_ns()
         for row in rows:
             row.watch.on_new_connection(now_ns)
-        connection = Connection(self._context, self._exchange, "sim", rows, counters, self._serial)
+        connection = Connection(self._context, -1, self._exchange, "sim", rows, counters, self._serial)
         self._connection = connection
         connection.is_open = True
         connection.watch.on_open(now_ns)

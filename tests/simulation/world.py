@@ -30,7 +30,7 @@ from trinity.memory.answer_table import INDEX_WORDS, ROW_WORDS, AnswerTable
 from trinity.memory.control import BLOCK_WORDS, NODE_WORDS, STARTED_NS, Control
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import CELL_WORDS, PriceTable
-from trinity.process import ConsensusMemory, ProcessContext
+from trinity.process import ConsensusMemory, FeedMemory, ProcessContext
 
 ASSETS = ("BTC", "ETH", "USDT", "USDC")
 WORKERS = 2
@@ -148,6 +148,10 @@ class World:
         """The context of a process that starts now."""
         index = PROCESS_NAMES.index(name)
         return ProcessContext.of(self.memory, index, self.clock, self.wake_fd)
+
+    def of_feed(self) -> FeedMemory:
+        """The memory of a feed."""
+        return FeedMemory(self.prices, self.answers, self.wake_fd)
 
     def of_consensus(self) -> ConsensusMemory:
         """The memory of the consensus process."""

@@ -30,7 +30,7 @@ class Pump:
         for row in self.rows:
             row.wants_rest = True
         self.backoff = Backoff(Random(1), 0.1, reset_seconds=0)
-        self.pump = RestPump(context, exchange, venue.rest_base, self.rows, counters, self.backoff)
+        self.pump = RestPump(context, context.wake_fd, exchange, venue.rest_base, self.rows, counters, self.backoff)
         self.task = asyncio.create_task(self.pump.run())
 
     def results(self, result: str) -> int:

@@ -14,6 +14,7 @@ from trinity.access.gate import (
     QUOTA_LEFT,
     RATE,
     RATE_LIMITED,
+    RATE_SECONDS,
     RETRY_AFTER_MS,
     Gate,
     make_gate,
@@ -32,7 +33,14 @@ def gate_that_told(**words: int) -> Gate:
     """A gate whose last decision left these words."""
     access, counters = AccessMemory.private(), np.zeros(COUNTED_WORDS, dtype=np.uint64)
     gate = make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, AccessSection(), 4)
-    names = {"retry_ms": RETRY_AFTER_MS, "rate": RATE, "left": LEFT, "quota": MONTHLY_QUOTA, "quota_left": QUOTA_LEFT}
+    names = {
+        "retry_ms": RETRY_AFTER_MS,
+        "rate": RATE,
+        "seconds": RATE_SECONDS,
+        "left": LEFT,
+        "quota": MONTHLY_QUOTA,
+        "quota_left": QUOTA_LEFT,
+    }
     for name, value in words.items():
         gate.result[names[name]] = value
     return gate
@@ -48,7 +56,7 @@ def lines_of(gate: Gate, code: int) -> list[str]:
 
 def test_over_the_rate_the_second_is_told_and_the_month_beside_it() -> None:
     """Whole seconds, rounded up: who comes back then is let in."""
-    gate = gate_that_told(retry_ms=1001, rate=5, left=0, quota=100)
+    gate = gate_that_told(retry_ms=1001, rate=5, seconds=1, left=0, quota=100)
     assert lines_of(gate, RATE_LIMITED) == [
         "Retry-After: 2", 'RateLimit-Policy: "second";q=5;w=1, "month";q=100', 'RateLimit: "second";r=0;t=2',
     ]  # fmt: skip
