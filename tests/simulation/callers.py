@@ -173,7 +173,7 @@ class Worker:
             remembered=64,
         )
         self._context = make_context(
-            table_words=context.answers.words,
+            table_words=world.answers.words,
             catalog=context.catalog,
             node="sim",
             simulated=True,

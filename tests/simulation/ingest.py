@@ -146,7 +146,7 @@ class FeedProcess:
         now_ns = self._context.clock.monotonic_ns()
         for row in rows:
             row.watch.on_new_connection(now_ns)
-        connection = Connection(self._context, -1, self._exchange, "sim", rows, counters, self._serial)
+        connection = Connection(self._context, self._world.wake_fd, self._exchange, "sim", rows, counters, self._serial)
         self._connection = connection
         connection.is_open = True
         connection.watch.on_open(now_ns)
