@@ -45,7 +45,7 @@ bench: setup-dev peers
 fuzz: setup-dev
 	HTTP_FUZZ_COUNT=10000000 $(BIN)/pytest -q -k mutated tests/workers/request
 
-# The whole route in one process, on a fake clock, with everything that may go wrong; `make test` runs a million events.
+# The whole route in one process, on a fake clock, with everything that may go wrong; `make test` runs a sample.
 # A seed that fails prints its shortest history as a test.
 SEED ?= 1
 STEPS ?= 1000000

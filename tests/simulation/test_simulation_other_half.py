@@ -1,8 +1,8 @@
-"""The other half of the million events: in a file of its own, so that another test process takes it."""
+"""The other half of the seeds: in a file of its own, so that another test process takes it."""
 
 import pytest
 
-from tests.simulation.million import SEEDS, assert_holds
+from tests.simulation.seeds import SEEDS, assert_holds
 
 
 @pytest.mark.long

@@ -1,12 +1,12 @@
-"""A million events, in parts that test processes share: each of the files that import this has its own seeds."""
+"""The events of `make test`, in parts that test processes share: each file that imports this has its own seeds."""
 
 import os
 
 from tests.simulation.runner import run
 from trinity.compiled import jit_enabled
 
-# `make test` runs a million events. Uncompiled they are a sample.
-STEPS = int(os.environ.get("SIMULATE_STEPS", "1000000" if jit_enabled() else "4000"))
+# `make test` runs these; `make simulate` as many as wanted. Uncompiled they are a sample.
+STEPS = int(os.environ.get("SIMULATE_STEPS", "20000" if jit_enabled() else "4000"))
 SEEDS = (1, 2, 3, 4)
 
 
