@@ -27,8 +27,9 @@ def test_the_end_of_a_simulation_is_an_object(tmp_path: Path) -> None:
     ) as run:  # fmt: skip
         assert run.stderr is not None
         assert run.stderr.readline().startswith("SIMULATED")
-        while "SIMULATED exchanges are serving" not in run.stderr.readline():
-            assert run.poll() is None
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", port)) != 0:
+                assert run.poll() is None
         run.send_signal(signal.SIGTERM)
         out, _ = run.communicate(timeout=30)
     assert json.loads(out) == {"exit_code": 0, "message": ""}
