@@ -43,7 +43,8 @@ def check_every_step(account: DecisionAccount) -> None:
     for source in account.sources:
         assert source.quote is not None
         assert None not in (source.quote.bid, source.quote.ask)
-        assert source.quote.age_ms >= 0
+        assert source.quote.bid is not None
+        assert source.quote.bid.age_ms >= 0
         assert (source.venue_price, source.refusal) != (None, None)
         assert source.verdict == ("used" if source.exchange in account.used else account.left_out[source.exchange])
         assert source.converted is (source.currency != "USD" and source.usd_price is not None)

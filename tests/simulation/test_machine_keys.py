@@ -18,6 +18,7 @@ from trinity.errors import RefusedError
 from trinity.memory.access import AccessMemory
 from trinity.native.octets import octets_of
 from trinity.store.queries import load
+from trinity.vocabulary import KeyState
 from workers.access.cache import AccessCache
 from workers.access.rows import Plan, key_rows
 from workers.access.tables import Tables
@@ -74,7 +75,7 @@ class KeysMachine(RuleBasedStateMachine):
         key_id = self.some(number)
         was = self.state[key_id]
         try:
-            _, is_change = keys.set_state(self.connection, key_id, state)
+            _, is_change = keys.set_state(self.connection, key_id, KeyState[state.upper()])
         except RefusedError:
             assert was == "revoked"
             return

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.simulation.faults import FULL, TAKES, TEARS, Disk, Killed
+from trinity.clock import SystemClock
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.usage_ring import POSITION_BITS, UsageRing, append_record
 from workers.ledger.block import read_blocks
@@ -73,7 +74,7 @@ class SpoolMachine(RuleBasedStateMachine):
             assert spool.damaged == []
             reserve = self.folder / "usage" / "reserve"
             log = logging.getLogger("simulation")
-            self.drains = Drain((self.ring,), spool, reserve, self.block, log, lambda: None)
+            self.drains = Drain((self.ring,), spool, reserve, self.block, log, lambda: None, SystemClock())
             self.spool = spool
 
         self.guarded(calls, begin)
