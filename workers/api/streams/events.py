@@ -46,11 +46,11 @@ INTERVAL_MS_MAX = 60_000
 RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
 
 # A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
-# up to 184 KB of the process (what waits between service and socket) and 26 KB of the kernel, until it is cut off 30 s
-# later (docs/performance.md). All of them together have a GiB at most, those of one key, or of one address without a
+# up to 264 KiB of the process (what waits between service and socket) and 26 KB of the kernel, until it is cut off 30 s
+# later (docs/performance.md). All together have 1.25 GiB at most, those of one key, or of one address without a
 # key, a quarter of it, so that it takes several to lock others out.
 UNREAD_BYTES = 320 * 1024
-_UNREAD_BYTES_OF_ALL = 1024**3
+_UNREAD_BYTES_OF_ALL = 5 * 1024**3 // 4
 STREAMS = Bounds("stream", most=_UNREAD_BYTES_OF_ALL // UNREAD_BYTES, max_per_client=1024, retry_after_seconds=5)
 
 EVENT_STREAM = "text/event-stream"
