@@ -18,7 +18,7 @@ from trinity.memory.access import AccessMemory
 from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
-from trinity.memory.limit_table import LimitTable
+from trinity.memory.limit_table import MONTH_FLOOR, LimitTable
 from trinity.vocabulary import KeyState
 from workers.request import ledger
 from workers.request.admission import gate_counters
@@ -88,8 +88,11 @@ class Granted:
             if self.tokens < (-1.0 if terms.key_id == 0 else 0.0) - 1e-6:
                 return f"caller {terms} was granted more than its rate and burst"
         if terms.quota:
+            if month < MONTH_FLOOR:  # a clock that cannot be right: what was counted goes on
+                month = self.newest_month
             if month > self.newest_month:
-                self.newest_month, self.in_month = month, 0
+                self.in_month = self.in_month if self.newest_month == 0 else 0
+                self.newest_month = month
             elif month < self.newest_month - 1:
                 self.newest_month = month
             self.in_month += 1

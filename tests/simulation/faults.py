@@ -179,7 +179,7 @@ class Disk:
     def open(self, path: Any, flags: int, mode: int = 0o777) -> int:
         if self._call():
             raise Killed
-        if self.mode == FULL and flags & os.O_CREAT:
+        if self.mode == FULL and flags & os.O_CREAT and not os.path.exists(path):
             raise OSError(errno.ENOSPC, "full")
         fd = os.open(path, flags, mode)
         if flags & os.O_EXCL:

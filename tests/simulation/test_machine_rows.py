@@ -149,7 +149,7 @@ class RowsMachine(RuleBasedStateMachine):
         assert not versions.any()
 
 
-RowsMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+RowsMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 class TestRows(RowsMachine.TestCase):

@@ -150,7 +150,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert max(ends) >= self.ring.released
 
 
-SpoolMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+SpoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 class TestSpool(SpoolMachine.TestCase):
