@@ -3,14 +3,16 @@
 Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks,
 plans and the day's figures come from the database, and are null while it does not answer. `time_ms` is the node's own
 clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
+`/node` has all prices and costs a key as many lookups; the page of somebody who is signed in asks each second, for one.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import psycopg_pool
-from litestar import get
+from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from psycopg.rows import dict_row
@@ -24,7 +26,7 @@ from trinity.observe.readings import AssetView, read_assets, read_indexes, read_
 from trinity.observe.status import Json, read_node, report_health
 from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, LATENCY_BOUNDS_NS, LIMIT_REFUSALS
-from workers.api.base.auth import ApiCaller
+from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError, bad_parameter
 
@@ -42,12 +44,15 @@ class Dashboard:
 @get("/node", tags=["node"])
 async def show_node(
     caller: NamedDependency[ApiCaller],  # noqa: ARG001 - whoever may ask for prices
+    request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
     dashboard: NamedDependency[Dashboard],
 ) -> Json:
-    """The node's state and its reasons, each feed, each asset."""
+    """The node's state and its reasons, each feed, each asset: with a key as many lookups, to a signed-in page one."""
     clock = parts.context.clock
     now_ns = clock.monotonic_ns()
+    if "signed_in" not in request.scope["state"]:
+        charge(parts, request.scope, len(dashboard.memory.card.catalog.assets))
     _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
     shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}

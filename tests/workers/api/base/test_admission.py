@@ -171,10 +171,13 @@ async def test_opening_a_stream_is_one_request(tmp_path: Path) -> None:
 
 async def test_every_asset_that_a_call_names_is_a_lookup_of_the_month(served: Served) -> None:
     """As on 8080: a call that the month has no room for is refused as a whole and takes nothing."""
+    whole = (await served.client.get("/node", headers={"X-API-Key": ADMIN_KEY})).json()["assets"]
     many = (
         ("/api/v3/simple/price?vs_currencies=usd&symbols=btc,eth,BTC", 2),
         ("/api/v3/simple/price?vs_currencies=usd&ids=bitcoin", 1),
         (f"/v2/updates/price/latest?ids[]={feed_id_of('BTC')}&ids[]={feed_id_of('ETH')}", 2),
+        ("/node", len(whole)),
+        ("/node/asset?asset=BTC", 1),
         ("/account", 1),
     )
     for path, lookups in many:
