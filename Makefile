@@ -41,9 +41,11 @@ coverage: setup-dev
 bench: setup-dev peers
 	$(BIN)/trinity bench all
 
-# Ten million mutated requests through the compiled parser; `make test` sends fewer.
+# Ten million mutated requests through the compiled parser, of which `make test` sends fewer; then other examples for every
+# property than the ones that `make test` always tries.
 fuzz: setup-dev
 	HTTP_FUZZ_COUNT=10000000 $(BIN)/pytest -q -k mutated tests/workers/request
+	$(PYTEST) --hypothesis-profile search -m "not long" tests/feeds tests/simulation tests/trinity/memory tests/workers
 
 # The whole route in one process, on a fake clock, with everything that may go wrong; `make test` runs a sample.
 # A seed that fails prints its shortest history as a test.
