@@ -240,13 +240,17 @@ class Invariants:
     def _ledger(self) -> None:
         """After a quiet period every counted answer is a row or in a sum, and none is both."""
         world, database = self._world, self._world.database
-        loaded, expected = len(database.ids) + database.lost_detail, len(database.expected) - self._forgiven
+        loaded = len(database.ids) + database.sampled + database.lost_detail
+        expected = len(database.expected) - self._forgiven
         if world.crashed_since_quiet:  # what was not synced may be gone, and is known from now on
             world.crashed_since_quiet = False
             self._forgiven += max(0, expected - loaded)
             expected = min(expected, loaded)
         if loaded != expected:
             raise InvariantError("ledger", f"{expected} answers were counted, {loaded} are in rows and sums")
+        refused = database.refused_rows + database.sampled
+        if database.refused != refused:
+            raise InvariantError("ledger", f"{refused} refusals arrived, {database.refused} are in their sums")
         for unit, sums in database.sums.items():
             if sums["requests"] != expected:
                 raise InvariantError(

@@ -23,6 +23,7 @@ from tests.simulation.faults import Killed
 from trinity.errors import StoreUnavailableError
 from trinity.memory.usage_ring import POSITION_BITS, UsageRing
 from trinity.store.queries import load
+from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger import loader as loader_module
 from workers.ledger import rows as copy_rows
 from workers.ledger.drain import Drain
@@ -148,6 +149,9 @@ class Database:
         self.ids: set[int] = set()
         self.ends: dict[int, int] = {}
         self.lost_detail = 0
+        self.sampled = 0  # refusals without a key and without a row of their own
+        self.refused_rows = 0  # of such refusals
+        self.refused = 0  # the same in their sums
         self.sums: dict[int, Counter[str]] = {unit: Counter() for unit in _UNITS.values()}
         self.by_key: Counter[int] = Counter()
         # What the workers counted.
@@ -217,11 +221,15 @@ class Database:
         if not change.ids <= self.expected:
             raise LedgerError(f"rows that nobody counted: {sorted(change.ids - self.expected)[:3]}")
         self.ids |= change.ids
-        for ring, end, lost in change.batches:
+        for batch in change.batches:
+            ring, end = batch["ring"], batch["end"]
             if end <= self.ends.get(ring, 0):
                 raise LedgerError(f"ring {ring} goes back to {end}")
             self.ends[ring] = end
-            self.lost_detail += lost
+            self.lost_detail += batch["lost"]
+            self.sampled += batch["sampled"]
+        self.refused_rows += change.refused_rows
+        self.refused += change.refused
         for unit, sums in change.sums.items():
             self.sums[unit] += sums
         self.by_key += change.by_key
@@ -252,10 +260,13 @@ class Change:
     def __init__(self) -> None:
         self.ids: set[int] = set()
         self.rows = 0
-        self.batches: list[tuple[int, int, int]] = []
+        self.refused_rows = 0
+        self.refused = 0
+        self.batches: list[dict[str, int]] = []
         self.sums: dict[int, Counter[str]] = {}
         self.by_key: Counter[int] = Counter()
         self.staged: Any = None
+        self.staged_refusals: Any = None
 
 
 class Session:
@@ -296,8 +307,11 @@ class Session:
             rows = np.frombuffer(data, dtype=copy_rows._USAGE_ROW.dtype)
             change.ids.update(rows["request_id"].tolist())
             change.rows += len(rows)
+            change.refused_rows += int(((rows["key_id"] == ANONYMOUS_KEY_ID) & (rows["code"] != CODE_OK)).sum())
         elif _NAMES[statement] == "copy_sums":
             change.staged = np.frombuffer(data, dtype=copy_rows._SUM_ROW.dtype)
+        elif _NAMES[statement] == "copy_refusals":
+            change.staged_refusals = np.frombuffer(data, dtype=copy_rows._REFUSAL_ROW.dtype)
 
     def execute(self, statement: Any, values: Any = None) -> Any:
         """One statement; what it returns has `fetchone` and `fetchall`."""
@@ -351,7 +365,13 @@ class Session:
     def _add_days(self, _: Any) -> list[Any]:
         return self._sums(1440)
 
+    def _add_refusals(self, _: Any) -> list[Any]:
+        change = self._change
+        assert change is not None, "refusals are added in a transaction"
+        change.refused += int(change.staged_refusals["requests"].sum())
+        return []
+
     def _add_batch(self, values: Any) -> list[Any]:
         assert self._change is not None, "a batch is told in its transaction"
-        self._change.batches.append((values["ring"], values["end"], values["lost"]))
+        self._change.batches.append(values)
         return []
