@@ -11,10 +11,7 @@ with a cookie carries its token in X-CSRF-Token. Signing in is JSON and, where a
 origin: a form of another site signs nobody in. A caller that sends a key needs no cookie.
 """
 
-import hashlib
-import hmac
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +23,7 @@ from litestar.params import JSONBody
 
 from trinity.clock import NS_PER_SECOND
 from workers.api.accounts.ended import EndedSessions
-from workers.api.accounts.session import NONCE_BYTES, SESSION_SECONDS, Sessions
+from workers.api.accounts.session import NONCE_BYTES, SESSION_SECONDS, Sessions, is_token, token_of
 from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, key_of
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
@@ -71,10 +68,10 @@ async def read_session(request: Request[Any, Any, Any]) -> None:
     accounts: Accounts = request.app.state["accounts"]
     session, of_key = request.cookies.get(SESSION_COOKIE), request.cookies.get(KEY_COOKIE)
     if session is not None and _is_admins(parts, accounts, session):
-        _check_token(request, lambda token: accounts.sessions.is_token(session, token))
+        _check_token(request, session)
         request.scope["state"].update(signed_in=ADMIN, session=session)
     elif of_key is not None and not accounts.ended.is_ended(of_key) and key_of(request.scope) is None:
-        _check_token(request, lambda token: _is_same(_token_of_key(of_key), token))
+        _check_token(request, of_key)
         key, address = of_key.rpartition(_NONCE_SIGN)[0], caller_address(request.scope)
         try:
             caller = await identify(parts, key, address, parts.login_throttle)
@@ -107,13 +104,11 @@ async def open_session(
     if caller.is_admin:
         name = SESSION_COOKIE
         cookie = accounts.sessions.open(parts.context.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
-        token = accounts.sessions.token_of(cookie)
     else:
         name, cookie = KEY_COOKIE, f"{data.key}{_NONCE_SIGN}{os.urandom(NONCE_BYTES).hex()}"
-        token = _token_of_key(cookie)
     secure = request.url.scheme == "https"
-    cookies = [_cookie(name, cookie, secure, hidden=True), _cookie(TOKEN_COOKIE, token, secure, hidden=False)]
-    response = Response(_state_of(parts, caller), cookies=cookies)
+    token = _cookie(TOKEN_COOKIE, token_of(cookie), secure, hidden=False)
+    response = Response(_state_of(parts, caller), cookies=[_cookie(name, cookie, secure, hidden=True), token])
     response.delete_cookie(KEY_COOKIE if name == SESSION_COOKIE else SESSION_COOKIE)  # of whoever was here before
     return response
 
@@ -170,18 +165,10 @@ async def _identify(parts: Parts, key: str, address: Address) -> ApiCaller:
         raise refusal_of("invalid_key", "sign_in", field="key") from None
 
 
-def _check_token(request: Request[Any, Any, Any], is_good: Callable[[str], bool]) -> None:
+def _check_token(request: Request[Any, Any, Any], cookie: str) -> None:
     """What changes something must come from a page of this origin, which alone can read the token."""
-    if request.method not in _SAFE_METHODS and not is_good(request.headers.get(_TOKEN_HEADER, "")):
+    if request.method not in _SAFE_METHODS and not is_token(cookie, request.headers.get(_TOKEN_HEADER, "")):
         raise ProblemError(403, "csrf", "send the token of the cookie trinity_csrf in X-CSRF-Token", _TOKEN_HEADER)
-
-
-def _is_same(expected: str, offered: str) -> bool:
-    return hmac.compare_digest(expected.encode(), offered.encode(errors="surrogateescape"))
-
-
-def _token_of_key(key: str) -> str:
-    return hmac.digest(key.encode(errors="surrogateescape"), b"csrf", hashlib.sha256).hex()
 
 
 def _cookie(name: str, value: str, secure: bool, hidden: bool) -> Cookie:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.api.accounts.session import SESSION_SECONDS, Sessions
+from workers.api.accounts.session import SESSION_SECONDS, Sessions, is_token, token_of
 
 NONCE = bytes(range(16))
 
@@ -40,6 +40,12 @@ def test_the_token_belongs_to_one_cookie() -> None:
     """What one session may send, another may not."""
     sessions = Sessions("correct horse")
     mine, other = sessions.open(1000, NONCE), sessions.open(1001, NONCE)
-    assert sessions.is_token(mine, sessions.token_of(mine))
-    assert not sessions.is_token(mine, sessions.token_of(other))
-    assert not sessions.is_token(mine, "é")
+    assert is_token(mine, token_of(mine))
+    assert not is_token(mine, token_of(other))
+    assert not is_token(mine, "é")
+
+
+@given(st.text(), st.text())
+def test_no_text_is_a_token_by_chance(cookie: str, token: str) -> None:
+    """Whatever stands in cookie and header is refused, and nothing is raised."""
+    assert not is_token(cookie, token)
