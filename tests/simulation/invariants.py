@@ -35,6 +35,8 @@ _MARGIN_NS = NS_PER_SECOND
 # A row that is called frozen although its exchange delivers was thrown out by the others' word: it counts as live.
 _DELIVERS_NS = 2 * NS_PER_SECOND
 BPS_OFF = 10_000
+# Steps in which the consensus looks at its quotes: its turns, and its start, which measures the coins.
+_MEASURES = ("turn", "settle", "start", "restart", "crash")
 
 assert ANSWER_DTYPE.fields is not None
 _STATE, _VALID_UNTIL, _PRICE, _SCALE = (
@@ -81,7 +83,7 @@ class Invariants:
         What a step of its kind cannot have changed is not looked at again: a million steps are to take minutes.
         """
         decides = kind == "turn"
-        if decides or kind == "settle":
+        if kind in _MEASURES:
             self._watch_liars()
         served = [self.served(asset) for asset in self._assets]
         now_ns = self._world.clock.true_ns

@@ -64,9 +64,10 @@ def open_rings(world: "World") -> tuple[UsageRing, ...]:
     rings = tuple(UsageRing.open(folder / f"ring-{i}", i, RING_RECORDS, wall_seconds) for i in range(2))
     block, log = world.control.block(len(world.memory.card.processes) - 1), _log()
     section: Any = SimpleNamespace(spool_bytes_max=SPOOL_BYTES_MAX)
-    if take_over(rings, world.folder, section, block, log):
-        for ring in rings:
-            ring.move_on(wall_seconds)
+    if not take_over(rings, world.folder, section, block, log):
+        raise LedgerError("the rings are not empty, so the node would not start: spool and reserve refuse")
+    for ring in rings:
+        ring.move_on(wall_seconds)
     world.disk.write_back(rings, world.callers)
     return rings
 

@@ -64,3 +64,16 @@ def test_one_fresh_quote_does_not_make_the_price_of_old_ones_young() -> None:
         Action(1, "ask", (0, 0, 3, 0)),
     ]
     assert replay(history) is None
+
+
+def test_sums_of_two_starts_stand_for_their_answers_alone() -> None:
+    """Two starts on a full disk leave one sum, whose span jumps over positions that nobody had."""
+    history = [
+        Action(4, "disk", (1,)),
+        Action(3, "ask", (0, 0, 0, 0)),
+        Action(4, "restart", ()),
+        Action(2, "ask", (0, 0, 1, 0)),
+        Action(0, "restart", ()),
+        Action(4, "settle", ()),
+    ]
+    assert replay(history) is None

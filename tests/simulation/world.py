@@ -208,8 +208,6 @@ class World:
             self.crashed_since_quiet = True
             self.boot_number += 1
             self.clock.boot()
-            # A disk that is full as well leaves rings that cannot move on, whose ids come twice then: the node says so.
-            self.disk.heal()
             self.disk.crash()
             self.callers.crash()
         self.database.end_sessions()

@@ -17,7 +17,7 @@ commits or not.
 
 import datetime
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,8 +122,8 @@ class Ledger:
         with self._connection.transaction():
             if len(sums.groups):
                 self._add_sums(sums.groups, ids)
-            for span in new:
-                self._add_batch(span, rows=0, lost=min(span.end - span.first, _LOST_MAX))
+            for span, lost in _shared_out(sums.requests, new):
+                self._add_batch(span, rows=0, lost=min(lost, _LOST_MAX))
         return Loaded(0, sums.requests, _missing(new, sums.requests))
 
     def _add_sums(self, groups: Groups, ids: NDArray[np.int64]) -> None:
@@ -205,6 +205,18 @@ def _not_loaded(block: Block, loaded: Mapping[int, int]) -> NDArray[np.void]:
 def _by_ring(records: NDArray[np.void], rings: int) -> NDArray[np.int64]:
     """How many records came from each ring."""
     return np.bincount((records["request_id"] >> np.uint64(POSITION_BITS)).astype(np.int64), minlength=rings)
+
+
+def _shared_out(requests: int, spans: Iterable[Span]) -> Iterator[tuple[Span, int]]:
+    """How many of the requests of some sums stand in each of their spans: all, and none twice.
+
+    A span that several starts of a node wrote has jumps in it, so it is wider than what it stands for; the narrow ones
+    come first.
+    """
+    for span in sorted(spans, key=lambda span: span.end - span.first):
+        share = min(span.end - span.first, requests)
+        requests -= share
+        yield span, share
 
 
 def _missing(spans: Iterable[Span], arrived: int) -> int:

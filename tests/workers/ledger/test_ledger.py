@@ -22,7 +22,7 @@ from tests.workers.ledger.ledger_fixture import (
     totals,
 )
 from trinity.errors import LedgerTakenError, UnloadableError
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.usage_ring import JUMP_MIN, UsageRing
 from trinity.store.connect import AnyConnection, connect
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.spool import Spool
@@ -148,6 +148,16 @@ def test_sums_whose_detail_was_given_up_are_loaded_once(
     found = totals(connection)
     assert (found["rows"], found["usage_minute"], found["usage_day"]) == (0, 70, 70)
     assert one(connection, "SELECT sum(lost) FROM usage_batches") == 70
+
+
+def test_sums_of_several_starts_say_how_many_they_stand_for(
+    connection: AnyConnection, spool: Spool, tmp_path: Path
+) -> None:
+    """A span over a jump of its ring is wider than its records; the batches say the records."""
+    spans = Span(0, 10, 2 * JUMP_MIN + 40), Span(1, 5, 25)
+    spool.append_sums(Sums(spans, sum_records(make_records(50))), lambda: None)
+    assert Ledger(connection, NODE, "n").load(_take(spool)) == Loaded(0, 50, 0)
+    assert connection.execute("SELECT ring, lost FROM usage_batches ORDER BY ring").fetchall() == [(0, 30), (1, 20)]
 
 
 def test_missing_positions_are_counted(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
