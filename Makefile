@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TRINITY_DATA_DIR ?= $(CURDIR)/.data
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo run test lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo run test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # The request loop is compiled once after an installation or an update; `compile` finds it done in a second.
 demo: setup
@@ -22,8 +22,15 @@ PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
 
 test: setup-dev test-tools
 	$(BIN)/trinity compile
-	$(PYTEST)
-	NUMBA_DISABLE_JIT=1 $(PYTEST) -m uncompiled
+	$(PYTEST) -m "not long"
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long"
+
+# What takes minutes: nodes that are killed again and again under load, a million events of the simulation, the tests of
+# the benchmarks. Every change must pass these as well (.ci/run).
+test-long: setup-dev test-tools
+	$(BIN)/trinity compile
+	$(PYTEST) -m long
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and long"
 
 lint: setup-dev
 	$(BIN)/ruff check .
@@ -47,7 +54,7 @@ fuzz: setup-dev
 	HTTP_FUZZ_COUNT=10000000 $(BIN)/pytest -q -k mutated tests/workers/request
 	$(PYTEST) --hypothesis-profile search -m "not long" tests/feeds tests/simulation tests/trinity/memory tests/workers
 
-# The whole route in one process, on a fake clock, with everything that may go wrong; `make test` runs a sample.
+# The whole route in one process, on a fake clock, with everything that may go wrong; `make test-long` runs a million.
 # A seed that fails prints its shortest history as a test.
 SEED ?= 1
 STEPS ?= 1000000

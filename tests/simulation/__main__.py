@@ -1,6 +1,7 @@
 """`make simulate SEED=7 STEPS=1000000`: run a seed, print its pace, and the shortest history when it fails."""
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--only", nargs="*", help="kinds of trouble, as weather.py names them; drawn when not given")
     options = parser.parse_args()
+    logging.disable()  # what the processes log of their thousand deaths
     prepare_cache(Path(os.environ.get("TRINITY_DATA_DIR", ".data")))
     from tests.simulation.runner import EVENTS_A_HISTORY, run_history
 

@@ -1,12 +1,13 @@
-"""The events of `make test`, in parts that test processes share: each file that imports this has its own seeds."""
+"""The events of `make test-long`, in parts that test processes share: each file that imports this has its own seeds."""
 
 import os
 
 from tests.simulation.runner import run
 from trinity.compiled import jit_enabled
 
-# `make test` runs these; `make simulate` as many as wanted. Uncompiled they are a sample.
-STEPS = int(os.environ.get("SIMULATE_STEPS", "20000" if jit_enabled() else "4000"))
+# `make test-long` runs these, some five minutes of processor time; `make simulate` as many as wanted. Uncompiled it is
+# a sample.
+STEPS = int(os.environ.get("SIMULATE_STEPS", "1000000" if jit_enabled() else "8000"))
 SEEDS = (1, 2, 3, 4)
 
 
