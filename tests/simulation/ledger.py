@@ -22,7 +22,7 @@ import psycopg
 from tests.simulation.faults import Killed
 from trinity.errors import StoreUnavailableError
 from trinity.memory.usage_ring import POSITION_BITS, UsageRing
-from trinity.store.queries import load
+from trinity.store.queries import load, load_for
 from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger import loader as loader_module
 from workers.ledger import rows as copy_rows
@@ -30,6 +30,7 @@ from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.process import _Gauges, take_over
 from workers.ledger.spool import Spool
+from workers.ledger.sums import UNITS_MINUTES
 from workers.ledger.syncer import Syncer
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ _NAMES = {
     load(f"ledger.{name}"): name
     for name in (
         "find_node", "add_node", "rename_node", "assets", "add_assets", "prepare", "create_sums", "lock", "loaded",
-        "copy_usage", "copy_sums", "copy_refusals", "add_refusals", "add_minutes", "add_hours", "add_days", "add_batch",
+        "copy_usage", "copy_sums", "copy_refusals", "add_refusals", "add_batch",
     )
 } | {load("partitions.missing"): "missing"}  # fmt: skip
-_UNITS = {"add_minutes": 1, "add_hours": 60, "add_days": 1440}
+_NAMES |= {load_for("ledger.add_sums", table): "add_sums" for table in ("usage_minute", "usage_hour", "usage_day")}
 
 
 class LedgerError(Exception):
@@ -153,7 +154,7 @@ class Database:
         self.sampled = 0  # refusals without a key and without a row of their own
         self.refused_rows = 0  # of such refusals
         self.refused = 0  # the same in their sums
-        self.sums: dict[int, Counter[str]] = {unit: Counter() for unit in _UNITS.values()}
+        self.sums: dict[int, Counter[str]] = {unit: Counter() for unit in UNITS_MINUTES}
         self.by_key: Counter[int] = Counter()
         # What the workers counted.
         self.expected: set[int] = set()
@@ -345,8 +346,8 @@ class Session:
             self._database.assets.setdefault(name, len(self._database.assets) + 1)
         return []
 
-    def _sums(self, unit: int) -> list[Any]:
-        change = self._change
+    def _add_sums(self, values: Any) -> list[Any]:
+        change, unit = self._change, values["unit_minutes"]
         assert change is not None, "sums are added in a transaction"
         assert change.staged is not None, "sums were copied before"
         rows = change.staged[change.staged["unit"] == unit]
@@ -356,15 +357,6 @@ class Session:
             for key_id, count in zip(rows["key_id"].tolist(), rows["requests"].tolist(), strict=True):
                 change.by_key[key_id] += count
         return []
-
-    def _add_minutes(self, _: Any) -> list[Any]:
-        return self._sums(1)
-
-    def _add_hours(self, _: Any) -> list[Any]:
-        return self._sums(60)
-
-    def _add_days(self, _: Any) -> list[Any]:
-        return self._sums(1440)
 
     def _add_refusals(self, _: Any) -> list[Any]:
         change = self._change

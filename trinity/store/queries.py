@@ -1,12 +1,15 @@
 """The SQL of all rooms, by name: one file a room in `queries/`, each statement under a line `-- name: <name>`.
 
 Rules: `load("usage.insert_minutes")` gives the statement `insert_minutes` of `queries/usage.sql`. Values are always
-parameters (`%s`, `%(name)s`), never written into the text. What a statement is for stands as a comment below its name.
+parameters (`%s`, `%(name)s`), never written into the text; the table of a statement that serves several is `{table}`
+(`load_for`). What a statement is for stands as a comment below its name.
 """
 
 import functools
 import re
 from pathlib import Path
+
+from psycopg import sql
 
 from trinity.errors import BugError
 
@@ -21,6 +24,12 @@ def load(name: str) -> str:
     if found is None:
         raise BugError(f"there is no statement {statement!r} in {room}.sql")
     return found
+
+
+@functools.cache
+def load_for(name: str, table: str) -> str:
+    """The same for a statement about `{table}`, with this table's name."""
+    return sql.SQL(load(name)).format(table=sql.Identifier(table)).as_string()
 
 
 @functools.cache

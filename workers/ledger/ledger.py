@@ -28,14 +28,15 @@ from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.memory.usage_ring import JUMP_MIN, POSITION_BITS, RECORD_DTYPE
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
-from trinity.store.queries import load
+from trinity.store.queries import load, load_for
 from workers.ledger.block import Block, read_blocks, records_in_place
 from workers.ledger.refusals import Condenser
 from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
 from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Groups, Span, decode_sums, group_records, merge_groups
 from workers.ledger.unit import Unit, read_segment
 
-_UPSERTS = ("ledger.add_minutes", "ledger.add_hours", "ledger.add_days")
+# The tables of the sums, by the minutes of their unit.
+_SUM_TABLES = dict(zip(UNITS_MINUTES, ("usage_minute", "usage_hour", "usage_day"), strict=True))
 # The catalog has at most 256 assets; names beyond this come from nowhere and would use up the numbers.
 _ASSETS_MAX = 4096
 _MINUTES_A_DAY = 1440
@@ -133,8 +134,9 @@ class Ledger:
         minutes = merge_groups([groups])
         parts = [(unit, merge_groups([minutes], unit)) for unit in UNITS_MINUTES]
         self._copy("ledger.copy_sums", sum_rows([(unit, part, self._ids_of(part)) for unit, part in parts]))
-        for name in _UPSERTS:
-            self._connection.execute(load(name), [self.node_id])
+        for unit, table in _SUM_TABLES.items():
+            values = {"node_id": self.node_id, "unit_minutes": unit}
+            self._connection.execute(load_for("ledger.add_sums", table), values)
 
     def _add_batch(self, span: Span, rows: int, lost: int, sampled: int = 0) -> None:
         values = {"node_id": self.node_id, "ring": span.ring, "first": span.first, "end": span.end}

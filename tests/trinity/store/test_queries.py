@@ -23,6 +23,13 @@ def test_a_statement_that_is_not_there_is_a_bug() -> None:
             queries.load(name)
 
 
+def test_a_statement_for_several_tables_is_one_text() -> None:
+    """The table's name stands in it, quoted as a name; which it is changes nothing else."""
+    texts = [queries.load_for("ledger.add_sums", table) for table in ("usage_hour", "usage_day")]
+    assert 'INSERT INTO "usage_hour" AS kept' in texts[0]
+    assert texts[0].replace("usage_hour", "usage_day") == texts[1].replace("usage_hour", "usage_day")
+
+
 @pytest.mark.parametrize("path", sorted(queries.FOLDER.glob("*.sql")), ids=lambda path: path.name)
 def test_every_file_of_queries_has_named_statements(path: object) -> None:
     """None is empty."""

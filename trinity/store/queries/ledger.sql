@@ -84,36 +84,13 @@ ON CONFLICT (start, network, code, status, protocol, node_id) DO UPDATE SET
     requests = kept.requests + excluded.requests,
     last = greatest(kept.last, excluded.last);
 
--- name: add_minutes
--- Rows in the order of the key, so that two transactions never wait for each other.
-INSERT INTO usage_minute AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
+-- name: add_sums
+-- One unit of the sums of a batch to those that are kept: in usage_minute, usage_hour or usage_day. Rows in
+-- the order of the key, so that two transactions never wait for each other.
+INSERT INTO {table} AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
     latency_sum_ns, latency_buckets)
-SELECT start, key_id, asset_id, protocol, status, %s, requests, lookups, latency_sum_ns, latency_buckets
-FROM batch_sums WHERE unit = 1
-ORDER BY start, key_id, asset_id, protocol, status
-ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
-    requests = kept.requests + excluded.requests,
-    lookups = kept.lookups + excluded.lookups,
-    latency_sum_ns = kept.latency_sum_ns + excluded.latency_sum_ns,
-    latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
-
--- name: add_hours
-INSERT INTO usage_hour AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
-    latency_sum_ns, latency_buckets)
-SELECT start, key_id, asset_id, protocol, status, %s, requests, lookups, latency_sum_ns, latency_buckets
-FROM batch_sums WHERE unit = 60
-ORDER BY start, key_id, asset_id, protocol, status
-ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
-    requests = kept.requests + excluded.requests,
-    lookups = kept.lookups + excluded.lookups,
-    latency_sum_ns = kept.latency_sum_ns + excluded.latency_sum_ns,
-    latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
-
--- name: add_days
-INSERT INTO usage_day AS kept (start, key_id, asset_id, protocol, status, node_id, requests, lookups,
-    latency_sum_ns, latency_buckets)
-SELECT start, key_id, asset_id, protocol, status, %s, requests, lookups, latency_sum_ns, latency_buckets
-FROM batch_sums WHERE unit = 1440
+SELECT start, key_id, asset_id, protocol, status, %(node_id)s, requests, lookups, latency_sum_ns, latency_buckets
+FROM batch_sums WHERE unit = %(unit_minutes)s
 ORDER BY start, key_id, asset_id, protocol, status
 ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
     requests = kept.requests + excluded.requests,
