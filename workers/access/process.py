@@ -12,15 +12,16 @@ request waits for this process, and the node lives on without it.
 
 import asyncio
 import logging
-import random
 import signal
 from collections.abc import Awaitable
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import numpy as np
 import psycopg
 
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.config import AccessSection
 from trinity.errors import SchemaError, StoreUnavailableError
@@ -42,8 +43,8 @@ BEAT_SECONDS = 0.2
 COMPARE_SECONDS = 30.0
 # ... but comparing takes at most this share of the time: with a million keys it takes two seconds.
 _COMPARE_SHARE = 0.05
-# Back-off between tries to connect, with jitter: a server that comes back finds every node within two seconds.
-_RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+# Between tries to connect: a server that comes back finds every node within two seconds.
+_RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS = 0.05, 0.2, 2.0
 
 # A statement is given up after 11 s; a comparison makes a step with each.
 _STEP_SECONDS_MAX = 15.0
@@ -142,27 +143,29 @@ async def _follow(context: ProcessContext, sync: AccessSync, url: str, progress:
     """The snapshot, then the database forever; an outage is reported when it begins and when it ends."""
     sync.report_database(False)  # whatever a predecessor said
     await progress.during(sync.load_snapshot(), _STEP_SECONDS_MAX)
-    outage, failures = Outage(context.log, logging.WARNING, "without the database", "the database answers"), 0
+    outage = Outage(context.log, logging.WARNING, "without the database", "the database answers")
+    backoff = Backoff(Random(), _RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS, reset_seconds=0)
     watch = Watch(url)
     watch.start()  # it ends with the process
     while True:
         sync.report_database(False)
+        backoff.on_try(context.clock.monotonic_ns())
         try:
             await progress.during(asyncio.to_thread(migrate.ensure, url), _MIGRATE_SECONDS_MAX)
             async with await progress.during(connect(url, watch), _STEP_SECONDS_MAX) as connection:
                 seconds = await _compare(context, sync, connection, progress)
                 sync.report_database(True)
                 outage.up()
-                failures = 0
+                backoff.on_good(context.clock.monotonic_ns())
                 await _listen(context, sync, connection, seconds, progress)
         except SchemaError as error:
             outage.fault(str(error))
         except _DOWN as error:
             reason = reason_of(error) if isinstance(error, psycopg.Error) else str(error) or type(error).__name__
             outage.down(reason, context.clock.monotonic_ns())
-        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        failures += 1
-        await progress.during(asyncio.sleep(random.uniform(delay / 2, delay)), _STEP_SECONDS_MAX)
+        now_ns = context.clock.monotonic_ns()
+        backoff.on_failure(now_ns)
+        await progress.during(asyncio.sleep((backoff.due_ns - now_ns) / NS_PER_SECOND), _STEP_SECONDS_MAX)
 
 
 async def _listen(

@@ -2,7 +2,7 @@
 
     database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
     processors are taken  it rests between files, as pace.py says, unless the disk refuses the next ones
-    database away         the spool grows; tried again every half second
+    database away         the spool grows; tried again within a second
     database hangs        this thread hangs with it, the drain does not; one that answers nobody is given up (watch.py)
     file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it forever
 
@@ -15,9 +15,11 @@ import logging
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from random import Random
 
 import psycopg
 
+from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import LedgerTakenError, SchemaError, TrinityError, UnloadableError
 from trinity.limits import LOAD_GAP_SECONDS
@@ -38,8 +40,8 @@ from workers.ledger.unit import Unit
 # A transaction of a segment takes 1 s to 3 s; one that took this long met a server that stands still.
 _STATEMENT_SECONDS = 120
 _SLOW_NS = 10 * NS_PER_SECOND
-# Wait before the next try while the database is away.
-_RETRY_SECONDS = 0.5
+# Between tries while the database is away.
+_RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS = 0.25, 0.25, 1.0
 # The session of a killed predecessor ends within 15 s; who holds the lock for longer is another node.
 _TAKEN_NS = 20 * NS_PER_SECOND
 _NEVER_AGAIN_NS = 2**63
@@ -83,14 +85,20 @@ class Loader(threading.Thread):
         self._busy_since_ns: int | None = None
         self._pace, self._arrivals, self._processors = Pace(), Arrivals(), Processors()
         self._watch = Watch(url)
+        self._backoff = Backoff(
+            Random(), _RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS, reset_seconds=0
+        )
         self.is_connected = False
 
     def run(self) -> None:
         self._watch.start()
         try:
             while not self._stopping.is_set():
+                self._backoff.on_try(self._clock.monotonic_ns())
                 self._live_one_connection()
-                self._stopping.wait(_RETRY_SECONDS)
+                now_ns = self._clock.monotonic_ns()
+                self._backoff.on_failure(now_ns)
+                self._stopping.wait((self._backoff.due_ns - now_ns) / NS_PER_SECOND)
         except BaseException as error:  # noqa: BLE001 - the border of the thread: the process's loop raises it
             self._failure = error
         finally:
@@ -231,6 +239,7 @@ class Loader(threading.Thread):
         self.is_connected = True
         self._say_taken_at_ns = None
         self._outage.up()
+        self._backoff.on_good(self._clock.monotonic_ns())
 
     def _say_down(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
