@@ -15,7 +15,7 @@ from tests.simulation.callers import Granted, Terms
 from tests.simulation.world import Clock
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.gcra import FOUND_WORDS
-from trinity.memory.limit_table import LimitTable, has_quota, take_key_pace, take_quota
+from trinity.memory.limit_table import LimitTable, consume_key_rate, has_quota, take_quota
 
 QUOTA = 7
 PACED, COUNTED = Terms(1, 4, 6, 0), Terms(2, 0, 0, QUOTA)
@@ -66,7 +66,7 @@ class LimitsMachine(RuleBasedStateMachine):
         """Never more than rate and burst, over any time."""
         found = np.zeros(FOUND_WORDS, dtype=np.int64)
         for _ in range(count):
-            if take_key_pace(self.table.words, 1, self.clock.monotonic_ns(), PACED.rate, PACED.burst, found):
+            if consume_key_rate(self.table.words, 1, self.clock.monotonic_ns(), PACED.rate, PACED.burst, found):
                 assert self.paced.take(self.clock.true_ns, 0) is None
 
     @rule(count=st.integers(1, 12))
@@ -96,7 +96,7 @@ class LimitsMachine(RuleBasedStateMachine):
         self.clock.true_ns += seconds * NS_PER_SECOND
         self.clock.boot()
         self.boot += 1
-        if error_ns:  # debts are placed by a clock that was wrong: a full bucket is all that may come of it
+        if error_ns:  # TATs are placed by a clock that was wrong: a full bucket is all that may come of it
             self.paced.forget_pace()
         self.open()
 

@@ -32,7 +32,7 @@ from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled, compiled_inline
 from trinity.config import AccessSection
 from trinity.limits import API_KEY_BYTES_MAX, IPV6_PREFIX_BITS_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
-from trinity.memory.address_table import AddressTable, take_address
+from trinity.memory.address_table import AddressTable, consume_address
 from trinity.memory.atomics import Words, signed, unsigned
 from trinity.memory.block_table import BlockTable, is_blocked
 from trinity.memory.gcra import FOUND_WORDS, REMAINING, RETRY_NS
@@ -51,7 +51,7 @@ from trinity.memory.key_table import (
     is_loaded,
     read_terms,
 )
-from trinity.memory.limit_table import LimitTable, has_quota, quota_left, take_key_pace, take_quota, take_rest
+from trinity.memory.limit_table import LimitTable, consume_key_rate, has_quota, quota_left, take_quota, take_rest
 from trinity.native.octets import Integers, Octets, append_slice
 from trinity.native.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
 from trinity.native.siphash import siphash_64, siphash_128
@@ -259,7 +259,7 @@ def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> i
     if over_udp:
         hashed = unsigned(unsigned(hashed) ^ _ALL_BITS)
     burst = rate & REQUESTS_MASK
-    admitted = take_address(gate.addresses, hashed, now_ns, rate, burst, gate.own["found"])
+    admitted = consume_address(gate.addresses, hashed, now_ns, rate, burst, gate.own["found"])
     _tell_rate(gate, rate, burst)
     _tell_pace(gate)
     return CODE_OK if admitted else RATE_LIMITED
@@ -346,7 +346,7 @@ def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
     if quota > 0 and not has_quota(gate.limits, key_id, gate.own["month"], quota):
         return _refuse_month(gate, now_ns)
     if result[RATE] > 0:
-        admitted = take_key_pace(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
+        admitted = consume_key_rate(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
         _tell_pace(gate)
         if not admitted:
             return RATE_LIMITED

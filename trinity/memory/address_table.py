@@ -4,14 +4,14 @@
     words 8..   buckets of 8 words, one cache line each:
                   0     tags       four of 16 bits, 0 for a cell that nobody had
                   1-4   TAT        of the four cells (gcra.py)
-                  5     TAT        of the overflow, shared by whoever finds all four cells in debt
+                  5     TAT        of the overflow, shared by whoever finds none of the four expired
                   6-7   reserved
 
 Rules: the caller hashes the address under the secret, so nobody can aim at another's bucket; 14 bits of the hash choose
 the bucket's place and 16 are the tag, so two addresses share a cell once in 2**30. A cell is given to another address
-only when its debt is over: by then it says nothing. All four tags change by one compare-and-swap, so an address never
-gets two cells. A limit is exact across workers, but for the moment in which an address that has just paid off its
-debt loses its cell to a new one: then it may get one request more.
+only when its TAT has expired: by then it says nothing. All four tags change by one compare-and-swap, so an address
+never gets two cells. A limit is exact across workers, but for the moment in which an address whose TAT has just
+expired loses its cell to a new one: then it may get one request more.
 """
 
 import os
@@ -21,7 +21,7 @@ import numpy as np
 from trinity.compiled import compiled
 from trinity.limits import ADDRESS_CELLS, LIMIT_TRIES_MAX
 from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed, unsigned
-from trinity.memory.gcra import Numbers, take_pace
+from trinity.memory.gcra import Numbers, consume
 from trinity.memory.segment import Segment
 
 LAYOUT_VERSION = 1
@@ -65,24 +65,24 @@ def _with_secret(words: Words) -> Words:
 
 
 @compiled
-def take_address(addresses: Words, hashed: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
-    """Take one request from the limit of the address with this hash (64 bits; see gcra.take_pace)."""
+def consume_address(addresses: Words, hashed: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
+    """Consume one request of the limit of the address with this hash (64 bits; see gcra.consume)."""
     at = HEADER_WORDS + signed(unsigned(hashed) & _BUCKET_MASK) * BUCKET_WORDS
     tag = unsigned(max(unsigned(hashed) >> _TAG_SHIFT, _1))
     for _ in range(LIMIT_TRIES_MAX):
         tags = load_acquire(addresses, at)
         cell = _cell_of(tags, tag)
         if cell < 0:
-            cell = _paid_cell(addresses, at, now_ns)
+            cell = _expired_cell(addresses, at, now_ns)
             if cell < 0:
                 break
             shift = unsigned(_TAG_BITS * cell)
             if not compare_and_swap(addresses, at, tags, unsigned(tags & ~(_TAG_MASK << shift) | tag << shift)):
                 continue
-        admitted = take_pace(addresses, at + 1 + cell, now_ns, rate, burst, found)
+        admitted = consume(addresses, at + 1 + cell, now_ns, rate, burst, found)
         if _cell_of(load_acquire(addresses, at), tag) == cell:
             return admitted
-    return take_pace(addresses, at + _OVERFLOW, now_ns, rate, burst, found)
+    return consume(addresses, at + _OVERFLOW, now_ns, rate, burst, found)
 
 
 @compiled
@@ -94,8 +94,8 @@ def _cell_of(tags: int, tag: int) -> int:
 
 
 @compiled
-def _paid_cell(addresses: Words, at: int, now_ns: int) -> int:
-    """The cell whose debt has been over for the longest time, -1 when all are in debt."""
+def _expired_cell(addresses: Words, at: int, now_ns: int) -> int:
+    """The cell that expired the longest time ago, -1 when none has."""
     best = -1
     best_ns = now_ns
     for cell in range(CELLS):

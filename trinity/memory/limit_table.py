@@ -31,7 +31,7 @@ from trinity.errors import LayoutError
 from trinity.files import Durability, write_whole
 from trinity.limits import LIMIT_TRIES_MAX
 from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed, store_release, unsigned
-from trinity.memory.gcra import Numbers, take_pace
+from trinity.memory.gcra import Numbers, consume
 
 MAGIC = int.from_bytes(b"TRINITYL", "little")
 LAYOUT_VERSION = 1
@@ -100,7 +100,7 @@ class LimitTable:
             self.words[HEADER_WORDS + key_ids * ENTRY_WORDS + word] = 0
 
     def _take_over(self, boot_id: Words, wall_offset_ns: int) -> None:
-        """After a reboot, move the times to the new boot's clock; killed on the way, debts are at worst forgotten."""
+        """After a reboot, move the times to the new boot's clock; killed on the way, TATs are at worst forgotten."""
         if (self.words[_BOOT_ID : _BOOT_ID + 2] == boot_id).all():
             return
         shift_ns = int(self.words[_WALL_OFFSET_NS].astype(np.int64)) - wall_offset_ns
@@ -124,9 +124,9 @@ def _make(path: Path, capacity: int, boot_id: bytes, wall_offset_ns: int) -> Non
 
 
 @compiled
-def take_key_pace(limits: Words, key_id: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
-    """Take one request from a key's rate (see gcra.take_pace)."""
-    return take_pace(limits, HEADER_WORDS + key_id * ENTRY_WORDS + _TAT, now_ns, rate, burst, found)
+def consume_key_rate(limits: Words, key_id: int, now_ns: int, rate: int, burst: int, found: Numbers) -> bool:
+    """Consume one request of a key's rate (see gcra.consume)."""
+    return consume(limits, HEADER_WORDS + key_id * ENTRY_WORDS + _TAT, now_ns, rate, burst, found)
 
 
 @compiled

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.limits import ADDRESS_CELLS
-from trinity.memory.address_table import BUCKETS, CELLS, WORDS, AddressTable, take_address
+from trinity.memory.address_table import BUCKETS, CELLS, WORDS, AddressTable, consume_address
 from trinity.memory.gcra import FOUND_WORDS
 
 SECOND = 1_000_000_000
@@ -22,7 +22,7 @@ def hashed(tag: int, bucket: int = BUCKET) -> np.uint64:
 
 
 def take(table: AddressTable, address: np.uint64, now_ns: int = NOW_NS, rate: int = 1, burst: int = 2) -> bool:
-    return bool(take_address(table.words, address, now_ns, rate, burst, np.zeros(FOUND_WORDS, dtype=np.int64)))
+    return bool(consume_address(table.words, address, now_ns, rate, burst, np.zeros(FOUND_WORDS, dtype=np.int64)))
 
 
 def spend(table: AddressTable, address: np.uint64, now_ns: int = NOW_NS) -> int:
@@ -44,7 +44,7 @@ def test_each_address_has_a_limit_of_its_own() -> None:
 
 @pytest.mark.uncompiled
 def test_a_flood_of_new_addresses_does_not_free_a_spent_cell() -> None:
-    """While its debt lasts, an address has its cell, whoever else comes; the others share what is left over."""
+    """Until its TAT expires, an address has its cell, whoever else comes; the others share what is left over."""
     table = AddressTable.private()
     victim = hashed(9)
     assert spend(table, victim) == 2
@@ -56,7 +56,7 @@ def test_a_flood_of_new_addresses_does_not_free_a_spent_cell() -> None:
 
 
 @pytest.mark.uncompiled
-def test_a_cell_whose_debt_is_over_goes_to_the_next_who_needs_one() -> None:
+def test_an_expired_cell_goes_to_the_next_who_needs_one() -> None:
     """The one that has been idle for the longest time is given away first, and begins whole."""
     table = AddressTable.private()
     for number in range(CELLS):
@@ -88,7 +88,9 @@ def _spend_at_once(table: AddressTable, results: "multiprocessing.SimpleQueue[li
     counts = [0] * 200
     for address in range(200):
         for _ in range(30):
-            counts[address] += bool(take_address(table.words, hashed(1 + address % 4, address), NOW_NS, 1, 20, found))
+            counts[address] += bool(
+                consume_address(table.words, hashed(1 + address % 4, address), NOW_NS, 1, 20, found)
+            )
     results.put(counts)
 
 

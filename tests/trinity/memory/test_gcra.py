@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.limits import RATE_REQUESTS_MAX
-from trinity.memory.gcra import BUCKET_NS_MAX, FOUND_WORDS, REMAINING, RETRY_NS, take_pace
+from trinity.memory.gcra import BUCKET_NS_MAX, FOUND_WORDS, REMAINING, RETRY_NS, consume
 from trinity.rates import rate_of, requests_of, seconds_of
 
 SECOND = 1_000_000_000
@@ -24,7 +24,7 @@ class Cell:
         self.found = np.zeros(FOUND_WORDS, dtype=np.int64)
 
     def take(self, now_ns: int) -> bool:
-        return bool(take_pace(self.words, 0, now_ns, self.rate, self.burst, self.found))
+        return bool(consume(self.words, 0, now_ns, self.rate, self.burst, self.found))
 
 
 def test_a_burst_is_given_at_once_and_then_one_each_interval() -> None:
@@ -84,8 +84,8 @@ def test_who_comes_when_told_is_admitted_and_not_a_nanosecond_before(rate: int, 
     assert cell.take(now_ns + retry_ns)
 
 
-def test_a_debt_of_other_terms_is_paid_on_the_terms_of_now() -> None:
-    """An hour of debt under a plan of 1 a second and 3,600 at once is a full bucket under 100 a second and 10."""
+def test_a_tat_of_other_terms_is_cut_to_the_terms_of_now() -> None:
+    """A TAT an hour ahead under a plan of 1 a second and 3,600 at once is a full bucket under 100 a second and 10."""
     cell = Cell(1, 3600)
     for _ in range(3600):
         assert cell.take(NOW_NS)
@@ -96,7 +96,7 @@ def test_a_debt_of_other_terms_is_paid_on_the_terms_of_now() -> None:
 
 
 def test_a_worker_with_an_older_time_takes_nothing_back() -> None:
-    """Times of two workers differ by a turn: the older one neither admits more nor lowers the debt."""
+    """Times of two workers differ by a turn: the older one neither admits more nor brings the TAT nearer."""
     cell = Cell(1000, 1)
     assert cell.take(NOW_NS)
     before = int(cell.words[0])

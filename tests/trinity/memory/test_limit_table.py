@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.quota import quota_used
 from trinity.errors import LayoutError
 from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
-from trinity.memory.limit_table import LimitTable, bytes_needed, has_quota, take_key_pace, take_quota
+from trinity.memory.limit_table import LimitTable, bytes_needed, consume_key_rate, has_quota, take_quota
 
 SECOND = 1_000_000_000
 NOW_NS = 1_000 * SECOND
@@ -35,7 +35,7 @@ def open_table(
 def take(table: LimitTable, key_id: int, now_ns: int = NOW_NS, rate: int = 1, burst: int = 5) -> int:
     """Nanoseconds to wait; 0 when the request was admitted."""
     found = np.zeros(FOUND_WORDS, dtype=np.int64)
-    admitted = take_key_pace(table.words, key_id, now_ns, rate, burst, found)
+    admitted = consume_key_rate(table.words, key_id, now_ns, rate, burst, found)
     assert admitted == (found[RETRY_NS] == 0)
     return int(found[RETRY_NS])
 
@@ -49,7 +49,7 @@ def _take_many(path: Path, count: int, results: "multiprocessing.SimpleQueue[tup
     table = open_table(path)
     gate = table.words
     found = np.zeros(FOUND_WORDS, dtype=np.int64)
-    paced = sum(bool(take_key_pace(gate, 3, NOW_NS, 1, 10_000, found)) for _ in range(count))
+    paced = sum(bool(consume_key_rate(gate, 3, NOW_NS, 1, 10_000, found)) for _ in range(count))
     under_quota = sum(take_quota(gate, 3, MONTH, 10_000) >= 0 for _ in range(count))
     results.put((paced, under_quota))
 
@@ -99,7 +99,7 @@ def test_limits_survive_the_death_of_who_counted(tmp_path: Path) -> None:
     assert quota_used(again, 1) == (MONTH, 1)
 
 
-def test_a_debt_is_over_at_the_same_moment_after_a_reboot(tmp_path: Path) -> None:
+def test_a_tat_expires_at_the_same_moment_after_a_reboot(tmp_path: Path) -> None:
     """The monotonic clock begins anew; the wall clock connects the two."""
     path = tmp_path / "limits"
     spend(open_table(path), 1)
@@ -110,7 +110,7 @@ def test_a_debt_is_over_at_the_same_moment_after_a_reboot(tmp_path: Path) -> Non
 
 
 def test_a_wall_clock_that_was_set_is_noted_for_the_next_boot(tmp_path: Path) -> None:
-    """A machine that booted with a wrong date and was corrected does not forget or extend debts at its reboot."""
+    """A machine that booted with a wrong date and was corrected neither forgets nor extends TATs at its reboot."""
     path = tmp_path / "limits"
     table = open_table(path, wall_ns=WALL_NS - 3600 * SECOND)
     table.note_clock(NOW_NS, WALL_NS)
