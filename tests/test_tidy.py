@@ -133,6 +133,16 @@ def test_an_arrow_that_points_up_is_seen(
     assert _arrows(Path(path)) == wrong
 
 
+def test_no_public_class_name_stands_twice() -> None:
+    """A name means one thing in all rooms that run; only each exchange has its `Decoder`, as the contract calls it."""
+    places: dict[str, list[Path]] = {}
+    for path in (path for path in SOURCES if path.parts[0] != "benchmarks"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    assert {name for name, paths in places.items() if len(paths) > 1} == {"Decoder"}
+
+
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__init__.py"], ids=str)
 def test_every_source_file_has_its_test_file(path: Path) -> None:
     """trinity/clock.py is tested by tests/trinity/test_clock.py, and so on."""

@@ -39,7 +39,7 @@ EXIT_CONFIGURATION = 2
 EXIT_BOOT_FAILURE = 3
 
 
-class Command(NamedTuple):
+class Subcommand(NamedTuple):
     """A command, and the module of `trinity.cli` that has it."""
 
     name: str
@@ -48,24 +48,24 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("run", "run a node with the live exchanges", "node"),
-    Command("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "node"),
-    Command("simulate", "run the six simulated exchanges alone", "node"),
-    Command("doctor", "check clock, exchanges, limits, ports and stores of this machine, and say what to do", "doctor"),
-    Command("top", "watch assets, sources and ages of the running node", "top"),
-    Command("explain", "show each step of an asset's consensus, with its numbers", "explain"),
-    Command("record", "record what feeds and consensus see: on, off or status", "record"),
-    Command("replay", "recompute the consensus from a recording, and compare it bit for bit", "record"),
-    Command("db", "the database: its address, the state of its tables, bring them to this version's", "db"),
-    Command("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
-    Command("plans", "plans of limits: list, set", "plans"),
-    Command("accounts", "customers: list, set", "plans"),
-    Command("block", "refuse an address or a network on all nodes", "blocks"),
-    Command("unblock", "answer an address or a network again", "blocks"),
-    Command("blocks", "list what is blocked", "blocks"),
-    Command("mcp", "serve prices, history and explanations to language models (Model Context Protocol, stdio)", "mcp"),
-    Command("bench", "measure this machine", "bench"),
-    Command("compile", "compile the request loop now, so that the first start does not have to wait for it", "node"),
+    Subcommand("run", "run a node with the live exchanges", "node"),
+    Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "node"),
+    Subcommand("simulate", "run the six simulated exchanges alone", "node"),
+    Subcommand("doctor", "check clock, exchanges, limits, ports and stores of this machine; say what to do", "doctor"),
+    Subcommand("top", "watch assets, sources and ages of the running node", "top"),
+    Subcommand("explain", "show each step of an asset's consensus, with its numbers", "explain"),
+    Subcommand("record", "record what feeds and consensus see: on, off or status", "record"),
+    Subcommand("replay", "recompute the consensus from a recording, and compare it bit for bit", "record"),
+    Subcommand("db", "the database: its address, the state of its tables, bring them to this version's", "db"),
+    Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
+    Subcommand("plans", "plans of limits: list, set", "plans"),
+    Subcommand("accounts", "customers: list, set", "plans"),
+    Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
+    Subcommand("unblock", "answer an address or a network again", "blocks"),
+    Subcommand("blocks", "list what is blocked", "blocks"),
+    Subcommand("mcp", "serve prices, history, explanations to language models (Model Context Protocol, stdio)", "mcp"),
+    Subcommand("bench", "measure this machine", "bench"),
+    Subcommand("compile", "compile the request loop now, so that the first start does not have to wait for it", "node"),
 )
 
 # What a kind of error means for the exit code; the first that fits counts.

@@ -53,7 +53,7 @@ class Frame(msgspec.Struct, array_like=True, tag="f", frozen=True):
     frame: bytes
 
 
-class Answer(msgspec.Struct, array_like=True, tag="a", frozen=True):
+class RecordedAnswer(msgspec.Struct, array_like=True, tag="a", frozen=True):
     """One REST answer as it was received."""
 
     path: str
@@ -118,7 +118,7 @@ class Turn(msgspec.Struct, array_like=True, tag="t", frozen=True):
     results: tuple[Result, ...]
 
 
-Entry = Header | Opened | Frame | Answer | Checkpoint | Turn
+Entry = Header | Opened | Frame | RecordedAnswer | Checkpoint | Turn
 
 ENCODER = msgspec.msgpack.Encoder()
 DECODER = msgspec.msgpack.Decoder(list[Entry])

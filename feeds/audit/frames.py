@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from feeds.audit.entries import Answer, Frame, Header, Opened
+from feeds.audit.entries import Frame, Header, Opened, RecordedAnswer
 from feeds.audit.segments import SegmentInfo, read_chunks, read_segment
 from feeds.exchanges.contract import Decoder, Event, Quote, RestRequest
 from feeds.exchanges.registry import EXCHANGE_MODULES
@@ -120,18 +120,18 @@ class FrameSource:
                 for entry in entries:
                     if isinstance(entry, Opened):
                         decoders[entry.connection] = self._module.new_decoder()
-                    elif isinstance(entry, Frame | Answer):
+                    elif isinstance(entry, Frame | RecordedAnswer):
                         events = self._events_of(entry, decoders)
                         quotes = [
                             (self._assets[event.symbol], event)
                             for event in events
                             if isinstance(event, Quote) and event.symbol in self._assets
                         ]
-                        via = Via.REST if isinstance(entry, Answer) else Via.WS
+                        via = Via.REST if isinstance(entry, RecordedAnswer) else Via.WS
                         yield _Decoded(entry.at_ns, entry.wall_ns, via, quotes)
 
-    def _events_of(self, entry: Frame | Answer, decoders: dict[int, Decoder]) -> list[Event]:
-        if isinstance(entry, Answer):
+    def _events_of(self, entry: Frame | RecordedAnswer, decoders: dict[int, Decoder]) -> list[Event]:
+        if isinstance(entry, RecordedAnswer):
             return self._module.on_rest(RestRequest(entry.path, entry.symbols), entry.status, entry.body)
         decoder = decoders.get(entry.connection)
         if decoder is None:

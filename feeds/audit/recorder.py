@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from feeds.audit.entries import (
     CONSENSUS_STREAM,
     VERSION,
-    Answer,
     AssetState,
     Checkpoint,
     Entry,
     Frame,
     Header,
     Opened,
+    RecordedAnswer,
     Result,
     RowInput,
     Turn,
@@ -176,7 +176,7 @@ class FrameRecorder(_Stream):
         self.entries.append(Frame(connection, at_ns, wall_ns, frame))
 
     def answer(self, request: RestRequest, status: int, body: bytes, at_ns: int, wall_ns: int) -> None:
-        self.entries.append(Answer(request.path, request.symbols, status, body, at_ns, wall_ns))
+        self.entries.append(RecordedAnswer(request.path, request.symbols, status, body, at_ns, wall_ns))
 
 
 class DecisionRecorder(_Stream):

@@ -36,7 +36,7 @@ class Difference(msgspec.Struct, frozen=True):
     replayed: Any
 
 
-class Outcome(msgspec.Struct):
+class ReplayOutcome(msgspec.Struct):
     """What a replay found."""
 
     turns: int = 0
@@ -58,7 +58,9 @@ class Piece(NamedTuple):
     chunks: tuple[Chunk, ...]
 
 
-def replay(data_dir: Path, asset: str | None = None, from_ns: int | None = None, to_ns: int | None = None) -> Outcome:
+def replay(
+    data_dir: Path, asset: str | None = None, from_ns: int | None = None, to_ns: int | None = None
+) -> ReplayOutcome:
     """Recompute everything between two moments (wall clock), of one asset or of all; RecordingError for damage."""
     return _Replay(data_dir / FOLDER, asset, from_ns, to_ns).run()
 
@@ -89,14 +91,14 @@ class _Replay:
         self._asset = asset
         self._from_ns = from_ns
         self._to_ns = to_ns
-        self._outcome = Outcome()
+        self._outcome = ReplayOutcome()
         self._rerun: Rerun | None = None
         self._header: Header | None = None
         self._sources: dict[tuple[str, str], FrameSource] = {}
         self._wanted: set[int] = set()
         self._turn_wall_ns = 0
 
-    def run(self) -> Outcome:
+    def run(self) -> ReplayOutcome:
         """All turns of the range; the outcome says how far it came."""
         try:
             for header, entry in self._entries():

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from feeds.simulator.faults import Fault, FaultTable, distort
-from feeds.simulator.market import Instant, Market, MarketRow, Quote
+from feeds.simulator.market import Instant, MarketRow, SimulatedMarket, SimulatedQuote
 
 # Quotes that one slow market may owe: an hour at 10 quotes a second loses 18 % = 6,480.
 BACKLOG_MAX = 10_000
@@ -17,22 +17,22 @@ BACKLOG_MAX = 10_000
 class ExchangeBoard:
     """The rows of one exchange by symbol, in the order of the catalog."""
 
-    def __init__(self, exchange: str, market: Market, faults: FaultTable) -> None:
+    def __init__(self, exchange: str, market: SimulatedMarket, faults: FaultTable) -> None:
         self.exchange = exchange
         self.rows = {row.symbol: row for row in market.rows if row.exchange == exchange}
         self._market = market
         self._faults = faults
         self._owed: dict[int, _Backlog] = {}
-        self._held: dict[int, dict[int, Quote]] = {}
+        self._held: dict[int, dict[int, SimulatedQuote]] = {}
 
-    def on_quote(self, quote: Quote, now: Instant) -> Quote | None:
+    def on_quote(self, quote: SimulatedQuote, now: Instant) -> SimulatedQuote | None:
         """What the stream carries at the moment at which the market made `quote`: itself, an older one or nothing."""
         faults = self._faults.on(self.exchange, quote.row.asset, now.monotonic_ns)
         slow = next((fault for fault in faults if fault.fault == "slow"), None)
         if slow is None:
             if self._owed:
                 self._owed.pop(quote.row.position, None)
-            streamed: Quote | None = quote
+            streamed: SimulatedQuote | None = quote
         else:
             backlog = self._owed.setdefault(quote.row.position, _Backlog())
             streamed = backlog.pass_through(quote, slow.value or 1.0)
@@ -40,7 +40,7 @@ class ExchangeBoard:
             return None
         return distort(streamed, faults)
 
-    def streamed(self, symbol: str, now: Instant) -> Quote | None:
+    def streamed(self, symbol: str, now: Instant) -> SimulatedQuote | None:
         """The newest quote for a socket that just subscribed; None while the stream is frozen."""
         row = self.rows[symbol]
         faults = self._faults.on(self.exchange, row.asset, now.monotonic_ns)
@@ -48,14 +48,14 @@ class ExchangeBoard:
             return None
         return distort(self._market.latest[row.position], faults)
 
-    def answered(self, row: MarketRow, now: Instant) -> Quote:
+    def answered(self, row: MarketRow, now: Instant) -> SimulatedQuote:
         """The newest quote for a REST answer."""
         faults = self._faults.on(self.exchange, row.asset, now.monotonic_ns)
         frozen = next((fault for fault in faults if fault.fault == "rest_freeze"), None)
         latest = self._market.latest if frozen is None else self._held.get(frozen.id, self._market.latest)
         return distort(latest[row.position], faults)
 
-    def answered_all(self, now: Instant) -> Sequence[Quote]:
+    def answered_all(self, now: Instant) -> Sequence[SimulatedQuote]:
         return [self.answered(row, now) for row in self.rows.values()]
 
     def hold(self, fault: Fault, now: Instant) -> None:
@@ -69,10 +69,10 @@ class _Backlog:
     """A queue that lets `share` of the quotes out for each one that comes in, so that they get older and older."""
 
     def __init__(self) -> None:
-        self._quotes: deque[Quote] = deque(maxlen=BACKLOG_MAX)
+        self._quotes: deque[SimulatedQuote] = deque(maxlen=BACKLOG_MAX)
         self._credit = 0.0
 
-    def pass_through(self, quote: Quote, share: float) -> Quote | None:
+    def pass_through(self, quote: SimulatedQuote, share: float) -> SimulatedQuote | None:
         self._quotes.append(quote)
         self._credit += share
         if self._credit < 1.0:

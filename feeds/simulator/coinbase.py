@@ -12,13 +12,13 @@ import msgspec
 
 from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.coinbase_exchange import ExchangeSession
-from feeds.simulator.market import NS_PER_SECOND, Instant, Quote
+from feeds.simulator.market import NS_PER_SECOND, Instant, SimulatedQuote
 from feeds.simulator.rates import Buckets, Limit
 from feeds.simulator.venue import (
-    Answer,
-    Close,
+    CloseSocket,
     Out,
     RestCall,
+    RestReply,
     Route,
     Session,
     Venue,
@@ -81,7 +81,7 @@ class AdvancedSession(Session):
             return [self._acknowledge(now)]
         return self._subscribe(request.product_ids, now)
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         """{"channel":"ticker","timestamp":"2026-08-09T21:05:48.229198328Z","sequence_num":6,"events":[...]}"""
         if quote.row.symbol not in self._products:
             return []
@@ -90,7 +90,7 @@ class AdvancedSession(Session):
 
     def on_timer(self, now: Instant) -> list[Out]:
         if not self._products and not self._heartbeats:
-            return [Close(1008, "no subscription")] if self._age(now) >= SUBSCRIBE_DEADLINE_SECONDS else []
+            return [CloseSocket(1008, "no subscription")] if self._age(now) >= SUBSCRIBE_DEADLINE_SECONDS else []
         if self._heartbeats and seconds_since(self._beat_at_ns, now) >= 1.0:
             self._beat_at_ns = now.monotonic_ns
             self._beats += 1
@@ -98,7 +98,7 @@ class AdvancedSession(Session):
             event = f'{{"current_time":"{stamp} +0000 UTC m=+{self._beats}.0","heartbeat_counter":{self._beats}}}'
             return [self._envelope("heartbeats", now.wall_ns, event, now)]
         if seconds_since(self.sent_at_ns, now) >= QUIET_SECONDS_MAX:
-            return [Close(1000, "no updates")]
+            return [CloseSocket(1000, "no updates")]
         return []
 
     def _age(self, now: Instant) -> float:
@@ -143,15 +143,15 @@ def _error(message: str) -> str:
     return to_json({"type": "error", "message": message})
 
 
-def _snapshot(quote: Quote) -> str:
+def _snapshot(quote: SimulatedQuote) -> str:
     return _event("snapshot", quote)
 
 
-def _update(quote: Quote) -> str:
+def _update(quote: SimulatedQuote) -> str:
     return _event("update", quote)
 
 
-def _event(kind: str, quote: Quote) -> str:
+def _event(kind: str, quote: SimulatedQuote) -> str:
     row = quote.row
     last = row.text(quote.last)
     return (
@@ -164,11 +164,11 @@ def _event(kind: str, quote: Quote) -> str:
     )
 
 
-def _exchange_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
+def _exchange_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.exchange.coinbase.com/products/BTC-USD/ticker"""
     row = board.rows.get(call.path["product"])
     if row is None:
-        return Answer(404, '{"message":"NotFound"}')
+        return RestReply(404, '{"message":"NotFound"}')
     quote = board.answered(row, call.now)
     stamp = "" if quote.time_ns is None else f'"time":"{rfc3339(quote.time_ns)}",'
     text = (
@@ -179,7 +179,7 @@ def _exchange_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _exchange_products(board: ExchangeBoard, _: RestCall) -> Answer:
+def _exchange_products(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET api.exchange.coinbase.com/products"""
     products = [
         {
@@ -202,10 +202,10 @@ def _exchange_products(board: ExchangeBoard, _: RestCall) -> Answer:
         }
         for row in board.rows.values()
     ]
-    return Answer(200, to_json(products))
+    return RestReply(200, to_json(products))
 
 
-def _products(board: ExchangeBoard, call: RestCall) -> Answer:
+def _products(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/api/v3/brokerage/market/products, optionally with product_ids=..., repeated"""
     wanted = call.query.get("product_ids")
     quotes = [quote for quote in board.answered_all(call.now) if wanted is None or quote.row.symbol in wanted]
@@ -213,7 +213,7 @@ def _products(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, quotes, PRICE_FIELDS)
 
 
-def _one_product(board: ExchangeBoard, call: RestCall) -> Answer:
+def _one_product(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/api/v3/brokerage/market/products/BTC-USD"""
     row = board.rows.get(call.path["product"])
     if row is None:
@@ -222,7 +222,7 @@ def _one_product(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(_product(quote), [quote], PRICE_FIELDS)
 
 
-def _product(quote: Quote) -> str:
+def _product(quote: SimulatedQuote) -> str:
     row = quote.row
     base = row.symbol.split("-")[0]
     tick = row.text(10.0**-row.decimals)
@@ -243,7 +243,7 @@ def _product(quote: Quote) -> str:
     )
 
 
-def _advanced_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
+def _advanced_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/api/v3/brokerage/market/products/BTC-USD/ticker?limit=1"""
     row = board.rows.get(call.path["product"])
     if row is None:
@@ -258,11 +258,11 @@ def _advanced_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _spot_price(board: ExchangeBoard, call: RestCall) -> Answer:
+def _spot_price(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/v2/prices/BTC-USD/spot: the middle of the book, not the last trade"""
     row = board.rows.get(call.path["product"])
     if row is None:
-        return Answer(404, '{"errors":[{"id":"not_found","message":"Invalid base currency"}]}')
+        return RestReply(404, '{"errors":[{"id":"not_found","message":"Invalid base currency"}]}')
     quote = board.answered(row, call.now)
     amount = f"{(quote.bid + quote.ask) / 2.0:.{row.decimals + 1}f}"
     base = row.symbol.split("-")[0]
@@ -270,18 +270,18 @@ def _spot_price(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _time(_: ExchangeBoard, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/api/v3/brokerage/time"""
     seconds, ms = call.now.wall_ns // NS_PER_SECOND, call.now.wall_ns // 1_000_000
     stamp = rfc3339(call.now.wall_ns)
-    return Answer(200, f'{{"iso":"{stamp}","epochSeconds":"{seconds}","epochMillis":"{ms}"}}')
+    return RestReply(200, f'{{"iso":"{stamp}","epochSeconds":"{seconds}","epochMillis":"{ms}"}}')
 
 
 def _symbol_of(market: Market) -> str:
     return market.symbol or f"{market.asset}-{market.quote}"
 
 
-_UNKNOWN_PRODUCT = Answer(
+_UNKNOWN_PRODUCT = RestReply(
     404,
     '{"error":"NOT_FOUND","error_details":"valid product_id is required","message":"valid product_id is required"}',
 )
@@ -307,6 +307,6 @@ VENUE = Venue(
     symbol_of=_symbol_of,
     # 8 connections a second for each address, with bursts of 20.
     connect_limit=Limit("connect", 20, 2.5),
-    too_many=Answer(429, '{"message":"Public rate limit exceeded"}'),
-    broken=Answer(500, '{"message":"Internal server error"}'),
+    too_many=RestReply(429, '{"message":"Public rate limit exceeded"}'),
+    broken=RestReply(500, '{"message":"Internal server error"}'),
 )

@@ -10,8 +10,8 @@ import random
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import Instant, Quote
-from feeds.simulator.venue import Close, Out, Session, rfc3339, seconds_since, to_json
+from feeds.simulator.market import Instant, SimulatedQuote
+from feeds.simulator.venue import CloseSocket, Out, Session, rfc3339, seconds_since, to_json
 
 SUBSCRIBE_DEADLINE_SECONDS = 5.0
 CHANNELS = ("ticker", "heartbeat")
@@ -62,7 +62,7 @@ class ExchangeSession(Session):
                 out += self._subscribe(name, products, snapshots, now)
         return [*dict.fromkeys(out), self._acknowledge(), *snapshots]
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         if not quote.traded or quote.row.symbol not in self._products["ticker"]:
             return []
         return [self.frame("exchange ticker", quote, frames, _ticker)]
@@ -70,7 +70,7 @@ class ExchangeSession(Session):
     def on_timer(self, now: Instant) -> list[Out]:
         if not any(self._products.values()):
             deadline = seconds_since(self.opened_at_ns, now) >= SUBSCRIBE_DEADLINE_SECONDS
-            return [Close(1008, "no subscription")] if deadline else []
+            return [CloseSocket(1008, "no subscription")] if deadline else []
         if seconds_since(self._beat_at_ns, now) < 1.0:
             return []
         self._beat_at_ns = now.monotonic_ns
@@ -102,7 +102,7 @@ def _error(message: str, reason: str) -> str:
     return to_json({"type": "error", "message": message, "reason": reason})
 
 
-def _ticker(quote: Quote) -> str:
+def _ticker(quote: SimulatedQuote) -> str:
     row = quote.row
     stamp = "" if quote.time_ns is None else f'"time":"{rfc3339(quote.time_ns)}",'
     return (

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 from aiohttp import WSCloseCode, web
 
-from feeds.simulator.venue import Out, Ping, Session
+from feeds.simulator.venue import Out, SendPing, Session
 
 # 4 s of the whole market at its highest rate; a client that is further behind has stopped reading.
 OUTBOX_MAX = 20_000
 CLOSE_SECONDS_MAX = 1.0
 
 
-class Connection:
+class SimulatedConnection:
     """A client's socket; `send_all` runs as a task as long as the socket is open."""
 
     def __init__(self, session: Session, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
@@ -61,7 +61,7 @@ class Connection:
         """Send one frame; False when it was the last one."""
         if isinstance(frame, str):
             await self._socket.send_str(frame)
-        elif isinstance(frame, Ping):
+        elif isinstance(frame, SendPing):
             await self._socket.ping()
         elif frame.code is None:
             self.abort()

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, Quote
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, SimulatedQuote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
-    Answer,
-    Close,
+    CloseSocket,
     Out,
-    Ping,
     RestCall,
+    RestReply,
     Route,
+    SendPing,
     Session,
     Venue,
     rest_ticker,
@@ -90,7 +90,7 @@ class CryptocomSession(Session):
             return [_error(request.id, request.method[:40], UNKNOWN_SYMBOL, "No such method")]
         return [out for channel in request.params.channels for out in self._subscribe(channel, request.id, now)]
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         symbol = quote.row.symbol
         if symbol not in self._instruments:
             return []
@@ -100,14 +100,14 @@ class CryptocomSession(Session):
         out: list[Out] = []
         if seconds_since(self._ping_at_ns, now) >= PING_SECONDS:
             self._ping_at_ns = now.monotonic_ns
-            out.append(Ping())
+            out.append(SendPing())
         if now.monotonic_ns >= self._beat_due_ns:
             self._beat_due_ns = now.monotonic_ns + round(HEARTBEAT_SECONDS * NS_PER_SECOND)
             self._beat_id = now.wall_ns // 1_000_000
             self._unanswered += 1
             out.append(f'{{"id":{self._beat_id},"method":"public/heartbeat","code":0}}')
             if self._unanswered >= UNANSWERED_MAX:
-                out.append(Close(1000, "heartbeat not handled"))
+                out.append(CloseSocket(1000, "heartbeat not handled"))
         return out
 
     def _may_request(self, now: Instant) -> bool:
@@ -130,13 +130,13 @@ class CryptocomSession(Session):
         quote = self.board.streamed(instrument, now)
         return [] if quote is None else [self._data_frame(quote, {})]
 
-    def _data_frame(self, quote: Quote, frames: dict[str, str]) -> str:
+    def _data_frame(self, quote: SimulatedQuote, frames: dict[str, str]) -> str:
         """{"id":-1,"method":"subscribe","code":0,"result":{...}}; the first one has the id of its request"""
         request_id = self._first_ids.pop(quote.row.symbol, -1) if self._first_ids else -1
         return f'{{"id":{request_id},{self.frame("ticker", quote, frames, _ticker)}'
 
 
-def _ticker(quote: Quote) -> str:
+def _ticker(quote: SimulatedQuote) -> str:
     """A data frame behind its id."""
     symbol = quote.row.symbol
     return (
@@ -145,7 +145,7 @@ def _ticker(quote: Quote) -> str:
     )
 
 
-def _ticker_object(quote: Quote, sizes: bool) -> str:
+def _ticker_object(quote: SimulatedQuote, sizes: bool) -> str:
     row = quote.row
     bid_size, ask_size = ('"bs":"0.27217",', '"ks":"0.23532",') if sizes else ("", "")
     stamp = "" if quote.time_ns is None else f',"t":{quote.time_ns // 1_000_000}'
@@ -163,11 +163,11 @@ def _error(request_id: int, method: str, code: int, message: str, channel: str |
     return to_json(fields | {"message": message})
 
 
-def _tickers(board: ExchangeBoard, call: RestCall) -> Answer:
+def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /exchange/v1/public/get-tickers?instrument_name=BTC_USD, all without the parameter"""
     asked = call.first("instrument_name")
     if asked is not None and asked not in board.rows:
-        return Answer(400, _error(-1, "public/get-tickers", UNKNOWN_SYMBOL, "Unknown symbol"))
+        return RestReply(400, _error(-1, "public/get-tickers", UNKNOWN_SYMBOL, "Unknown symbol"))
     rows = board.rows.values() if asked is None else [board.rows[asked]]
     quotes = [board.answered(row, call.now) for row in rows]
     listed = ",".join(_ticker_object(quote, sizes=False) for quote in quotes)
@@ -175,10 +175,10 @@ def _tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, quotes, PRICE_FIELDS)
 
 
-def _instruments(board: ExchangeBoard, _: RestCall) -> Answer:
+def _instruments(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /exchange/v1/public/get-instruments"""
     listed = [_instrument(row) for row in board.rows.values()]
-    return Answer(200, to_json({"id": 1, "method": "public/get-instruments", "code": 0, "result": {"data": listed}}))
+    return RestReply(200, to_json({"id": 1, "method": "public/get-instruments", "code": 0, "result": {"data": listed}}))
 
 
 def _instrument(row: MarketRow) -> dict[str, Any]:
@@ -216,6 +216,6 @@ VENUE = Venue(
     symbol_of=_symbol_of,
     # None is published; this is what a fair client never reaches.
     connect_limit=Limit("connect", 300, 60.0),
-    too_many=Answer(429, '{"id":-1,"code":42901,"message":"Too many requests"}'),
-    broken=Answer(500, '{"id":-1,"code":50001,"message":"Internal error"}'),
+    too_many=RestReply(429, '{"id":-1,"code":42901,"message":"Too many requests"}'),
+    broken=RestReply(500, '{"id":-1,"code":50001,"message":"Internal error"}'),
 )

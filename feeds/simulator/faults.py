@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from feeds.simulator.market import NS_PER_SECOND, Quote
+from feeds.simulator.market import NS_PER_SECOND, SimulatedQuote
 
 # A day is longer than any soak step; more faults than this at a time is a runaway script.
 SECONDS_MAX = 86_400.0
@@ -139,7 +139,7 @@ class FaultTable:
         return asset.upper()
 
 
-def distort(quote: Quote, faults: list[Fault]) -> Quote:
+def distort(quote: SimulatedQuote, faults: list[Fault]) -> SimulatedQuote:
     """The quote as these faults change it, in the order in which they were set."""
     for fault in faults:
         change = _CHANGES.get(fault.fault)
@@ -193,36 +193,36 @@ def _number(number: Any, field: str, least: float, most: float) -> float | None:
     return float(number)
 
 
-def _zero_price(quote: Quote, _: float) -> Quote:
+def _zero_price(quote: SimulatedQuote, _: float) -> SimulatedQuote:
     return quote._replace(bid=0.0, ask=0.0, last=0.0)
 
 
-def _scale_price(quote: Quote, factor: float) -> Quote:
+def _scale_price(quote: SimulatedQuote, factor: float) -> SimulatedQuote:
     return quote._replace(bid=quote.bid * factor, ask=quote.ask * factor, last=quote.last * factor)
 
 
-def _cross_book(quote: Quote, _: float) -> Quote:
+def _cross_book(quote: SimulatedQuote, _: float) -> SimulatedQuote:
     return quote._replace(bid=quote.ask * (1.0 + CROSSING), ask=quote.bid)
 
 
-def _skew_clock(quote: Quote, seconds: float) -> Quote:
+def _skew_clock(quote: SimulatedQuote, seconds: float) -> SimulatedQuote:
     return quote if quote.time_ns is None else quote._replace(time_ns=quote.time_ns + round(seconds * NS_PER_SECOND))
 
 
-def _drop_time(quote: Quote, _: float) -> Quote:
+def _drop_time(quote: SimulatedQuote, _: float) -> SimulatedQuote:
     return quote._replace(time_ns=None)
 
 
-def _break_sequence(quote: Quote, _: float) -> Quote:
+def _break_sequence(quote: SimulatedQuote, _: float) -> SimulatedQuote:
     older = _skew_clock(quote, -OUT_OF_ORDER_NS / NS_PER_SECOND) if quote.number % 2 else quote
     return older._replace(sequence_gap=SEQUENCE_JUMP)
 
 
-def _deform(quote: Quote, _: float) -> Quote:
+def _deform(quote: SimulatedQuote, _: float) -> SimulatedQuote:
     return quote._replace(deformed=True)
 
 
-_CHANGES: Mapping[str, Callable[[Quote, float], Quote]] = {
+_CHANGES: Mapping[str, Callable[[SimulatedQuote, float], SimulatedQuote]] = {
     "zero_price": _zero_price,
     "scale_price": _scale_price,
     "crossed_book": _cross_book,

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, Quote
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, SimulatedQuote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
-    Answer,
-    Close,
+    CloseSocket,
     Out,
     RestCall,
+    RestReply,
     Route,
     Session,
     Venue,
@@ -77,7 +77,7 @@ class GateSession(Session):
             pairs.difference_update(request.payload)
         return [self._reply(shown | {"result": {"status": "success"}}, request.id, now)]
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         symbol = quote.row.symbol
         out: list[Out] = []
         if symbol in self._pairs["spot.tickers"] and self.is_due("spot.tickers", quote, frames, TICKERS_GAP_NS, now):
@@ -94,7 +94,7 @@ class GateSession(Session):
         subscribed = any(self._pairs.values())
         heard_ns = max(self.received_at_ns, self.sent_at_ns) if subscribed else self.received_at_ns
         if seconds_since(heard_ns, now) >= (SILENT_SECONDS_MAX if subscribed else UNSUBSCRIBED_SECONDS_MAX):
-            return [Close(None)]
+            return [CloseSocket(None)]
         return [
             self.frame("spot.tickers", quote, frames, _ticker)
             for quote, frames in self.released("spot.tickers", TICKERS_GAP_NS, now)
@@ -125,18 +125,18 @@ def _failure(code: int, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}, "result": {"status": "fail"}}
 
 
-def _update(channel: str, quote: Quote, result: str) -> str:
+def _update(channel: str, quote: SimulatedQuote, result: str) -> str:
     stamp = ""
     if quote.time_ns is not None:
         stamp = f'"time":{quote.time_ns // NS_PER_SECOND},"time_ms":{quote.time_ns // 1_000_000},'
     return f'{{{stamp}"channel":"{channel}","event":"update","result":{result}}}'
 
 
-def _ticker(quote: Quote) -> str:
+def _ticker(quote: SimulatedQuote) -> str:
     return _update("spot.tickers", quote, _ticker_result(quote))
 
 
-def _ticker_result(quote: Quote, sizes: str = "") -> str:
+def _ticker_result(quote: SimulatedQuote, sizes: str = "") -> str:
     row = quote.row
     return (
         f'{{"currency_pair":"{row.symbol}","last":"{row.text(quote.last)}","lowest_ask":"{row.text(quote.ask)}",'
@@ -146,7 +146,7 @@ def _ticker_result(quote: Quote, sizes: str = "") -> str:
     )
 
 
-def _book_ticker(quote: Quote) -> str:
+def _book_ticker(quote: SimulatedQuote) -> str:
     row = quote.row
     stamp = "" if quote.time_ns is None else f'"t":{quote.time_ns // 1_000_000},'
     result = (
@@ -156,7 +156,7 @@ def _book_ticker(quote: Quote) -> str:
     return _update("spot.book_ticker", quote, result)
 
 
-def _trade(quote: Quote) -> str:
+def _trade(quote: SimulatedQuote) -> str:
     row = quote.row
     stamp = ""
     if quote.time_ns is not None:
@@ -171,7 +171,7 @@ def _trade(quote: Quote) -> str:
     return _update("spot.trades", quote, result)
 
 
-def _tickers(board: ExchangeBoard, call: RestCall) -> Answer:
+def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v4/spot/tickers?currency_pair=BTC_USDT, all without the parameter; no comma lists"""
     asked = call.first("currency_pair")
     if asked is not None and asked not in board.rows:
@@ -182,15 +182,15 @@ def _tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(f"[{','.join(_ticker_result(quote, sizes) for quote in quotes)}]", quotes, PRICE_FIELDS)
 
 
-def _currency_pairs(board: ExchangeBoard, _: RestCall) -> Answer:
+def _currency_pairs(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /api/v4/spot/currency_pairs"""
-    return Answer(200, to_json([_pair(row) for row in board.rows.values()]))
+    return RestReply(200, to_json([_pair(row) for row in board.rows.values()]))
 
 
-def _one_pair(board: ExchangeBoard, call: RestCall) -> Answer:
+def _one_pair(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v4/spot/currency_pairs/BTC_USDT"""
     row = board.rows.get(call.path["pair"])
-    return _invalid_pair(call.path["pair"]) if row is None else Answer(200, to_json(_pair(row)))
+    return _invalid_pair(call.path["pair"]) if row is None else RestReply(200, to_json(_pair(row)))
 
 
 def _pair(row: MarketRow) -> dict[str, Any]:
@@ -213,18 +213,18 @@ def _pair(row: MarketRow) -> dict[str, Any]:
     }
 
 
-def _margin_pairs(_: ExchangeBoard, __: RestCall) -> Answer:
+def _margin_pairs(_: ExchangeBoard, __: RestCall) -> RestReply:
     """GET /api/v4/margin/currency_pairs: no pair here can be traded on margin; common clients ask at start"""
-    return Answer(200, "[]")
+    return RestReply(200, "[]")
 
 
-def _time(_: ExchangeBoard, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v4/spot/time"""
-    return Answer(200, f'{{"server_time":{call.now.wall_ns // 1_000_000}}}')
+    return RestReply(200, f'{{"server_time":{call.now.wall_ns // 1_000_000}}}')
 
 
-def _invalid_pair(name: str) -> Answer:
-    return Answer(400, to_json({"label": "INVALID_CURRENCY_PAIR", "message": f"Invalid currency pair {name[:40]}"}))
+def _invalid_pair(name: str) -> RestReply:
+    return RestReply(400, to_json({"label": "INVALID_CURRENCY_PAIR", "message": f"Invalid currency pair {name[:40]}"}))
 
 
 def _symbol_of(market: Market) -> str:
@@ -249,6 +249,6 @@ VENUE = Venue(
     symbol_of=_symbol_of,
     # None is published; this is what a fair client never reaches.
     connect_limit=Limit("connect", 300, 60.0),
-    too_many=Answer(429, '{"label":"TOO_MANY_REQUESTS","message":"Request Rate limit Exceeded"}'),
-    broken=Answer(500, '{"label":"INTERNAL","message":"Internal server error"}'),
+    too_many=RestReply(429, '{"label":"TOO_MANY_REQUESTS","message":"Request Rate limit Exceeded"}'),
+    broken=RestReply(500, '{"label":"INTERNAL","message":"Internal server error"}'),
 )

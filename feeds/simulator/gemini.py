@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import Instant, MarketRow, Quote
+from feeds.simulator.market import Instant, MarketRow, SimulatedQuote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
-    Answer,
     Out,
-    Ping,
     RestCall,
+    RestReply,
     Route,
+    SendPing,
     Session,
     Venue,
     rest_ticker,
@@ -75,7 +75,7 @@ class GeminiSession(Session):
         self._streams = self._streams | streams if method == "subscribe" else self._streams - streams
         return [to_json({"id": request.id, "status": 200})]
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         symbol = quote.row.symbol
         out: list[Out] = []
         if (symbol, "bookTicker") in self._streams:
@@ -88,10 +88,10 @@ class GeminiSession(Session):
         if seconds_since(self._ping_at_ns, now) < PING_SECONDS:
             return []
         self._ping_at_ns = now.monotonic_ns
-        return [Ping()]
+        return [SendPing()]
 
 
-def _book_ticker(quote: Quote) -> str:
+def _book_ticker(quote: SimulatedQuote) -> str:
     """{"u":1764549594389752,"E":1783981140076872200,"s":"btcusd","b":"71519.37000","B":"0.18",...}"""
     row = quote.row
     stamp = "" if quote.time_ns is None else f'"E":{quote.time_ns},'
@@ -103,7 +103,7 @@ def _book_ticker(quote: Quote) -> str:
     )
 
 
-def _trade(quote: Quote) -> str:
+def _trade(quote: SimulatedQuote) -> str:
     """{"E":1783981140085684200,"s":"btcusd","t":2840141014190422,"p":"62145.38000","q":"0.01","m":true}"""
     row = quote.row
     stamp = "" if quote.time_ns is None else f'"E":{quote.time_ns},'
@@ -121,7 +121,7 @@ def _error(request_id: int | str | None, code: int, message: str) -> str:
     return to_json({"id": request_id, "status": 400, "error": {"code": code, "msg": message}})
 
 
-def _public_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
+def _public_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v1/pubticker/btcusd"""
     row = board.rows.get(call.path["symbol"].lower())
     if row is None:
@@ -135,7 +135,7 @@ def _public_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _ticker_v2(board: ExchangeBoard, call: RestCall) -> Answer:
+def _ticker_v2(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v2/ticker/btcusd"""
     row = board.rows.get(call.path["symbol"].lower())
     if row is None:
@@ -151,7 +151,7 @@ def _ticker_v2(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(text, [quote], PRICE_FIELDS)
 
 
-def _price_feed(board: ExchangeBoard, call: RestCall) -> Answer:
+def _price_feed(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v1/pricefeed"""
     quotes = list(board.answered_all(call.now))
     parts = [
@@ -161,12 +161,12 @@ def _price_feed(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(f"[{','.join(parts)}]", quotes, PRICE_FIELDS)
 
 
-def _symbols(board: ExchangeBoard, _: RestCall) -> Answer:
+def _symbols(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /v1/symbols"""
-    return Answer(200, to_json(list(board.rows)))
+    return RestReply(200, to_json(list(board.rows)))
 
 
-def _details(board: ExchangeBoard, call: RestCall) -> Answer:
+def _details(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v1/symbols/details/btcusd"""
     row = board.rows.get(call.path["symbol"].lower())
     if row is None:
@@ -184,16 +184,16 @@ def _details(board: ExchangeBoard, call: RestCall) -> Answer:
         "contract_type": "vanilla",
         "contract_price_currency": row.currency,
     }
-    return Answer(200, to_json(fields))
+    return RestReply(200, to_json(fields))
 
 
-def _unknown(board: ExchangeBoard, call: RestCall) -> Answer:
+def _unknown(board: ExchangeBoard, call: RestCall) -> RestReply:
     names = ", ".join(symbol.upper() for symbol in board.rows)
     message = (
         f"Supplied value '{call.path['symbol'][:40]}' is not a valid symbol.  Please correct your API request "
         f"to use one of the supported symbols: [{names}]"
     )
-    return Answer(400, to_json({"message": message, "reason": "Bad Request", "result": "error"}))
+    return RestReply(400, to_json({"message": message, "reason": "Bad Request", "result": "error"}))
 
 
 def _base(row: MarketRow) -> str:
@@ -221,6 +221,6 @@ VENUE = Venue(
     ),
     symbol_of=_symbol_of,
     connect_limit=Limit("connect", 300, 300.0),
-    too_many=Answer(429, '{"result":"error","reason":"RateLimited","message":"Requests were made too frequently"}'),
-    broken=Answer(500, '{"result":"error","reason":"System","message":"We are experiencing technical issues"}'),
+    too_many=RestReply(429, '{"result":"error","reason":"RateLimited","message":"Requests were made too frequently"}'),
+    broken=RestReply(500, '{"result":"error","reason":"System","message":"We are experiencing technical issues"}'),
 )

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, Quote
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, SimulatedQuote
 from feeds.simulator.rates import Limit
 from feeds.simulator.venue import (
-    Answer,
-    Close,
+    CloseSocket,
     Out,
     RestCall,
+    RestReply,
     Route,
     Session,
     Venue,
@@ -88,7 +88,7 @@ class KrakenSession(Session):
         self.sent_at_ns = now.monotonic_ns
         return [out for symbol in request.params.symbol for out in self._change(symbol, request, now)]
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         trigger = self._triggers.get(quote.row.symbol)
         if trigger is None or (trigger == "trades" and not quote.traded):
             return []
@@ -102,7 +102,7 @@ class KrakenSession(Session):
             self.sent_at_ns = now.monotonic_ns
             return ['{"channel":"heartbeat"}']
         idle = seconds_since(self.received_at_ns, now) >= IDLE_SECONDS_MAX
-        return [Close(1000, "inactivity")] if idle else []
+        return [CloseSocket(1000, "inactivity")] if idle else []
 
     def _change(self, symbol: str, request: _Request, now: Instant) -> list[Out]:
         params = request.params
@@ -130,15 +130,15 @@ def _stamped(fields: dict[str, Any], request_id: int | None, now: Instant) -> st
     return to_json(fields | {"time_in": rfc3339(now.wall_ns), "time_out": rfc3339(now.wall_ns + 50_000)})
 
 
-def _snapshot(quote: Quote) -> str:
+def _snapshot(quote: SimulatedQuote) -> str:
     return _ticker("snapshot", quote)
 
 
-def _update(quote: Quote) -> str:
+def _update(quote: SimulatedQuote) -> str:
     return _ticker("update", quote)
 
 
-def _ticker(kind: str, quote: Quote) -> str:
+def _ticker(kind: str, quote: SimulatedQuote) -> str:
     row = quote.row
     last = row.text(quote.last)
     stamp = "" if quote.time_ns is None else f',"timestamp":"{rfc3339(quote.time_ns)}"'
@@ -171,7 +171,7 @@ def _pair(board: ExchangeBoard, name: str) -> MarketRow | None:
     return next((row for row in board.rows.values() if name in _names(row)), None)
 
 
-def _rest_tickers(board: ExchangeBoard, call: RestCall) -> Answer:
+def _rest_tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /0/public/Ticker?pair=XBTUSD,ETHUSD; without `pair` all"""
     asked = call.first("pair")
     rows = {rest_key(row): row for row in board.rows.values()} if asked is None else {}
@@ -185,7 +185,7 @@ def _rest_tickers(board: ExchangeBoard, call: RestCall) -> Answer:
     return rest_ticker(f'{{"error":[],"result":{{{",".join(parts)}}}}}', quotes, PRICE_FIELDS)
 
 
-def _rest_ticker(quote: Quote) -> str:
+def _rest_ticker(quote: SimulatedQuote) -> str:
     row = quote.row
     last = row.text(quote.last)
     low, high = row.text(quote.last * 0.98), row.text(quote.last * 1.02)
@@ -196,7 +196,7 @@ def _rest_ticker(quote: Quote) -> str:
     )
 
 
-def _asset_pairs(board: ExchangeBoard, call: RestCall) -> Answer:
+def _asset_pairs(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /0/public/AssetPairs"""
     asked = call.first("pair")
     rows = list(board.rows.values())
@@ -205,7 +205,7 @@ def _asset_pairs(board: ExchangeBoard, call: RestCall) -> Answer:
         rows = [row for row in found if row is not None]
         if len(rows) < len(found):
             return _error("EQuery:Unknown asset pair")
-    return Answer(200, to_json({"error": [], "result": {rest_key(row): _asset_pair(row) for row in rows}}))
+    return RestReply(200, to_json({"error": [], "result": {rest_key(row): _asset_pair(row) for row in rows}}))
 
 
 def _asset_pair(row: MarketRow) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _asset_pair(row: MarketRow) -> dict[str, Any]:
     }
 
 
-def _assets(board: ExchangeBoard, _: RestCall) -> Answer:
+def _assets(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /0/public/Assets"""
     names = dict.fromkeys(name for row in board.rows.values() for name in row.symbol.split("/"))
     assets = {
@@ -251,7 +251,7 @@ def _assets(board: ExchangeBoard, _: RestCall) -> Answer:
         }
         for name in names
     }
-    return Answer(200, to_json({"error": [], "result": assets}))
+    return RestReply(200, to_json({"error": [], "result": assets}))
 
 
 def _rest_asset(name: str) -> str:
@@ -261,21 +261,21 @@ def _rest_asset(name: str) -> str:
     return "ZUSD" if name == "USD" else name
 
 
-def _system_status(_: ExchangeBoard, call: RestCall) -> Answer:
+def _system_status(_: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /0/public/SystemStatus"""
     stamp = rfc3339(call.now.wall_ns)[:19] + "Z"
-    return Answer(200, f'{{"error":[],"result":{{"status":"online","timestamp":"{stamp}"}}}}')
+    return RestReply(200, f'{{"error":[],"result":{{"status":"online","timestamp":"{stamp}"}}}}')
 
 
-def _time(_: ExchangeBoard, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /0/public/Time"""
     seconds = call.now.wall_ns // NS_PER_SECOND
     words = datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %y %H:%M:%S +0000")
-    return Answer(200, f'{{"error":[],"result":{{"unixtime":{seconds},"rfc1123":"{words}"}}}}')
+    return RestReply(200, f'{{"error":[],"result":{{"unixtime":{seconds},"rfc1123":"{words}"}}}}')
 
 
-def _error(text: str, status: int = 200) -> Answer:
-    return Answer(status, to_json({"error": [text]}))
+def _error(text: str, status: int = 200) -> RestReply:
+    return RestReply(status, to_json({"error": [text]}))
 
 
 def _symbol_of(market: Market) -> str:

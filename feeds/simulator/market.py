@@ -111,7 +111,7 @@ class MarketRow(NamedTuple):
         return f"{price:.{self.decimals}f}"
 
 
-class Quote(NamedTuple):
+class SimulatedQuote(NamedTuple):
     """One market at one instant.
 
     `number` grows with every quote of the simulation. `time_ns` is the exchange's wall time, None when a fault
@@ -129,7 +129,7 @@ class Quote(NamedTuple):
     sequence_gap: int = 0
 
 
-class Market:
+class SimulatedMarket:
     """All markets of all exchanges, quoting `quotes_per_second` in total."""
 
     def __init__(self, rows: Sequence[MarketRow], quotes_per_second: float, rng: random.Random, now: Instant) -> None:
@@ -146,7 +146,7 @@ class Market:
         self._last: dict[int, float] = {}
         self.latest = {row.position: self._quote(row, now) for row in self.rows}
 
-    def advance(self, now: Instant) -> Iterator[Quote]:
+    def advance(self, now: Instant) -> Iterator[SimulatedQuote]:
         """The quotes that are due until `now`; each is also `latest` of its row."""
         passed_seconds = max(0, now.monotonic_ns - self._due_at_ns) / NS_PER_SECOND
         self._due_at_ns = now.monotonic_ns
@@ -164,7 +164,7 @@ class Market:
             self._rng.shuffle(order)
             yield from order
 
-    def _quote(self, row: MarketRow, now: Instant) -> Quote:
+    def _quote(self, row: MarketRow, now: Instant) -> SimulatedQuote:
         rng = self._rng
         common = self._common.step(now.monotonic_ns, rng)
         coin = self._coins[row.asset]
@@ -180,7 +180,7 @@ class Market:
         last = rng.choice((bid, ask)) if traded else min(max(self._last[row.position], bid), ask)
         self._last[row.position] = last
         self._number += 1
-        return Quote(row, self._number, bid, ask, last, now.wall_ns, traded)
+        return SimulatedQuote(row, self._number, bid, ask, last, now.wall_ns, traded)
 
 
 class _Walk:

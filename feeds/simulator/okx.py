@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import NS_PER_MS, Instant, MarketRow, Quote
+from feeds.simulator.market import NS_PER_MS, Instant, MarketRow, SimulatedQuote
 from feeds.simulator.rates import Buckets, Limit
 from feeds.simulator.venue import (
-    Answer,
-    Close,
+    CloseSocket,
     Out,
     RestCall,
+    RestReply,
     Route,
     Session,
     Venue,
@@ -77,7 +77,7 @@ class OkxSession(Session):
             return [self._error("60014", "Requests too frequent", request.id)]
         return [out for argument in request.args for out in self._change(argument, request, now)]
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         symbol = quote.row.symbol
         wanted = [channel for channel in CHANNELS if (channel, symbol) in self._subscribed]
         if "trades" in wanted and not quote.traded:
@@ -90,7 +90,7 @@ class OkxSession(Session):
 
     def on_timer(self, now: Instant) -> list[Out]:
         if seconds_since(self.sent_at_ns, now) >= IDLE_SECONDS_MAX:
-            return [Close(4004, "No data received in 30s.")]
+            return [CloseSocket(4004, "No data received in 30s.")]
         released = self.released("tickers", TICKERS_GAP_NS, now)
         return [
             self.frame("tickers", quote, frames, _ticker)
@@ -124,11 +124,11 @@ class OkxSession(Session):
         return to_json(head | {"event": "error", "msg": message, "code": code, "connId": self._connection_id})
 
 
-def _ticker(quote: Quote) -> str:
+def _ticker(quote: SimulatedQuote) -> str:
     return f'{{"arg":{{"channel":"tickers","instId":"{quote.row.symbol}"}},"data":[{_ticker_object(quote)}]}}'
 
 
-def _ticker_object(quote: Quote) -> str:
+def _ticker_object(quote: SimulatedQuote) -> str:
     row = quote.row
     start = row.text(quote.last * 0.995)
     stamp = "" if quote.time_ns is None else f',"ts":"{quote.time_ns // NS_PER_MS}"'
@@ -140,7 +140,7 @@ def _ticker_object(quote: Quote) -> str:
     )
 
 
-def _best_offers(quote: Quote) -> str:
+def _best_offers(quote: SimulatedQuote) -> str:
     row = quote.row
     stamp = "" if quote.time_ns is None else f'"ts":"{quote.time_ns // NS_PER_MS}",'
     return (
@@ -150,7 +150,7 @@ def _best_offers(quote: Quote) -> str:
     )
 
 
-def _trade(quote: Quote) -> str:
+def _trade(quote: SimulatedQuote) -> str:
     row = quote.row
     stamp = "" if quote.time_ns is None else f'"ts":"{quote.time_ns // NS_PER_MS}",'
     return (
@@ -165,31 +165,31 @@ def _trade(quote: Quote) -> str:
 CHANNELS = {"tickers": _ticker, "bbo-tbt": _best_offers, "trades": _trade}
 
 
-def _rest_ticker(board: ExchangeBoard, call: RestCall) -> Answer:
+def _rest_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v5/market/ticker?instId=BTC-USDT"""
     row = board.rows.get(call.first("instId") or "")
-    return Answer(200, _UNKNOWN_INSTRUMENT) if row is None else _answer([board.answered(row, call.now)])
+    return RestReply(200, _UNKNOWN_INSTRUMENT) if row is None else _answer([board.answered(row, call.now)])
 
 
-def _rest_tickers(board: ExchangeBoard, call: RestCall) -> Answer:
+def _rest_tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v5/market/tickers?instType=SPOT"""
     kind = call.first("instType")
     if kind is None:
-        return Answer(400, '{"code":"50014","data":[],"msg":"Parameter instType can not be empty."}')
+        return RestReply(400, '{"code":"50014","data":[],"msg":"Parameter instType can not be empty."}')
     return _answer(list(board.answered_all(call.now)) if kind == "SPOT" else [])
 
 
-def _answer(quotes: list[Quote]) -> Answer:
+def _answer(quotes: list[SimulatedQuote]) -> RestReply:
     listed = ",".join(_ticker_object(quote) for quote in quotes)
     return rest_ticker(f'{{"code":"0","msg":"","data":[{listed}]}}', quotes, PRICE_FIELDS)
 
 
-def _instruments(board: ExchangeBoard, call: RestCall) -> Answer:
+def _instruments(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v5/public/instruments?instType=SPOT"""
     spot = call.first("instType") == "SPOT"
     asked = call.first("instId")
     rows = [row for row in board.rows.values() if spot and asked in (None, row.symbol)]
-    return Answer(200, to_json({"code": "0", "msg": "", "data": [_instrument(row) for row in rows]}))
+    return RestReply(200, to_json({"code": "0", "msg": "", "data": [_instrument(row) for row in rows]}))
 
 
 def _instrument(row: MarketRow) -> dict[str, str]:
@@ -223,9 +223,9 @@ def _instrument(row: MarketRow) -> dict[str, str]:
     }
 
 
-def _time(_: ExchangeBoard, call: RestCall) -> Answer:
+def _time(_: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v5/public/time"""
-    return Answer(200, f'{{"code":"0","msg":"","data":[{{"ts":"{call.now.wall_ns // NS_PER_MS}"}}]}}')
+    return RestReply(200, f'{{"code":"0","msg":"","data":[{{"ts":"{call.now.wall_ns // NS_PER_MS}"}}]}}')
 
 
 def _symbol_of(market: Market) -> str:
@@ -248,6 +248,6 @@ VENUE = Venue(
     ),
     symbol_of=_symbol_of,
     connect_limit=Limit("connect", 3, 1.0),
-    too_many=Answer(429, '{"code":"50011","data":[],"msg":"Too Many Requests"}'),
-    broken=Answer(500, '{"code":"50026","data":[],"msg":"System error"}'),
+    too_many=RestReply(429, '{"code":"50011","data":[],"msg":"Too Many Requests"}'),
+    broken=RestReply(500, '{"code":"50026","data":[],"msg":"System error"}'),
 )

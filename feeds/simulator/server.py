@@ -19,11 +19,11 @@ from typing import Self
 from aiohttp import WSMsgType, web
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.connection import CLOSE_SECONDS_MAX, Connection
+from feeds.simulator.connection import CLOSE_SECONDS_MAX, SimulatedConnection
 from feeds.simulator.faults import FaultError, FaultTable, decode_request, public_view
-from feeds.simulator.market import Instant, Market, MarketRow, decimals_of
+from feeds.simulator.market import Instant, MarketRow, SimulatedMarket, decimals_of
 from feeds.simulator.rates import Buckets
-from feeds.simulator.venue import Answer, RestCall, Route, Session, Venue, to_json
+from feeds.simulator.venue import RestCall, RestReply, Route, Session, Venue, to_json
 from feeds.simulator.venues import VENUES
 from trinity.clock import NS_PER_MS, Clock
 from trinity.config import SimulatorSection
@@ -88,9 +88,9 @@ class Simulator:
         assets = {name: frozenset(m.asset for m in catalog.markets_of(name)) for name in catalog.exchanges}
         self.faults = FaultTable(assets)
         rows = _rows_of(catalog, self._venues)
-        self.market = Market(rows, config.quotes_per_second, random.Random(config.seed), self._now())
+        self.market = SimulatedMarket(rows, config.quotes_per_second, random.Random(config.seed), self._now())
         self._boards = {name: ExchangeBoard(name, self.market, self.faults) for name in self._venues}
-        self._connections: dict[str, set[Connection]] = {name: set() for name in self._venues}
+        self._connections: dict[str, set[SimulatedConnection]] = {name: set() for name in self._venues}
         self._buckets = Buckets()
         self._runner: web.AppRunner | None = None
         self.pump: asyncio.Task[None]
@@ -194,14 +194,14 @@ class Simulator:
             socket = web.WebSocketResponse(compress=False, max_msg_size=FRAME_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
             await socket.prepare(request)
             session = session_class(self._boards[venue.name], now, self._rng)
-            connection = Connection(session, socket, request.transport)
+            connection = SimulatedConnection(session, socket, request.transport)
             connection.post(session.on_open(now))
             await self._converse(venue, connection, socket)
             return socket
 
         return handle
 
-    async def _converse(self, venue: Venue, connection: Connection, socket: web.WebSocketResponse) -> None:
+    async def _converse(self, venue: Venue, connection: SimulatedConnection, socket: web.WebSocketResponse) -> None:
         sender = asyncio.create_task(connection.send_all())
         self._connections[venue.name].add(connection)
         try:
@@ -314,7 +314,7 @@ def _rows_of(catalog: Catalog, venues: dict[str, Venue]) -> list[MarketRow]:
     ]
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: RestReply) -> web.Response:
     return web.Response(
         status=answer.status, text=answer.body, headers=dict(answer.headers), content_type="application/json"
     )

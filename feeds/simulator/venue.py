@@ -14,23 +14,23 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from feeds.simulator.board import ExchangeBoard
-from feeds.simulator.market import NS_PER_SECOND, Instant, Quote
+from feeds.simulator.market import NS_PER_SECOND, Instant, SimulatedQuote
 from feeds.simulator.rates import Limit
 from trinity.markets import Market
 
 
-class Ping(NamedTuple):
+class SendPing(NamedTuple):
     """A ping of the WebSocket protocol (RFC 6455 section 5.5.2)."""
 
 
-class Close(NamedTuple):
+class CloseSocket(NamedTuple):
     """The exchange ends the connection; `code` None: without a close frame, as the client sees it 1006."""
 
     code: int | None
     reason: str = ""
 
 
-Out = str | Ping | Close
+Out = str | SendPing | CloseSocket
 
 
 class Session:
@@ -46,7 +46,7 @@ class Session:
         self.sent_at_ns = now.monotonic_ns
         self.received_at_ns = now.monotonic_ns
         self._paced: dict[tuple[str, str], int] = {}
-        self._waiting: dict[tuple[str, str], tuple[Quote, dict[str, str]]] = {}
+        self._waiting: dict[tuple[str, str], tuple[SimulatedQuote, dict[str, str]]] = {}
 
     def on_open(self, now: Instant) -> list[Out]:
         """What the exchange says unasked."""
@@ -56,7 +56,7 @@ class Session:
         """The answer to a client's frame."""
         raise NotImplementedError
 
-    def on_quote(self, quote: Quote, frames: dict[str, str], now: Instant) -> list[Out]:
+    def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         """What this connection gets of a quote; `frames` is shared by all connections of the exchange."""
         raise NotImplementedError
 
@@ -64,14 +64,16 @@ class Session:
         """Heartbeats and deadlines; called about ten times a second."""
         return []
 
-    def frame(self, channel: str, quote: Quote, frames: dict[str, str], build: Callable[[Quote], str]) -> str:
+    def frame(
+        self, channel: str, quote: SimulatedQuote, frames: dict[str, str], build: Callable[[SimulatedQuote], str]
+    ) -> str:
         """The text of a channel, built at most once for a quote."""
         text = frames.get(channel)
         if text is None:
             text = frames[channel] = deform(build(quote), self.price_fields) if quote.deformed else build(quote)
         return text
 
-    def is_due(self, channel: str, quote: Quote, frames: dict[str, str], gap_ns: int, now: Instant) -> bool:
+    def is_due(self, channel: str, quote: SimulatedQuote, frames: dict[str, str], gap_ns: int, now: Instant) -> bool:
         """Whether a channel that is limited to one frame in `gap_ns` for each market may carry this quote now.
 
         If not, the quote waits (the newest one only) until `released` gives it back.
@@ -84,7 +86,7 @@ class Session:
         self._waiting.pop(key, None)
         return True
 
-    def released(self, channel: str, gap_ns: int, now: Instant) -> list[tuple[Quote, dict[str, str]]]:
+    def released(self, channel: str, gap_ns: int, now: Instant) -> list[tuple[SimulatedQuote, dict[str, str]]]:
         """The quotes of a channel whose waiting time is over."""
         keys = [key for key in self._waiting if key[0] == channel and now.monotonic_ns - self._paced[key] >= gap_ns]
         for key in keys:
@@ -115,7 +117,7 @@ class RestCall(NamedTuple):
         return values[0] if values else None
 
 
-class Answer(NamedTuple):
+class RestReply(NamedTuple):
     """A REST answer; `deformed` says that bad_payload hit one of its markets."""
 
     status: int
@@ -127,7 +129,7 @@ class Route(NamedTuple):
     """A path below the exchange's prefix, as aiohttp writes it ("/v1/pubticker/{symbol}")."""
 
     path: str
-    answer: Callable[[ExchangeBoard, RestCall], Answer]
+    answer: Callable[[ExchangeBoard, RestCall], RestReply]
     limit: Limit
 
 
@@ -146,17 +148,17 @@ class Venue(NamedTuple):
     routes: tuple[Route, ...]
     symbol_of: Callable[[Market], str]
     connect_limit: Limit
-    too_many: Answer
-    broken: Answer
+    too_many: RestReply
+    broken: RestReply
 
 
 def to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def rest_ticker(text: str, quotes: list[Quote], price_fields: tuple[str, ...]) -> Answer:
+def rest_ticker(text: str, quotes: list[SimulatedQuote], price_fields: tuple[str, ...]) -> RestReply:
     """A 200 with this text, deformed when one of its quotes is."""
-    return Answer(200, deform(text, price_fields) if any(quote.deformed for quote in quotes) else text)
+    return RestReply(200, deform(text, price_fields) if any(quote.deformed for quote in quotes) else text)
 
 
 def rfc3339(wall_ns: int, digits: int = 6) -> str:

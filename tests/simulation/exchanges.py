@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.faults import FaultTable
-from feeds.simulator.market import Instant, MarketRow, Quote, decimals_of, start_price
-from feeds.simulator.venue import Close, Ping, RestCall, Session
+from feeds.simulator.market import Instant, MarketRow, SimulatedQuote, decimals_of, start_price
+from feeds.simulator.venue import CloseSocket, RestCall, SendPing, Session
 from feeds.simulator.venues import VENUES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 
@@ -53,7 +53,7 @@ class ScriptedMarket:
 
     def __init__(self, rows: tuple[MarketRow, ...]) -> None:
         self.rows = rows
-        self.latest: dict[int, Quote] = {}
+        self.latest: dict[int, SimulatedQuote] = {}
 
 
 class Exchanges:
@@ -161,9 +161,9 @@ class Exchanges:
         now_ns = self._world.clock.true_ns
         due_ns = now_ns + (fate * NS_PER_MS if fate > TWICE else 0)
         for item in out:
-            if isinstance(item, Close):
+            if isinstance(item, CloseSocket):
                 self._close(exchange)
-            elif not isinstance(item, Ping) and fate != LOST:
+            elif not isinstance(item, SendPing) and fate != LOST:
                 for _ in range(2 if fate == TWICE else 1):
                     self._number += 1
                     heapq.heappush(self._packets, Packet(due_ns, self._number, exchange, serial, item, made))
@@ -211,7 +211,7 @@ class Exchanges:
         """Of the newest price that an exchange made for an asset."""
         return next(self._made[row.position] for row in self.rows_of[exchange] if self.asset_of[row.position] == asset)
 
-    def _make(self, row: MarketRow, noise: int) -> Quote:
+    def _make(self, row: MarketRow, noise: int) -> SimulatedQuote:
         """The newest quote of a row: the truth, the exchange's factor, its noise and its spread."""
         exchange, asset = self._exchange_of[row.position], self.asset_of[row.position]
         if self.factor[exchange] != 1.0:
@@ -225,7 +225,7 @@ class Exchanges:
         ask = max(round(ask, row.decimals), round(bid + 10.0**-row.decimals, row.decimals))
         self._number += 1
         self._made[row.position] = Made(self._world.clock.true_ns, self.factor[exchange] != 1.0, usd)
-        quote = Quote(row, self._number, bid, ask, bid, self.instant(exchange).wall_ns, True)
+        quote = SimulatedQuote(row, self._number, bid, ask, bid, self.instant(exchange).wall_ns, True)
         self._market.latest[row.position] = quote
         return quote
 

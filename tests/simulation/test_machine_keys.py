@@ -20,7 +20,7 @@ from trinity.native.octets import octets_of
 from trinity.store.queries import load
 from trinity.vocabulary import KeyState
 from workers.access.cache import AccessCache
-from workers.access.rows import Plan, key_rows
+from workers.access.rows import PlanRow, key_rows
 from workers.access.tables import Tables
 
 KEYS_MAX = 60
@@ -130,7 +130,7 @@ class KeysMachine(RuleBasedStateMachine):
     def follow(self) -> None:
         """What a comparison does: everything is read and written."""
         plans = self.connection.execute(load("access.plans")).fetchall()
-        self.mirror.put_plans(Plan(*row) for row in plans)
+        self.mirror.put_plans(PlanRow(*row) for row in plans)
         cursor = self.connection.cursor(binary=True)
         values = {"after": 0, "since": None, "count": KEYS_MAX}
         row = cursor.execute(load("access.keys"), values).fetchone()

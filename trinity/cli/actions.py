@@ -33,14 +33,14 @@ OF_PLAN = "plan"
 _DESTINATIONS = {"--for": "duration"}
 
 
-class Outcome(NamedTuple):
+class ActionOutcome(NamedTuple):
     """What a command did: for programs, and for people."""
 
     content: dict[str, Any]
     lines: list[str]
 
 
-Work = Callable[[Connection], Outcome]
+Work = Callable[[Connection], ActionOutcome]
 
 
 class Argument(NamedTuple):

@@ -9,7 +9,7 @@ from trinity.access import blocks
 from trinity.access.keys import Connection
 from trinity.access.networks import parse_network, protected_networks
 from trinity.cli import values
-from trinity.cli.actions import Action, Argument, Outcome, Parsed, Work, add_action, given_lifetime, perform
+from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_action, given_lifetime, perform
 from trinity.cli.text import table, when
 from trinity.config import AccessSection, Config
 from trinity.limits import BLOCKS_MAX, IPV6_PREFIX_BITS_MAX
@@ -21,13 +21,13 @@ def _block(parsed: Parsed, section: AccessSection) -> Work:
     duration = given_lifetime("--for", parsed.duration)
     protected = protected_networks(section.trusted_proxies)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         made = blocks.block(connection, network, reason, duration, protected, BLOCKS_MAX)
         until = f"until {when(made.expires_at)}" if made.expires_at else "until it is unblocked"
         lines = [f"{made.network} is blocked {until}"]
         if network.version == 6 and network.prefixlen == IPV6_PREFIX_BITS_MAX:
             lines.append("(of IPv6 nothing narrower than a /64 is blocked: one customer has that many addresses)")
-        return Outcome({"block": made}, lines)
+        return ActionOutcome({"block": made}, lines)
 
     return work
 
@@ -35,21 +35,21 @@ def _block(parsed: Parsed, section: AccessSection) -> Work:
 def _unblock(parsed: Parsed, _section: AccessSection) -> Work:
     network = parse_network(parsed.address)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         removed, covering = blocks.unblock(connection, network)
         lines = [f"{network} is unblocked" if removed else f"{network} was not blocked by itself"]
         lines += [f"but {wider}, which holds it, is still blocked" for wider in covering]
-        return Outcome({"network": str(network), "unblocked": removed, "still_blocked_by": covering}, lines)
+        return ActionOutcome({"network": str(network), "unblocked": removed, "still_blocked_by": covering}, lines)
 
     return work
 
 
 def _list_blocks(_parsed: Parsed, _section: AccessSection) -> Work:
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         found = blocks.list_blocks(connection)
         rows = [(b.network, when(b.created_at), when(b.expires_at), b.reason) for b in found]
         lines = table(("network", "since", "until", "reason"), rows) if found else ["nothing is blocked"]
-        return Outcome({"blocks": found}, lines)
+        return ActionOutcome({"blocks": found}, lines)
 
     return work
 

@@ -16,8 +16,8 @@ from trinity.cli.actions import (
     LIMITS,
     OF_PLAN,
     Action,
+    ActionOutcome,
     Argument,
-    Outcome,
     Parsed,
     Work,
     add_actions,
@@ -45,10 +45,10 @@ def _create_key(parsed: Parsed, section: AccessSection) -> Work:
         email=given(values.email, "--email", parsed.email),
     )
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         key, secret = keys.create(connection, wanted, section.keys_max)
         lines = [secret, "", "This is the key. It is shown this once: the database has its SHA-256 only.", ""]
-        return Outcome({"api_key": secret, "key": key}, lines + key_lines(key))
+        return ActionOutcome({"api_key": secret, "key": key}, lines + key_lines(key))
 
     return work
 
@@ -58,12 +58,12 @@ def _list_keys(parsed: Parsed, _section: AccessSection) -> Work:
     account = given(values.name, "--account", parsed.account)
     plan = given(values.name, "--plan", parsed.plan)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         found = keys.list_keys(connection, account, plan, count)
         lines = key_table(found) if found else ["no keys"]
         if len(found) == count:
             lines.append(f"the newest {count}; --count shows more")
-        return Outcome({"keys": found}, lines)
+        return ActionOutcome({"keys": found}, lines)
 
     return work
 
@@ -71,9 +71,9 @@ def _list_keys(parsed: Parsed, _section: AccessSection) -> Work:
 def _show_key(parsed: Parsed, _section: AccessSection) -> Work:
     reference = values.key_reference(parsed.key)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         key = keys.find(connection, reference)
-        return Outcome({"key": key}, key_lines(key))
+        return ActionOutcome({"key": key}, key_lines(key))
 
     return work
 
@@ -81,14 +81,14 @@ def _show_key(parsed: Parsed, _section: AccessSection) -> Work:
 def _rotate_key(parsed: Parsed, section: AccessSection) -> Work:
     reference, grace = values.key_reference(parsed.key), values.duration("--grace", parsed.grace)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         new, old, secret = keys.rotate(connection, reference, grace, section.keys_max)
         lines = [
             secret,
             "",
             f"This is the new key. It is shown this once. Key {old.id} works until {when(old.expires_at)}.",
         ]
-        return Outcome({"api_key": secret, "key": new, "old_key": old}, [*lines, "", *key_lines(new)])
+        return ActionOutcome({"api_key": secret, "key": new, "old_key": old}, [*lines, "", *key_lines(new)])
 
     return work
 
@@ -99,9 +99,9 @@ def _limit_key(parsed: Parsed, _section: AccessSection) -> Work:
     if not changes and plan is None:
         raise InputError("--plan", "give --plan, --rate, --burst or --quota: nothing is to be changed")
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         key = keys.limit(connection, reference, plan, changes)
-        return Outcome({"key": key}, key_lines(key))
+        return ActionOutcome({"key": key}, key_lines(key))
 
     return work
 
@@ -110,10 +110,10 @@ def _set_state(state: KeyState) -> Callable[[Parsed, AccessSection], Work]:
     def prepare(parsed: Parsed, _section: AccessSection) -> Work:
         reference = values.key_reference(parsed.key)
 
-        def work(connection: Connection) -> Outcome:
+        def work(connection: Connection) -> ActionOutcome:
             key, is_change = keys.set_state(connection, reference, state)
             line = f"key {key.id} ({key.prefix}...) is {key.state}" + ("" if is_change else ", as it was before")
-            return Outcome({"key": key, "changed": is_change}, [line])
+            return ActionOutcome({"key": key, "changed": is_change}, [line])
 
         return work
 

@@ -10,8 +10,8 @@ from trinity.cli.actions import (
     LANGUAGE,
     LIMITS,
     Action,
+    ActionOutcome,
     Argument,
-    Outcome,
     Parsed,
     Work,
     add_actions,
@@ -24,9 +24,9 @@ from trinity.config import AccessSection, Config
 
 
 def _list_plans(_parsed: Parsed, _section: AccessSection) -> Work:
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         found = plans.list_plans(connection)
-        return Outcome({"plans": found}, plan_table(found))
+        return ActionOutcome({"plans": found}, plan_table(found))
 
     return work
 
@@ -36,11 +36,11 @@ def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     dry_run = given(values.switch, "--dry-run", parsed.dry_run)
     change = plans.PlanChange(**given_limits(parsed, of_plan=False), dry_run=dry_run)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         plan, is_new = plans.set_plan(connection, name, change)
         limits = f"{rate_line(plan)}, burst {plan.burst}, {limit_text(plan.monthly_quota)} a month"
         dry_run = "; dry run: what would be refused is only counted" if plan.dry_run else ""
-        return Outcome(
+        return ActionOutcome(
             {"plan": plan, "created": is_new},
             [f"plan {plan.name} {'made' if is_new else 'set'}: {limits}{dry_run}; {plan.keys} keys"],
         )
@@ -49,10 +49,10 @@ def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
 
 
 def _list_accounts(_parsed: Parsed, _section: AccessSection) -> Work:
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         found = plans.list_accounts(connection)
         rows = [(a.id, a.name, a.language, a.email or "", a.keys, when(a.created_at)) for a in found]
-        return Outcome({"accounts": found}, table(("id", "account", "language", "e-mail", "keys", "since"), rows))
+        return ActionOutcome({"accounts": found}, table(("id", "account", "language", "e-mail", "keys", "since"), rows))
 
     return work
 
@@ -62,10 +62,10 @@ def _set_account(parsed: Parsed, _section: AccessSection) -> Work:
     email = given(values.email, "--email", parsed.email)
     language = given(values.language, "--language", parsed.language)
 
-    def work(connection: Connection) -> Outcome:
+    def work(connection: Connection) -> ActionOutcome:
         account = plans.set_account(connection, name, email, language)
         line = f"account {account.id} {account.name}: language {account.language}, e-mail {account.email or 'none'}"
-        return Outcome({"account": account}, [line])
+        return ActionOutcome({"account": account}, [line])
 
     return work
 

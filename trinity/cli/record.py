@@ -18,7 +18,7 @@ from trinity.errors import NodeAbsentError
 from trinity.terminal import print_result
 
 if TYPE_CHECKING:
-    from feeds.audit.replay import Outcome
+    from feeds.audit.replay import ReplayOutcome
 
 EXIT_FOUND_WRONG = 1
 
@@ -115,7 +115,7 @@ def _replay(config: Config, parsed: argparse.Namespace) -> int:
     return EXIT_FOUND_WRONG if outcome.difference is not None or not outcome.turns else 0
 
 
-def _lines_of_outcome(outcome: "Outcome") -> list[str]:
+def _lines_of_outcome(outcome: "ReplayOutcome") -> list[str]:
     if outcome.from_ns is None or outcome.to_ns is None:
         return ["nothing was recorded in this range: `trinity record status` shows what there is"]
     inputs = f"{outcome.quotes} quotes of {outcome.frames} frames"

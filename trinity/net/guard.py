@@ -37,7 +37,7 @@ _DESCRIPTORS = "/proc/self/fd"
 _QUEUED_AT = 24
 
 
-class Bounds(NamedTuple):
+class ConnectionBounds(NamedTuple):
     """Connections without a call in work: of all, and of one address."""
 
     most: int
@@ -62,7 +62,7 @@ class Idle(NamedTuple):
     has_asked: bool
 
 
-def judge(idle: Sequence[Idle], bounds: Bounds, now_ns: int) -> set[int]:
+def judge(idle: Sequence[Idle], bounds: ConnectionBounds, now_ns: int) -> set[int]:
     """The inodes of those that have to go. Pure."""
 
     def share_left(one: Idle) -> float:
@@ -84,7 +84,7 @@ def judge(idle: Sequence[Idle], bounds: Bounds, now_ns: int) -> set[int]:
 class Guard:
     """The connections of this process's listeners. Not thread-safe: the event loop tells it of calls, and looks."""
 
-    def __init__(self, bounds: Bounds, is_spared: Callable[[str], bool] = lambda _: False) -> None:
+    def __init__(self, bounds: ConnectionBounds, is_spared: Callable[[str], bool] = lambda _: False) -> None:
         self._bounds = bounds
         self._is_spared = is_spared
         self._calls: Counter[Peer] = Counter()

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.rates import RATE_BITS, REQUESTS_MASK
-from workers.access.rows import ABSENT, END_NEVER, KEY_DTYPE, KEY_WORDS, NULL, REVOKED, Block, Plan, Rows
+from workers.access.rows import ABSENT, END_NEVER, KEY_DTYPE, KEY_WORDS, NULL, REVOKED, BlockRow, PlanRow, Rows
 
 Ids = NDArray[np.int64]
 Numbers = NDArray[np.int64]
 
 # A plan that is not known (yet): nothing is granted beyond one request a second until it is.
-_UNKNOWN_PLAN = Plan(0, 1, 1, 0, False)
+_UNKNOWN_PLAN = PlanRow(0, 1, 1, 0, False)
 
 
 class Grants(NamedTuple):
@@ -38,8 +38,8 @@ class AccessCache:
 
     def __init__(self, keys_max: int) -> None:
         self.keys_max = keys_max
-        self.plans: dict[int, Plan] = {}
-        self.blocks: tuple[Block, ...] = ()
+        self.plans: dict[int, PlanRow] = {}
+        self.blocks: tuple[BlockRow, ...] = ()
         self._keys = np.zeros(keys_max + 1, dtype=KEY_DTYPE)
         self._words = self._keys.view(np.uint64).reshape(-1, KEY_WORDS)
         self._seen = np.zeros(keys_max + 1, dtype=np.bool_)
@@ -111,7 +111,7 @@ class AccessCache:
         self._keys["state"][gone] = ABSENT  # the rest stays: shared memory is told of a key by its digest
         return gone
 
-    def put_plans(self, plans: Iterable[Plan]) -> Ids:
+    def put_plans(self, plans: Iterable[PlanRow]) -> Ids:
         """Take over all plans; the ids of the keys whose plan is new, differs or is gone."""
         old, self.plans = self.plans, {plan.id: plan for plan in plans}
         touched = [number for number in old.keys() | self.plans.keys() if old.get(number) != self.plans.get(number)]

@@ -15,7 +15,7 @@ import psycopg
 from trinity.store.connect import bounded
 from trinity.store.queries import load
 from trinity.store.watch import Watch
-from workers.access.rows import Block, Plan, Rows, key_rows
+from workers.access.rows import BlockRow, PlanRow, Rows, key_rows
 
 AsyncConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -62,12 +62,12 @@ async def read_keys(connection: AsyncConnection, since_us: int | None) -> AsyncI
         after = last
 
 
-async def read_plans(connection: AsyncConnection) -> tuple[Plan, ...]:
-    return tuple(Plan(*row) for row in await _ask(connection, "access.plans"))
+async def read_plans(connection: AsyncConnection) -> tuple[PlanRow, ...]:
+    return tuple(PlanRow(*row) for row in await _ask(connection, "access.plans"))
 
 
-async def read_blocks(connection: AsyncConnection) -> tuple[Block, ...]:
-    return tuple(Block(*row) for row in await _ask(connection, "access.blocks"))
+async def read_blocks(connection: AsyncConnection) -> tuple[BlockRow, ...]:
+    return tuple(BlockRow(*row) for row in await _ask(connection, "access.blocks"))
 
 
 async def wait_for_change(connection: AsyncConnection, seconds: float) -> Change | None:

@@ -40,7 +40,7 @@ KEY_WORDS = 8
 assert KEY_DTYPE.itemsize == 8 * KEY_WORDS, "rows are compared as words"
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PlanRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One plan's limits (rate: see trinity/rates.py); a rate or a quota of 0 is no limit."""
 
     id: int
@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool
 
 
-class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BlockRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One blocked network; its text is checked when it is decoded."""
 
     network: str

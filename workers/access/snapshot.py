@@ -21,7 +21,7 @@ import numpy as np
 
 from trinity.errors import SnapshotError
 from trinity.files import Durability, write_whole
-from workers.access.rows import KEY_DTYPE, Block, Plan, Rows, key_rows
+from workers.access.rows import KEY_DTYPE, BlockRow, PlanRow, Rows, key_rows
 
 FILE_NAME = "access.snapshot"
 VERSION = 2
@@ -36,15 +36,15 @@ class Snapshot(NamedTuple):
 
     made_at_us: int
     keys: Rows
-    plans: tuple[Plan, ...]
-    blocks: tuple[Block, ...]
+    plans: tuple[PlanRow, ...]
+    blocks: tuple[BlockRow, ...]
 
 
 class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     made_at_us: int
     keys: int
-    plans: tuple[Plan, ...]
-    blocks: tuple[Block, ...]
+    plans: tuple[PlanRow, ...]
+    blocks: tuple[BlockRow, ...]
 
 
 def save(path: Path, snapshot: Snapshot) -> None:

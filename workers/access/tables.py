@@ -16,7 +16,7 @@ from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
 from workers.access.cache import AccessCache, Ids
-from workers.access.rows import Block
+from workers.access.rows import BlockRow
 
 # So many keys are written or copied by one call: 10 ms of a processor at most. A process that gets a thirtieth of one
 # still beats within 0.3 s.
@@ -72,7 +72,7 @@ class Tables:
             self._log.warning("keys revoked that the database does not have", extra={"fields": {"keys": revoked}})
         return revoked
 
-    def write_blocks(self, blocks: Sequence[Block], now_us: int) -> int:
+    def write_blocks(self, blocks: Sequence[BlockRow], now_us: int) -> int:
         """Block what has not ended and may be blocked; returns by how many networks that differs from before."""
         protected = protected_networks(self._trusted_proxies)
         wanted: list[Network] = []

@@ -23,7 +23,7 @@ from aiohttp.typedefs import Middleware
 
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
-from trinity.net.guard import Bounds, Guard
+from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import bind_socket
 from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
 from trinity.process import NodeView, ProcessContext
@@ -33,7 +33,7 @@ BEAT_SECONDS = 0.2
 # Health answers are made within milliseconds; a drain waits no longer for their readers.
 DRAIN_SECONDS = 0.5
 # A few probes, a Prometheus or two and an operator's browser; several hundred are somebody's mistake, or malice.
-BOUNDS = Bounds(most=256, of_address=128)
+BOUNDS = ConnectionBounds(most=256, of_address=128)
 
 ReadyReport = Callable[[Reading], tuple[bool, Json]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

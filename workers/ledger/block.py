@@ -41,7 +41,7 @@ SEAL_BYTES_MAX = _SEAL_DTYPE.itemsize + 1000 * SPAN_DTYPE.itemsize
 _CRC_BYTES = 4
 
 
-class Block(NamedTuple):
+class RecordBlock(NamedTuple):
     """Records at the positions from `first` on; `offset` is its header's place, `whole`: nothing is missing."""
 
     ring: int
@@ -73,7 +73,7 @@ def read_header(data: bytes) -> tuple[int, int, int] | None:
     return int(header["ring"]), int(header["first"]), int(header["count"])
 
 
-def read_blocks(data: NDArray[np.uint8]) -> Iterator[Block]:
+def read_blocks(data: NDArray[np.uint8]) -> Iterator[RecordBlock]:
     """All blocks of a segment's bytes, up to the first that is not whole, or that is followed by no header."""
     at = 0
     while (found := read_header(data[at : at + HEADER_BYTES].tobytes())) is not None:
@@ -84,7 +84,7 @@ def read_blocks(data: NDArray[np.uint8]) -> Iterator[Block]:
         records = body[: len(body) // RECORD_BYTES * RECORD_BYTES].view(RECORD_DTYPE)
         if not whole:
             records = records[: good_records(ring, first, records)]
-        yield Block(ring, first, records, at, whole)
+        yield RecordBlock(ring, first, records, at, whole)
         at += HEADER_BYTES + count * RECORD_BYTES
 
 

@@ -29,7 +29,7 @@ from trinity.memory.usage_ring import JUMP_MIN, POSITION_BITS, RECORD_DTYPE
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
-from workers.ledger.block import Block, read_blocks, records_in_place
+from workers.ledger.block import RecordBlock, read_blocks, records_in_place
 from workers.ledger.refusals import Condenser
 from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
 from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Groups, Span, decode_sums, group_records, merge_groups
@@ -198,7 +198,7 @@ def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:
     return new
 
 
-def _not_loaded(block: Block, loaded: Mapping[int, int]) -> NDArray[np.void]:
+def _not_loaded(block: RecordBlock, loaded: Mapping[int, int]) -> NDArray[np.void]:
     """The good records of a block behind what is loaded; nearly always all of it."""
     skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
     return records_in_place(block.ring, block.first + skip, block.records[skip:])

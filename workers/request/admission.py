@@ -21,7 +21,7 @@ from trinity.native.octets import Octets
 from trinity.observe.metrics import REQUEST
 from trinity.vocabulary import ACCESS_REFUSALS, HTTP, LIMIT_REFUSALS
 from workers.request.forwarded import ADDRESS, Caller
-from workers.request.ledger import TALLY_KEY, TALLY_PROTOCOL, Ledger
+from workers.request.ledger import TALLY_KEY, TALLY_PROTOCOL, UsageRecorder
 
 _GATE_WORDS = [
     *(REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS),
@@ -46,7 +46,7 @@ def is_barred(gate: Gate, caller: Caller) -> bool:
 
 @compiled_inline
 def admit_caller(
-    gate: Gate, ledger: Ledger, caller: Caller, buffer: Octets, key_start: int, key_end: int, now_ns: int
+    gate: Gate, ledger: UsageRecorder, caller: Caller, buffer: Octets, key_start: int, key_end: int, now_ns: int
 ) -> int:
     """CODE_OK, or the index in vocabulary.CODES of why not."""
     over_udp = ledger.tally[TALLY_PROTOCOL] != HTTP

@@ -45,7 +45,7 @@ _CODE_OF_VERDICT = np.array(
 )
 
 
-class Ledger(NamedTuple):
+class UsageRecorder(NamedTuple):
     """One worker's; few arrays, because they are passed on."""
 
     ring: Words  # UsageRing.words
@@ -54,11 +54,11 @@ class Ledger(NamedTuple):
     sources: Integers  # vocabulary.SOURCES of the consensus, then of each exchange
 
 
-def make_ledger(ring: Words, catalog: Catalog) -> Ledger:
+def make_ledger(ring: Words, catalog: Catalog) -> UsageRecorder:
     """Names and sources as a record holds them."""
     names = np.array([b"", *(asset.name.encode() for asset in catalog.assets)], dtype=f"S{ASSET_NAME_BYTES_MAX}")
     sources = [vocabulary.SOURCE_CONSENSUS, *(vocabulary.SOURCES.index(exchange) for exchange in catalog.exchanges)]
-    return Ledger(
+    return UsageRecorder(
         ring=ring,
         tally=np.zeros(_TALLY_WORDS, dtype=np.int64),
         names=names.view(np.uint64).copy(),
@@ -67,7 +67,7 @@ def make_ledger(ring: Words, catalog: Catalog) -> Ledger:
 
 
 @compiled_inline
-def begin(ledger: Ledger, protocol: int) -> None:
+def begin(ledger: UsageRecorder, protocol: int) -> None:
     """Forget the answer before; what nobody notes otherwise is ok."""
     tally = ledger.tally
     tally[TALLY_STATUS], tally[TALLY_CODE], tally[TALLY_LOOKUPS] = _STATUS_OK, vocabulary.CODE_OK, 0
@@ -76,13 +76,13 @@ def begin(ledger: Ledger, protocol: int) -> None:
 
 
 @compiled_inline
-def note_status(ledger: Ledger, status: int) -> None:
+def note_status(ledger: UsageRecorder, status: int) -> None:
     """A good answer of another status than 200, as an index."""
     ledger.tally[TALLY_STATUS] = status
 
 
 @compiled_inline
-def note_price(ledger: Ledger, asset: int, exchange: int, verdict: int) -> None:
+def note_price(ledger: UsageRecorder, asset: int, exchange: int, verdict: int) -> None:
     """One price was looked up; `asset` UNKNOWN for a name that no asset has."""
     tally = ledger.tally
     tally[TALLY_STATUS], tally[TALLY_CODE] = _STATUS_OF_VERDICT[verdict], _CODE_OF_VERDICT[verdict]
@@ -90,7 +90,7 @@ def note_price(ledger: Ledger, asset: int, exchange: int, verdict: int) -> None:
 
 
 @compiled_inline
-def note_prices(ledger: Ledger, asset: int, count: int, exchange: int) -> None:
+def note_prices(ledger: UsageRecorder, asset: int, count: int, exchange: int) -> None:
     """A list of prices, which is ok whatever its elements are; `asset` is the first, kept when it is the only one."""
     tally = ledger.tally
     tally[TALLY_LOOKUPS], tally[_SOURCE] = count, ledger.sources[exchange - CONSENSUS]
@@ -98,7 +98,7 @@ def note_prices(ledger: Ledger, asset: int, count: int, exchange: int) -> None:
 
 
 @compiled
-def note_error(ledger: Ledger, status: int, code: int) -> None:
+def note_error(ledger: UsageRecorder, status: int, code: int) -> None:
     """The whole request was refused; `status` as an index."""
     tally = ledger.tally
     tally[TALLY_STATUS], tally[TALLY_CODE] = status, code
@@ -106,7 +106,7 @@ def note_error(ledger: Ledger, status: int, code: int) -> None:
 
 
 @compiled_inline
-def record(ledger: Ledger, caller: Caller, now_ns: int, done_ns: int) -> bool:
+def record(ledger: UsageRecorder, caller: Caller, now_ns: int, done_ns: int) -> bool:
     """Publish the record of the answer that was noted since `begin`; False when the ring is full."""
     tally = ledger.tally
     name = (tally[_ASSET] - UNKNOWN) * _NAME_WORDS

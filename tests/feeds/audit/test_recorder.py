@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feeds.audit.entries import Answer, Checkpoint, Frame, Header, Opened
+from feeds.audit.entries import Checkpoint, Frame, Header, Opened, RecordedAnswer
 from feeds.audit.segments import FOLDER, list_segments, read_segment
 from tests.feeds.audit.small_node import frames_of, small_node
 from trinity.observe.metrics import CONSENSUS, FEED
@@ -51,7 +51,7 @@ def test_every_segment_stands_alone(tmp_path: Path) -> None:
         entries = [entry for _, chunk in read_segment(info.path) for entry in chunk]
         assert isinstance(entries[0], Header)
         if len(entries) > 1:
-            assert isinstance(entries[1], Checkpoint if info.stream == "consensus" else Opened | Frame | Answer)
+            assert isinstance(entries[1], Checkpoint if info.stream == "consensus" else Opened | Frame | RecordedAnswer)
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(

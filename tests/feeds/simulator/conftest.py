@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.faults import FaultTable
-from feeds.simulator.market import NS_PER_SECOND, Instant, Market, MarketRow, Quote, decimals_of
+from feeds.simulator.market import NS_PER_SECOND, Instant, MarketRow, SimulatedMarket, SimulatedQuote, decimals_of
 from feeds.simulator.server import Simulator
 from feeds.simulator.venue import Out, Session
 from feeds.simulator.venues import VENUES
@@ -64,7 +64,7 @@ class Bench:
     """One exchange on a clock moved by hand: `board`, `faults`, sessions, quotes made to measure."""
 
     def __init__(self, exchange: str, rows: list[MarketRow]) -> None:
-        self.market = Market(rows, 100, Random(1), START)
+        self.market = SimulatedMarket(rows, 100, Random(1), START)
         self.faults = FaultTable({name: frozenset({"BTC", "ETH", "PEPE", "USDT", "USDC"}) for name in VENUES})
         self.board = ExchangeBoard(exchange, self.market, self.faults)
         self.exchange = exchange
@@ -73,7 +73,7 @@ class Bench:
         sockets = VENUES[self.exchange].sockets
         return sockets[path or next(iter(sockets))](self.board, START, Random(2))
 
-    def quote(self, symbol: str, **fields: Any) -> Quote:
+    def quote(self, symbol: str, **fields: Any) -> SimulatedQuote:
         return self.market.latest[self.board.rows[symbol].position]._replace(**fields)
 
 

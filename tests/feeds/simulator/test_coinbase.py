@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Close
+from feeds.simulator.venue import CloseSocket
 
 At = Callable[[float], Instant]
 TICKER = {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "ticker"}
@@ -53,11 +53,11 @@ def test_a_socket_without_a_subscription_is_closed_after_five_seconds(make_bench
     """The deadline of the documentation; a subscription in time avoids it."""
     session = make_bench("coinbase").open()
     assert session.on_timer(at(4.9)) == []
-    assert isinstance(session.on_timer(at(5.0))[0], Close)
+    assert isinstance(session.on_timer(at(5.0))[0], CloseSocket)
     subscribed = make_bench("coinbase").open()
     subscribed.on_text(json.dumps(TICKER), at(4.9))
     assert subscribed.on_timer(at(6)) == []
-    assert isinstance(subscribed.on_timer(at(95))[0], Close), "without updates and heartbeats it ends after 90 s"
+    assert isinstance(subscribed.on_timer(at(95))[0], CloseSocket), "without updates and heartbeats it ends after 90 s"
 
 
 def test_a_bad_product_is_reported_and_the_others_are_subscribed(make_bench: Any, frames_of: Any, at: At) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Close
+from feeds.simulator.venue import CloseSocket
 
 At = Callable[[float], Instant]
 PATH = "/coinbase-exchange"
@@ -74,4 +74,4 @@ def test_a_socket_without_a_subscription_is_closed_after_five_seconds(make_bench
     """The same deadline as on the other feed."""
     session = make_bench("coinbase").open(PATH)
     assert session.on_timer(at(4.9)) == []
-    assert isinstance(session.on_timer(at(5.0))[0], Close)
+    assert isinstance(session.on_timer(at(5.0))[0], CloseSocket)

@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
 from feeds.simulator.connection import OUTBOX_MAX
-from feeds.simulator.venue import Close, Ping
+from feeds.simulator.venue import CloseSocket, SendPing
 
 
 async def _server_side(running: Any, exchange: str, until: Any) -> Any:
@@ -22,7 +22,7 @@ async def test_frames_are_sent_in_the_order_in_which_they_were_posted(running: A
     async with running.connect("/gemini") as socket:
         connection = await _server_side(running, "gemini", until)
         connection.post(["a", "b"])
-        connection.post([Ping(), "c"])
+        connection.post([SendPing(), "c"])
         assert [await socket.recv() for _ in range(3)] == ["a", "b", "c"]
 
 
@@ -30,7 +30,7 @@ async def test_a_close_is_the_last_frame_and_has_its_code(running: Any, until: A
     """What was posted before it arrives; what comes behind it does not."""
     async with running.connect("/gemini") as socket:
         connection = await _server_side(running, "gemini", until)
-        connection.post(["a", Close(1000, "enough"), "b"])
+        connection.post(["a", CloseSocket(1000, "enough"), "b"])
         assert await socket.recv() == "a"
         with pytest.raises(ConnectionClosedOK):
             await socket.recv()
@@ -40,7 +40,7 @@ async def test_a_close_is_the_last_frame_and_has_its_code(running: Any, until: A
 async def test_a_close_without_a_code_is_seen_as_1006(running: Any, until: Any) -> None:
     """The connection breaks without a close frame."""
     async with running.connect("/gemini") as socket:
-        (await _server_side(running, "gemini", until)).post([Close(None)])
+        (await _server_side(running, "gemini", until)).post([CloseSocket(None)])
         with pytest.raises(ConnectionClosedError):
             await socket.recv()
     assert socket.close_code == 1006

@@ -8,7 +8,7 @@ import pytest
 
 from feeds.simulator.cryptocom import FIRST_HEARTBEAT_SECONDS
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Close, Ping
+from feeds.simulator.venue import CloseSocket, SendPing
 
 At = Callable[[float], Instant]
 
@@ -58,7 +58,7 @@ def _heartbeats(session: Any, at: At, answering: bool) -> tuple[list[float], flo
     times: list[float] = []
     for tick in range(1, 2000):
         for one in session.on_timer(at(tick / 10)):
-            if isinstance(one, Close):
+            if isinstance(one, CloseSocket):
                 assert one.code == 1000
                 return times, tick / 10
             if isinstance(one, str):
@@ -93,14 +93,14 @@ def test_an_answer_with_another_id_does_not_count(make_bench: Any, at: At) -> No
     session.on_timer(at(28))
     session.on_text('{"id":1,"method":"public/respond-heartbeat"}', at(28))
     session.on_timer(at(59))
-    assert isinstance(session.on_timer(at(90))[-1], Close)
+    assert isinstance(session.on_timer(at(90))[-1], CloseSocket)
 
 
 def test_the_server_pings_every_five_seconds(make_bench: Any, at: At) -> None:
     """Protocol pings beside the heartbeats."""
     session = make_bench("cryptocom").open()
-    assert Ping() not in session.on_timer(at(4.9))
-    assert Ping() in session.on_timer(at(5.0))
+    assert SendPing() not in session.on_timer(at(4.9))
+    assert SendPing() in session.on_timer(at(5.0))
 
 
 def test_requests_are_limited_by_the_calendar_second(make_bench: Any, frames_of: Any, at: At) -> None:

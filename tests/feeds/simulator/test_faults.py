@@ -15,19 +15,19 @@ from feeds.simulator.faults import (
     distort,
     public_view,
 )
-from feeds.simulator.market import NS_PER_SECOND, MarketRow, Quote
+from feeds.simulator.market import NS_PER_SECOND, MarketRow, SimulatedQuote
 
 ASSETS_OF = {"kraken": frozenset({"BTC", "ETH"}), "okx": frozenset({"BTC"})}
 FIELDS = ("exchange", "asset", "fault", "value", "seconds")
 ROW = MarketRow(0, "kraken", "BTC", "USD", "BTC/USD", 1)
-QUOTE = Quote(ROW, 6, 100.0, 101.0, 100.5, 1_790_000_000 * NS_PER_SECOND, True)
+QUOTE = SimulatedQuote(ROW, 6, 100.0, 101.0, 100.5, 1_790_000_000 * NS_PER_SECOND, True)
 
 
 def _table() -> FaultTable:
     return FaultTable(ASSETS_OF)
 
 
-def _distorted(name: str, **fields: Any) -> Quote:
+def _distorted(name: str, **fields: Any) -> SimulatedQuote:
     table = _table()
     table.add({"exchange": "kraken", "fault": name, **fields}, 0)
     return distort(QUOTE, table.on("kraken", "BTC", 1))

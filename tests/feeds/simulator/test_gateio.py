@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Close
+from feeds.simulator.venue import CloseSocket
 
 At = Callable[[float], Instant]
 PATH = "/gateio/ws/v4/"
@@ -94,10 +94,10 @@ def test_idle_sockets_die_without_a_close_frame(make_bench: Any, at: At) -> None
     for session in (silent, lively):
         session.on_text(json.dumps(_subscribe("spot.book_ticker", "BTC_USDT")), at(0))
     assert unsubscribed.on_timer(at(29.9)) == []
-    assert unsubscribed.on_timer(at(30)) == [Close(None)]
+    assert unsubscribed.on_timer(at(30)) == [CloseSocket(None)]
     lively.on_quote(bench.quote("BTC_USDT"), {}, at(50))
     assert silent.on_timer(at(59.9)) == []
-    assert silent.on_timer(at(60)) == [Close(None)]
+    assert silent.on_timer(at(60)) == [CloseSocket(None)]
     assert lively.on_timer(at(60)) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Ping
+from feeds.simulator.venue import SendPing
 
 At = Callable[[float], Instant]
 SUBSCRIBE = {"id": 1, "method": "subscribe", "params": ["btcusd@bookTicker", "btcusd@trade"]}
@@ -67,7 +67,7 @@ def test_ping_and_conninfo_are_answered(make_bench: Any, frames_of: Any, at: At)
 def test_the_server_pings_every_20_seconds(make_bench: Any, at: At) -> None:
     """A protocol ping, with and without subscriptions; an idle socket stays open."""
     session = make_bench("gemini").open()
-    pings = [tick for tick in range(1, 1300) if session.on_timer(at(tick / 10)) == [Ping()]]
+    pings = [tick for tick in range(1, 1300) if session.on_timer(at(tick / 10)) == [SendPing()]]
     assert pings == [200, 400, 600, 800, 1000, 1200]
 
 

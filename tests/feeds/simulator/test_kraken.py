@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Close
+from feeds.simulator.venue import CloseSocket
 
 At = Callable[[float], Instant]
 
@@ -90,7 +90,7 @@ def test_an_inactive_socket_is_closed_after_a_minute(make_bench: Any, at: At) ->
     session = make_bench("kraken").open()
     session.on_text('{"method":"ping"}', at(30))
     assert session.on_timer(at(89)) == []
-    assert session.on_timer(at(90)) == [Close(1000, "inactivity")]
+    assert session.on_timer(at(90)) == [CloseSocket(1000, "inactivity")]
 
 
 def test_unsubscribing_stops_the_symbol(make_bench: Any, frames_of: Any, at: At) -> None:

@@ -12,9 +12,9 @@ from feeds.simulator.market import (
     NS_PER_SECOND,
     START_PRICES,
     Instant,
-    Market,
     MarketRow,
-    Quote,
+    SimulatedMarket,
+    SimulatedQuote,
     decimals_of,
     start_price,
 )
@@ -32,8 +32,10 @@ def _rows(assets: tuple[str, ...] = ("BTC", "ETH", "PEPE")) -> list[MarketRow]:
     ]
 
 
-def _run(market: Market, seconds: float, start: Instant = START, step_ns: int = STEP_NS) -> list[Quote]:
-    quotes: list[Quote] = []
+def _run(
+    market: SimulatedMarket, seconds: float, start: Instant = START, step_ns: int = STEP_NS
+) -> list[SimulatedQuote]:
+    quotes: list[SimulatedQuote] = []
     for step in range(1, round(seconds * NS_PER_SECOND) // step_ns + 1):
         now = Instant(start.monotonic_ns + step * step_ns, start.wall_ns + step * step_ns)
         quotes.extend(market.advance(now))
@@ -42,7 +44,7 @@ def _run(market: Market, seconds: float, start: Instant = START, step_ns: int = 
 
 def test_the_same_seed_gives_the_same_quotes_and_another_seed_others() -> None:
     """A run can be repeated bit for bit by its seed."""
-    first, second, other = (_run(Market(_rows(), 300, Random(seed), START), 2.0) for seed in (4, 4, 5))
+    first, second, other = (_run(SimulatedMarket(_rows(), 300, Random(seed), START), 2.0) for seed in (4, 4, 5))
     assert first == second
     assert [quote.bid for quote in first] != [quote.bid for quote in other]
 
@@ -55,7 +57,7 @@ def test_the_same_seed_gives_the_same_quotes_and_another_seed_others() -> None:
 )
 def test_prices_are_above_zero_and_the_book_is_never_crossed(seed: int, asset: str, hours: float) -> None:
     """For every asset name, seed and time: 0 < bid < ask, and the last price lies between them."""
-    market = Market(_rows((asset,)), 50, Random(seed), START)
+    market = SimulatedMarket(_rows((asset,)), 50, Random(seed), START)
     quotes = list(market.latest.values())
     quotes += _run(market, hours * 3600.0, step_ns=round(hours * 3600.0 * NS_PER_SECOND / 4))
     for quote in quotes:
@@ -68,32 +70,32 @@ def test_prices_are_above_zero_and_the_book_is_never_crossed(seed: int, asset: s
 def test_the_rate_is_the_one_that_was_asked_for() -> None:
     """Over ten seconds, the number of quotes is the rate times the time, to one quote."""
     for rate in (1, 300, 5000):
-        assert abs(len(_run(Market(_rows(), rate, Random(1), START), 10.0)) - rate * 10) <= 1
+        assert abs(len(_run(SimulatedMarket(_rows(), rate, Random(1), START), 10.0)) - rate * 10) <= 1
 
 
 def test_no_market_is_left_waiting() -> None:
     """Every market quotes once in every round: none is more than one quote ahead of another."""
-    counts = Counter(quote.row.position for quote in _run(Market(_rows(), 300, Random(3), START), 4.0))
+    counts = Counter(quote.row.position for quote in _run(SimulatedMarket(_rows(), 300, Random(3), START), 4.0))
     assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_a_paused_process_does_not_send_what_it_missed() -> None:
     """After a pause of a minute only a quarter of a second's quotes come, not 18,000."""
-    market = Market(_rows(), 300, Random(1), START)
+    market = SimulatedMarket(_rows(), 300, Random(1), START)
     later = Instant(START.monotonic_ns + 60 * NS_PER_SECOND, START.wall_ns + 60 * NS_PER_SECOND)
     assert len(list(market.advance(later))) == 75
 
 
 def test_a_clock_that_goes_back_makes_no_quote_and_no_error() -> None:
     """The market ignores an instant that lies before the last one."""
-    market = Market(_rows(), 300, Random(1), START)
+    market = SimulatedMarket(_rows(), 300, Random(1), START)
     assert list(market.advance(Instant(START.monotonic_ns - NS_PER_SECOND, START.wall_ns))) == []
 
 
 def test_all_exchanges_agree_within_ten_basis_points_in_dollars() -> None:
     """Converted by the USDT price, the middles of all exchanges lie within 10 bp of their median."""
     rows = _rows(("BTC", "PEPE", "USDT"))
-    market = Market(rows, 900, Random(11), START)
+    market = SimulatedMarket(rows, 900, Random(11), START)
     _run(market, 20.0)
     usdt = statistics.median(
         (quote.bid + quote.ask) / 2
@@ -116,7 +118,7 @@ def test_coins_move_together_and_stablecoins_stay() -> None:
         MarketRow(number, "kraken", asset, "USD", asset, decimals_of(asset))
         for number, asset in enumerate(("BTC", "ETH", "USDT"))
     ]
-    market = Market(rows, 100, Random(2), START)
+    market = SimulatedMarket(rows, 100, Random(2), START)
     paths: dict[str, list[float]] = {"BTC": [], "ETH": [], "USDT": []}
     for minute in range(1, 400):
         now = Instant(START.monotonic_ns + minute * 60 * NS_PER_SECOND, START.wall_ns)
@@ -131,7 +133,7 @@ def test_coins_move_together_and_stablecoins_stay() -> None:
 
 def test_the_newest_quote_of_every_market_is_kept() -> None:
     """`latest` has a quote of every row from the start on, and the last one that was given out."""
-    market = Market(_rows(), 300, Random(1), START)
+    market = SimulatedMarket(_rows(), 300, Random(1), START)
     assert set(market.latest) == {row.position for row in market.rows}
     quotes = _run(market, 1.0)
     newest = {quote.row.position: quote for quote in quotes}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import Instant
-from feeds.simulator.venue import Close
+from feeds.simulator.venue import CloseSocket
 
 At = Callable[[float], Instant]
 
@@ -94,7 +94,7 @@ def test_a_silent_socket_is_closed_after_30_seconds(make_bench: Any, at: At) -> 
     session = make_bench("okx").open()
     session.on_text("ping", at(20))
     assert session.on_timer(at(49)) == []
-    assert session.on_timer(at(50)) == [Close(4004, "No data received in 30s.")]
+    assert session.on_timer(at(50)) == [CloseSocket(4004, "No data received in 30s.")]
 
 
 def test_unsubscribing_stops_the_instrument(make_bench: Any, frames_of: Any, at: At) -> None:

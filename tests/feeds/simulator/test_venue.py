@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feeds.simulator.market import NS_PER_SECOND, Instant
-from feeds.simulator.venue import Ping, RestCall, deform, rest_ticker, rfc3339
+from feeds.simulator.venue import RestCall, SendPing, deform, rest_ticker, rfc3339
 
 At = Callable[[float], Instant]
 
@@ -86,4 +86,4 @@ def test_no_session_raises_for_what_a_client_sent(
 ) -> None:
     """Whatever arrives is answered with an error or with nothing; pings and closes go out as such."""
     out = make_bench(exchange).open().on_text(text, at(0))
-    assert all(isinstance(one, str | Ping) for one in out)
+    assert all(isinstance(one, str | SendPing) for one in out)

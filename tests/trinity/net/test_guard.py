@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 from trinity.net import guard as guard_module
-from trinity.net.guard import Bounds, Guard, Idle, Seen, judge, network_of, queued
+from trinity.net.guard import ConnectionBounds, Guard, Idle, Seen, judge, network_of, queued
 from trinity.net.ports import bind_socket
 
 NOW = 10**18
-ROOMY = Bounds(most=100, of_address=100)
+ROOMY = ConnectionBounds(most=100, of_address=100)
 SECOND = 1_000_000_000
 
 
@@ -34,7 +34,7 @@ def test_a_first_request_and_the_next_one_are_due() -> None:
 
 def test_an_address_at_its_bound_gives_way_to_itself() -> None:
     """The longest idle of it; another's, idle for longer, stays; a proxy has no bound."""
-    bounds = Bounds(most=100, of_address=2)
+    bounds = ConnectionBounds(most=100, of_address=2)
     mine = [idle(number, number) for number in range(1, 6)]
     assert judge([*mine, idle(9, 9, network="192.0.2.2")], bounds, NOW) == {3, 4, 5}
     assert judge([idle(number, number, spared=True) for number in range(1, 6)], bounds, NOW) == set()
@@ -43,7 +43,7 @@ def test_an_address_at_its_bound_gives_way_to_itself() -> None:
 def test_of_all_who_never_asked_gives_way_before_a_kept_connection() -> None:
     """By the share of their time that is left."""
     found = [idle(1, 30, True, "192.0.2.1"), idle(2, 8, False, "192.0.2.2"), idle(3, 0.1, False, "192.0.2.3")]
-    assert judge(found, Bounds(most=2, of_address=2), NOW) == {2}
+    assert judge(found, ConnectionBounds(most=2, of_address=2), NOW) == {2}
 
 
 @given(
@@ -56,7 +56,7 @@ def test_whoever_stays_is_in_time_and_within_the_bounds(
 ) -> None:
     """Nobody is shut while there is room for them."""
     found = [idle(number, *one) for number, one in enumerate(drawn)]
-    going = judge(found, Bounds(most, of_address), NOW)
+    going = judge(found, ConnectionBounds(most, of_address), NOW)
     staying = [one for one in found if one.inode not in going]
     assert len(staying) <= most
     for network in "abc":
@@ -130,7 +130,7 @@ def test_a_flood_is_met_and_shut_in_bounded_looks(listener: socket.socket, monke
     monkeypatch.setattr(guard_module, "_MET_MAX", 3)
     monkeypatch.setattr(guard_module, "_SHUT_MAX", 2)
     port = listener.getsockname()[1]
-    guard = Guard(Bounds(most=4, of_address=2))
+    guard = Guard(ConnectionBounds(most=4, of_address=2))
     with contextlib.ExitStack() as held:
         for _ in range(8):
             held.enter_context(socket.create_connection(("127.0.0.1", port)))

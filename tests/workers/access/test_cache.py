@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from trinity.rates import rate_of
 from workers.access.cache import AccessCache
-from workers.access.rows import ACTIVE, END_NEVER, KEY_DTYPE, NULL, REVOKED, SUSPENDED, Plan, Rows
+from workers.access.rows import ACTIVE, END_NEVER, KEY_DTYPE, NULL, REVOKED, SUSPENDED, PlanRow, Rows
 
-PLANS = (Plan(1, 10, 20, 1000, False), Plan(2, 0, 0, 0, True))
+PLANS = (PlanRow(1, 10, 20, 1000, False), PlanRow(2, 0, 0, 0, True))
 NOW = 1_000_000
 
 
@@ -64,7 +64,7 @@ def test_a_changed_plan_touches_its_keys() -> None:
     """And no others; the same plans again touch nobody."""
     cache = make_cache(make_rows(1, 2), make_rows(3, plan_id=2))
     assert cache.put_plans(PLANS).tolist() == []
-    assert cache.put_plans((PLANS[0], Plan(2, 1, 1, 1, False))).tolist() == [3]
+    assert cache.put_plans((PLANS[0], PlanRow(2, 1, 1, 1, False))).tolist() == [3]
     assert cache.grants(np.array([3]), NOW).rates.tolist() == [1]
 
 

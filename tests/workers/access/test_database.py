@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trinity.store.watch import Watch
 from workers.access import database
 from workers.access.database import AsyncConnection, Change, what_changed
-from workers.access.rows import ACTIVE, END_NEVER, NULL, REVOKED, SUSPENDED, Block, Plan, Rows
+from workers.access.rows import ACTIVE, END_NEVER, NULL, REVOKED, SUSPENDED, BlockRow, PlanRow, Rows
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ async def test_plans_and_blocks_arrive(connection: AsyncConnection) -> None:
         "INSERT INTO blocks (network, expires_at) VALUES ('203.0.113.0/24', NULL),"
         " ('2001:db8::/64', 'infinity'::timestamptz), ('203.0.113.9', now() - interval '1 s')"
     )
-    assert (await database.read_plans(connection))[0] == Plan(1, 10, 20, 1_000_000, False)
+    assert (await database.read_plans(connection))[0] == PlanRow(1, 10, 20, 1_000_000, False)
     found = await database.read_blocks(connection)
     assert {block.network for block in found} == {"203.0.113.0/24", "2001:db8::/64"}
-    assert Block("203.0.113.0/24", END_NEVER) in found
+    assert BlockRow("203.0.113.0/24", END_NEVER) in found
     change = await database.wait_for_change(connection, 5)
     assert change == Change(blocks=True)
 

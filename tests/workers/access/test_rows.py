@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from workers.access.rows import END_NEVER, NULL, SUSPENDED, Block, key_rows
+from workers.access.rows import END_NEVER, NULL, SUSPENDED, BlockRow, key_rows
 
 
 def test_the_bytes_of_the_query_are_the_fields_of_a_row() -> None:
@@ -23,6 +23,6 @@ def test_the_bytes_of_the_query_are_the_fields_of_a_row() -> None:
 
 def test_a_block_is_a_network() -> None:
     """Another text never becomes a block."""
-    assert Block("2001:db8::/64", 0).network == "2001:db8::/64"
+    assert BlockRow("2001:db8::/64", 0).network == "2001:db8::/64"
     with pytest.raises(ValueError, match="nonsense"):
-        Block("nonsense", 0)
+        BlockRow("nonsense", 0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.errors import SnapshotError
-from workers.access.rows import END_NEVER, KEY_DTYPE, Block, Plan
+from workers.access.rows import END_NEVER, KEY_DTYPE, BlockRow, PlanRow
 from workers.access.snapshot import Snapshot, load, save
 
 
@@ -21,8 +21,8 @@ def make_snapshot(keys: int = 3) -> Snapshot:
     rows["id"] = np.arange(1, keys + 1)
     rows["ends_at_us"] = END_NEVER
     rows["digest"] = np.frombuffer(hashlib.sha256(b"key").digest(), dtype=np.uint8)
-    plans = (Plan(1, 10, 20, 1000, False), Plan(2, 0, 0, 0, True))
-    return Snapshot(1_700_000_000_000_000, rows, plans, (Block("192.0.2.0/24", END_NEVER),))
+    plans = (PlanRow(1, 10, 20, 1000, False), PlanRow(2, 0, 0, 0, True))
+    return Snapshot(1_700_000_000_000_000, rows, plans, (BlockRow("192.0.2.0/24", END_NEVER),))
 
 
 def same(one: Snapshot | None, other: Snapshot | None) -> bool:
@@ -96,8 +96,8 @@ def test_a_snapshot_with_a_wrong_block_is_broken(tmp_path: Path) -> None:
     """Networks are checked like the rest."""
     path = tmp_path / "access.snapshot"
     with pytest.raises(ValueError, match="nonsense"):
-        Block("nonsense", END_NEVER)
-    block = Block("192.0.2.0/24", END_NEVER)
+        BlockRow("nonsense", END_NEVER)
+    block = BlockRow("192.0.2.0/24", END_NEVER)
     save(path, make_snapshot()._replace(blocks=(block,)))
     raw = path.read_bytes()[:-32].replace(b"192.0.2.0/24", b"192.0.2.9/24")
     path.write_bytes(raw + hashlib.sha256(raw).digest())

@@ -14,7 +14,7 @@ from trinity.access import networks
 from trinity.limits import BLOCKS_MAX
 from trinity.memory.block_table import BlockTable, is_blocked
 from trinity.memory.key_table import KeyTable
-from workers.access.rows import ACTIVE, END_NEVER, REVOKED, SUSPENDED, Block
+from workers.access.rows import ACTIVE, END_NEVER, REVOKED, SUSPENDED, BlockRow
 from workers.access.tables import Tables
 
 NOW_US = WALL_NS // 1000
@@ -31,8 +31,8 @@ def blocked(context: OpenContext, address: str) -> bool:
     return bool(is_blocked(context.tables.blocks.words, np.frombuffer(mapped, dtype=np.uint64)))
 
 
-def forever(*networks: str) -> list[Block]:
-    return [Block(network, END_NEVER) for network in networks]
+def forever(*networks: str) -> list[BlockRow]:
+    return [BlockRow(network, END_NEVER) for network in networks]
 
 
 def test_keys_are_written_as_they_are_granted(context: OpenContext) -> None:
@@ -86,7 +86,7 @@ def test_networks_are_blocked_and_lifted(context: OpenContext) -> None:
 
 def test_an_ended_block_is_lifted(context: OpenContext) -> None:
     """At its end, not before."""
-    tables, block = make_tables(context), Block("203.0.113.0/24", NOW_US + 1)
+    tables, block = make_tables(context), BlockRow("203.0.113.0/24", NOW_US + 1)
     tables.write_blocks([block], NOW_US)
     assert blocked(context, "203.0.113.9")
     tables.write_blocks([block], NOW_US + 1)

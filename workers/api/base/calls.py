@@ -196,7 +196,7 @@ class Sample:
         return weight
 
 
-class Answer:
+class CallAnswer:
     """What went out for one call, noted as it is sent."""
 
     def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
@@ -252,7 +252,7 @@ class AccountedApp:
         request_id = uuid.uuid4()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = str(request_id)
-        answer = Answer(scope, send, str(request_id))
+        answer = CallAnswer(scope, send, str(request_id))
         address = self._name_caller(scope)
         try:
             if self._callers.is_blocked(address):

@@ -14,12 +14,12 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import HEAD_MAX_NS
-from trinity.net.guard import Bounds, Guard
+from trinity.net.guard import ConnectionBounds, Guard
 from workers.api.base.forwarded import NetworkSet, address_of
 from workers.api.base.problems import ProblemError
 
 # Beside the connections with a call, which their own bounds keep below what granian serves at once (server.py).
-BOUNDS = Bounds(most=1536, of_address=1024)
+BOUNDS = ConnectionBounds(most=1536, of_address=1024)
 BODY_SECONDS = HEAD_MAX_NS / NS_PER_SECOND
 
 

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9]{1,16}", re.ASCII)
 _NO_ZONE = "not a time zone: use a name of the IANA database, for example Europe/Berlin"
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     """A time with its end left out, both in UTC, and the zone in which it is read and shown."""
 
     start: datetime
@@ -39,7 +39,7 @@ class Span(NamedTuple):
 
 def read_span(
     start: str | None, end: str | None, zone_name: str, now: datetime, default: timedelta = timedelta(days=1)
-) -> Span:
+) -> TimeSpan:
     """The span of `from`, `to` and `tz`; what is missing is now, and `default` before the end."""
     zone = read_zone(zone_name)
     last = read_moment(end, "to", zone) if end is not None else now
@@ -48,7 +48,7 @@ def read_span(
         raise bad_parameter("from" if end is None else "to", "`from` must be before `to`")
     if last - first > timedelta(days=SPAN_DAYS_MAX):
         raise bad_parameter("from", f"at most {SPAN_DAYS_MAX} days can be asked for at once")
-    return Span(first, last, zone)
+    return TimeSpan(first, last, zone)
 
 
 def read_moment(text: str, field: str, zone: zoneinfo.ZoneInfo) -> datetime:

@@ -36,7 +36,7 @@ _KEPT = Decimal(59) / Decimal(61)
 _WEIGHTS = tuple(_KEPT**age for age in range(EMA_MINUTES + 1))
 
 
-class Close(NamedTuple):
+class ClosePrice(NamedTuple):
     """A whole minute's last price and confidence; `minute` counts from 1970."""
 
     minute: int
@@ -48,7 +48,7 @@ class _Minutes(NamedTuple):
     """What is known of an asset: the minute in which it was read (None: never yet), and its closes."""
 
     read_in: int | None = None
-    closes: Sequence[Close] = ()
+    closes: Sequence[ClosePrice] = ()
 
 
 class Averages:
@@ -96,9 +96,9 @@ class Averages:
                 async with self._pool.connection(WAIT_SECONDS) as connection:
                     cursor = await connection.execute(load("candles.closes"), {"assets": assets, **span})
                     rows = await cursor.fetchall()
-                found: dict[str, list[Close]] = {asset: [] for asset in assets}
+                found: dict[str, list[ClosePrice]] = {asset: [] for asset in assets}
                 for asset, start, price, confidence in rows:
-                    found[asset].append(Close(int(start.timestamp()) // 60, price, confidence))
+                    found[asset].append(ClosePrice(int(start.timestamp()) // 60, price, confidence))
                 self._minutes |= {asset: _Minutes(minute, closes) for asset, closes in found.items()}
 
     def _old(self, minute: int) -> list[str]:
@@ -107,7 +107,7 @@ class Averages:
         return [asset for _, asset in sorted(old)]
 
 
-def ema_of(price: Price, closes: Sequence[Close]) -> tuple[Decimal, Decimal]:
+def ema_of(price: Price, closes: Sequence[ClosePrice]) -> tuple[Decimal, Decimal]:
     """The average of this price and the closes before it, and of their confidences."""
     now = price.timestamp_ms // _MS_PER_MINUTE
     weight = Decimal(1)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from trinity.store.queries import load
 from workers.api.base.context import Parts
-from workers.api.base.parameters import SPAN_DAYS_MAX, Span
+from workers.api.base.parameters import SPAN_DAYS_MAX, TimeSpan
 from workers.api.base.problems import bad_parameter, query_timeout
 from workers.api.usage.export import Column
 
@@ -59,7 +59,7 @@ class Cursor(NamedTuple):
 
 
 async def read_page(
-    parts: Parts, parameters: dict[str, Any], cursor: str | None, span: Span, is_named: bool
+    parts: Parts, parameters: dict[str, Any], cursor: str | None, span: TimeSpan, is_named: bool
 ) -> dict[str, Any]:
     """One page as JSON-ready values; `next` is there when there may be more.
 
@@ -70,7 +70,7 @@ async def read_page(
         raise bad_parameter("limit", f"a page has at most {PAGE_ROWS_MAX} rows: use the cursor, or CSV for more")
     after = decode_cursor(cursor) if cursor is not None else Cursor(span.start, span.end, span.end, _REQUEST_ID_MIN, 0)
     if not is_named:
-        span = Span(after.start, after.end, span.zone)
+        span = TimeSpan(after.start, after.end, span.zone)
     if not span.start <= after.time <= span.end:
         raise bad_parameter("cursor", "this cursor belongs to another span: give the same `from` and `to`, or neither")
     statement = "log_page_of_all" if parameters["key_ids"] is None else "log_page_of_keys"

@@ -12,7 +12,7 @@ sixty of them, so 93 days would be a scan of everything.
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from workers.api.base.parameters import Span
+from workers.api.base.parameters import TimeSpan
 from workers.api.base.problems import ProblemError
 
 Granularity = Literal["minute", "hour", "day"]
@@ -35,7 +35,7 @@ class Pieces(NamedTuple):
     minute_to: datetime
 
 
-def cut(span: Span, granularity: Granularity | None) -> Pieces:
+def cut(span: TimeSpan, granularity: Granularity | None) -> Pieces:
     """The pieces of a span for buckets of this granularity; None: the whole span is one bucket."""
     start, end = _down(span.start, MINUTE), round_up(span.end, MINUTE)
     whole_hours = granularity is None or (granularity != "minute" and _keeps_whole_hours(span))
@@ -59,16 +59,16 @@ def check_minutes(pieces: Pieces, granularity: Granularity | None, is_of_all: bo
         raise ProblemError(400, "range_too_large", detail, field)
 
 
-def _keeps_whole_hours(span: Span) -> bool:
+def _keeps_whole_hours(span: TimeSpan) -> bool:
     """Whether the zone's hours and days begin with an hour of UTC throughout the span."""
     return all(offset % _HOUR == timedelta() for offset in _offsets(span))
 
 
-def _keeps_utc(span: Span) -> bool:
+def _keeps_utc(span: TimeSpan) -> bool:
     return all(offset == timedelta() for offset in _offsets(span))
 
 
-def _offsets(span: Span) -> set[timedelta]:
+def _offsets(span: TimeSpan) -> set[timedelta]:
     """Offsets from UTC; a zone changes at most twice in some months, and stays longer than a day."""
     days = (span.end - span.start) // _DAY + 1
     moments = [min(span.start + number * _DAY, span.end) for number in range(days + 1)]

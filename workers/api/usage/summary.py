@@ -9,7 +9,7 @@ from trinity.store.queries import load
 from trinity.vocabulary import LATENCY_BOUNDS_NS
 from workers.api.base.cache import question_of
 from workers.api.base.context import Parts
-from workers.api.base.parameters import Span
+from workers.api.base.parameters import TimeSpan
 from workers.api.usage.export import NOW_SECONDS
 
 TOP_ASSETS = 10
@@ -19,7 +19,7 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _WHOLE, _STATUS, _PROTOCOL, _ASSET = 0b111, 0b011, 0b101, 0b110
 
 
-async def summarize(parts: Parts, parameters: dict[str, Any], span: Span) -> bytes:
+async def summarize(parts: Parts, parameters: dict[str, Any], span: TimeSpan) -> bytes:
     """The summary as JSON."""
     question = question_of("summary", parameters, span.zone.key)
     kept = await parts.cache.get(question)
@@ -32,7 +32,7 @@ async def summarize(parts: Parts, parameters: dict[str, Any], span: Span) -> byt
     return body
 
 
-def summary_of(rows: list[tuple[Any, ...]], parameters: dict[str, Any], span: Span) -> dict[str, Any]:
+def summary_of(rows: list[tuple[Any, ...]], parameters: dict[str, Any], span: TimeSpan) -> dict[str, Any]:
     """The statement's rows as one object."""
     whole = next((row for row in rows if row[0] == _WHOLE), (_WHOLE, "", 0, 0, 0, None))
     requests = whole[2] or 0

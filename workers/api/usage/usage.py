@@ -15,7 +15,7 @@ from litestar.params import QueryParameter
 from trinity.clock import NS_PER_SECOND
 from trinity.vocabulary import CODES, LATENCY_BOUNDS_NS, PROTOCOLS, SOURCES
 from workers.api.base.context import Parts
-from workers.api.base.parameters import Span, read_names, read_period, read_span
+from workers.api.base.parameters import TimeSpan, read_names, read_period, read_span
 from workers.api.base.problems import bad_parameter
 from workers.api.usage import log_page
 from workers.api.usage.export import MEDIA_TYPES, Column, Format, Query, Usage, deliver, format_of
@@ -58,7 +58,7 @@ async def provide_span(
     ] = None,
     to: Annotated[str | None, QueryParameter(description="End, left out itself; now.")] = None,
     tz: Annotated[str, QueryParameter(description="IANA time zone of days and of times without an offset.")] = "UTC",
-) -> Span:
+) -> TimeSpan:
     """The dependency `span`; now is the end of this minute, so that the same question is the same for a while."""
     return read_span(from_, to, tz, round_up(now_of(parts), MINUTE))
 
@@ -68,10 +68,10 @@ def now_of(parts: Parts) -> datetime:
     return datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
 
 
-class Sums(NamedTuple):
+class UsageSums(NamedTuple):
     """What the statements over kept sums are given."""
 
-    span: Span
+    span: TimeSpan
     selection: Selection
     granularity: Granularity | None
     group_by: GroupBy
@@ -106,14 +106,14 @@ async def show_usage(
     request: AnyRequest,
     parts: NamedDependency[Parts],
     usage: NamedDependency[Usage],
-    span: NamedDependency[Span],
+    span: NamedDependency[TimeSpan],
     selection: NamedDependency[Selection],
     granularity: Annotated[Granularity, QueryParameter(description="Length of a bucket, in the zone `tz`.")] = "day",
     group_by: Annotated[GroupBy, QueryParameter(description="What a row is about.")] = "all",
     format_: FormatParameter = None,
 ) -> Response[Any]:
     """Requests, lookups, errors and mean latency by time. Buckets without a request have no row."""
-    sums = Sums(span, selection, granularity, group_by)
+    sums = UsageSums(span, selection, granularity, group_by)
     query = Query("usage", sums.parameters(), (*_BUCKET, *_MEASURES, _MEAN), span.zone)
     return await _deliver(request, parts, usage, query, format_, sums.head())
 
@@ -123,14 +123,14 @@ async def show_latency(
     request: AnyRequest,
     parts: NamedDependency[Parts],
     usage: NamedDependency[Usage],
-    span: NamedDependency[Span],
+    span: NamedDependency[TimeSpan],
     selection: NamedDependency[Selection],
     granularity: Annotated[Wide, QueryParameter(description="Length of a bucket; `whole`: one for all.")] = "whole",
     group_by: Annotated[GroupBy, QueryParameter(description="What a row is about.")] = "all",
     format_: FormatParameter = None,
 ) -> Response[Any]:
     """Percentiles of the time that answers took, from the kept histograms."""
-    sums = Sums(span, selection, None if granularity == "whole" else granularity, group_by)
+    sums = UsageSums(span, selection, None if granularity == "whole" else granularity, group_by)
     columns = (*_BUCKET, Column("requests", "integer"), _MEAN, *_QUANTILES)
     query = Query("latency", sums.parameters(), columns, span.zone)
     return await _deliver(request, parts, usage, query, format_, sums.head())
@@ -141,14 +141,14 @@ async def show_top(
     request: AnyRequest,
     parts: NamedDependency[Parts],
     usage: NamedDependency[Usage],
-    span: NamedDependency[Span],
+    span: NamedDependency[TimeSpan],
     selection: NamedDependency[Selection],
     by: Annotated[Literal["key", "asset", "protocol", "status"], QueryParameter(description="Of what.")] = "asset",
     limit: Annotated[int, QueryParameter(ge=1, le=TOP_MAX, description="At most so many.")] = 10,
     format_: FormatParameter = None,
 ) -> Response[Any]:
     """Those with the most requests, the busiest first."""
-    sums = Sums(span, selection, None, by)
+    sums = UsageSums(span, selection, None, by)
     columns = (Column("group", "text"), *_MEASURES, _MEAN)
     query = Query("top", {**sums.parameters(), "limit": limit}, columns, span.zone)
     return await _deliver(request, parts, usage, query, format_, sums.head())
@@ -159,7 +159,7 @@ async def show_errors(
     request: AnyRequest,
     parts: NamedDependency[Parts],
     usage: NamedDependency[Usage],
-    span: NamedDependency[Span],
+    span: NamedDependency[TimeSpan],
     selection: NamedDependency[Selection],
     by: Annotated[
         Literal["code", "network"],
@@ -188,7 +188,7 @@ async def show_errors(
 async def show_summary(
     parts: NamedDependency[Parts],
     usage: NamedDependency[Usage],
-    span: NamedDependency[Span],
+    span: NamedDependency[TimeSpan],
     selection: NamedDependency[Selection],
     request: AnyRequest,
     period: Annotated[
@@ -206,7 +206,7 @@ async def show_summary(
         span = span_of_period(read_period(period, "period"), now_of(parts), span)
     elif "from" not in request.query_params:
         span = span_of_period(timedelta(days=1), span.end, span)
-    parameters = Sums(span, selection, None, "all").parameters()
+    parameters = UsageSums(span, selection, None, "all").parameters()
     wanted = format_of(format_, request.headers.get("accept", ""))
     if wanted != "json":
         return await deliver(
@@ -216,12 +216,12 @@ async def show_summary(
     return Response(body, media_type=MEDIA_TYPES["json"])
 
 
-def span_of_period(period: timedelta, end: datetime, span: Span) -> Span:
+def span_of_period(period: timedelta, end: datetime, span: TimeSpan) -> TimeSpan:
     """The period until `end`; one of more than an hour begins with a full hour, whose sum is kept."""
     start = end - period
     if period > timedelta(hours=1):
         start = start.replace(minute=0, second=0, microsecond=0)
-    return Span(start, end, span.zone)
+    return TimeSpan(start, end, span.zone)
 
 
 @get("/log", tags=["reports"])
@@ -229,7 +229,7 @@ async def show_log(
     request: AnyRequest,
     parts: NamedDependency[Parts],
     usage: NamedDependency[Usage],
-    span: NamedDependency[Span],
+    span: NamedDependency[TimeSpan],
     selection: NamedDependency[Selection],
     asset: Annotated[str | None, QueryParameter(description="Only these assets: BTC or BTC,ETH.")] = None,
     status: Annotated[int | None, QueryParameter(ge=100, le=599, description="Only this status.")] = None,

@@ -23,7 +23,7 @@ from workers.request.forwarded import Caller, make_caller
 from workers.request.http.parse import HEAD_WORDS
 from workers.request.http.response import HEAD_BYTES_MAX, Stamp, make_stamp
 from workers.request.http.target import QUERY_WORDS
-from workers.request.ledger import Ledger, make_ledger
+from workers.request.ledger import UsageRecorder, make_ledger
 
 _BODY_FRAME_BYTES = 1024  # what stands around the prices, and every other body but that of /assets
 _PRIVATE_RECORDS = 1 << 12  # of a ring that nobody drains
@@ -45,7 +45,7 @@ class RequestContext(NamedTuple):
     wanted: Integers
     caller: Caller
     gate: Gate
-    ledger: Ledger
+    ledger: UsageRecorder
     stamp: Stamp
     body: Octets
     assets_body: Octets  # of GET /assets
@@ -60,7 +60,7 @@ def make_context(
     worker: int,
     caller: Caller,
     gate: Gate,
-    ledger: Ledger,
+    ledger: UsageRecorder,
 ) -> RequestContext:
     """A worker's memory, over the words of the node's answer table."""
     names = [asset.name for asset in catalog.assets]

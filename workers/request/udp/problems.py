@@ -22,7 +22,7 @@ from trinity.native.octets import (
 )
 from trinity.vocabulary import ACCESS_REFUSALS, CODES, HTTP_STATUSES, problem_for
 from workers.request.answer import append_shown
-from workers.request.ledger import TALLY_CODE, Ledger, note_error
+from workers.request.ledger import TALLY_CODE, UsageRecorder, note_error
 from workers.request.udp import json
 from workers.request.udp.frame import FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST
 
@@ -63,13 +63,13 @@ _ID = octets_of(b'{"id":')
 
 
 @compiled
-def note_problem(ledger: Ledger, problem: int) -> None:
+def note_problem(ledger: UsageRecorder, problem: int) -> None:
     """The usage record is of this problem."""
     note_error(ledger, _PROBLEM_STATUS[problem], _PROBLEM_CODE[problem])
 
 
 @compiled
-def note_bad_frame(ledger: Ledger, frame_status: int) -> None:
+def note_bad_frame(ledger: UsageRecorder, frame_status: int) -> None:
     """The usage record is of a frame that cannot be read."""
     note_error(ledger, _PROBLEM_STATUS[BAD_TEXT], _CODE_OF_FRAME[frame_status])
 
@@ -94,7 +94,7 @@ def wait_ms_of(gate: Gate, problem: int) -> int:
 
 @compiled
 def write_problem(
-    gate: Gate, ledger: Ledger, query: Integers, request: Octets, problem: int, reply: Octets, at: int
+    gate: Gate, ledger: UsageRecorder, query: Integers, request: Octets, problem: int, reply: Octets, at: int
 ) -> int:
     """Append the error object of a request that cannot be answered."""
     note_problem(ledger, problem)
@@ -130,7 +130,9 @@ def join_id(reply: Octets, at: int, body: int, end: int) -> int:
 
 
 @compiled
-def shorten(ledger: Ledger, query: Integers, request: Octets, needed: int, size: int, reply: Octets, at: int) -> int:
+def shorten(
+    ledger: UsageRecorder, query: Integers, request: Octets, needed: int, size: int, reply: Octets, at: int
+) -> int:
     """The longest form of the answer that fits `size` bytes, nothing when none does.
 
     A refusal loses its message; anything else becomes `pad_request`, with the length needed or without.

@@ -58,7 +58,7 @@ from workers.request.answer import (
 )
 from workers.request.forwarded import Caller
 from workers.request.http.context import RequestContext
-from workers.request.ledger import TALLY_CODE, TALLY_KEY, Ledger, begin, note_price, note_prices
+from workers.request.ledger import TALLY_CODE, TALLY_KEY, UsageRecorder, begin, note_price, note_prices
 from workers.request.udp import json
 from workers.request.udp.frame import (
     COUNT_AT,
@@ -119,7 +119,7 @@ class DatagramContext(NamedTuple):
     query: Integers
     caller: Caller
     gate: Gate
-    ledger: Ledger
+    ledger: UsageRecorder
 
 
 def make_datagram_context(context: RequestContext) -> DatagramContext:

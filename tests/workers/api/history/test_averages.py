@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workers.api.base.prices import FRESH, Price
 from workers.api.history import averages as averages_module
-from workers.api.history.averages import EMA_MINUTES, YOUNGEST_AGE, Averages, Close, ema_of
+from workers.api.history.averages import EMA_MINUTES, YOUNGEST_AGE, Averages, ClosePrice, ema_of
 
 NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 WALL_NS = int(NOW.timestamp()) * 10**9
@@ -136,6 +136,6 @@ async def test_without_a_database_the_average_is_the_price() -> None:
 @given(st.lists(st.tuples(st.integers(-5, EMA_MINUTES + 5), st.decimals(min_value="0.01", max_value=10**6, places=2))))
 def test_an_average_lies_between_its_prices(closes: list[tuple[int, Decimal]]) -> None:
     """Whatever minutes are missing, too old or ahead of the price; equal prices average to themselves."""
-    mean, _ = ema_of(PRICE, [Close(MINUTE - age, price, Decimal(1)) for age, price in closes])
+    mean, _ = ema_of(PRICE, [ClosePrice(MINUTE - age, price, Decimal(1)) for age, price in closes])
     prices = [PRICE.usd, *(price for _, price in closes)]
     assert min(prices) - Decimal("1e-9") <= mean <= max(prices) + Decimal("1e-9")

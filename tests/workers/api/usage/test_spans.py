@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.api.base.parameters import Span
+from workers.api.base.parameters import TimeSpan
 from workers.api.base.problems import ProblemError
 from workers.api.usage.spans import Granularity, Pieces, check_minutes, cut
 
@@ -25,7 +25,7 @@ _ZONES = (
 _NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 spans = st.builds(
-    lambda start, minutes, zone: Span(start, start + timedelta(minutes=minutes), ZoneInfo(zone)),
+    lambda start, minutes, zone: TimeSpan(start, start + timedelta(minutes=minutes), ZoneInfo(zone)),
     st.integers(0, 365 * 24 * 60 * 60).map(
         lambda seconds: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     ),
@@ -60,7 +60,7 @@ def _bucket(moment: datetime, zone: ZoneInfo, granularity: Granularity) -> objec
 
 
 @given(spans, st.sampled_from(["minute", "hour", "day", None]))
-def test_every_minute_of_a_span_is_counted_once(span: Span, granularity: Granularity | None) -> None:
+def test_every_minute_of_a_span_is_counted_once(span: TimeSpan, granularity: Granularity | None) -> None:
     """The pieces adjoin, begin and end with whole minutes, and are made of whole sums."""
     position = span.start.replace(second=0, microsecond=0)
     for start, unit in _sums_of(cut(span, granularity)):
@@ -71,7 +71,7 @@ def test_every_minute_of_a_span_is_counted_once(span: Span, granularity: Granula
 
 
 @given(spans, st.sampled_from(["minute", "hour", "day"]))
-def test_no_sum_lies_in_two_buckets(span: Span, granularity: Granularity) -> None:
+def test_no_sum_lies_in_two_buckets(span: TimeSpan, granularity: Granularity) -> None:
     """Also where days have 23 or 25 hours, and where hours begin at half past or a quarter to."""
     for start, unit in _sums_of(cut(span, granularity)):
         last = start + unit - _MINUTE
@@ -94,7 +94,7 @@ def test_nothing_scans_all_minutes(
     zone: str, granularity: Granularity | None, days: int, is_of_all: bool, field: str | None
 ) -> None:
     """What would is refused by the name of the parameter that asks for it."""
-    pieces = cut(Span(_NEW_YEAR, _NEW_YEAR + days * _DAY, ZoneInfo(zone)), granularity)
+    pieces = cut(TimeSpan(_NEW_YEAR, _NEW_YEAR + days * _DAY, ZoneInfo(zone)), granularity)
     if field is None:
         check_minutes(pieces, granularity, is_of_all)
     else:
@@ -107,5 +107,5 @@ def test_nothing_scans_all_minutes(
 def test_the_coarsest_sums_are_used(granularity: Granularity | None, sums: int) -> None:
     """93 days are read as 91 days and the hours around them, not as 134,000 minutes."""
     start = datetime(2026, 3, 1, 1, tzinfo=UTC)
-    pieces = cut(Span(start, start + 93 * _DAY - 2 * _HOUR, ZoneInfo("UTC")), granularity)
+    pieces = cut(TimeSpan(start, start + 93 * _DAY - 2 * _HOUR, ZoneInfo("UTC")), granularity)
     assert len(_sums_of(pieces)) == sums

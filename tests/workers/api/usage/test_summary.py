@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
 from trinity.vocabulary import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
-from workers.api.base.parameters import Span
+from workers.api.base.parameters import TimeSpan
 from workers.api.usage.export import MEDIA_TYPES
 from workers.api.usage.summary import quantile_us, summary_of
 
@@ -68,7 +68,7 @@ def test_rows_without_a_name_are_no_asset() -> None:
     """Lists of prices and requests without an asset are in the whole only."""
     rows = [(part, name, 5, 5, 5_000, [0, 5, *[0] * 13]) for part, name in ((7, "0"), (6, ""), (6, "BTC"))]
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    found = summary_of(rows, {"minute_from": now, "minute_to": now}, Span(now, now, ZoneInfo("UTC")))
+    found = summary_of(rows, {"minute_from": now, "minute_to": now}, TimeSpan(now, now, ZoneInfo("UTC")))
     assert (found["requests"], found["top_assets"]) == (5, {"BTC": 5})
     assert found["latency_us"] == {"mean": 1.0, "p50": 1.5, "p90": 1.9, "p99": 1.99}
 

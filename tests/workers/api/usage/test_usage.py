@@ -15,7 +15,7 @@ import pytest
 
 from tests.workers.api.conftest import ADMIN_KEY, USAGE_DAYS, USAGE_END, client_of, settings_of
 from trinity.vocabulary import CODES, PROTOCOLS
-from workers.api.base.parameters import Span
+from workers.api.base.parameters import TimeSpan
 from workers.api.usage.usage import span_of_period
 
 SPAN = {"from": "2026-03-27T05:17:00Z", "to": "2026-03-30T21:43:00Z"}
@@ -234,6 +234,6 @@ async def test_usage_is_not_public_where_keys_are_optional(optional_client: http
 def test_a_long_period_begins_with_a_full_hour() -> None:
     """Its sum is kept; a short one is as long as it says."""
     now = datetime(2026, 3, 30, 21, 43, 7, tzinfo=UTC)
-    span = Span(now - timedelta(days=USAGE_DAYS), USAGE_END, ZoneInfo("UTC"))
+    span = TimeSpan(now - timedelta(days=USAGE_DAYS), USAGE_END, ZoneInfo("UTC"))
     assert span_of_period(timedelta(days=1), now, span).start == datetime(2026, 3, 29, 21, tzinfo=UTC)
     assert span_of_period(timedelta(minutes=15), now, span).start == now - timedelta(minutes=15)
