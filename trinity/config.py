@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
@@ -26,6 +26,7 @@ _SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": 
 # Where OKX serves whom; each region has its own hosts and its own list of markets. Turkey uses the global ones.
 OkxRegion = Literal["global", "eea", "us"]
 ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,18 +47,18 @@ class NodeSection(Section, frozen=True):
 class PortsSection(Section, frozen=True):
     """Listeners; the names are those of the environment in lower case."""
 
-    tcp_port_lpo: int = 8080
-    health_port_lpo: int = 8081
-    tcp_port_lrs: int = 9090
-    health_port_lrs: int = 9091
-    udp_port_lpo: int = 2679
-    udp_port_lrs: int = 2680
+    tcp_port_lpo: Port = 8080
+    health_port_lpo: Port = 8081
+    tcp_port_lrs: Port = 9090
+    health_port_lrs: Port = 9091
+    udp_port_lpo: Port = 2679
+    udp_port_lrs: Port = 2680
 
 
 class RequestSection(Section, frozen=True):
     """The request workers."""
 
-    workers: int = 0  # 0: one per vCPU
+    workers: Annotated[int, msgspec.Meta(ge=0, le=127)] = 0  # 0: one per vCPU; seven bits of a request id
     pin: bool = True  # worker i to the i-th CPU that the node may use
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
 
@@ -79,9 +80,9 @@ class FeedsSection(Section, frozen=True):
 class SimulatorSection(Section, frozen=True):
     """The simulated exchanges of `trinity demo` and `trinity simulate`."""
 
-    port: int = 8090
+    port: Port = 8090
     seed: int = 1
-    quotes_per_second: int = 300
+    quotes_per_second: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 300
 
 
 class AccessSection(Section, frozen=True):
@@ -89,7 +90,8 @@ class AccessSection(Section, frozen=True):
 
     auth: Literal["required", "optional"] = "required"  # in `trinity demo` optional, unless it is set
     anonymous_rate: int = 0  # (rates.py) of each address without a key, when auth is optional; 0: no limit
-    keys_max: int = 100_000  # room in shared memory; 105 MB for a million keys
+    # Room in shared memory; 105 MB for a million keys.
+    keys_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 100_000
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For and PROXY headers are believed
     proxy_protocol: bool = False  # connections of trusted proxies begin with a PROXY protocol v2 header
 
@@ -97,21 +99,23 @@ class AccessSection(Section, frozen=True):
 class LedgerSection(Section, frozen=True):
     """The usage ledger."""
 
-    ring_records: int = 1 << 19  # a worker; 32 MB, five seconds and more of the highest rate
-    spool_bytes_max: int = 10 * 1024**3
+    # A worker's, a power of two; 32 MB, five seconds and more of the highest rate.
+    ring_records: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 19
+    spool_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 24, le=1 << 50)] = 10 * 1024**3
 
 
 class RecordingSection(Section, frozen=True):
     """Raw frames and decisions on disk, for `trinity replay` and for explaining a past moment."""
 
     on: bool = False  # from the start; `trinity record on` and `off` change it while the node runs
-    bytes_max: int = 2 * 1024**3  # of all segments together; the oldest are dropped
+    # Of all segments together; the oldest are dropped.
+    bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = 2 * 1024**3
 
 
 class ReportsSection(Section, frozen=True):
     """The reporting service."""
 
-    processes: int = 1
+    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
 
 
 class StoresSection(Section, frozen=True):
@@ -213,7 +217,7 @@ def load_config(environment: Mapping[str, str], file: Path | None = None, *, dem
     try:
         config = msgspec.convert(tree, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(_key_of(str(error)), str(error)) from None
+        raise _explain(str(error), tree) from None
     _check(config)
     return config
 
@@ -264,15 +268,23 @@ def _text_of(name: str, environment: Mapping[str, str]) -> str | None:
         raise ConfigError(f"{name}_FILE", str(error)) from None
 
 
-def _key_of(message: str) -> str:
-    """The environment name or file key out of msgspec's "... - at `$.section.field`"."""
+def _explain(message: str, tree: Mapping[str, Any]) -> ConfigError:
+    """What msgspec says ("... - at `$.section.field`") under the name that the user wrote; a range with the value."""
     found = re.search(r"`\$\.(\w+)\.(\w+)", message)
     if found is None:
-        return "configuration file"
-    for name, (section, field, _) in ENVIRONMENT.items():
-        if (section, field) == found.groups():
-            return f"{name} ({section}.{field})"
-    return ".".join(found.groups())
+        return ConfigError("configuration file", message)
+    place, value = found.groups(), tree[found[1]][found[2]]
+    name = next((name for name, entry in ENVIRONMENT.items() if entry[:2] == place), "")
+    bounds = _bounds_of(*place)
+    if bounds is not None and type(value) is int:
+        return ConfigError(name or ".".join(place), f"{value} is not between {bounds.ge} and {bounds.le}")
+    return ConfigError(f"{name} ({'.'.join(place)})" if name else ".".join(place), message)
+
+
+def _bounds_of(section: str, field: str) -> msgspec.Meta | None:
+    """The range that stands at a field; None where there is none."""
+    kind = get_type_hints(get_type_hints(Config)[section], include_extras=True)[field]
+    return next((meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)), None)
 
 
 def _check_network(name: str, text: str) -> None:
@@ -290,29 +302,12 @@ def _check(config: Config) -> None:
         raise ConfigError("NODE_ENV", f"{config.node.environment!r} is not 1 to 40 of letters, digits, - and _")
     ports = {name.upper(): port for name, port in msgspec.to_builtins(config.ports).items()}
     ports["SIMULATOR_PORT"] = config.simulator.port
-    for name, port in ports.items():
-        if not 1 <= port <= 65535:
-            raise ConfigError(name, f"{port} is not a port (1 to 65535)")
     tcp = [name for name in ports if not name.startswith("UDP")]
     for names in (tcp, [name for name in ports if name.startswith("UDP")]):
         for name in names:
             twin = next((other for other in names if other != name and ports[other] == ports[name]), None)
             if twin is not None:
                 raise ConfigError(name, f"{ports[name]} is also {twin}")
-    if not 0 <= config.request.workers <= 127:  # seven bits of a request id
-        raise ConfigError("REQUEST_WORKERS", f"{config.request.workers} is not between 0 and 127")
-    if not 1 <= config.simulator.quotes_per_second <= 5000:
-        value = config.simulator.quotes_per_second
-        raise ConfigError("SIMULATOR_QUOTES_PER_SECOND", f"{value} is not between 1 and 5000")
-    for name, value, low, high in (
-        ("KEYS_MAX", config.access.keys_max, 1, 4_000_000),
-        ("LEDGER_RING_RECORDS", config.ledger.ring_records, 1 << 10, 1 << 24),
-        ("LEDGER_SPOOL_BYTES_MAX", config.ledger.spool_bytes_max, 1 << 24, 1 << 50),
-        ("RECORD_BYTES_MAX", config.recording.bytes_max, 1 << 26, 1 << 50),
-        ("REPORT_PROCESSES", config.reports.processes, 1, 64),
-    ):
-        if not low <= value <= high:
-            raise ConfigError(name, f"{value} is not between {low} and {high}")
     for name, texts in (
         ("TRUSTED_PROXIES", config.access.trusted_proxies),
         ("UDP_TRUSTED_NETWORKS", config.request.udp_trusted_networks),

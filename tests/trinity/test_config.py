@@ -63,6 +63,30 @@ def test_a_wrong_setting_names_its_key(environment: dict[str, str], key: str) ->
     assert caught.value.key == key
 
 
+RANGES = {
+    **dict.fromkeys((name for name, entry in ENVIRONMENT.items() if "port" in entry[1]), (1, 65_535)),
+    "REQUEST_WORKERS": (0, 127),
+    "SIMULATOR_QUOTES_PER_SECOND": (1, 5_000),
+    "KEYS_MAX": (1, 4_000_000),
+    "LEDGER_RING_RECORDS": (1 << 10, 1 << 24),
+    "LEDGER_SPOOL_BYTES_MAX": (1 << 24, 1 << 50),
+    "RECORD_BYTES_MAX": (1 << 26, 1 << 50),
+    "REPORT_PROCESSES": (1, 64),
+}
+
+
+@pytest.mark.parametrize(("name", "bounds"), RANGES.items(), ids=list(RANGES))
+def test_a_number_outside_of_its_range_is_told_with_the_range(name: str, bounds: tuple[int, int]) -> None:
+    """Both ends are allowed; the error has the name, the value and the range, from the environment as from the file."""
+    low, high = bounds
+    section, field, _ = ENVIRONMENT[name]
+    for value in bounds:
+        assert getattr(getattr(load_config({name: str(value)}), section), field) == value
+    for value in (low - 1, high + 1, 2**64):
+        with pytest.raises(ConfigError, match=f"{name}: {value} is not between {low} and {high}$"):
+            load_config({name: str(value)})
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [

@@ -44,7 +44,7 @@ def test_a_wrong_setting_is_named_and_nothing_starts(environment: dict[str, str]
     arguments = [command, "BTC"] if command == "explain" else [command]
     run = _trinity(environment | {"HEALTH_PORT_LPO": "70000"}, *arguments)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "configuration: HEALTH_PORT_LPO: 70000 is not a port (1 to 65535)\n"
+    assert run.stderr == "configuration: HEALTH_PORT_LPO: 70000 is not between 1 and 65535\n"
 
 
 def test_a_wrong_file_is_named(environment: dict[str, str], tmp_path: Path) -> None:
