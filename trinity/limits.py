@@ -4,6 +4,10 @@
 
 # The answer table takes some 17 KB an asset; 256 assets are 4.4 MB, which still fits a level-2 cache or two.
 ASSETS_MAX = 256
+# Assets that the tables have room for beyond the catalog's, so that one can be added to a running node: every process
+# maps the tables once, before the first fork, and no row can be made later. A listing day brings a handful; each costs
+# 17 KB of shared memory on six exchanges, all 16 some 270 KB, and no time: rows that are not in use are never read.
+SPARE_ASSETS = 16
 # Other names of them, most of them former ones: a coin is renamed once in its life, if ever.
 ALIASES_MAX = 64
 # Longest ticker seen on the six exchanges is 9 letters (CORECHAIN); a fixed field of 16 bytes holds it.

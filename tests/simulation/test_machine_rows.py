@@ -17,9 +17,10 @@ from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.rows import Rows
 from tests.simulation.world import CATALOG, Clock
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from trinity.memory.answer_table import INDEX_WORDS, ROW_WORDS, AnswerTable
+from trinity.memory import answer_table, price_table
+from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
-from trinity.memory.price_table import CELL_WORDS, PriceTable, RowState, StoredQuote, Via
+from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
 from trinity.process import FeedMemory
 
 KRAKEN = CATALOG.exchange_index("kraken")
@@ -49,14 +50,13 @@ class RowsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        rows = len(CATALOG.exchanges) * len(CATALOG.assets)
-        segment: Any = SimpleNamespace(body=np.zeros(rows + rows * CELL_WORDS, dtype=np.uint64))
-        self.table = PriceTable(segment, len(CATALOG.exchanges), len(CATALOG.assets))
+        exchanges, assets = len(CATALOG.exchanges), len(CATALOG.assets)
+        segment: Any = SimpleNamespace(body=np.zeros(price_table.body_words(exchanges, assets), dtype=np.uint64))
+        self.table = PriceTable(segment, exchanges, assets, assets)
         block = ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64))
         log = logging.getLogger("simulation")
-        answer_words = len(CATALOG.assets) * (1 + len(CATALOG.exchanges)) * ROW_WORDS + rows + INDEX_WORDS
-        private: Any = SimpleNamespace(body=np.zeros(answer_words, dtype=np.uint64))
-        answers = AnswerTable(private, len(CATALOG.exchanges), len(CATALOG.assets))
+        private: Any = SimpleNamespace(body=np.zeros(answer_table.body_words(exchanges, assets), dtype=np.uint64))
+        answers = AnswerTable(private, exchanges, assets, assets)
         self.memory = FeedMemory(self.table, answers, -1)
         self.context: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, block=block, log=log)
         self.counters = FeedCounters(block, log, self.clock.monotonic_ns())

@@ -25,11 +25,12 @@ from tests.simulation import callers, deciders, exchanges, faults, ingest, ledge
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import COUNTER_WORDS
 from trinity.markets import Catalog, load_catalog
+from trinity.memory import answer_table, price_table
 from trinity.memory.access import AccessMemory
-from trinity.memory.answer_table import INDEX_WORDS, ROW_WORDS, AnswerTable
+from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import BLOCK_WORDS, NODE_WORDS, STARTED_NS, Control
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
-from trinity.memory.price_table import CELL_WORDS, PriceTable
+from trinity.memory.price_table import PriceTable
 from trinity.process import ConsensusMemory, FeedMemory, ProcessContext
 
 ASSETS = ("BTC", "ETH", "USDT", "USDC")
@@ -126,12 +127,13 @@ class World:
     def _start_node(self) -> None:
         """All that the supervisor makes before the first fork, and then all processes."""
         exchange_count, assets = len(self.catalog.exchanges), len(self.catalog.assets)
-        rows = exchange_count * assets
-        answer_words = assets * (1 + exchange_count) * ROW_WORDS + rows + INDEX_WORDS
-        self.prices = PriceTable(_private(rows + rows * CELL_WORDS), exchange_count, assets)
-        self.answers = AnswerTable(_private(answer_words), exchange_count, assets)
+        card = Card("sim", True, _PROCESSES, self.catalog)
+        price_words = price_table.body_words(exchange_count, card.capacity)
+        answer_words = answer_table.body_words(exchange_count, card.capacity)
+        self.prices = PriceTable(_private(price_words), exchange_count, assets, card.capacity)
+        self.answers = AnswerTable(_private(answer_words), exchange_count, assets, card.capacity)
         self.control = Control(_private(NODE_WORDS + len(_PROCESSES) * BLOCK_WORDS), len(_PROCESSES))
-        self.memory = NodeMemory(Card("sim", True, _PROCESSES, self.catalog), self.prices, self.answers, self.control)
+        self.memory = NodeMemory(card, self.prices, self.answers, self.control)
         self.access = self.callers.open_tables()
         self.rings = ledger.open_rings(self)
         self.feeds = [ingest.FeedProcess(self, number) for number in range(exchange_count)]

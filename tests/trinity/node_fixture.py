@@ -9,10 +9,10 @@ import numpy as np
 
 from tests.quotes import stored_quote
 from trinity.markets import load_catalog
-from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState
+from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState, AnswerTable
 from trinity.memory.control import HEARTBEAT_NS, PID, RESTARTS, STARTED_NS
-from trinity.memory.node import Card, NodeMemory, ProcessEntry
-from trinity.memory.price_table import RowState, Via
+from trinity.memory.node import Card, NodeMemory, ProcessEntry, name_of
+from trinity.memory.price_table import PriceTable, RowState, Via
 from trinity.observe.metrics import FEED, FLUSHER
 
 MS = 1_000_000
@@ -105,3 +105,22 @@ def set_answer(
     row["majority"] = majority if state is AnswerState.SOURCES_DISAGREE else 0
     row["disagreement_milli_bps"], row["confidence_milli_bps"] = 1690, 2500
     memory.answers.write(memory.answers.row_of(CATALOG.asset_index(asset)), answer)
+
+
+def fill_spare_rows(memory: NodeMemory) -> None:
+    """Good prices, quotes and verdicts in every row that is not in use, by who takes all of them to be."""
+    card = memory.card
+    shape = len(card.catalog.exchanges), card.capacity, card.capacity
+    answers = AnswerTable.attach(name_of(card.node, "answers"), *shape)
+    prices = PriceTable.attach(name_of(card.node, "prices"), *shape)
+    answer = memory.answers.read(memory.answers.row_of(0))
+    quote = memory.prices.read(0, CATALOG.asset_index(CATALOG.markets_of(CATALOG.exchanges[0])[0].asset))
+    assert answer is not None
+    assert quote is not None
+    for asset in range(len(card.catalog.assets), card.capacity):
+        answers.write(answers.row_of(asset), answer)
+        for exchange in range(len(card.catalog.exchanges)):
+            answers.write(answers.row_of(asset, exchange), answer)
+            answers.write_verdict(exchange, asset, 1)
+            prices.write(exchange, asset, quote)
+            prices.write_state(exchange, asset, RowState.LIVE)

@@ -3,13 +3,15 @@
     row = asset * (1 + exchanges) + 0            the consensus price of the asset
     row = asset * (1 + exchanges) + 1 + exchange that exchange's own price
 
+Assets count to the table's capacity, of which the first `assets` are in use; the others are spare, all zero.
+
     +-------------------------------------------------------------------+
     | header (segment.py)                                               |
     +-------------------------------------------------------------------+
     | row 0: counter line, slot 0 (ANSWER_DTYPE), slot 1 (ANSWER_DTYPE)  |
     | row 1: ...                                                        |
     +-------------------------------------------------------------------+
-    | verdict words: exchanges * assets, one word each                  |
+    | verdict words: exchanges * capacity, one word each                |
     +-------------------------------------------------------------------+
     | index words: float64 bits of USDT/USD, USDC/USD (0: none),         |
     |   the last of each that was measured, when (monotonic ns), 2 spare |
@@ -35,11 +37,12 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.errors import LayoutError
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 # 19 digits, a point and a leading "0" fit in 32 bytes.
 PRICE_TEXT_BYTES = 32
@@ -130,29 +133,33 @@ def standing_of(state: AnswerState) -> str:
 class AnswerTable:
     """Answers by row; `words` is for the compiled readers of the request workers."""
 
-    def __init__(self, segment: Segment, exchanges: int, assets: int) -> None:
+    def __init__(self, segment: Segment, exchanges: int, assets: int, capacity: int) -> None:
         self.segment = segment
         self.words: Words = segment.body
         self.exchanges = exchanges
         self.assets = assets
-        self._verdicts_base = assets * (1 + exchanges) * ROW_WORDS
-        self._indexes = self.words[self._verdicts_base + exchanges * assets :].view(np.float64)
+        self._capacity = capacity
+        self._verdicts_base = capacity * (1 + exchanges) * ROW_WORDS
+        self._indexes_base = self._verdicts_base + exchanges * capacity
+        self._indexes = self.words[self._indexes_base :].view(np.float64)
 
     @classmethod
-    def create(cls, name: str, exchanges: int, assets: int) -> "AnswerTable":
+    def create(cls, name: str, exchanges: int, assets: int, capacity: int) -> "AnswerTable":
         """Make an empty table (see Segment.create for the errors)."""
-        body_words = assets * (1 + exchanges) * ROW_WORDS + exchanges * assets + INDEX_WORDS
-        segment = Segment.create(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets), body_words)
-        return cls(segment, exchanges, assets)
+        layout_hash = layout_hash_of(exchanges, capacity)
+        segment = Segment.create(name, LAYOUT_VERSION, layout_hash, body_words(exchanges, capacity))
+        return cls(segment, exchanges, assets, capacity)
 
     @classmethod
-    def attach(cls, name: str, exchanges: int, assets: int) -> "AnswerTable":
+    def attach(cls, name: str, exchanges: int, assets: int, capacity: int) -> "AnswerTable":
         """Open the table of a running node (see Segment.attach for the errors)."""
-        segment = Segment.attach(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets))
-        return cls(segment, exchanges, assets)
+        segment = Segment.attach(name, LAYOUT_VERSION, layout_hash_of(exchanges, capacity))
+        if assets > capacity:
+            raise LayoutError(name, "assets in use", capacity, assets)
+        return cls(segment, exchanges, assets, capacity)
 
     def row_of(self, asset: int, exchange: int | None = None) -> int:
-        """Row of the consensus (exchange None) or of one exchange's own price."""
+        """Row of the consensus (exchange None) or of one exchange's own price; a spare one has none."""
         column = 0 if exchange is None else 1 + exchange
         if not (0 <= asset < self.assets and 0 <= column <= self.exchanges):
             raise IndexError(f"no answer row for asset {asset}, exchange {exchange}")
@@ -184,24 +191,29 @@ class AnswerTable:
 
     def write_measured(self, coin: int, usd: float, measured_at_ns: int) -> None:
         """Keep a coin's last measured index for the next consensus process; half a one has no time and is none."""
-        place = self._verdicts_base + self.exchanges * self.assets + coin
+        place = self._indexes_base + coin
         store_release(self.words, place + _MEASURED_AT, 0)
         store_release(self.words, place + _MEASURED, int(np.float64(usd).view(np.uint64)))
         store_release(self.words, place + _MEASURED_AT, measured_at_ns)
 
     def read_measured(self, coin: int) -> tuple[float, int]:
         """USD and when; the time is 0 when there is none."""
-        place = self._verdicts_base + self.exchanges * self.assets + coin
+        place = self._indexes_base + coin
         measured_at_ns = int(load_acquire(self.words, place + _MEASURED_AT))
         return float(self._indexes[_MEASURED + coin]), measured_at_ns
 
     def _verdict(self, exchange: int, asset: int) -> int:
         if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
             raise IndexError(f"no verdict [{exchange}, {asset}]")
-        return self._verdicts_base + exchange * self.assets + asset
+        return self._verdicts_base + exchange * self._capacity + asset
 
 
-def layout_hash_of(exchanges: int, assets: int) -> int:
+def body_words(exchanges: int, capacity: int) -> int:
+    """Words of a table with room for so many assets."""
+    return capacity * (1 + exchanges) * ROW_WORDS + exchanges * capacity + INDEX_WORDS
+
+
+def layout_hash_of(exchanges: int, capacity: int) -> int:
     """Hash of everything that the bytes' meaning depends on."""
-    text = f"{ANSWER_DTYPE.descr}|{ROW_WORDS}|{exchanges}|{assets}"
+    text = f"{ANSWER_DTYPE.descr}|{ROW_WORDS}|{exchanges}|{capacity}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -6,8 +6,8 @@
     /dev/shm/trinity-<node>-card      segment header, then JSON of `Card`, filled up with zero bytes
 
 Rules: the supervisor creates all four before the first fork and unlinks them at the end. The card says what the
-indexes of the other three mean (exchanges, assets, processes), so that a tool needs to know the node's name only.
-It is written once.
+indexes of the other three mean (exchanges, assets, processes) and how many assets there is room for, so that a tool
+needs to know the node's name only. It is written once.
 """
 
 import contextlib
@@ -17,13 +17,14 @@ import msgspec
 import numpy as np
 
 from trinity.errors import LayoutError, NodeAbsentError
+from trinity.limits import ASSETS_MAX, SPARE_ASSETS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control
 from trinity.memory.price_table import PriceTable
 from trinity.memory.segment import WORD_BYTES, Segment
 
-CARD_LAYOUT_VERSION = 1
+CARD_LAYOUT_VERSION = 2
 CARD_LAYOUT_HASH = 0  # JSON describes itself
 
 
@@ -42,6 +43,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: tuple[ProcessEntry, ...]
     catalog: Catalog
     environment: str = "production"  # NODE_ENV: what the node is for, as its operator calls it
+    spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets, which are in use
+
+    @property
+    def capacity(self) -> int:
+        """Assets that the tables have room for: never more than a worker's own arrays have."""
+        return min(len(self.catalog.assets) + self.spare_assets, ASSETS_MAX)
 
 
 @dataclass(frozen=True)
@@ -64,9 +71,9 @@ class NodeMemory:
         with contextlib.ExitStack() as undo:
             card_segment = _create_card(card)
             undo.callback(card_segment.unlink)
-            prices = PriceTable.create(name_of(card.node, "prices"), exchanges, assets)
+            prices = PriceTable.create(name_of(card.node, "prices"), exchanges, assets, card.capacity)
             undo.callback(prices.segment.unlink)
-            answers = AnswerTable.create(name_of(card.node, "answers"), exchanges, assets)
+            answers = AnswerTable.create(name_of(card.node, "answers"), exchanges, assets, card.capacity)
             undo.callback(answers.segment.unlink)
             control = Control.create(name_of(card.node, "control"), len(card.processes))
             undo.pop_all()
@@ -84,8 +91,8 @@ class NodeMemory:
             memory = cls(
                 card=card,
                 card_segment=segment,
-                prices=PriceTable.attach(name_of(node, "prices"), exchanges, assets),
-                answers=AnswerTable.attach(name_of(node, "answers"), exchanges, assets),
+                prices=PriceTable.attach(name_of(node, "prices"), exchanges, assets, card.capacity),
+                answers=AnswerTable.attach(name_of(node, "answers"), exchanges, assets, card.capacity),
                 control=Control.attach(name_of(node, "control"), len(card.processes)),
             )
         except FileNotFoundError:

@@ -3,7 +3,7 @@
     +--------------------------------------------------------------------+
     | header (segment.py)                                                |
     +--------------------------------------------------------------------+
-    | row state words: exchanges * assets, one word each:                |
+    | row state words: exchanges * capacity, one word each:              |
     |   byte 0 RowState, bytes 1 and 2 Absence of WebSocket and REST     |
     +--------------------------------------------------------------------+
     | cell [exchange 0, asset 0]                                         |
@@ -12,6 +12,8 @@
     |   192  slot 1: QUOTE_DTYPE, 128 bytes                              |
     | cell [exchange 0, asset 1] ...                                     |
     +--------------------------------------------------------------------+
+
+The first `assets` of the capacity are in use; the others are spare, all zero.
 
 Rules: one writer a cell, the feed process of its exchange. An exchange's cells and states are contiguous. Prices
 are integers: mantissa * 10**-scale, so no digit that an exchange sent is lost. Each of bid, ask and last has its own
@@ -28,11 +30,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.errors import LayoutError
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 # Each field three times: of the bid, of the ask, of the last price.
 QUOTE_DTYPE = np.dtype(
@@ -130,29 +133,34 @@ _NO_SIDE = Side(Decimal(0), None, 0, 0)
 class PriceTable:
     """Quotes by (exchange index, asset index); indexes are those of the node's catalog."""
 
-    def __init__(self, segment: Segment, exchanges: int, assets: int) -> None:
+    def __init__(self, segment: Segment, exchanges: int, assets: int, capacity: int) -> None:
         self.segment = segment
         self.words: Words = segment.body
         self.exchanges = exchanges
         self.assets = assets
-        self._cells_base = exchanges * assets
+        self._capacity = capacity
+        self._cells_base = exchanges * capacity
+        shape = exchanges, capacity
+        self._states = self.words[: self._cells_base].reshape(shape)[:, :assets]
+        self._counters = self.words[self._cells_base :: CELL_WORDS].reshape(shape)[:, :assets]
         self._scratch: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
         self._scratch_words: Words = self._scratch.view(np.uint64)
         self._scratch_bytes = self._scratch_words.data.cast("B")
 
     @classmethod
-    def create(cls, name: str, exchanges: int, assets: int) -> "PriceTable":
+    def create(cls, name: str, exchanges: int, assets: int, capacity: int) -> "PriceTable":
         """Make an empty table (see Segment.create for the errors)."""
-        rows = exchanges * assets
-        layout_hash = layout_hash_of(exchanges, assets)
-        segment = Segment.create(name, LAYOUT_VERSION, layout_hash, rows + rows * CELL_WORDS)
-        return cls(segment, exchanges, assets)
+        layout_hash = layout_hash_of(exchanges, capacity)
+        segment = Segment.create(name, LAYOUT_VERSION, layout_hash, body_words(exchanges, capacity))
+        return cls(segment, exchanges, assets, capacity)
 
     @classmethod
-    def attach(cls, name: str, exchanges: int, assets: int) -> "PriceTable":
+    def attach(cls, name: str, exchanges: int, assets: int, capacity: int) -> "PriceTable":
         """Open the table of a running node (see Segment.attach for the errors)."""
-        segment = Segment.attach(name, LAYOUT_VERSION, layout_hash_of(exchanges, assets))
-        return cls(segment, exchanges, assets)
+        segment = Segment.attach(name, LAYOUT_VERSION, layout_hash_of(exchanges, capacity))
+        if assets > capacity:
+            raise LayoutError(name, "assets in use", capacity, assets)
+        return cls(segment, exchanges, assets, capacity)
 
     def write(self, exchange: int, asset: int, quote: StoredQuote) -> None:
         """Publish a quote; only the feed process of `exchange` may call it.
@@ -196,7 +204,7 @@ class PriceTable:
     def write_state(self, exchange: int, asset: int, state: RowState, left_out: LeftOut = NOT_LEFT_OUT) -> None:
         """Say what the feed thinks of a row; only the feed process of `exchange` may call it."""
         word = int(state) | int(left_out.ws) << 8 | int(left_out.rest) << 16
-        store_release(self.words, exchange * self.assets + asset, word)
+        store_release(self.words, exchange * self._capacity + asset, word)
 
     def read_state(self, exchange: int, asset: int) -> RowState:
         return RowState(self._state_word(exchange, asset) & 0xFF)
@@ -206,21 +214,20 @@ class PriceTable:
         return LeftOut(Absence(word >> 8 & 0xFF), Absence(word >> 16 & 0xFF))
 
     def versions(self) -> NDArray[np.uint64]:
-        """A copy of all counters, shape [exchanges, assets]: a cell changed when its counter did."""
-        counters = self.words[self._cells_base :: CELL_WORDS]
-        return counters.copy().reshape(self.exchanges, self.assets)
+        """A copy of all counters in use, shape [exchanges, assets]: a cell changed when its counter did."""
+        return self._counters.copy()
 
     def states(self) -> NDArray[np.uint64]:
-        """A copy of all row states, shape [exchanges, assets]."""
-        return (self.words[: self._cells_base] & _STATE_MASK).reshape(self.exchanges, self.assets)
+        """A copy of all row states in use, shape [exchanges, assets]."""
+        return self._states & _STATE_MASK
 
     def _state_word(self, exchange: int, asset: int) -> int:
-        return int(load_acquire(self.words, exchange * self.assets + asset))
+        return int(load_acquire(self.words, exchange * self._capacity + asset))
 
     def _cell(self, exchange: int, asset: int) -> int:
         if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
             raise IndexError(f"no cell [{exchange}, {asset}] in a table of [{self.exchanges}, {self.assets}]")
-        return self._cells_base + (exchange * self.assets + asset) * CELL_WORDS
+        return self._cells_base + (exchange * self._capacity + asset) * CELL_WORDS
 
 
 def scale_of(price: Decimal) -> int:
@@ -239,7 +246,12 @@ def mantissa_of(price: Decimal, scale: int) -> int:
     return int(price.scaleb(scale))
 
 
-def layout_hash_of(exchanges: int, assets: int) -> int:
+def body_words(exchanges: int, capacity: int) -> int:
+    """Words of a table with room for so many assets."""
+    return exchanges * capacity * (1 + CELL_WORDS)
+
+
+def layout_hash_of(exchanges: int, capacity: int) -> int:
     """Hash of everything that the bytes' meaning depends on."""
-    text = f"{QUOTE_DTYPE.descr}|{CELL_WORDS}|{exchanges}|{assets}"
+    text = f"{QUOTE_DTYPE.descr}|{CELL_WORDS}|{exchanges}|{capacity}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -7,10 +7,13 @@ from trinity.errors import LayoutError
 from trinity.memory.answer_table import (
     ANSWER_DTYPE,
     ERROR_CODES,
+    INDEX_WORDS,
+    ROW_WORDS,
     VERDICT_REJECTED,
     VERDICT_USED,
     AnswerState,
     AnswerTable,
+    body_words,
     served_state,
     standing_of,
 )
@@ -18,12 +21,12 @@ from trinity.memory.answer_table import (
 
 def test_an_answer_is_read_as_it_was_written(segment_name: str) -> None:
     """Rows are independent, and a row that nobody wrote has nothing to read."""
-    table = AnswerTable.create(segment_name, 6, 25)
+    table = AnswerTable.create(segment_name, 6, 25, 32)
     answer = np.zeros(1, ANSWER_DTYPE)
     answer["price"] = 7_100_250
     answer["body"][0, :4] = list(b"{ab}")
     table.write(table.row_of(3, 2), answer)
-    read = AnswerTable.attach(segment_name, 6, 25).read(table.row_of(3, 2))
+    read = AnswerTable.attach(segment_name, 6, 25, 32).read(table.row_of(3, 2))
     assert read is not None
     assert read.tobytes() == answer.tobytes()
     assert table.read(table.row_of(3)) is None
@@ -32,7 +35,7 @@ def test_an_answer_is_read_as_it_was_written(segment_name: str) -> None:
 
 def test_rows_of_all_assets_and_exchanges_are_distinct(segment_name: str) -> None:
     """No two (asset, exchange) pairs share a row, and none lies outside."""
-    table = AnswerTable.create(segment_name, 6, 25)
+    table = AnswerTable.create(segment_name, 6, 25, 32)
     rows = {table.row_of(asset, exchange) for asset in range(25) for exchange in (None, *range(6))}
     assert rows == set(range(25 * 7))
     for asset, exchange in ((25, None), (-1, None), (0, 6)):
@@ -43,7 +46,7 @@ def test_rows_of_all_assets_and_exchanges_are_distinct(segment_name: str) -> Non
 
 def test_verdicts_and_indexes_lie_behind_the_rows(segment_name: str) -> None:
     """Writing every verdict and index leaves every row unwritten."""
-    table = AnswerTable.create(segment_name, 6, 25)
+    table = AnswerTable.create(segment_name, 6, 25, 32)
     for exchange in range(6):
         for asset in range(25):
             table.write_verdict(exchange, asset, VERDICT_USED if asset else VERDICT_REJECTED + exchange)
@@ -63,11 +66,51 @@ def test_verdicts_and_indexes_lie_behind_the_rows(segment_name: str) -> None:
     table.segment.unlink()
 
 
+def test_spare_rows_have_their_room_and_no_number(segment_name: str) -> None:
+    """The room is the capacity's; a row behind those in use can be neither named, written nor read."""
+    table = AnswerTable.create(segment_name, 6, 25, 32)
+    assert table.words.size == body_words(6, 32) == 32 * 7 * ROW_WORDS + 6 * 32 + INDEX_WORDS
+    assert table.row_of(24, 5) < 25 * 7
+    for asset in range(25, 32):
+        with pytest.raises(IndexError):
+            table.row_of(asset)
+        with pytest.raises(IndexError):
+            table.write_verdict(0, asset, VERDICT_USED)
+    assert not table.words.any()
+    table.segment.unlink()
+
+
+def test_a_row_keeps_its_place_when_more_are_in_use(segment_name: str) -> None:
+    """Who uses 26 of the same 32 sees the answers, verdicts and indexes of who uses 25, and one row more."""
+    table = AnswerTable.create(segment_name, 6, 25, 32)
+    answer = np.zeros(1, ANSWER_DTYPE)
+    answer["price"] = 7
+    table.write(table.row_of(24, 5), answer)
+    table.write_verdict(5, 24, VERDICT_USED)
+    table.write_index(1, 1.0001)
+    wider = AnswerTable.attach(segment_name, 6, 26, 32)
+    read = wider.read(wider.row_of(24, 5))
+    assert read is not None
+    assert read["price"] == 7
+    assert wider.read(wider.row_of(25)) is None
+    assert (wider.read_verdict(5, 24), wider.read_verdict(5, 25), wider.read_index(1)) == (VERDICT_USED, 0, 1.0001)
+    table.segment.unlink()
+
+
+@pytest.mark.parametrize(("assets", "capacity"), [(25, 31), (25, 33), (25, 25), (33, 32)])
+def test_a_reader_of_another_capacity_is_refused(segment_name: str, assets: int, capacity: int) -> None:
+    """One that thinks of another number of rows, or of more in use than there are."""
+    table = AnswerTable.create(segment_name, 6, 25, 32)
+    with pytest.raises(LayoutError):
+        AnswerTable.attach(segment_name, 6, assets, capacity)
+    table.segment.unlink()
+
+
 def test_other_counts_are_another_layout(segment_name: str) -> None:
     """A tool that thinks of other rows is refused."""
-    table = AnswerTable.create(segment_name, 6, 25)
+    table = AnswerTable.create(segment_name, 6, 25, 32)
     with pytest.raises(LayoutError):
-        AnswerTable.attach(segment_name, 5, 30)
+        AnswerTable.attach(segment_name, 5, 25, 32)
     table.segment.unlink()
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.quotes import stored_quote
 from trinity.errors import LayoutError, NodeAbsentError, NodeRunningError
+from trinity.limits import ASSETS_MAX
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry, name_of
 from trinity.memory.price_table import PriceTable, Via
@@ -102,11 +104,33 @@ def test_a_card_that_is_no_card_is_refused(card: Card) -> None:
     memory.unlink()
 
 
+def test_a_tool_reads_from_the_card_how_many_rows_there_are(card: Card) -> None:
+    """The card tells the capacity and, apart, what is in use; tables of another capacity are not of this node."""
+    memory = NodeMemory.create(msgspec.structs.replace(card, spare_assets=3))
+    attached = NodeMemory.attach(card.node)
+    assets = len(card.catalog.assets)
+    assert (attached.card.capacity, len(attached.card.catalog.assets)) == (assets + 3, assets)
+    assert attached.prices.versions().shape[1] == attached.answers.assets == assets
+    memory.prices.segment.unlink()
+    other = PriceTable.create(name_of(card.node, "prices"), len(card.catalog.exchanges), assets, assets)
+    with pytest.raises(LayoutError):
+        NodeMemory.attach(card.node)
+    other.segment.unlink()
+    memory.unlink()
+
+
+def test_the_largest_catalog_has_no_spare_rows(card: Card) -> None:
+    """No row lies where a worker's own arrays end."""
+    assets = tuple(msgspec.structs.replace(card.catalog.assets[0], name=f"A{i}") for i in range(ASSETS_MAX))
+    full = msgspec.structs.replace(card, catalog=msgspec.structs.replace(card.catalog, assets=assets, markets=()))
+    assert full.capacity == ASSETS_MAX
+
+
 def test_tables_of_another_shape_are_refused(card: Card) -> None:
     """The card and the tables must be of one node."""
     memory = NodeMemory.create(card)
     memory.prices.segment.unlink()
-    other = PriceTable.create(name_of(card.node, "prices"), 1, 1)
+    other = PriceTable.create(name_of(card.node, "prices"), 1, 1, 1)
     with pytest.raises(LayoutError):
         NodeMemory.attach(card.node)
     other.segment.unlink()

@@ -20,6 +20,7 @@ from trinity.errors import LayoutError
 from trinity.memory.atomics import Words
 from trinity.memory.cell import publish, snapshot
 from trinity.memory.price_table import (
+    CELL_WORDS,
     SCALE_MAX,
     SLOT_WORDS,
     Absence,
@@ -29,6 +30,7 @@ from trinity.memory.price_table import (
     Side,
     StoredQuote,
     Via,
+    body_words,
     mantissa_of,
     scale_of,
 )
@@ -49,7 +51,7 @@ def _quote(bid: str | None, ask: str | None, last: str | None, exchange_time_ns:
 
 @pytest.fixture
 def table(segment_name: str) -> PriceTable:
-    return PriceTable.create(segment_name, 6, 25)
+    return PriceTable.create(segment_name, 6, 25, 32)
 
 
 @pytest.mark.uncompiled
@@ -73,7 +75,7 @@ def test_a_quote_is_read_as_it_was_written(table: PriceTable, quote: StoredQuote
 def test_decimals_survive_the_table(bid: Decimal, last: Decimal | None) -> None:
     """Every price of up to 18 digits comes back equal."""
     name = f"trinity-test-{uuid.uuid4().hex[:12]}"
-    table = PriceTable.create(name, 1, 1)
+    table = PriceTable.create(name, 1, 1, 1)
     try:
         quote = stored_quote(bid, bid, last, None, 1, 2, Via.REST)
         table.write(0, 0, quote)
@@ -131,9 +133,25 @@ def test_versions_and_states_tell_what_changed(table: PriceTable) -> None:
 
 def test_a_tool_with_other_counts_is_refused(table: PriceTable) -> None:
     """The layout hash holds the counts: a writer that thinks of another table cannot attach."""
-    assert PriceTable.attach(table.segment.name, 6, 25).read(0, 0) is None
-    with pytest.raises(LayoutError):
-        PriceTable.attach(table.segment.name, 6, 26)
+    assert PriceTable.attach(table.segment.name, 6, 25, 32).read(0, 0) is None
+    for exchanges, assets, capacity in ((7, 25, 32), (6, 25, 31), (6, 25, 25), (6, 33, 32)):
+        with pytest.raises(LayoutError):
+            PriceTable.attach(table.segment.name, exchanges, assets, capacity)
+
+
+def test_spare_rows_have_their_room_and_are_seen_by_nobody(table: PriceTable) -> None:
+    """A quote and a state in a spare row, planted by who uses more of the same room, show in no sweep of ours."""
+    wider = PriceTable.attach(table.segment.name, 6, 32, 32)
+    assert table.words.size == body_words(6, 32)
+    for exchange in range(6):
+        wider.write(exchange, 25, _quote("1", "2", None))
+        wider.write_state(exchange, 25, RowState.LIVE)
+    assert table.versions().shape == table.states().shape == (6, 25)
+    assert not table.versions().any()
+    assert not table.states().any()
+    table.write(5, 24, _quote("3", "4", None))
+    assert wider.read(5, 24) == _quote("3", "4", None)
+    assert np.argwhere(wider.versions() != 0).tolist() == [[i, 25] for i in range(5)] + [[5, 24], [5, 25]]
 
 
 def test_scales_and_mantissas_are_exact() -> None:
@@ -185,7 +203,7 @@ def _read_and_report(words: Words, base: int, reads: int, reports: "multiprocess
 
 def test_ten_million_reads_beside_a_writer_at_full_speed_are_never_torn(table: PriceTable) -> None:
     """One writer in a tight loop, two readers in other processes: every read is one whole version, in order."""
-    words, base = table.words, table.exchanges * table.assets
+    words, base = table.words, table.words.size // (1 + CELL_WORDS)
     scratch = np.zeros(SLOT_WORDS, np.uint64)
     publish(words, base, SLOT_WORDS, scratch)
     _read_many(words, base, scratch, 1)
@@ -225,9 +243,7 @@ def _start_writing(words: Words, base: int, cell_words: int, started: Event) -> 
 
 def test_a_writer_killed_200_times_never_makes_a_cell_unreadable(table: PriceTable) -> None:
     """After SIGKILL at a random moment every cell reads as a whole old or new value, each time."""
-    from trinity.memory.price_table import CELL_WORDS
-
-    words, base = table.words, table.exchanges * table.assets
+    words, base = table.words, table.words.size // (1 + CELL_WORDS)
     value = np.zeros(SLOT_WORDS, np.uint64)
     value[0] = 1
     value[1:] = np.uint64(1_000_003) + np.arange(1, SLOT_WORDS, dtype=np.uint64)

@@ -13,10 +13,12 @@ from tests.trinity.node_fixture import (
     SECOND,
     busy_node,
     empty_node,
+    fill_spare_rows,
     set_answer,
     set_process,
     set_source,
 )
+from trinity.limits import SPARE_ASSETS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, FAILING, Command
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
@@ -48,6 +50,19 @@ def test_a_node_without_prices_is_not_ready_and_says_why() -> None:
         assert (body["ready"], body["fresh_assets"], body["assets"]) == (False, 0, len(CATALOG.assets))
         up, health = report_health(read_node(memory, NOW_NS, ()))
         assert (up, health["status"]) == (False, "down")
+
+
+def test_spare_rows_are_in_no_reading_and_no_report() -> None:
+    """/health, /ready, `trinity top` and /metrics read the same, whatever stands in the rows that are not in use."""
+    with busy_node() as memory:
+        before = read_node(memory, NOW_NS, ())
+        assert memory.card.capacity == len(CATALOG.assets) + SPARE_ASSETS
+        fill_spare_rows(memory)
+        after = read_node(memory, NOW_NS, ())
+        assert after == before
+        assert report_health(after) == report_health(before)
+        assert report_ready(after) == report_ready(before)
+        assert len(after.assets) == len(CATALOG.assets)
 
 
 def test_one_fresh_asset_and_one_worker_are_enough_to_be_ready() -> None:

@@ -5,7 +5,17 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, WALL_NS, busy_node, empty_node, set_answer, set_process
+from tests.trinity.node_fixture import (
+    CATALOG,
+    NOW_NS,
+    SECOND,
+    WALL_NS,
+    busy_node,
+    empty_node,
+    fill_spare_rows,
+    set_answer,
+    set_process,
+)
 from tests.trinity.observe.test_status import ring_with
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import FAILING
@@ -33,6 +43,14 @@ def _samples(memory: NodeMemory, *rings: UsageRing) -> Samples:
 
 def _value(samples: Samples, name: str, **labels: str) -> float:
     return samples[(name, frozenset(labels.items()))]
+
+
+def test_spare_rows_are_in_no_metric() -> None:
+    """Good prices in the rows that are not in use change no sample and add none."""
+    with busy_node() as memory:
+        before = _samples(memory)
+        fill_spare_rows(memory)
+        assert _samples(memory) == before
 
 
 def test_every_declared_metric_is_there_before_the_first_event() -> None:

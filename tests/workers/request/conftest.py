@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import AccessSection, PortsSection, RequestSection
-from trinity.limits import COUNTER_WORDS
+from trinity.limits import COUNTER_WORDS, SPARE_ASSETS
 from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState
@@ -196,7 +196,7 @@ class Private:
         from workers.request.http.context import make_private_context
 
         columns = 1 + len(catalog.exchanges)
-        self.words = np.zeros(len(catalog.assets) * columns * ROW_WORDS, dtype=np.uint64)
+        self.words = np.zeros((len(catalog.assets) + SPARE_ASSETS) * columns * ROW_WORDS, dtype=np.uint64)
         self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
         self.access = AccessMemory.private(100)
         self.context = make_private_context(self.words, catalog, self.counters, section, self.access)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from trinity.compiled import jit_enabled
+from trinity.limits import SPARE_ASSETS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
@@ -131,6 +132,19 @@ def test_prices_of_all_assets_come_each_with_its_own_status(site: Site) -> None:
     assert [price["status"] for price in body["prices"]] == ["fresh", "fresh", "sources_disagree", "stale_price"]
     _, _, some = site.ask("/prices?assets=eth%2Cnope,btc&min_sources=5")
     assert [price["status"] for price in some["prices"]] == ["fresh", "unknown_asset", "fresh"]
+
+
+def test_a_spare_row_is_served_and_listed_nowhere(make_private: Any, catalog: Catalog, make_answer: Any) -> None:
+    """Good prices planted in every spare row change no byte of any answer, and no name leads to them."""
+    site = Site(make_private(), catalog, make_answer)
+    targets = ("/prices", "/assets", "/health", "/price?asset=SPARE", "/price?asset=", "/prices?assets=BTC,SPARE")
+    before = [site.ask(target) for target in targets]
+    columns = 1 + len(catalog.exchanges)
+    record = make_answer("SPARE", valid_until_ns=site.now_ns + 1, received_at_ns=site.now_ns)
+    for row in range(len(catalog.assets) * columns, (len(catalog.assets) + SPARE_ASSETS) * columns):
+        publish(site.private.words, row * ROW_WORDS, SLOT_WORDS, record.view(np.uint64))
+    assert [site.ask(target) for target in targets] == before
+    assert [status for status, _, _ in before] == [200, 200, 200, 404, 400, 200]
 
 
 def test_assets_and_health_tell_what_there_is(site: Site) -> None:
