@@ -166,7 +166,7 @@ class Invariants:
         apart_ns = abs(received_ns - made_ns) + abs(world.market.skew_ns(exchange)) + abs(world.clock.wall_error_ns)
         if apart_ns > EXCHANGE_CLOCK_ALLOWANCE_NS - _MARGIN_NS:
             return False
-        state = int(world.prices.words[exchange * len(self._max_age_ns) + asset])
+        state = int(world.prices.read_state(exchange, asset))
         return state != _UNKNOWN and (state != _FROZEN or now_ns - received_ns <= _DELIVERS_NS)
 
     def _honest(self, asset: int, price: float) -> None:
