@@ -93,9 +93,9 @@ def _span_of(network: Network) -> tuple[int, int]:
 def is_blocked(blocks: Words, address: Words) -> bool:
     """Whether the address, two words of raw bytes in network order, lies in a blocked range.
 
-    Whoever lost every race against the writer counts as blocked, and with it in the refusals of his protocol: a search
-    takes less than a microsecond and a new list some milliseconds, so nobody does unless memory is broken, and a block
-    must hold then above all.
+    Whoever lost every race against the writer counts as blocked, and with it in the refusals of their protocol: a
+    search takes less than a microsecond and a new list some milliseconds, so nobody does unless memory is broken, and
+    a block must hold then above all.
     """
     for _ in range(READ_TRIES_MAX):
         generation = load_acquire(blocks, 0)

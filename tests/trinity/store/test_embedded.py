@@ -306,8 +306,8 @@ def test_a_folder_that_cannot_be_made_is_a_typed_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
-def test_an_ordinary_user_runs_it_as_himself(tmp_path: Path) -> None:
-    """The folder and the server are his."""
+def test_an_ordinary_user_runs_it_as_themselves(tmp_path: Path) -> None:
+    """The folder and the server are theirs."""
     visitor = pwd.getpwnam("nobody")
     os.chown(tmp_path, visitor.pw_uid, visitor.pw_gid)
     let_pass(tmp_path, AccountRow(visitor.pw_uid, visitor.pw_gid))

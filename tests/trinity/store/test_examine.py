@@ -28,7 +28,7 @@ def test_a_database_tells_version_rights_and_tables(empty_database_url: str) -> 
 
 
 def test_a_user_without_rights_is_noticed(empty_database_url: str) -> None:
-    """He may connect, and make no table."""
+    """They may connect, and make no table."""
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS reader")
         connection.execute("CREATE ROLE reader LOGIN")
