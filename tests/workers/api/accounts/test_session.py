@@ -49,3 +49,20 @@ def test_the_token_belongs_to_one_cookie() -> None:
 def test_no_text_is_a_token_by_chance(cookie: str, token: str) -> None:
     """Whatever stands in cookie and header is refused, and nothing is raised."""
     assert not is_token(cookie, token)
+
+
+def test_a_clock_that_is_set_back_ends_no_session() -> None:
+    """A second or an hour before it was made, a cookie is as good as after."""
+    sessions = Sessions("correct horse")
+    cookie = sessions.open(10_000, NONCE)
+    for now in (9_999, 6_400):
+        assert sessions.is_open(cookie, now)
+
+
+def test_a_token_is_no_cookie_and_a_cookie_no_token() -> None:
+    """What a page may read opens nothing."""
+    sessions = Sessions("correct horse")
+    cookie = sessions.open(1000, NONCE)
+    signed = cookie.rpartition(".")[0]
+    assert not sessions.is_open(f"{signed}.{token_of(cookie)}", 1000)
+    assert not is_token(cookie, cookie.rpartition(".")[2])
