@@ -21,7 +21,8 @@ import psycopg
 
 from tests.simulation.faults import Killed
 from trinity.errors import StoreUnavailableError
-from trinity.memory.usage_ring import POSITION_BITS, UsageRing
+from trinity.memory.record_ring import POSITION_BITS
+from trinity.memory.usage_ring import UsageRing
 from trinity.store.queries import load, load_for
 from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger import loader as loader_module

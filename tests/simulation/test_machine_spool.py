@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.simulation.faults import FULL, TAKES, TEARS, Disk, Killed
 from trinity.clock import SystemClock
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
-from trinity.memory.usage_ring import POSITION_BITS, UsageRing, append_record
+from trinity.memory.record_ring import POSITION_BITS
+from trinity.memory.usage_ring import UsageRing, append_record
 from workers.ledger.block import read_blocks
 from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.memory.usage_ring import POSITION_BITS, RECORD_DTYPE
+from trinity.memory.record_ring import POSITION_BITS
+from trinity.memory.usage_ring import RECORD_DTYPE
 from workers.ledger.sums import SPAN_DTYPE, Span
 
 HEADER_DTYPE = np.dtype(

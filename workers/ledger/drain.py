@@ -20,7 +20,7 @@ from pathlib import Path
 from trinity.clock import Clock
 from trinity.limits import RING_SUM_SHARE
 from trinity.memory.control import ProcessBlock
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Settled
 from trinity.observe.metrics import FLUSHER
 from workers.ledger.block import records_in_place
@@ -40,7 +40,7 @@ class Drain:
 
     def __init__(
         self,
-        rings: Sequence[UsageRing],
+        rings: Sequence[RecordRing],
         spool: Spool,
         reserve_path: Path,
         block: ProcessBlock,
@@ -119,7 +119,7 @@ class Drain:
         for ring in self._rings:
             ring.release(min(max(ring.released, ends.get(ring.number, 0)), ring.written))
 
-    def _drain(self, ring: UsageRing) -> None:
+    def _drain(self, ring: RecordRing) -> None:
         end = ring.written
         while ring.released < end:
             first = ring.released
@@ -128,7 +128,7 @@ class Drain:
             self._block.count(_TAKEN, len(records))
             self._beat()
 
-    def _sum_up(self, ring: UsageRing, share: float = RING_SUM_SHARE) -> None:
+    def _sum_up(self, ring: RecordRing, share: float = RING_SUM_SHARE) -> None:
         """While the ring is fuller than this: its oldest records live on as sums."""
         self._open_reserve()
         while self._reserve is not None and (ring.written - ring.released) / ring.capacity > share:

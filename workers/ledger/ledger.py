@@ -8,7 +8,7 @@ Exactly once, whatever dies when:
     commit unknown       the next connection asks for the position, after it has got the node's advisory lock, which the
                          session before held to its end
 Positions of a ring that no row or sum arrives for (a failed machine, a bad disk) are counted, each once: whatever a
-file brings, its positions are loaded afterwards. Across a jump (usage_ring.py) nothing is known, and nothing counted.
+file brings, its positions are loaded afterwards. Across a jump (record_ring.py) nothing is known, and nothing counted.
 
 Rules: one loader a node, for the session's lock is refused to a second one, as a copied data directory has. No Python
 a row. Days get their partition, and names of assets their number, before the transaction: both are true whether it
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.limits import ASSET_NAME_BYTES_MAX
-from trinity.memory.usage_ring import JUMP_MIN, POSITION_BITS, RECORD_DTYPE
+from trinity.memory.record_ring import JUMP_MIN, POSITION_BITS
+from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for

@@ -23,7 +23,7 @@ from trinity.config import LedgerSection, NodeSection
 from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command, ProcessBlock
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.record_ring import RecordRing
 from trinity.observe.metrics import FLUSHER
 from trinity.process import ProcessContext
 from workers.ledger.drain import Drain
@@ -39,7 +39,7 @@ _LAST_LOAD_SECONDS = 1.0
 
 def run(
     context: ProcessContext,
-    rings: Sequence[UsageRing],
+    rings: Sequence[RecordRing],
     section: LedgerSection,
     node: NodeSection,
     node_uuid: uuid.UUID,
@@ -124,11 +124,11 @@ def _open_at_last(
 
 
 def take_over(
-    rings: Sequence[UsageRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
+    rings: Sequence[RecordRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
 ) -> bool:
     """Before the first fork: bring what a former life left in the rings into the spool, or as sums into the reserve.
 
-    True when the rings are empty: they may move on then (UsageRing.move_on). Where they are not, nobody may write
+    True when the rings are empty: they may move on then (RecordRing.move_on). Where they are not, nobody may write
     them: after a crash of the machine they may be older than the database, and their next positions be used already.
     """
     try:
@@ -142,7 +142,7 @@ def take_over(
 
 
 def _open(
-    rings: Sequence[UsageRing],
+    rings: Sequence[RecordRing],
     data_dir: Path,
     section: LedgerSection,
     block: ProcessBlock,

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from trinity.files import Durability, write_whole
 from trinity.limits import DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SHARE, SEGMENT_BYTES_MAX
-from trinity.memory.usage_ring import JUMP_MIN, UsageRing
+from trinity.memory.record_ring import JUMP_MIN, RecordRing
 from workers.ledger.block import HEADER_BYTES, RECORD_BYTES, header_of, read_blocks, records_in_place, seal_of
 from workers.ledger.sums import (
     UNITS_MINUTES,
@@ -103,7 +103,7 @@ class Spool:
         """The position behind the newest record of each ring that was ever spooled and is still here."""
         return {span.ring: span.end for unit in self._units for span in unit.spans.values()}
 
-    def append(self, ring: UsageRing, records: NDArray[np.void]) -> None:
+    def append(self, ring: RecordRing, records: NDArray[np.void]) -> None:
         """Write the ring's oldest records as one block and release them; after an OSError nothing has happened.
 
         Both under the lock: a segment that the loader can take has nothing that is still in a ring.

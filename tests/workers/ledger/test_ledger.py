@@ -22,7 +22,8 @@ from tests.workers.ledger.ledger_fixture import (
     totals,
 )
 from trinity.errors import LedgerTakenError, UnloadableError
-from trinity.memory.usage_ring import JUMP_MIN, UsageRing
+from trinity.memory.record_ring import JUMP_MIN
+from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import AnyConnection, connect
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.spool import Spool
