@@ -21,6 +21,7 @@ from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
 from workers.ledger.unit import read_segment
+from workers.ledger.usage_sums import USAGE
 
 SPOOL_BYTES = 16 * 1024
 POSITION_MASK = (1 << POSITION_BITS) - 1
@@ -71,7 +72,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool = None
 
         def begin() -> None:
-            spool = Spool(self.folder / "usage" / "spool", SPOOL_BYTES)
+            spool = Spool(USAGE, self.folder / "usage" / "spool", SPOOL_BYTES)
             assert spool.damaged == []
             reserve = self.folder / "usage" / "reserve"
             log = logging.getLogger("simulation")
@@ -124,7 +125,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def commit(self, unit: object) -> None:
         path = unit.path  # type: ignore[attr-defined]
         if unit.is_sum:  # type: ignore[attr-defined]
-            sums = decode_sums(path.read_bytes())
+            sums = decode_sums(USAGE, path.read_bytes())
             assert sums is not None
             (span,) = sums.spans
             if span.end > self.loaded_end:
@@ -132,7 +133,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 assert sums.requests == span.end - span.first
                 self.loaded_end, self.loaded = span.end, self.loaded + sums.requests
             return
-        for block in read_blocks(read_segment(path)):
+        for block in read_blocks(USAGE, read_segment(path)):
             for record in block.records:
                 position = int(record["request_id"]) & POSITION_MASK
                 if position >= self.loaded_end:

@@ -26,7 +26,7 @@ from trinity.observe.metrics import FLUSHER
 from workers.ledger.block import records_in_place
 from workers.ledger.reserve import Reserve
 from workers.ledger.spool import Spool
-from workers.ledger.sums import Span, Sums, sum_records
+from workers.ledger.sums import Span, Sums
 
 # Records of one block: little enough that a sum of them, and a turn, stay short.
 _BLOCK_RECORDS_MAX = 1 << 16
@@ -134,7 +134,7 @@ class Drain:
         while self._reserve is not None and (ring.written - ring.released) / ring.capacity > share:
             first = ring.released
             records = ring.view(first)[: min(ring.capacity // 8, _BLOCK_RECORDS_MAX)]
-            groups = sum_records(records_in_place(ring.number, first, records))
+            groups = self._spool.kind.sum_records(records_in_place(self._spool.kind, ring.number, first, records))
             if not self._reserve.add(Sums((Span(ring.number, first, first + len(records)),), groups)):
                 return
             ring.release(first + len(records))
@@ -151,7 +151,7 @@ class Drain:
     def _open_reserve(self) -> None:
         if self._reserve is None:
             try:
-                self._reserve = Reserve(self._reserve_path)
+                self._reserve = Reserve(self._spool.kind, self._reserve_path)
             except OSError as error:
                 self._log.debug("no reserve", extra={"fields": {"error": str(error)}})
 

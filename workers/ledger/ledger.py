@@ -31,10 +31,12 @@ from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
 from workers.ledger.block import RecordBlock, read_blocks, records_in_place
+from workers.ledger.kind import Groups
 from workers.ledger.refusals import Condenser
 from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
-from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Groups, Span, decode_sums, group_records, merge_groups
+from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Span, decode_sums
 from workers.ledger.unit import Unit, read_segment
+from workers.ledger.usage_sums import USAGE, group_records, merge_groups
 
 # The tables of the sums, by the minutes of their unit.
 _SUM_TABLES = dict(zip(UNITS_MINUTES, ("usage_minute", "usage_hour", "usage_day"), strict=True))
@@ -85,7 +87,7 @@ class Ledger:
         return _missing(new, 0)
 
     def _load_segment(self, unit: Unit) -> Loaded:
-        blocks = list(read_blocks(read_segment(unit.path)))
+        blocks = list(read_blocks(USAGE, read_segment(unit.path)))
         loaded = self.positions(sorted(unit.spans))
         new = _new_spans(unit.spans.values(), loaded)
         records = np.concatenate([_not_loaded(block, loaded) for block in blocks] or [np.zeros(0, dtype=RECORD_DTYPE)])
@@ -116,7 +118,7 @@ class Ledger:
             return Loaded(0, 0, 0)
         if any(loaded.get(span.ring, 0) > span.first for span in unit.spans.values()):
             raise UnloadableError(str(unit.path), "a part of these sums is in the database already")
-        sums = decode_sums(unit.path.read_bytes())
+        sums = decode_sums(USAGE, unit.path.read_bytes())
         if sums is None:
             raise UnloadableError(str(unit.path), "it is damaged")
         self._ensure(_days_of(sums.groups["minute"]))
@@ -202,7 +204,7 @@ def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:
 def _not_loaded(block: RecordBlock, loaded: Mapping[int, int]) -> NDArray[np.void]:
     """The good records of a block behind what is loaded; nearly always all of it."""
     skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
-    return records_in_place(block.ring, block.first + skip, block.records[skip:])
+    return records_in_place(USAGE, block.ring, block.first + skip, block.records[skip:])
 
 
 def _by_ring(records: NDArray[np.void], rings: int) -> NDArray[np.int64]:

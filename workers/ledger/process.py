@@ -30,6 +30,7 @@ from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
 from workers.ledger.syncer import Syncer
+from workers.ledger.usage_sums import USAGE
 
 # A disk that refuses to open the spool is asked again this often.
 _OPEN_AGAIN_MS = 1000
@@ -150,7 +151,7 @@ def _open(
     beat: Callable[[], None],
     clock: Clock,
 ) -> tuple[Spool, Drain]:
-    spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max, beat)
+    spool = Spool(USAGE, data_dir / "usage" / "spool", section.spool_bytes_max, beat)
     for path in spool.damaged:
         # Their records are counted as missing with the next ones of their rings.
         log.critical("a file of the usage spool is damaged and was set aside", extra={"fields": {"file": str(path)}})
