@@ -26,6 +26,7 @@ from trinity.store.migrate import ensure
 from workers.ledger.block import header_of
 from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
+from workers.ledger.usage_sums import USAGE
 
 ASSETS, KEYS = 35, 100
 SEGMENT_RECORDS = 1 << 18
@@ -89,7 +90,7 @@ def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.
             made = _make_records(position, keys, records)
             write_segment(spool_folder / f"{position:012}.seg", position, made)
             position += records
-            spool = Spool(spool_folder, 1 << 40)
+            spool = Spool(USAGE, spool_folder, 1 << 40)
             unit = spool.take()
             assert unit is not None
             before = time.perf_counter(), time.process_time(), _cpu_seconds(server)

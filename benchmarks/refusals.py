@@ -20,6 +20,7 @@ from trinity.store.connect import AnyConnection, connect
 from trinity.vocabulary import CODES
 from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
+from workers.ledger.usage_sums import USAGE
 
 REFUSALS = 10_000_000
 # One answer of a key for so many refusals.
@@ -80,7 +81,7 @@ def _load(connection: AnyConnection, folder: Path) -> int:
         records["request_id"] = np.arange(position, position + len(records))
         write_segment(folder / f"{position:012}.seg", position, records)
         position, answers = position + len(records), answers + len(records) - refusals
-        spool = Spool(folder, 1 << 40)
+        spool = Spool(USAGE, folder, 1 << 40)
         unit = spool.take()
         assert unit is not None
         ledger.load(unit)

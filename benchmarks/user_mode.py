@@ -43,7 +43,7 @@ from trinity.limits import COUNTER_WORDS
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
-from trinity.memory.usage_ring import RELEASED, WRITTEN
+from trinity.memory.record_ring import RELEASED, WRITTEN
 from trinity.vocabulary import CODE_OK, KeyState
 from workers.request import ledger
 from workers.request.http import parse, routes

@@ -143,6 +143,14 @@ def test_no_public_class_name_stands_twice() -> None:
     assert {name for name, paths in places.items() if len(paths) > 1} == {"Decoder"}
 
 
+@pytest.mark.parametrize("name", ["kind", "block", "unit", "spool", "sums", "reserve", "drain", "pace", "syncer"])
+def test_the_ledger_s_way_over_the_disk_knows_no_kind_of_records(name: str) -> None:
+    """From the rings to the spool it is told the kind, and looks into no module of usage."""
+    tree = ast.parse((ROOT / "workers/ledger" / f"{name}.py").read_text())
+    usage = ("trinity/memory/usage_ring", "workers/ledger/usage_", "workers/ledger/ledger", "workers/ledger/rows")
+    assert [path for path in _imported(tree) if path.startswith((*usage, "workers/ledger/refusals"))] == []
+
+
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__init__.py"], ids=str)
 def test_every_source_file_has_its_test_file(path: Path) -> None:
     """trinity/clock.py is tested by tests/trinity/test_clock.py, and so on."""

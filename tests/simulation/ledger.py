@@ -21,7 +21,8 @@ import psycopg
 
 from tests.simulation.faults import Killed
 from trinity.errors import StoreUnavailableError
-from trinity.memory.usage_ring import POSITION_BITS, UsageRing
+from trinity.memory.record_ring import POSITION_BITS
+from trinity.memory.usage_ring import UsageRing
 from trinity.store.queries import load, load_for
 from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger import loader as loader_module
@@ -32,6 +33,7 @@ from workers.ledger.process import _Gauges, take_over
 from workers.ledger.spool import Spool
 from workers.ledger.sums import UNITS_MINUTES
 from workers.ledger.syncer import Syncer
+from workers.ledger.usage_sums import USAGE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -99,7 +101,7 @@ class Flusher:
     def start(self) -> None:
         world, context = self._world, self._world.context("flusher")
         self._block = context.block
-        self._spool = Spool(world.folder / "usage" / "spool", SPOOL_BYTES_MAX)
+        self._spool = Spool(USAGE, world.folder / "usage" / "spool", SPOOL_BYTES_MAX)
         reserve = world.folder / "usage" / "reserve"
         self._drain = Drain(world.rings, self._spool, reserve, context.block, context.log, self._beat, context.clock)
         self._loader = type(self).make_loader(

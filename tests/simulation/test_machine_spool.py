@@ -14,12 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.simulation.faults import FULL, TAKES, TEARS, Disk, Killed
 from trinity.clock import SystemClock
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
-from trinity.memory.usage_ring import POSITION_BITS, UsageRing, append_record
+from trinity.memory.record_ring import POSITION_BITS
+from trinity.memory.usage_ring import UsageRing, append_record
 from workers.ledger.block import read_blocks
 from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
 from workers.ledger.unit import read_segment
+from workers.ledger.usage_sums import USAGE
 
 SPOOL_BYTES = 16 * 1024
 POSITION_MASK = (1 << POSITION_BITS) - 1
@@ -70,7 +72,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool = None
 
         def begin() -> None:
-            spool = Spool(self.folder / "usage" / "spool", SPOOL_BYTES)
+            spool = Spool(USAGE, self.folder / "usage" / "spool", SPOOL_BYTES)
             assert spool.damaged == []
             reserve = self.folder / "usage" / "reserve"
             log = logging.getLogger("simulation")
@@ -123,7 +125,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def commit(self, unit: object) -> None:
         path = unit.path  # type: ignore[attr-defined]
         if unit.is_sum:  # type: ignore[attr-defined]
-            sums = decode_sums(path.read_bytes())
+            sums = decode_sums(USAGE, path.read_bytes())
             assert sums is not None
             (span,) = sums.spans
             if span.end > self.loaded_end:
@@ -131,7 +133,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 assert sums.requests == span.end - span.first
                 self.loaded_end, self.loaded = span.end, self.loaded + sums.requests
             return
-        for block in read_blocks(read_segment(path)):
+        for block in read_blocks(USAGE, read_segment(path)):
             for record in block.records:
                 position = int(record["request_id"]) & POSITION_MASK
                 if position >= self.loaded_end:

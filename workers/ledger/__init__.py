@@ -3,7 +3,9 @@
 ring -> spool segment       drain.py     every turn, before the ring is released
 bytes of a segment          block.py     checksummed blocks of records
 segments, sums of a folder  spool.py     one file is one transaction; the bound; files: unit.py
-records -> exact sums       sums.py      numpy, no Python a record
+a kind of records           kind.py      what the way to the disk is told of it: layouts, how to add up
+sums and their bytes        sums.py      of any kind
+records -> exact sums       usage_sums.py  the usage kind: numpy, no Python a record
 sums while the disk is full reserve.py   a preallocated file
 records -> COPY's bytes     rows.py      numpy, no Python a record
 segment -> database         ledger.py    rows, sums and position in one transaction

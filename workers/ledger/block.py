@@ -1,7 +1,7 @@
-"""A segment's bytes: blocks of usage records, each of one ring, as they stood there; at a closed one's end its seal.
+"""A segment's bytes: blocks of records, each of one ring, as they stood there; at a closed one's end its seal.
 
     header    HEADER_DTYPE, 32 bytes: magic, first position, ring, count, CRC-32 of the records, CRC-32 of the header
-    records   count times 64 bytes
+    records   count times the kind's bytes
     ...
     spans     SPAN_DTYPE each: which positions of which rings the blocks hold
     seal      _SEAL_DTYPE, 32 bytes: magic, time of the oldest record, number of spans, CRC-32 of spans and seal
@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.memory.usage_ring import POSITION_BITS, RECORD_DTYPE
+from trinity.memory.record_ring import POSITION_BITS
+from workers.ledger.kind import RecordKind
 from workers.ledger.sums import SPAN_DTYPE, Span
 
 HEADER_DTYPE = np.dtype(
@@ -32,7 +33,6 @@ HEADER_DTYPE = np.dtype(
     ]
 )
 HEADER_BYTES = HEADER_DTYPE.itemsize
-RECORD_BYTES = RECORD_DTYPE.itemsize
 _MAGIC = int.from_bytes(b"TRINITYB", "little")
 _SEAL_DTYPE = np.dtype([("magic", "<u8"), ("oldest_ns", "<i8"), ("reserved", "<u8"), ("spans", "<u4"), ("crc", "<u4")])
 _SEAL_MAGIC = int.from_bytes(b"TRINITYE", "little")
@@ -73,39 +73,39 @@ def read_header(data: bytes) -> tuple[int, int, int] | None:
     return int(header["ring"]), int(header["first"]), int(header["count"])
 
 
-def read_blocks(data: NDArray[np.uint8]) -> Iterator[RecordBlock]:
+def read_blocks(kind: RecordKind, data: NDArray[np.uint8]) -> Iterator[RecordBlock]:
     """All blocks of a segment's bytes, up to the first that is not whole, or that is followed by no header."""
-    at = 0
+    at, record_bytes = 0, kind.record_dtype.itemsize
     while (found := read_header(data[at : at + HEADER_BYTES].tobytes())) is not None:
         ring, first, count = found
         header = data[at : at + HEADER_BYTES].view(HEADER_DTYPE)[0]
-        body = data[at + HEADER_BYTES : at + HEADER_BYTES + count * RECORD_BYTES]
-        whole = len(body) == count * RECORD_BYTES and zlib.crc32(body.data) == header["records_crc"]
-        records = body[: len(body) // RECORD_BYTES * RECORD_BYTES].view(RECORD_DTYPE)
+        body = data[at + HEADER_BYTES : at + HEADER_BYTES + count * record_bytes]
+        whole = len(body) == count * record_bytes and zlib.crc32(body.data) == header["records_crc"]
+        records = body[: len(body) // record_bytes * record_bytes].view(kind.record_dtype)
         if not whole:
-            records = records[: good_records(ring, first, records)]
+            records = records[: good_records(kind, ring, first, records)]
         yield RecordBlock(ring, first, records, at, whole)
-        at += HEADER_BYTES + count * RECORD_BYTES
+        at += HEADER_BYTES + count * record_bytes
 
 
-def good_records(ring: int, first: int, records: NDArray[np.void]) -> int:
+def good_records(kind: RecordKind, ring: int, first: int, records: NDArray[np.void]) -> int:
     """How many records, from the first on, carry the request id of their place."""
-    wrong = np.flatnonzero(~_are_in_place(ring, first, records))
+    wrong = np.flatnonzero(~_are_in_place(kind, ring, first, records))
     return int(wrong[0]) if len(wrong) else len(records)
 
 
-def records_in_place(ring: int, first: int, records: NDArray[np.void]) -> NDArray[np.void]:
+def records_in_place(kind: RecordKind, ring: int, first: int, records: NDArray[np.void]) -> NDArray[np.void]:
     """Without those that carry another request id than that of their place.
 
     Only a machine that failed leaves such: a ring's pages reach the disk in any order.
     """
-    in_place = _are_in_place(ring, first, records)
+    in_place = _are_in_place(kind, ring, first, records)
     return records if in_place.all() else records[in_place]
 
 
-def _are_in_place(ring: int, first: int, records: NDArray[np.void]) -> NDArray[np.bool_]:
+def _are_in_place(kind: RecordKind, ring: int, first: int, records: NDArray[np.void]) -> NDArray[np.bool_]:
     expected = np.arange(first, first + len(records), dtype=np.uint64) | np.uint64(ring << POSITION_BITS)
-    return np.asarray(records["request_id"] == expected)
+    return np.asarray(kind.ids_of(records) == expected)
 
 
 def seal_of(spans: Iterable[Span], oldest_ns: int) -> bytes:

@@ -20,13 +20,13 @@ from pathlib import Path
 from trinity.clock import Clock
 from trinity.limits import RING_SUM_SHARE
 from trinity.memory.control import ProcessBlock
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Settled
 from trinity.observe.metrics import FLUSHER
 from workers.ledger.block import records_in_place
 from workers.ledger.reserve import Reserve
 from workers.ledger.spool import Spool
-from workers.ledger.sums import Span, Sums, sum_records
+from workers.ledger.sums import Span, Sums
 
 # Records of one block: little enough that a sum of them, and a turn, stay short.
 _BLOCK_RECORDS_MAX = 1 << 16
@@ -40,7 +40,7 @@ class Drain:
 
     def __init__(
         self,
-        rings: Sequence[UsageRing],
+        rings: Sequence[RecordRing],
         spool: Spool,
         reserve_path: Path,
         block: ProcessBlock,
@@ -119,7 +119,7 @@ class Drain:
         for ring in self._rings:
             ring.release(min(max(ring.released, ends.get(ring.number, 0)), ring.written))
 
-    def _drain(self, ring: UsageRing) -> None:
+    def _drain(self, ring: RecordRing) -> None:
         end = ring.written
         while ring.released < end:
             first = ring.released
@@ -128,13 +128,13 @@ class Drain:
             self._block.count(_TAKEN, len(records))
             self._beat()
 
-    def _sum_up(self, ring: UsageRing, share: float = RING_SUM_SHARE) -> None:
+    def _sum_up(self, ring: RecordRing, share: float = RING_SUM_SHARE) -> None:
         """While the ring is fuller than this: its oldest records live on as sums."""
         self._open_reserve()
         while self._reserve is not None and (ring.written - ring.released) / ring.capacity > share:
             first = ring.released
             records = ring.view(first)[: min(ring.capacity // 8, _BLOCK_RECORDS_MAX)]
-            groups = sum_records(records_in_place(ring.number, first, records))
+            groups = self._spool.kind.sum_records(records_in_place(self._spool.kind, ring.number, first, records))
             if not self._reserve.add(Sums((Span(ring.number, first, first + len(records)),), groups)):
                 return
             ring.release(first + len(records))
@@ -151,7 +151,7 @@ class Drain:
     def _open_reserve(self) -> None:
         if self._reserve is None:
             try:
-                self._reserve = Reserve(self._reserve_path)
+                self._reserve = Reserve(self._spool.kind, self._reserve_path)
             except OSError as error:
                 self._log.debug("no reserve", extra={"fields": {"error": str(error)}})
 

@@ -8,7 +8,7 @@ Exactly once, whatever dies when:
     commit unknown       the next connection asks for the position, after it has got the node's advisory lock, which the
                          session before held to its end
 Positions of a ring that no row or sum arrives for (a failed machine, a bad disk) are counted, each once: whatever a
-file brings, its positions are loaded afterwards. Across a jump (usage_ring.py) nothing is known, and nothing counted.
+file brings, its positions are loaded afterwards. Across a jump (record_ring.py) nothing is known, and nothing counted.
 
 Rules: one loader a node, for the session's lock is refused to a second one, as a copied data directory has. No Python
 a row. Days get their partition, and names of assets their number, before the transaction: both are true whether it
@@ -25,15 +25,18 @@ from numpy.typing import NDArray
 
 from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.limits import ASSET_NAME_BYTES_MAX
-from trinity.memory.usage_ring import JUMP_MIN, POSITION_BITS, RECORD_DTYPE
+from trinity.memory.record_ring import JUMP_MIN, POSITION_BITS
+from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
 from workers.ledger.block import RecordBlock, read_blocks, records_in_place
+from workers.ledger.kind import Groups
 from workers.ledger.refusals import Condenser
 from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
-from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Groups, Span, decode_sums, group_records, merge_groups
+from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Span, decode_sums
 from workers.ledger.unit import Unit, read_segment
+from workers.ledger.usage_sums import USAGE, group_records, merge_groups
 
 # The tables of the sums, by the minutes of their unit.
 _SUM_TABLES = dict(zip(UNITS_MINUTES, ("usage_minute", "usage_hour", "usage_day"), strict=True))
@@ -84,7 +87,7 @@ class Ledger:
         return _missing(new, 0)
 
     def _load_segment(self, unit: Unit) -> Loaded:
-        blocks = list(read_blocks(read_segment(unit.path)))
+        blocks = list(read_blocks(USAGE, read_segment(unit.path)))
         loaded = self.positions(sorted(unit.spans))
         new = _new_spans(unit.spans.values(), loaded)
         records = np.concatenate([_not_loaded(block, loaded) for block in blocks] or [np.zeros(0, dtype=RECORD_DTYPE)])
@@ -115,7 +118,7 @@ class Ledger:
             return Loaded(0, 0, 0)
         if any(loaded.get(span.ring, 0) > span.first for span in unit.spans.values()):
             raise UnloadableError(str(unit.path), "a part of these sums is in the database already")
-        sums = decode_sums(unit.path.read_bytes())
+        sums = decode_sums(USAGE, unit.path.read_bytes())
         if sums is None:
             raise UnloadableError(str(unit.path), "it is damaged")
         self._ensure(_days_of(sums.groups["minute"]))
@@ -201,7 +204,7 @@ def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:
 def _not_loaded(block: RecordBlock, loaded: Mapping[int, int]) -> NDArray[np.void]:
     """The good records of a block behind what is loaded; nearly always all of it."""
     skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
-    return records_in_place(block.ring, block.first + skip, block.records[skip:])
+    return records_in_place(USAGE, block.ring, block.first + skip, block.records[skip:])
 
 
 def _by_ring(records: NDArray[np.void], rings: int) -> NDArray[np.int64]:

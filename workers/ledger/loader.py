@@ -25,7 +25,7 @@ from trinity.errors import LedgerTakenError, SchemaError, TrinityError, Unloadab
 from trinity.limits import LOAD_GAP_SECONDS
 from trinity.memory.candle_table import CandleTable
 from trinity.memory.control import ProcessBlock
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Outage
 from trinity.observe.metrics import FLUSHER
 from trinity.store import migrate
@@ -63,7 +63,7 @@ class Loader(threading.Thread):
         url: str,
         node: uuid.UUID,
         node_name: str,
-        rings: Sequence[UsageRing],
+        rings: Sequence[RecordRing],
         spool: Spool,
         candles: CandleTable,
         block: ProcessBlock,

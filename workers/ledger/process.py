@@ -23,13 +23,14 @@ from trinity.config import LedgerSection, NodeSection
 from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command, ProcessBlock
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.record_ring import RecordRing
 from trinity.observe.metrics import FLUSHER
 from trinity.process import ProcessContext
 from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
 from workers.ledger.syncer import Syncer
+from workers.ledger.usage_sums import USAGE
 
 # A disk that refuses to open the spool is asked again this often.
 _OPEN_AGAIN_MS = 1000
@@ -39,7 +40,7 @@ _LAST_LOAD_SECONDS = 1.0
 
 def run(
     context: ProcessContext,
-    rings: Sequence[UsageRing],
+    rings: Sequence[RecordRing],
     section: LedgerSection,
     node: NodeSection,
     node_uuid: uuid.UUID,
@@ -124,11 +125,11 @@ def _open_at_last(
 
 
 def take_over(
-    rings: Sequence[UsageRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
+    rings: Sequence[RecordRing], data_dir: Path, section: LedgerSection, block: ProcessBlock, log: logging.Logger
 ) -> bool:
     """Before the first fork: bring what a former life left in the rings into the spool, or as sums into the reserve.
 
-    True when the rings are empty: they may move on then (UsageRing.move_on). Where they are not, nobody may write
+    True when the rings are empty: they may move on then (RecordRing.move_on). Where they are not, nobody may write
     them: after a crash of the machine they may be older than the database, and their next positions be used already.
     """
     try:
@@ -142,7 +143,7 @@ def take_over(
 
 
 def _open(
-    rings: Sequence[UsageRing],
+    rings: Sequence[RecordRing],
     data_dir: Path,
     section: LedgerSection,
     block: ProcessBlock,
@@ -150,7 +151,7 @@ def _open(
     beat: Callable[[], None],
     clock: Clock,
 ) -> tuple[Spool, Drain]:
-    spool = Spool(data_dir / "usage" / "spool", section.spool_bytes_max, beat)
+    spool = Spool(USAGE, data_dir / "usage" / "spool", section.spool_bytes_max, beat)
     for path in spool.damaged:
         # Their records are counted as missing with the next ones of their rings.
         log.critical("a file of the usage spool is damaged and was set aside", extra={"fields": {"file": str(path)}})

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
 from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
-from workers.ledger.sums import NS_PER_MINUTE, SMALL_MAX, number_rows
+from workers.ledger.sums import NS_PER_MINUTE, number_rows
+from workers.ledger.usage_sums import SMALL_MAX
 
 # A row of usage_log takes some 230 bytes with its indexes: 200 MB a day, however long a flood is.
 ROWS_A_SECOND = 10

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.ledger.sums import NO_SUMS, UNITS_MINUTES, Sums, decode_sums, encode_sums, merge_sums
+from workers.ledger.kind import RecordKind
+from workers.ledger.sums import UNITS_MINUTES, Sums, decode_sums, encode_sums, merge_sums, no_sums
 from workers.ledger.unit import private
 
 # A slot holds some 500,000 groups: a day of 20,000 keys on 25 assets.
@@ -28,7 +29,8 @@ _WORD_BYTES = 8
 class Reserve:
     """The mapped file; raises OSError when there is no room for it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, kind: RecordKind, path: Path) -> None:
+        self._kind = kind
         with open(path, "a+b", opener=private) as file:
             os.posix_fallocate(file.fileno(), 0, _SLOTS * SLOT_BYTES)
             self._bytes = np.frombuffer(mmap.mmap(file.fileno(), _SLOTS * SLOT_BYTES), dtype=np.uint8)
@@ -38,11 +40,11 @@ class Reserve:
     def add(self, sums: Sums) -> bool:
         """Keep these sums too, in the finest unit that has room; False when none has."""
         units = (unit for unit in UNITS_MINUTES if unit >= self.sums.unit_minutes)
-        return any(self._write(merge_sums(self.sums, sums, unit)) for unit in units)
+        return any(self._write(merge_sums(self._kind, self.sums, sums, unit)) for unit in units)
 
     def clear(self) -> None:
         """The sums are somewhere else now."""
-        self._write(NO_SUMS)
+        self._write(no_sums(self._kind))
 
     def _newest(self) -> int:
         return max(range(_SLOTS), key=lambda slot: int(self._slots[slot].view(np.uint64)[_GENERATION]))
@@ -51,10 +53,10 @@ class Reserve:
         for slot in sorted(range(_SLOTS), key=lambda slot: slot != self._newest()):
             words = self._slots[slot].view(np.uint64)
             data = self._slots[slot][_WORDS * _WORD_BYTES :][: int(words[_LENGTH])].tobytes()
-            sums = decode_sums(data)
+            sums = decode_sums(self._kind, data)
             if sums is not None:
                 return sums
-        return NO_SUMS
+        return no_sums(self._kind)
 
     def _write(self, sums: Sums) -> bool:
         data = encode_sums(sums)

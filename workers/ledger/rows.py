@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.vocabulary import LATENCY_BUCKETS
-from workers.ledger.sums import KEY_ID_MAX, SMALL_MAX, Groups
+from workers.ledger.kind import Groups
+from workers.ledger.usage_sums import KEY_ID_MAX, SMALL_MAX
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"

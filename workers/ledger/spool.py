@@ -29,17 +29,16 @@ from numpy.typing import NDArray
 
 from trinity.files import Durability, write_whole
 from trinity.limits import DISK_RESERVE_BYTES_MIN, DISK_RESERVE_SHARE, SEGMENT_BYTES_MAX
-from trinity.memory.usage_ring import JUMP_MIN, UsageRing
-from workers.ledger.block import HEADER_BYTES, RECORD_BYTES, header_of, read_blocks, records_in_place, seal_of
+from trinity.memory.record_ring import JUMP_MIN, RecordRing
+from workers.ledger.block import HEADER_BYTES, header_of, read_blocks, records_in_place, seal_of
+from workers.ledger.kind import RecordKind
 from workers.ledger.sums import (
     UNITS_MINUTES,
     Span,
     Sums,
     decode_sums,
     encode_sums,
-    merge_groups,
     merge_sums,
-    sum_records,
 )
 from workers.ledger.unit import Unit, read_segment, recover, set_aside, sums_unit
 
@@ -58,11 +57,12 @@ def _silent() -> None:
 class Spool:
     """The folder, its files in order, and the one that is written."""
 
-    def __init__(self, folder: Path, bytes_max: int, beat: Callable[[], None] = _silent) -> None:
+    def __init__(self, kind: RecordKind, folder: Path, bytes_max: int, beat: Callable[[], None] = _silent) -> None:
         """Takes over what is there and finishes what a predecessor began; `damaged` was set aside. Raises OSError.
 
         `beat` is called within whatever takes long.
         """
+        self.kind = kind
         self._folder = folder
         self._bytes_max = bytes_max
         self._segment_bytes_max = min(SEGMENT_BYTES_MAX, bytes_max // _SEGMENTS_MIN)
@@ -71,7 +71,7 @@ class Spool:
         self._open_fd: int | None = None
         self.is_writable = True  # the drain says so; else only what is loaded makes room
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._units, self.damaged, self._next_sequence = recover(folder, beat)
+        self._units, self.damaged, self._next_sequence = recover(kind, folder, beat)
 
     @property
     def bytes(self) -> int:
@@ -103,12 +103,12 @@ class Spool:
         """The position behind the newest record of each ring that was ever spooled and is still here."""
         return {span.ring: span.end for unit in self._units for span in unit.spans.values()}
 
-    def append(self, ring: UsageRing, records: NDArray[np.void]) -> None:
+    def append(self, ring: RecordRing, records: NDArray[np.void]) -> None:
         """Write the ring's oldest records as one block and release them; after an OSError nothing has happened.
 
         Both under the lock: a segment that the loader can take has nothing that is still in a ring.
         """
-        first, size = ring.released, HEADER_BYTES + len(records) * RECORD_BYTES
+        first, size = ring.released, HEADER_BYTES + records.nbytes
         with self._lock:
             if self._open_fd is not None and self._units[-1].bytes + size > self._segment_bytes_max:
                 self._close()
@@ -206,16 +206,16 @@ class Spool:
 
     def _coarsen(self, unit: Unit, unit_minutes: int) -> None:
         """Put sums in the place of a file; where the file before it counts in the same way, they join it."""
-        sums = _sums_of(unit)
+        sums = _sums_of(self.kind, unit)
         if sums is None:
             unit.unit_minutes = unit_minutes  # damaged: whoever loads it says so
             return
         self._beat()
-        sums = sums._replace(groups=merge_groups([sums.groups], unit_minutes), unit_minutes=unit_minutes)
+        sums = sums._replace(groups=self.kind.merge_groups([sums.groups], unit_minutes), unit_minutes=unit_minutes)
         before = self._to_join(unit, sums)
         self._beat()
         if before is not None:
-            joined, into = merge_sums(before, sums), self._units[self._units.index(unit) - 1]
+            joined, into = merge_sums(self.kind, before, sums), self._units[self._units.index(unit) - 1]
             self._replace(into, joined)
             self._forget(unit)
         else:
@@ -231,7 +231,7 @@ class Spool:
         gaps = [span.first - before.spans[span.ring].end for span in sums.spans if span.ring in before.spans]
         if before.groups + len(sums.groups) > _GROUPS_MAX or max(gaps, default=0) >= JUMP_MIN:
             return None
-        return decode_sums(before.path.read_bytes())
+        return decode_sums(self.kind, before.path.read_bytes())
 
     def _replace(self, unit: Unit, sums: Sums) -> None:
         old, path = unit.path, unit.path.with_suffix(".sum")
@@ -279,9 +279,9 @@ class Spool:
         self._units.remove(unit)
 
 
-def _sums_of(unit: Unit) -> Sums | None:
+def _sums_of(kind: RecordKind, unit: Unit) -> Sums | None:
     if unit.is_sum:
-        return decode_sums(unit.path.read_bytes())
-    blocks = read_blocks(read_segment(unit.path))
-    parts = [sum_records(records_in_place(block.ring, block.first, block.records)) for block in blocks]
-    return Sums(tuple(unit.spans.values()), merge_groups(parts))
+        return decode_sums(kind, unit.path.read_bytes())
+    blocks = read_blocks(kind, read_segment(unit.path))
+    parts = [kind.sum_records(records_in_place(kind, block.ring, block.first, block.records)) for block in blocks]
+    return Sums(tuple(unit.spans.values()), kind.merge_groups(list(parts), 1))

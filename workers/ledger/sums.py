@@ -1,4 +1,4 @@
-"""Exact sums of usage records: by minute, key, asset, protocol and status, with the latency histogram.
+"""Exact sums of the records of a kind, for the positions that they stand for, and their bytes.
 
 Rules: pure numpy, no Python a record; integers only, so sums are exact in any order. `Sums` says which positions of
 which rings it stands for, and in which unit it counts: where minutes take too much room, a group is of a whole hour or
@@ -7,39 +7,21 @@ day, and stands in its first minute. Its bytes (the spool's .sum files and the r
     head      HEAD_DTYPE: magic, requests, oldest minute, unit, numbers and sizes, CRC-32 of groups, CRC-32 of the head
               and spans
     spans     SPAN_DTYPE each
-    groups    GROUP_DTYPE each, first bytes first, compressed: a group of one record takes some 15 bytes instead of 176,
-              which is less than the record itself
+    groups    the kind's group_dtype each, first bytes first, compressed: a group of one record takes some 15 bytes
+              instead of 176, which is less than the record itself
 """
 
 import zlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.vocabulary import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
+from workers.ledger.kind import Groups, RecordKind
 
 NS_PER_MINUTE = 60 * 1_000_000_000
 # The units of the sums that are kept: minutes, hours, days.
 UNITS_MINUTES = (1, 60, 24 * 60)
-# PostgreSQL's integer and smallint.
-KEY_ID_MAX = 2**31 - 1
-SMALL_MAX = 2**15 - 1
-
-GROUP_DTYPE = np.dtype(
-    [
-        ("minute", "<i8"),  # minutes since 1970
-        ("asset", "S16"),
-        ("key_id", "<u4"),
-        ("status", "<u2"),
-        ("protocol", "<u2"),
-        ("requests", "<i8"),
-        ("lookups", "<i8"),
-        ("latency_sum_ns", "<i8"),
-        ("latency_buckets", "<i8", LATENCY_BUCKETS),
-    ]
-)
 SPAN_DTYPE = np.dtype([("ring", "<i8"), ("first", "<i8"), ("end", "<i8")])
 HEAD_DTYPE = np.dtype(
     [
@@ -58,9 +40,6 @@ _MAGIC = int.from_bytes(b"TRINITYT", "little")
 _CRC_BYTES = 4
 # More is written only by somebody else: 2**20 groups are 176 MB.
 _GROUPS_MAX = 1 << 21
-_BOUNDS_NS = np.array(LATENCY_BOUNDS_NS, dtype=np.uint32)
-
-Groups = NDArray[np.void]
 
 
 class Span(NamedTuple):
@@ -96,73 +75,26 @@ class Head(NamedTuple):
     crc: int
 
 
-NO_SUMS = Sums((), np.zeros(0, dtype=GROUP_DTYPE))
+def no_sums(kind: RecordKind) -> Sums:
+    """Of no records at all."""
+    return Sums((), np.zeros(0, dtype=kind.group_dtype))
 
 
-def sum_records(records: NDArray[np.void]) -> Groups:
-    """The groups of some records."""
-    return group_records(records)[0]
-
-
-def group_records(records: NDArray[np.void]) -> tuple[Groups, NDArray[np.int64]]:
-    """The groups of some records, and the number of each record's group."""
-    if len(records) == 0:
-        return NO_SUMS.groups, np.zeros(0, dtype=np.int64)
-    minutes = records["time_ns"] // NS_PER_MINUTE
-    assets = np.ascontiguousarray(records["asset"])
-    # Clipped to what the columns hold before they are grouped, so that no group comes twice.
-    keys = np.minimum(records["key_id"], KEY_ID_MAX)
-    statuses = np.minimum(records["status"], SMALL_MAX)
-    few = keys.astype(np.uint64) << np.uint64(24) | statuses.astype(np.uint64) << np.uint64(8) | records["protocol"]
-    number, firsts = number_rows(minutes, few, *_words(assets))
-    groups = np.zeros(len(firsts), dtype=GROUP_DTYPE)
-    for name, values in (("minute", minutes), ("asset", assets), ("key_id", keys), ("status", statuses)):
-        groups[name] = values[firsts]
-    groups["protocol"] = records["protocol"][firsts]
-    count = len(groups)
-    groups["requests"] = np.bincount(number, minlength=count)
-    # Doubles are exact to 2**53: 2**20 records of 2**32 ns are 2**52.
-    assert len(records) <= 1 << 20
-    groups["lookups"] = np.bincount(number, records["assets"], count).astype(np.int64)
-    groups["latency_sum_ns"] = np.bincount(number, records["latency_ns"], count).astype(np.int64)
-    bucket = np.searchsorted(_BOUNDS_NS, records["latency_ns"])
-    in_buckets = np.bincount(number * LATENCY_BUCKETS + bucket, minlength=count * LATENCY_BUCKETS)
-    groups["latency_buckets"] = in_buckets.reshape(count, LATENCY_BUCKETS)
-    return groups, number
-
-
-def merge_groups(parts: Sequence[Groups], unit_minutes: int = 1) -> Groups:
-    """One group for each key of several; `unit_minutes` 60 or 1440 sums up hours or days (UTC)."""
-    every = np.concatenate([*parts, NO_SUMS.groups])
-    if len(every) == 0:
-        return every
-    every["minute"] -= every["minute"] % unit_minutes
-    few = every["key_id"].astype(np.uint64) << np.uint64(32)
-    few |= every["status"].astype(np.uint64) << np.uint64(16) | every["protocol"]
-    number, firsts = number_rows(every["minute"], few, *_words(np.ascontiguousarray(every["asset"])))
-    order = np.argsort(number, kind="stable")
-    starts = np.searchsorted(number[order], np.arange(len(firsts)))
-    merged = every[firsts]
-    for name in ("requests", "lookups", "latency_sum_ns", "latency_buckets"):
-        merged[name] = np.add.reduceat(every[name][order], starts, axis=0)
-    return merged
-
-
-def merge_sums(first: Sums, second: Sums, unit_minutes: int | None = None) -> Sums:
+def merge_sums(kind: RecordKind, first: Sums, second: Sums, unit_minutes: int | None = None) -> Sums:
     """Two sums of adjoining positions as one, in this unit or in the coarser of theirs."""
     unit_minutes = unit_minutes or max(first.unit_minutes, second.unit_minutes)
     spans = {span.ring: span for span in first.spans}
     for span in second.spans:
         before = spans.get(span.ring)
         spans[span.ring] = Span(span.ring, before.first if before else span.first, span.end)
-    return Sums(tuple(spans.values()), merge_groups([first.groups, second.groups], unit_minutes), unit_minutes)
+    return Sums(tuple(spans.values()), kind.merge_groups([first.groups, second.groups], unit_minutes), unit_minutes)
 
 
 def encode_sums(sums: Sums) -> bytes:
     """The bytes of a .sum file."""
     groups, spans = sums.groups, np.array([tuple(span) for span in sums.spans], dtype=SPAN_DTYPE)
     # Bytes of the same place stand together, and most places are zero: the fastest level packs them as well as any.
-    planes = np.ascontiguousarray(groups).view(np.uint8).reshape(len(groups), GROUP_DTYPE.itemsize).T
+    planes = np.ascontiguousarray(groups).view(np.uint8).reshape(len(groups), groups.dtype.itemsize).T
     packed = zlib.compress(np.ascontiguousarray(planes).data, 1)
     head = np.zeros(1, dtype=HEAD_DTYPE)
     head["magic"], head["requests"], head["unit_minutes"] = _MAGIC, sums.requests, sums.unit_minutes
@@ -196,7 +128,7 @@ def read_head(data: bytes) -> Head | None:
     )
 
 
-def decode_sums(data: bytes) -> Sums | None:
+def decode_sums(kind: RecordKind, data: bytes) -> Sums | None:
     """What `encode_sums` made, whatever stands behind it; None for anything else."""
     head = read_head(data)
     if head is None:
@@ -204,15 +136,10 @@ def decode_sums(data: bytes) -> Sums | None:
     packed = data[head.groups_at : head.groups_at + head.size]
     if len(packed) < head.size or zlib.crc32(packed) != head.crc:
         return None
-    planes = np.frombuffer(zlib.decompress(packed, bufsize=head.groups * GROUP_DTYPE.itemsize or 1), dtype=np.uint8)
-    groups = np.ascontiguousarray(planes.reshape(GROUP_DTYPE.itemsize, head.groups).T)
-    return Sums(head.spans, groups.view(GROUP_DTYPE).reshape(head.groups), head.unit_minutes)
-
-
-def _words(assets: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Names as two numbers each: those are sorted ten times as fast."""
-    words = assets.view(np.uint64).reshape(-1, 2)
-    return words[:, 0], words[:, 1]
+    group_bytes = kind.group_dtype.itemsize
+    planes = np.frombuffer(zlib.decompress(packed, bufsize=head.groups * group_bytes or 1), dtype=np.uint8)
+    groups = np.ascontiguousarray(planes.reshape(group_bytes, head.groups).T)
+    return Sums(head.spans, groups.view(kind.group_dtype).reshape(head.groups), head.unit_minutes)
 
 
 def number_rows(*columns: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.ledger.block import HEADER_BYTES, RECORD_BYTES, SEAL_BYTES_MAX, header_of, read_blocks, read_seal, seal_of
+from workers.ledger.block import HEADER_BYTES, SEAL_BYTES_MAX, header_of, read_blocks, read_seal, seal_of
+from workers.ledger.kind import RecordKind
 from workers.ledger.sums import HEAD_DTYPE, NS_PER_MINUTE, SPAN_DTYPE, Span, read_head
 
 _NAME = re.compile(r"(\d{12})\.(seg|sum)(\.bad)?")
@@ -85,7 +86,7 @@ def sums_unit(path: Path) -> Unit:
     return unit
 
 
-def recover(folder: Path, beat: Callable[[], None]) -> tuple[list[Unit], list[Path], int]:
+def recover(kind: RecordKind, folder: Path, beat: Callable[[], None]) -> tuple[list[Unit], list[Path], int]:
     """The files that count, in order; those that were set aside; the next free sequence. `beat` after each file."""
     for draft in folder.glob("*.new"):
         draft.unlink()
@@ -97,7 +98,7 @@ def recover(folder: Path, beat: Callable[[], None]) -> tuple[list[Unit], list[Pa
     damaged: list[Path] = []
     summed: dict[int, int] = {}  # the position behind the newest sum of each ring
     for path in paths:
-        unit = sums_unit(path) if path.suffix == ".sum" else _segment_unit(path)
+        unit = sums_unit(path) if path.suffix == ".sum" else _segment_unit(kind, path)
         if unit.spans and all(span.end <= summed.get(span.ring, 0) for span in unit.spans.values()):
             path.unlink()
         elif unit.spans:
@@ -113,7 +114,7 @@ def recover(folder: Path, beat: Callable[[], None]) -> tuple[list[Unit], list[Pa
     return units, damaged, max((int(match[1]) for match in names.values()), default=0) + 1
 
 
-def _segment_unit(path: Path) -> Unit:
+def _segment_unit(kind: RecordKind, path: Path) -> Unit:
     """What a segment's seal says; one without is read, cut behind its last whole record, and sealed."""
     unit = Unit(int(path.stem), path, path.stat().st_size)
     with path.open("rb") as file:
@@ -122,24 +123,24 @@ def _segment_unit(path: Path) -> Unit:
     if sealed is not None:
         unit.spans, unit.oldest_ns = {span.ring: span for span in sealed[0]}, sealed[1]
     else:
-        _close(unit)
+        _close(kind, unit)
     return unit
 
 
-def _close(unit: Unit) -> None:
+def _close(kind: RecordKind, unit: Unit) -> None:
     """What a predecessor did not come to: only the last block can be torn.
 
     Where the disk refuses the cut or the seal, the file stays as it is: whoever reads it finds the same blocks.
     """
     block = None
-    for block in read_blocks(read_segment(unit.path)):
+    for block in read_blocks(kind, read_segment(unit.path)):
         if not unit.spans and len(block.records):
             unit.oldest_ns = int(block.records["time_ns"][0])
         if len(block.records):
             unit.add(Span(block.ring, block.first, block.end))
     if block is None:
         return
-    end = block.offset + (HEADER_BYTES + len(block.records) * RECORD_BYTES if len(block.records) else 0)
+    end = block.offset + (HEADER_BYTES + block.records.nbytes if len(block.records) else 0)
     with contextlib.suppress(OSError), unit.path.open("r+b", buffering=0) as file:
         if len(block.records) and not block.whole:
             os.pwrite(file.fileno(), header_of(block.ring, block.first, block.records), block.offset)

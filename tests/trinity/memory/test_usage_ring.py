@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.errors import LayoutError
-from trinity.memory.usage_ring import JUMP_MIN, REFUSED, RELEASED, WRITTEN, UsageRing, append_record, next_request_id
+from trinity.memory.record_ring import JUMP_MIN, REFUSED, RELEASED, WRITTEN
+from trinity.memory.usage_ring import UsageRing, append_record, next_request_id
 
 ADDRESS = np.frombuffer(bytes(10) + b"\xff\xff\x7f\x00\x00\x01", dtype=np.uint64)
 BTC = np.frombuffer(b"BTC".ljust(16, b"\0"), dtype=np.uint64)

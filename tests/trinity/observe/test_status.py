@@ -22,7 +22,8 @@ from trinity.limits import SPARE_ASSETS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, FAILING, Command
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
-from trinity.memory.usage_ring import REFUSED, WRITTEN, UsageRing, private_ring
+from trinity.memory.record_ring import REFUSED, WRITTEN
+from trinity.memory.usage_ring import UsageRing, private_ring
 from trinity.observe.metrics import FLUSHER, REPORTER, REQUEST
 from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
 

@@ -16,8 +16,8 @@ from trinity.limits import COUNTER_WORDS
 from trinity.memory.control import ProcessBlock
 from trinity.memory.usage_ring import RECORD_DTYPE, UsageRing, append_record
 from trinity.store.connect import AnyConnection
+from workers.ledger.kind import Groups
 from workers.ledger.ledger import Ledger
-from workers.ledger.sums import Groups
 
 NODE = uuid.UUID(int=7)
 DAY_NS = 86_400 * 10**9

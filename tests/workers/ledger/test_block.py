@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from tests.workers.ledger.ledger_fixture import make_records
 from workers.ledger.block import (
     HEADER_BYTES,
-    RECORD_BYTES,
     good_records,
     header_of,
     read_blocks,
@@ -17,6 +16,9 @@ from workers.ledger.block import (
     seal_of,
 )
 from workers.ledger.sums import Span
+from workers.ledger.usage_sums import USAGE
+
+RECORD_BYTES = USAGE.record_dtype.itemsize
 
 
 def _bytes(*counts: int) -> bytes:
@@ -31,7 +33,7 @@ def _bytes(*counts: int) -> bytes:
 
 def test_blocks_are_read_as_they_were_written() -> None:
     """Ring, positions and records of each block, in order."""
-    blocks = list(read_blocks(np.frombuffer(_bytes(2, 5), dtype=np.uint8)))
+    blocks = list(read_blocks(USAGE, np.frombuffer(_bytes(2, 5), dtype=np.uint8)))
     assert [(block.ring, block.first, block.end, block.whole) for block in blocks] == [
         (3, 1000, 1002, True),
         (3, 1002, 1007, True),
@@ -44,7 +46,7 @@ def test_blocks_are_read_as_they_were_written() -> None:
 def test_a_torn_tail_is_cut_at_its_last_whole_record(size: int) -> None:
     """However many bytes were written, exactly the records that are whole come out."""
     data = _bytes(2, 3, 4)[:size]
-    records = [record for block in read_blocks(np.frombuffer(data, dtype=np.uint8)) for record in block.records]
+    records = [record for block in read_blocks(USAGE, np.frombuffer(data, dtype=np.uint8)) for record in block.records]
     bounds, at = [], 0
     for count in (2, 3, 4):
         at += HEADER_BYTES
@@ -58,7 +60,7 @@ def test_a_torn_tail_is_cut_at_its_last_whole_record(size: int) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
     """What is no header ends the segment."""
-    assert list(read_blocks(np.frombuffer(data, dtype=np.uint8))) == []
+    assert list(read_blocks(USAGE, np.frombuffer(data, dtype=np.uint8))) == []
     assert read_header(data) is None
 
 
@@ -67,18 +69,18 @@ def test_a_changed_byte_is_noticed(at: int, change: int) -> None:
     """The header's checksum or the records' says so; nothing behind a damaged header is believed."""
     data = bytearray(_bytes(3, 4))
     data[at] ^= change
-    blocks = list(read_blocks(np.frombuffer(bytes(data), dtype=np.uint8)))
+    blocks = list(read_blocks(USAGE, np.frombuffer(bytes(data), dtype=np.uint8)))
     assert len(blocks) < 2 or not all(block.whole for block in blocks)
 
 
 def test_records_of_another_place_are_not_taken() -> None:
     """After a machine's failure a ring may hold records of an older turn: their id is not that of their place."""
     records = make_records(6, ring=1, first=50)
-    assert good_records(1, 50, records) == 6
+    assert good_records(USAGE, 1, 50, records) == 6
     records["request_id"][4] = 99
-    assert good_records(1, 50, records) == 4
-    assert good_records(2, 50, records) == 0
-    assert records_in_place(1, 50, records).tobytes() == np.delete(records, 4).tobytes()
+    assert good_records(USAGE, 1, 50, records) == 4
+    assert good_records(USAGE, 2, 50, records) == 0
+    assert records_in_place(USAGE, 1, 50, records).tobytes() == np.delete(records, 4).tobytes()
 
 
 def test_a_seal_is_read_from_the_end_and_is_no_block() -> None:
@@ -86,7 +88,7 @@ def test_a_seal_is_read_from_the_end_and_is_no_block() -> None:
     spans = (Span(0, 5, 10), Span(120, 1 << 55, (1 << 55) + 3))
     data = _bytes(2, 5) + seal_of(spans, 77)
     assert read_seal(data) == (spans, 77)
-    assert [block.end for block in read_blocks(np.frombuffer(data, dtype=np.uint8))] == [1002, 1007]
+    assert [block.end for block in read_blocks(USAGE, np.frombuffer(data, dtype=np.uint8))] == [1002, 1007]
     assert read_seal(_bytes(2, 5)) is None
 
 

@@ -16,6 +16,7 @@ from workers.ledger import drain as module
 from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
+from workers.ledger.usage_sums import USAGE
 
 LOST_DETAIL = FLUSHER.index("usage_lost_total", "detail")
 LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
@@ -45,7 +46,7 @@ class Setup:
 
     def start(self) -> None:
         """As after a kill: everything anew from what is on disk."""
-        self.spool = Spool(self.folder / "spool", 1 << 30)
+        self.spool = Spool(USAGE, self.folder / "spool", 1 << 30)
         self.spool.append = self._refusing(self.spool.append)  # type: ignore[method-assign]
         self.spool.append_sums = self._refusing(self.spool.append_sums)  # type: ignore[method-assign]
         self.rings = [UsageRing.open(ring.path, ring.number, 1024, 0) for ring in self.rings]
@@ -123,7 +124,7 @@ def test_when_the_ring_is_full_as_well_sums_are_kept(setup: Setup, caplog: pytes
     setup.refuses = False
     setup.drain.turn()
     first, *rest = setup.spool._units
-    sums = decode_sums(first.path.read_bytes())
+    sums = decode_sums(USAGE, first.path.read_bytes())
     assert sums is not None
     assert sums.requests == 1250 - waiting
     assert sum(unit.records for unit in rest) == waiting
@@ -214,7 +215,7 @@ def test_a_turn_says_that_it_lives_and_gives_up_one_file_at_most(tmp_path: Path)
     def beat() -> None:
         beats[0] += 1
 
-    spool = Spool(tmp_path / "spool", 1 << 30, beat)
+    spool = Spool(USAGE, tmp_path / "spool", 1 << 30, beat)
     drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, beat, SystemClock())
     assert drain.has_taken_all
     spool._segment_bytes_max = 1000
@@ -251,7 +252,7 @@ def test_without_room_for_the_reserve_nothing_is_released(
 ) -> None:
     """Then the ring refuses in the end, and that is counted."""
 
-    def no_room(_path: Path) -> None:
+    def no_room(_kind: object, _path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "Reserve", no_room)
@@ -268,7 +269,7 @@ def test_without_room_for_the_reserve_nothing_is_released(
 def test_detail_beyond_the_bound_is_given_up_loudly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Counted as lost detail and said once."""
     ring, block = make_ring(tmp_path), make_block()
-    spool = Spool(tmp_path / "spool", 8 * 20_000)
+    spool = Spool(USAGE, tmp_path / "spool", 8 * 20_000)
     drain = Drain([ring], spool, tmp_path / "reserve", block, LOG, no_beat, SystemClock())
     records = make_records(250)
     records["time_ns"], records["asset"], records["status"] = records["time_ns"][0], b"BTC", 200

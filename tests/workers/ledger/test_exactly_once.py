@@ -34,6 +34,7 @@ from trinity.store.connect import connect
 from workers.ledger import ledger
 from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
+from workers.ledger.usage_sums import USAGE
 
 ROOM = str(Path(ledger.__file__).parent)
 KILLS = 20
@@ -64,7 +65,7 @@ def _live(folder: Path, url: str, bytes_max: int, refuse: bool, kill_at: int | N
     if kill_at is not None:
         _kill_at_line(kill_at)
     rings = [UsageRing.open(folder / f"ring-{number}", number, 1024, 0) for number in (0, 1)]
-    spool = Spool(folder / "spool", bytes_max)
+    spool = Spool(USAGE, folder / "spool", bytes_max)
     append = spool.append
 
     def no_room(*_values: Any) -> None:
@@ -131,7 +132,7 @@ def test_every_record_counts_once_wherever_the_flusher_is_killed(
 def _give_up(folder: Path, kill_at: int) -> None:
     """Four new segments become sums and join each other, unless it is killed."""
     ring = UsageRing.open(folder / "ring-0", 0, 1024, 0)
-    spool = Spool(folder / "spool", 8 * 7000)
+    spool = Spool(USAGE, folder / "spool", 8 * 7000)
     for _ in range(4):
         spool.append(ring, ring.view(ring.released)[:100])
     spool._bytes_max = 1
@@ -150,7 +151,7 @@ def test_sums_that_join_each_other_count_once_wherever_it_is_killed(tmp_path: Pa
         fill(ring, make_records(400))
         first = ring.released
         killed = _in_child(_give_up, folder, kill_at) != 0
-        spool, at, requests = Spool(folder / "spool", 1 << 30), first, 0
+        spool, at, requests = Spool(USAGE, folder / "spool", 1 << 30), first, 0
         assert spool.damaged == []
         while (unit := spool.take()) is not None:
             (span,) = unit.spans.values()

@@ -22,12 +22,14 @@ from tests.workers.ledger.ledger_fixture import (
     totals,
 )
 from trinity.errors import LedgerTakenError, UnloadableError
-from trinity.memory.usage_ring import JUMP_MIN, UsageRing
+from trinity.memory.record_ring import JUMP_MIN
+from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import AnyConnection, connect
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.spool import Spool
-from workers.ledger.sums import Span, Sums, sum_records
+from workers.ledger.sums import Span, Sums
 from workers.ledger.unit import Unit
+from workers.ledger.usage_sums import USAGE, sum_records
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def connection(database_url: str) -> Iterator[AnyConnection]:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", 1 << 30)
+    return Spool(USAGE, tmp_path / "spool", 1 << 30)
 
 
 def _spooled(spool: Spool, ring: UsageRing, count: int, seed: int = 1) -> np.ndarray:
@@ -129,7 +131,7 @@ def test_a_file_of_which_a_part_is_loaded_brings_the_rest(
     _spooled(spool, ring, 300)
     ledger.load(_take(spool))
     ring.words[5] = np.uint64(start + 200)  # released, as an old page of the file has it
-    again = Spool(tmp_path / "again", 1 << 30)
+    again = Spool(USAGE, tmp_path / "again", 1 << 30)
     _spooled(again, ring, 100, seed=2)
     assert ledger.load(_take(again)) == Loaded(100, 0, 0)
     assert set(totals(connection).values()) == {400}
@@ -318,7 +320,7 @@ def test_two_nodes_load_into_one_database(database_url: str, tmp_path: Path) -> 
 
     def node(number: int) -> None:
         folder = tmp_path / str(number)
-        ring, spool = make_ring(folder), Spool(folder / "spool", 1 << 30)
+        ring, spool = make_ring(folder), Spool(USAGE, folder / "spool", 1 << 30)
         with connect(database_url, "tests", autocommit=True) as connection:
             ledger = Ledger(connection, uuid.UUID(int=number), f"node-{number}")
             for seed in range(8):

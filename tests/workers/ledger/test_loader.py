@@ -30,8 +30,9 @@ from workers.ledger import loader as module
 from workers.ledger.ledger import Loaded
 from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
-from workers.ledger.sums import Span, Sums, sum_records
+from workers.ledger.sums import Span, Sums
 from workers.ledger.unit import Unit
+from workers.ledger.usage_sums import USAGE, sum_records
 
 WAIT = threading.Event().wait
 
@@ -50,7 +51,7 @@ class Setup:
 
     def __init__(self, folder: Path, url: str) -> None:
         self.ring = make_ring(folder)
-        self.spool = Spool(folder / "spool", 1 << 30)
+        self.spool = Spool(USAGE, folder / "spool", 1 << 30)
         self.block = make_block()
         candles = CandleTable(folder / "candles", LOG)
         self.loader = Loader(url, NODE, "n", [self.ring], self.spool, candles, self.block, SystemClock(), LOG)

@@ -29,6 +29,7 @@ from trinity.observe.metrics import FLUSHER
 from trinity.store.connect import connect
 from workers.ledger.process import run, take_over
 from workers.ledger.spool import Spool
+from workers.ledger.usage_sums import USAGE
 
 SUM_TABLES = ("usage_minute", "usage_hour", "usage_day")
 
@@ -128,9 +129,9 @@ def test_a_data_directory_from_a_backup_loses_no_new_answer(tmp_path: Path, data
         assert _take_over(tmp_path, ring, block)
         ring.move_on(1000)
         fill(ring, make_records(new, seed=3))
-        Spool(tmp_path / "usage" / "spool", 1 << 30).close()
+        Spool(USAGE, tmp_path / "usage" / "spool", 1 << 30).close()
         assert _take_over(tmp_path, ring, block)
-        spool = Spool(tmp_path / "usage" / "spool", 1 << 30)
+        spool = Spool(USAGE, tmp_path / "usage" / "spool", 1 << 30)
         with connect(database_url, "tests", autocommit=True) as connection:
             ledger = make_ledger(connection)
             while (unit := spool.take()) is not None:
@@ -170,7 +171,7 @@ def test_after_a_crash_onto_a_full_disk_no_position_comes_twice(tmp_path: Path, 
     assert ring.written > used
     fill(ring, make_records(50, seed=3))
     assert _take_over(tmp_path, ring, make_block())
-    spool = Spool(folder, 1 << 30)
+    spool = Spool(USAGE, folder, 1 << 30)
     with connect(database_url, "tests", autocommit=True) as connection:
         ledger = make_ledger(connection)
         while (unit := spool.take()) is not None:

@@ -21,6 +21,7 @@ from trinity.vocabulary import CODES
 from workers.ledger.ledger import Ledger
 from workers.ledger.refusals import GROUPS_A_MINUTE, ROWS_A_SECOND, Condensed, Condenser
 from workers.ledger.spool import Spool
+from workers.ledger.usage_sums import USAGE
 
 MISSING_KEY, INVALID_KEY, RATE_LIMITED = (CODES.index(code) for code in ("missing_key", "invalid_key", "rate_limited"))
 # Of the largest flood that is loaded here; `python -m benchmarks refusals` loads ten million.
@@ -151,7 +152,7 @@ def _load(connection: AnyConnection, folder: Path, batches: list[NDArray[np.void
         records["request_id"] = np.arange(position, position + len(records))
         write_segment(folder / f"{position:012}.seg", position, records)
         position += len(records)
-    spool = Spool(folder, 1 << 40)
+    spool = Spool(USAGE, folder, 1 << 40)
     while (unit := spool.take()) is not None and unit.spans:
         assert ledger.load(unit).missing == 0
         spool.remove(unit)

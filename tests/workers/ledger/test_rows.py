@@ -10,7 +10,7 @@ from tests.workers.ledger.ledger_fixture import make_records
 from trinity.vocabulary import LATENCY_BUCKETS
 from workers.ledger import rows as module
 from workers.ledger.rows import SIGNATURE, TRAILER, sum_rows, usage_rows
-from workers.ledger.sums import sum_records
+from workers.ledger.usage_sums import sum_records
 
 
 def _fields(data: bytes) -> list[list[bytes]]:

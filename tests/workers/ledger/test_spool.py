@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from tests.workers.ledger.ledger_fixture import DAY_NS, fill, in_order, make_records, make_ring
 from trinity.limits import DISK_RESERVE_SHARE, SEGMENT_BYTES_MAX
 from trinity.memory.usage_ring import UsageRing
-from workers.ledger.block import HEADER_BYTES, RECORD_BYTES, read_blocks
+from workers.ledger.block import HEADER_BYTES, read_blocks
 from workers.ledger.spool import Spool
-from workers.ledger.sums import Span, Sums, decode_sums, merge_groups, sum_records
+from workers.ledger.sums import Span, Sums, decode_sums
 from workers.ledger.unit import Unit, read_segment
+from workers.ledger.usage_sums import USAGE, merge_groups, sum_records
 
 BIG = 1 << 30
+
+RECORD_BYTES = USAGE.record_dtype.itemsize
 
 
 def _put(spool: Spool, ring: UsageRing, count: int, seed: int = 1) -> None:
@@ -29,7 +32,7 @@ def _put(spool: Spool, ring: UsageRing, count: int, seed: int = 1) -> None:
 
 
 def _ids(unit: Unit) -> list[int]:
-    blocks = read_blocks(read_segment(unit.path))
+    blocks = read_blocks(USAGE, read_segment(unit.path))
     return [int(record["request_id"]) & 0xFFFF_FFFF for block in blocks for record in block.records]
 
 
@@ -61,7 +64,7 @@ def test_the_loader_gets_files_in_order_and_closes_the_open_one_when_there_is_no
     tmp_path: Path, ring: UsageRing
 ) -> None:
     """A file that was taken never grows; what comes later goes into the next."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     assert spool.take() is None
     _put(spool, ring, 5)
     assert not spool.has_closed()
@@ -79,7 +82,7 @@ def test_the_loader_gets_files_in_order_and_closes_the_open_one_when_there_is_no
 
 def test_a_segment_is_closed_when_it_is_full(tmp_path: Path, ring: UsageRing) -> None:
     """An eighth of the bound, or 16 MB: one transaction stays one that a database likes."""
-    spool = Spool(tmp_path / "spool", 8 * (HEADER_BYTES + 100 * RECORD_BYTES))
+    spool = Spool(USAGE, tmp_path / "spool", 8 * (HEADER_BYTES + 100 * RECORD_BYTES))
     for _ in range(4):
         _put(spool, ring, 60)
     assert spool.has_closed()
@@ -88,7 +91,7 @@ def test_a_segment_is_closed_when_it_is_full(tmp_path: Path, ring: UsageRing) ->
 
 def test_records_are_released_with_their_block(tmp_path: Path, ring: UsageRing) -> None:
     """Never before, and never later than the loader could take them."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 100)
     assert ring.released == ring.written
     assert spool.ends() == {0: ring.written}
@@ -101,13 +104,13 @@ def test_a_start_takes_over_what_is_whole(tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("torn")
     ring = make_ring(folder)
     start = ring.released & 0xFFFF_FFFF
-    spool = Spool(folder / "spool", BIG)
+    spool = Spool(USAGE, folder / "spool", BIG)
     for _ in range(3):
         _put(spool, ring, 10)
     (path,) = (folder / "spool").iterdir()
     with path.open("r+b") as file:
         file.truncate(cut)
-    again = Spool(folder / "spool", BIG)
+    again = Spool(USAGE, folder / "spool", BIG)
     whole = [i for i in range(30) if (i // 10 + 1) * HEADER_BYTES + (i + 1) * RECORD_BYTES <= cut]
     assert [number for unit in again._units for number in _ids(unit)] == [start + i for i in whole]
     assert again.records == len(whole)
@@ -116,11 +119,11 @@ def test_a_start_takes_over_what_is_whole(tmp_path_factory: pytest.TempPathFacto
 
 def test_a_start_goes_on_behind_what_is_there(tmp_path: Path, ring: UsageRing) -> None:
     """Files keep their order, new ones come after them, drafts of a killed predecessor are removed."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 5)
     spool.append_sums(Sums((Span(1, 10, 20),), sum_records(make_records(10))), lambda: None)
     (tmp_path / "spool" / "000000000009.new").write_bytes(b"half")
-    again = Spool(tmp_path / "spool", BIG)
+    again = Spool(USAGE, tmp_path / "spool", BIG)
     _put(again, ring, 7)
     assert again.ends() == {0: ring.written, 1: 20}
     assert [(unit.is_sum, unit.records) for unit in _units(again)] == [(False, 5), (True, 10), (False, 7)]
@@ -129,7 +132,7 @@ def test_a_start_goes_on_behind_what_is_there(tmp_path: Path, ring: UsageRing) -
 
 def test_beyond_the_bound_the_oldest_detail_is_given_up_and_its_sums_are_kept(tmp_path: Path, ring: UsageRing) -> None:
     """Segments become one file of sums at their place; the one in the loader's hand and the open one stay."""
-    spool = Spool(tmp_path / "spool", 8 * (HEADER_BYTES + 500 * RECORD_BYTES))
+    spool = Spool(USAGE, tmp_path / "spool", 8 * (HEADER_BYTES + 500 * RECORD_BYTES))
     records = make_records(500)
     records["time_ns"], records["asset"], records["status"] = records["time_ns"][0], b"BTC", 200
     for _ in range(10):
@@ -157,13 +160,13 @@ def _give_up_all(spool: Spool) -> None:
 
 
 def _sums_of(units: list[Unit]) -> list[Sums]:
-    found = [decode_sums(unit.path.read_bytes()) for unit in units if unit.is_sum]
+    found = [decode_sums(USAGE, unit.path.read_bytes()) for unit in units if unit.is_sum]
     return [sums for sums in found if sums is not None]
 
 
 def test_with_very_many_keys_the_bound_is_kept_and_the_sums_are_exact(tmp_path: Path, ring: UsageRing) -> None:
     """No two records are alike: each step gains room, one segment a step, and nothing is lost of the sums."""
-    spool = Spool(tmp_path / "spool", 8 * 50_000)
+    spool = Spool(USAGE, tmp_path / "spool", 8 * 50_000)
     parts = []
     for seed in range(30):
         records = make_records(700, keys=1 << 30, seed=seed)
@@ -187,7 +190,7 @@ def test_with_very_many_keys_the_bound_is_kept_and_the_sums_are_exact(tmp_path: 
 
 def test_what_the_database_may_have_keeps_its_boundaries(tmp_path: Path, ring: UsageRing) -> None:
     """A file that the loader had in hand, and all that a start found: they become sums, but join no other file."""
-    spool = Spool(tmp_path / "spool", 8 * 7000)
+    spool = Spool(USAGE, tmp_path / "spool", 8 * 7000)
     for seed in range(4):
         _put(spool, ring, 100, seed)
     tried = spool.take()
@@ -196,7 +199,7 @@ def test_what_the_database_may_have_keeps_its_boundaries(tmp_path: Path, ring: U
     spool._bytes_max = 1
     _give_up_all(spool)
     assert [(unit.is_sum, unit.records) for unit in spool._units] == [(True, 100), (True, 200), (False, 100)]
-    again = Spool(tmp_path / "spool", 8 * 7000)
+    again = Spool(USAGE, tmp_path / "spool", 8 * 7000)
     for seed in range(3):
         _put(again, ring, 100, seed)
     again._bytes_max = 1
@@ -207,7 +210,7 @@ def test_what_the_database_may_have_keeps_its_boundaries(tmp_path: Path, ring: U
 
 def test_sums_across_a_jump_of_the_positions_stay_apart(tmp_path: Path, ring: UsageRing) -> None:
     """Positions that were never used are no records."""
-    spool = Spool(tmp_path / "spool", 8 * 7000)
+    spool = Spool(USAGE, tmp_path / "spool", 8 * 7000)
     _put(spool, ring, 100)
     ring.move_on(0)
     for _ in range(2):
@@ -219,7 +222,7 @@ def test_sums_across_a_jump_of_the_positions_stay_apart(tmp_path: Path, ring: Us
 
 def test_when_no_segment_is_left_minutes_become_hours_and_hours_days(tmp_path: Path, ring: UsageRing) -> None:
     """The sums of the days stay exact whatever happens."""
-    spool = Spool(tmp_path / "spool", 8 * 7000)
+    spool = Spool(USAGE, tmp_path / "spool", 8 * 7000)
     every = make_records(800, keys=1)
     every["time_ns"] += np.arange(len(every)) * (2 * DAY_NS // len(every))
     sizes, units = [], set()
@@ -253,7 +256,7 @@ def test_the_disk_s_free_room_bounds_the_spool_as_well(
         return os.statvfs_result(values)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
-    spool = Spool(tmp_path / "spool", 10 << 30)
+    spool = Spool(USAGE, tmp_path / "spool", 10 << 30)
     _put(spool, ring, 100)
     assert spool.bound == 10 << 30
     disk["free"] = 4 << 30
@@ -266,7 +269,7 @@ def test_the_disk_s_free_room_bounds_the_spool_as_well(
 
 def test_the_folder_is_its_owner_s_alone(tmp_path: Path, ring: UsageRing) -> None:
     """Folder, segments and sums."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 5)
     spool.append_sums(Sums((Span(1, 10, 20),), sum_records(make_records(10))), lambda: None)
     modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "spool").iterdir()}
@@ -275,7 +278,7 @@ def test_the_folder_is_its_owner_s_alone(tmp_path: Path, ring: UsageRing) -> Non
 
 def test_a_file_that_is_set_aside_is_no_longer_in_the_way(tmp_path: Path, ring: UsageRing) -> None:
     """The next one comes; what was set aside stays on the disk."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 5)
     unit = spool.take()
     assert unit is not None
@@ -287,7 +290,7 @@ def test_a_file_that_is_set_aside_is_no_longer_in_the_way(tmp_path: Path, ring: 
 
 def test_a_predecessor_killed_while_it_gave_up_detail_left_one_of_the_two(tmp_path: Path, ring: UsageRing) -> None:
     """The sums were renamed into place, the segment was not removed yet: the sums count."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 30)
     unit = spool.take()
     assert unit is not None
@@ -296,8 +299,8 @@ def test_a_predecessor_killed_while_it_gave_up_detail_left_one_of_the_two(tmp_pa
     spool._bytes_max = 1
     assert spool.give_up_detail() == 30
     unit.path.with_suffix(".seg").write_bytes(kept)
-    (only,) = Spool(tmp_path / "spool", BIG)._units
-    sums = decode_sums(only.path.read_bytes())
+    (only,) = Spool(USAGE, tmp_path / "spool", BIG)._units
+    sums = decode_sums(USAGE, only.path.read_bytes())
     assert sums is not None
     assert (only.is_sum, only.records, sums.requests) == (True, 30, 30)
     assert len(list((tmp_path / "spool").iterdir())) == 1
@@ -306,7 +309,7 @@ def test_a_predecessor_killed_while_it_gave_up_detail_left_one_of_the_two(tmp_pa
 @pytest.mark.usefixtures("short_files")
 def test_a_disk_that_refuses_leaves_everything_as_it_was(tmp_path: Path, ring: UsageRing) -> None:
     """The block is not there, the ring keeps its records; when the disk takes it, all is there once."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 900)
     released, start = ring.released, ring.released - 900
     fill(ring, make_records(900, seed=2))
@@ -316,14 +319,14 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(tmp_path: Path, ring: U
     assert spool.records == 900
     spool.take()
     spool.append(ring, ring.view(released)[:900])
-    ids = [number for unit in Spool(tmp_path / "spool", BIG)._units for number in _ids(unit)]
+    ids = [number for unit in Spool(USAGE, tmp_path / "spool", BIG)._units for number in _ids(unit)]
     assert ids == [(start + i) & 0xFFFF_FFFF for i in range(1800)]
 
 
 @pytest.mark.usefixtures("short_files")
 def test_an_empty_segment_does_not_stay(tmp_path: Path, ring: UsageRing) -> None:
     """The first block of a segment that is refused leaves no file behind."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     fill(ring, make_records(2000))
     with pytest.raises(OSError, match=r"part of the block|too large"):
         spool.append(ring, ring.view(ring.released)[:2000])
@@ -333,7 +336,7 @@ def test_an_empty_segment_does_not_stay(tmp_path: Path, ring: UsageRing) -> None
 
 def test_what_stays_is_synced(tmp_path: Path, ring: UsageRing) -> None:
     """At the second look: what the loader took in the meantime needs none, and nothing is synced twice."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     _put(spool, ring, 5)
     spool.sync()
     unit = spool._units[0]
@@ -346,9 +349,9 @@ def test_what_stays_is_synced(tmp_path: Path, ring: UsageRing) -> None:
 
 def test_the_age_of_the_oldest_record_is_known(tmp_path: Path, ring: UsageRing) -> None:
     """Also after a start; nothing there is no age."""
-    spool = Spool(tmp_path / "spool", BIG)
+    spool = Spool(USAGE, tmp_path / "spool", BIG)
     assert spool.oldest_ns is None
     records = make_records(3)
     fill(ring, records)
     spool.append(ring, ring.view(ring.released))
-    assert spool.oldest_ns == Spool(tmp_path / "spool", BIG).oldest_ns == int(records["time_ns"][0])
+    assert spool.oldest_ns == Spool(USAGE, tmp_path / "spool", BIG).oldest_ns == int(records["time_ns"][0])

@@ -11,8 +11,9 @@ from trinity.files import Durability, write_whole
 from trinity.memory.usage_ring import UsageRing
 from workers.ledger import unit as module
 from workers.ledger.spool import Spool
-from workers.ledger.sums import Span, Sums, encode_sums, sum_records
+from workers.ledger.sums import Span, Sums, encode_sums
 from workers.ledger.unit import Unit, recover, set_aside, sums_unit
+from workers.ledger.usage_sums import USAGE, sum_records
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def ring(tmp_path: Path) -> UsageRing:
 @pytest.fixture
 def folder(tmp_path: Path, ring: UsageRing) -> Path:
     """Three closed segments of 100 records, in blocks of ten."""
-    spool = Spool(tmp_path / "spool", 8 * 6800)
+    spool = Spool(USAGE, tmp_path / "spool", 8 * 6800)
     for _ in range(30):
         fill(ring, make_records(10))
         spool.append(ring, ring.view(ring.released))
@@ -37,10 +38,10 @@ def _sums(first: int, end: int, ring: int = 0) -> bytes:
 
 def test_a_start_reads_the_seals_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the blocks; it says that it lives after each file; what it found may be in the database already."""
-    before, _, _ = recover(folder, no_beat)
-    monkeypatch.setattr(module, "read_blocks", lambda _data: pytest.fail("a whole segment was read"))
+    before, _, _ = recover(USAGE, folder, no_beat)
+    monkeypatch.setattr(module, "read_blocks", lambda _kind, _data: pytest.fail("a whole segment was read"))
     beats: list[int] = []
-    units, damaged, sequence = recover(folder, lambda: beats.append(1))
+    units, damaged, sequence = recover(USAGE, folder, lambda: beats.append(1))
     assert units == before
     assert [unit.records for unit in units] == [100, 100, 100]
     assert all(unit.keeps_bounds and unit.oldest_ns for unit in units)
@@ -51,10 +52,10 @@ def test_a_segment_without_a_seal_is_read_once_and_sealed(folder: Path, monkeypa
     """Its writer was killed; the next start reads as little as of the others."""
     path = min(folder.iterdir())
     path.write_bytes(path.read_bytes()[:-56])
-    units, _, _ = recover(folder, no_beat)
+    units, _, _ = recover(USAGE, folder, no_beat)
     assert [unit.records for unit in units] == [100, 100, 100]
-    monkeypatch.setattr(module, "read_blocks", lambda _data: pytest.fail("a whole segment was read"))
-    assert recover(folder, no_beat)[0] == units
+    monkeypatch.setattr(module, "read_blocks", lambda _kind, _data: pytest.fail("a whole segment was read"))
+    assert recover(USAGE, folder, no_beat)[0] == units
 
 
 def test_a_block_that_is_damaged_hides_nothing_behind_it(folder: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_block_that_is_damaged_hides_nothing_behind_it(folder: Path) -> None:
     data = bytearray(path.read_bytes()[:-56])
     data[32 + 5] ^= 1
     path.write_bytes(data)
-    units, _, _ = recover(folder, no_beat)
+    units, _, _ = recover(USAGE, folder, no_beat)
     assert [unit.records for unit in units] == [100, 100, 100]
 
 
@@ -72,20 +73,20 @@ def test_damaged_files_are_set_aside_and_their_numbers_are_not_used_again(folder
     (folder / "000000000002.seg").write_bytes(b"not a block" * 100)
     (folder / "000000000007.sum").write_bytes(b"not sums")
     (folder / "000000000009.seg").write_bytes(b"")
-    units, damaged, sequence = recover(folder, no_beat)
+    units, damaged, sequence = recover(USAGE, folder, no_beat)
     assert [unit.sequence for unit in units] == [1, 3]
     assert [path.name for path in damaged] == ["000000000002.seg.bad", "000000000007.sum.bad"]
     assert damaged[0].read_bytes() == b"not a block" * 100
     assert sequence == 10
-    assert [unit.sequence for unit in recover(folder, no_beat)[0]] == [1, 3]
-    assert recover(folder, no_beat)[2] == 8
+    assert [unit.sequence for unit in recover(USAGE, folder, no_beat)[0]] == [1, 3]
+    assert recover(USAGE, folder, no_beat)[2] == 8
 
 
 def test_what_sums_stand_for_is_in_no_other_file(folder: Path, ring: UsageRing) -> None:
     """Killed after the sums were renamed into place: the segment of their number, and one that joined them, go."""
     first = ring.written - 300
     write_whole(folder / "000000000001.sum", [_sums(first, first + 200)], Durability.SYNCED)
-    units, damaged, _ = recover(folder, no_beat)
+    units, damaged, _ = recover(USAGE, folder, no_beat)
     assert [(unit.path.name, unit.records) for unit in units] == [("000000000001.sum", 200), ("000000000003.seg", 100)]
     assert sorted(path.name for path in folder.iterdir()) == ["000000000001.sum", "000000000003.seg"]
     assert damaged == []
@@ -117,11 +118,11 @@ def test_a_segment_that_the_disk_will_not_cut_is_taken_as_it_is(folder: Path, mo
     for name in ("pwrite", "ftruncate"):
         monkeypatch.setattr(os, name, refuse)
     for _ in range(2):
-        units, damaged, _ = recover(folder, no_beat)
+        units, damaged, _ = recover(USAGE, folder, no_beat)
         assert [unit.records for unit in units] == [100, 100, 95]
         assert damaged == []
         assert path.read_bytes() == torn
     monkeypatch.undo()
-    cut = recover(folder, no_beat)[0]
+    cut = recover(USAGE, folder, no_beat)[0]
     assert [unit.spans for unit in cut] == [unit.spans for unit in units]
     assert cut[2].bytes == path.stat().st_size

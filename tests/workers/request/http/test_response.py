@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.memory.usage_ring import RELEASED, WRITTEN, append_record, private_ring
+from trinity.memory.record_ring import RELEASED, WRITTEN
+from trinity.memory.usage_ring import append_record, private_ring
 from trinity.native.octets import octets_of
 from trinity.vocabulary import HTTP_STATUSES
 from workers.request.http import parse as http1

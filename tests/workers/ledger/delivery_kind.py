@@ -1,0 +1,73 @@
+"""A second kind of records, for showing that the way from the ring over the disk knows nothing of usage."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trinity.memory.atomics import store_release
+from trinity.memory.record_ring import HEADER_WORDS, POSITION_BITS, WRITTEN, RecordRing
+from workers.ledger.kind import Groups, RecordKind, Records
+from workers.ledger.sums import NS_PER_MINUTE, number_rows
+
+START_NS = 1_800_000_000 * 10**9
+_RECORD = np.dtype(
+    [("time_ns", "<i8"), ("delivery_id", "<u8"), ("target", "S64"), ("hook", "<u8"), ("sent_bytes", "<u8")]
+)
+_GROUP = np.dtype([("minute", "<i8"), ("hook", "<u8"), ("requests", "<i8"), ("sent_bytes", "<i8")])
+
+
+class DeliveryLogRing(RecordRing):
+    """Records of 96 bytes."""
+
+    magic = int.from_bytes(b"TESTDELV", "little")
+    record_dtype = _RECORD
+
+
+def _merge(parts: list[Groups], unit_minutes: int) -> Groups:
+    every = np.concatenate([*parts, np.zeros(0, dtype=_GROUP)])
+    if len(every) == 0:
+        return every
+    every["minute"] -= every["minute"] % unit_minutes
+    number, firsts = number_rows(every["minute"], every["hook"])
+    merged = every[firsts]
+    for name in ("requests", "sent_bytes"):
+        merged[name] = 0
+        np.add.at(merged[name], number, every[name])
+    return merged
+
+
+def _sum(records: Records) -> Groups:
+    groups = np.zeros(len(records), dtype=_GROUP)
+    groups["minute"], groups["requests"] = records["time_ns"] // NS_PER_MINUTE, 1
+    groups["hook"], groups["sent_bytes"] = records["hook"], records["sent_bytes"]
+    return _merge([groups], 1)
+
+
+DELIVERY = RecordKind(_RECORD, _GROUP, _sum, _merge)
+
+
+def make_deliveries(count: int, ring: int = 0, first: int = 1000, seed: int = 1) -> NDArray[np.void]:
+    """Of three hooks, within two hours."""
+    random = np.random.default_rng(seed)
+    records = np.zeros(count, dtype=_RECORD)
+    records["time_ns"] = START_NS + random.integers(0, 7200 * 10**9, count)
+    records["delivery_id"] = np.arange(first, first + count, dtype=np.uint64) | np.uint64(ring << POSITION_BITS)
+    records["target"], records["hook"] = b"hook.example", random.integers(0, 3, count)
+    records["sent_bytes"] = random.integers(0, 1 << 20, count)
+    return records
+
+
+def make_delivery_ring(folder: Path) -> DeliveryLogRing:
+    return DeliveryLogRing.open(folder / "delivery-ring-0", 0, 1024, 1000)
+
+
+def deliver(ring: DeliveryLogRing, count: int, seed: int = 1) -> NDArray[np.void]:
+    """Append as a writer does; what was appended."""
+    records = make_deliveries(count, ring.number, ring.written, seed)
+    words = records.view(np.uint64).reshape(count, -1)
+    for i in range(count):
+        place = HEADER_WORDS + (ring.written % ring.capacity) * words.shape[1]
+        ring.words[place : place + words.shape[1]] = words[i]
+        store_release(ring.words, WRITTEN, ring.written + 1)
+    return records
