@@ -19,7 +19,8 @@ The route of a price, hop by hop; data flows one way only:
 Beside the route:
 
     keys, plans, blocks         trinity/access/ (the operator's acts) -> PostgreSQL -> workers/access/ -> shared tables
-    price -> candles            feeds/consensus/candles.py -> memory/candle_table.py -> workers/ledger/candles.py
+    price -> candles            feeds/consensus/candles.py -> memory/candle_table.py -> workers/operator/candles.py
+    what is due now and then    workers/operator/              migrations, partitions, retention, candles, daily figures
     frames -> recording         feeds/audit/                   what a replay needs to be the same, bit for bit
 
 The rooms of this package: the kernel, which imports nothing above it (`clock.py`, the only user of `time`; `errors.py`;

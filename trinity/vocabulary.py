@@ -4,6 +4,7 @@
     consensus              REJECT_REASONS
     answers                OUTCOMES: code -> HTTP status -> text, and the sharper texts of a code by cause
     usage records          CODES, PROTOCOLS, SOURCES, LATENCY_BOUNDS_NS: numbers that are stored
+    scheduled jobs         OPERATOR_JOBS
     keys                   KeyState, KEY_START
 
 Rules: words and numbers alone, no behaviour: metrics count by these words, they are not declared there. What is stored
@@ -224,6 +225,11 @@ LATENCY_BOUNDS_NS = (
     100_000_000,
 )
 LATENCY_BUCKETS = len(LATENCY_BOUNDS_NS) + 1
+
+# --- the operator process -------------------------------------------------------------------------------------
+
+# What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
+OPERATOR_JOBS = ("partitions", "retention", "batches", "daily_figures", "candles")
 
 # --- keys -----------------------------------------------------------------------------------------------------
 

@@ -226,7 +226,7 @@ def test_a_normal_start_logs_no_warning_and_no_error(fresh_node: Node) -> None:
     fresh_node.wait("a node that is well", lambda: fresh_node.health()["status"] == "ok", 60)
     assert fresh_node.stop() == 0
     names = [path.name.partition(".")[0] for path in (fresh_node.data_dir / "logs").iterdir()]
-    assert {"supervisor", "flusher", "reporter-0", "access"} <= set(names)
+    assert {"supervisor", "flusher", "reporter-0", "access", "operator"} <= set(names)
     assert [line for name in names for line in lines_of(fresh_node, name) if line["level"] != "info"] == []
     assert (fresh_node.data_dir / "stderr").read_text() == ""
 

@@ -105,7 +105,7 @@ class Flusher:
         reserve = world.folder / "usage" / "reserve"
         self._drain = Drain(world.rings, self._spool, reserve, context.block, context.log, self._beat, context.clock)
         self._loader = type(self).make_loader(
-            "host=sim", NODE, "sim", world.rings, self._spool, None, context.block, context.clock, context.log
+            "host=sim", NODE, "sim", world.rings, self._spool, context.block, context.clock, context.log
         )
         self._loader._stopping.set()  # each life is one connection, which loads all that is there
         self._syncer = Syncer(self._spool, context.clock, context.log)
@@ -163,7 +163,7 @@ class Database:
         self.expected_sums: Counter[str] = Counter()
         self.expected_by_key: Counter[int] = Counter()
         undo.enter_context(patch.object(loader_module, "connect", self._connect))
-        undo.enter_context(patch.object(loader_module, "migrate", SimpleNamespace(ensure=lambda url: None)))
+        undo.enter_context(patch.object(loader_module, "migrate", SimpleNamespace(check=lambda url: None)))
 
     def counted(self, ring: int, key_id: int, status: int, lookups: int) -> None:
         """A worker has written a record of an answer."""

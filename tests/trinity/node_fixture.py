@@ -28,6 +28,7 @@ ENTRIES = (
     ProcessEntry("health", "health"),
     ProcessEntry("database", "database"),
     ProcessEntry("access", "access"),
+    ProcessEntry("operator", "operator"),
     ProcessEntry("reporter-0", "reporter"),
     ProcessEntry("flusher", "flusher"),
 )

@@ -19,6 +19,7 @@ import workers.access.process
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
+import workers.operator.process
 import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
@@ -97,6 +98,15 @@ ROLES = (
         2,
         lambda context, memory, plan, _: workers.access.process.run(
             context, memory.access, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
+        ),
+        vital=False,
+    ),
+    Role(
+        "operator",
+        lambda _: [""],
+        2,
+        lambda context, _memory, plan, _: workers.operator.process.run(
+            context, plan.node_uuid, plan.config.node.data_dir, database_url(plan.config), plan.config.stores.cache_url
         ),
         vital=False,
     ),

@@ -19,6 +19,7 @@ from trinity.vocabulary import (
     HTTP_STATUSES,
     LATENCY_BOUNDS_NS,
     LIMIT_REFUSALS,
+    OPERATOR_JOBS,
     RECONNECT_REASONS,
     REFUSAL_REASONS,
     REJECT_REASONS,
@@ -217,6 +218,15 @@ ACCESS = Register(
     Metric("access_snapshot_errors_total", "counter", "Snapshots that were broken or could not be written."),
 )
 
+OPERATOR = Register(
+    Metric("operator_database_up", "gauge", "1 while the database takes the scheduled jobs."),
+    Metric("operator_active", "gauge", "1 while this node does what is done once per database."),
+    Metric("operator_job_runs_total", "counter", "Runs of scheduled jobs that went well.", (("job", OPERATOR_JOBS),)),
+    Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
+    Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
+    Metric("operator_cache_unreachable_total", "counter", "Daily figures that Valkey did not take."),
+)
+
 REGISTERS = {
     "feed": FEED,
     "consensus": CONSENSUS,
@@ -225,4 +235,5 @@ REGISTERS = {
     "reporter": REPORTER,
     "database": DATABASE,
     "access": ACCESS,
+    "operator": OPERATOR,
 }

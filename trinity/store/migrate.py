@@ -64,6 +64,17 @@ def ensure(url: str) -> Status:
         return _checked(_status(connection))
 
 
+def check(url: str) -> None:
+    """Whether there is a database whose tables are of this version; one short question, nothing is changed.
+
+    StoreUnavailableError when there is none or its tables are older (the operator process brings them forward),
+    SchemaError when they do not fit this version.
+    """
+    with _connected(url) as connection:
+        if not _checked(_status(connection)).is_current:
+            raise StoreUnavailableError("its tables are not of this version yet: a node's operator process makes them")
+
+
 def status(url: str) -> Status:
     """What is applied and what is not; changes nothing. StoreUnavailableError."""
     with _connected(url) as connection:

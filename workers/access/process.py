@@ -48,8 +48,6 @@ _RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS = 0.05, 0.2, 2.0
 
 # A statement is given up after 11 s; a comparison makes a step with each.
 _STEP_SECONDS_MAX = 15.0
-# Another node's migration is waited for as long as that; one of our own takes seconds.
-_MIGRATE_SECONDS_MAX = 600.0
 
 _DOWN = (psycopg.Error, OSError, TimeoutError, StoreUnavailableError)
 _T = TypeVar("_T")
@@ -151,7 +149,7 @@ async def _follow(context: ProcessContext, sync: AccessSync, url: str, progress:
         sync.report_database(False)
         backoff.on_try(context.clock.monotonic_ns())
         try:
-            await progress.during(asyncio.to_thread(migrate.ensure, url), _MIGRATE_SECONDS_MAX)
+            await progress.during(asyncio.to_thread(migrate.check, url), _STEP_SECONDS_MAX)
             async with await progress.during(connect(url, watch), _STEP_SECONDS_MAX) as connection:
                 seconds = await _compare(context, sync, connection, progress)
                 sync.report_database(True)

@@ -60,7 +60,6 @@ from workers.api.history.history import History
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.sockets import SOCKETS
-from workers.api.usage import daily
 from workers.api.usage.datagram import ReportDatagrams
 from workers.api.usage.export import EXPORTS, Usage
 
@@ -80,7 +79,7 @@ STATEMENT_SECONDS = 20.0
 # Compiling one takes longer than any of them runs.
 _REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
 # Whether the tables are those of this version is asked so often, and whether the database answers is said.
-ENSURE_NS = 5 * NS_PER_SECOND
+CHECK_NS = 5 * NS_PER_SECOND
 WATCH_SECONDS = 0.5
 # Pending connections; granian's own default.
 _BACKLOG = 1024
@@ -199,7 +198,6 @@ async def open_service(
         "board": board.run(draining),
         "averages": averages.run(context.clock),
         "database": _watch_database(context, settings.database_url, watch),
-        "daily": daily.run(connect_guarded, cache, context.clock, context.log),
     }
     tasks = frozenset(asyncio.create_task(run, name=name) for name, run in endless.items())
     try:
@@ -276,16 +274,16 @@ def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable
 
 
 async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> None:
-    """Bring the tables to this version's state once there is a database, and say whether there is one that fits."""
+    """Say whether there is a database whose tables fit this version; the operator process makes them."""
     up = REPORTER.index("report_database_up")
     outage = Outage(context.log, logging.WARNING, "reports without the database", "reports have the database")
-    ready, asked_at_ns = False, -ENSURE_NS
+    ready, asked_at_ns = False, -CHECK_NS
     while True:
         now_ns = context.clock.monotonic_ns()
-        if now_ns - asked_at_ns >= ENSURE_NS:
+        if now_ns - asked_at_ns >= CHECK_NS:
             asked_at_ns = now_ns
             try:
-                await asyncio.to_thread(migrate.ensure, url)
+                await asyncio.to_thread(migrate.check, url)
                 ready = True
                 outage.up()
             except StoreUnavailableError as error:

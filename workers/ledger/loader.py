@@ -1,4 +1,4 @@
-"""The loader's thread: the spool's files into the database, one after the other, and the jobs beside them.
+"""The loader's thread: the spool's files into the database, one after the other.
 
     database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
     processors are taken  it rests between files, as pace.py says, unless the disk refuses the next ones
@@ -23,7 +23,6 @@ from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import LedgerTakenError, SchemaError, TrinityError, UnloadableError
 from trinity.limits import LOAD_GAP_SECONDS
-from trinity.memory.candle_table import CandleTable
 from trinity.memory.control import ProcessBlock
 from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Outage
@@ -31,7 +30,6 @@ from trinity.observe.metrics import FLUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect, judge
 from trinity.store.watch import Watch
-from workers.ledger.jobs import Jobs, Work
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.pace import REST_TURN_SECONDS, Arrivals, Pace, Processors
 from workers.ledger.spool import Spool
@@ -56,7 +54,7 @@ _LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
 
 
 class Loader(threading.Thread):
-    """The thread that loads the spool and runs the jobs, over one connection after the other."""
+    """The thread that loads the spool, over one connection after the other."""
 
     def __init__(
         self,
@@ -65,14 +63,13 @@ class Loader(threading.Thread):
         node_name: str,
         rings: Sequence[RecordRing],
         spool: Spool,
-        candles: CandleTable,
         block: ProcessBlock,
         clock: Clock,
         log: logging.Logger,
     ) -> None:
         super().__init__(name="loader", daemon=True)
         self._url, self._node, self._node_name, self._rings = url, node, node_name, rings
-        self._spool, self._candles, self._block, self._clock, self._log = spool, candles, block, clock, log
+        self._spool, self._block, self._clock, self._log = spool, block, clock, log
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
         self._outage = Outage(
@@ -123,19 +120,15 @@ class Loader(threading.Thread):
 
     def _live_one_connection(self) -> None:
         try:
-            migrate.ensure(self._url)
+            migrate.check(self._url)
             with connect(self._url, "flusher", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
                 self._watch.guard(connection)
                 ledger = Ledger(connection, self._node, self._node_name)
                 self._say_connected()
                 with self._busy():
                     self._check_positions(ledger)
-                work = Work(connection, ledger.node_id, self._clock, self._candles, self._log)
-                jobs = Jobs(work)
                 while self._load_some(ledger):
                     self._missing.tell(self._clock.monotonic_ns(), is_last=self._stopping.is_set())
-                    with self._busy():
-                        jobs.run_due()
                     if self._rests():
                         self._stopping.wait(REST_TURN_SECONDS)
                     elif not self._spool.has_closed():
@@ -148,7 +141,7 @@ class Loader(threading.Thread):
             self.is_connected = False
 
     def _load_some(self, ledger: Ledger) -> bool:
-        """Load what is there, at most for a second so that the jobs get their turn; False when it was the last time."""
+        """Load what is there, at most for a second, and then tell of losses; False when it was the last time."""
         is_last = self._stopping.is_set()
         until_ns = self._clock.monotonic_ns() + NS_PER_SECOND
         while (is_last or not self._rests()) and (unit := self._spool.take()) is not None:

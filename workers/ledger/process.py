@@ -21,7 +21,6 @@ from types import FrameType
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import LedgerSection, NodeSection
 from trinity.limits import DRAIN_TURN_MS, USAGE_ALARM_SHARE
-from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command, ProcessBlock
 from trinity.memory.record_ring import RecordRing
 from trinity.observe.metrics import FLUSHER
@@ -78,8 +77,7 @@ def run(
     if opened is None:
         return
     spool, drain = opened
-    candles = CandleTable(data_dir / CANDLES, context.log)
-    loader = Loader(url, node_uuid, node.name, rings, spool, candles, context.block, context.clock, context.log)
+    loader = Loader(url, node_uuid, node.name, rings, spool, context.block, context.clock, context.log)
     syncer = Syncer(spool, context.clock, context.log)
     loader.start()
     syncer.start()

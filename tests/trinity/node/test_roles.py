@@ -34,6 +34,7 @@ def test_a_node_has_these_processes_and_no_simulator() -> None:
     assert names == [
         "database",
         "access",
+        "operator",
         *FEEDS,
         "consensus",
         "flusher",
@@ -51,6 +52,7 @@ def test_a_demo_has_the_simulator_beside_them() -> None:
     assert names == [
         "database",
         "access",
+        "operator",
         "simulator",
         *FEEDS,
         "consensus",
@@ -104,10 +106,11 @@ def shared() -> Iterator[SharedMemory]:
         yield SharedMemory(node, AccessMemory.private(), rings, 7)
 
 
-# What each role is handed of the node's memory; the database and the simulator get nothing.
+# What each role is handed of the node's memory; the database, the operator and the simulator get nothing.
 HANDED: dict[str, tuple[type, ...]] = {
     "database": (),
     "access": (AccessMemory,),
+    "operator": (),
     "simulator": (),
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
@@ -142,6 +145,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.feeds.ingest.process,
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
+        roles.workers.operator.process,
         roles.workers.request.loop,
         roles.workers.api.server,
         roles.workers.health.server,

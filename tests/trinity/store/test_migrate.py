@@ -69,6 +69,22 @@ def test_nodes_that_start_at_once_migrate_once(empty_database_url: str) -> None:
         assert connection.execute("SELECT count(*) FROM plans").fetchone() == (4,)
 
 
+def test_who_does_not_migrate_waits_and_changes_nothing(empty_database_url: str, folder: Path) -> None:
+    """`check` says that tables are missing or older, is content with those of this version, and refuses newer ones."""
+    for number in (0, 1):
+        with pytest.raises(StoreUnavailableError, match="not of this version yet"):
+            migrate.check(empty_database_url)
+        assert len(migrate.status(empty_database_url).applied) == number
+        migrate.ensure(empty_database_url)
+        migrate.check(empty_database_url)
+        _write(folder, "0002-two", TWO)
+    migrate.ensure(empty_database_url)
+    (folder / "0002-two.sql").unlink()
+    migrate._digests.cache_clear()
+    with pytest.raises(SchemaError, match="newer than this version"):
+        migrate.check(empty_database_url)
+
+
 def test_a_newer_database_is_refused_and_not_touched(empty_database_url: str, folder: Path) -> None:
     """A node of the version before says what to install."""
     _write(folder, "0002-two", TWO)

@@ -20,6 +20,7 @@ from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, servic
 from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import REPORTER
+from trinity.store import migrate
 from trinity.store.watch import SILENCE_SECONDS, Watch
 from workers.api.base.context import ReportSettings
 from workers.api.server import (
@@ -194,6 +195,7 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
     """The first one after SILENCE_SECONDS, the next ones at once; the metric says so, and it all comes back."""
     up = REPORTER.index("report_database_up")
     with running_server(tmp_path / "data") as server:
+        migrate.ensure(server.url())
         settings = settings_of(tmp_path, database_url=server.url())
         async with service(settings) as (parts, app), client_to(app) as client:
             client.headers["X-API-Key"] = ADMIN_KEY

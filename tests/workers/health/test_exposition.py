@@ -141,11 +141,11 @@ def test_a_histogram_is_summed_up_over_its_buckets() -> None:
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
-    """One prefix for each of oracle, ledger, access and reports, and `_total` on counters only."""
+    """One prefix for each of oracle, ledger, access, reports and operator, and `_total` on counters only."""
     with busy_node() as memory:
         text = render_metrics(read_node(memory, NOW_NS, ())).decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    assert all(name.startswith(("oracle_", "usage_", "access_", "report_")) for name in kinds)
+    assert all(name.startswith(("oracle_", "usage_", "access_", "report_", "operator_")) for name in kinds)
     assert {name for name, kind in kinds.items() if kind == "counter"} == {
         name for name in kinds if name.endswith("_total")
     }

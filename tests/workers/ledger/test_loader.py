@@ -21,7 +21,6 @@ from tests.workers.ledger.ledger_fixture import (
     totals,
 )
 from trinity.clock import NS_PER_SECOND, SystemClock
-from trinity.memory.candle_table import CandleTable
 from trinity.observe.metrics import FLUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect
@@ -53,8 +52,7 @@ class Setup:
         self.ring = make_ring(folder)
         self.spool = Spool(USAGE, folder / "spool", 1 << 30)
         self.block = make_block()
-        candles = CandleTable(folder / "candles", LOG)
-        self.loader = Loader(url, NODE, "n", [self.ring], self.spool, candles, self.block, SystemClock(), LOG)
+        self.loader = Loader(url, NODE, "n", [self.ring], self.spool, self.block, SystemClock(), LOG)
         self.url = url
         self.idle_share = 0.0
 
@@ -85,7 +83,7 @@ def test_the_spool_is_loaded_and_emptied(tmp_path: Path, database_url: str) -> N
 def test_without_a_database_it_waits_and_goes_on_when_there_is_one(
     tmp_path: Path, empty_database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Refused connections are said once, and no fault at the start; the schema is made when the database is there."""
+    """Refused connections and missing tables are said once each, and no fault at the start; the operator makes them."""
     caplog.set_level("INFO", LOG.name)
     setup = Setup(tmp_path, empty_database_url.replace("host=", "host=%2Fnowhere"))
     setup.put(20)
@@ -93,10 +91,14 @@ def test_without_a_database_it_waits_and_goes_on_when_there_is_one(
     _until("the refusal", lambda: bool(caplog.records))
     assert not setup.loader.is_up()
     setup.loader._url = empty_database_url
+    _until("the missing tables", lambda: len(caplog.records) == 2)
+    assert setup.spool.records == 20
+    migrate.ensure(empty_database_url)
     _until("the batch", lambda: setup.spool.records == 0)
     setup.loader.finish(30)
     messages = [(record.levelname, record.message) for record in caplog.records if record.name == LOG.name]
     assert messages == [
+        ("INFO", "the database does not take the ledger, the spool does"),
         ("INFO", "the database does not take the ledger, the spool does"),
         ("INFO", "the database takes the ledger"),
     ]
@@ -149,14 +151,12 @@ def resting(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
     setup.loader.finish(30)
 
 
-def test_while_processors_are_taken_it_rests_and_the_jobs_go_on(
-    resting: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a file that took long the next one waits until somebody has room; candles are not put off."""
-    jobs = []
-    monkeypatch.setattr(module.Jobs, "run_due", lambda _jobs: jobs.append(1))
+def test_while_processors_are_taken_it_rests(resting: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a file that took long the next one waits until somebody has room."""
+    turns = []
+    monkeypatch.setattr(resting.loader._missing, "tell", lambda _now_ns, *, is_last: turns.append(is_last))
     resting.put(10)
-    _until("some turns of jobs", lambda: len(jobs) > 3)
+    _until("some turns", lambda: len(turns) > 3)
     assert resting.spool.records == 10
     resting.idle_share = 1.0
     _until("the second file", lambda: resting.spool.records == 0)
@@ -182,8 +182,8 @@ def test_a_node_whose_ledger_another_one_has_loads_nothing_and_says_so_once(
     setup = Setup(tmp_path, database_url)
     setup.put(10)
     tries: list[int] = []
-    ensure = module.migrate.ensure
-    monkeypatch.setattr(module.migrate, "ensure", lambda url: (tries.append(1), ensure(url)))
+    check = module.migrate.check
+    monkeypatch.setattr(module.migrate, "check", lambda url: (tries.append(1), check(url)))
     with connect(database_url, "other", autocommit=True) as other:
         make_ledger(other)
         setup.loader.start()
@@ -250,13 +250,15 @@ def test_a_ring_that_is_older_than_the_database_is_said(
     assert setup.block.read_counter(FLUSHER.index("usage_lost_total", "record")) == 12
 
 
-def test_a_job_that_hangs_is_noticed(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_that_hangs_is_noticed(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is not up while anything waits for it for long."""
     setup, hang = Setup(tmp_path, database_url), threading.Event()
-    monkeypatch.setattr(module.Jobs, "run_due", lambda _jobs: hang.wait(30))
+    load = module.Ledger.load
+    monkeypatch.setattr(module.Ledger, "load", lambda ledger, unit: (hang.wait(30), load(ledger, unit))[1])
     monkeypatch.setattr(module, "_SLOW_NS", 0)
+    setup.put(10)
     setup.loader.start()
-    _until("the job", lambda: setup.loader._busy_since_ns is not None and setup.loader.is_connected)
+    _until("the load", lambda: setup.loader._busy_since_ns is not None and setup.loader.is_connected)
     assert not setup.loader.is_up()
     hang.set()
     setup.loader.finish(30)

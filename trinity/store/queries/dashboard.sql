@@ -18,10 +18,6 @@ ORDER BY plan.id;
 -- name: latest_figures
 SELECT figures || jsonb_build_object('computed_at', computed_at) AS figures FROM daily_figures ORDER BY day DESC LIMIT 1;
 
--- name: lock
--- One job in the whole cluster at a time.
-SELECT pg_try_advisory_xact_lock(hashtextextended('trinity.daily_figures', 0));
-
 -- name: open_days
 -- Yesterday until it has been computed after its end, and today.
 SELECT day FROM unnest(ARRAY[%(today)s::date - 1, %(today)s::date]) AS day

@@ -101,12 +101,3 @@ ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
 -- name: add_batch
 INSERT INTO usage_batches (node_id, ring, first_position, end_position, rows, lost, sampled)
 VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s, %(sampled)s);
-
--- name: prune_batches
--- Of all nodes, for some do not come back. The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.
-DELETE FROM usage_batches AS old
-WHERE loaded_at < now() - CASE WHEN lost = 0 THEN interval '1 day' ELSE interval '93 days' END
-  AND EXISTS (
-    SELECT FROM usage_batches AS newer
-    WHERE newer.node_id = old.node_id AND newer.ring = old.ring AND newer.end_position > old.end_position
-  );

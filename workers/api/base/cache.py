@@ -77,15 +77,11 @@ class Cache:
         self._own.move_to_end(question)
         if len(self._own) > OWN_ANSWERS_MAX:
             self._own.popitem(last=False)
-        await self.publish(name_of(question), answer, seconds)
-
-    async def publish(self, name: str, value: bytes, seconds: int) -> None:
-        """Write under a name of Valkey's own, for others to read; nothing when there is no Valkey."""
         if not self._may_ask():
             return
         assert self._valkey is not None
         try:
-            await self._valkey.set(name, value, ex=seconds)
+            await self._valkey.set(name_of(question), answer, ex=seconds)
         except (ValkeyError, OSError, TimeoutError):
             self._rest()
 

@@ -1,10 +1,7 @@
 """Answers remembered: in the process, in Valkey, and what happens without one."""
 
 import asyncio
-import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,33 +20,6 @@ RESULTS = {result: REPORTER.index("report_cache_total", result) for result in ("
 def hand_clock() -> ManualClock:
     """A clock that is moved by hand."""
     return ManualClock(100 * SECOND, 0)
-
-
-@pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that speaks Valkey's protocol."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        pytest.skip("neither valkey-server nor redis-server is installed")
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-    folder: Path = tmp_path_factory.mktemp("valkey")
-    server = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    url = f"valkey://127.0.0.1:{port}"
-    client = valkey.Valkey.from_url(url)
-    for _ in range(1000):
-        try:
-            client.ping()
-            break
-        except valkey.exceptions.ConnectionError:
-            assert server.poll() is None
-    client.close()
-    yield url
-    server.terminate()
-    server.wait(10)
 
 
 async def test_an_answer_is_shared_through_valkey(valkey_url: str) -> None:

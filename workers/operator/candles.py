@@ -5,21 +5,23 @@ changes nothing: the table keeps the row that has seen more. The running minute 
 nothing and owns the connection; what fails raises psycopg's error and nothing is released.
 """
 
+import uuid
 from collections.abc import Sequence
-from typing import Any
-
-import psycopg
 
 from trinity.memory.candle_table import CandleFile, CandleTable, Minute, to_decimal
+from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
 
 # Of one asset in one transaction: a database that was away for a day gets 35 assets' minutes in 15 of them.
 MINUTES_MAX = 100
 
 
-def load_candles(connection: psycopg.Connection[Any], table: CandleTable, node_id: int) -> int:
+def load_candles(connection: AnyConnection, table: CandleTable, node: uuid.UUID) -> int:
     """Store what was closed since the last call, one transaction a round; returns how many minutes were read."""
-    loaded = 0
+    row = connection.execute(load("operator.node"), [node]).fetchone()
+    if row is None:  # the ledger has not made the node known yet: the minutes wait in their files, for a day
+        return 0
+    node_id, loaded = int(row[0]), 0
     while True:
         taken = [(file, *file.pending(MINUTES_MAX)) for file in table.files()]
         taken = [(file, minutes, end) for file, minutes, end in taken if end > file.released]
@@ -32,12 +34,10 @@ def load_candles(connection: psycopg.Connection[Any], table: CandleTable, node_i
             loaded += len(minutes)
 
 
-def _store(
-    connection: psycopg.Connection[Any], taken: Sequence[tuple[CandleFile, Sequence[Minute]]], node_id: int
-) -> None:
+def _store(connection: AnyConnection, taken: Sequence[tuple[CandleFile, Sequence[Minute]]], node_id: int) -> None:
     names = [file.asset for file, _ in taken]
     connection.execute(load("candles.add_assets"), {"names": names})
-    ids = dict(connection.execute(load("candles.assets"), {"names": names}).fetchall())
+    ids: dict[str, int] = dict(connection.execute(load("candles.assets"), {"names": names}).fetchall())
     rows = [(ids[file.asset], minute) for file, minutes in taken for minute in minutes]
     connection.execute(
         load("candles.store_minutes"),

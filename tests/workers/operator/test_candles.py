@@ -1,6 +1,7 @@
 """Minutes from the candle files into a real PostgreSQL: once each, whatever happens in between."""
 
 import logging
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,10 +13,10 @@ import pytest
 
 from trinity.memory.candle_table import CAPACITY, CandleFile, CandleTable, Minute, to_fixed
 from trinity.store.connect import connect
-from workers.ledger.candles import load_candles
+from workers.operator.candles import load_candles
 
 LOG = logging.getLogger("tests.candles")
-NODE = 1
+NODE = uuid.UUID(int=7)
 FIRST = 29_000_000
 
 
@@ -27,7 +28,7 @@ def minute_of(number: int, price: str = "71000.5", samples: int = 3) -> Minute:
 @pytest.fixture
 def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with connect(database_url, "tests", autocommit=True) as opened:
-        opened.execute("INSERT INTO nodes (uuid, name) VALUES (gen_random_uuid(), 'test')")
+        opened.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'test')", [NODE])
         yield opened
 
 
@@ -94,3 +95,15 @@ def test_a_failing_database_releases_nothing(connection: psycopg.Connection[Any]
 
     connection.execute("ALTER TABLE elsewhere RENAME TO price_minute")
     assert load_candles(connection, CandleTable(tmp_path, LOG), NODE) == 1
+
+
+def test_minutes_wait_until_the_ledger_has_made_the_node_known(
+    connection: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    """A minute bears its node's number: before there is one nothing is stored and nothing released."""
+    file = CandleFile.open(tmp_path, "BTC")
+    file.append(minute_of(FIRST))
+    other = uuid.UUID(int=8)
+    assert load_candles(connection, CandleTable(tmp_path, LOG), other) == file.released == 0
+    connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'other')", [other])
+    assert load_candles(connection, CandleTable(tmp_path, LOG), other) == 1
