@@ -26,7 +26,7 @@ from trinity.store.migrate import ensure
 from workers.ledger.block import header_of
 from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 ASSETS, KEYS = 35, 100
 SEGMENT_RECORDS = 1 << 18
@@ -84,7 +84,7 @@ def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.
     spool_folder.mkdir()
     rows, position, spent = 0, 1, 0.0
     with connect(embedded_url(folder), "benchmark", statement_seconds=0, autocommit=True) as connection:
-        ledger = Ledger(connection, uuid.uuid4(), "benchmark")
+        ledger = Ledger(connection, USAGE, uuid.uuid4(), "benchmark")
         python_s = postgresql_s = 0.0
         while spent < seconds:
             made = _make_records(position, keys, records)

@@ -20,7 +20,7 @@ from trinity.store.connect import AnyConnection, connect
 from trinity.vocabulary import CODES
 from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 REFUSALS = 10_000_000
 # One answer of a key for so many refusals.
@@ -73,7 +73,7 @@ def make_flood(refusals: int, answers: int, first_ns: int) -> NDArray[np.void]:
 
 def _load(connection: AnyConnection, folder: Path) -> int:
     """Segment by segment; returns how many answers of keys there were."""
-    ledger = Ledger(connection, uuid.uuid4(), "benchmark")
+    ledger = Ledger(connection, USAGE, uuid.uuid4(), "benchmark")
     position, answers, first_ns = 1, 0, time.time_ns()
     for at in range(0, REFUSALS, SEGMENT_RECORDS):
         refusals = min(SEGMENT_RECORDS, REFUSALS - at)

@@ -15,4 +15,4 @@ settings.register_profile("trinity", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("trinity")
 
-pytest_plugins = ["tests.database", "tests.valkey_server"]
+pytest_plugins = ["tests.support.database", "tests.support.valkey_server"]

@@ -143,11 +143,13 @@ def test_no_public_class_name_stands_twice() -> None:
     assert {name for name, paths in places.items() if len(paths) > 1} == {"Decoder"}
 
 
-@pytest.mark.parametrize("name", ["kind", "block", "unit", "spool", "sums", "reserve", "drain", "pace", "syncer"])
-def test_the_ledger_s_way_over_the_disk_knows_no_kind_of_records(name: str) -> None:
-    """From the rings to the spool it is told the kind, and looks into no module of usage."""
+@pytest.mark.parametrize(
+    "name", ["kind", "block", "unit", "spool", "sums", "reserve", "drain", "pace", "syncer", "ledger", "loader"]
+)
+def test_the_ledger_s_way_knows_no_kind_of_records(name: str) -> None:
+    """From the rings to the database it is told the kind, and looks into no module of usage."""
     tree = ast.parse((ROOT / "workers/ledger" / f"{name}.py").read_text())
-    usage = ("trinity/memory/usage_ring", "workers/ledger/usage_", "workers/ledger/ledger", "workers/ledger/rows")
+    usage = ("trinity/memory/usage_ring", "workers/ledger/usage_", "workers/ledger/rows")
     assert [path for path in _imported(tree) if path.startswith((*usage, "workers/ledger/refusals"))] == []
 
 

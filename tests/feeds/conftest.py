@@ -28,9 +28,9 @@ from feeds.exchanges.contract import (
     UnknownSymbol,
 )
 from feeds.ingest.process import Feed
-from tests.quotes import stored_quote
 from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext, open_context
+from tests.support.quotes import stored_quote
 from trinity.clock import Clock, SystemClock
 from trinity.config import FeedsSection
 from trinity.markets import Asset, AssetRules, Catalog, Market

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from tests.database import DatabaseServer
 from tests.node.browser import Page, visit
 from tests.node.harness import Node, new_node
 from tests.node.test_dashboard import ADMIN_KEY, ask, tile, trinity
+from tests.support.database import DatabaseServer
 
 FRESH, OLD = "tr[data-asset] .badge.good", "tr[data-asset].old .badge.old"
 

@@ -33,7 +33,7 @@ from workers.ledger.process import _Gauges, take_over
 from workers.ledger.spool import Spool
 from workers.ledger.sums import UNITS_MINUTES
 from workers.ledger.syncer import Syncer
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -48,10 +48,11 @@ UP, DOWN, FAILS, FAILS_AT_COMMIT, COMMITS_UNKNOWN = range(5)
 _NAMES = {
     load(f"ledger.{name}"): name
     for name in (
-        "find_node", "add_node", "rename_node", "assets", "add_assets", "prepare", "create_sums", "lock", "loaded",
-        "copy_usage", "copy_sums", "copy_refusals", "add_refusals", "add_batch",
+        "find_node", "add_node", "rename_node", "assets", "add_assets", "prepare", "create_sums", "lock",
+        "copy_usage", "copy_sums", "copy_refusals", "add_refusals",
     )
 } | {load("partitions.missing"): "missing"}  # fmt: skip
+_NAMES |= {load_for(f"ledger.{name}", "usage_batches"): name for name in ("loaded", "add_batch")}
 _NAMES |= {load_for("ledger.add_sums", table): "add_sums" for table in ("usage_minute", "usage_hour", "usage_day")}
 
 
@@ -105,7 +106,7 @@ class Flusher:
         reserve = world.folder / "usage" / "reserve"
         self._drain = Drain(world.rings, self._spool, reserve, context.block, context.log, self._beat, context.clock)
         self._loader = type(self).make_loader(
-            "host=sim", NODE, "sim", world.rings, self._spool, context.block, context.clock, context.log
+            "host=sim", USAGE, NODE, "sim", world.rings, self._spool, context.block, context.clock, context.log
         )
         self._loader._stopping.set()  # each life is one connection, which loads all that is there
         self._syncer = Syncer(self._spool, context.clock, context.log)

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.quota import quota_used
 from tests.simulation.callers import Granted, Terms
 from tests.simulation.world import Clock
+from tests.support.quota import quota_used
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.gcra import FOUND_WORDS
 from trinity.memory.limit_table import LimitTable, consume_key_rate, has_quota, take_quota

@@ -21,7 +21,7 @@ from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
 from workers.ledger.unit import read_segment
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 SPOOL_BYTES = 16 * 1024
 POSITION_MASK = (1 << POSITION_BITS) - 1

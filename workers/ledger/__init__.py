@@ -3,13 +3,13 @@
 ring -> spool segment       drain.py     every turn, before the ring is released
 bytes of a segment          block.py     checksummed blocks of records
 segments, sums of a folder  spool.py     one file is one transaction; the bound; files: unit.py
-a kind of records           kind.py      what the way to the disk is told of it: layouts, how to add up
+a kind of records           kind.py      what the way to the database is told of it: layouts, how to add up, its tables
 sums and their bytes        sums.py      of any kind
 records -> exact sums       usage_sums.py  the usage kind: numpy, no Python a record
 sums while the disk is full reserve.py   a preallocated file
-records -> COPY's bytes     rows.py      numpy, no Python a record
-segment -> database         ledger.py    rows, sums and position in one transaction
+records -> COPY's bytes     rows.py      usage's; numpy, no Python a record
+changes of usage's tables   usage_tables.py  rows, sums, refusals (refusals.py); and USAGE, the kind itself
+segment -> database         ledger.py    rows, sums and position of any kind in one transaction
 the database's ups, downs   loader.py    a thread of its own
-what else it does           jobs.py      partitions, old batches, candles (candles.py)
 the process                 process.py   the drain's loop and the metrics
 """

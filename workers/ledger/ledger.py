@@ -1,6 +1,4 @@
-"""A file of the spool -> the database: rows, exact sums and the loaded position in one transaction.
-
-Of refusals without a key only some have a row (refusals.py); all are in the sums.
+"""A file of the spool -> the database: rows, exact sums and the loaded position in one transaction, of any kind.
 
 Exactly once, whatever dies when:
     before the commit    nothing of it is there; the file is loaded again
@@ -10,40 +8,27 @@ Exactly once, whatever dies when:
 Positions of a ring that no row or sum arrives for (a failed machine, a bad disk) are counted, each once: whatever a
 file brings, its positions are loaded afterwards. Across a jump (record_ring.py) nothing is known, and nothing counted.
 
-Rules: one loader a node, for the session's lock is refused to a second one, as a copied data directory has. No Python
-a row. Days get their partition, and names of assets their number, before the transaction: both are true whether it
-commits or not.
+Rules: one loader a node and kind, for the session's lock is refused to a second one, as a copied data directory has.
+What a kind's tables are, the kind knows alone (kind.py).
 """
 
-import datetime
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trinity.errors import LedgerTakenError, UnloadableError
-from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.memory.record_ring import JUMP_MIN, POSITION_BITS
-from trinity.memory.usage_ring import RECORD_DTYPE
-from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
 from workers.ledger.block import RecordBlock, read_blocks, records_in_place
-from workers.ledger.kind import Groups
-from workers.ledger.refusals import Condenser
-from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
-from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES, Span, decode_sums
+from workers.ledger.kind import RecordKind, Records
+from workers.ledger.sums import Span, decode_sums
 from workers.ledger.unit import Unit, read_segment
-from workers.ledger.usage_sums import USAGE, group_records, merge_groups
 
-# The tables of the sums, by the minutes of their unit.
-_SUM_TABLES = dict(zip(UNITS_MINUTES, ("usage_minute", "usage_hour", "usage_day"), strict=True))
-# The catalog has at most 256 assets; names beyond this come from nowhere and would use up the numbers.
-_ASSETS_MAX = 4096
-_MINUTES_A_DAY = 1440
-# usage_batches.lost, an integer.
+# `lost` of the batches, an integer.
 _LOST_MAX = 2**31 - 1
 
 
@@ -56,23 +41,21 @@ class Loaded(NamedTuple):
 
 
 class Ledger:
-    """The ledger's tables on one connection (autocommit), for one node. LedgerTakenError: another one has them."""
+    """A kind's tables on one connection (autocommit), for one node. LedgerTakenError: another one has them."""
 
-    def __init__(self, connection: AnyConnection, node: uuid.UUID, name: str) -> None:
-        self._connection = connection
+    def __init__(self, connection: AnyConnection, kind: RecordKind, node: uuid.UUID, name: str) -> None:
+        self._connection, self._kind = connection, kind
         connection.execute(load("ledger.prepare"))
-        connection.execute(load("ledger.create_sums"))
         self.node_id = _node_id(connection, node, name)
-        if connection.execute(load("ledger.lock"), [self.node_id]).fetchone() != (True,):
+        values = {"kind": kind.lock, "node_id": self.node_id}
+        if connection.execute(load("ledger.lock"), values).fetchone() != (True,):
             raise LedgerTakenError(str(node))
-        self._asset_ids: dict[bytes, int] = {}
-        self._days: set[datetime.date] = set()
-        self._condenser = Condenser()
+        self._tables = kind.open_tables(connection, self.node_id)
 
     def positions(self, rings: Sequence[int]) -> Mapping[int, int]:
         """The position behind the newest loaded record of each ring that has one."""
-        found = self._connection.execute(load("ledger.loaded"), {"rings": rings, "node_id": self.node_id})
-        return dict(found.fetchall())
+        statement = load_for("ledger.loaded", self._kind.batches)
+        return dict(self._connection.execute(statement, {"rings": rings, "node_id": self.node_id}).fetchall())
 
     def load(self, unit: Unit) -> Loaded:
         """Load one file; when it returns, the file may be removed. Raises psycopg.Error, UnloadableError."""
@@ -87,28 +70,19 @@ class Ledger:
         return _missing(new, 0)
 
     def _load_segment(self, unit: Unit) -> Loaded:
-        blocks = list(read_blocks(USAGE, read_segment(unit.path)))
+        blocks = list(read_blocks(self._kind, read_segment(unit.path)))
         loaded = self.positions(sorted(unit.spans))
         new = _new_spans(unit.spans.values(), loaded)
-        records = np.concatenate([_not_loaded(block, loaded) for block in blocks] or [np.zeros(0, dtype=RECORD_DTYPE)])
-        self._ensure(_days_of(records["time_ns"] // NS_PER_MINUTE))
-        groups, number = group_records(records)
-        ids = self._ids_of(groups)
-        condensed = self._condenser.condense(records)
-        detail = records if condensed.sampled == 0 else records[condensed.rows]
+        none = np.zeros(0, dtype=self._kind.record_dtype)
+        records = np.concatenate([none, *(self._not_loaded(block, loaded) for block in blocks)])
+        change = self._tables.of_records(records)
         rings = int(max(unit.spans, default=0)) + 1
-        arrived, rows = _by_ring(records, rings), _by_ring(detail, rings)
+        arrived, rows = self._by_ring(records, rings), self._by_ring(change.with_row, rings)
         with self._connection.transaction():
-            if len(records):
-                asset_ids = ids[number][condensed.rows]
-                self._copy("ledger.copy_usage", usage_rows(detail, asset_ids, condensed.weights, self.node_id))
-                self._add_sums(groups, ids)
-            if len(condensed.groups):
-                self._copy("ledger.copy_refusals", refusal_rows(condensed.groups))
-                self._connection.execute(load("ledger.add_refusals"), [self.node_id])
+            change.write()
             for span in new:
                 self._add_batch(span, int(rows[span.ring]), 0, int(arrived[span.ring] - rows[span.ring]))
-        self._condenser.commit(condensed)
+        change.committed()
         return Loaded(len(records), 0, _missing(new, len(records)))
 
     def _load_sums(self, unit: Unit) -> Loaded:
@@ -118,57 +92,30 @@ class Ledger:
             return Loaded(0, 0, 0)
         if any(loaded.get(span.ring, 0) > span.first for span in unit.spans.values()):
             raise UnloadableError(str(unit.path), "a part of these sums is in the database already")
-        sums = decode_sums(USAGE, unit.path.read_bytes())
+        sums = decode_sums(self._kind, unit.path.read_bytes())
         if sums is None:
             raise UnloadableError(str(unit.path), "it is damaged")
-        self._ensure(_days_of(sums.groups["minute"]))
-        ids = self._ids_of(sums.groups)
+        change = self._tables.of_sums(sums.groups)
         with self._connection.transaction():
-            if len(sums.groups):
-                self._add_sums(sums.groups, ids)
+            change.write()
             for span, lost in _shared_out(sums.requests, new):
                 self._add_batch(span, rows=0, lost=min(lost, _LOST_MAX))
+        change.committed()
         return Loaded(0, sums.requests, _missing(new, sums.requests))
-
-    def _add_sums(self, groups: Groups, ids: NDArray[np.int64]) -> None:
-        # Names without a number are one asset, "none": their groups become one.
-        groups = groups.copy()
-        groups["asset"][ids == 0] = b""
-        minutes = merge_groups([groups])
-        parts = [(unit, merge_groups([minutes], unit)) for unit in UNITS_MINUTES]
-        self._copy("ledger.copy_sums", sum_rows([(unit, part, self._ids_of(part)) for unit, part in parts]))
-        for unit, table in _SUM_TABLES.items():
-            values = {"node_id": self.node_id, "unit_minutes": unit}
-            self._connection.execute(load_for("ledger.add_sums", table), values)
 
     def _add_batch(self, span: Span, rows: int, lost: int, sampled: int = 0) -> None:
         values = {"node_id": self.node_id, "ring": span.ring, "first": span.first, "end": span.end}
-        self._connection.execute(load("ledger.add_batch"), values | {"rows": rows, "lost": lost, "sampled": sampled})
+        statement = load_for("ledger.add_batch", self._kind.batches)
+        self._connection.execute(statement, values | {"rows": rows, "lost": lost, "sampled": sampled})
 
-    def _copy(self, name: str, pieces: Any) -> None:
-        with self._connection.cursor() as cursor, cursor.copy(load(name)) as copy:
-            for piece in pieces:
-                copy.write(piece)
+    def _not_loaded(self, block: RecordBlock, loaded: Mapping[int, int]) -> Records:
+        """The good records of a block behind what is loaded; nearly always all of it."""
+        skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
+        return records_in_place(self._kind, block.ring, block.first + skip, block.records[skip:])
 
-    def _ensure(self, days: set[datetime.date]) -> None:
-        if days - self._days:
-            partitions.ensure_days(self._connection, sorted(days - self._days))
-            self._days |= days
-
-    def _ids_of(self, groups: Groups) -> NDArray[np.int64]:
-        """The number of each group's asset; 0 for none, and for names that cannot be kept."""
-        names, inverse = np.unique(groups["asset"], return_inverse=True)
-        self._add_names(names)
-        return np.array([self._asset_ids.get(name, 0) for name in names.tolist()], dtype=np.int64)[inverse]
-
-    def _add_names(self, names: NDArray[np.bytes_]) -> None:
-        new = [name for name in names.tolist() if name and name not in self._asset_ids and _is_storable(name)]
-        if not new:
-            return
-        if len(self._asset_ids) + len(new) <= _ASSETS_MAX:
-            self._connection.execute(load("ledger.add_assets"), [[name.decode("ascii") for name in new]])
-        rows = self._connection.execute(load("ledger.assets")).fetchall()
-        self._asset_ids = dict.fromkeys(new, 0) | {name.encode(): number for name, number in rows}
+    def _by_ring(self, records: Records, rings: int) -> NDArray[np.int64]:
+        """How many records came from each ring."""
+        return np.bincount((self._kind.ids_of(records) >> np.uint64(POSITION_BITS)).astype(np.int64), minlength=rings)
 
 
 def _node_id(connection: AnyConnection, node: uuid.UUID, name: str) -> int:
@@ -182,15 +129,6 @@ def _node_id(connection: AnyConnection, node: uuid.UUID, name: str) -> int:
     return int(row[0])
 
 
-def _is_storable(name: bytes) -> bool:
-    return name.isascii() and name.decode("ascii").isprintable() and len(name) <= ASSET_NAME_BYTES_MAX
-
-
-def _days_of(minutes: NDArray[np.int64]) -> set[datetime.date]:
-    days = np.unique(minutes // _MINUTES_A_DAY)
-    return {datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day)) for day in days}
-
-
 def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:
     """What a file adds to the loaded positions, from there on; a narrow gap before it is a part of it."""
     new = []
@@ -199,17 +137,6 @@ def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:
         if span.end > first:
             new.append(span if span.first - first >= JUMP_MIN else span._replace(first=first))
     return new
-
-
-def _not_loaded(block: RecordBlock, loaded: Mapping[int, int]) -> NDArray[np.void]:
-    """The good records of a block behind what is loaded; nearly always all of it."""
-    skip = min(max(loaded.get(block.ring, 0) - block.first, 0), len(block.records))
-    return records_in_place(USAGE, block.ring, block.first + skip, block.records[skip:])
-
-
-def _by_ring(records: NDArray[np.void], rings: int) -> NDArray[np.int64]:
-    """How many records came from each ring."""
-    return np.bincount((records["request_id"] >> np.uint64(POSITION_BITS)).astype(np.int64), minlength=rings)
 
 
 def _shared_out(requests: int, spans: Iterable[Span]) -> Iterator[tuple[Span, int]]:

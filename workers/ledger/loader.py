@@ -30,6 +30,7 @@ from trinity.observe.metrics import FLUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect, judge
 from trinity.store.watch import Watch
+from workers.ledger.kind import RecordKind
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.pace import REST_TURN_SECONDS, Arrivals, Pace, Processors
 from workers.ledger.spool import Spool
@@ -59,6 +60,7 @@ class Loader(threading.Thread):
     def __init__(
         self,
         url: str,
+        kind: RecordKind,
         node: uuid.UUID,
         node_name: str,
         rings: Sequence[RecordRing],
@@ -68,7 +70,7 @@ class Loader(threading.Thread):
         log: logging.Logger,
     ) -> None:
         super().__init__(name="loader", daemon=True)
-        self._url, self._node, self._node_name, self._rings = url, node, node_name, rings
+        self._url, self._kind, self._node, self._node_name, self._rings = url, kind, node, node_name, rings
         self._spool, self._block, self._clock, self._log = spool, block, clock, log
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
@@ -123,7 +125,7 @@ class Loader(threading.Thread):
             migrate.check(self._url)
             with connect(self._url, "flusher", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
                 self._watch.guard(connection)
-                ledger = Ledger(connection, self._node, self._node_name)
+                ledger = Ledger(connection, self._kind, self._node, self._node_name)
                 self._say_connected()
                 with self._busy():
                     self._check_positions(ledger)

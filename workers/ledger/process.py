@@ -29,7 +29,7 @@ from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
 from workers.ledger.syncer import Syncer
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 # A disk that refuses to open the spool is asked again this often.
 _OPEN_AGAIN_MS = 1000
@@ -77,7 +77,7 @@ def run(
     if opened is None:
         return
     spool, drain = opened
-    loader = Loader(url, node_uuid, node.name, rings, spool, context.block, context.clock, context.log)
+    loader = Loader(url, USAGE, node_uuid, node.name, rings, spool, context.block, context.clock, context.log)
     syncer = Syncer(spool, context.clock, context.log)
     loader.start()
     syncer.start()

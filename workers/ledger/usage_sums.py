@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.vocabulary import LATENCY_BOUNDS_NS, LATENCY_BUCKETS
-from workers.ledger.kind import Groups, RecordKind, Records
+from workers.ledger.kind import Groups, Records
 from workers.ledger.sums import NS_PER_MINUTE, number_rows
 
 # PostgreSQL's integer and smallint.
@@ -86,6 +85,3 @@ def _words(assets: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.u
     """Names as two numbers each: those are sorted ten times as fast."""
     words = assets.view(np.uint64).reshape(-1, 2)
     return words[:, 0], words[:, 1]
-
-
-USAGE = RecordKind(RECORD_DTYPE, GROUP_DTYPE, sum_records, merge_groups)

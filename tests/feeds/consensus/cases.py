@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
 from feeds.consensus.venue import judge_quote
-from tests.quotes import stored_quote
 from tests.support.clocks import NOW_NS, WALL_NS
 from tests.support.contexts import OpenContext, open_context
+from tests.support.quotes import stored_quote
 from trinity.clock import Clock
 from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.price_table import RowState, StoredQuote, Via

@@ -12,8 +12,8 @@ from feeds.exchanges.contract import Quote
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.rows import Rows
-from tests.quotes import stored_quote
 from tests.support.contexts import OpenContext
+from tests.support.quotes import stored_quote
 from trinity.clock import NS_PER_MS
 from trinity.memory.price_table import Absence, LeftOut, RowState, StoredQuote, Via
 from trinity.observe.metrics import FEED

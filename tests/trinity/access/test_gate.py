@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.quota import quota_used
+from tests.support.quota import quota_used
 from tests.trinity.access.door import CALLER, KEY, NOW_NS, WALL, Door
 from trinity.access.gate import (
     BURST,

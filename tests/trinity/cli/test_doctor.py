@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from feeds.exchanges.registry import EXCHANGE_MODULES
+from tests.support.node_fixture import CATALOG, busy_node
 from tests.trinity.cli.conftest import Run
-from tests.trinity.node_fixture import CATALOG, busy_node
 from trinity.cli import doctor
 from trinity.cli.doctor import Finding
 from trinity.cli.network import ExchangeAnswer

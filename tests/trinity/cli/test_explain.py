@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.support.node_fixture import busy_node
 from tests.trinity.cli.conftest import Run
-from tests.trinity.node_fixture import busy_node
 
 
 def test_an_explanation_is_an_object(trinity_json: Run, monkeypatch: pytest.MonkeyPatch) -> None:

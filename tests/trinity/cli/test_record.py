@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.feeds.audit.small_node import frames_of, rewrite, small_node
+from tests.support.node_fixture import busy_node
 from tests.trinity.cli.conftest import Run
-from tests.trinity.node_fixture import busy_node
 from trinity.__main__ import main
 from trinity.memory.control import NODE_RECORDING
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.quota import quota_used
+from tests.support.quota import quota_used
 from trinity.errors import LayoutError
 from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
 from trinity.memory.limit_table import LimitTable, bytes_needed, consume_key_rate, has_quota, take_quota

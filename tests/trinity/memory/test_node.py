@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.quotes import stored_quote
+from tests.support.quotes import stored_quote
 from trinity.errors import LayoutError, NodeAbsentError, NodeRunningError
 from trinity.limits import ASSETS_MAX
 from trinity.markets import load_catalog

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.quotes import stored_quote
+from tests.support.quotes import stored_quote
 from trinity.compiled import compiled
 from trinity.errors import LayoutError
 from trinity.memory.atomics import Words

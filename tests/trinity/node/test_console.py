@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.trinity.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer
+from tests.support.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer
 from trinity.config import Config, FeedsSection, NodeSection, StoresSection
 from trinity.limits import READY_HINT_NS
 from trinity.node.console import NodeConsole

@@ -43,7 +43,7 @@ class Block:
 
 
 def seat(block: Block) -> Any:
-    return SimpleNamespace(block=block, clock=SystemClock(), log=logging.getLogger("tests.database"))
+    return SimpleNamespace(block=block, clock=SystemClock(), log=logging.getLogger("tests.support.database"))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ class TinyNode:
     def __init__(self, lives: tuple[str, ...]) -> None:
         self.name = f"tiny-{uuid.uuid4().hex[:12]}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.trinity.tiny_node", self.name, *lives],
+            [sys.executable, "-m", "tests.support.tiny_node", self.name, *lives],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

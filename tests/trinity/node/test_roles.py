@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from tests.trinity.node_fixture import busy_node
+from tests.support.node_fixture import busy_node
 from trinity.config import Config, NodeSection, RequestSection, ServerType, StoresSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory

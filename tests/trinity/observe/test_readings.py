@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from tests.trinity.node_fixture import (
+from tests.support.node_fixture import (
     CATALOG,
     ENTRIES,
     MS,

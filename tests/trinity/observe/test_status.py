@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tests.trinity.node_fixture import (
+from tests.support.node_fixture import (
     CATALOG,
     ENTRIES,
     NOW_NS,

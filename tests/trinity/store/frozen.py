@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # it ships no types
 
-from tests.database import DatabaseServer
+from tests.support.database import DatabaseServer
 
 
 @contextlib.contextmanager

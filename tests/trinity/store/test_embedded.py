@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.database import DatabaseServer
+from tests.support.database import DatabaseServer
 from trinity.errors import StoreUnavailableError
 from trinity.store.account import AccountRow, let_pass
 from trinity.store.embedded import Server, embedded_url

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.database import DatabaseServer
+from tests.support.database import DatabaseServer
 from tests.trinity.store.frozen import frozen, running_server
 from trinity.errors import StoreSilentError, StoreUnavailableError
 from trinity.store import migrate

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.quota import quota_used
 from tests.support.contexts import OpenContext
+from tests.support.quota import quota_used
 from tests.workers.access.conftest import KEYS_MAX, WALL_NS, gauge, move, snapshot_path
 from tests.workers.access.test_database import insert_keys
 from tests.workers.access.test_tables import blocked

@@ -13,9 +13,9 @@ import pytest
 from litestar.types import ASGIApp
 
 from benchmarks.usage_rows import fill
-from tests.database import DatabaseServer
 from tests.support.contexts import context_of
-from tests.trinity.node_fixture import ENTRIES, busy_node
+from tests.support.database import DatabaseServer
+from tests.support.node_fixture import ENTRIES, busy_node
 from trinity.clock import Clock
 from trinity.memory.access import AccessMemory
 from trinity.memory.address_table import AddressTable

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.trinity.node_fixture import CATALOG, empty_node
+from tests.support.node_fixture import CATALOG, empty_node
 from tests.workers.api.conftest import reporter_of, settings_of, tables_of
 from tests.workers.request.conftest import answer_of
 from trinity.memory.access import AccessMemory

@@ -11,7 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.trinity.node_fixture import busy_node
+from tests.support.node_fixture import busy_node
 from tests.workers.api.conftest import ADMIN_KEY, reporter_of, settings_of
 from workers.api.base.context import ReportSettings
 from workers.api.server import run

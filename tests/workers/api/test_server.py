@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.trinity.node_fixture import busy_node
+from tests.support.node_fixture import busy_node
 from tests.trinity.store.frozen import frozen, running_server
 from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, service, settings_of
 from trinity.errors import BugError, PortTakenError

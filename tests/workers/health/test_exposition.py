@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.trinity.node_fixture import (
+from tests.support.node_fixture import (
     CATALOG,
     NOW_NS,
     SECOND,

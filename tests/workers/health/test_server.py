@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.clocks import ManualClock
 from tests.support.contexts import context_of
-from tests.trinity.node_fixture import NOW_NS, SECOND, busy_node, empty_node, set_process
+from tests.support.node_fixture import NOW_NS, SECOND, busy_node, empty_node, set_process
 from trinity.config import PortsSection
 from trinity.errors import PortTakenError
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS

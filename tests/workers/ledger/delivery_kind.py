@@ -1,12 +1,14 @@
-"""A second kind of records, for showing that the way from the ring over the disk knows nothing of usage."""
+"""A second kind of records, for showing that the way from the ring to the database knows nothing of usage."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trinity.memory.atomics import store_release
 from trinity.memory.record_ring import HEADER_WORDS, POSITION_BITS, WRITTEN, RecordRing
+from trinity.store.connect import AnyConnection
 from workers.ledger.kind import Groups, RecordKind, Records
 from workers.ledger.sums import NS_PER_MINUTE, number_rows
 
@@ -44,7 +46,54 @@ def _sum(records: Records) -> Groups:
     return _merge([groups], 1)
 
 
-DELIVERY = RecordKind(_RECORD, _GROUP, _sum, _merge)
+class DeliveryChange(NamedTuple):
+    """A row for each record, and one sum a minute and hook."""
+
+    connection: AnyConnection
+    with_row: Records
+    groups: Groups
+
+    def write(self) -> None:
+        with self.connection.cursor() as cursor:
+            names = ("delivery_id", "hook", "sent_bytes")
+            rows = [tuple(int(record[name]) for name in names) for record in self.with_row]
+            cursor.executemany("INSERT INTO deliveries VALUES (%s, %s, %s)", rows)
+            sums = [tuple(int(value) for value in group) for group in self.groups.tolist()]
+            cursor.executemany(_ADD_SUMS, sums)
+
+    def committed(self) -> None:
+        pass
+
+
+class DeliveryTables:
+    """On one connection; `make_tables` made them."""
+
+    def __init__(self, connection: AnyConnection, _node_id: int) -> None:
+        self._connection = connection
+
+    def of_records(self, records: Records) -> DeliveryChange:
+        return DeliveryChange(self._connection, records, _sum(records))
+
+    def of_sums(self, groups: Groups) -> DeliveryChange:
+        return DeliveryChange(self._connection, np.zeros(0, dtype=_RECORD), groups)
+
+
+def make_tables(connection: AnyConnection) -> None:
+    """No migration knows them."""
+    connection.execute("CREATE TABLE deliveries (delivery_id bigint PRIMARY KEY, hook bigint, sent_bytes bigint)")
+    connection.execute(
+        "CREATE TABLE delivery_sums "
+        "(minute bigint, hook bigint, requests bigint, sent_bytes bigint, PRIMARY KEY (minute, hook))"
+    )
+    connection.execute("CREATE TABLE delivery_batches (LIKE usage_batches INCLUDING ALL)")
+
+
+_ADD_SUMS = """
+INSERT INTO delivery_sums AS kept VALUES (%s, %s, %s, %s) ON CONFLICT (minute, hook) DO UPDATE SET
+    requests = kept.requests + excluded.requests, sent_bytes = kept.sent_bytes + excluded.sent_bytes
+"""
+
+DELIVERY = RecordKind(_RECORD, _GROUP, _sum, _merge, DeliveryTables, "delivery_batches", 7)
 
 
 def make_deliveries(count: int, ring: int = 0, first: int = 1000, seed: int = 1) -> NDArray[np.void]:

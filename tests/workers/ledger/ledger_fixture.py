@@ -18,6 +18,7 @@ from trinity.memory.usage_ring import RECORD_DTYPE, UsageRing, append_record
 from trinity.store.connect import AnyConnection
 from workers.ledger.kind import Groups
 from workers.ledger.ledger import Ledger
+from workers.ledger.usage_tables import USAGE
 
 NODE = uuid.UUID(int=7)
 DAY_NS = 86_400 * 10**9
@@ -80,7 +81,7 @@ def make_ledger(connection: AnyConnection, node: uuid.UUID = NODE, name: str = "
     """As soon as the server has noticed the end of the session before."""
     for _ in range(1500):
         with contextlib.suppress(LedgerTakenError):
-            return Ledger(connection, node, name)
+            return Ledger(connection, USAGE, node, name)
         threading.Event().wait(0.02)
     raise AssertionError("the lock is never free")
 

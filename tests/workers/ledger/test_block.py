@@ -16,7 +16,7 @@ from workers.ledger.block import (
     seal_of,
 )
 from workers.ledger.sums import Span
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 RECORD_BYTES = USAGE.record_dtype.itemsize
 

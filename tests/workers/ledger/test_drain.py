@@ -16,7 +16,7 @@ from workers.ledger import drain as module
 from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 LOST_DETAIL = FLUSHER.index("usage_lost_total", "detail")
 LOST_RECORD = FLUSHER.index("usage_lost_total", "record")

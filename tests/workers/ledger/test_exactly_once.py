@@ -34,7 +34,7 @@ from trinity.store.connect import connect
 from workers.ledger import ledger
 from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 ROOM = str(Path(ledger.__file__).parent)
 KILLS = 20

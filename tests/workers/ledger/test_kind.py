@@ -1,23 +1,34 @@
-"""workers/ledger/kind.py: a second kind of records goes the way that usage goes, from the ring over the disk."""
+"""workers/ledger/kind.py: a second kind of records goes the way that usage goes, from the ring to the database."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.ledger.delivery_kind import DELIVERY, deliver, make_deliveries, make_delivery_ring
-from tests.workers.ledger.ledger_fixture import LOG, in_order, make_block, make_records, no_beat
+from tests.workers.ledger.delivery_kind import (
+    DELIVERY,
+    DeliveryChange,
+    deliver,
+    make_deliveries,
+    make_delivery_ring,
+    make_tables,
+)
+from tests.workers.ledger.ledger_fixture import LOG, NODE, in_order, make_block, make_records, no_beat, one
 from trinity.clock import SystemClock
+from trinity.store.connect import AnyConnection, connect
 from workers.ledger.block import header_of, read_blocks
 from workers.ledger.drain import Drain
 from workers.ledger.kind import RecordKind
+from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums, decode_sums, encode_sums, merge_sums
 from workers.ledger.unit import read_segment
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 MAKERS: dict[str, tuple[RecordKind, Any]] = {
     "usage": (USAGE, make_records),
@@ -125,3 +136,57 @@ def test_deliveries_keep_their_sums_while_the_disk_refuses_and_when_the_spool_is
     merged = DELIVERY.merge_groups(groups, 1440)
     assert in_order(merged) == in_order(DELIVERY.merge_groups([expected], 1440))
     assert spool.records == 1200
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[AnyConnection]:
+    """A database with the tables of deliveries."""
+    with connect(database_url, "tests", autocommit=True) as opened:
+        make_tables(opened)
+        yield opened
+
+
+def test_deliveries_are_in_their_tables_once_whatever_fails(
+    connection: AnyConnection, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that fails leaves nothing, one whose word was lost is not repeated; usage is loaded beside it."""
+    ring = make_delivery_ring(tmp_path)
+    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
+    drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, no_beat, SystemClock())
+    appended = deliver(ring, 300)
+    drain.turn()
+    ledger = Ledger(connection, DELIVERY, NODE, "n")
+    unit = spool.take()
+    assert unit is not None
+    write = DeliveryChange.write
+
+    def die(change: DeliveryChange) -> None:
+        write(change)
+        raise psycopg.OperationalError("the connection is lost")
+
+    with monkeypatch.context() as fatal:
+        fatal.setattr(DeliveryChange, "write", die)
+        with pytest.raises(psycopg.OperationalError):
+            ledger.load(unit)
+    assert (one(connection, "SELECT count(*) FROM deliveries"), dict(ledger.positions([0]))) == (0, {})
+    assert ledger.load(unit) == Loaded(300, 0, 0)
+    assert ledger.load(unit) == Loaded(0, 0, 0)
+    assert one(connection, "SELECT sum(delivery_id) FROM deliveries") == int(appended["delivery_id"].sum())
+    with connect(database_url, "tests", autocommit=True) as other:
+        assert Ledger(other, USAGE, NODE, "n").positions([0]) == {}, "another kind, another lock, other positions"
+
+
+def test_sums_of_deliveries_are_added_to_those_of_rows(connection: AnyConnection, tmp_path: Path) -> None:
+    """Where the detail was given up the sums are exact all the same, and the batches say how many have none."""
+    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
+    first, second = make_deliveries(100), make_deliveries(50, first=1100, seed=2)
+    ledger = Ledger(connection, DELIVERY, NODE, "n")
+    for span, records in ((Span(0, 1000, 1100), first), (Span(0, 1100, 1150), second)):
+        spool.append_sums(Sums((span,), DELIVERY.sum_records(records)), lambda: None)
+        unit = spool.take()
+        assert unit is not None
+        assert ledger.load(unit) == Loaded(0, len(records), 0)
+        spool.remove(unit)
+    expected = DELIVERY.merge_groups([DELIVERY.sum_records(first), DELIVERY.sum_records(second)], 1)
+    assert sorted(connection.execute("SELECT * FROM delivery_sums").fetchall()) == sorted(expected.tolist())
+    assert one(connection, "SELECT sum(lost) FROM delivery_batches") == 150

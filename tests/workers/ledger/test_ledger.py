@@ -29,7 +29,8 @@ from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums
 from workers.ledger.unit import Unit
-from workers.ledger.usage_sums import USAGE, sum_records
+from workers.ledger.usage_sums import sum_records
+from workers.ledger.usage_tables import USAGE
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def _take(spool: Spool) -> Unit:
 def test_a_record_arrives_with_every_field(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
     """Time to the microsecond, address, names, numbers: what the worker wrote."""
     (record,) = _spooled(spool, make_ring(tmp_path), 1, seed=3)
-    Ledger(connection, NODE, "n").load(_take(spool))
+    Ledger(connection, USAGE, NODE, "n").load(_take(spool))
     row = connection.execute(
         "SELECT (extract(epoch FROM time) * 1000000)::bigint, request_id, host(address), masklen(address), key_id, "
         "latency_ns, coalesce(name, ''), assets, status, protocol, source, code "
@@ -82,7 +83,7 @@ def test_a_record_arrives_with_every_field(connection: AnyConnection, spool: Spo
 
 def test_the_sums_are_those_of_the_rows(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
     """For minutes, hours and days, over several batches that fall into the same ones."""
-    ring, ledger = make_ring(tmp_path), Ledger(connection, NODE, "n")
+    ring, ledger = make_ring(tmp_path), Ledger(connection, USAGE, NODE, "n")
     for seed in range(3):
         _spooled(spool, ring, 800, seed)
         unit = _take(spool)
@@ -127,7 +128,7 @@ def test_a_file_of_which_a_part_is_loaded_brings_the_rest(
     """A machine that failed may have forgotten what it had released: the position in the database decides."""
     ring = make_ring(tmp_path)
     start = ring.released
-    ledger = Ledger(connection, NODE, "n")
+    ledger = Ledger(connection, USAGE, NODE, "n")
     _spooled(spool, ring, 300)
     ledger.load(_take(spool))
     ring.words[5] = np.uint64(start + 200)  # released, as an old page of the file has it
@@ -143,7 +144,7 @@ def test_sums_whose_detail_was_given_up_are_loaded_once(
     """They count in the sums, not in the rows, and the batch says how many records have no detail."""
     records = make_records(70)
     spool.append_sums(Sums((Span(0, 10, 60), Span(1, 5, 25)), sum_records(records)), lambda: None)
-    ledger = Ledger(connection, NODE, "n")
+    ledger = Ledger(connection, USAGE, NODE, "n")
     unit = _take(spool)
     assert ledger.load(unit) == Loaded(0, 70, 0)
     assert ledger.load(unit) == Loaded(0, 0, 0)
@@ -158,13 +159,13 @@ def test_sums_of_several_starts_say_how_many_they_stand_for(
     """A span over a jump of its ring is wider than its records; the batches say the records."""
     spans = Span(0, 10, 2 * JUMP_MIN + 40), Span(1, 5, 25)
     spool.append_sums(Sums(spans, sum_records(make_records(50))), lambda: None)
-    assert Ledger(connection, NODE, "n").load(_take(spool)) == Loaded(0, 50, 0)
+    assert Ledger(connection, USAGE, NODE, "n").load(_take(spool)) == Loaded(0, 50, 0)
     assert connection.execute("SELECT ring, lost FROM usage_batches ORDER BY ring").fetchall() == [(0, 30), (1, 20)]
 
 
 def test_missing_positions_are_counted(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
     """A gap before a batch is a loss and is said; a ring that was made anew is none."""
-    ledger = Ledger(connection, NODE, "n")
+    ledger = Ledger(connection, USAGE, NODE, "n")
     for first, end, missing in ((100, 110, 0), (115, 120, 5), ((1 << 24) * 9, (1 << 24) * 9 + 3, 0)):
         spool.append_sums(Sums((Span(0, first, end),), sum_records(make_records(end - first))), lambda: None)
         unit = _take(spool)
@@ -176,7 +177,7 @@ def test_positions_that_nothing_arrives_for_are_counted_once_wherever_they_are(
     connection: AnyConnection, spool: Spool, tmp_path: Path
 ) -> None:
     """Within a segment, at its border, at its end, in a file that is gone: each with the file that passes them."""
-    ring, ledger = make_ring(tmp_path), Ledger(connection, NODE, "n")
+    ring, ledger = make_ring(tmp_path), Ledger(connection, USAGE, NODE, "n")
     found = []
     for damaged in ([], [0, 5], [9], range(10), [0]):
         assert fill(ring, make_records(10)) == 10
@@ -197,7 +198,7 @@ def test_positions_that_nothing_arrives_for_are_counted_once_wherever_they_are(
 
 def test_a_ring_that_moved_on_lost_nothing_by_it(connection: AnyConnection, spool: Spool, tmp_path: Path) -> None:
     """The jump is no gap."""
-    ring, ledger = make_ring(tmp_path), Ledger(connection, NODE, "n")
+    ring, ledger = make_ring(tmp_path), Ledger(connection, USAGE, NODE, "n")
     for _ in range(3):
         _spooled(spool, ring, 10)
         unit = _take(spool)
@@ -211,7 +212,7 @@ def test_sums_of_which_a_part_is_loaded_are_never_counted_twice(
     connection: AnyConnection, spool: Spool, tmp_path: Path
 ) -> None:
     """Of one ring of two, or half of a ring: nobody can take the sums apart; skipped, they are in nobody's way."""
-    ledger = Ledger(connection, NODE, "n")
+    ledger = Ledger(connection, USAGE, NODE, "n")
     for first, second in ((Span(0, 10, 20), Span(1, 10, 20)), (Span(0, 30, 40), Span(1, 20, 30))):
         spool.append_sums(Sums((first,), sum_records(make_records(10))), lambda: None)
         unit = _take(spool)
@@ -232,7 +233,7 @@ def test_damaged_sums_are_not_loaded(connection: AnyConnection, spool: Spool, tm
     spool.append_sums(Sums((Span(0, 10, 20),), sum_records(make_records(10))), lambda: None)
     unit = _take(spool)
     unit.path.write_bytes(unit.path.read_bytes()[:-1])
-    ledger = Ledger(connection, NODE, "n")
+    ledger = Ledger(connection, USAGE, NODE, "n")
     with pytest.raises(UnloadableError, match="damaged"):
         ledger.load(unit)
     assert ledger.skip(unit) == 10
@@ -250,7 +251,7 @@ def test_damaged_records_are_counted_and_the_rest_is_loaded(
     data = bytearray(unit.path.read_bytes())
     data[32 + 64 * 4 + 8] ^= 0xFF  # the request id of the fifth record
     unit.path.write_bytes(data)
-    assert Ledger(connection, NODE, "n").load(unit) == Loaded(24, 0, 6)
+    assert Ledger(connection, USAGE, NODE, "n").load(unit) == Loaded(24, 0, 6)
     assert set(totals(connection).values()) == {24}
 
 
@@ -262,7 +263,7 @@ def test_names_that_cannot_be_kept_are_none(connection: AnyConnection, spool: Sp
     records["asset"] = [b"\xff\xfe", b"A\x01B", b"BTC"]
     fill(ring, records)
     spool.append(ring, ring.view(ring.released))
-    Ledger(connection, NODE, "n").load(_take(spool))
+    Ledger(connection, USAGE, NODE, "n").load(_take(spool))
     assert connection.execute("SELECT name FROM assets").fetchall() == [("BTC",)]
     assert one(connection, "SELECT requests FROM usage_minute WHERE asset_id = 0") == 2
 
@@ -294,7 +295,7 @@ def test_a_clock_that_was_set_back_costs_nothing(connection: AnyConnection, spoo
     records["time_ns"][30:] = 5
     fill(ring, records)
     spool.append(ring, ring.view(ring.released))
-    assert Ledger(connection, NODE, "n").load(_take(spool)).records == 40
+    assert Ledger(connection, USAGE, NODE, "n").load(_take(spool)).records == 40
     assert set(totals(connection).values()) == {40}
     assert one(connection, "SELECT count(*) FROM usage_log WHERE time < '1970-01-02'") == 10
     assert one(connection, "SELECT extract(epoch FROM max(time)) FROM usage_log") >= EVENING_NS // 10**9
@@ -307,10 +308,10 @@ def test_a_second_loader_of_one_node_is_refused(database_url: str, spool: Spool,
     unit = _take(spool)
     with connect(database_url, "second", autocommit=True) as second:
         with connect(database_url, "first", autocommit=True) as first:
-            Ledger(first, NODE, "n").load(unit)
+            Ledger(first, USAGE, NODE, "n").load(unit)
             with pytest.raises(LedgerTakenError, match=str(NODE)):
-                Ledger(second, NODE, "n")
-            assert Ledger(second, uuid.UUID(int=8), "another").node_id != 1
+                Ledger(second, USAGE, NODE, "n")
+            assert Ledger(second, USAGE, uuid.UUID(int=8), "another").node_id != 1
         assert make_ledger(second).load(unit) == Loaded(0, 0, 0)
         assert set(totals(second).values()) == {100}
 
@@ -322,7 +323,7 @@ def test_two_nodes_load_into_one_database(database_url: str, tmp_path: Path) -> 
         folder = tmp_path / str(number)
         ring, spool = make_ring(folder), Spool(USAGE, folder / "spool", 1 << 30)
         with connect(database_url, "tests", autocommit=True) as connection:
-            ledger = Ledger(connection, uuid.UUID(int=number), f"node-{number}")
+            ledger = Ledger(connection, USAGE, uuid.UUID(int=number), f"node-{number}")
             for seed in range(8):
                 _spooled(spool, ring, 400, seed)
                 unit: Any = spool.take()

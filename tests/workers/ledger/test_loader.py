@@ -31,7 +31,8 @@ from workers.ledger.loader import Loader
 from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums
 from workers.ledger.unit import Unit
-from workers.ledger.usage_sums import USAGE, sum_records
+from workers.ledger.usage_sums import sum_records
+from workers.ledger.usage_tables import USAGE
 
 WAIT = threading.Event().wait
 
@@ -52,7 +53,7 @@ class Setup:
         self.ring = make_ring(folder)
         self.spool = Spool(USAGE, folder / "spool", 1 << 30)
         self.block = make_block()
-        self.loader = Loader(url, NODE, "n", [self.ring], self.spool, self.block, SystemClock(), LOG)
+        self.loader = Loader(url, USAGE, NODE, "n", [self.ring], self.spool, self.block, SystemClock(), LOG)
         self.url = url
         self.idle_share = 0.0
 

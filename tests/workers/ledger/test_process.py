@@ -29,7 +29,7 @@ from trinity.observe.metrics import FLUSHER
 from trinity.store.connect import connect
 from workers.ledger.process import run, take_over
 from workers.ledger.spool import Spool
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 SUM_TABLES = ("usage_minute", "usage_hour", "usage_day")
 

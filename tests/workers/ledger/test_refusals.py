@@ -21,7 +21,7 @@ from trinity.vocabulary import CODES
 from workers.ledger.ledger import Ledger
 from workers.ledger.refusals import GROUPS_A_MINUTE, ROWS_A_SECOND, Condensed, Condenser
 from workers.ledger.spool import Spool
-from workers.ledger.usage_sums import USAGE
+from workers.ledger.usage_tables import USAGE
 
 MISSING_KEY, INVALID_KEY, RATE_LIMITED = (CODES.index(code) for code in ("missing_key", "invalid_key", "rate_limited"))
 # Of the largest flood that is loaded here; `python -m benchmarks refusals` loads ten million.
@@ -147,7 +147,7 @@ def test_an_ipv6_customer_is_one_network() -> None:
 def _load(connection: AnyConnection, folder: Path, batches: list[NDArray[np.void]]) -> int:
     """All batches through the spool; the refusals of which only a sample has a row."""
     folder.mkdir()
-    ledger, position = Ledger(connection, uuid.uuid4(), "n"), 1
+    ledger, position = Ledger(connection, USAGE, uuid.uuid4(), "n"), 1
     for records in batches:
         records["request_id"] = np.arange(position, position + len(records))
         write_segment(folder / f"{position:012}.seg", position, records)

@@ -9,7 +9,8 @@ from tests.workers.ledger.ledger_fixture import DAY_NS, in_order, make_records
 from workers.ledger import reserve as module
 from workers.ledger.reserve import Reserve
 from workers.ledger.sums import Span, Sums
-from workers.ledger.usage_sums import USAGE, merge_groups, sum_records
+from workers.ledger.usage_sums import merge_groups, sum_records
+from workers.ledger.usage_tables import USAGE
 
 
 def _sums(first: int, end: int, seed: int = 1, keys: int = 3) -> Sums:

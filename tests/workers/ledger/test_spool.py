@@ -18,7 +18,8 @@ from workers.ledger.block import HEADER_BYTES, read_blocks
 from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums, decode_sums
 from workers.ledger.unit import Unit, read_segment
-from workers.ledger.usage_sums import USAGE, merge_groups, sum_records
+from workers.ledger.usage_sums import merge_groups, sum_records
+from workers.ledger.usage_tables import USAGE
 
 BIG = 1 << 30
 

@@ -13,7 +13,8 @@ from workers.ledger import unit as module
 from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums, encode_sums
 from workers.ledger.unit import Unit, recover, set_aside, sums_unit
-from workers.ledger.usage_sums import USAGE, sum_records
+from workers.ledger.usage_sums import sum_records
+from workers.ledger.usage_tables import USAGE
 
 
 @pytest.fixture

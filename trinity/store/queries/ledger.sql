@@ -52,15 +52,15 @@ CREATE TEMPORARY TABLE IF NOT EXISTS batch_refusals (
 ) ON COMMIT DELETE ROWS;
 
 -- name: lock
--- One loader a node, as long as its session lasts. The first number is the ledger's own.
-SELECT pg_try_advisory_lock(1819304562, %s);
+-- One loader a node and kind of records, as long as its session lasts.
+SELECT pg_try_advisory_lock(%(kind)s, %(node_id)s);
 
 -- name: loaded
 -- The position behind the newest loaded record of each ring.
 SELECT asked.ring, newest.end_position
 FROM unnest(%(rings)s::smallint[]) AS asked (ring)
 CROSS JOIN LATERAL (
-    SELECT end_position FROM usage_batches
+    SELECT end_position FROM {table}
     WHERE node_id = %(node_id)s AND ring = asked.ring
     ORDER BY end_position DESC LIMIT 1
 ) AS newest;
@@ -99,5 +99,5 @@ ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
     latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
 
 -- name: add_batch
-INSERT INTO usage_batches (node_id, ring, first_position, end_position, rows, lost, sampled)
+INSERT INTO {table} (node_id, ring, first_position, end_position, rows, lost, sampled)
 VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s, %(sampled)s);

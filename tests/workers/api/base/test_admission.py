@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.trinity.node_fixture import busy_node
+from tests.support.node_fixture import busy_node
 from tests.workers.api.conftest import (
     ADMIN_KEY,
     client_to,

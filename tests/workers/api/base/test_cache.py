@@ -8,7 +8,7 @@ import pytest
 import valkey
 
 from tests.support.clocks import ManualClock
-from tests.trinity.node_fixture import SECOND, empty_node
+from tests.support.node_fixture import SECOND, empty_node
 from tests.workers.api.conftest import client_to, service, settings_of
 from trinity.observe.metrics import REPORTER
 from workers.api.base import cache as module

@@ -14,7 +14,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from tests.trinity.node_fixture import empty_node
+from tests.support.node_fixture import empty_node
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of
 from tests.workers.api.live import live
 from trinity.clock import SystemClock

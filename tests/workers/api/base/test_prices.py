@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trinity.node_fixture import CATALOG, empty_node
+from tests.support.node_fixture import CATALOG, empty_node
 from tests.workers.api.live import publish
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.answer_table import AnswerState

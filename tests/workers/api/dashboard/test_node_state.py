@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from tests.trinity.node_fixture import CATALOG, busy_node
+from tests.support.node_fixture import CATALOG, busy_node
 from tests.trinity.observe.test_status import ring_with
 from tests.workers.api.conftest import ADMIN_KEY, application_of, client_of, client_to, reporter_of, settings_of
 from tests.workers.api.live import live

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from pycoingecko import CoinGeckoAPI  # type: ignore[import-untyped]
 
-from tests.trinity.node_fixture import CATALOG
+from tests.support.node_fixture import CATALOG
 from tests.workers.api.conftest import ADMIN_KEY
 from tests.workers.api.live import Live, live
 from tests.workers.api.minutes import store_minutes

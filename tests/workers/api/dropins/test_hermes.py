@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.trinity.node_fixture import CATALOG
+from tests.support.node_fixture import CATALOG
 from tests.workers.api.conftest import ADMIN_KEY
 from tests.workers.api.live import Live, live
 from tests.workers.api.minutes import store_minutes

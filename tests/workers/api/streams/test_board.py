@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.clocks import ManualClock
-from tests.trinity.node_fixture import CATALOG, empty_node
+from tests.support.node_fixture import CATALOG, empty_node
 from tests.workers.api.live import publish
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.trinity.node_fixture import CATALOG
+from tests.support.node_fixture import CATALOG
 from tests.workers.api.conftest import table_of
 from tests.workers.api.live import Events, Live, live, tiny_receive_buffer
 from trinity.memory.answer_table import AnswerState

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.trinity.node_fixture import CATALOG, empty_node
+from tests.support.node_fixture import CATALOG, empty_node
 from tests.workers.api.conftest import table_of
 from tests.workers.api.live import Live, live, publish
 from trinity.clock import SystemClock

@@ -14,7 +14,7 @@ import pytest
 from litestar.exceptions import LitestarException
 
 from tests.support.clocks import ManualClock
-from tests.trinity.node_fixture import SECOND
+from tests.support.node_fixture import SECOND
 from tests.workers.api.conftest import ADMIN_KEY, application_of, client_to, opened, settings_of
 from tests.workers.api.live import live, tiny_receive_buffer
 from trinity.observe.metrics import REPORTER

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.quota import quota_used
+from tests.support.quota import quota_used
 from tests.workers.request.udp.datagram_place import (
     MONTH_KEY_ID,
     MONTHLY_QUOTA,

@@ -30,7 +30,7 @@ class DatabaseServer:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self.server = Server(data_dir, logging.getLogger("tests.database"), TEST_SETTINGS)
+        self.server = Server(data_dir, logging.getLogger("tests.support.database"), TEST_SETTINGS)
         self._url = embedded_url(data_dir)
 
     def url(self, database: str = NAME) -> str:

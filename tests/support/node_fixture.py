@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tests.quotes import stored_quote
+from tests.support.quotes import stored_quote
 from trinity.markets import load_catalog
 from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState, AnswerTable
 from trinity.memory.control import HEARTBEAT_NS, PID, RESTARTS, STARTED_NS
