@@ -77,3 +77,19 @@ def test_sums_of_two_starts_stand_for_their_answers_alone() -> None:
         Action(4, "settle", ()),
     ]
     assert replay(history) is None
+
+
+def test_half_of_those_who_are_first_at_a_start_are_no_minority() -> None:
+    """Two liars of the four that a new consensus finds measure its coin; a fifth exchange comes a moment too late."""
+    history = [
+        Action(3, "lie", (0, 500)),
+        Action(0, "lie", (4, 500)),
+        Action(2, "quote", (4, 0, 86, 0)),
+        Action(4, "quote", (0, 2, 36, 0)),
+        Action(1, "quote", (4, 2, -53, 0)),
+        Action(4, "quote", (0, 0, 57, 0)),
+        Action(4, "restart", ()),
+        Action(4, "quote", (1, 0, -83, 0)),
+        Action(0, "turn", ()),
+    ]
+    assert replay(history) is None
