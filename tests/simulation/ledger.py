@@ -225,6 +225,10 @@ class Database:
             raise LedgerError(f"rows come twice: {sorted(twice)[:3]}")
         if not change.ids <= self.expected:
             raise LedgerError(f"rows that nobody counted: {sorted(change.ids - self.expected)[:3]}")
+        if change.refused_weight > change.refused:
+            raise LedgerError(
+                f"rows stand for {change.refused_weight} refusals of {change.refused} in sums"
+            )
         self.ids |= change.ids
         for batch in change.batches:
             ring, end = batch["ring"], batch["end"]
@@ -266,6 +270,7 @@ class Change:
         self.ids: set[int] = set()
         self.rows = 0
         self.refused_rows = 0
+        self.refused_weight = 0
         self.refused = 0
         self.batches: list[dict[str, int]] = []
         self.sums: dict[int, Counter[str]] = {}
@@ -312,7 +317,9 @@ class Session:
             rows = np.frombuffer(data, dtype=copy_rows._USAGE_ROW.dtype)
             change.ids.update(rows["request_id"].tolist())
             change.rows += len(rows)
-            change.refused_rows += int(((rows["key_id"] == ANONYMOUS_KEY_ID) & (rows["code"] != CODE_OK)).sum())
+            is_refused = (rows["key_id"] == ANONYMOUS_KEY_ID) & (rows["code"] != CODE_OK)
+            change.refused_rows += int(is_refused.sum())
+            change.refused_weight += int(rows["weight"][is_refused].sum())
         elif _NAMES[statement] == "copy_sums":
             change.staged = np.frombuffer(data, dtype=copy_rows._SUM_ROW.dtype)
         elif _NAMES[statement] == "copy_refusals":
