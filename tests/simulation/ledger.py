@@ -226,9 +226,7 @@ class Database:
         if not change.ids <= self.expected:
             raise LedgerError(f"rows that nobody counted: {sorted(change.ids - self.expected)[:3]}")
         if change.refused_weight > change.refused:
-            raise LedgerError(
-                f"rows stand for {change.refused_weight} refusals of {change.refused} in sums"
-            )
+            raise LedgerError(f"rows stand for {change.refused_weight} refusals of {change.refused} in sums")
         self.ids |= change.ids
         for batch in change.batches:
             ring, end = batch["ring"], batch["end"]
