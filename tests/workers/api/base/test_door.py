@@ -11,6 +11,7 @@ import pytest
 
 from tests.workers.api.live import Live, live
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
+from trinity.net.guard import ConnectionBounds
 from trinity.observe.metrics import REPORTER
 from workers.api.base import door
 
@@ -67,7 +68,7 @@ async def test_a_connection_without_a_request_is_shut_in_time(tmp_path: Path, fi
 
 async def test_one_address_shuts_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More silent connections than granian serves at once: another address is answered, and a stream goes on."""
-    monkeypatch.setattr(door, "BOUNDS", door.Bounds(most=30, of_address=20))
+    monkeypatch.setattr(door, "BOUNDS", ConnectionBounds(most=30, of_address=20))
     monkeypatch.setattr("workers.api.server._CONNECTIONS_MAX", 50)
     async with live(tmp_path) as service:
         loop = asyncio.get_running_loop()
