@@ -5,6 +5,7 @@ is one connection's side of the exchange and never raises for what a client sent
 sockets is built once for each quote (`frames`, by channel).
 """
 
+import abc
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ class CloseSocket(NamedTuple):
 Out = str | SendPing | CloseSocket
 
 
-class Session:
+class Session(abc.ABC):
     """One connection. Subclasses say what they answer, what they push and what they do with time."""
 
     # Names of the fields that carry prices: bad_payload renames them.
@@ -52,13 +53,13 @@ class Session:
         """What the exchange says unasked."""
         return []
 
+    @abc.abstractmethod
     def on_text(self, text: str, now: Instant) -> list[Out]:
         """The answer to a client's frame."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def on_quote(self, quote: SimulatedQuote, frames: dict[str, str], now: Instant) -> list[Out]:
         """What this connection gets of a quote; `frames` is shared by all connections of the exchange."""
-        raise NotImplementedError
 
     def on_timer(self, now: Instant) -> list[Out]:
         """Heartbeats and deadlines; called about ten times a second."""

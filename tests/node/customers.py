@@ -7,6 +7,7 @@ An answer counts when it was read whole. What a broken connection or a lost data
 answered: the node may have recorded it or not. Who stops waits for the answers to what is asked already.
 """
 
+import abc
 import contextlib
 import itertools
 import re
@@ -43,7 +44,7 @@ _DATAGRAM = struct.Struct("<4sBBBBQII16s16s12x")
 _STATUS_AND_ID = struct.Struct("<5xBxxQ")
 
 
-class Customer(threading.Thread):
+class Customer(threading.Thread, abc.ABC):
     """One connection after the other until told to stop."""
 
     def __init__(self, node: Node, pause_seconds: float) -> None:
@@ -69,11 +70,13 @@ class Customer(threading.Thread):
     def tell_to_stop(self) -> None:
         self._stopping.set()
 
+    @abc.abstractmethod
     def _connect(self) -> socket.socket:
-        raise NotImplementedError
+        """A connection to the node's lookups."""
 
+    @abc.abstractmethod
     def _ask_batch(self, connection: socket.socket) -> None:
-        raise NotImplementedError
+        """Ask BATCH lookups, and count what was asked and answered."""
 
 
 class HttpCustomer(Customer):

@@ -48,10 +48,10 @@ UP, DOWN, FAILS, FAILS_AT_COMMIT, COMMITS_UNKNOWN = range(5)
 _NAMES = {
     load(f"ledger.{name}"): name
     for name in (
-        "find_node", "add_node", "rename_node", "assets", "add_assets", "prepare", "create_sums", "lock",
+        "find_node", "add_node", "rename_node", "assets", "add_assets", "create_sums", "lock",
         "copy_usage", "copy_sums", "copy_refusals", "add_refusals",
     )
-} | {load("partitions.missing"): "missing"}  # fmt: skip
+} | {load("partitions.missing"): "missing", load("session.prepare"): "prepare"}  # fmt: skip
 _NAMES |= {load_for(f"ledger.{name}", "usage_batches"): name for name in ("loaded", "add_batch")}
 _NAMES |= {load_for("ledger.add_sums", table): "add_sums" for table in ("usage_minute", "usage_hour", "usage_day")}
 

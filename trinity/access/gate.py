@@ -261,7 +261,7 @@ def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> i
     burst = rate & REQUESTS_MASK
     admitted = consume_address(gate.addresses, hashed, now_ns, rate, burst, gate.own["found"])
     _tell_rate(gate, rate, burst)
-    _tell_pace(gate)
+    _tell_remaining(gate)
     return CODE_OK if admitted else RATE_LIMITED
 
 
@@ -347,7 +347,7 @@ def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
         return _refuse_month(gate, now_ns)
     if result[RATE] > 0:
         admitted = consume_key_rate(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
-        _tell_pace(gate)
+        _tell_remaining(gate)
         if not admitted:
             return RATE_LIMITED
     if quota > 0:
@@ -371,7 +371,7 @@ def _tell_rate(gate: Gate, rate: int, burst: int) -> None:
 
 
 @compiled_inline
-def _tell_pace(gate: Gate) -> None:
+def _tell_remaining(gate: Gate) -> None:
     gate.result[LEFT] = gate.own["found"][REMAINING]
     gate.result[RETRY_AFTER_MS] = _whole_ms(gate.own["found"][RETRY_NS])
 

@@ -35,20 +35,20 @@ _EXECUTE = 1
 AclEntry = tuple[int, int, int]
 
 
-class AccountRow(NamedTuple):
+class OsAccount(NamedTuple):
     """Numbers of an account."""
 
     uid: int
     gid: int
 
 
-def account_for(folder: Path, log: logging.Logger) -> AccountRow | None:
+def account_for(folder: Path, log: logging.Logger) -> OsAccount | None:
     """Who is to own and run what is in `folder`; None: the account of this process."""
     if os.geteuid() != 0:
         return None
     found = folder.stat()
     if found.st_uid != 0:
-        return AccountRow(found.st_uid, found.st_gid)
+        return OsAccount(found.st_uid, found.st_gid)
     for _ in range(_MAKE_ATTEMPTS):
         entry = _find(_NAME)
         if entry is not None:
@@ -63,7 +63,7 @@ def account_for(folder: Path, log: logging.Logger) -> AccountRow | None:
     return entry
 
 
-def let_pass(target: Path, account: AccountRow) -> None:
+def let_pass(target: Path, account: OsAccount) -> None:
     """Let the account pass through every folder above `target`."""
     for folder in reversed(target.parents):
         found = folder.stat()
@@ -102,12 +102,12 @@ def _add_passage(folder: Path, mode: int, uid: int) -> None:
     os.setxattr(folder, _ACL_ATTRIBUTE, struct.pack("<I", _ACL_VERSION) + packed)
 
 
-def _find(name: str) -> AccountRow | None:
+def _find(name: str) -> OsAccount | None:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         return None
-    return AccountRow(entry.pw_uid, entry.pw_gid)
+    return OsAccount(entry.pw_uid, entry.pw_gid)
 
 
 def _make() -> None:

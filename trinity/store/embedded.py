@@ -32,7 +32,7 @@ from psycopg import pq
 from trinity.errors import StoreUnavailableError
 from trinity.files import sync_folder
 from trinity.linux import PR_SET_PDEATHSIG
-from trinity.store.account import AccountRow, account_for, let_pass
+from trinity.store.account import OsAccount, account_for, let_pass
 from trinity.store.settings import SETTINGS, render
 
 # The package holds PostgreSQL's programs; its own Python is not imported: it keeps count of users in files and locks.
@@ -174,7 +174,7 @@ def _socket_folder(data_dir: Path) -> Path:
     return _SHORT_PARENT / f"trinity-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
 
 
-def _make_ready(cluster: Path, account: AccountRow | None, settings: str) -> None:
+def _make_ready(cluster: Path, account: OsAccount | None, settings: str) -> None:
     """Mode and settings as the server wants them; StoreUnavailableError when it would refuse the cluster.
 
     The folder is another account's, whose links must not lead us elsewhere as root. A full disk does not matter while
@@ -210,7 +210,7 @@ def _read_own(place: int, name: str, owner: int) -> str | None:
         return None
 
 
-def _replace(place: int, name: str, text: str, account: AccountRow | None) -> None:
+def _replace(place: int, name: str, text: str, account: OsAccount | None) -> None:
     draft = f"{name}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(draft, dir_fd=place)
@@ -222,7 +222,7 @@ def _replace(place: int, name: str, text: str, account: AccountRow | None) -> No
     os.rename(draft, name, src_dir_fd=place, dst_dir_fd=place)
 
 
-def _make_private(folder: Path, account: AccountRow | None) -> None:
+def _make_private(folder: Path, account: OsAccount | None) -> None:
     """Make the folder if need be, and make sure that nobody else can enter it."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -261,7 +261,7 @@ def _take_lock(path: Path, log: logging.Logger, turn: Turn) -> int:
         raise
 
 
-def _make_cluster(folder: Path, cluster: Path, account: AccountRow | None, lock_fd: int, turn: Turn) -> None:
+def _make_cluster(folder: Path, cluster: Path, account: OsAccount | None, lock_fd: int, turn: Turn) -> None:
     """Make a cluster with our database and role. It gets its name when it is complete and on disk."""
     for leftover in folder.glob("unfinished-*"):
         shutil.rmtree(leftover)
@@ -274,7 +274,7 @@ def _make_cluster(folder: Path, cluster: Path, account: AccountRow | None, lock_
     sync_folder(folder)
 
 
-def _finish(command: Sequence[str], text: str, account: AccountRow | None, lock_fd: int, turn: Turn) -> None:
+def _finish(command: Sequence[str], text: str, account: OsAccount | None, lock_fd: int, turn: Turn) -> None:
     """Run a program to its end with `text` as its input."""
     with _launch(command, account, lock_fd, is_server=False) as process:
         assert process.stdin is not None
@@ -293,7 +293,7 @@ def _finish(command: Sequence[str], text: str, account: AccountRow | None, lock_
 
 
 def _launch(
-    command: Sequence[str], account: AccountRow | None, lock_fd: int, is_server: bool
+    command: Sequence[str], account: OsAccount | None, lock_fd: int, is_server: bool
 ) -> "subprocess.Popen[bytes]":
     """Start a program that dies with this process: a server in order, another one at once."""
     libc = ctypes.CDLL(None, use_errno=True)

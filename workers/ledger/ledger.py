@@ -45,7 +45,7 @@ class Ledger:
 
     def __init__(self, connection: AnyConnection, kind: RecordKind, node: uuid.UUID, name: str) -> None:
         self._connection, self._kind = connection, kind
-        connection.execute(load("ledger.prepare"))
+        connection.execute(load("session.prepare"))
         self.node_id = _node_id(connection, node, name)
         values = {"kind": kind.lock, "node_id": self.node_id}
         if connection.execute(load("ledger.lock"), values).fetchone() != (True,):

@@ -6,20 +6,16 @@
     database hangs        this thread hangs with it, the drain does not; one that answers nobody is given up (watch.py)
     file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it forever
 
-Rules: what psycopg, the store or the disk raise is a state of the world: it is logged once and tried again. Anything
-else is a fault of ours: the process's loop raises it.
+Rules: those of a SessionThread (trinity/store/session_thread.py).
 """
 
 import contextlib
 import logging
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from random import Random
 
 import psycopg
 
-from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import LedgerTakenError, SchemaError, TrinityError, UnloadableError
 from trinity.limits import LOAD_GAP_SECONDS
@@ -29,7 +25,7 @@ from trinity.observe.log import Losses, Outage
 from trinity.observe.metrics import FLUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect, judge
-from trinity.store.watch import Watch
+from trinity.store.session_thread import SessionThread
 from workers.ledger.kind import RecordKind
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.pace import REST_TURN_SECONDS, Arrivals, Pace, Processors
@@ -39,8 +35,6 @@ from workers.ledger.unit import Unit
 # A transaction of a segment takes 1 s to 3 s; one that took this long met a server that stands still.
 _STATEMENT_SECONDS = 120
 _SLOW_NS = 10 * NS_PER_SECOND
-# Between tries while the database is away.
-_RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS = 0.25, 0.25, 1.0
 # The session of a killed predecessor ends within 15 s; who holds the lock for longer is another node.
 _TAKEN_NS = 20 * NS_PER_SECOND
 _NEVER_AGAIN_NS = 2**63
@@ -54,7 +48,7 @@ _BATCHES = FLUSHER.index("usage_batches_total")
 _LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
 
 
-class Loader(threading.Thread):
+class Loader(SessionThread):
     """The thread that loads the spool, over one connection after the other."""
 
     def __init__(
@@ -69,11 +63,9 @@ class Loader(threading.Thread):
         clock: Clock,
         log: logging.Logger,
     ) -> None:
-        super().__init__(name="loader", daemon=True)
-        self._url, self._kind, self._node, self._node_name, self._rings = url, kind, node, node_name, rings
-        self._spool, self._block, self._clock, self._log = spool, block, clock, log
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
+        super().__init__("loader", url, clock)
+        self._kind, self._node, self._node_name, self._rings = kind, node, node_name, rings
+        self._spool, self._block, self._log = spool, block, log
         self._outage = Outage(
             log, logging.ERROR, "the database does not take the ledger, the spool does", "the database takes the ledger"
         )
@@ -83,42 +75,13 @@ class Loader(threading.Thread):
         self._behind: set[int] = set()
         self._busy_since_ns: int | None = None
         self._pace, self._arrivals, self._processors = Pace(), Arrivals(), Processors()
-        self._watch = Watch(url)
-        self._backoff = Backoff(
-            Random(), _RETRY_FLOOR_SECONDS, _RETRY_BASE_SECONDS, _RETRY_CAP_SECONDS, reset_seconds=0
-        )
         self.is_connected = False
-
-    def run(self) -> None:
-        self._watch.start()
-        try:
-            while not self._stopping.is_set():
-                self._backoff.on_try(self._clock.monotonic_ns())
-                self._live_one_connection()
-                now_ns = self._clock.monotonic_ns()
-                self._backoff.on_failure(now_ns)
-                self._stopping.wait((self._backoff.due_ns - now_ns) / NS_PER_SECOND)
-        except BaseException as error:  # noqa: BLE001 - the border of the thread: the process's loop raises it
-            self._failure = error
-        finally:
-            self._watch.stop()
-
-    def raise_failure(self) -> None:
-        """In the process's loop: what ended the thread ends the process."""
-        if self._failure is not None:
-            raise self._failure
 
     def is_up(self) -> bool:
         """Whether the database takes batches, as far as one can see."""
         since_ns = self._busy_since_ns
         is_slow = since_ns is not None and self._clock.monotonic_ns() - since_ns >= _SLOW_NS
         return self.is_connected and self._watch.is_up and not is_slow
-
-    def finish(self, seconds: float) -> None:
-        """Load what is left, but no longer than this."""
-        self._stopping.set()
-        self.join(seconds)
-        self.raise_failure()
 
     def _live_one_connection(self) -> None:
         try:
@@ -234,7 +197,7 @@ class Loader(threading.Thread):
         self.is_connected = True
         self._say_taken_at_ns = None
         self._outage.up()
-        self._backoff.on_good(self._clock.monotonic_ns())
+        self._on_good()
 
     def _say_down(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -18,7 +18,7 @@ MINUTES_MAX = 100
 
 def load_candles(connection: AnyConnection, table: CandleTable, node: uuid.UUID) -> int:
     """Store what was closed since the last call, one transaction a round; returns how many minutes were read."""
-    row = connection.execute(load("operator.node"), [node]).fetchone()
+    row = connection.execute(load("ledger.find_node"), [node]).fetchone()
     if row is None:  # the ledger has not made the node known yet: the minutes wait in their files, for a day
         return 0
     node_id, loaded = int(row[0]), 0

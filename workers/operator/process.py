@@ -1,6 +1,6 @@
 """The operator's process: the tables first, then the jobs, over one connection after the other.
 
-    no database       asked again every half second; what runs then waits where it is
+    no database       asked again within a second; what runs then waits where it is
     a database        its tables are brought to this version's state; the others wait for that (`migrate.check`)
     the lock          whoever holds it is the one active node of the database; the others ask for it once a second
     it hangs          the thread hangs with it, the process's loop does not; a frozen server is cut off (watch.py)
@@ -33,15 +33,13 @@ from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.queries import load
-from trinity.store.watch import Watch
+from trinity.store.session_thread import SessionThread
 from workers.operator.daily import publisher
 from workers.operator.jobs import Jobs, Work
 
 BEAT_MS = 200
 # Retention may delete for seconds; a statement that took this long met a server that stands still.
 STATEMENT_SECONDS = 120
-# Wait before the next try while the database is away.
-RETRY_SECONDS = 0.5
 # Half of the shortest period.
 TURN_SECONDS = 0.5
 LOCK_GAP_NS = NS_PER_SECOND
@@ -74,60 +72,36 @@ def run(context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cach
     operator.finish(_LAST_SECONDS)
 
 
-class Operator(threading.Thread):
+class Operator(SessionThread):
     """The thread that migrates and runs the jobs."""
 
     def __init__(
         self, context: ProcessContext, node: uuid.UUID, candles: CandleTable, url: str, cache_url: str | None
     ) -> None:
-        super().__init__(name="operator", daemon=True)
-        self._node, self._candles, self._url = node, candles, url
-        self._block, self._clock, self._log = context.block, context.clock, context.log
+        super().__init__("operator", url, context.clock)
+        self._node, self._candles = node, candles
+        self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
         self._jobs = Jobs(random.Random(), context.block)
         self._outage = Outage(self._log, logging.WARNING, "jobs wait for the database", "the database takes the jobs")
-        self._watch = Watch(url)
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
         self._ask_lock_at_ns = 0
         self.is_connected = self.is_active = False
-
-    def run(self) -> None:
-        self._watch.start()
-        try:
-            while not self._stopping.is_set():
-                self._live_one_connection()
-                self._stopping.wait(RETRY_SECONDS)
-        except BaseException as error:  # noqa: BLE001 - the border of the thread: the process's loop raises it
-            self._failure = error
-        finally:
-            self._watch.stop()
-
-    def raise_failure(self) -> None:
-        """In the process's loop: what ended the thread ends the process."""
-        if self._failure is not None:
-            raise self._failure
 
     def show(self) -> None:
         """The state in metrics; a server that says nothing is away."""
         self._block.set_gauge(_UP, float(self.is_connected and self._watch.is_up))
         self._block.set_gauge(_ACTIVE, float(self.is_active))
 
-    def finish(self, seconds: float) -> None:
-        """Let the job that runs end, but wait no longer than this."""
-        self._stopping.set()
-        self.join(seconds)
-        self.raise_failure()
-
     def _live_one_connection(self) -> None:
         try:
             migrate.ensure(self._url)
             with connect(self._url, "operator", statement_seconds=STATEMENT_SECONDS, autocommit=True) as connection:
                 self._watch.guard(connection)
-                connection.execute(load("operator.prepare"))
+                connection.execute(load("session.prepare"))
                 self.is_connected = True
                 self._outage.up()
+                self._on_good()
                 self._jobs.begin_anew()
                 work = Work(connection, self._node, self._clock, self._candles, self._publish, self._log)
                 while not self._stopping.is_set():

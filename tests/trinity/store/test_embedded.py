@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.database import DatabaseServer
 from trinity.errors import StoreUnavailableError
-from trinity.store.account import AccountRow, let_pass
+from trinity.store.account import OsAccount, let_pass
 from trinity.store.embedded import Server, embedded_url
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -310,7 +310,7 @@ def test_an_ordinary_user_runs_it_as_themselves(tmp_path: Path) -> None:
     """The folder and the server are theirs."""
     visitor = pwd.getpwnam("nobody")
     os.chown(tmp_path, visitor.pw_uid, visitor.pw_gid)
-    let_pass(tmp_path, AccountRow(visitor.pw_uid, visitor.pw_gid))
+    let_pass(tmp_path, OsAccount(visitor.pw_uid, visitor.pw_gid))
     identity = {"user": visitor.pw_uid, "group": visitor.pw_gid, "extra_groups": []}
     try:
         subprocess.run([sys.executable, "-c", "import psycopg"], check=True, capture_output=True, **identity)  # type: ignore[call-overload]

@@ -22,7 +22,7 @@ from tests.workers.ledger.ledger_fixture import (
 )
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.observe.metrics import FLUSHER
-from trinity.store import migrate
+from trinity.store import migrate, session_thread
 from trinity.store.connect import connect
 from trinity.store.watch import SILENCE_SECONDS
 from workers.ledger import loader as module
@@ -178,7 +178,7 @@ def test_a_node_whose_ledger_another_one_has_loads_nothing_and_says_so_once(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As with a copied data directory; it goes on by itself when the other has gone."""
-    monkeypatch.setattr(module, "_RETRY_FLOOR_SECONDS", 0.02)
+    monkeypatch.setattr(session_thread, "RETRY_FLOOR_SECONDS", 0.02)
     monkeypatch.setattr(module, "_TAKEN_NS", 1)
     setup = Setup(tmp_path, database_url)
     setup.put(10)
@@ -200,7 +200,7 @@ def test_a_file_that_can_never_be_loaded_blocks_nobody(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Damaged sums at once; rows that the database refuses, when it has said so for a while: both stay on the disk."""
-    monkeypatch.setattr(module, "_RETRY_FLOOR_SECONDS", 0.02)
+    monkeypatch.setattr(session_thread, "RETRY_FLOOR_SECONDS", 0.02)
     monkeypatch.setattr(module, "_NEVER_NS", NS_PER_SECOND // 5)
     setup = Setup(tmp_path, database_url)
     sums = Sums((Span(9, 10, 20),), sum_records(make_records(10)))

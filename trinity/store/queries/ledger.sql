@@ -20,14 +20,6 @@ WHERE NOT EXISTS (SELECT FROM assets WHERE assets.name = wanted.name)
 ORDER BY wanted.name
 ON CONFLICT (name) DO NOTHING;
 
--- name: prepare
--- An answer is billed when it is committed, so a commit means the disk, whatever the server's setting. A client whose
--- machine failed is noticed within 15 s, so that its lock is free again; over a Unix socket this changes nothing.
-SET synchronous_commit = on;
-SET tcp_keepalives_idle = 5;
-SET tcp_keepalives_interval = 5;
-SET tcp_keepalives_count = 2;
-
 -- name: create_sums
 CREATE TEMPORARY TABLE IF NOT EXISTS batch_sums (
     unit smallint,

@@ -1,19 +1,8 @@
 -- What the operator process asks: the one active node of a database, and its jobs that have no file of their own.
 
--- name: prepare
--- Minutes are released when they are committed, so a commit means the disk, whatever the server's setting. A client
--- whose machine failed is noticed within 15 s, so that its lock is free again; over a Unix socket this changes nothing.
-SET synchronous_commit = on;
-SET tcp_keepalives_idle = 5;
-SET tcp_keepalives_interval = 5;
-SET tcp_keepalives_count = 2;
-
 -- name: lock
 -- One active operator a database, as long as its session lasts.
 SELECT pg_try_advisory_lock(hashtextextended('trinity.operator', 0));
-
--- name: node
-SELECT id FROM nodes WHERE uuid = %s;
 
 -- name: prune_batches
 -- Of all nodes, for some do not come back. The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.

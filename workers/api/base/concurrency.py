@@ -12,7 +12,7 @@ from typing import NamedTuple
 from workers.api.base.problems import ProblemError
 
 
-class StreamBounds(NamedTuple):
+class ConcurrencyBounds(NamedTuple):
     """Of one kind of answer: how many at once, of all and of one caller, and how a refusal words it."""
 
     kind: str  # in codes, in the singular
@@ -24,7 +24,7 @@ class StreamBounds(NamedTuple):
 class ConcurrencyLimit:
     """The answers of one kind that are open in this process, by caller."""
 
-    def __init__(self, bounds: StreamBounds) -> None:
+    def __init__(self, bounds: ConcurrencyBounds) -> None:
         self._bounds = bounds
         self._open: Counter[str] = Counter()
         self.total = 0

@@ -31,7 +31,7 @@ from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
 from workers.api.base.auth import ApiCaller, caller_name, charge, check_again
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import ConcurrencyLimit, StreamBounds
+from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
@@ -51,7 +51,9 @@ RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
 # key, a quarter of it, so that it takes several to lock others out.
 UNREAD_BYTES = 320 * 1024
 _UNREAD_BYTES_OF_ALL = 5 * 1024**3 // 4
-STREAMS = StreamBounds("stream", most=_UNREAD_BYTES_OF_ALL // UNREAD_BYTES, max_per_client=1024, retry_after_seconds=5)
+STREAMS = ConcurrencyBounds(
+    "stream", most=_UNREAD_BYTES_OF_ALL // UNREAD_BYTES, max_per_client=1024, retry_after_seconds=5
+)
 
 EVENT_STREAM = "text/event-stream"
 # Neither caches nor proxies may hold events back.

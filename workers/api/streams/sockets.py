@@ -30,7 +30,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, caller_name, provide_caller
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import StreamBounds
+from workers.api.base.concurrency import ConcurrencyBounds
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.parameters import refuse_unknown
@@ -43,7 +43,7 @@ from workers.api.streams.events import INTERVAL_MS_MAX, Streams, find_assets, pa
 MESSAGE_BYTES_MAX = 16 * 1024
 MESSAGES_PER_SECOND = 50
 # Granian takes messages of up to 64 MB into memory before anybody can look at them: few connections for one caller.
-SOCKETS = StreamBounds("socket", most=1024, max_per_client=64, retry_after_seconds=5)
+SOCKETS = ConcurrencyBounds("socket", most=1024, max_per_client=64, retry_after_seconds=5)
 # Close codes: the service goes away, a message is too big, and a refusal (4000 + the HTTP status that it would have).
 _GOING_AWAY = 1001
 _TOO_BIG = 1009

@@ -33,7 +33,7 @@ from trinity.store.queries import load
 from workers.api.base.auth import ApiCaller, caller_name
 from workers.api.base.cache import question_of
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import ConcurrencyLimit, StreamBounds
+from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
 from workers.api.base.problems import query_timeout
 
@@ -62,7 +62,7 @@ NOW_SECONDS = 5
 
 _JSON_END = b"]}"
 # Each holds a connection to the database for as long as its reader takes; half of them for one account.
-EXPORTS = StreamBounds("export", most=4, max_per_client=2, retry_after_seconds=10)
+EXPORTS = ConcurrencyBounds("export", most=4, max_per_client=2, retry_after_seconds=10)
 
 _EXPORTS = REPORTER.index("report_exports")
 

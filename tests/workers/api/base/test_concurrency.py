@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from workers.api.base.concurrency import ConcurrencyLimit, StreamBounds
+from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.problems import ProblemError
 from workers.api.streams.events import STREAMS
 from workers.api.streams.sockets import SOCKETS
@@ -13,7 +13,7 @@ from workers.api.usage.export import EXPORTS
 
 def test_a_caller_has_so_many_places_and_no_more() -> None:
     """One is refused with 429; another caller is not, until all places are taken (503)."""
-    held = ConcurrencyLimit(StreamBounds("stream", most=3, max_per_client=2, retry_after_seconds=5))
+    held = ConcurrencyLimit(ConcurrencyBounds("stream", most=3, max_per_client=2, retry_after_seconds=5))
     with contextlib.ExitStack() as stack:
         for caller in ("a", "a", "b"):
             held.check(caller)
