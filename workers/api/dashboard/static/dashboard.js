@@ -108,8 +108,13 @@ function showLogin() {
 
 of("session").addEventListener("click", async () => {
   if (session.kind === "anonymous") return showLogin();
+  leave(); // what would still be asked with a session that has ended would be refused
+  leave = () => {};
+  unwatchNode();
+  closeStream();
   await post("/session/end", {}).catch(() => {});
   forget(); // what was seen with the key is gone from the page
+  session = null; // to be drawn anew, also where it could not be ended
   start();
 });
 of("login-cancel").addEventListener("click", () => dialog.close());
