@@ -25,7 +25,7 @@ test: setup-dev test-tools
 	$(PYTEST) -m "not long"
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long"
 
-# What takes minutes: nodes that are killed again and again under load, a million events of the simulation, the tests of
+# What takes minutes: nodes that start, are flooded and are killed again and again, a million events of the simulation, the tests of
 # the benchmarks. Every change must pass these as well (.ci/run).
 test-long: setup-dev test-tools
 	$(BIN)/trinity compile

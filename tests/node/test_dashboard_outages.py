@@ -14,6 +14,8 @@ from tests.node.harness import Node, new_node
 from tests.node.test_dashboard import ADMIN_KEY, ask, tile, trinity
 from tests.support.database import DatabaseServer
 
+pytestmark = pytest.mark.long
+
 FRESH, OLD = "tr[data-asset] .badge.good", "tr[data-asset].old .badge.old"
 
 

@@ -21,6 +21,8 @@ from tests.node.harness import Node, new_node
 from trinity.limits import CRASH_LOOP_DEATHS
 from trinity.vocabulary import EXCHANGES
 
+pytestmark = pytest.mark.long
+
 # Two seconds are the promise (1 s measured); the rest is for a machine that runs other tests beside.
 BACK_SECONDS = 2.0 + 3.0
 

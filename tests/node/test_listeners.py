@@ -79,6 +79,7 @@ def test_a_report_over_udp_comes_from_the_address_that_was_asked(node: Node, hos
         assert json.loads(client.recv(4096))["error"]["code"] == "missing_key"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("port_name", "count", "first_bytes"),
     [

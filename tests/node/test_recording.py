@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import psutil
+import pytest
 
 from feeds.audit.entries import Entry, Frame
 from feeds.audit.explain import explain_moment
@@ -16,6 +17,8 @@ from feeds.audit.segments import FOLDER, list_segments
 from tests.feeds.audit.small_node import frames_of, rewrite
 from tests.node.harness import Node
 from trinity.memory.candle_table import CANDLES, CandleFile, Minute, to_decimal
+
+pytestmark = pytest.mark.long
 
 
 def processes(node: Node) -> dict[str, int]:

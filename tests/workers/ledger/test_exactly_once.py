@@ -36,6 +36,8 @@ from workers.ledger.drain import Drain
 from workers.ledger.spool import Spool
 from workers.ledger.usage_tables import USAGE
 
+pytestmark = pytest.mark.long
+
 ROOM = str(Path(ledger.__file__).parent)
 KILLS = 20
 # The lines of one child's whole life are some hundreds: a kill beyond the last lets it end by itself.
