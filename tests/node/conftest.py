@@ -20,6 +20,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with new_node(tmp_path_factory.mktemp("node")) as started:
         started.start()
         started.wait_ready()
+        started.wait_reports_ready()
         started.wait_all_sources()
         yield started
         if started.process is not None and started.process.poll() is None:
@@ -31,6 +32,7 @@ def healthy(node: Node) -> Iterator[Node]:
     """The module's node without any fault, before and after."""
     node.clear_faults()
     node.wait_all_sources()
+    node.wait_reports_ready()
     yield node
     node.clear_faults()
 

@@ -138,6 +138,10 @@ class Node:
     def wait_ready(self) -> None:
         self.wait("readiness", lambda: self.get("/ready", "HEALTH_PORT_LPO")[0] == 200, START_SECONDS)
 
+    def wait_reports_ready(self) -> None:
+        """The reporters start behind the workers: a node that answers lookups may answer no reports yet."""
+        self.wait("readiness for reports", lambda: self.get("/ready", "HEALTH_PORT_LRS")[0] == 200, START_SECONDS)
+
     def wait_database(self) -> None:
         """Until every reporter says that it has its tables, and a report that reads them is not put off."""
 
