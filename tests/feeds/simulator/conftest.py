@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
@@ -90,8 +91,12 @@ class Running:
         self.address = f"127.0.0.1:{simulator.port}"
         self._http = http
 
-    def connect(self, path: str) -> connect:
-        return connect(f"ws://{self.address}{path}")
+    async def connect(self, path: str) -> ClientConnection:
+        """A socket that may ask at once: Crypto.com's has only the rest of the calendar second's requests."""
+        left_seconds = 1 - time.time() % 1
+        if left_seconds < 0.1:
+            await asyncio.sleep(left_seconds)
+        return await connect(f"ws://{self.address}{path}")
 
     async def get(self, path: str) -> tuple[int, Any]:
         async with self._http.get(f"http://{self.address}{path}") as answer:

@@ -16,7 +16,7 @@ HEARTBEATS = {"type": "subscribe", "channel": "heartbeats"}
 
 async def test_snapshots_come_before_the_acknowledgement_and_updates_behind(running: Any) -> None:
     """As recorded: one snapshot a product, then the cumulative acknowledgement, numbered without a hole."""
-    async with running.connect("/coinbase") as socket:
+    async with await running.connect("/coinbase") as socket:
         await socket.send(json.dumps(TICKER))
         frames = [json.loads(await socket.recv()) for _ in range(12)]
     kinds = [frame["events"][0].get("type", frame["channel"]) for frame in frames]
@@ -29,7 +29,7 @@ async def test_snapshots_come_before_the_acknowledgement_and_updates_behind(runn
 
 async def test_a_ticker_has_the_documented_fields(running: Any, find_frame: Any) -> None:
     """Prices are strings, the time is the envelope's with nine digits."""
-    async with running.connect("/coinbase/") as socket:
+    async with await running.connect("/coinbase/") as socket:
         frame = await find_frame(socket, lambda one: one["channel"] == "ticker", TICKER)
     assert len(frame["timestamp"]) == len("2026-08-09T21:05:48.229198328Z")
     ticker = frame["events"][0]["tickers"][0]

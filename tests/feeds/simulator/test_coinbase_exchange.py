@@ -16,7 +16,7 @@ SUBSCRIBE = {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["tick
 
 async def test_a_ticker_comes_behind_the_acknowledgement(running: Any, find_frame: Any) -> None:
     """One acknowledgement lists the whole state, then tickers with increasing sequence and trade ids."""
-    async with running.connect(PATH) as socket:
+    async with await running.connect(PATH) as socket:
         await socket.send(json.dumps(SUBSCRIBE))
         assert json.loads(await socket.recv()) == {
             "type": "subscriptions",

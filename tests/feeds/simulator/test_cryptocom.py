@@ -19,7 +19,7 @@ def _subscribe(*channels: str, request_id: int = 5) -> str:
 
 async def test_the_first_data_frame_carries_the_id_of_the_request(running: Any, find_frame: Any) -> None:
     """No acknowledgement: the first frame has the request's id, the next ones -1."""
-    async with running.connect("/cryptocom/exchange/v1/market") as socket:
+    async with await running.connect("/cryptocom/exchange/v1/market") as socket:
         await socket.send(_subscribe("ticker.BTC_USD"))
         first = json.loads(await socket.recv())
         second = await find_frame(socket, lambda one: "result" in one)

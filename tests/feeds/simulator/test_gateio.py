@@ -29,7 +29,7 @@ async def test_every_channel_is_acknowledged_once_and_flows(
     running: Any, find_frame: Any, channel: str, fields: tuple[str, ...]
 ) -> None:
     """One acknowledgement a frame with the id, then updates whose result is one object."""
-    async with running.connect(PATH) as socket:
+    async with await running.connect(PATH) as socket:
         acknowledged = await find_frame(socket, lambda _: True, _subscribe(channel, "BTC_USDT", "ETH_USDT"))
         update = await find_frame(socket, lambda one: one["event"] == "update")
     assert (acknowledged["event"], acknowledged["result"], acknowledged["id"]) == (

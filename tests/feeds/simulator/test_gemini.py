@@ -16,7 +16,7 @@ SUBSCRIBE = {"id": 1, "method": "subscribe", "params": ["btcusd@bookTicker", "bt
 @pytest.mark.parametrize("path", ["/gemini", "/gemini/"])
 async def test_both_streams_flow_after_the_acknowledgement(running: Any, find_frame: Any, path: str) -> None:
     """A bookTicker has b, a and c, a trade p and q; both have E in nanoseconds as a number."""
-    async with running.connect(path) as socket:
+    async with await running.connect(path) as socket:
         await socket.send(json.dumps(SUBSCRIBE))
         assert json.loads(await socket.recv()) == {"id": 1, "status": 200}
         book = await find_frame(socket, lambda one: "b" in one)

@@ -20,7 +20,7 @@ def _subscribe(*symbols: str, **params: Any) -> str:
 
 async def test_status_then_an_acknowledgement_a_symbol_then_data(running: Any, find_frame: Any) -> None:
     """Unasked the status; for each symbol its acknowledgement and its snapshot; then updates."""
-    async with running.connect("/kraken/v2") as socket:
+    async with await running.connect("/kraken/v2") as socket:
         status = json.loads(await socket.recv())
         assert status["channel"] == "status"
         assert status["data"][0]["connection_id"] >= 2**63

@@ -19,7 +19,7 @@ def _subscribe(*instruments: str, channel: str = "tickers") -> str:
 
 async def test_an_acknowledgement_an_argument_then_data(running: Any) -> None:
     """Each argument is acknowledged with the id and followed by its first ticker; ping is text."""
-    async with running.connect("/okx/ws/v5/public") as socket:
+    async with await running.connect("/okx/ws/v5/public") as socket:
         await socket.send("ping")
         assert await socket.recv() == "pong"
         await socket.send(_subscribe("BTC-USDT", "ETH-USDT"))
@@ -38,7 +38,7 @@ async def test_an_acknowledgement_an_argument_then_data(running: Any) -> None:
 )
 async def test_the_other_channels_flow_too(running: Any, find_frame: Any, channel: str, fields: set[str]) -> None:
     """bbo-tbt carries the best offers as lists, trades the trades."""
-    async with running.connect("/okx/ws/v5/public") as socket:
+    async with await running.connect("/okx/ws/v5/public") as socket:
         await socket.send(_subscribe("BTC-USDT", channel=channel))
         for _ in range(2):
             frame = await find_frame(socket, lambda one: "data" in one)

@@ -212,7 +212,7 @@ async def test_a_frozen_exchange_goes_on_with_its_heartbeats(running: Any, find_
     """Kraken sends heartbeats instead of quotes: it is alive but not fresh."""
     await running.fault(exchange="kraken", fault="freeze")
     path, subscribe = SUBSCRIBE["kraken"]
-    async with running.connect(path) as opened:
+    async with await running.connect(path) as opened:
         await find_frame(opened, lambda one: one.get("success"), subscribe)
         await find_frame(opened, lambda one: one == {"channel": "heartbeat"})
         _, body = await running.get(REST_PATH["kraken"])
