@@ -31,6 +31,7 @@ COMPILED_SOURCES = (
     "trinity/native/*.py",
     "trinity/access/gate.py",
     "trinity/access/limit_headers.py",
+    "feeds/consensus/*.py",
     "workers/request/**/*.py",
     "benchmarks/*.py",
 )
@@ -66,6 +67,13 @@ def compiled_allocating(function: F) -> F:
 
     jitted: F = numba.njit(nogil=True, boundscheck=True, cache=True, _nrt=True)(function)
     return _without_literals(jitted)
+
+
+def compile_for(function: Callable[..., Any], *examples: object) -> None:
+    """Compile a compiled function for arguments of these types, or load it from the cache, without calling it."""
+    from numba import typeof
+
+    function.compile(tuple(typeof(example) for example in examples))  # type: ignore[attr-defined]
 
 
 def _without_literals(jitted: F) -> F:

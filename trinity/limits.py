@@ -57,15 +57,21 @@ RETRY_AFTER_SECONDS_MAX = 300.0
 
 # --- consensus ---------------------------------------------------------------------------------------------
 
+# No rule of an asset says more basis points than the whole price has; with that, all products fit 128 bits.
+BPS_MAX = 10_000
 # Every asset is looked at again after this long although nothing changed: time alone makes sources stale. A turn
 # waits at most the other value, so together no price outlives its sources by more than 250 ms.
 CONSENSUS_REVIEW_NS = 150 * 1_000_000
 CONSENSUS_WAIT_MS_MAX = 100
+# Those who watch (candles, gauges, log, heartbeat) are told at most this often where nothing presses: telling takes
+# some 0.1 ms, in which no quote is looked at.
+CONSENSUS_TELL_NS = 50 * 1_000_000
 # The end of an answer that is nearer than this is decided now, as it will be then: a price that loses one of several
 # sources is not refused between the source's last moment and the next turn. A wait is whole ms and wakes up late.
 CONSENSUS_AHEAD_NS = 5 * 1_000_000
-# So many of them a turn: one takes some 0.1 ms, and a quote that arrives meanwhile waits for the turn's end.
-CONSENSUS_REVIEWS_MAX = 4
+# The stablecoins' indexes are measured again at most this often: it takes 0.5 ms, in which no quote is looked at, and
+# a coin moves by less than a basis point in so short a time.
+COINS_GAP_NS = 20 * 1_000_000
 # A source that was left out comes back after it lay within half the limit for this long; CF Benchmarks has the
 # half, others wait 5 s to 5 min: venues of one market agree again within seconds, so the shortest is enough.
 REENTRY_NS = 5 * 1_000_000_000

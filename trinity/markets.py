@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from trinity.errors import ConfigError
-from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
+from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX, BPS_MAX
 from trinity.vocabulary import EXCHANGES
 
 DEFAULT_PATH = Path(__file__).with_name("markets.toml")
@@ -167,4 +167,6 @@ def _rules(asset: str, file: _File) -> AssetRules:
     for field in AssetRules.__struct_fields__:
         if getattr(rules, field) < 1:
             raise ConfigError(f"assets.{asset}.{field}", "must be at least 1")
+        if field.endswith("_bps") and getattr(rules, field) > BPS_MAX:
+            raise ConfigError(f"assets.{asset}.{field}", f"must be at most {BPS_MAX:,} basis points, the whole price")
     return rules

@@ -19,7 +19,7 @@ from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState, StoredQuote
 
-VERSION = 2
+VERSION = 3
 CONSENSUS_STREAM = "consensus"
 
 
@@ -109,13 +109,15 @@ class Result(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Turn(msgspec.Struct, array_like=True, tag="t", frozen=True):
-    """One turn of the consensus process: rows read, assets reviewed in this order, decisions that came out new."""
+    """One turn of the consensus process: rows read, assets reviewed in this order, answers that came out new, and
+    whether the coins were measured after it."""
 
     at_ns: int
     wall_ns: int
     read: tuple[RowInput, ...]
     reviewed: tuple[int, ...]
     results: tuple[Result, ...]
+    is_measured: bool
 
 
 Entry = Header | Opened | Frame | RecordedAnswer | Checkpoint | Turn

@@ -128,4 +128,5 @@ class _Scene:
         for asset in entry.reviewed:
             if asset == self._asset:
                 self._rerun.review(asset, entry.at_ns)
-        self._rerun.end_turn(entry.reviewed, entry.at_ns)
+        if entry.is_measured:
+            self._rerun.measure_coins(entry.at_ns)

@@ -29,12 +29,10 @@ from feeds.audit.entries import (
     Turn,
 )
 from feeds.audit.segments import FOLDER, SegmentWriter, segment_bytes
-from feeds.consensus.asset import AssetConsensus, SourceRow
-from feeds.consensus.rules import Decision
+from feeds.consensus.state import MarketState, Outcome
 from feeds.consensus.turn import TurnFacts
 from feeds.exchanges.contract import RestRequest
 from trinity.clock import NS_PER_SECOND
-from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import NODE_RECORDING
 from trinity.memory.price_table import StoredQuote
 from trinity.observe.metrics import CONSENSUS, FEED
@@ -192,6 +190,10 @@ class DecisionRecorder(_Stream):
         self._quotes: dict[tuple[int, int], StoredQuote | None] = {}
         self._checkpoint_at_ns = 0
 
+    @property
+    def wants_each_turn(self) -> bool:
+        return self.is_on
+
     def on_turn(self, facts: TurnFacts) -> None:
         """Record the turn; then begin, end, write, and start a chunk with a checkpoint when one is due."""
         self._facts = facts
@@ -205,55 +207,61 @@ class DecisionRecorder(_Stream):
                 self.entries = self._checkpoint()
 
     def _record(self, facts: TurnFacts) -> None:
-        inputs = tuple(self._input(asset, row) for asset, row in facts.read)
-        results = tuple(result_of(asset.index, asset.decision, asset.answer) for asset in facts.decided)
-        order = tuple(asset.index for asset in facts.reviewed)
-        self.entries.append(Turn(facts.now_ns, facts.wall_ns, inputs, order, results))
+        market = facts.market
+        inputs = tuple(self._input(market, asset, exchange) for asset, exchange in market.read())
+        results = tuple(_result_of(market, published.asset) for published in facts.published)
+        order = tuple(market.reviewed())
+        self.entries.append(Turn(facts.now_ns, facts.wall_ns, inputs, order, results, facts.is_measured))
 
-    def _input(self, asset: int, row: SourceRow) -> RowInput:
-        key = (row.exchange, asset)
-        is_same = self._quotes.get(key) == row.quote
-        self._quotes[key] = row.quote
-        return RowInput(row.exchange, asset, row.source.state, None if is_same else row.quote, is_same)
+    def _input(self, market: MarketState, asset: int, exchange: int) -> RowInput:
+        key, quote = (exchange, asset), market.quote(asset, exchange)
+        is_same = self._quotes.get(key) == quote
+        self._quotes[key] = quote
+        return RowInput(exchange, asset, market.row_state(asset, exchange), None if is_same else quote, is_same)
 
     def _checkpoint(self) -> list[Entry]:
         clock, facts = self._context.clock, self._facts
         assert facts is not None, "a recording begins after a turn"
         self._checkpoint_at_ns = clock.monotonic_ns()
-        rows = [(asset.index, row) for asset in facts.assets for row in asset.rows]
-        self._quotes = {(row.exchange, asset): row.quote for asset, row in rows}
+        market = facts.market
+        rows = [
+            RowInput(
+                listing.exchange,
+                asset,
+                market.row_state(asset, listing.exchange),
+                market.quote(asset, listing.exchange),
+            )
+            for asset, listings in enumerate(market.listings)
+            for listing in listings
+        ]
+        self._quotes = {(row.exchange, row.asset): row.quote for row in rows}
         return [
             Checkpoint(
                 self._checkpoint_at_ns,
                 clock.wall_ns(),
-                tuple(RowInput(row.exchange, asset, row.source.state, row.quote) for asset, row in rows),
-                tuple(_state_of(asset) for asset in facts.assets),
+                tuple(rows),
+                tuple(_state_of(market, asset) for asset in range(len(market.assets))),
                 dict(facts.indexes),
                 dict(facts.held),
             )
         ]
 
 
-def result_of(asset: int, decision: Decision | None, answer: NDArray[np.void] | None) -> Result:
+def result_of(asset: int, outcome: Outcome, answer: NDArray[np.void]) -> Result:
     """What is compared of a published decision; the digest is of the whole answer record."""
-    assert decision is not None
-    assert answer is not None
-    return Result(
-        asset,
-        int(decision.state),
-        decision.price,
-        decision.confidence,
-        decision.used,
-        dict(decision.rejected),
-        decision.valid_until_ns,
-        blake2b(answer.tobytes(), digest_size=8).digest(),
-    )
+    digest = blake2b(answer.tobytes(), digest_size=8).digest()
+    return Result(asset, int(outcome.state), *outcome[1:], digest)
 
 
-def _state_of(asset: AssetConsensus) -> AssetState:
-    decision = asset.decision
-    state = decision.state if decision is not None else AnswerState.EMPTY
-    return AssetState(asset.carried, asset.last, state, decision.valid_until_ns if decision is not None else 0)
+def _result_of(market: MarketState, asset: int) -> Result:
+    answer = market.answers.read(market.answers.row_of(asset))
+    assert answer is not None, "it was published"
+    return result_of(asset, market.outcome(asset), answer)
+
+
+def _state_of(market: MarketState, asset: int) -> AssetState:
+    outcome = market.outcome(asset)
+    return AssetState(market.carried(asset), market.last_good(asset), outcome.state, outcome.valid_until_ns)
 
 
 def _boot() -> str:

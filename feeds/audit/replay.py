@@ -19,7 +19,7 @@ import msgspec
 from feeds.audit.entries import CONSENSUS_STREAM, Checkpoint, Header, Result, RowInput, Turn
 from feeds.audit.frames import FrameSource, Search
 from feeds.audit.recorder import result_of
-from feeds.audit.rerun import Rerun
+from feeds.audit.rerun import Rerun, outcome_of
 from feeds.audit.segments import FOLDER, Chunk, SegmentInfo, header_of, list_segments, read_chunks, read_segment
 from trinity.memory.answer_table import COINS
 from trinity.memory.price_table import StoredQuote
@@ -167,10 +167,11 @@ class _Replay:
             published = recorded.get(asset)
             if is_new is None and published is None:
                 continue
-            replayed = result_of(asset, decision, answer) if is_new is not False else None
+            replayed = result_of(asset, outcome_of(decision), answer) if is_new is not False else None
             self._compare_result(header, asset, published, replayed)
             outcome.decisions += replayed is not None
-        rerun.end_turn(turn.reviewed, turn.at_ns)
+        if turn.is_measured:
+            rerun.measure_coins(turn.at_ns)
         outcome.turns += 1
         outcome.from_ns = turn.wall_ns if outcome.from_ns is None else outcome.from_ns
         outcome.to_ns = turn.wall_ns

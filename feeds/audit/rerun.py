@@ -1,11 +1,11 @@
 """The consensus process's state, made again out of a recording by the same rules that the process itself calls.
 
 Rules: pure but for its own state. A checkpoint loads everything; rows are set as they were read; `review` decides one
-asset and renders its answer; `end_turn` measures the coins for the next turn. Nothing is guessed: what came out of a
-turn depends on nothing but what the recording says.
+asset and renders its answer; `measure_coins` measures the coins for the next turn. Nothing is guessed: what came out
+of a turn depends on nothing but what the recording says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from feeds.consensus.inputs import Gathered, exchange_names, listings_of, live_e
 from feeds.consensus.render import render_consensus
 from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
 from feeds.consensus.stablecoins import Held, Index, follow, required_of, usable
+from feeds.consensus.state import Outcome
 from feeds.consensus.venue import judge_quote
 from trinity.markets import Catalog
 from trinity.memory.answer_table import COINS, AnswerState
@@ -30,6 +31,18 @@ class Reviewed(NamedTuple):
     decision: Decision
     answer: NDArray[np.void]
     is_new: bool | None
+
+
+def outcome_of(decision: Decision) -> Outcome:
+    """A decision as the consensus process keeps it."""
+    return Outcome(
+        decision.state,
+        decision.price,
+        decision.confidence,
+        decision.used,
+        dict(decision.rejected),
+        decision.valid_until_ns,
+    )
 
 
 class Rerun:
@@ -53,7 +66,7 @@ class Rerun:
         self._carried = [state.carried for state in checkpoint.assets]
         self._last = [state.last for state in checkpoint.assets]
         self._published = [(state.state, state.valid_until_ns) for state in checkpoint.assets]
-        self._decisions: list[Decision | None] = [None] * len(names)
+        self._shown: list[tuple[bytes, Mapping[int, str]] | None] = [None] * len(names)
         self._indexes: Mapping[str, Decimal] = checkpoint.indexes
         self._held: Mapping[str, Held] = checkpoint.held
         for row in checkpoint.rows:
@@ -72,13 +85,12 @@ class Rerun:
     def review(self, asset: int, now_ns: int) -> Reviewed:
         """Decide one asset as the process does."""
         decision, self._carried[asset] = self.decide(asset, self._indexes, now_ns)
-        before = self._decisions[asset]
-        is_new = decision != before if before is not None else None
         name = self.catalog.assets[asset].name
         answer, last = render_consensus(name, decision, self._exchanges, decision.asked.required, self._last[asset])
-        if is_new is not False:
-            self._decisions[asset], self._last[asset] = decision, last
-            self._published[asset] = (decision.state, decision.valid_until_ns)
+        shown, before = (answer.tobytes(), decision.rejected), self._shown[asset]
+        is_new = shown != before if before is not None else None
+        self._shown[asset], self._last[asset] = shown, last
+        self._published[asset] = (decision.state, decision.valid_until_ns)
         return Reviewed(decision, answer, is_new)
 
     def decide(self, asset: int, indexes: Mapping[str, Decimal], now_ns: int) -> tuple[Decision, ConsensusState]:
@@ -97,11 +109,10 @@ class Rerun:
         )
         return live_exchanges(rows, now_ns, len(self.catalog.exchanges))
 
-    def end_turn(self, reviewed: Sequence[int], now_ns: int) -> None:
-        """The indexes of the next turn, measured when a coin was reviewed."""
-        if any(asset in self._coins.values() for asset in reviewed):
-            indexes, self._held = self.followed(now_ns)
-            self._indexes = usable(indexes)
+    def measure_coins(self, now_ns: int) -> None:
+        """Measure the indexes of the next turn."""
+        indexes, self._held = self.followed(now_ns)
+        self._indexes = usable(indexes)
 
     def checkpoint(self, at_ns: int, wall_ns: int) -> Checkpoint:
         """What the process would write now."""

@@ -13,11 +13,10 @@ begins another; set ahead, no price stands for longer than it was valid.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from feeds.consensus.rules import Decision
-from feeds.consensus.turn import TurnFacts
+from feeds.consensus.turn import Published, TurnFacts
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState, AnswerTable
-from trinity.memory.candle_table import CANDLES, CandleFile, Minute, Standing, open_or_renew, to_fixed
+from trinity.memory.candle_table import CANDLES, EXPONENT, CandleFile, Minute, Standing, open_or_renew
 from trinity.observe.metrics import CONSENSUS
 from trinity.process import ProcessContext
 
@@ -113,32 +112,33 @@ class CandleBook:
         if not is_served:
             self._candles[asset].candlestick.standing = None
 
+    wants_each_turn = False
+
     def on_turn(self, facts: TurnFacts) -> None:
-        """Take note of what a turn decided."""
-        for asset in facts.reviewed:
-            assert asset.decision is not None, "it was reviewed"
-            self.observe(asset.index, asset.decision, facts.now_ns, facts.wall_ns)
+        """Take note of what was published, each at its own moment; then close the minutes that are over."""
+        for published in facts.published:
+            self.observe(published)
+        minute = facts.wall_ns // NS_PER_MS // MS_PER_MINUTE
+        for candles in self._candles:
+            if candles.minute != minute:
+                candles.candlestick.advance(facts.wall_ns // NS_PER_MS)
+                candles.write(minute)
 
     def close(self, now_ns: int) -> None:
-        """Nothing is left to write: each turn wrote what it changed."""
+        """Nothing is left to write: what was told was written."""
 
-    def observe(self, asset: int, decision: Decision, now_ns: int, wall_ns: int) -> None:
-        """Take note of an asset's newest decision; cheap when it is the one of before."""
-        candles = self._candles[asset]
-        wall_ms = wall_ns // NS_PER_MS
-        if decision is candles.decision and candles.minute == wall_ms // MS_PER_MINUTE:
-            return
-        candlestick = candles.candlestick
-        if decision is candles.decision:
-            candlestick.advance(wall_ms)
-        elif decision.state is AnswerState.GOOD and decision.price is not None and decision.confidence is not None:
-            until_ms = wall_ms + (decision.valid_until_ns - now_ns) // NS_PER_MS
-            price, confidence = to_fixed(decision.price), to_fixed(decision.confidence)
-            candlestick.on_price(price, confidence, len(decision.used), wall_ms, until_ms)
+    def observe(self, published: Published) -> None:
+        """Take note of one consensus answer."""
+        candles = self._candles[published.asset]
+        wall_ms = published.wall_ns // NS_PER_MS
+        if published.state is AnswerState.GOOD:
+            until_ms = wall_ms + (published.valid_until_ns - published.now_ns) // NS_PER_MS
+            unit = 10 ** (EXPONENT - published.places)
+            price, confidence = published.price * unit, published.confidence * unit
+            candles.candlestick.on_price(price, confidence, published.sources, wall_ms, until_ms)
         else:
-            candlestick.on_unavailable(wall_ms)
-        candles.decision, candles.minute = decision, wall_ms // MS_PER_MINUTE
-        candles.file.write_running(candlestick.running, candlestick.standing)
+            candles.candlestick.on_unavailable(wall_ms)
+        candles.write(wall_ms // MS_PER_MINUTE)
 
     def _append(self, file: CandleFile, minute: Minute) -> None:
         if not file.append(minute):
@@ -173,5 +173,9 @@ class AssetCandles:
     def __init__(self, file: CandleFile, append: Callable[[CandleFile, Minute], None]) -> None:
         self.file = file
         self.candlestick = Candlestick(lambda minute: append(file, minute), *(file.read_running() or (None, None)))
-        self.decision: Decision | None = None
         self.minute = 0
+
+    def write(self, minute: int) -> None:
+        """Let the file say what is; `minute` is the wall clock's."""
+        self.minute = minute
+        self.file.write_running(self.candlestick.running, self.candlestick.standing)

@@ -1,19 +1,16 @@
 """The consensus process: what changed in the price table -> decisions -> rendered answers.
 
-One turn: find the cells whose counters or states changed, judge each changed quote once, decide each touched asset
-once however many of its quotes changed, publish what came out differently (asset.py does one asset). Then wait
-for the feeds' eventfd, at most CONSENSUS_WAIT_MS_MAX. An asset that nobody touched is looked at again after
-CONSENSUS_REVIEW_NS, because time alone makes sources stale; a few in a turn, so that no quote waits behind them all.
-One whose answer ends within CONSENSUS_AHEAD_NS is decided for that moment, so that there is no gap before the next.
-Coins are measured after the assets of a turn: every conversion uses the index of the turn before, so no order of the
-assets matters.
+The turns themselves are compiled (cycle.py). Here is what goes before, between and behind them: what a predecessor
+knew, the coins' indexes, assets whose numbers need decimals, the log, counters and gauges, and whoever watches.
+Coins are measured between turns, at most once in COINS_GAP_NS: every conversion uses the indexes of before its turn,
+so no order of the assets matters.
 
 Rules: the only writer of the answer table. It may be killed at any moment: all it needs is in shared memory, and
 what it had not published yet is found again by its successor, which reads everything once.
 """
 
+import contextlib
 import gc
-import os
 import select
 import signal
 from collections.abc import Mapping, Sequence
@@ -22,26 +19,45 @@ from types import FrameType
 
 import numpy as np
 
-from feeds.consensus.asset import ENDLESS_NS, AssetConsensus, SourceRow
-from feeds.consensus.independence import faulty_of
-from feeds.consensus.inputs import live_exchanges, recall_coins
-from feeds.consensus.stablecoins import Held, Index, Peg, follow, usable, watch
-from feeds.consensus.turn import TurnFacts, TurnObserver
-from trinity.clock import NS_PER_MS
-from trinity.limits import (
-    CONSENSUS_AHEAD_NS,
-    CONSENSUS_REVIEW_NS,
-    CONSENSUS_REVIEWS_MAX,
-    CONSENSUS_WAIT_MS_MAX,
-    STATE_LOG_GAP_NS,
+from feeds.consensus.arrays import (
+    COUNT_DISAGREEMENTS,
+    COUNT_OFF_BOOK,
+    COUNT_REJECTED,
+    COUNT_UPDATES,
+    VERDICTS,
+    arrays_over,
+    make_arrays,
+    set_carried,
+    set_indexes,
 )
-from trinity.memory.answer_table import COINS
+from feeds.consensus.cycle import (
+    live_faulty,
+    make_scratch,
+    note_published,
+    read_changes,
+    serve,
+    take_turn,
+    wait_ms,
+)
+from feeds.consensus.exact import review_exactly
+from feeds.consensus.inputs import recall, recall_coins
+from feeds.consensus.stablecoins import Held, Index, Peg, follow, usable, watch
+from feeds.consensus.state import MarketState
+from feeds.consensus.turn import Published, TurnFacts, TurnObserver
+from feeds.consensus.venue import LAST_OFF_BOOK
+from trinity.compiled import compile_for, jit_enabled
+from trinity.limits import COINS_GAP_NS, STATE_LOG_GAP_NS
+from trinity.memory.answer_table import COINS, VERDICT_REJECTED, AnswerState
 from trinity.memory.control import COMMAND, Command
+from trinity.observe.log import Settled
 from trinity.observe.metrics import CONSENSUS
 from trinity.process import ConsensusMemory, ProcessContext
+from trinity.vocabulary import REJECT_REASONS
 
 _INDEX_GAUGES = [CONSENSUS.index(f"oracle_{coin.lower()}_usd_index") for coin in COINS]
 _DEPEG_GAUGES = [CONSENSUS.index("oracle_stablecoin_depeg", coin) for coin in COINS]
+_UPDATES = CONSENSUS.index("oracle_price_updates_total")
+_DISAGREEMENTS = CONSENSUS.index("oracle_sources_disagree_total")
 
 
 def run(context: ProcessContext, memory: ConsensusMemory, observers: Sequence[TurnObserver] = ()) -> None:
@@ -58,17 +74,28 @@ def run(context: ProcessContext, memory: ConsensusMemory, observers: Sequence[Tu
     # A full collection over everything that numba imported takes tens of ms, and nothing here is cyclic.
     gc.collect()
     gc.freeze()
-    poll = select.poll()
-    for fd in (memory.wake_fd, context.control_fd):
-        poll.register(fd, select.POLLIN)
-    context.log.info("started")
-    while not stopped and context.block.read(COMMAND) != Command.DRAIN:
-        is_done = aggregator.turn()
-        # An eventfd is emptied before the table is compared, so no wake-up is lost between the two.
-        for fd, _ in poll.poll(aggregator.wait_ms() if is_done else 0):
-            os.eventfd_read(fd)
+    with contextlib.closing(select.epoll()) as epoll:
+        epoll.register(memory.wake_fd, select.EPOLLIN)
+        epoll.register(context.control_fd, select.EPOLLIN)
+        context.log.info("started")
+        while not stopped and context.block.read(COMMAND) != Command.DRAIN:
+            aggregator.serve(epoll.fileno(), memory.wake_fd)
     aggregator.close()
     context.log.info("stopped")
+
+
+def warm_up() -> None:
+    """Compile all that `run` calls, or load it from the cache: the supervisor does it once, before it forks."""
+    if not jit_enabled():
+        return
+    words, numbers = np.zeros(1, dtype=np.uint64), (0, 0)
+    tables, state = arrays_over(words, words)
+    compile_for(serve, tables, state, *numbers, make_scratch())
+    compile_for(take_turn, tables, state, *numbers)
+    compile_for(read_changes, tables, state)
+    compile_for(note_published, state, 0, *numbers)
+    for function in (live_faulty, wait_ms):
+        compile_for(function, state, 0)
 
 
 class Aggregator:
@@ -78,97 +105,104 @@ class Aggregator:
         self, context: ProcessContext, memory: ConsensusMemory, observers: Sequence[TurnObserver] = ()
     ) -> None:
         self._context = context
-        self._prices = memory.prices
         self._answers = memory.answers
         self._observers = observers
-        # Nothing was seen yet, so that a predecessor's quotes are read as changes.
-        self._seen_versions = np.zeros_like(memory.prices.versions())
-        self._seen_states = np.zeros_like(memory.prices.states())
-        self._assets = [AssetConsensus(context, memory.answers, index) for index in range(len(context.catalog.assets))]
-        self._rows = {(row.exchange, asset.index): row for asset in self._assets for row in asset.rows}
-        self._coins = {asset.name: asset for asset in self._assets if asset.name in COINS}
+        catalog = context.catalog
+        self._arrays = make_arrays(memory.prices, memory.answers, catalog, context.simulated)
+        self._tables, self._state = self._arrays
+        self.market = MarketState(self._arrays, memory.answers, catalog)
+        for index, listings in enumerate(self.market.listings):
+            set_carried(self.market.record(index), recall(memory.answers, index, listings))
+        self._coins = {asset.name: index for index, asset in enumerate(catalog.assets) if asset.name in COINS}
         self._pegs = {
             coin: Peg(int(context.block.read_gauge(gauge))) for coin, gauge in zip(COINS, _DEPEG_GAUGES, strict=True)
         }
-        self._read: list[tuple[int, SourceRow]] = []
-        self._decided_at_ns = 0
-        self._next_end_ns = ENDLESS_NS
-        self._read_changes()
+        self._told = [Settled(None) for _ in catalog.assets]
+        self._scratch = make_scratch()
+        self._counters = _counters(catalog.exchanges)
+        read_changes(self._tables, self._state)  # a predecessor's quotes; every asset is due in the first turn
         self._held: Mapping[str, Held] = recall_coins(memory.answers)
         self._index_told: dict[str, tuple[str, int]] = {}
         self._indexes: dict[str, Decimal] = {}
         self._follow_coins(context.clock.monotonic_ns())
+        self._state["coins_measured_at_ns"] = 0  # the first turn shows what comes out
 
     def close(self) -> None:
         """Let the observers write what is still in memory."""
         for observer in self._observers:
             observer.close(self._context.clock.monotonic_ns())
 
-    def turn(self) -> bool:
-        """Bring the answers of all changed assets, and of some that are due, up to date; False when more are due."""
-        touched = self._read_changes()
-        now_ns = self._decided_at_ns = self._moment()
-        due_before_ns = now_ns - CONSENSUS_REVIEW_NS
-        due = [
-            asset
-            for asset in self._assets
-            if (asset.reviewed_at_ns <= due_before_ns or asset.ends_at_ns <= now_ns) and asset.index not in touched
-        ]
-        due.sort(key=_end_of)
-        reviewed = [self._assets[index] for index in sorted(touched)] + due[:CONSENSUS_REVIEWS_MAX]
-        faulty = self._faulty(now_ns)
-        decided = [asset for asset in reviewed if asset.review(self._indexes, now_ns, faulty)]
-        self._next_end_ns = min(map(_end_of, self._assets), default=ENDLESS_NS)
-        if any(asset.name in self._coins for asset in reviewed):
-            self._publish_indexes(now_ns)
-        wall_ns = self._context.clock.wall_ns()
-        facts = TurnFacts(now_ns, wall_ns, self._read, reviewed, decided, self._assets, self._indexes, self._held)
-        for observer in self._observers:
-            observer.on_turn(facts)
-        self._context.block.beat(now_ns)
-        return len(due) <= CONSENSUS_REVIEWS_MAX
+    def turn(self) -> None:
+        """One turn by the process's clock, and everything that follows from it."""
+        clock = self._context.clock
+        take_turn(self._tables, self._state, clock.monotonic_ns(), clock.wall_ns())
+        self._tell()
+
+    def serve(self, epoll_fd: int, wake_fd: int) -> None:
+        """Turn after turn as the feeds write, until there is something to tell; then tell it."""
+        serve(self._tables, self._state, epoll_fd, wake_fd, self._scratch)
+        self._tell()
 
     def wait_ms(self) -> int:
-        """How long the next turn may wait for a quote: less where an answer ends before that."""
-        ahead_ns = self._next_end_ns - CONSENSUS_AHEAD_NS - self._context.clock.monotonic_ns()
-        return min(CONSENSUS_WAIT_MS_MAX, max(0, -(-ahead_ns // NS_PER_MS)))
+        """How long the next turn may wait for a quote."""
+        return int(wait_ms(self._state, self._context.clock.monotonic_ns()))
 
-    def _moment(self) -> int:
-        """What a turn decides for (monotonic): now, or the next end of an answer when that is near; never back."""
-        now_ns = max(self._context.clock.monotonic_ns(), self._decided_at_ns)
-        return self._next_end_ns if now_ns < self._next_end_ns <= now_ns + CONSENSUS_AHEAD_NS else now_ns
+    def _tell(self) -> None:
+        """What follows from the last turns: decimals, coins, counters, the log, and those who watch."""
+        context, state = self._context, self._state
+        now_ns, wall_ns = int(state["decided_at_ns"]), context.clock.wall_ns()
+        exact = self.market.exact()
+        for asset in exact:
+            self._review_exactly(asset, now_ns, wall_ns)
+        is_measured = bool(state["coins_changed"]) and now_ns - int(state["coins_measured_at_ns"]) >= COINS_GAP_NS
+        if is_measured:
+            self._publish_indexes(now_ns)
+        self._count()
+        for asset in [*self.market.untold(), *exact]:
+            self._tell_state(asset, now_ns)
+        published = self._take_published()
+        facts = TurnFacts(now_ns, wall_ns, published, self.market, is_measured, self._indexes, self._held)
+        for observer in self._observers:
+            observer.on_turn(facts)
+        state["each_turn"] = any(observer.wants_each_turn for observer in self._observers)
+        state["told_at_ns"] = context.clock.monotonic_ns()
+        context.block.beat(now_ns)
 
-    def _read_changes(self) -> set[int]:
-        """Read the cells that changed since the last turn; returns the indexes of their assets."""
-        prices = self._prices
-        versions, states = prices.versions(), prices.states()
-        new_quotes = versions != self._seen_versions
-        touched: set[int] = set()
-        self._read.clear()
-        for exchange, asset in zip(
-            *(axis.tolist() for axis in (new_quotes | (states != self._seen_states)).nonzero()), strict=True
-        ):
-            row = self._rows.get((exchange, asset))
-            if row is None:
-                continue
-            touched.add(asset)
-            self._read.append((asset, row))
-            if not row.read(prices) and new_quotes[exchange, asset]:
-                # The writer was too quick for the reader's bounded tries: look again in the next turn.
-                versions[exchange, asset] = self._seen_versions[exchange, asset]
-        self._seen_versions, self._seen_states = versions, states
-        return touched
+    def _review_exactly(self, asset: int, now_ns: int, wall_ns: int) -> None:
+        faulty = int(live_faulty(self._state, now_ns))
+        simulated = self._context.simulated
+        if review_exactly(self.market, asset, self._indexes, faulty, now_ns, simulated=simulated):
+            note_published(self._state, asset, now_ns, wall_ns)
 
-    def _faulty(self, now_ns: int) -> int:
-        """How many of the exchanges that are live now may lie."""
-        rows = ((row.source, asset.rules) for asset in self._assets for row in asset.rows)
-        return faulty_of(len(live_exchanges(rows, now_ns, len(self._context.catalog.exchanges))))
+    def _take_published(self) -> list[Published]:
+        """What was published since the last time."""
+        count = int(self._state["published_count"])
+        self._state["published_count"] = 0
+        notes = self._state["published"][:count].tolist()
+        return [Published(asset, AnswerState(state), *rest) for asset, state, *rest in notes]
+
+    def _count(self) -> None:
+        """Hand over what the turns counted."""
+        counts, block = self._state["counts"], self._context.block
+        for place in counts.nonzero()[0].tolist():
+            block.count(self._counters[place], int(counts[place]))
+        counts[:] = 0
+
+    def _tell_state(self, asset: int, now_ns: int) -> None:
+        """A line when the asset comes or goes, seldom while it flaps; asked after each review, so none stays untold."""
+        state = self.market.state_of(asset)
+        if self._told[asset].is_news(state, now_ns):
+            fields = {"asset": self.market.assets[asset].name, "state": state.name.lower()}
+            self._context.log.info("asset_state", extra={"fields": fields})
+            self.market.record(asset)["told"] = state
 
     def _follow_coins(self, now_ns: int) -> Mapping[str, Index]:
         """Measure the coins for the next turn."""
-        usdt, usdc = (self._coins[coin].sources() if coin in self._coins else [] for coin in COINS)
-        indexes, self._held = follow(usdt, usdc, self._faulty(now_ns), self._held, now_ns)
+        usdt, usdc = (self.market.sources(self._coins[coin]) if coin in self._coins else [] for coin in COINS)
+        indexes, self._held = follow(usdt, usdc, int(live_faulty(self._state, now_ns)), self._held, now_ns)
         self._indexes = usable(indexes)
+        set_indexes(self._state, self._indexes)
+        self._state["coins_changed"], self._state["coins_measured_at_ns"] = 0, now_ns
         for i, coin in enumerate(COINS):
             held = self._held[coin]
             if held.usd is not None:
@@ -197,5 +231,12 @@ class Aggregator:
                 context.log.warning("stablecoin_depeg", extra={"fields": fields})
 
 
-def _end_of(asset: AssetConsensus) -> int:
-    return asset.ends_at_ns
+def _counters(exchanges: Sequence[str]) -> dict[int, int]:
+    """The metric of each number that the turns count."""
+    found = {COUNT_UPDATES: _UPDATES, COUNT_DISAGREEMENTS: _DISAGREEMENTS}
+    for exchange, name in enumerate(exchanges):
+        found[COUNT_OFF_BOOK + exchange] = CONSENSUS.index("oracle_price_rejected_total", name, LAST_OFF_BOOK)
+        for i, reason in enumerate(REJECT_REASONS):
+            place = COUNT_REJECTED + exchange * VERDICTS + VERDICT_REJECTED + i
+            found[place] = CONSENSUS.index("oracle_price_rejected_total", name, reason)
+    return found

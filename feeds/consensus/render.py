@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus.rules import MILLI_BPS, Decision, digits_that_fit
+from feeds.consensus.rules import MILLI_BPS, MILLI_BPS_MAX, Decision, digits_that_fit
 from feeds.consensus.venue import VenuePrice
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import ANSWER_DTYPE, BODY_BYTES, HEAD_BYTES, AnswerState
@@ -32,7 +32,7 @@ def _code_of(name: str) -> str:
 _RECORD = struct.Struct("<" + "".join(_code_of(name) for name in ANSWER_DTYPE.names or ()))
 assert _RECORD.size == ANSWER_DTYPE.itemsize, "the dtype has no holes"
 
-_HEAD = (
+HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: application/json\r\n"
     b"Cache-Control: no-store\r\n"
@@ -152,7 +152,7 @@ def render_venue(labels: Labels, via: Via, venue: VenuePrice, state: AnswerState
         1,
         venue.fresh_until_ns + 1,
         _mantissa(confidence, digits),
-        int((confidence * MILLI_BPS / price).to_integral_value(ROUND_CEILING)),
+        min(int((confidence * MILLI_BPS / price).to_integral_value(ROUND_CEILING)), MILLI_BPS_MAX),
         voters=1,
     )
     return Rendered(_record(AnswerState.GOOD, good, numbers, body.encode()), good)
@@ -184,7 +184,7 @@ def _mantissa(number: Decimal, digits: int) -> int:
 
 def _record(state: AnswerState, last: LastGood | None, numbers: Numbers, body: bytes = b"") -> NDArray[np.void]:
     """All fields in the order of ANSWER_DTYPE; without a body there is no head either."""
-    head = _HEAD % len(body) if body else b""
+    head = HEAD % len(body) if body else b""
     assert len(head) <= HEAD_BYTES
     assert len(body) <= BODY_BYTES
     good = last or _NEVER_GOOD

@@ -18,13 +18,13 @@ Steps 1 and 2 depend on the quote alone, so `judge_quote` (venue.py) does them o
 rest once per change. What must outlast a turn (hold-outs, last price, a jump that waits) is a `ConsensusState` that
 goes in and comes out.
 
-Arithmetic is Decimal in the default context: an untouched price has at most 18 digits and a mean of means two more,
-so 28 digits keep it exact. A price with converted sources in it is rounded, half to even, to one digit more than
-its sources have.
+Arithmetic is Decimal and exact: EXACT has more digits than any product here. A price with converted sources in it is
+rounded, half to even, to one digit more than its sources have. The process decides by the same rules in integers
+(votes.py); these here explain, replay, and are what those are compared with.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import NamedTuple
 
 from feeds.consensus.independence import is_backed
@@ -36,7 +36,11 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import SCALE_MAX, RowState, scale_of
 
 MILLI_BPS = 10_000_000
+# What is said of a distance that is beyond all sense: a liar may name 18 digits beside a price of a millionth.
+MILLI_BPS_MAX = 10**15
 PERCENT = Decimal(100)
+# A price has 18 digits, the mean of means two more, an index 13 and a window's bounds five: products stay below 50.
+EXACT = Context(prec=64)
 USD = "USD"
 
 
@@ -123,6 +127,19 @@ def evaluate(
     `faulty` exchanges of the whole market may lie (0: what the asset's own quotes can bear); `required` are needed
     where that is more than the rules' min_sources.
     """
+    with localcontext(EXACT):
+        return _evaluate(sources, rules, indexes, carried, now_ns, faulty, required)
+
+
+def _evaluate(
+    sources: Sequence[Source],
+    rules: AssetRules,
+    indexes: Mapping[str, Decimal],
+    carried: ConsensusState,
+    now_ns: int,
+    faulty: int,
+    required: int,
+) -> tuple[Decision, ConsensusState]:
     rejected: dict[int, str] = {}
     votes: list[Vote] = []
     for source in sources:
@@ -317,4 +334,4 @@ def _guard_jump(
 
 
 def _milli_bps(part: Decimal, whole: Decimal, rounding: str) -> int:
-    return int((part * MILLI_BPS / whole).to_integral_value(rounding))
+    return min(int((part * MILLI_BPS / whole).to_integral_value(rounding)), MILLI_BPS_MAX)

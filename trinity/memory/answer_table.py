@@ -37,9 +37,10 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.compiled import compiled
 from trinity.errors import LayoutError
 from trinity.memory.atomics import Words, load_acquire, store_release
-from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
+from trinity.memory.cell import COUNTER_WORDS, WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
 LAYOUT_VERSION = 3
@@ -82,6 +83,11 @@ assert ANSWER_DTYPE.itemsize % 64 == 0, "a slot is whole cache lines"
 
 SLOT_WORDS = ANSWER_DTYPE.itemsize // WORD_BYTES
 ROW_WORDS = cell_words(SLOT_WORDS)
+assert ANSWER_DTYPE.fields is not None
+PRICE_TEXT_AT, HEAD_AT, BODY_AT = (int(ANSWER_DTYPE.fields[name][1]) for name in ("price_text", "head", "body"))
+# The head and the body: what of a record is not carried on beside a price that cannot be given.
+_TEXTS_WORD = HEAD_AT // WORD_BYTES
+assert HEAD_AT % WORD_BYTES == 0
 
 INDEX_WORDS = 8
 # The coins of the index words, in their order.
@@ -202,10 +208,51 @@ class AnswerTable:
         measured_at_ns = int(load_acquire(self.words, place + _MEASURED_AT))
         return float(self._indexes[_MEASURED + coin]), measured_at_ns
 
+    @property
+    def verdicts_base(self) -> int:
+        """The word of the first verdict, for `publish_verdict`."""
+        return self._verdicts_base
+
     def _verdict(self, exchange: int, asset: int) -> int:
         if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
             raise IndexError(f"no verdict [{exchange}, {asset}]")
         return self._verdicts_base + exchange * self._capacity + asset
+
+
+@compiled
+def take_last_good(words: Words, row: int, answer: Words) -> None:
+    """Fill `answer` (SLOT_WORDS words) with the row's newest record without what is not the last good price.
+
+    For the only writer of the table: what it published last cannot change meanwhile.
+    """
+    if not snapshot(words, row * ROW_WORDS, SLOT_WORDS, answer):
+        for i in range(SLOT_WORDS):
+            answer[i] = np.uint64(0)
+    for i in range(_TEXTS_WORD, SLOT_WORDS):
+        answer[i] = np.uint64(0)
+
+
+@compiled
+def publish_if_new(words: Words, row: int, answer: Words) -> bool:
+    """Publish `answer` where it differs from the row's newest record in any bit; only the consensus process may."""
+    base = row * ROW_WORDS
+    counter = np.int64(words[base])
+    newest = base + COUNTER_WORDS + (counter & 1) * SLOT_WORDS
+    is_new = counter == 0
+    for i in range(SLOT_WORDS):
+        is_new = is_new or words[newest + i] != answer[i]
+    if is_new:
+        publish(words, base, SLOT_WORDS, answer)
+    return is_new
+
+
+@compiled
+def publish_verdict(words: Words, place: int, verdict: int) -> bool:
+    """Say what became of the source whose word is at `place`; whether that is another than before."""
+    if np.int64(load_acquire(words, place)) == verdict:
+        return False
+    store_release(words, place, verdict)
+    return True
 
 
 def body_words(exchanges: int, capacity: int) -> int:

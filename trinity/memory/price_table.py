@@ -30,8 +30,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.compiled import compiled
 from trinity.errors import LayoutError
-from trinity.memory.atomics import Words, load_acquire, store_release
+from trinity.memory.atomics import Words, load_acquire, signed, store_release
 from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
@@ -100,7 +101,8 @@ class LeftOut(NamedTuple):
 
 
 NOT_LEFT_OUT = LeftOut()
-_STATE_MASK = np.uint64(0xFF)
+_STATE_BITS = 0xFF
+_STATE_MASK = np.uint64(_STATE_BITS)
 
 
 class Side(NamedTuple):
@@ -139,10 +141,10 @@ class PriceTable:
         self.exchanges = exchanges
         self.assets = assets
         self._capacity = capacity
-        self._cells_base = exchanges * capacity
         shape = exchanges, capacity
-        self._states = self.words[: self._cells_base].reshape(shape)[:, :assets]
-        self._counters = self.words[self._cells_base :: CELL_WORDS].reshape(shape)[:, :assets]
+        cells_base = exchanges * capacity
+        self._states = self.words[:cells_base].reshape(shape)[:, :assets]
+        self._counters = self.words[cells_base::CELL_WORDS].reshape(shape)[:, :assets]
         self._scratch: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
         self._scratch_words: Words = self._scratch.view(np.uint64)
         self._scratch_bytes = self._scratch_words.data.cast("B")
@@ -187,19 +189,7 @@ class PriceTable:
         """The newest quote, None when there is none yet or it could not be read in a bounded number of tries."""
         if not snapshot(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words):
             return None
-        row = _ROW.unpack_from(self._scratch_bytes)
-        bid, ask, last = (
-            Side(
-                Decimal(row[i]).scaleb(-row[12 + i]),
-                row[3 + i] if row[18 + i] else None,
-                row[6 + i],
-                row[9 + i],
-            )
-            if row[15 + i]
-            else None
-            for i in range(3)
-        )
-        return StoredQuote(bid, ask, last, Via(row[21]))
+        return unpack_quote(self._scratch_bytes)
 
     def write_state(self, exchange: int, asset: int, state: RowState, left_out: LeftOut = NOT_LEFT_OUT) -> None:
         """Say what the feed thinks of a row; only the feed process of `exchange` may call it."""
@@ -224,10 +214,44 @@ class PriceTable:
     def _state_word(self, exchange: int, asset: int) -> int:
         return int(load_acquire(self.words, exchange * self._capacity + asset))
 
+    @property
+    def capacity(self) -> int:
+        """Assets that there is room for: an exchange's cells and states are so many."""
+        return self._capacity
+
     def _cell(self, exchange: int, asset: int) -> int:
         if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
             raise IndexError(f"no cell [{exchange}, {asset}] in a table of [{self.exchanges}, {self.assets}]")
-        return self._cells_base + (exchange * self._capacity + asset) * CELL_WORDS
+        return cell_at(self.exchanges, self._capacity, exchange, asset)
+
+
+def unpack_quote(slot: memoryview) -> StoredQuote:
+    """A QUOTE_DTYPE record, as bytes, in the words of Python."""
+    row = _ROW.unpack_from(slot)
+    bid, ask, last = (
+        Side(
+            Decimal(row[i]).scaleb(-row[12 + i]),
+            row[3 + i] if row[18 + i] else None,
+            row[6 + i],
+            row[9 + i],
+        )
+        if row[15 + i]
+        else None
+        for i in range(3)
+    )
+    return StoredQuote(bid, ask, last, Via(row[21]))
+
+
+@compiled
+def cell_at(exchanges: int, capacity: int, exchange: int, asset: int) -> int:
+    """The word at which a cell begins; whoever asks knows that there is one."""
+    return exchanges * capacity + (exchange * capacity + asset) * CELL_WORDS
+
+
+@compiled
+def state_of(words: Words, capacity: int, exchange: int, asset: int) -> int:
+    """A row's RowState, for compiled readers."""
+    return signed(load_acquire(words, exchange * capacity + asset)) & _STATE_BITS
 
 
 def scale_of(price: Decimal) -> int:

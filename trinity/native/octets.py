@@ -124,6 +124,29 @@ def append_integer(value: int, out: Octets, at: int) -> int:
 
 
 @compiled
+def append_decimal(mantissa: int, places: int, out: Octets, at: int) -> int:
+    """`mantissa` * 10**-places (both >= 0) in plain digits: no exponent, no trailing zeros behind the point."""
+    while places > 0 and mantissa % 10 == 0:
+        mantissa //= 10
+        places -= 1
+    if places == 0:
+        return append_integer(mantissa, out, at)
+    digits, rest = places + 1, mantissa  # at least a zero before the point
+    for _ in range(places + 1):
+        rest //= 10
+    while rest > 0:
+        digits += 1
+        rest //= 10
+    end = at + digits + 1
+    for i in range(digits):
+        place = end - 1 - i - (1 if i >= places else 0)
+        out[place] = _ZERO + mantissa % 10
+        mantissa //= 10
+    out[end - 1 - places] = _POINT
+    return end
+
+
+@compiled
 def parse_integer(source: Octets, start: int, end: int) -> int:
     """1 to 18 decimal digits and nothing else; BAD_NUMBER otherwise."""
     if end <= start or end - start > DIGITS_MAX:

@@ -20,6 +20,7 @@ from typing import TextIO
 import msgspec
 import numpy as np
 
+import feeds.consensus.process
 import workers.access.process
 import workers.api.base.admission
 import workers.api.server
@@ -191,6 +192,7 @@ def compile_before_fork() -> None:
     publish(words, 0, 8, np.ones(8, dtype=np.uint64))
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
+    feeds.consensus.process.warm_up()
     workers.request.loop.warm_up()
     workers.access.process.warm_up()
     workers.api.base.admission.warm_up()

@@ -32,8 +32,10 @@ from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
 from trinity.memory.answer_table import (
     ANSWER_DTYPE,
+    BODY_AT,
     BODY_BYTES,
     ERROR_CODES,
+    PRICE_TEXT_AT,
     PRICE_TEXT_BYTES,
     ROW_WORDS,
     SLOT_WORDS,
@@ -58,8 +60,6 @@ from trinity.vocabulary import KEY_START, Problem, problem_for
 UNKNOWN = -1
 CONSENSUS = -1
 
-assert ANSWER_DTYPE.fields is not None
-PRICE_TEXT_AT, HEAD_AT, BODY_AT = (int(ANSWER_DTYPE.fields[field][1]) for field in ("price_text", "head", "body"))
 
 # --- verdicts: why a price is or is not given -----------------------------------------------------------------
 

@@ -18,7 +18,6 @@ import resource
 import select
 import signal
 import socket
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
-from trinity.compiled import compiled, jit_enabled
+from trinity.compiled import compile_for, compiled, jit_enabled
 from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.errors import PortTakenError
 from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
@@ -186,7 +185,7 @@ def warm_up() -> None:
     # What both protocols share first, then each on a core of its own; the loop then finds both in the cache.
     limits = (0, 0, 0, 0, 0)
     inbox, outbox = worker.connections.inbox, worker.connections.outbox
-    _compile(
+    compile_for(
         write_prices,
         words,
         context.record,
@@ -202,19 +201,12 @@ def warm_up() -> None:
     helper = os.fork()
     if helper == 0:
         try:
-            _compile(serve_datagrams, worker.mailbox, words, 0, 0)
+            compile_for(serve_datagrams, worker.mailbox, words, 0, 0)
         finally:
             os._exit(0)  # whatever it missed, the parent compiles
-    _compile(serve_event, worker.connections, context, words, 0, 0, 0)
+    compile_for(serve_event, worker.connections, context, words, 0, 0, 0)
     os.waitpid(helper, 0)
-    _compile(_serve, worker)
-
-
-def _compile(function: Callable[..., object], *examples: object) -> None:
-    """Compile a function for arguments of these types."""
-    from numba import typeof
-
-    function.compile(tuple(typeof(example) for example in examples))  # type: ignore[attr-defined]
+    compile_for(_serve, worker)
 
 
 def _make_worker(

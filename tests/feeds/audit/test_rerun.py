@@ -7,7 +7,7 @@ import pytest
 
 from feeds.audit.entries import Checkpoint, Header, Turn
 from feeds.audit.recorder import result_of
-from feeds.audit.rerun import Rerun
+from feeds.audit.rerun import Rerun, outcome_of
 from feeds.audit.segments import FOLDER, list_segments, read_segment
 from tests.feeds.audit.small_node import SmallNode, small_node
 from tests.feeds.consensus.cases import EXCHANGES, write_quote
@@ -67,8 +67,9 @@ def test_turns_lead_from_one_checkpoint_to_the_next(tmp_path: Path, trade: Calla
         for asset in entry.reviewed:
             decision, answer, is_new = rerun.review(asset, entry.at_ns)
             if is_new:
-                assert result_of(asset, decision, answer) == results[asset]
-        rerun.end_turn(entry.reviewed, entry.at_ns)
+                assert result_of(asset, outcome_of(decision), answer) == results[asset]
+        if entry.is_measured:
+            rerun.measure_coins(entry.at_ns)
     assert compared > 3
 
 

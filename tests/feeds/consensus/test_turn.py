@@ -26,13 +26,16 @@ class Notes:
         self._log = log
         self._name = name
 
+    wants_each_turn = False
+
     def on_turn(self, facts: TurnFacts) -> None:
-        decided = [asset.name for asset in facts.decided]
+        market = facts.market
+        decided = [market.assets[asset].name for asset in market.decided()]
         record = self._seat.answers.read(self._seat.answers.row_of(self._seat.catalog.asset_index("SOL")))
         is_good = record is not None and int(record["state"][0]) == AnswerState.GOOD
-        self._log.append((self._name, ("SOL" in decided, is_good, len(facts.read))))
-        assert {asset.name for asset in facts.reviewed} >= set(decided)
-        assert len(facts.assets) == len(self._seat.catalog.assets)
+        self._log.append((self._name, ("SOL" in decided, is_good, len(market.read()))))
+        assert set(market.reviewed()) >= set(market.decided())
+        assert [published.asset for published in facts.published] == market.decided()
 
     def close(self, now_ns: int) -> None:
         self._log.append((self._name, now_ns))

@@ -81,7 +81,7 @@ class WholeMarket:
         )
         held = {coin: one._replace(jump_since_ns=None) for coin, one in checkpoint.held.items()}
         self.rerun = Rerun(self._header(), Checkpoint(self.now_ns, WALL_NS, checkpoint.rows, assets, {}, held))
-        self.rerun.end_turn(range(len(self.catalog.assets)), self.now_ns)
+        self.rerun.measure_coins(self.now_ns)
 
     def turn(self, seconds: float = 0.5) -> dict[str, Decision]:
         """Everybody who is up quotes, all assets are decided, and then `seconds` pass."""
@@ -93,7 +93,7 @@ class WholeMarket:
         everything = range(len(self.catalog.assets))
         for asset in everything:
             self.decisions[self.catalog.assets[asset].name] = self.rerun.review(asset, self.now_ns).decision
-        self.rerun.end_turn(everything, self.now_ns)
+        self.rerun.measure_coins(self.now_ns)
         self.decided_at_ns = self.now_ns
         self.now_ns += int(seconds * NS_PER_SECOND)
         return self.decisions

@@ -13,8 +13,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from feeds.audit.recorder import FrameRecorder, RecordSettings
-from feeds.consensus.asset import AssetConsensus
-from feeds.consensus.rules import refusal_of
+from feeds.consensus.process import Aggregator
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest import freshness
 from feeds.ingest import process as runner
@@ -350,22 +349,20 @@ async def test_geminis_old_trade_is_no_price_of_now(make_context: Callable[..., 
         )
         feed = runner.Feed(context, context.of_feed, config, "gemini", EXCHANGE_MODULES["gemini"], Random(1))
         serving = asyncio.create_task(feed.serve())
-        asset = AssetConsensus(context, context.answers, 0)
-        row = next(row for row in asset.rows if row.exchange == gemini)
+        consensus = Aggregator(context, context.of_consensus)
 
         def sides() -> list[bool]:
-            row.read(context.prices)
-            return [side is not None for side in row.quote[:3]] if row.quote is not None else []
+            consensus.turn()
+            quote = consensus.market.quote(0, gemini)
+            return [side is not None for side in quote[:3]] if quote is not None else []
 
         await until(lambda: sides() == [False, True, True])
-        row.publish(context.answers, context.clock.monotonic_ns())
-        assert refusal_of(row.source, context.clock.monotonic_ns()) == "stale_exchange_time"
+        assert consensus.market.outcome(0).rejected[gemini] == "stale_exchange_time"
         answer = context.answers.read(context.answers.row_of(0, gemini))
         assert answer is not None
         assert (int(answer["state"][0]), int(answer["body_length"][0])) == (AnswerState.STALE, 0)
         whole.set()
         await until(lambda: sides() == [True, True, True])
-        row.publish(context.answers, context.clock.monotonic_ns())
         answer = context.answers.read(context.answers.row_of(0, gemini))
         assert answer is not None
         body = bytes(answer["body"][0][: int(answer["body_length"][0])])

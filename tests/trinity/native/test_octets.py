@@ -1,6 +1,7 @@
 """Bytes in compiled code: copies, numbers, names, percent-encoding."""
 
 import urllib.parse
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -19,6 +20,15 @@ def test_an_integer_is_appended_as_python_writes_it(value: int) -> None:
     out = np.zeros(32, dtype=np.uint8)
     end = octets.append_integer(value, out, 3)
     assert bytes(out[3:end]) == str(value).encode()
+
+
+@given(st.integers(0, 10**18), st.integers(0, 20))
+def test_a_decimal_is_appended_in_plain_digits(mantissa: int, places: int) -> None:
+    """append_decimal writes what Decimal says, without an exponent and without trailing zeros behind the point."""
+    out = np.zeros(48, dtype=np.uint8)
+    end = octets.append_decimal(mantissa, places, out, 3)
+    text = format(Decimal(mantissa).scaleb(-places), "f")
+    assert bytes(out[3:end]).decode() == (text.rstrip("0").rstrip(".") if "." in text else text)
 
 
 @given(st.binary(max_size=20))

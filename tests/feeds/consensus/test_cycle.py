@@ -1,4 +1,4 @@
-"""One asset over real shared memory: what it publishes, and what it leaves alone."""
+"""Turns over real shared memory: what an asset publishes, what is left alone, and what people are told."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from feeds.consensus.asset import AssetConsensus
+from feeds.consensus.process import Aggregator
 from tests.feeds.consensus.cases import EXCHANGES, context_of, write_quote
 from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext
@@ -17,8 +17,9 @@ from trinity.memory.price_table import RowState
 from trinity.observe.metrics import CONSENSUS
 from trinity.vocabulary import REJECT_REASONS
 
+pytestmark = pytest.mark.uncompiled
+
 BTC, SOL = 0, 1
-INDEXES = {"USDT": Decimal(1)}
 PRICES = ["71000", "71005", "70998", "71003", "71010", "71002"]
 
 
@@ -33,14 +34,16 @@ def context(clock: ManualClock) -> Iterator[OpenContext]:
         yield made
 
 
+def started(context: OpenContext) -> Aggregator:
+    """A process that knows from its start what USDT is worth."""
+    for exchange in ("coinbase", "kraken", "cryptocom"):
+        write_quote(context, exchange, "USDT", "1")
+    return Aggregator(context, context.of_consensus)
+
+
 def write_all(context: OpenContext, prices: list[str] = PRICES) -> None:
     for exchange, price in zip(EXCHANGES, prices, strict=True):
         write_quote(context, exchange, "BTC", price)
-
-
-def read_all(asset: AssetConsensus, context: OpenContext) -> None:
-    for row in asset.rows:
-        row.read(context.prices)
 
 
 def answer(context: OpenContext, asset: int, exchange: int | None = None) -> np.void:
@@ -54,14 +57,20 @@ def body(row: np.void) -> dict[str, object]:
     return parsed
 
 
+def states_told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of BTC."""
+    lines = [record.fields for record in caplog.records if record.getMessage() == "asset_state"]  # type: ignore[attr-defined]
+    return [fields["state"] for fields in lines if fields["asset"] == "BTC"]
+
+
 def counted(context: OpenContext, name: str, *labels: str) -> int:
     return context.block.read_counter(CONSENSUS.index(name, *labels))
 
 
 def test_an_asset_without_quotes_is_empty_and_unlisted_rows_say_so(context: OpenContext, clock: ManualClock) -> None:
     """Every row of the asset holds an answer after the first review, also those that no exchange fills."""
-    asset = AssetConsensus(context, context.answers, SOL)
-    asset.review(INDEXES, clock.monotonic_ns())
+    process = started(context)
+    process.turn()
 
     states = [AnswerState(int(answer(context, SOL, exchange)["state"])) for exchange in (None, *range(6))]
 
@@ -70,40 +79,38 @@ def test_an_asset_without_quotes_is_empty_and_unlisted_rows_say_so(context: Open
 
 
 def test_a_review_publishes_the_price_and_each_exchanges_own(context: OpenContext, clock: ManualClock) -> None:
-    """Consensus, six rows, six verdicts, one update counted."""
-    asset = AssetConsensus(context, context.answers, BTC)
+    """Consensus, six rows, six verdicts, one update counted for each asset with a price."""
+    process = started(context)
     write_all(context)
-    read_all(asset, context)
-    asset.review(INDEXES, clock.monotonic_ns())
+    process.turn()
 
     assert body(answer(context, BTC))["price"] == 71002.5
     assert [body(answer(context, BTC, i))["price"] for i in range(6)] == [float(price) for price in PRICES]
     assert body(answer(context, BTC, 3))["currency"] == "USDT"
     assert [context.answers.read_verdict(i, BTC) for i in range(6)] == [VERDICT_USED] * 6
-    assert counted(context, "oracle_price_updates_total") == 1
+    assert counted(context, "oracle_price_updates_total") == 2, "BTC and USDT"
 
 
 def test_nothing_new_is_not_published_again(context: OpenContext, clock: ManualClock) -> None:
     """A review that decides the same leaves every row's version alone."""
-    asset = AssetConsensus(context, context.answers, BTC)
+    process = started(context)
     write_all(context)
-    read_all(asset, context)
-    asset.review(INDEXES, clock.monotonic_ns())
-    before = context.answers.words.copy()
+    process.turn()
+    rows = context.answers.words[: context.answers.verdicts_base]
+    before = rows.copy()
 
     clock.advance(1)
-    asset.review(INDEXES, clock.monotonic_ns())
+    process.turn()
 
-    assert np.array_equal(before, context.answers.words)
+    assert np.array_equal(before, rows)
 
 
 def test_a_rejection_is_counted_once_however_long_it_lasts(context: OpenContext, clock: ManualClock) -> None:
     """The counter counts changes of the verdict; the word names the reason."""
-    asset = AssetConsensus(context, context.answers, BTC)
+    process = started(context)
     write_all(context, [*PRICES[:5], "78000"])
     for _ in range(3):
-        read_all(asset, context)
-        asset.review(INDEXES, clock.monotonic_ns())
+        process.turn()
         clock.advance(1)
 
     assert counted(context, "oracle_price_rejected_total", "okx", "outlier") == 1
@@ -116,10 +123,9 @@ def test_an_exchanges_row_that_cannot_be_served_keeps_its_last_price(
     context: OpenContext, clock: ManualClock, refusal: str
 ) -> None:
     """Old, frozen or crossed: STALE, no body, and the last good price beside it."""
-    asset = AssetConsensus(context, context.answers, BTC)
+    process = started(context)
     write_all(context)
-    read_all(asset, context)
-    asset.review(INDEXES, clock.monotonic_ns())
+    process.turn()
     if refusal == "age":
         clock.advance(10.001)
     elif refusal == "frozen":
@@ -129,8 +135,7 @@ def test_an_exchanges_row_that_cannot_be_served_keeps_its_last_price(
         assert quote is not None
         assert quote.bid is not None
         context.prices.write(2, BTC, quote._replace(bid=quote.bid._replace(price=Decimal("70999"))))
-    read_all(asset, context)
-    asset.review(INDEXES, clock.monotonic_ns())
+    process.turn()
 
     row = answer(context, BTC, 2)
 
@@ -144,23 +149,21 @@ def test_a_lost_majority_is_counted_once_and_logged(
 ) -> None:
     """503 sources_disagree begins: one count, one line, the last good price kept."""
     context.log.propagate = True
-    asset = AssetConsensus(context, context.answers, BTC)
+    process = started(context)
     write_all(context)
-    read_all(asset, context)
-    asset.review(INDEXES, clock.monotonic_ns())
+    process.turn()
     caplog.clear()
     with caplog.at_level(logging.INFO, logger=context.log.name):
         for step in range(3):
             clock.advance(2)
             write_all(context, ["71000", "71005", "70998", "78000", "78001", f"7800{step}"])
-            read_all(asset, context)
-            asset.review(INDEXES, clock.monotonic_ns())
+            process.turn()
 
     row = answer(context, BTC)
     assert AnswerState(int(row["state"])) is AnswerState.SOURCES_DISAGREE
     assert bytes(row["price_text"][: int(row["price_text_length"])]) == b"71002.5"
     assert counted(context, "oracle_sources_disagree_total") == 1
-    assert [record.getMessage() for record in caplog.records] == ["asset_state"]
+    assert states_told(caplog) == ["sources_disagree"]
 
 
 def test_a_flapping_asset_does_not_flood_the_log(
@@ -168,15 +171,14 @@ def test_a_flapping_asset_does_not_flood_the_log(
 ) -> None:
     """At most one line a second, however often the state turns."""
     context.log.propagate = True
-    asset = AssetConsensus(context, context.answers, BTC)
+    process = started(context)
     with caplog.at_level(logging.INFO, logger=context.log.name):
         for turn in range(100):
             clock.advance(0.03)
             write_all(context, PRICES if turn % 2 else ["71000", "71005", "70998", "78000", "78001", "78002"])
-            read_all(asset, context)
-            asset.review(INDEXES, clock.monotonic_ns())
+            process.turn()
 
-    assert 1 <= len(caplog.records) <= 4
+    assert 1 <= len(states_told(caplog)) <= 4
 
 
 def test_a_change_soon_after_the_last_line_is_made_up_for(
@@ -184,29 +186,25 @@ def test_a_change_soon_after_the_last_line_is_made_up_for(
 ) -> None:
     """It went away in the same second as it came: the last line is what is, though nothing changes any more."""
     context.log.propagate = True
-    asset = AssetConsensus(context, context.answers, BTC)
+    process = started(context)
     with caplog.at_level(logging.INFO, logger=context.log.name):
         write_all(context)
-        read_all(asset, context)
-        asset.review(INDEXES, clock.monotonic_ns())
+        process.turn()
         clock.advance(0.3)
         write_all(context, ["71000", "71005", "70998", "78000", "78001", "78002"])
-        read_all(asset, context)
         for _ in range(10):
-            asset.review(INDEXES, clock.monotonic_ns())
+            process.turn()
             clock.advance(0.15)
 
-    states = [record.fields["state"] for record in caplog.records]  # type: ignore[attr-defined]
-    assert states == ["good", "sources_disagree"]
+    assert states_told(caplog) == ["good", "sources_disagree"]
 
 
 def test_simulated_sources_are_marked(clock: ManualClock) -> None:
     """In the list of the consensus by name, in an exchange's own answer by a flag."""
     with context_of(clock, simulated=True) as context:
-        asset = AssetConsensus(context, context.answers, BTC)
+        process = started(context)
         write_all(context)
-        read_all(asset, context)
-        asset.review(INDEXES, clock.monotonic_ns())
+        process.turn()
 
         assert body(answer(context, BTC))["exchanges"] == [f"simulated:{name}" for name in EXCHANGES]
         assert body(answer(context, BTC, 0))["source"] == "coinbase"
