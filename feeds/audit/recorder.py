@@ -29,7 +29,7 @@ from feeds.audit.entries import (
     Turn,
 )
 from feeds.audit.segments import FOLDER, SegmentWriter, segment_bytes
-from feeds.consensus.state import MarketState, Outcome
+from feeds.consensus.state import MarketState, ReviewOutcome
 from feeds.consensus.turn import TurnFacts
 from feeds.exchanges.contract import RestRequest
 from trinity.clock import NS_PER_SECOND
@@ -247,7 +247,7 @@ class DecisionRecorder(_Stream):
         ]
 
 
-def result_of(asset: int, outcome: Outcome, answer: NDArray[np.void]) -> Result:
+def result_of(asset: int, outcome: ReviewOutcome, answer: NDArray[np.void]) -> Result:
     """What is compared of a published decision; the digest is of the whole answer record."""
     digest = blake2b(answer.tobytes(), digest_size=8).digest()
     return Result(asset, int(outcome.state), *outcome[1:], digest)

@@ -18,7 +18,7 @@ from feeds.consensus.inputs import Gathered, exchange_names, listings_of, live_e
 from feeds.consensus.render import render_consensus
 from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
 from feeds.consensus.stablecoins import Held, Index, follow, required_of, usable
-from feeds.consensus.state import Outcome
+from feeds.consensus.state import ReviewOutcome
 from feeds.consensus.venue import judge_quote
 from trinity.markets import Catalog
 from trinity.memory.answer_table import COINS, AnswerState
@@ -33,9 +33,9 @@ class Reviewed(NamedTuple):
     is_new: bool | None
 
 
-def outcome_of(decision: Decision) -> Outcome:
+def outcome_of(decision: Decision) -> ReviewOutcome:
     """A decision as the consensus process keeps it."""
-    return Outcome(
+    return ReviewOutcome(
         decision.state,
         decision.price,
         decision.confidence,

@@ -196,7 +196,7 @@ STATE_DTYPE = np.dtype(
 )
 
 
-class Tables(NamedTuple):
+class TableWords(NamedTuple):
     """The node's two tables, and the state's own words where a copy goes to."""
 
     prices: Words
@@ -209,7 +209,7 @@ class Tables(NamedTuple):
 class Arrays(NamedTuple):
     """All that a turn touches; `state` is a record of STATE_DTYPE."""
 
-    tables: Tables
+    tables: TableWords
     state: np.void
 
 
@@ -245,7 +245,7 @@ def arrays_over(prices: Words, answers: Words) -> Arrays:
     whole = np.zeros(1, dtype=STATE_DTYPE)
     answer = whole["answer"]
     quotes = whole["quotes"].reshape(-1).view(np.uint64)
-    return Arrays(Tables(prices, answers, quotes, answer.view(np.uint64), answer.view(np.uint8)), whole[0])
+    return Arrays(TableWords(prices, answers, quotes, answer.view(np.uint64), answer.view(np.uint8)), whole[0])
 
 
 def set_indexes(state: np.void, indexes: Mapping[str, Decimal]) -> None:

@@ -32,7 +32,7 @@ from feeds.consensus.arrays import (
     UNTOLD,
     UNTOLD_AT,
     VERDICTS,
-    Tables,
+    TableWords,
 )
 from feeds.consensus.quotes import judge, take_quote
 from feeds.consensus.records import publish_consensus, publish_venue
@@ -70,7 +70,7 @@ _GOOD, _DISAGREE = int(AnswerState.GOOD), int(AnswerState.SOURCES_DISAGREE)
 
 
 @compiled
-def read_changes(tables: Tables, state: np.void) -> int:
+def read_changes(tables: TableWords, state: np.void) -> int:
     """Read every cell whose counter or state is another than before; how many there were."""
     changes = state["changes"]
     changes[READ] = 0
@@ -88,11 +88,12 @@ def read_changes(tables: Tables, state: np.void) -> int:
             take_quote(tables, state, exchange, asset)
             changes[READ_AT + changes[READ]] = asset * ROWS + exchange
             changes[READ] += 1
-    return changes[READ]
+    count: int = changes[READ]
+    return count
 
 
 @compiled
-def take_turn(tables: Tables, state: np.void, clock_ns: int, wall_ns: int) -> bool:
+def take_turn(tables: TableWords, state: np.void, clock_ns: int, wall_ns: int) -> bool:
     """Bring the answers of all changed assets, and of those that are due, up to date; whether someone must be told.
 
     `clock_ns` is monotonic. A turn decides for now, or for the next end of an answer when that is near, so that there
@@ -104,12 +105,12 @@ def take_turn(tables: Tables, state: np.void, clock_ns: int, wall_ns: int) -> bo
         now_ns = end_ns
     state["decided_at_ns"] = now_ns
     _review_all(tables, state, now_ns, wall_ns)
-    end_ns = np.int64(ENDLESS_NS)
+    end_ns = ENDLESS_NS
     for number in range(state["count"]):
         end_ns = min(end_ns, state["assets"][number]["ends_at_ns"])
     state["next_end_ns"] = end_ns
     changes = state["changes"]
-    return (
+    return bool(
         state["each_turn"] != 0
         or changes[EXACT] + changes[UNTOLD] > 0
         or (state["coins_changed"] != 0 and now_ns - state["coins_measured_at_ns"] >= COINS_GAP_NS)
@@ -118,7 +119,7 @@ def take_turn(tables: Tables, state: np.void, clock_ns: int, wall_ns: int) -> bo
 
 
 @compiled
-def _review_all(tables: Tables, state: np.void, now_ns: int, wall_ns: int) -> None:
+def _review_all(tables: TableWords, state: np.void, now_ns: int, wall_ns: int) -> None:
     """Decide every asset that was read, then those that time alone may have changed."""
     changes = state["changes"]
     for which in range(REVIEWED, LISTS):
@@ -151,7 +152,7 @@ def live_faulty(state: np.void, now_ns: int) -> int:
 
 
 @compiled
-def _review(tables: Tables, state: np.void, number: int, faulty: int, now_ns: int, wall_ns: int) -> None:
+def _review(tables: TableWords, state: np.void, number: int, faulty: int, now_ns: int, wall_ns: int) -> None:
     """Judge the asset's rows, decide it and publish what came out differently, the consensus before the rows."""
     asset, changes = state["assets"][number], state["changes"]
     asset["reviewed_at_ns"] = now_ns
@@ -207,7 +208,7 @@ def note_published(state: np.void, number: int, now_ns: int, wall_ns: int) -> No
 
 
 @compiled
-def _publish_verdict(tables: Tables, state: np.void, number: int, exchange: int) -> bool:
+def _publish_verdict(tables: TableWords, state: np.void, number: int, exchange: int) -> bool:
     """Say what became of a source; a reason that is new is counted, whether it is new is returned."""
     verdict = state["assets"][number]["verdicts"][exchange]
     place = state["verdicts_at"] + exchange * state["capacity"] + number
@@ -218,7 +219,7 @@ def _publish_verdict(tables: Tables, state: np.void, number: int, exchange: int)
 
 
 @compiled
-def _publish_row(tables: Tables, state: np.void, number: int, exchange: int) -> None:
+def _publish_row(tables: TableWords, state: np.void, number: int, exchange: int) -> None:
     """Render the exchange's own price when its quote or its standing changed."""
     row = state["rows"][number * ROWS + exchange]
     state["counts"][COUNT_OFF_BOOK + exchange] += row["is_off_book"] > row["off_book_told"]
@@ -235,7 +236,7 @@ def _publish_row(tables: Tables, state: np.void, number: int, exchange: int) -> 
 
 
 @compiled
-def serve(tables: Tables, state: np.void, epoll_fd: int, wake_fd: int, scratch: Scratch) -> None:
+def serve(tables: TableWords, state: np.void, epoll_fd: int, wake_fd: int, scratch: Scratch) -> None:
     """Take turns until the process must be told, at the latest CONSENSUS_TELL_NS after it was.
 
     Each descriptor's tag in the epoll is itself; any but the one that the feeds wake ends the call.
@@ -259,5 +260,5 @@ def serve(tables: Tables, state: np.void, epoll_fd: int, wake_fd: int, scratch: 
 @compiled
 def wait_ms(state: np.void, now_ns: int) -> int:
     """How long the next turn may wait for a quote: less where an answer ends, or the process is told, before that."""
-    ahead_ns = state["next_end_ns"] - CONSENSUS_AHEAD_NS - now_ns
+    ahead_ns: int = state["next_end_ns"] - CONSENSUS_AHEAD_NS - now_ns
     return min(CONSENSUS_WAIT_MS_MAX, max(0, (ahead_ns + NS_PER_MS - 1) // NS_PER_MS))

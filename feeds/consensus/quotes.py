@@ -9,10 +9,10 @@ moment is asked anew at each review, for that takes less time than to remember i
 
 import numpy as np
 
-from feeds.consensus.arrays import ROWS, VERDICT_OF, Tables
+from feeds.consensus.arrays import ENDLESS_NS, ROWS, VERDICT_OF, TableWords
 from trinity.compiled import compiled
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS
-from trinity.memory.atomics import load_acquire
+from trinity.memory.atomics import load_acquire, signed
 from trinity.memory.cell import snapshot
 from trinity.memory.price_table import SLOT_WORDS, RowState, cell_at, state_of
 from trinity.native.wide import widen
@@ -36,7 +36,7 @@ _BOOK = 1 << BID | 1 << ASK
 
 
 @compiled
-def take_quote(tables: Tables, state: np.void, exchange: int, asset: int) -> bool:
+def take_quote(tables: TableWords, state: np.void, exchange: int, asset: int) -> bool:
     """Read the newest quote and state of a cell; False when no quote could be read, and the one before then stays."""
     number = asset * ROWS + exchange
     row = state["rows"][number]
@@ -59,7 +59,7 @@ def _take_sides(row: np.void, quote: np.void, max_age_ns: int) -> None:
         row["is_there"][side] = quote["is_there"][side]
         if quote["is_there"][side] == 0:
             continue
-        price, places = quote["mantissa"][side], np.int64(quote["scale"][side])
+        price, places = quote["mantissa"][side], signed(quote["scale"][side])
         while places > 0 and price % 10 == 0:
             price //= 10
             places -= 1
@@ -128,7 +128,7 @@ def judge(row: np.void, quote: np.void, asset: np.void, now_ns: int) -> None:
 @compiled
 def _end_of_phase(row: np.void, now_ns: int) -> int:
     """When the first side that counts now stops counting; the last end of all when none does."""
-    end_ns, last_ns = np.int64(2**63 - 1), np.int64(0)
+    end_ns, last_ns = ENDLESS_NS, 0
     for side in range(3):
         if row["is_there"][side] != 0:
             last_ns = max(last_ns, row["until_ns"][side])
@@ -163,7 +163,8 @@ def _is_off_book(row: np.void, bound_bps: int) -> bool:
     last = widen(row["price"][LAST]) * widen(BPS)
     if last < widen(row["price"][BID]) * widen(BPS - bound_bps):
         return True
-    return last > widen(row["price"][ASK]) * widen(BPS + bound_bps)
+    most: bool = widen(row["price"][ASK]) * widen(BPS + bound_bps) < last
+    return most
 
 
 @compiled

@@ -6,11 +6,11 @@ that a price that cannot be given keeps it.
 
 import numpy as np
 
-from feeds.consensus.arrays import ROWS, TEXTS_AN_ASSET, VERDICT_OF, Tables
+from feeds.consensus.arrays import ROWS, TEXTS_AN_ASSET, VERDICT_OF, TableWords
+from feeds.consensus.prices import rounded_up
 from feeds.consensus.quotes import ASK, BID, BPS, DIGITS_MAX, LAST, POWERS
 from feeds.consensus.render import HEAD
 from feeds.consensus.rules import MILLI_BPS, MILLI_BPS_MAX
-from feeds.consensus.votes import rounded_up
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled
 from trinity.memory.answer_table import (
@@ -22,6 +22,7 @@ from trinity.memory.answer_table import (
     publish_if_new,
     take_last_good,
 )
+from trinity.memory.atomics import signed
 from trinity.native.octets import (
     Octets,
     append_byte,
@@ -53,7 +54,7 @@ _COMMA = ord(",")
 
 
 @compiled
-def publish_consensus(tables: Tables, state: np.void, number: int) -> bool:
+def publish_consensus(tables: TableWords, state: np.void, number: int) -> bool:
     """Write the asset's consensus answer where it is another than before; whether it is."""
     asset, bench, answer = state["assets"][number], state["bench"], state["answer"]
     row = number * (1 + state["exchanges"])
@@ -83,7 +84,7 @@ def publish_consensus(tables: Tables, state: np.void, number: int) -> bool:
 
 
 @compiled
-def publish_venue(tables: Tables, state: np.void, number: int, exchange: int) -> bool:
+def publish_venue(tables: TableWords, state: np.void, number: int, exchange: int) -> bool:
     """Write an exchange's own answer where it is another than before; whether it is."""
     answer, row_number = state["answer"], number * ROWS + exchange
     row, quote = state["rows"][row_number], state["quotes"][row_number]
@@ -108,7 +109,7 @@ def publish_venue(tables: Tables, state: np.void, number: int, exchange: int) ->
         width = rounded_up(widen(confidence) * widen(MILLI_BPS), widen(price))
         answer["confidence_milli_bps"] = min(width, MILLI_BPS_MAX)
         _keep_price(tables, state, price, places, row["received_at_ns"], row["received_wall_ns"])
-        _finish(tables, state, _write_venue(tables, state, number, exchange, np.int64(quote["via"])))
+        _finish(tables, state, _write_venue(tables, state, number, exchange, signed(quote["via"])))
     return publish_if_new(tables.answers, place, tables.answer)
 
 
@@ -133,7 +134,7 @@ def _price_and_width(row: np.void, floor_bps: int, places: int) -> tuple[int, in
 
 @compiled
 def _keep_price(
-    tables: Tables, state: np.void, price: int, places: int, received_at_ns: int, received_wall_ns: int
+    tables: TableWords, state: np.void, price: int, places: int, received_at_ns: int, received_wall_ns: int
 ) -> None:
     """The row's price, which is also its last good one from now on."""
     answer, octets = state["answer"], tables.octets
@@ -145,7 +146,7 @@ def _keep_price(
 
 
 @compiled
-def _finish(tables: Tables, state: np.void, end: int) -> None:
+def _finish(tables: TableWords, state: np.void, end: int) -> None:
     """The body ends at `end`: its length, and the head that says so."""
     answer, octets = state["answer"], tables.octets
     answer["body_length"] = end - BODY_AT
@@ -155,7 +156,7 @@ def _finish(tables: Tables, state: np.void, end: int) -> None:
 
 
 @compiled
-def _write_consensus(tables: Tables, state: np.void, number: int, voters: int, rejected: int) -> int:
+def _write_consensus(tables: TableWords, state: np.void, number: int, voters: int, rejected: int) -> int:
     """The body of a consensus answer; where it ends."""
     asset, bench, out = state["assets"][number], state["bench"], tables.octets
     texts, bounds = state["texts"], state["bounds"]
@@ -180,13 +181,13 @@ def _write_consensus(tables: Tables, state: np.void, number: int, voters: int, r
 
 
 @compiled
-def _write_venue(tables: Tables, state: np.void, number: int, exchange: int, via: int) -> int:
+def _write_venue(tables: TableWords, state: np.void, number: int, exchange: int, via: int) -> int:
     """The body of an exchange's own answer; where it ends."""
     answer, row, out = state["answer"], state["rows"][number * ROWS + exchange], tables.octets
     texts, bounds = state["texts"], state["bounds"]
     own = number * TEXTS_AN_ASSET + 1 + 2 * exchange
     at = append_packed(texts, bounds, number * TEXTS_AN_ASSET, out, BODY_AT)
-    at = append_decimal(answer["price"], np.int64(answer["scale"]), out, at)
+    at = append_decimal(answer["price"], signed(answer["scale"]), out, at)
     at = append_packed(texts, bounds, own, out, at)
     at = _write_side(tables, row, BID, _BID, at)
     at = _write_side(tables, row, ASK, _ASK, at)
@@ -198,7 +199,7 @@ def _write_venue(tables: Tables, state: np.void, number: int, exchange: int, via
 
 
 @compiled
-def _write_side(tables: Tables, row: np.void, side: int, name: Octets, at: int) -> int:
+def _write_side(tables: TableWords, row: np.void, side: int, name: Octets, at: int) -> int:
     """One side where it counts, with a comma."""
     if row["counted"] >> side & 1 == 0:
         return at

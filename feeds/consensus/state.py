@@ -35,7 +35,7 @@ from trinity.memory.price_table import RowState, StoredQuote, unpack_quote
 from trinity.vocabulary import REJECT_REASONS
 
 
-class Outcome(NamedTuple):
+class ReviewOutcome(NamedTuple):
     """What one review came to; `price` and `confidence` are set when `state` is GOOD."""
 
     state: AnswerState
@@ -120,7 +120,7 @@ class MarketState:
         state = int(self.record(asset)["state"])
         return AnswerState.EMPTY if state == NEVER else AnswerState(state)
 
-    def outcome(self, asset: int) -> Outcome:
+    def outcome(self, asset: int) -> ReviewOutcome:
         """What the last review came to."""
         record, state = self.record(asset), self.state_of(asset)
         verdicts = record["verdicts"].tolist()
@@ -128,7 +128,7 @@ class MarketState:
         if state is AnswerState.GOOD:
             places = int(record["places"])
             price, confidence = (Decimal(int(record[field])).scaleb(-places) for field in ("price", "confidence"))
-        return Outcome(
+        return ReviewOutcome(
             state,
             price,
             confidence,

@@ -1,4 +1,4 @@
-"""Steps 3 to 9 of the consensus in integers: the judged rows of one asset -> its price, or why there is none. Compiled.
+"""Steps 3 to 9 of the consensus in integers: an asset's judged rows -> its price, or why there is none. Compiled.
 
 Rules: the decisions of rules.py, to the last digit. A vote's price is an integer of 10**-(digits + INDEX_PLACES), and
 twice the price, so that halves are exact; it has less than 2**103, since a row's prices have 18 digits and a coin is
@@ -8,27 +8,24 @@ below has more than 126 bits. Where the bounds do not hold the asset is decided 
 
 import numpy as np
 
-from feeds.consensus.arrays import CURRENCIES, INDEX_PLACES, ROWS, VERDICT_OF
+from feeds.consensus.arrays import INDEX_PLACES, ROWS, VERDICT_OF
+from feeds.consensus.prices import give_price, middle_of, rounded, vote_at
 from feeds.consensus.quotes import BPS, DIGITS_MAX, POWERS
 from feeds.consensus.rules import MILLI_BPS, MILLI_BPS_MAX
 from trinity.compiled import compiled
 from trinity.limits import BACKED_WINDOW_BPS, JUMP_HOLD_NS, JUMP_PERCENT_MAX, REENTRY_NS
 from trinity.memory.answer_table import VERDICT_USED, AnswerState
-from trinity.native.octets import Integers
-from trinity.native.wide import Wide, divide, load_wide, narrow, store_wide, widen
+from trinity.native.wide import Wide, load_wide, store_wide, widen
 
 # A coin worth more is decided in decimals: 2e18 * 2e12 has 102 bits.
 INDEX_MAX = 2 * 10**INDEX_PLACES
 # 3 * 1.4826 (robust.py), times 10,000 as basis points are.
 _MADS_MAX = 44_478
 _PERCENT = 100
-# Of a quotient that does not fit 64 bits: a liar who says a price of 18 digits.
-QUOTIENT_MAX = 2**62
 
-_EMPTY, _GOOD, _STALE = int(AnswerState.EMPTY), int(AnswerState.GOOD), int(AnswerState.STALE)
+_EMPTY, _STALE = int(AnswerState.EMPTY), int(AnswerState.STALE)
 _TOO_FEW, _DISAGREE = int(AnswerState.TOO_FEW_SOURCES), int(AnswerState.SOURCES_DISAGREE)
 _NO_INDEX, _OUTLIER, _HELD_OUT = VERDICT_OF["no_index"], VERDICT_OF["outlier"], VERDICT_OF["held_out"]
-_USD = CURRENCIES.index("USD")
 
 
 @compiled
@@ -81,7 +78,7 @@ def decide(state: np.void, number: int, faulty: int, now_ns: int) -> None:
     elif not _is_backed(bench, faulty):
         asset["state"] = _DISAGREE
     else:
-        _give_price(state, number)
+        give_price(state, number)
         _guard_jump(asset, bench, now_ns)
 
 
@@ -135,50 +132,14 @@ def _nobody_is_stable(asset: np.void) -> None:
 
 
 @compiled
-def _vote(bench: np.void, place: int) -> Wide:
-    """Twice the price of the vote in this place of their order."""
-    return load_wide(bench["price"], bench["vote"][place])
-
-
-@compiled
-def _middle(prices: Integers, order: Integers, count: int) -> Wide:
-    """Twice the median of what `prices` has in this order."""
-    half = count // 2
-    return load_wide(prices, order[(count - 1) // 2]) + load_wide(prices, order[half])
-
-
-@compiled
 def _disagreement(bench: np.void) -> int:
     """(highest - lowest) / median of all votes in 1/1000 bps, half to even; 0 without votes."""
     count = bench["count"]
     if count == 0:
         return 0
-    spread = _vote(bench, count - 1) - _vote(bench, 0)
-    middle = _middle(bench["price"], bench["vote"], count)
-    return min(_rounded(spread * widen(2 * MILLI_BPS), middle), MILLI_BPS_MAX)
-
-
-@compiled
-def _rounded(dividend: Wide, divisor: Wide) -> int:
-    """The quotient, half to even; QUOTIENT_MAX where it would be more, and 0 without a divisor."""
-    if divisor <= widen(0):
-        return 0
-    quotient, rest = divide(dividend, divisor)
-    if widen(QUOTIENT_MAX) <= quotient:
-        return QUOTIENT_MAX
-    whole, doubled = narrow(quotient), rest + rest
-    if divisor < doubled or (divisor == doubled and whole & 1 == 1):
-        whole += 1
-    return whole
-
-
-@compiled
-def rounded_up(dividend: Wide, divisor: Wide) -> int:
-    """The quotient, rounded up; QUOTIENT_MAX where it would be more."""
-    quotient, rest = divide(dividend, divisor)
-    if widen(QUOTIENT_MAX) <= quotient:
-        return QUOTIENT_MAX
-    return narrow(quotient) + (0 if rest == widen(0) else 1)
+    spread = vote_at(bench, count - 1) - vote_at(bench, 0)
+    middle = middle_of(bench["price"], bench["vote"], count)
+    return min(rounded(spread * widen(2 * MILLI_BPS), middle), MILLI_BPS_MAX)
 
 
 @compiled
@@ -186,7 +147,7 @@ def _has_majority(bench: np.void, window_bps: int) -> int:
     """Step 5: 1 when some window that is no wider than allowed holds as many votes as are needed."""
     needed = bench["needed"]
     for lowest in range(bench["count"] - needed + 1):
-        low, high = _vote(bench, lowest), _vote(bench, lowest + needed - 1)
+        low, high = vote_at(bench, lowest), vote_at(bench, lowest + needed - 1)
         if (high - low) * widen(BPS) <= low * widen(window_bps):
             return 1
     return 0
@@ -196,7 +157,7 @@ def _has_majority(bench: np.void, window_bps: int) -> int:
 def _hold_out(asset: np.void, bench: np.void, now_ns: int) -> None:
     """Steps 6 and 7: who is cut or still held out now; the others are kept."""
     count, before = bench["count"], asset["held"]
-    middle = _middle(bench["price"], bench["vote"], count)
+    middle = middle_of(bench["price"], bench["vote"], count)
     limit = _cut_limit(asset, bench, middle)
     bench["kept_count"] = 0
     voted = 0
@@ -228,7 +189,7 @@ def _hold_out(asset: np.void, bench: np.void, now_ns: int) -> None:
 @compiled
 def _deviation(bench: np.void, place: int, middle: Wide) -> Wide:
     """Four times the distance of a vote from the median: prices are doubled, and so is `middle` again."""
-    price = _vote(bench, place)
+    price = vote_at(bench, place)
     doubled = price + price
     return doubled - middle if middle < doubled else middle - doubled
 
@@ -258,7 +219,7 @@ def _is_backed(bench: np.void, faulty: int) -> bool:
     if count > 2 * faulty:
         return True
     reach = min(faulty, count - 1)
-    middle = _middle(bench["price"], bench["kept"], count)
+    middle = middle_of(bench["price"], bench["kept"], count)
     for lowest in range(count - reach):
         low = load_wide(bench["price"], bench["kept"][lowest])
         high = load_wide(bench["price"], bench["kept"][lowest + reach])
@@ -269,142 +230,6 @@ def _is_backed(bench: np.void, faulty: int) -> bool:
         ):
             return True
     return False
-
-
-@compiled
-def _give_price(state: np.void, number: int) -> None:
-    """Step 8: the price of the kept votes, its confidence and how long it may be served."""
-    asset, bench = state["assets"][number], state["bench"]
-    count = bench["kept_count"]
-    middle = _middle(bench["price"], bench["kept"], count)
-    places = _places(state, number, middle)
-    missing = bench["digits"] + INDEX_PLACES - places
-    unit = _power(missing)
-    price = _rounded(middle, unit * widen(4))
-    asset["confidence"] = rounded_up(_width(state, number), unit * widen(4 * BPS))
-    asset["state"], asset["price"], asset["places"] = _GOOD, price, places
-    spread = _vote(bench, bench["count"] - 1) - _vote(bench, 0)
-    disagreement = _rounded(spread * widen(MILLI_BPS), unit * widen(2) * widen(price))
-    bench["disagreement_milli_bps"] = min(disagreement, MILLI_BPS_MAX)
-    width = rounded_up(widen(asset["confidence"]) * widen(MILLI_BPS), widen(price))
-    bench["confidence_milli_bps"] = min(width, MILLI_BPS_MAX)
-    _give_times(state, number)
-
-
-@compiled
-def _power(exponent: int) -> Wide:
-    """10**exponent, up to 10**36."""
-    half = exponent // 2
-    return widen(POWERS[half]) * widen(POWERS[exponent - half])
-
-
-@compiled
-def _places(state: np.void, number: int, middle: Wide) -> int:
-    """Digits of the price: one more than its sources have, all of an exact mean, and no more than fit 18."""
-    asset, bench = state["assets"][number], state["bench"]
-    count = bench["kept_count"]
-    places, is_converted = 0, False
-    for place in range(count):
-        exchange = bench["kept"][place]
-        places = max(places, state["rows"][number * ROWS + exchange]["digits"] + 1)
-        is_converted = is_converted or asset["currency"][exchange] != _USD
-    if not is_converted:
-        whole = np.int64(0)  # four times the median, of 10**-digits
-        for place in ((count - 1) // 2, count // 2):
-            row = state["rows"][number * ROWS + bench["kept"][place]]
-            whole += row["double_price"] * POWERS[bench["digits"] - row["digits"]]
-        places = max(places, _places_of_quarter(whole, bench["digits"]))
-    missing = bench["digits"] + INDEX_PLACES - places
-    while places > 0 and missing < DIGITS_MAX and widen(4 * POWERS[DIGITS_MAX]) * _power(missing) <= middle:
-        places -= 1
-        missing += 1
-    return places
-
-
-@compiled
-def _places_of_quarter(whole: int, places: int) -> int:
-    """Digits behind the point that `whole` / 4, of 10**-places, needs."""
-    if whole % 4 != 0:
-        return places + (1 if whole % 2 == 0 else 2)
-    whole //= 4
-    while places > 0 and whole % 10 == 0:
-        whole //= 10
-        places -= 1
-    return places
-
-
-@compiled
-def _width(state: np.void, number: int) -> Wide:
-    """The confidence after Pyth (robust.py) as an integer of 10**-(digits + INDEX_PLACES) / 40,000."""
-    asset, bench = state["assets"][number], state["bench"]
-    points, count = bench["points"], 0
-    for place in range(bench["kept_count"]):
-        exchange = bench["kept"][place]
-        row = state["rows"][number * ROWS + exchange]
-        if row["is_traded"] != 0:
-            half = widen(row["double_price"]) * widen(asset["floor_bps"])
-            tick = widen(2 * BPS)
-            half = tick if half < tick else half
-        else:
-            half = widen(row["double_width"]) * widen(BPS)
-        factor = widen(POWERS[bench["digits"] - row["digits"]])
-        half = half * factor * widen(state["indexes"][asset["currency"][exchange]])
-        price = load_wide(bench["price"], exchange) * widen(BPS)
-        count = _insert(points, count, price - half)
-        count = _insert(points, count, price)
-        count = _insert(points, count, price + half)
-    quarter = count >> 2
-    low, high = load_wide(points, quarter), load_wide(points, count - 1 - quarter)
-    middle = load_wide(points, (count - 1) // 2) + load_wide(points, count // 2)
-    below, above = middle - (low + low), (high + high) - middle
-    return above if below < above else below
-
-
-@compiled
-def _insert(points: Integers, count: int, point: Wide) -> int:
-    """Put a point into the sorted ones; how many there are now."""
-    place = count
-    while place > 0 and point < load_wide(points, place - 1):
-        store_wide(points, place, load_wide(points, place - 1))
-        place -= 1
-    store_wide(points, place, point)
-    return count + 1
-
-
-@compiled
-def _give_times(state: np.void, number: int) -> None:
-    """The receipts of the oldest quote that the price stands on and of the newest used, and the end of the price."""
-    asset, bench = state["assets"][number], state["bench"]
-    count, prices, kept = bench["kept_count"], bench["price"], bench["kept"]
-    low, high = load_wide(prices, kept[(count - 1) // 2]), load_wide(prices, kept[count // 2])
-    oldest, newest_wall_ns = -1, np.int64(0)
-    until_ns = _end_of_required(state, number)
-    for place in range(count):
-        row = state["rows"][number * ROWS + kept[place]]
-        newest_wall_ns = max(newest_wall_ns, row["received_wall_ns"])
-        price = load_wide(prices, kept[place])
-        if low <= price and price <= high:
-            until_ns = min(until_ns, row["fresh_until_ns"])
-            if oldest < 0 or row["received_at_ns"] < bench["received_at_ns"]:
-                oldest = place
-                bench["received_at_ns"], bench["received_wall_ns"] = row["received_at_ns"], row["received_wall_ns"]
-    bench["newest_wall_ns"] = newest_wall_ns
-    asset["valid_until_ns"] = until_ns + 1
-
-
-@compiled
-def _end_of_required(state: np.void, number: int) -> int:
-    """Up to when as many of the kept as are required stay fresh: the required-th latest of their ends."""
-    bench = state["bench"]
-    found = np.int64(0)
-    for place in range(bench["kept_count"]):
-        end_ns = state["rows"][number * ROWS + bench["kept"][place]]["fresh_until_ns"]
-        at_least = 0
-        for other in range(bench["kept_count"]):
-            at_least += state["rows"][number * ROWS + bench["kept"][other]]["fresh_until_ns"] >= end_ns
-        if at_least >= bench["required"]:
-            found = max(found, end_ns)
-    return found
 
 
 @compiled
@@ -430,4 +255,5 @@ def _is_jump(asset: np.void) -> bool:
     price = widen(asset["price"]) * widen(POWERS[places - asset["places"]])
     last = widen(asset["last_price"]) * widen(POWERS[places - asset["last_places"]])
     distance = last - price if price < last else price - last
-    return last * widen(JUMP_PERCENT_MAX) < distance * widen(_PERCENT)
+    is_far: bool = last * widen(JUMP_PERCENT_MAX) < distance * widen(_PERCENT)
+    return is_far

@@ -238,12 +238,12 @@ def publish_if_new(words: Words, row: int, answer: Words) -> bool:
     base = row * ROW_WORDS
     counter = np.int64(words[base])
     newest = base + COUNTER_WORDS + (counter & 1) * SLOT_WORDS
-    is_new = counter == 0
+    is_new: bool = counter == 0
     for i in range(SLOT_WORDS):
         is_new = is_new or words[newest + i] != answer[i]
     if is_new:
         publish(words, base, SLOT_WORDS, answer)
-    return is_new
+    return bool(is_new)
 
 
 @compiled

@@ -17,6 +17,7 @@ Percent-encoding is undone in place, in the bytes of this request, which nobody 
 from trinity.access.gate import charge_lookups
 from trinity.access.limit_headers import is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
+from trinity.memory.answer_table import HEAD_AT
 from trinity.native.octets import (
     NOT_FOUND,
     Integers,
@@ -34,7 +35,6 @@ from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
-    HEAD_AT,
     UNKNOWN,
     UNKNOWN_ASSET,
     Names,
