@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
-from websockets.protocol import State
+from websockets.protocol import OPEN
 
 from trinity.limits import FRAME_BYTES_MAX
 
@@ -57,7 +57,7 @@ class FrameSocket(ClientConnection):
             data, self._tail = self._tail + data, b""
         messages: list[bytes] = []
         at, size = 0, len(data)
-        while self.protocol.state is State.OPEN and self.fault is None:
+        while self.protocol.state is OPEN and self.fault is None:
             start, end = extent_of(data, at)
             if end > size:
                 break
@@ -69,7 +69,7 @@ class FrameSocket(ClientConnection):
                 self._give_library(data[at:end])
             at = end
         self._hand_out(messages)
-        if self.protocol.state is State.OPEN:
+        if self.protocol.state is OPEN:
             self._tail = data[at:]
         elif at < size:
             super().data_received(data[at:])
