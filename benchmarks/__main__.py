@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--soak-seconds", type=float, default=40.0, help="length of the soak (default 40)")
     parser.add_argument("--soak-rate", type=int, default=4_000, help="requests/s of the soak (default 4000)")
     parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
+    parser.add_argument("--feed-seconds", type=float, default=5.0, help="length of a rate of `feeds` (default 5)")
     parser.add_argument("--stream-seconds", type=float, default=20.0, help="length of `streams` (default 20)")
     parser.add_argument("--ledger-seconds", type=float, default=60.0, help="length of the ledger's load (default 60)")
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
@@ -196,6 +197,12 @@ def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     return measure_udp_flood(folder, wanted.seconds, progress)
 
 
+def _feeds(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.feeds import measure_feeds
+
+    return measure_feeds(folder, wanted.feed_seconds, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -205,6 +212,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "user": {"user_mode": _user},
     "access": {"access": _access},
     "wire": {"wire": _wire},
+    "feeds": {"feeds": _feeds},
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
@@ -215,7 +223,20 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
 }
-_PARTS_OF_ALL = ("peers", "levels", "pipeline", "open", "user", "access", "wire", "memory", "soak", "streams", "ledger")
+_PARTS_OF_ALL = (
+    "peers",
+    "levels",
+    "pipeline",
+    "open",
+    "user",
+    "access",
+    "feeds",
+    "wire",
+    "memory",
+    "soak",
+    "streams",
+    "ledger",
+)
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
 _ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood")
 

@@ -179,6 +179,12 @@ def _access_table(found: Mapping[str, Any]) -> str:
     return table(title, ("", "ns"), rows)
 
 
+def _feeds_table(found: Mapping[str, Any]) -> str:
+    heads = ("exchange", "CPU us a frame", "frames/s", "of a processor at 100 frames/s")
+    rows = [(row["exchange"], row["cpu_us"], row["per_second"], row["idle_share"]) for row in found["rows"]]
+    return table("A feed process, from the socket to the price table", heads, rows)
+
+
 def _wire_table(found: Mapping[str, Any]) -> str:
     latency = found["latency_us"]
     row = (
@@ -264,6 +270,7 @@ _SECTIONS = {
     "half_peak": _half_peak_table,
     "user_mode": _user_mode_table,
     "access": _access_table,
+    "feeds": _feeds_table,
     "wire": _wire_table,
     "memory": _memory_table,
     "soak": _soak_table,

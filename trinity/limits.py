@@ -36,8 +36,11 @@ NEXT_ADDRESS_SECONDS = 0.25
 FOREIGN_WORDS_MAX = 300
 # The closing handshake is a courtesy; a drain must end within 1 s.
 CLOSE_SECONDS = 0.4
-# Frames that wait for the decoder on one connection before the socket is no longer read (back pressure, not memory).
+# Frames that wait for the decoder on one connection before the socket is no longer read (back pressure, not memory):
+# only those of before the subscription, and those in fragments, wait at all.
 FRAMES_QUEUED_MAX = 64
+# Replies to heartbeats that wait for a peer who does not read; one comes in 30 s.
+REPLIES_WAITING_MAX = 64
 # A successor that delivers has this long to serve every row before the old connection is closed.
 OVERLAP_SECONDS = 5.0
 # A replacement for the sake of single rows, while the others are well: at most one a minute, then ever more seldom.

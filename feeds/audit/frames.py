@@ -7,12 +7,13 @@ the asset's age limit.
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from enum import Enum
 from typing import NamedTuple
 
 from feeds.audit.entries import Frame, Header, Opened, RecordedAnswer
 from feeds.audit.segments import SegmentInfo, read_chunks, read_segment
-from feeds.exchanges.contract import Decoder, Event, Quote, RestRequest
+from feeds.exchanges.contract import Decoder, Event, Price, Quote, RestRequest
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.markets import Catalog
@@ -95,9 +96,7 @@ class FrameSource:
         said = self._quotes.get((asset, side.received_at_ns, side.received_wall_ns))
         if said is not None:
             wanted = (side.price, side.exchange_time_ns)
-            is_there = any(
-                (getattr(quote, name), quote.exchange_time_ns) == wanted and via in (None, came) for came, quote in said
-            )
+            is_there = any(_said(quote, name) == wanted and via in (None, came) for came, quote in said)
             return Found(Search.FOUND if is_there else Search.OTHER, tuple(quote for _, quote in said))
         if any(start_ns <= side.received_at_ns <= end_ns for start_ns, end_ns in self._spans):
             return Found(Search.MISSING)
@@ -137,6 +136,11 @@ class FrameSource:
         if decoder is None:
             decoder = decoders[entry.connection] = self._module.new_decoder()
         return decoder.on_frame(entry.frame)
+
+
+def _said(quote: Quote, name: str) -> tuple[Decimal | None, int | None]:
+    price: Price | None = getattr(quote, name)
+    return (price.decimal if price is not None else None), quote.exchange_time_ns
 
 
 def _span_of(info: SegmentInfo, header: Header) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -22,9 +23,9 @@ from feeds.exchanges.contract import (
     Alive,
     BadFieldError,
     Event,
+    Price,
     Quote,
     Refusal,
-    RefusalReason,
     RestRequest,
     UnknownSymbol,
     parse_price,
@@ -38,16 +39,16 @@ ReadTime = Callable[[msgspec.Raw], int | None]
 
 ABSENT = msgspec.Raw(b"")
 NULL = msgspec.Raw(b"null")
-_EMPTY = (b"", b"null", b'""')
+_EMPTY = ("", "null", '""')
 
 ALIVE = Alive()
 
 # A JSON number may have an exponent (RFC 8259 section 6), and so may a text that was made of one; two digits of it
 # cover every price that 18 digits hold, and keep the plain form short.
-_EXPONENT_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?[eE][+-]?\d{1,2}", re.ASCII)
-_INTEGER = re.compile(r'"?(\d{1,19})"?', re.ASCII)
+_EXPONENT_NUMBER = re.compile(r'"?-?\d{1,18}(?:\.\d{1,18})?[eE][+-]?\d{1,2}"?', re.ASCII)
+_INTEGER = re.compile(rb'"?(\d{1,19})"?')
 # RFC 3339 in UTC, with 0 to 9 digits of a second.
-_RFC3339 = re.compile(r'"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)"', re.ASCII)
+_RFC3339 = re.compile(rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)"')
 # The unit of an integer time is told by its size: each limit is the year 5138 in that unit and the spring of 1973 in
 # the next finer one. Exchanges changed theirs from milliseconds to nanoseconds without a word.
 _TIME_UNITS = ((10**11, NS_PER_SECOND), (10**14, NS_PER_MS), (10**17, NS_PER_US))
@@ -69,88 +70,101 @@ def decode_frame(decoder: msgspec.json.Decoder[T], frame: bytes) -> T:
     """One WebSocket frame; BadFieldError `too_large`, `not_json`, `missing_field` or `unknown_shape`."""
     if len(frame) > FRAME_BYTES_MAX:
         raise BadFieldError("too_large", f"{len(frame)} bytes; {FRAME_BYTES_MAX} are accepted")
-    return _decode(decoder, frame)
+    try:
+        return decoder.decode(frame)
+    except _UNDECODABLE as error:
+        raise _undecoded(error) from None
 
 
 def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """One REST body; the errors of decode_frame."""
     if len(body) > REST_BODY_BYTES_MAX:
         raise BadFieldError("too_large", f"{len(body)} bytes; {REST_BODY_BYTES_MAX} are accepted")
-    return _decode(decoder, body)
+    try:
+        return decoder.decode(body)
+    except _UNDECODABLE as error:
+        raise _undecoded(error) from None
 
 
 def decode_field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, name: str) -> T:
     """The value of a raw field; BadFieldError `missing_field` or `unknown_shape`."""
     if not raw:
         raise BadFieldError("missing_field", name)
-    return _decode(decoder, raw)
-
-
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        reason: RefusalReason = "missing_field" if "missing required field" in str(error) else "unknown_shape"
-        raise BadFieldError(reason, str(error)[:200]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # RecursionError: msgspec's own bound on nesting.
-        raise BadFieldError("not_json", str(error)[:200]) from None
+        return decoder.decode(raw)
+    except _UNDECODABLE as error:
+        raise _undecoded(error) from None
+
+
+# RecursionError: msgspec's own bound on nesting.
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _undecoded(error: Exception) -> BadFieldError:
+    text = str(error)[:200]
+    if not isinstance(error, msgspec.ValidationError):
+        return BadFieldError("not_json", text)
+    return BadFieldError("missing_field" if "missing required field" in str(error) else "unknown_shape", text)
 
 
 def text_of(raw: msgspec.Raw) -> str:
     """The JSON text of a raw value, for patterns and messages."""
-    return str(bytes(raw), "utf-8", "replace")
+    return str(raw, "utf-8", "replace")
 
 
-def price_of(raw: msgspec.Raw, name: str) -> Decimal | None:
+def price_of(raw: msgspec.Raw, name: str) -> Price | None:
     """The price in field `name`, None when the exchange says that there is none.
 
     Raises BadFieldError `missing_field`, `bad_number` or `nonpositive_price`.
     """
-    value = bytes(raw)
-    if value in _EMPTY:
-        if value:
-            return None
-        raise BadFieldError("missing_field", name)
-    text = str(value, "utf-8", "replace")
-    if text[0] == '"':
-        text = text[1:-1]
-    if _EXPONENT_NUMBER.fullmatch(text):
-        text = format(Decimal(text), "f")
+    if raw is NULL:
+        return None
     try:
-        return parse_price(text)
+        return parse_price(raw)
     except BadFieldError as error:
+        text = text_of(raw)
+        if text in _EMPTY:
+            if text:
+                return None
+            raise BadFieldError("missing_field", name) from None
+        if error.reason == "bad_number" and _EXPONENT_NUMBER.fullmatch(text):
+            return price_of(msgspec.Raw(format(Decimal(text.strip('"')), "f").encode()), name)
         raise BadFieldError(error.reason, f"{name}: {error.detail}") from None
 
 
 def time_of_integer(raw: msgspec.Raw) -> int | None:
     """Nanoseconds since 1970 of an integer in seconds to nanoseconds, as a number or a string; None without one."""
-    value = bytes(raw)
-    if value in _EMPTY:
-        return None
-    match = _INTEGER.fullmatch(text_of(raw))
-    if not match:
+    match = _INTEGER.fullmatch(raw)
+    if match is None:
+        if text_of(raw) in _EMPTY:
+            return None
         raise BadFieldError("bad_time", text_of(raw)[:40])
     number = int(match[1])
-    unit_ns = next((unit_ns for limit, unit_ns in _TIME_UNITS if number < limit), 1)
-    return _bounded(number * unit_ns)
+    for limit, unit_ns in _TIME_UNITS:
+        if number < limit:
+            return _bounded(number * unit_ns)
+    return _bounded(number)
 
 
 def time_of_rfc3339(raw: msgspec.Raw) -> int | None:
     """Nanoseconds since 1970 of a UTC time, None when there is none."""
-    value = bytes(raw)
-    if value in _EMPTY:
-        return None
-    match = _RFC3339.fullmatch(str(value, "utf-8", "replace"))
-    if not match:
+    match = _RFC3339.fullmatch(raw)
+    if match is None:
+        if text_of(raw) in _EMPTY:
+            return None
         raise BadFieldError("bad_time", text_of(raw)[:40])
-    day, clock, fraction = match.groups()
+    second, fraction = match.groups(b"")
+    return _bounded(_second_ns(second) + int(fraction.ljust(9, b"0")))
+
+
+@lru_cache(maxsize=64)  # a stream's times are all of the same few seconds
+def _second_ns(second: bytes) -> int:
+    text = second.decode()
     try:
-        seconds = datetime.fromisoformat(f"{day}T{clock}+00:00").timestamp()
+        # A whole number of seconds is exact in a double.
+        return int(datetime.fromisoformat(f"{text}+00:00").timestamp()) * NS_PER_SECOND
     except ValueError:
-        raise BadFieldError("bad_time", text_of(raw)[:40]) from None
-    # A whole number of seconds is exact in a double; the fraction is added as an integer.
-    return _bounded(int(seconds) * NS_PER_SECOND + int((fraction or "0").ljust(9, "0")))
+        raise BadFieldError("bad_time", text) from None
 
 
 def _bounded(time_ns: int) -> int:
@@ -162,16 +176,24 @@ def _bounded(time_ns: int) -> int:
 
 def make_quote(
     symbol: str,
-    bid: Decimal | None,
-    ask: Decimal | None,
-    last: Decimal | None,
+    bid: Price | None,
+    ask: Price | None,
+    last: Price | None,
     exchange_time_ns: int | None,
 ) -> list[Event]:
     """The quote of a ticker; a last price far outside the book beside it is refused, and the book stays."""
-    if bid is None or ask is None or last is None or not is_off_book(bid, ask, last, LAST_OFF_BOOK_BPS):
+    if bid is None or ask is None or last is None or not _is_off_book(bid, ask, last):
         return [Quote(symbol, bid, ask, last, exchange_time_ns)]
-    detail = f"last {last} is far outside of {bid} to {ask}"
+    detail = f"last {last.decimal} is far outside of {bid.decimal} to {ask.decimal}"
     return [Quote(symbol, bid, ask, None, exchange_time_ns), Refusal("last_off_book", detail, symbol)]
+
+
+def _is_off_book(bid: Price, ask: Price, last: Price) -> bool:
+    scale = last.scale
+    if bid.scale == scale == ask.scale:
+        return is_off_book(bid.mantissa, ask.mantissa, last.mantissa, LAST_OFF_BOOK_BPS)
+    scale = max(bid.scale, ask.scale, scale)
+    return is_off_book(bid.at_scale(scale), ask.at_scale(scale), last.at_scale(scale), LAST_OFF_BOOK_BPS)
 
 
 def read_ticker(
@@ -224,8 +246,8 @@ def refuse_rest(request: RestRequest, status: int, body: bytes, unknown: re.Patt
 
 def _is_object(body: bytes) -> bool:
     try:
-        _decode(_OBJECT, body)
-    except BadFieldError:
+        _OBJECT.decode(body)
+    except _UNDECODABLE:
         return False
     return True
 

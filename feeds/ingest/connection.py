@@ -1,8 +1,9 @@
 """One WebSocket with its decoder, from the handshake to the close.
 
 Rules: it only pumps: a frame in, the decoder's events out to the rows, replies back. It never reconnects and never
-judges itself: it ends with a reason, and `watch` and `replace` tell the runner whether it should live on. A frame's
-quotes are written before the next frame is read, so nothing queues up in the process but FRAMES_QUEUED_MAX frames.
+judges itself: it ends with a reason, and `watch` and `replace` tell the runner whether it should live on. A frame is
+handled where it arrives (frames.py) and its quotes are written before the next read, so no frames queue up; what is to
+be said meanwhile waits for a task, and while more than REPLIES_WAITING_MAX replies do, nothing is read.
 """
 
 import asyncio
@@ -11,16 +12,23 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from feeds.exchanges.contract import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
 from feeds.ingest.counters import FeedCounters
+from feeds.ingest.frames import FrameSocket
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rows import Rows
 from trinity.clock import NS_PER_SECOND
-from trinity.limits import ACKNOWLEDGE_SECONDS, CLOSE_SECONDS, FRAME_BYTES_MAX, FRAMES_QUEUED_MAX, HANDSHAKE_SECONDS
+from trinity.limits import (
+    ACKNOWLEDGE_SECONDS,
+    CLOSE_SECONDS,
+    FRAME_BYTES_MAX,
+    FRAMES_QUEUED_MAX,
+    HANDSHAKE_SECONDS,
+    REPLIES_WAITING_MAX,
+)
 from trinity.net.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket
 from trinity.process import ProcessContext
 
@@ -63,7 +71,9 @@ class Connection:
         self._proxies = proxies
         self._confirmed: set[str] = set()
         self._asked: dict[str, int] = {}
-        self._again: asyncio.Queue[Sequence[str]] = asyncio.Queue()
+        # Replies, and symbols to subscribe.
+        self._to_say: asyncio.Queue[Reply | Sequence[str]] = asyncio.Queue()
+        self._socket: FrameSocket | None = None
         self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
         self.is_open = False
         self.replace: Reconnect | None = None
@@ -81,10 +91,10 @@ class Connection:
         finally:
             self.is_open = False
 
-    async def _open(self) -> ClientConnection | Failure:
+    async def _open(self) -> FrameSocket | Failure:
         """The handshake; whatever a library raises for it ends this try and no more."""
         try:
-            return await open_websocket(
+            socket = await open_websocket(
                 self._url,
                 self._proxies,
                 HANDSHAKE_SECONDS,
@@ -95,31 +105,37 @@ class Connection:
                 close_timeout=CLOSE_SECONDS,
                 ping_interval=PROTOCOL_PING_SECONDS,
                 ping_timeout=PROTOCOL_PING_SECONDS,
+                create_connection=FrameSocket,
             )
+            assert isinstance(socket, FrameSocket)
+            return socket
         except Exception as error:  # noqa: BLE001 - five libraries, and each has raised what it does not document
             failure = failure_of(error)
             self._counters.failure("ws", failure.kind)
             return failure
 
-    async def _converse(self, socket: ClientConnection) -> Ended:
+    async def _converse(self, socket: FrameSocket) -> Ended:
         self.is_open = True
         self.watch.on_open(self._context.clock.monotonic_ns())
         self._context.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
-        beside = [asyncio.create_task(self._ping(socket)), asyncio.create_task(self._ask_again(socket))]
+        beside = [asyncio.create_task(self._ping(socket)), asyncio.create_task(self._say(socket))]
         try:
             await asyncio.sleep(self._profile.settle_seconds)
             await self._subscribe(socket, self._rows.known_symbols())
+            self._socket, socket.deliver = socket, self._take
             while True:
                 try:
-                    frame = await socket.recv(decode=False)
+                    frame = await socket.next_message()
                 except ConnectionClosed:
                     raise
                 except Exception as error:  # noqa: BLE001 - the library's fault ends the connection, not the process
                     failure = failure_of(error)
                     self._counters.failure("ws", failure.kind)
                     return Ended("error", failure.words)
-                await self._on_frame(socket, frame)
+                self._take([frame])
         except ConnectionClosed as closed:
+            if socket.fault is not None:
+                raise socket.fault from None
             if closed.sent is not None and closed.sent.code == MESSAGE_TOO_BIG:
                 self._counters.refusal("too_large", f"a frame of more than {FRAME_BYTES_MAX} bytes")
                 return Ended("error", clean(str(closed)))
@@ -131,7 +147,7 @@ class Connection:
 
     def ask_again(self, symbols: Sequence[str]) -> None:
         """Subscribe symbols that were left out for a while."""
-        self._again.put_nowait(symbols)
+        self._to_say.put_nowait(symbols)
 
     def take_unacknowledged(self, now_ns: int) -> list[str]:
         """Symbols that the exchange should have confirmed by now, each once; none while it has confirmed nothing."""
@@ -142,7 +158,7 @@ class Connection:
             del self._asked[symbol]
         return late
 
-    async def _subscribe(self, socket: ClientConnection, symbols: Sequence[str]) -> None:
+    async def _subscribe(self, socket: FrameSocket, symbols: Sequence[str]) -> None:
         """Ask for those of the symbols that this connection does not deliver yet."""
         wanted = [symbol for symbol in symbols if symbol not in self._confirmed]
         if wanted:
@@ -151,12 +167,18 @@ class Connection:
             for frame in self._decoder.subscribe(wanted, self._context.clock.wall_ns()):
                 await socket.send(frame)
 
-    async def _ask_again(self, socket: ClientConnection) -> None:
+    async def _say(self, socket: FrameSocket) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                await self._subscribe(socket, await self._again.get())
+                saying = await self._to_say.get()
+                if isinstance(saying, Reply):
+                    await socket.send(saying.frame)
+                else:
+                    await self._subscribe(socket, saying)
+                if self._to_say.empty():
+                    socket.go_on_reading()
 
-    async def _ping(self, socket: ClientConnection) -> None:
+    async def _ping(self, socket: FrameSocket) -> None:
         seconds = self._profile.ping_seconds
         if seconds is None:
             return
@@ -166,25 +188,30 @@ class Connection:
                 for frame in self._decoder.ping(self._context.clock.wall_ns()):
                     await socket.send(frame)
 
-    async def _on_frame(self, socket: ClientConnection, frame: bytes) -> None:
+    def _take(self, frames: list[bytes]) -> None:
+        """What one read brought: received at one moment, written frame by frame, told to the consensus once."""
         clock = self._context.clock
         at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         self.watch.frame_at_ns = at_ns
-        self._counters.frame()
+        self._counters.frames(len(frames))
         if self._observer is not None and self._observer.is_on:
-            self._observer.frame(self.watch.serial, at_ns, wall_ns, frame)
+            for frame in frames:
+                self._observer.frame(self.watch.serial, at_ns, wall_ns, frame)
         is_written = must_subscribe = False
-        for event in self._decoder.on_frame(frame):
-            if type(event) is Quote:
-                is_written |= self._rows.take_ws(event, at_ns, wall_ns, self.watch)
-            elif type(event) is Reply:
-                await socket.send(event.frame)
-            else:
-                must_subscribe |= self._on_news(event)
+        for frame in frames:
+            for event in self._decoder.on_frame(frame):
+                if type(event) is Quote:
+                    is_written |= self._rows.take_ws(event, at_ns, wall_ns, self.watch)
+                elif type(event) is Reply:
+                    self._to_say.put_nowait(event)
+                else:
+                    must_subscribe |= self._on_news(event)
         if is_written:
             os.eventfd_write(self._wake_fd, 1)
         if must_subscribe:
-            await self._subscribe(socket, self._rows.known_symbols())
+            self._to_say.put_nowait(self._rows.known_symbols())
+        if self._to_say.qsize() > REPLIES_WAITING_MAX and self._socket is not None:
+            self._socket.stop_reading()
 
     def _on_news(self, event: Event) -> bool:
         """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""

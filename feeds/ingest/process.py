@@ -14,6 +14,8 @@ import signal
 from random import Random
 from typing import NamedTuple
 
+import uvloop
+
 from feeds.exchanges.contract import Exchange
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
 from feeds.ingest.connection import Connection, Ended
@@ -44,7 +46,8 @@ def run(
     observer: FrameObserver | None = None,
 ) -> None:
     """Feed one exchange's rows until SIGTERM or SIGINT; then close the sockets and return."""
-    asyncio.run(_run(context, memory, config, exchange, observer))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(context, memory, config, exchange, observer))
 
 
 async def _run(

@@ -65,6 +65,11 @@ def results() -> dict[str, Any]:
             "record_ns": 20.0,
             "added_us": 0.148,
         },
+        "feeds": {
+            "rows": [{"exchange": "kraken", "cpu_us": 12.5, "idle_share": 0.03, "per_second": 5_000.0, "wrong": 0}],
+            "cpu_us": 12.5,
+            "wrong": 0,
+        },
         "wire": {
             "frames": 900,
             "frames_never_seen": 0,

@@ -22,7 +22,7 @@ def test_a_frame_is_a_quote_of_the_real_decoder_with_its_own_price(number: int) 
     assert isinstance(quote, Quote)
     assert quote.bid is not None
     assert quote.ask is not None
-    assert (quote.bid + quote.ask) / 2 * 10_000 == mantissa_of(number)
+    assert (quote.bid.decimal + quote.ask.decimal) / 2 * 10_000 == mantissa_of(number)
     assert quote.symbol == "PROBE/USD"
 
 

@@ -44,6 +44,7 @@ def test_every_part_has_its_table_and_a_skipped_peer_is_named(tmp_path: Path, re
         "load levels",
         "pipelining",
         "Open loop",
+        "A feed process",
         "frame",
         "Memory",
         "Soak",

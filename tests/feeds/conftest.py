@@ -26,6 +26,7 @@ from feeds.exchanges.contract import (
     RestRequest,
     Subscribed,
     UnknownSymbol,
+    parse_price,
 )
 from feeds.ingest.process import Feed
 from tests.support.clocks import ManualClock
@@ -94,7 +95,8 @@ class StubDecoder:
 
 def quote_of(symbol: str, price: str, exchange_time_ns: int | None) -> Quote:
     middle = Decimal(price)
-    return Quote(symbol, middle - Decimal("0.5"), middle + Decimal("0.5"), None, exchange_time_ns)
+    bid, ask = (parse_price(str(middle + half).encode()) for half in (Decimal("-0.5"), Decimal("0.5")))
+    return Quote(symbol, bid, ask, None, exchange_time_ns)
 
 
 class StubExchange:

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from feeds.exchanges.contract import Quote
+from feeds.exchanges.contract import Quote, parse_price
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch
@@ -70,8 +70,8 @@ class RowsMachine(RuleBasedStateMachine):
         self.watches = {serial: ConnectionWatch(serial, 30.0) for serial in (OLD, YOUNG)}
 
     def quote(self, price: str, time_ns: int | None) -> Quote:
-        middle = Decimal(price)
-        return Quote("BTC/USD", middle - 1, middle + 1, middle, time_ns)
+        bid, ask, last = (parse_price(str(Decimal(price) + step).encode()) for step in (-1, 1, 0))
+        return Quote("BTC/USD", bid, ask, last, time_ns)
 
     @rule(ms=st.sampled_from([1, 50, 900, 3_000, 11_000]))
     def time_passes(self, ms: int) -> None:
@@ -101,7 +101,7 @@ class RowsMachine(RuleBasedStateMachine):
         quote = self.quote(price, time_ns)
         is_written = self.rows.take_rest(quote, now_ns, self.clock.wall_ns(), now_ns - asked_ms * NS_PER_MS)
         self.check_write(is_written, before, price)
-        if before is not None and last_of(before) == quote.last and time_ns is None:
+        if before is not None and last_of(before) == (quote.last and quote.last.decimal) and time_ns is None:
             assert not is_written
 
     @rule()

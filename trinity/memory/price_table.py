@@ -27,6 +27,7 @@ import struct
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -129,7 +130,17 @@ class StoredQuote(NamedTuple):
         return max(sides, key=lambda side: side.received_at_ns) if sides else None
 
 
-_NO_SIDE = Side(Decimal(0), None, 0, 0)
+class CellSide(msgspec.Struct, frozen=True, gc=False):
+    """A side as a cell has it, mantissa * 10**-scale: what a feed makes of each price of each frame."""
+
+    mantissa: int
+    scale: int
+    exchange_time_ns: int | None
+    received_at_ns: int
+    received_wall_ns: int
+
+
+_NO_SIDE = CellSide(0, 0, None, 0, 0)
 
 
 class PriceTable:
@@ -165,24 +176,29 @@ class PriceTable:
         return cls(segment, exchanges, assets, capacity)
 
     def write(self, exchange: int, asset: int, quote: StoredQuote) -> None:
-        """Publish a quote; only the feed process of `exchange` may call it.
+        """Publish a quote of decimals; ValueError when a price has more digits than a cell holds."""
+        bid, ask, last = (cell_side(side) for side in quote[:3])
+        self.write_sides(exchange, asset, bid, ask, last, quote.via)
 
-        Raises ValueError when a price has more digits than a cell holds.
-        """
-        sides = [side or _NO_SIDE for side in quote[:3]]
-        scales = [scale_of(side.price) for side in sides]
+    def write_sides(
+        self, exchange: int, asset: int, bid: CellSide | None, ask: CellSide | None, last: CellSide | None, via: Via
+    ) -> None:
+        """Publish a quote; only the feed process of `exchange` may call it."""
+        b, a, t = bid or _NO_SIDE, ask or _NO_SIDE, last or _NO_SIDE
+        b_time_ns, a_time_ns, t_time_ns = b.exchange_time_ns, a.exchange_time_ns, t.exchange_time_ns
+        # fmt: off
         _ROW.pack_into(
-            self._scratch_bytes,
-            0,
-            *[mantissa_of(side.price, scale) for side, scale in zip(sides, scales, strict=True)],
-            *[side.exchange_time_ns or 0 for side in sides],
-            *[side.received_at_ns for side in sides],
-            *[side.received_wall_ns for side in sides],
-            *scales,
-            *[side is not None for side in quote[:3]],
-            *[side.exchange_time_ns is not None for side in sides],
-            quote.via,
+            self._scratch_bytes, 0,
+            b.mantissa, a.mantissa, t.mantissa,
+            b_time_ns or 0, a_time_ns or 0, t_time_ns or 0,
+            b.received_at_ns, a.received_at_ns, t.received_at_ns,
+            b.received_wall_ns, a.received_wall_ns, t.received_wall_ns,
+            b.scale, a.scale, t.scale,
+            bid is not None, ask is not None, last is not None,
+            b_time_ns is not None, a_time_ns is not None, t_time_ns is not None,
+            via,
         )
+        # fmt: on
         publish(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words)
 
     def read(self, exchange: int, asset: int) -> StoredQuote | None:
@@ -252,6 +268,14 @@ def cell_at(exchanges: int, capacity: int, exchange: int, asset: int) -> int:
 def state_of(words: Words, capacity: int, exchange: int, asset: int) -> int:
     """A row's RowState, for compiled readers."""
     return signed(load_acquire(words, exchange * capacity + asset)) & _STATE_BITS
+
+
+def cell_side(side: Side | None) -> CellSide | None:
+    """A side of decimals as a cell has it; ValueError when it has more digits than a cell holds."""
+    if side is None:
+        return None
+    scale = scale_of(side.price)
+    return CellSide(mantissa_of(side.price, scale), scale, *side[1:])
 
 
 def scale_of(price: Decimal) -> int:

@@ -12,7 +12,7 @@ from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.audit.segments import FOLDER, SegmentWriter, list_segments, read_segment
 from feeds.consensus.process import Aggregator
 from feeds.exchanges.contract import Quote, RestRequest
-from feeds.exchanges.merge import NOTHING, merged
+from feeds.exchanges.merge import NOTHING, merged, recalled
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from tests.feeds.consensus.cases import context_of
 from tests.support.clocks import ManualClock
@@ -119,10 +119,11 @@ class SmallNode:
     def _write(self, exchange: str, event: object, via: Via) -> None:
         if isinstance(event, Quote):
             row = (self.context.catalog.exchange_index(exchange), self.context.catalog.asset_index("SOL"))
-            before = self.context.prices.read(*row) or NOTHING
+            before = self.context.prices.read(*row)
             max_age_ns = self.context.catalog.assets[row[1]].rules.max_age_ms * NS_PER_MS
-            stored = merged(before, event, self.clock.monotonic_ns(), self.clock.wall_ns(), via, max_age_ns)
-            self.context.prices.write(*row, stored)
+            had = recalled(before) if before is not None else NOTHING
+            has = merged(had, event, self.clock.monotonic_ns(), self.clock.wall_ns(), max_age_ns)
+            self.context.prices.write_sides(*row, has.bid, has.ask, has.last, via)
 
 
 @contextlib.contextmanager

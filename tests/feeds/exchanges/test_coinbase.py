@@ -1,20 +1,30 @@
 """feeds/exchanges/coinbase.py"""
 
 import json
-from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from feeds.exchanges import coinbase
-from feeds.exchanges.contract import Alive, Event, Quote, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import (
+    Alive,
+    Event,
+    Quote,
+    Reconnect,
+    Refusal,
+    RestRequest,
+    Subscribed,
+    UnknownSymbol,
+    parse_price,
+)
 from trinity.markets import Market
 
 TIME = '"timestamp":"2026-01-02T03:04:05.123456789Z"'
 TIME_NS = 1_767_323_045_123_456_789
 BTC = '{"type":"ticker","product_id":"BTC-USD","price":"70000.18","best_bid":"70000.170","best_ask":"70000.19"}'
 ETH = '{"type":"ticker","product_id":"ETH-USD","price":"3000.5","best_bid":"3000.4","best_ask":"3000.6"}'
-BTC_QUOTE = Quote("BTC-USD", Decimal("70000.170"), Decimal("70000.19"), Decimal("70000.18"), TIME_NS)
-ETH_QUOTE = Quote("ETH-USD", Decimal("3000.4"), Decimal("3000.6"), Decimal("3000.5"), TIME_NS)
+BTC_QUOTE = Quote("BTC-USD", parse_price(b"70000.170"), parse_price(b"70000.19"), parse_price(b"70000.18"), TIME_NS)
+ETH_QUOTE = Quote("ETH-USD", parse_price(b"3000.4"), parse_price(b"3000.6"), parse_price(b"3000.5"), TIME_NS)
 
 
 def ticker_frame(*tickers: str, sequence: int = 0, head: str = TIME) -> bytes:
@@ -32,25 +42,25 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         ticker_frame(BTC, ETH, head=f'"client_id":"","new":[1],{TIME}'),
         [BTC_QUOTE, ETH_QUOTE],
     ),
-    "no time": (ticker_frame(BTC, head='"client_id":""'), [BTC_QUOTE._replace(exchange_time_ns=None)]),
+    "no time": (ticker_frame(BTC, head='"client_id":""'), [replace(BTC_QUOTE, exchange_time_ns=None)]),
     "an empty side": (
         ticker_frame(BTC.replace('"70000.170"', '""')),
-        [BTC_QUOTE._replace(bid=None)],
+        [replace(BTC_QUOTE, bid=None)],
     ),
     "two empty sides": (
         ticker_frame(BTC.replace('"70000.170"', '""').replace('"70000.19"', '""')),
-        [Quote("BTC-USD", None, None, Decimal("70000.18"), TIME_NS)],
+        [Quote("BTC-USD", None, None, parse_price(b"70000.18"), TIME_NS)],
     ),
     "a last price far outside its book": (
         ticker_frame(BTC.replace("70000.18", "71401")),
         [
-            BTC_QUOTE._replace(last=None),
+            replace(BTC_QUOTE, last=None),
             Refusal("last_off_book", "last 71401 is far outside of 70000.170 to 70000.19", "BTC-USD"),
         ],
     ),
     "prices with exponents": (
         ticker_frame(BTC.replace('"70000.170"', '"7.000017e4"')),
-        [BTC_QUOTE],
+        [replace(BTC_QUOTE, bid=parse_price(b"70000.17"))],
     ),
     "no ticker at all": (ticker_frame(), [Refusal("missing_field", "no ticker in a frame of tickers")]),
     "a time of 1970": (
@@ -150,7 +160,11 @@ REST_CASES: dict[str, tuple[int, bytes, list[Event]]] = {
         b'{"product_id":"ETH-USD","ask":"2","bid":"1","price":"1"}',
         [Refusal("unknown_symbol", "it is about ETH-USD", "BTC-USD")],
     ),
-    "an empty side": (200, b'{"ask":"","bid":"1","price":"1"}', [Quote("BTC-USD", Decimal(1), None, Decimal(1), None)]),
+    "an empty side": (
+        200,
+        b'{"ask":"","bid":"1","price":"1"}',
+        [Quote("BTC-USD", parse_price(b"1"), None, parse_price(b"1"), None)],
+    ),
     "a lost field": (200, b'{"ask":"2","bid":"1"}', [Refusal("missing_field", "last", "BTC-USD")]),
     "no JSON": (200, b"", [Refusal("not_json", "Input data was truncated", "BTC-USD")]),
     "an unknown product": (404, b'{"message":"NotFound"}', [UnknownSymbol("BTC-USD")]),

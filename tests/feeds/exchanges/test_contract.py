@@ -19,8 +19,10 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
 @pytest.mark.parametrize("text", ["70000.170", "0.000009120", "1", "007", "123456789012345678"])
 def test_a_price_keeps_its_digits(text: str) -> None:
     """Trailing zeros stay, so that the exchange's own precision is kept."""
-    assert parse_price(text) == Decimal(text)
-    assert parse_price(text).as_tuple().exponent == Decimal(text).as_tuple().exponent
+    price = parse_price(text.encode())
+    assert price.decimal == Decimal(text)
+    assert price.decimal.as_tuple().exponent == Decimal(text).as_tuple().exponent
+    assert price.at_scale(price.scale + 2) == 100 * price.mantissa
 
 
 REFUSED = {
@@ -37,7 +39,7 @@ REFUSED = {
 def test_what_is_no_price_is_refused_with_its_reason(text: str, reason: str) -> None:
     """Exponents, names of non-numbers, foreign digits and too many digits are no prices; zero and less are none."""
     with pytest.raises(BadFieldError) as error:
-        parse_price(text)
+        parse_price(text.encode())
     assert error.value.reason == reason
 
 
@@ -46,7 +48,8 @@ def test_what_is_no_price_is_refused_with_its_reason(text: str, reason: str) -> 
 def test_a_price_is_always_finite_above_zero_and_fits_a_cell(text: str) -> None:
     """Whatever the text, the result is such a price or a BadFieldError."""
     with contextlib.suppress(BadFieldError):
-        price = parse_price(text)
-        assert price.is_finite()
-        assert price > 0
-        assert len(price.as_tuple().digits) <= PRICE_DIGITS_MAX
+        price = parse_price(text.encode())
+        assert price.decimal == Decimal(text)
+        assert price.mantissa > 0
+        assert len(str(price.mantissa)) <= PRICE_DIGITS_MAX
+        assert 0 <= price.scale <= PRICE_DIGITS_MAX

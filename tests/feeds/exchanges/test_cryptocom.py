@@ -1,17 +1,16 @@
 """feeds/exchanges/cryptocom.py"""
 
 import json
-from decimal import Decimal
 
 import pytest
 
 from feeds.exchanges import cryptocom
-from feeds.exchanges.contract import Event, Quote, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import Event, Quote, Refusal, Reply, RestRequest, Subscribed, UnknownSymbol, parse_price
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_000_000
 BTC = '{"i":"BTC_USD","b":"70000.10","bs":"1","k":"70000.3","ks":"1","a":"70000.2","h":null,"t":1767323045123}'
-BTC_QUOTE = Quote("BTC_USD", Decimal("70000.10"), Decimal("70000.3"), Decimal("70000.2"), TIME_NS)
+BTC_QUOTE = Quote("BTC_USD", parse_price(b"70000.10"), parse_price(b"70000.3"), parse_price(b"70000.2"), TIME_NS)
 NAMES = '"instrument_name":"BTC_USD","subscription":"ticker.BTC_USD","channel":"ticker"'
 
 
@@ -36,11 +35,11 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "no book": (
         ticker_frame(BTC.replace('"70000.10"', "null").replace('"70000.3"', "null")),
-        [Quote("BTC_USD", None, None, Decimal("70000.2"), TIME_NS)],
+        [Quote("BTC_USD", None, None, parse_price(b"70000.2"), TIME_NS)],
     ),
     "no trade": (
         ticker_frame(BTC.replace('"70000.2"', "null")),
-        [Quote("BTC_USD", Decimal("70000.10"), Decimal("70000.3"), None, TIME_NS)],
+        [Quote("BTC_USD", parse_price(b"70000.10"), parse_price(b"70000.3"), None, TIME_NS)],
     ),
     "no price at all": (
         ticker_frame('{"i":"BTC_USD","b":null,"k":null,"a":null,"t":1}'),

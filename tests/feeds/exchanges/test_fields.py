@@ -1,7 +1,6 @@
 """feeds/exchanges/fields.py"""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import msgspec
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.exchanges import fields
-from feeds.exchanges.contract import BadFieldError, Quote, Refusal
+from feeds.exchanges.contract import BadFieldError, Quote, Refusal, parse_price
 from trinity.limits import FRAME_BYTES_MAX, REST_BODY_BYTES_MAX
 
 OBJECTS = msgspec.json.Decoder(dict[str, int])
@@ -80,7 +79,7 @@ def test_a_field_that_is_not_there_is_missing() -> None:
 )
 def test_a_price_may_be_a_string_or_a_number(text: str, price: str | None) -> None:
     """The digits are those of the text; null and the empty string are no price."""
-    assert fields.price_of(raw(text), "bid") == (None if price is None else Decimal(price))
+    assert fields.price_of(raw(text), "bid") == (None if price is None else parse_price(price.encode()))
 
 
 @pytest.mark.parametrize(
@@ -203,16 +202,16 @@ def test_what_is_no_integer_time_is_refused(text: str) -> None:
 )
 def test_a_last_price_far_outside_its_book_is_refused_alone(last: str, is_refused: bool) -> None:
     """More than 2 % beyond the nearer side; the book stays."""
-    bid, ask = Decimal(100), Decimal(101)
-    quote, *refused = fields.make_quote("A", bid, ask, Decimal(last), 5)
+    bid, ask = parse_price(b"100"), parse_price(b"101.00")
+    quote, *refused = fields.make_quote("A", bid, ask, parse_price(last.encode()), 5)
     assert isinstance(quote, Quote)
-    assert (quote.bid, quote.ask, quote.last) == (bid, ask, None if is_refused else Decimal(last))
+    assert (quote.bid, quote.ask, quote.last) == (bid, ask, None if is_refused else parse_price(last.encode()))
     assert [event.reason for event in refused if isinstance(event, Refusal)] == ["last_off_book"] * is_refused
 
 
 def test_without_a_whole_book_nothing_is_outside_of_it() -> None:
     """One side alone bounds nothing; what the exchange does not have is not there."""
-    one, two = Decimal(1), Decimal(2)
+    one, two = parse_price(b"1"), parse_price(b"2")
     assert fields.make_quote("A", one, None, two, 5) == [Quote("A", one, None, two, 5)]
     assert fields.make_quote("A", None, None, None, 5) == [Quote("A", None, None, None, 5)]
 

@@ -1,18 +1,18 @@
 """feeds/exchanges/gateio.py"""
 
 import json
-from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from feeds.exchanges import gateio
-from feeds.exchanges.contract import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol, parse_price
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_000_000
 HEAD = '"time":1767323045,"time_ms":1767323045123'
 BTC = '{"currency_pair":"BTC_USDT","last":"70000.20","lowest_ask":"70000.3","highest_bid":"70000.1"}'
-BTC_QUOTE = Quote("BTC_USDT", Decimal("70000.1"), Decimal("70000.3"), Decimal("70000.20"), TIME_NS)
+BTC_QUOTE = Quote("BTC_USDT", parse_price(b"70000.1"), parse_price(b"70000.3"), parse_price(b"70000.20"), TIME_NS)
 
 
 def ticker_frame(result: str, head: str = HEAD) -> bytes:
@@ -30,9 +30,9 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "several tickers": (ticker_frame(f"[{BTC},{BTC}]"), [BTC_QUOTE, BTC_QUOTE]),
     "whole seconds where there are no milliseconds": (
         ticker_frame(BTC, '"time":1767323045'),
-        [BTC_QUOTE._replace(exchange_time_ns=1_767_323_045_000_000_000)],
+        [replace(BTC_QUOTE, exchange_time_ns=1_767_323_045_000_000_000)],
     ),
-    "no time": (ticker_frame(BTC, '"trace_id":"a"'), [BTC_QUOTE._replace(exchange_time_ns=None)]),
+    "no time": (ticker_frame(BTC, '"trace_id":"a"'), [replace(BTC_QUOTE, exchange_time_ns=None)]),
     "a zero": (
         ticker_frame(BTC.replace('"70000.20"', '"0"')),
         [Refusal("nonpositive_price", "last: '0' is not above zero", "BTC_USDT")],
@@ -124,8 +124,8 @@ REST_CASES: dict[str, tuple[RestRequest, int, bytes, list[Event]]] = {
         200,
         f"[{BTC},{BTC.replace('BTC', 'ABC').replace('70000', '0')},{BTC.replace('BTC', 'ETH')}]".encode(),
         [
-            BTC_QUOTE._replace(exchange_time_ns=None),
-            BTC_QUOTE._replace(symbol="ETH_USDT", exchange_time_ns=None),
+            replace(BTC_QUOTE, exchange_time_ns=None),
+            replace(BTC_QUOTE, symbol="ETH_USDT", exchange_time_ns=None),
         ],
     ),
     "a pair that is not in the list": (
@@ -133,7 +133,7 @@ REST_CASES: dict[str, tuple[RestRequest, int, bytes, list[Event]]] = {
         200,
         f"[{BTC}]".encode(),
         [
-            BTC_QUOTE._replace(exchange_time_ns=None),
+            replace(BTC_QUOTE, exchange_time_ns=None),
             Refusal("unknown_symbol", "not in the answer", "ETH_USDT"),
         ],
     ),

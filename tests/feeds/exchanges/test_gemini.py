@@ -1,18 +1,18 @@
 """feeds/exchanges/gemini.py"""
 
 import json
-from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from feeds.exchanges import gemini
-from feeds.exchanges.contract import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol, parse_price
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_456_789  # above 2**53: a double would lose its end
 BOOK = b'{"u":7,"E":1767323045123456789,"s":"btcusd","b":"70000.17000","B":"0.1","a":"70000.19000","A":"0.2"}'
 TRADE = b'{"E":1767323045123456799,"s":"btcusd","t":9,"p":"70000.18000","q":"0.01","m":true}'
-BID, ASK, LAST = Decimal("70000.17000"), Decimal("70000.19000"), Decimal("70000.18000")
+BID, ASK, LAST = parse_price(b"70000.17000"), parse_price(b"70000.19000"), parse_price(b"70000.18000")
 
 BOOK_QUOTE = Quote("btcusd", BID, ASK, None, TIME_NS, tells_last=False)
 TRADE_QUOTE = Quote("btcusd", None, None, LAST, TIME_NS + 10, tells_book=False)
@@ -24,11 +24,11 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         [Quote("btcusd", BID, ASK, LAST, TIME_NS)],
     ),
     "a trade": (TRADE, [TRADE_QUOTE]),
-    "an empty side": (BOOK.replace(b'"70000.17000"', b'""'), [BOOK_QUOTE._replace(bid=None)]),
-    "no sides": (b'{"u":7,"E":1767323045123456789,"s":"btcusd"}', [BOOK_QUOTE._replace(bid=None, ask=None)]),
+    "an empty side": (BOOK.replace(b'"70000.17000"', b'""'), [replace(BOOK_QUOTE, bid=None)]),
+    "no sides": (b'{"u":7,"E":1767323045123456789,"s":"btcusd"}', [replace(BOOK_QUOTE, bid=None, ask=None)]),
     "milliseconds": (
         TRADE.replace(b"1767323045123456799", b"1767323045123"),
-        [TRADE_QUOTE._replace(exchange_time_ns=1_767_323_045_123_000_000)],
+        [replace(TRADE_QUOTE, exchange_time_ns=1_767_323_045_123_000_000)],
     ),
     "a trade that got a name": (TRADE.replace(b"{", b'{"e":"trade",', 1), [TRADE_QUOTE]),
     "a trade whose price is empty": (TRADE.replace(b"70000.18000", b""), [Refusal("missing_field", "p", "btcusd")]),
@@ -102,7 +102,7 @@ REST_CASES: dict[str, tuple[int, bytes, list[Event]]] = {
             b'{"ask":"11388.08","bid":"11381.50","last":"11381.47","volume":{"BTC":"915.6534281291",'
             b'"USD":"10394749.066094351423000000000000000095","timestamp":1565587800000}}'
         ),
-        [Quote("btcusd", Decimal("11381.50"), Decimal("11388.08"), Decimal("11381.47"), None)],
+        [Quote("btcusd", parse_price(b"11381.50"), parse_price(b"11388.08"), parse_price(b"11381.47"), None)],
     ),
     "no volume": (
         200,

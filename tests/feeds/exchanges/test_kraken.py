@@ -1,12 +1,12 @@
 """feeds/exchanges/kraken.py"""
 
 import json
-from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from feeds.exchanges import kraken
-from feeds.exchanges.contract import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import Alive, Event, Quote, Refusal, RestRequest, Subscribed, UnknownSymbol, parse_price
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_456_000
@@ -14,7 +14,7 @@ BTC = (
     '{"symbol":"BTC/USD","bid":70000.10,"bid_qty":0.1,"ask":70000.3,"ask_qty":0.2,"last":70000.2,'
     '"trades":7,"timestamp":"2026-01-02T03:04:05.123456Z"}'
 )
-BTC_QUOTE = Quote("BTC/USD", Decimal("70000.10"), Decimal("70000.3"), Decimal("70000.2"), TIME_NS)
+BTC_QUOTE = Quote("BTC/USD", parse_price(b"70000.10"), parse_price(b"70000.3"), parse_price(b"70000.2"), TIME_NS)
 
 
 def ticker_frame(*tickers: str) -> bytes:
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "a ticker keeps the digits of its numbers": (ticker_frame(BTC), [BTC_QUOTE]),
     "no time, no last": (
         ticker_frame('{"symbol":"BTC/USD","bid":70000.10,"ask":70000.3}'),
-        [Quote("BTC/USD", Decimal("70000.10"), Decimal("70000.3"), None, None)],
+        [Quote("BTC/USD", parse_price(b"70000.10"), parse_price(b"70000.3"), None, None)],
     ),
     "a dead pair": (ticker_frame(NO_BOOK), [Quote("ABC/USD", None, None, None, None)]),
     "a dead pair with a last price of nobody knows when": (
@@ -36,7 +36,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "no book, but a last price": (
         ticker_frame(BTC.replace("70000.10", "0").replace("70000.3", "0.0")),
-        [BTC_QUOTE._replace(bid=None, ask=None)],
+        [replace(BTC_QUOTE, bid=None, ask=None)],
     ),
     "a book with a time of 1970": (
         ticker_frame(BTC.replace("2026-01-02T03:04:05.123456Z", "1970-01-01T00:00:00.000000Z")),
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "a number with an exponent": (
         ticker_frame(BTC.replace("70000.10", "1.25e-5")),
         [
-            BTC_QUOTE._replace(bid=Decimal("0.0000125")),
+            replace(BTC_QUOTE, bid=parse_price(b"0.0000125")),
         ],
     ),
     "a lost field beside a good ticker": (
@@ -132,7 +132,7 @@ def test_rest_answers_under_old_names_are_mapped_back() -> None:
     ticker = {"a": ["2.20", "1", "1.0"], "b": ["2.10", "1", "1.0"], "c": ["2.15", "0.1"], "o": "2"}
     body = json.dumps({"error": [], "result": dict.fromkeys((*keys, "XETHZUSD"), ticker)}).encode()
     assert kraken.on_rest(request, 200, body) == [
-        Quote(symbol, Decimal("2.10"), Decimal("2.20"), Decimal("2.15"), None) for symbol in SYMBOLS
+        Quote(symbol, parse_price(b"2.10"), parse_price(b"2.20"), parse_price(b"2.15"), None) for symbol in SYMBOLS
     ]
 
 

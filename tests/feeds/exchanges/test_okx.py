@@ -1,19 +1,29 @@
 """feeds/exchanges/okx.py"""
 
 import json
-from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from feeds.exchanges import okx
-from feeds.exchanges.contract import Alive, Event, Quote, Reconnect, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import (
+    Alive,
+    Event,
+    Quote,
+    Reconnect,
+    Refusal,
+    RestRequest,
+    Subscribed,
+    UnknownSymbol,
+    parse_price,
+)
 from trinity.markets import Market
 
 TIME_NS = 1_767_323_045_123_000_000
 BTC = (
     '{"instType":"SPOT","instId":"BTC-USDT","last":"70000.2","askPx":"70000.3","bidPx":"70000.10","ts":"1767323045123"}'
 )
-BTC_QUOTE = Quote("BTC-USDT", Decimal("70000.10"), Decimal("70000.3"), Decimal("70000.2"), TIME_NS)
+BTC_QUOTE = Quote("BTC-USDT", parse_price(b"70000.10"), parse_price(b"70000.3"), parse_price(b"70000.2"), TIME_NS)
 UNKNOWN = "Subscribe failed, wrong URL or channel:tickers,instId:ABC-USDT doesn't exist. Please use the correct URL."
 
 
@@ -31,10 +41,10 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
         ticker_frame(BTC, BTC.replace('"instId"', '"id"')),
         [BTC_QUOTE, BTC_QUOTE],
     ),
-    "no time": (ticker_frame(BTC.replace("ts", "time")), [BTC_QUOTE._replace(exchange_time_ns=None)]),
+    "no time": (ticker_frame(BTC.replace("ts", "time")), [replace(BTC_QUOTE, exchange_time_ns=None)]),
     "an empty side": (
         ticker_frame(BTC.replace('"70000.10"', '""')),
-        [BTC_QUOTE._replace(bid=None)],
+        [replace(BTC_QUOTE, bid=None)],
     ),
     "a zero": (
         ticker_frame(BTC.replace('"70000.2"', '"0"')),

@@ -97,13 +97,16 @@ def test_every_recorded_price_frame_gives_its_quote(name: str) -> None:
     for text in received(RECORDED / name):
         expected = list(prices_of(json.loads(text, parse_float=Decimal)))
         events = decoder.on_frame(text.encode())
-        quotes = [event for event in events if isinstance(event, Quote) and set(event[1:4]) != {None}]
+        quotes = [
+            event for event in events if isinstance(event, Quote) and {event.bid, event.ask, event.last} != {None}
+        ]
         assert [quote.symbol for quote in quotes] == [row.symbol for row in expected]
         for quote, row in zip(quotes, expected, strict=True):
-            assert (row.bid, row.ask) == (None, None) or (quote.bid, quote.ask) == (row.bid, row.ask)
-            assert row.last is None or quote.last == row.last
-            for value in (quote.bid, quote.ask, quote.last):
-                assert value is None or (value.is_finite() and value > 0)
+            bid, ask, last = (price and price.decimal for price in (quote.bid, quote.ask, quote.last))
+            assert (row.bid, row.ask) == (None, None) or (bid, ask) == (row.bid, row.ask)
+            assert row.last is None or last == row.last
+            for value in (bid, ask, last):
+                assert value is None or value > 0
             assert quote.exchange_time_ns is None or quote.exchange_time_ns > 1_500_000_000 * 10**9
         found += len(quotes)
     assert found == count

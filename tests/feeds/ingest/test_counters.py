@@ -26,7 +26,7 @@ def alarm(context: OpenContext) -> float:
 def test_everything_is_counted_in_its_own_word(context: OpenContext) -> None:
     """Frames, quotes by way, refusals and reconnects by reason, REST by result."""
     counters = FeedCounters(context.block, context.log, 0)
-    counters.frame()
+    counters.frames(1)
     counters.quote(Via.REST)
     counters.refusal("bad_number", "x")
     counters.reconnect("planned")
@@ -51,7 +51,7 @@ def test_only_a_changed_shape_raises_the_alarm(context: OpenContext, reason: str
     """Two strange frames of a hundred are a change; an unknown symbol or a zero price is none."""
     counters = FeedCounters(context.block, context.log, 0)
     for _ in range(100):
-        counters.frame()
+        counters.frames(1)
     counters.refusal(reason, "x")
     counters.check(1)
     assert alarm(context) == (reason == "bad_acknowledgement")
@@ -64,7 +64,7 @@ def test_one_rest_answer_that_is_not_understood_alarms(context: OpenContext) -> 
     """However many frames come beside it; an answer that only refuses a price does not."""
     counters = FeedCounters(context.block, context.log, 0)
     for _ in range(10_000):
-        counters.frame()
+        counters.frames(1)
     counters.refusal("unknown_symbol", "x", Via.REST)
     counters.check(1)
     assert alarm(context) == 0

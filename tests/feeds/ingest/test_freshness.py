@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
 from tests.support.clocks import ManualClock
@@ -195,7 +196,7 @@ def test_the_same_price_with_an_old_time_confirms_nothing(bench: Bench) -> None:
     bench.others = [100.2, 100.2, None]
     bench.pass_by(1)
     for _ in range(3):
-        bench.take(bench.observe(100.0, Via.WS, None)._replace(exchange_time_ns=time_ns), 0)
+        bench.take(replace(bench.observe(100.0, Via.WS, None), exchange_time_ns=time_ns), 0)
         bench.pass_by(1)
     assert bench.state() is RowState.FROZEN
     bench.clock.advance(60)
