@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import PeerError
+from benchmarks.measured import unmeasured
 from benchmarks.processes import cores, data_dir
 from benchmarks.progress import Progress
 from trinity.clock import NS_PER_SECOND, SystemClock
@@ -50,19 +52,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             progress.step(f"--- {name}")
             os.sched_setaffinity(0, {client_core} if part in _ON_ONE_CORE else whole_machine)
             try:
-                results[name] = measure(folder / "servers", wanted, progress)
-                if results[name].get("wrong"):
+                found = measure(folder / "servers", wanted, progress)
+                if (empty := unmeasured(name, found)) is not None:
+                    raise PeerError(name, empty)
+                results[name] = found
+                if found.get("wrong"):
                     failed.append(name)
-                    progress.step(f"{name}: {results[name]['wrong']} wrong, see {folder}")
-            except (TrinityError, OSError) as error:
+                    progress.step(f"{name}: {found['wrong']} wrong, see {folder}")
+            except Exception as error:  # noqa: BLE001 - whatever ends one part, the others are measured, and it is said
                 failed.append(name)
-                progress.step(f"{name} could not be measured: {error}")
+                progress.step(
+                    f"{name} could not be measured: {error if isinstance(error, TrinityError) else repr(error)}"
+                )
             finally:
                 os.sched_setaffinity(0, whole_machine)
     print(write_results(folder, run, results))
     draw_all(folder, results)
     missed = [reached.name for reached in judge(results) if not reached.reached]
     print(f"results: {folder}" + (f"\nnot reached: {'; '.join(missed)}" if missed else ""))
+    if failed:
+        progress.step(f"failed: {', '.join(failed)}")
     return EXIT_FAILED if failed else 0
 
 
@@ -76,11 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
     parser.add_argument("--feed-seconds", type=float, default=5.0, help="length of a rate of `feeds` (default 5)")
     parser.add_argument("--stream-seconds", type=float, default=20.0, help="length of `streams` (default 20)")
+    parser.add_argument("--stream-clients", type=int, default=4_000, help="clients of `streams` (default 4,000)")
     parser.add_argument("--ledger-seconds", type=float, default=60.0, help="length of the ledger's load (default 60)")
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
-    parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys` (default 1000000)")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
+    parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
     return parser
@@ -128,7 +139,7 @@ def _user(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[
 def _access(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.access import measure_access
 
-    return measure_access(folder, wanted.turns, progress)
+    return measure_access(folder, wanted.turns, wanted.keys, progress)
 
 
 def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -164,7 +175,7 @@ def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> di
 def _streams(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.streams import measure_streams
 
-    return measure_streams(folder, wanted.stream_seconds, progress)
+    return measure_streams(folder, wanted.stream_clients, wanted.stream_seconds, progress)
 
 
 def _keys(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -179,10 +190,10 @@ def _ledger(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> di
     return measure_ledger(wanted.ledger_seconds, progress)
 
 
-def _refusals(_folder: Path, _wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def _refusals(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.refusals import measure_refusals
 
-    return measure_refusals(progress)
+    return measure_refusals(wanted.refusals, progress)
 
 
 def _ledger_beside(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:

@@ -34,7 +34,6 @@ from trinity.memory.block_table import is_blocked
 from trinity.memory.usage_ring import UsageRing, append_record
 from trinity.vocabulary import CODE_OK, KeyState
 
-KEYS = 1_000_000
 FEW, MANY = 256, 50_000
 BLOCKED_NETWORKS = 5_000
 REQUESTS = 2_000
@@ -43,7 +42,7 @@ _KEY_BYTES = 40
 _UNLIMITED, _LIMITED = (0, 0, 0), (1_000_000, 1 << 30, 1 << 40)  # rate, burst, quota: never reached
 
 
-def measure_access(folder: Path, turns: int, progress: Progress, keys: int = KEYS) -> dict[str, Any]:
+def measure_access(folder: Path, turns: int, keys: int, progress: Progress) -> dict[str, Any]:
     """Nanoseconds of each check, seconds and bytes of the table."""
     progress.step(f"loading {keys:,} keys")
     access = AccessMemory.private(keys)

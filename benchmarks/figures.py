@@ -58,6 +58,9 @@ FIGURES = (
     Figure("1 million keys: database into shared memory", 3.0, "<=", "s", lambda r: r["keys"]["load_seconds"]),
     Figure("a frame in the costliest feed", 25.0, "<=", "us", lambda r: r["feeds"]["cpu_us"]),
     Figure("frame to answer, median", 1_000.0, "<=", "us", lambda r: r["wire"]["latency_us"]["p50"]),
+    Figure(
+        "streams: p99 of the worst client's lag", 250.0, "<=", "ms", lambda r: r["streams"]["worst_client_lag_ms_p99"]
+    ),
     Figure("summary over HTTP, mean", 4.0, "<=", "ms", lambda r: r["reports"]["latency_ms"]["summary"]["mean"]),
     Figure("summary over UDP, mean", 1.2, "<=", "ms", lambda r: r["reports"]["latency_ms"]["summary over UDP"]["mean"]),
     Figure(

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped] # it ships no types
 
+from benchmarks.errors import PeerError
 from benchmarks.generator_http import HttpGenerator
 from benchmarks.load import Load
 from benchmarks.node import Node, pids_by_name, start_whole
@@ -91,6 +92,6 @@ def _drain(node: Node) -> tuple[int, float]:
         lag = ledger.lag_records if ledger is not None and ledger.flusher_alive else -1
         most = max(most, lag)
         if lag == 0:
-            break
+            return most, time.monotonic() - started
         time.sleep(_POLL_SECONDS)
-    return most, time.monotonic() - started
+    raise PeerError("flusher", f"{most:,} records still wait {DRAINED_SECONDS_MAX:g} s after the load")

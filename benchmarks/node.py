@@ -21,6 +21,9 @@ from trinity.memory.node import NodeMemory
 
 _POLL_SECONDS = 0.2
 _UDP_ASSETS_MAX = 64
+# What a node that is starting may answer: nothing, or that there is no price yet. Any other refusal stays.
+_NO_ANSWER = 0
+_MAY_PASS = (_NO_ANSWER, http.HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     node = f"bench-{os.getpid()}"
     environment = {name: str(port) for name, port in ports.items()}
     environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", "TRINITY_DATA_DIR": str(data_dir()), **extra}
+    environment["AUTH"] = "optional"  # the generators have no key
     server = start("node", [sys.executable, "-m", "trinity", *command], folder, environment=environment)
     wait_for_port(server, ports["TCP_PORT_LPO"])
     _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)
@@ -110,15 +114,17 @@ def pids_by_name(node: str) -> dict[str, int]:
 
 def _wait_until_fresh(server: Server, port: int, assets: list[str]) -> None:
     """Until every asset has a good price: before that an answer is rightly 503, and would count as refused."""
-    missing = assets
+    statuses = dict.fromkeys(assets, _NO_ANSWER)
     for _ in range(int(START_SECONDS_MAX / _POLL_SECONDS)):
-        missing = [asset for asset in missing if _status(port, asset) != http.HTTPStatus.OK]
-        if not missing:
+        statuses = {asset: status for asset in statuses if (status := _status(port, asset)) != http.HTTPStatus.OK}
+        if not statuses:
             return
-        if server.ended_within(_POLL_SECONDS):
+        hopeless = [status for status in statuses.values() if status not in _MAY_PASS]
+        if hopeless or server.ended_within(_POLL_SECONDS):
             break
     server.stop()
-    raise PeerError("node", f"no fresh price of {', '.join(missing[:5])} after {START_SECONDS_MAX} s")
+    last = ", ".join(f"{asset} ({status})" for asset, status in list(statuses.items())[:5])
+    raise PeerError(server.name, f"no fresh price, the last answers were {last}: see {server.log_file}")
 
 
 def _status(port: int, asset: str) -> int:
@@ -126,7 +132,7 @@ def _status(port: int, asset: str) -> int:
     try:
         connection.request("GET", f"/price?asset={asset}")
         return connection.getresponse().status
-    except OSError:
-        return 0
+    except (OSError, http.client.HTTPException):
+        return _NO_ANSWER
     finally:
         connection.close()

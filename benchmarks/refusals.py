@@ -22,7 +22,6 @@ from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
 from workers.ledger.usage_tables import USAGE
 
-REFUSALS = 10_000_000
 # One answer of a key for so many refusals.
 _REFUSALS_AN_ANSWER = 100
 _A_SECOND = 100_000
@@ -30,22 +29,22 @@ _KEY_ID = 5
 _TABLES = "^(usage_log|usage_minute|usage_hour|usage_day|refusal_minute)"
 
 
-def measure_refusals(progress: Progress) -> dict[str, Any]:
+def measure_refusals(refusals: int, progress: Progress) -> dict[str, Any]:
     """The flood's figures."""
-    progress.step(f"loading {REFUSALS} refusals")
+    progress.step(f"loading {refusals:,} refusals")
     with tempfile.TemporaryDirectory() as name, database_in(Path(name)) as (url, _):
         folder = Path(name) / "spool"
         folder.mkdir()
         with connect(url, "benchmark", statement_seconds=0, autocommit=True) as connection:
             empty = _bytes_of(connection)
             began = time.perf_counter(), time.process_time()
-            rows = _load(connection, folder)
+            rows = _load(connection, folder, refusals)
             seconds, python_seconds = time.perf_counter() - began[0], time.process_time() - began[1]
             return {
-                "refusals": REFUSALS,
+                "refusals": refusals,
                 "answers_of_keys": rows,
-                "refusals_per_second": round(REFUSALS / seconds),
-                "python_us_a_refusal": round(python_seconds / REFUSALS * 1e6, 2),
+                "refusals_per_second": round(refusals / seconds),
+                "python_us_a_refusal": round(python_seconds / refusals * 1e6, 2),
                 "database_bytes": _bytes_of(connection) - empty,
                 "rows_of_keys": _count(connection, "SELECT count(*) FROM usage_log WHERE key_id > 0"),
                 "rows_of_refusals": _count(connection, "SELECT count(*) FROM usage_log WHERE key_id = 0"),
@@ -71,12 +70,12 @@ def make_flood(refusals: int, answers: int, first_ns: int) -> NDArray[np.void]:
     return records
 
 
-def _load(connection: AnyConnection, folder: Path) -> int:
+def _load(connection: AnyConnection, folder: Path, count: int) -> int:
     """Segment by segment; returns how many answers of keys there were."""
     ledger = Ledger(connection, USAGE, uuid.uuid4(), "benchmark")
     position, answers, first_ns = 1, 0, time.time_ns()
-    for at in range(0, REFUSALS, SEGMENT_RECORDS):
-        refusals = min(SEGMENT_RECORDS, REFUSALS - at)
+    for at in range(0, count, SEGMENT_RECORDS):
+        refusals = min(SEGMENT_RECORDS, count - at)
         records = make_flood(refusals, refusals // _REFUSALS_AN_ANSWER, first_ns + at * (10**9 // _A_SECOND))
         records["request_id"] = np.arange(position, position + len(records))
         write_segment(folder / f"{position:012}.seg", position, records)

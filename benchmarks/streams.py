@@ -1,18 +1,17 @@
-"""How far behind are the clients of a stream: 1,000 of them, 25 assets each, 4 updates a second and asset.
+"""How far behind are the clients of a stream: 4,000 of them, 25 assets each, 4 updates a second and asset.
 
     publisher (here)          writes every asset's answer 4 times a second, with the time of writing as its timestamp
     reporter                  the reporting service alone over the same memory, in a process of its own
-    clients (a child)         plain sockets and epoll; each event's lag is its arrival minus its timestamp
+    clients (a child)         plain sockets and epoll, compiled (stream_readers.py)
 
 Rules: an asset's updates are spread over the quarter second; the lag counts from the write into shared memory to the
 moment at which the client holds the event's last byte. A client's figure is the 99th percentile of its own lags; the
 whole's is the worst of them. Everything is on loopback and shares the machine's cores.
 """
 
+import contextlib
 import multiprocessing
 import os
-import re
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -21,60 +20,78 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.bare_worker import answer_of, write_all
 from benchmarks.errors import PeerError
 from benchmarks.processes import cpu_ns, free_port, raise_file_limit
 from benchmarks.progress import Progress
-from trinity.clock import NS_PER_MS, SystemClock
+from benchmarks.stream_readers import Lags, StreamReaders
+from trinity.clock import SystemClock
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 
-CLIENTS = 1000
 ASSETS = 25
 UPDATES_PER_SECOND = 4
-WARM_UP_SECONDS = 3.0
+WARM_UP_SECONDS = 2.0
 _CONNECT_SECONDS = 60.0
-_STAMP = re.compile(rb'"timestamp":(\d+)')
-_READ_BYTES = 1 << 18
 
 
-def measure_streams(folder: Path, seconds: float, progress: Progress) -> dict[str, Any]:
-    """Lags of all clients, their 99th percentiles, and what the reporter's processor did meanwhile."""
+def measure_streams(folder: Path, clients: int, seconds: float, progress: Progress) -> dict[str, Any]:
+    """Lags of all clients, their 99th percentiles, and what processors did meanwhile."""
     raise_file_limit()
     catalog = load_catalog()
     name = f"bench-streams-{os.getpid()}"
     memory = NodeMemory.create(Card(name, True, (ProcessEntry("reporter-0", "reporter"),), catalog))
-    clock, port = SystemClock(), free_port()
+    clock, port, fork = SystemClock(), free_port(), multiprocessing.get_context("fork")
     try:
         write_all(memory, clock, 0)
-        reporter = multiprocessing.get_context("fork").Process(target=report_alone, args=(memory, port, folder))
+        reporter = fork.Process(target=report_alone, args=(memory, port, folder))
         ours, theirs = multiprocessing.Pipe()
         assets = [asset.name for asset in catalog.assets][:ASSETS]
-        clients = multiprocessing.get_context("fork").Process(target=_read_all, args=(port, assets, seconds, theirs))
+        reading = fork.Process(target=_read_all, args=(port, assets, clients, seconds, theirs))
         reporter.start()
         wait_for_port(port)
-        clients.start()
-        progress.step(f"{CLIENTS} clients connect, then {seconds:g} s are measured")
-        _publish_until(memory, clock, len(assets), ours, WARM_UP_SECONDS)
-        cpu_before, measured_from_ns = cpu_ns([reporter.pid or 0]), clock.monotonic_ns()
-        _publish_until(memory, clock, len(assets), ours, None)
-        found: dict[str, Any] = ours.recv()
-        elapsed_ns = clock.monotonic_ns() - measured_from_ns
-        found["reporter_cpu_percent"] = round(100 * (cpu_ns([reporter.pid or 0]) - cpu_before) / elapsed_ns, 1)
-        clients.join()
-        reporter.terminate()
-        reporter.join()
-        return found
+        reading.start()
+        theirs.close()
+        pids = {"reporter": reporter.pid or 0, "clients": reading.pid or 0, "publisher": os.getpid()}
+        try:
+            progress.step(f"{clients:,} clients connect")
+            _publish_until(memory, clock, len(assets), ours)
+            _receive(ours)
+            progress.step(f"measuring for {seconds:g} s")
+            before, measured_from_ns = {who: cpu_ns([pid]) for who, pid in pids.items()}, clock.monotonic_ns()
+            _publish_until(memory, clock, len(assets), ours)
+            found = _receive(ours)
+            elapsed_ns = clock.monotonic_ns() - measured_from_ns
+            for who, pid in pids.items():
+                found[f"{who}_cpu_percent"] = round(100 * (cpu_ns([pid]) - before[who]) / elapsed_ns, 1)
+            ours.send("seen")
+            return found
+        finally:
+            for child in (reading, reporter):
+                child.terminate()
+                child.join()
     finally:
         memory.unlink()
 
 
-def _publish_until(memory: NodeMemory, clock: SystemClock, count: int, done: Connection, seconds: float | None) -> None:
-    """Write each of `count` assets UPDATES_PER_SECOND times a second, evenly, for so long or until `done` speaks."""
+def _receive(results: Connection) -> dict[str, Any]:
+    """What the clients say; PeerError when they ended before, or could not go on."""
+    try:
+        found: dict[str, Any] | str = results.recv()
+    except EOFError:
+        raise PeerError("clients", "they ended: see above") from None
+    if isinstance(found, str):
+        raise PeerError("clients", found)
+    return found
+
+
+def _publish_until(memory: NodeMemory, clock: SystemClock, count: int, done: Connection) -> None:
+    """Write each of `count` assets UPDATES_PER_SECOND times a second, evenly, until `done` speaks."""
     started = time.monotonic()
     turn = 0
-    while (seconds is None or time.monotonic() - started < seconds) and not done.poll():
+    while not done.poll():
         asset = turn % count
         now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
         answer = answer_of(memory.card.catalog.assets[asset].name, asset, turn // count, now_ns, wall_ns)
@@ -110,46 +127,41 @@ def wait_for_port(port: int) -> None:
     raise PeerError("reporter", f"does not listen after {_CONNECT_SECONDS} s")
 
 
-def _read_all(port: int, assets: Sequence[str], seconds: float, results: Connection) -> None:
-    """All clients: connect, let WARM_UP_SECONDS pass, then gather the lags of every event."""
+def _read_all(port: int, assets: Sequence[str], clients: int, seconds: float, results: Connection) -> None:
+    """All clients: connect, say so after WARM_UP_SECONDS, then gather the lags of every event."""
     request = f"GET /stream/prices?assets={','.join(assets)} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
-    sockets: dict[int, socket.socket] = {}
-    poller = select.epoll()
-    for _ in range(CLIENTS):
-        connection = socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_SECONDS)
-        connection.sendall(request)
-        connection.setblocking(False)
-        sockets[connection.fileno()] = connection
-        poller.register(connection.fileno(), select.EPOLLIN)
-    lags: dict[int, list[int]] = {descriptor: [] for descriptor in sockets}
-    tails = dict.fromkeys(sockets, b"")
-    counts_from = time.monotonic() + WARM_UP_SECONDS
-    ends_at = counts_from + seconds
-    while (now := time.monotonic()) < ends_at:
-        for descriptor, _ in poller.poll(0.1):
-            chunk = tails[descriptor] + sockets[descriptor].recv(_READ_BYTES)
-            whole, _, tails[descriptor] = chunk.rpartition(b"\n\n")
-            if now >= counts_from:
-                now_ms = time.time_ns() // NS_PER_MS
-                lags[descriptor] += [now_ms - int(stamp) for stamp in _STAMP.findall(whole)]
-    results.send(summary_of(list(lags.values()), seconds))
+    try:
+        with contextlib.closing(StreamReaders(port, request, clients)) as readers:
+            readers.run(WARM_UP_SECONDS)
+            results.send({})
+            read_bytes = readers.run(seconds)
+    except (OSError, PeerError) as error:
+        results.send(str(error))
+        return
+    results.send({**summary_of(readers.lags, seconds), "megabytes_per_second": round(read_bytes / seconds / 1e6, 1)})
+    results.recv()  # until what we took of a processor has been looked at
 
 
-def summary_of(lags_ms: Sequence[Sequence[int]], seconds: float) -> dict[str, Any]:
+def summary_of(lags: Lags, seconds: float) -> dict[str, Any]:
     """The figures out of each client's lags."""
-    heard = [np.asarray(client) for client in lags_ms if client]
-    if not heard:
+    heard = lags[lags.sum(axis=1) > 0]
+    if not len(heard):
         raise PeerError("stream", "no client heard anything")
-    worst = [float(np.percentile(client, 99)) for client in heard]
-    everything = np.concatenate(heard)
+    everything = heard.sum(axis=0)
     return {
-        "clients": len(lags_ms),
-        "silent_clients": len(lags_ms) - len(heard),
+        "clients": len(lags),
+        "silent_clients": len(lags) - len(heard),
         "assets": ASSETS,
-        "events_per_second": round(everything.size / seconds),
-        "lag_ms_p50": float(np.percentile(everything, 50)),
-        "lag_ms_p99": float(np.percentile(everything, 99)),
-        "lag_ms_max": float(everything.max()),
-        "worst_client_lag_ms_p99": max(worst),
+        "events_per_second": round(int(everything.sum()) / seconds),
+        "lag_ms_p50": percentile_of(everything, 50),
+        "lag_ms_p99": percentile_of(everything, 99),
+        "lag_ms_max": int(np.flatnonzero(everything)[-1]),
+        "worst_client_lag_ms_p99": max(percentile_of(client, 99) for client in heard),
         "seconds": seconds,
     }
+
+
+def percentile_of(counts: NDArray[np.signedinteger[Any]], percent: float) -> int:
+    """The lag that so many percent of the events do not exceed; `counts` are by ms."""
+    cumulated = np.cumsum(counts)
+    return int(np.searchsorted(cumulated, max(1.0, percent / 100 * cumulated[-1])))

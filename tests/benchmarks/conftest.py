@@ -34,8 +34,15 @@ def _contestant(name: str, cpu_us: float) -> dict[str, Any]:
 @pytest.fixture
 def results() -> dict[str, Any]:
     """One result of each part."""
-    row = {"level": 1, "per_second": 9_000.0, "cpu_us": 11.0, "faults": {"lost": 2}, "latency_us": LATENCY}
-    sample = {"seconds": 1.0, "latency_us": LATENCY, "pss_mib": 300.0}
+    row = {
+        "level": 1,
+        "answered": 9_000,
+        "per_second": 9_000.0,
+        "cpu_us": 11.0,
+        "faults": {"lost": 2},
+        "latency_us": LATENCY,
+    }
+    sample = {"seconds": 1.0, "answered": 4_000, "latency_us": LATENCY, "pss_mib": 300.0}
     drift = {"p50_us": {"first": 10.0, "last": 11.0, "change": 1.0}, "faults": {}}
     return {
         "http": {
@@ -74,11 +81,12 @@ def results() -> dict[str, Any]:
             "frames": 900,
             "frames_never_seen": 0,
             "quotes_per_second": 2_000.0,
+            "answers_per_second": 9_000.0,
             "share_of_a_processor": {"consensus": 0.2},
             "latency_us": LATENCY,
         },
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
-        "soak": {"rate": 4_000, "samples": [sample, sample], "drift": drift},
+        "soak": {"rate": 4_000, "samples": [sample, {**sample}], "drift": drift},
         "campaign": {
             "minutes": 5.0,
             "seed": 11,

@@ -1,14 +1,17 @@
 """Our own node under the generators: every answer right, over each protocol."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import PeerError
 from benchmarks.generator_http import HttpGenerator
 from benchmarks.generator_udp import UdpGenerator
 from benchmarks.load import Load
-from benchmarks.node import pids_by_name, start_bare, start_whole
-from benchmarks.processes import cpu_ns
+from benchmarks.node import _wait_until_fresh, pids_by_name, start_bare, start_whole
+from benchmarks.processes import START_SECONDS_MAX, cpu_ns, free_port, start, wait_for_port
+from trinity.clock import SystemClock
 from trinity.errors import NodeAbsentError
 
 
@@ -51,3 +54,25 @@ def test_the_whole_node_comes_up_with_fresh_prices_and_named_processes(tmp_path:
         assert outcome.faults == {}
     finally:
         node.stop()
+
+
+_REFUSES = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_error(int(sys.argv[2]))
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_node_that_refuses_for_good_is_not_waited_for(tmp_path: Path, status: int) -> None:
+    """The message says what it answered, long before the patience with a start is over."""
+    port = free_port()
+    server = start("node", [sys.executable, "-c", _REFUSES, str(port), str(status)], tmp_path)
+    wait_for_port(server, port)
+    started_ns = SystemClock().monotonic_ns()
+    with pytest.raises(PeerError, match=rf"BTC \({status}\)"):
+        _wait_until_fresh(server, port, ["BTC"])
+    assert SystemClock().monotonic_ns() - started_ns < START_SECONDS_MAX * 1e9 / 4
+    assert server.ended_within(0)

@@ -1,9 +1,7 @@
 """benchmarks/refusals.py: the flood is what it says; tests/workers/ledger/test_refusals.py loads it."""
 
 import numpy as np
-import pytest
 
-from benchmarks import refusals as module
 from benchmarks.progress import Progress
 from benchmarks.refusals import make_flood, measure_refusals
 from trinity.clock import SystemClock
@@ -20,10 +18,9 @@ def test_a_flood_has_its_refusals_and_answers() -> None:
     assert len(np.unique(flood["address"][:, 12:15], axis=0)) > 10_000
 
 
-def test_it_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_measures() -> None:
     """A small flood through the whole way: all rows of keys, few of refusals."""
-    monkeypatch.setattr(module, "REFUSALS", 30_000)
-    found = measure_refusals(Progress(SystemClock()))
+    found = measure_refusals(30_000, Progress(SystemClock()))
     assert found["rows_of_keys"] == found["answers_of_keys"] == 300
     assert found["rows_of_refusals"] <= 20
     assert 0 < found["database_bytes"] < 2_000_000

@@ -17,22 +17,19 @@ import errno
 import ipaddress
 import os
 import socket
-import stat
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS, IPV6_PREFIX_BITS_MAX
-
-Peer = tuple[str, int]  # address and port, as the kernel writes them
+from trinity.net.descriptors import Peer, peer_at, sockets
 
 # Connections that one look meets, and shuts: some 25 us each, and the event loop has to beat.
 _MET_MAX = 1_000
 _SHUT_MAX = 1_000
 # Descriptors kept back for a look at a process that has no other left: for the list, and for a duplicate.
 _RESERVE = 3
-_DESCRIPTORS = "/proc/self/fd"
 # Of tcp_info (linux/tcp.h) for a listening socket: connections that nobody has accepted yet.
 _QUEUED_AT = 24
 
@@ -121,7 +118,7 @@ class Guard:
             self._fill_reserve()
 
     def _look(self, ports: Collection[int], now_ns: int) -> int:
-        fds = {inode: fd for fd, inode in _sockets()}
+        fds = {inode: fd for fd, inode in sockets()}
         known = {inode: self._sockets[inode] for inode in fds if inode in self._sockets}
         unmet = [inode for inode in fds if inode not in known]
         callers: dict[str, tuple[str, bool]] = {}  # of a flood all have one: looked up once
@@ -143,7 +140,7 @@ class Guard:
         return min(len(going), _SHUT_MAX)
 
     def _meet(self, fd: int, ports: Collection[int], now_ns: int, callers: dict[str, tuple[str, bool]]) -> Seen | None:
-        peer = _peer_at(fd, ports)
+        peer = peer_at(fd, ports)
         if peer is None:
             return None
         host = peer[0]
@@ -171,39 +168,6 @@ def queued(listener: socket.socket) -> int:
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUED_AT + 4)
     count: int = struct.unpack_from("=I", info, _QUEUED_AT)[0]
     return count
-
-
-def _sockets() -> Iterator[tuple[int, int]]:
-    """(descriptor, inode) of the sockets that this process holds; each once, however often it is held."""
-    seen = set()
-    for name in os.listdir(_DESCRIPTORS):
-        try:
-            found = os.fstat(int(name))
-        except OSError:
-            continue  # closed meanwhile
-        if stat.S_ISSOCK(found.st_mode) and found.st_ino not in seen:
-            seen.add(found.st_ino)
-            yield int(name), found.st_ino
-
-
-def _peer_at(fd: int, ports: Collection[int]) -> Peer | None:
-    """Who is at the other end, if this is a connection to one of the ports."""
-    try:
-        found = socket.socket(fileno=fd)  # lent: `detach` gives it back as it was
-    except OSError:
-        return None  # closed meanwhile, or something else by now
-    try:
-        if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM:
-            return None
-        if found.getsockname()[1] not in ports:
-            return None
-        return found.getpeername()[:2]  # type: ignore[no-any-return]
-    except OSError as error:
-        if error.errno in (errno.ENOTCONN, errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
-            return None  # a listener, or gone meanwhile
-        raise
-    finally:
-        found.detach()
 
 
 def _shut(fd: int, inode: int) -> None:

@@ -49,6 +49,7 @@ from workers.api.base.cache import Cache
 from workers.api.base.calls import AccountedApp, CallLog
 from workers.api.base.concurrency import ConcurrencyLimit
 from workers.api.base.context import Explain, Parts, ReportSettings
+from workers.api.base.direct import Duplicates
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
@@ -59,6 +60,7 @@ from workers.api.history.averages import Averages
 from workers.api.history.history import History
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
+from workers.api.streams.fanout import Fanout
 from workers.api.streams.sockets import SOCKETS
 from workers.api.usage.datagram import ReportDatagrams
 from workers.api.usage.export import EXPORTS, Usage
@@ -193,9 +195,11 @@ async def open_service(
     prices = Prices(context.catalog, memory.node.answers)
     board = PriceBoard(prices, context.clock, started_ns)
     averages = Averages(pool)
+    fanout = Fanout(board, context.clock)
     endless = {
         "calls": calls.run(context.log),
         "board": board.run(draining),
+        "fanout": fanout.run(),
         "averages": averages.run(context.clock),
         "database": _watch_database(context, settings.database_url, watch),
     }
@@ -217,7 +221,7 @@ async def open_service(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
             Dashboard(memory.node, memory.rings),
             History(averages, explain),
-            Streams(board, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
+            Streams(board, fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             Usage(ConcurrencyLimit(EXPORTS)),
         )
         yield Service(parts, features, draining, tasks)
@@ -316,8 +320,11 @@ def make_server(service: Service) -> "GuardedServer":
     """The HTTP server of these parts, which `serve()` runs."""
     parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
+    open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    duplicates = Duplicates(duplicates_of(open_files_max), clock)
     app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.context.log)
-    return GuardedServer(GuardedApp(app, guard, clock), guard, parts.settings)
+    guarded = GuardedApp(app, guard, duplicates, clock)
+    return GuardedServer(guarded, guard, duplicates, connections_of(open_files_max), parts.settings)
 
 
 def connections_of(open_files_max: int) -> int:
@@ -327,24 +334,34 @@ def connections_of(open_files_max: int) -> int:
     return max(1, min(_CONNECTIONS_MAX, open_files_max - _FILES_BESIDE))
 
 
+def duplicates_of(open_files_max: int) -> int:
+    """Descriptors that are left for streams to be written past granian: one each beside granian's own."""
+    if open_files_max == resource.RLIM_INFINITY:
+        return STREAMS.most
+    return max(0, min(STREAMS.most, open_files_max - _FILES_BESIDE - connections_of(open_files_max)))
+
+
 class GuardedServer(Server):
     """Granian with a listening socket of our own making, whose connections inherit its time-out, and with a guard."""
 
     _shd: Any
     _sfd: Any
 
-    def __init__(self, app: GuardedApp, guard: Guard, settings: ReportSettings) -> None:
+    def __init__(
+        self, app: GuardedApp, guard: Guard, duplicates: Duplicates, connections: int, settings: ReportSettings
+    ) -> None:
         super().__init__(
             app,
             address=settings.bind_host,
             port=settings.tcp_port,
             interface=Interfaces.ASGINL,
             backlog=_BACKLOG,
-            backpressure=connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            backpressure=connections,
             http1_settings=HTTP1Settings(max_buffer_size=_BUFFER_BYTES_MAX),
             log_enabled=False,
         )
         self.guard = guard
+        self._duplicates = duplicates
         self._listener: socket.socket | None = None
         self._look_at_ns = 0
         self._waiting_since_ns = 0
@@ -376,5 +393,6 @@ class GuardedServer(Server):
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
         bound.listen(_BACKLOG)
         self._listener = bound.dup()
+        self._duplicates.ports = (bound.getsockname()[1],)
         self._shd = SocketHolder(bound.detach(), False, _BACKLOG)  # type: ignore[call-arg]
         self._sfd = self._shd.get_fd()

@@ -270,6 +270,7 @@ class AccountedApp:
                 fields = {"request_id": str(request_id), "path": path_of(scope)}
                 self._log.error("call failed", exc_info=state["failure"], extra={"fields": fields})
             caller = state.get("caller")
+            connection = state.get("connection")
             self._calls.add(
                 Call(
                     datetime.fromtimestamp(started_wall_ns / NS_PER_SECOND, UTC),
@@ -279,7 +280,7 @@ class AccountedApp:
                     path_of(scope),
                     answer.status,
                     (self._clock.monotonic_ns() - started_ns) // NS_PER_US,
-                    answer.sent_bytes,
+                    answer.sent_bytes + (connection.written_bytes if connection else 0),
                     address,
                 ),
                 is_known=caller is not None and caller.kind != "anonymous",

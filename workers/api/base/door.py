@@ -6,6 +6,7 @@ one with a call, which never gives way. Trusted proxies have no bound for themse
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import HEAD_MAX_NS
 from trinity.net.guard import ConnectionBounds, Guard
+from workers.api.base.direct import CallConnection, Duplicates, may_be_direct
 from workers.api.base.forwarded import NetworkSet, address_of
 from workers.api.base.problems import ProblemError
 
@@ -32,9 +34,10 @@ def make_guard(trusted_proxies: Sequence[str]) -> Guard:
 class GuardedApp:
     """The ASGI application around all others: it alone sees the connection's own peer."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, duplicates: Duplicates, clock: Clock) -> None:
         self._app = app
         self._guard = guard
+        self._duplicates = duplicates
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,8 +45,17 @@ class GuardedApp:
         if client is None:
             await self._app(scope, receive, send)
             return
-        with self._guard.call((client[0], int(client[1])), self._clock.monotonic_ns):
-            await self._app(scope, _in_time(receive) if scope["type"] == ScopeType.HTTP else receive, send)
+        peer = client[0], int(client[1])
+        with self._guard.call(peer, self._clock.monotonic_ns):
+            if scope["type"] != ScopeType.HTTP:
+                await self._app(scope, receive, send)
+            elif not may_be_direct(scope["http_version"], scope["method"]):
+                await self._app(scope, _in_time(receive), send)
+            else:
+                connection = CallConnection(peer, scope["http_version"], send, self._duplicates, self._clock)
+                scope.setdefault("state", {})["connection"] = connection
+                with contextlib.closing(connection):
+                    await self._app(scope, _in_time(receive), connection.send)
 
 
 def _in_time(receive: Receive) -> Receive:

@@ -33,6 +33,7 @@ from workers.api.history.averages import Averages
 from workers.api.history.history import History
 from workers.api.streams.board import StreamEncoder
 from workers.api.streams.events import EVENT_STREAM, Streams, open_stream
+from workers.api.streams.fanout import StreamOrder
 
 # Both ids of every asset.
 IDS_MAX = 2 * ASSETS_MAX
@@ -182,4 +183,5 @@ async def stream_updates(
     now_ns = clock.monotonic_ns()
     await history.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
     seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
-    return open_stream(request, parts, streams, caller, stream_encoder(history.averages), wanted, seen=seen)
+    order = StreamOrder(stream_encoder(history.averages), wanted)
+    return await open_stream(request, parts, streams, caller, order, seen)

@@ -1,6 +1,6 @@
 """What all streams of a process send: the newest price of each asset, rendered once however many clients there are.
 
-    table -> poll() -> newest, changed_at          one look at all assets each TICK_SECONDS
+    table -> poll() -> newest, changed_at          one look at all assets each TICK_SECONDS, and between many writes
     take(encoder, assets, seen) -> chunk, seen     what changed for this subscription since `seen`: one write
 
 A client's whole state is one number, `seen`: the tick up to which it has everything. A slow reader comes back later
@@ -122,13 +122,13 @@ class PriceBoard:
 
     async def run(self, draining: asyncio.Event) -> None:
         """Publish until the process drains; then everybody is woken for the last time."""
-        quiet_since_ns = self.tick
+        woken_at, quiet_since_ns = self.tick, self.tick
         while not draining.is_set():
             await asyncio.sleep(TICK_SECONDS)
-            changed = self.poll()
+            self.poll()
             now_ns = self._clock.monotonic_ns()
-            if changed or now_ns - quiet_since_ns >= QUIET_SECONDS * 1e9:
-                quiet_since_ns = now_ns
+            if self.tick != woken_at or now_ns - quiet_since_ns >= QUIET_SECONDS * 1e9:
+                woken_at, quiet_since_ns = self.tick, now_ns
                 self._wake()
         self.is_closed = True
         self._turn.set()  # for good: nobody waits any more

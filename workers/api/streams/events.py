@@ -33,12 +33,13 @@ from workers.api.base.auth import ApiCaller, caller_name, charge, check_again
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
+from workers.api.base.direct import CallConnection
 from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
 from workers.api.base.problems import ProblemError, bad_parameter
 from workers.api.streams.board import QUIET_SECONDS, PriceBoard, StreamEncoder
+from workers.api.streams.fanout import HEARTBEAT_NS, Fanout, Reader, StreamOrder
 
-HEARTBEAT_NS = 15 * NS_PER_SECOND
 # A key that was revoked, and an address that was blocked, keep an open stream for no longer than this.
 CHECK_NS = 5 * NS_PER_SECOND
 INTERVAL_MS_MAX = 60_000
@@ -65,6 +66,7 @@ class Streams:
     """What this feature brings to its handlers (`streams`)."""
 
     board: PriceBoard
+    fanout: Fanout
     events: ConcurrencyLimit  # of streams of events, whoever's words they are in
     sockets: ConcurrencyLimit  # of WebSockets
 
@@ -101,25 +103,28 @@ async def stream_prices(
     """Prices as they change, as server-sent events (`event: price`), each the object of a lookup or its refusal."""
     wanted = parse_assets(streams.board, assets)
     seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
-    return open_stream(request, parts, streams, caller, EVENTS, wanted, interval_ms, seen)
+    order = StreamOrder(EVENTS, wanted, interval_ms * NS_PER_MS)
+    return await open_stream(request, parts, streams, caller, order, seen)
 
 
-def open_stream(
+async def open_stream(
     request: Request[Any, Any, Any],
     parts: Parts,
     streams: Streams,
     caller: ApiCaller,
-    encoder: StreamEncoder,
-    assets: tuple[int, ...],
-    interval_ms: int = 0,
-    seen: int = 0,
+    order: StreamOrder,
+    seen: int,
 ) -> Stream:
-    """The endless response, when there is a place for it."""
+    """The endless response, when there is a place for it; past the server where that can be."""
     address = caller_address(request.scope)
     name = caller_name(caller, address)
     streams.events.check(name)
-    charge(parts, request.scope, len(assets))
-    chunks = _chunks(parts, streams, caller, address, encoder, assets, interval_ms, seen)
+    connection: CallConnection | None = request.scope["state"].get("connection")
+    if connection is not None and not await connection.take():
+        connection = None
+    streams.events.check(name)  # others may have come meanwhile
+    charge(parts, request.scope, len(order.assets))
+    chunks = _chunks(parts, streams, caller, address, order, seen, connection)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
@@ -128,25 +133,39 @@ async def _chunks(
     streams: Streams,
     caller: ApiCaller,
     address: Address,
-    encoder: StreamEncoder,
-    assets: tuple[int, ...],
-    interval_ms: int,
+    order: StreamOrder,
     seen: int,
+    connection: CallConnection | None,
 ) -> AsyncIterator[bytes]:
+    """The body; over a connection of our own the fanout writes all but its beginning."""
+
     def take() -> bytes:
         nonlocal seen
-        chunk, seen = streams.board.take(encoder, assets, seen)
+        chunk, seen = streams.board.take(order.encoder, order.assets, seen)
         return chunk
 
     with streams.events.acquire(caller_name(caller, address)):
         yield b"retry: %d\n\n" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN))
         try:
+            if connection is not None:
+                await _fan_out(parts, streams.fanout, caller, address, streams.fanout.add(connection, order, seen))
+                return
+            interval_ms = order.interval_ns // NS_PER_MS
             async for chunk in paced(
-                parts, streams.board, caller, address, take, lambda: interval_ms, encoder.heartbeat
+                parts, streams.board, caller, address, take, lambda: interval_ms, order.encoder.heartbeat
             ):
                 yield chunk
         except ProblemError:
             return  # who comes back is told why
+
+
+async def _fan_out(parts: Parts, fanout: Fanout, caller: ApiCaller, address: Address, reader: Reader) -> None:
+    """Until the reader is gone, or the process; ProblemError as soon as the caller would not be let in any more."""
+    try:
+        while not (await asyncio.wait([reader.ended], timeout=CHECK_NS / NS_PER_SECOND))[0]:
+            await check_again(parts, caller, address)
+    finally:
+        fanout.remove(reader)
 
 
 async def paced(

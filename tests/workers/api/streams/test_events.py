@@ -5,6 +5,7 @@ import gc
 import hashlib
 import ipaddress
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from trinity.memory.block_table import BlockTable
 from trinity.vocabulary import KeyState
 from workers.api.dropins.coins import feed_id_of
 from workers.api.streams import events as streams
+from workers.api.streams import fanout
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ async def test_last_event_id_continues_with_what_changed_since(service: Live) ->
 
 async def test_heartbeats_fill_the_silence(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event that a page can hear, also while a long interval lasts; for foreign clients a comment."""
-    monkeypatch.setattr(streams, "HEARTBEAT_NS", 1)
+    monkeypatch.setattr(fanout, "HEARTBEAT_NS", 1)
     feed = feed_id_of("BTC")
     for path, expected in (
         ("/stream/prices?assets=BTC", "event: heartbeat"),
@@ -222,3 +224,79 @@ async def test_streams_end_when_the_process_drains(service: Live) -> None:
         with pytest.raises(EOFError):
             await events.next()
     await _until_free(service)
+
+
+async def _curl(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec("curl", "-s", "-N", *arguments, stdout=asyncio.subprocess.PIPE)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(
+    ("flag", "status"),
+    [("--http1.1", b"HTTP/1.1 200 OK"), ("--http1.0", b"HTTP/1.0 200 OK"), ("--http2-prior-knowledge", b"HTTP/2 200")],
+)
+async def test_a_stream_is_the_same_over_every_version_of_http(service: Live, flag: str, status: bytes) -> None:
+    """Written by us or, over HTTP/2, by the server: head, first values, changes, and a clean end."""
+    client = await _curl("-i", flag, f"{service.url}/stream/prices?assets=BTC")
+    assert client.stdout is not None
+    async with asyncio.timeout(20):
+        assert (await client.stdout.readline()).startswith(status)
+        head = (await client.stdout.readuntil(b"\r\n\r\n")).lower()
+        assert b"content-type: text/event-stream" in head
+        assert b"x-request-id: " in head
+        assert b"cache-control: no-store" in head
+        assert (await client.stdout.readuntil(b"\n\n")).startswith(b"retry: ")
+        assert b'"price":71002.5' in await client.stdout.readuntil(b"\n\n")
+        service.publish("BTC", "71003.5")
+        assert b'"price":71003.5' in await client.stdout.readuntil(b"\n\n")
+        service.draining.set()
+        assert await client.stdout.read() == b""
+        assert await client.wait() == 0
+    await _until_free(service)
+
+
+async def test_many_streams_of_one_client_each_get_their_own(service: Live) -> None:
+    """Opened at once over connections of one address; those who leave free their place and their descriptors."""
+    before = len(os.listdir("/proc/self/fd"))
+    names = [asset.name for asset in CATALOG.assets]
+    made = []
+    for number in range(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        name = names[number % len(names)]
+        writer.write(f"GET /stream/prices?assets={name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        made.append((name, reader, writer))
+    async with asyncio.timeout(20):
+        for name, reader, _ in made:
+            assert f'"asset":"{name}"'.encode() in await reader.readuntil(b"}\n\n")
+        for name in names:
+            service.publish(name, "3.5")
+        for name, reader, writer in made:
+            event = await reader.readuntil(b"}\n\n")
+            assert f'"asset":"{name}","price":3.5'.encode() in event
+            writer.close()
+    await _until_free(service)
+    async with asyncio.timeout(10):
+        while len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_a_stream_sent_is_in_its_row(service: Live) -> None:
+    """Bytes of the body, however they were written."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"GET /stream/prices?assets=BTC HTTP/1.0\r\n\r\n")
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readuntil(b"}\n\n")
+        writer.close()
+        await _until_free(service)
+        while not (rows := [row for row in service.parts.calls._rows if row.path == "/stream/prices"]):
+            await asyncio.sleep(0.02)
+    assert (rows[0].status, rows[0].bytes) == (200, len(body))
+
+
+async def test_head_of_a_stream_ends_with_its_head(service: Live) -> None:
+    """And the connection goes on."""
+    async with httpx.AsyncClient() as client:
+        for _ in range(2):
+            response = await client.head(f"{service.url}/stream/prices?assets=BTC")
+            assert (response.status_code, response.content) == (200, b"")
