@@ -27,7 +27,7 @@ REFUSALS = 10_000_000
 _REFUSALS_AN_ANSWER = 100
 _A_SECOND = 100_000
 _KEY_ID = 5
-_TABLES = "^(usage_log|usage_minute|usage_hour|usage_day|refusal_minute)"
+_TABLES = "^(usage_runs|usage_minute|usage_hour|usage_day|refusal_minute)"
 
 
 def measure_refusals(progress: Progress) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Usage in the database: a row for each answer, exact sums by minute, hour and day, refusals in sums of their own.
+"""Usage in the database: each answer, packed with those like it; exact sums by minute, hour and day, and of refusals.
 
 Of refusals without a key only some have a row (refusals.py); all are in the sums.
 
@@ -20,7 +20,8 @@ from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
 from workers.ledger.kind import Groups, RecordKind, Records
 from workers.ledger.refusals import Condensed, Condenser
-from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
+from workers.ledger.rows import refusal_rows, sum_rows
+from workers.ledger.runs import usage_runs
 from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES
 from workers.ledger.usage_sums import GROUP_DTYPE, group_records, merge_groups, sum_records
 
@@ -60,7 +61,7 @@ class UsageTables:
         def write() -> None:
             if len(records):
                 asset_ids = ids[number][condensed.rows]
-                self._copy("ledger.copy_usage", usage_rows(detail, asset_ids, condensed.weights, self._node_id))
+                self._copy("ledger.copy_usage", usage_runs(detail, asset_ids, condensed.weights, self._node_id))
                 self._add_sums(groups, ids)
             self._add_refusals(condensed)
 
