@@ -3,15 +3,14 @@
 A row has the columns that its requests share, and for each of them two numbers (128 bits) in an array, as
 trinity/store/migrations/0004-runs.sql says; the view usage_log takes them apart again. Beside a row a request that is a
 sixth of the bytes, and a twentieth of PostgreSQL's work: a heap tuple, its log and two entries of indexes are written
-for some forty requests, and not for each.
+for up to 240 requests, and not for each.
 
 Rules: pure numpy, no Python a record, one step a run. A run ends with its second, so that runs in the order of their
-seconds are requests in the order of their seconds; and with 8,192 positions of a ring, so that whoever looks for the
-newest of a second under full load has little to take apart. Values of a record that do not fit are clipped, never
-refused.
+seconds are requests in the order of their seconds. Values of a record that do not fit are clipped, never refused.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,10 @@ from workers.ledger.usage_sums import KEY_ID_MAX, SMALL_MAX
 # With an address each, 7.7 KB: a row has to fit into a page of 8 KB.
 RUN_RECORDS_MAX = 240
 # Positions of a ring that share a base: what is left of a request id takes so many bits.
-ID_BITS = 13
+ID_BITS = 20
 _ID_MASK = np.uint64((1 << ID_BITS) - 1)
-# Some MB of COPY: enough to make calls rare, little enough that the drain's thread gets its turn.
-_RUNS_A_PIECE = 4_096
+# Less than 1 MB of COPY: enough to make calls rare, little enough that the drain's thread gets its turn.
+_RECORDS_A_PIECE = 32_768
 _WORDS, _ADDRESS_WORDS = 2, 2
 _US_PER_SECOND = NS_PER_SECOND // NS_PER_US
 
@@ -55,40 +54,39 @@ for _field, _value in (("dimensions", 1), ("oid", INT8_OID), ("lower", 1)):
 
 
 def usage_runs(
-    records: Records, asset_ids: NDArray[np.int64], weights: NDArray[np.int64], node_id: int
+    records: Records, alike: NDArray[np.int64], asset_ids: NDArray[np.int64], weights: NDArray[np.int64], node_id: int
 ) -> Iterator[bytes]:
-    """COPY's bytes for usage_runs, in pieces; `asset_ids` and `weights` have one for each record."""
+    """COPY's bytes for usage_runs, in pieces.
+
+    Of each record: `alike` says which others have its key, protocol and status; its asset's id; its weight.
+    """
     yield SIGNATURE
     if len(records):
-        order, starts, ends = _cut(records, weights)
-        records = records[order]
-        halves = np.ascontiguousarray(records["address"]).view(">u8")
-        one_address = np.logical_and.reduceat((halves == halves[np.repeat(starts, ends - starts)]).all(axis=1), starts)
-        address_ends = np.where(one_address, starts + 1, ends)
-        heads = _heads(records[starts], weights[order][starts], node_id)
+        order, starts, ends = _cut(records, alike, weights)
+        heads = _heads(records[order[starts]], weights[order[starts]], node_id)
         heads["shared"]["rows"] = ends - starts
-        length = _WORDS * (ends - starts) + _ADDRESS_WORDS * (address_ends - starts)
-        heads["words"]["length"] = length
-        heads["words"]["size"] = _ARRAY.itemsize - 4 + ELEMENT.itemsize * length  # without the size itself
-        words = _elements(*_words(records, asset_ids[order]))
-        addresses = _elements(halves[:, 0], halves[:, 1])
-        bounds = zip(heads, starts.tolist(), ends.tolist(), address_ends.tolist(), strict=True)
-        pieces = [(head.tobytes(), words[a:b].data, addresses[a:c].data) for head, a, b, c in bounds]
-        for at in range(0, len(pieces), _RUNS_A_PIECE):
-            yield b"".join(part for piece in pieces[at : at + _RUNS_A_PIECE] for part in piece)
+        words = _words(records, asset_ids)
+        halves = np.ascontiguousarray(records["address"]).view(np.uint64).T
+        cuts = np.unique(np.searchsorted(starts, np.arange(0, len(records), _RECORDS_A_PIECE)))
+        for first, last in itertools.pairwise([*cuts.tolist(), len(starts)]):
+            at = int(starts[first])
+            places = order[at : ends[last - 1]]
+            yield _piece(
+                heads[first:last],
+                starts[first:last] - at,
+                ends[first:last] - at,
+                [word[places] for word in words],
+                [half[places] for half in halves],
+            )
     yield TRAILER
 
 
 def _cut(
-    records: Records, weights: NDArray[np.int64]
+    records: Records, alike: NDArray[np.int64], weights: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The order in which runs stand together, by second; first and end of each."""
-    alike = np.minimum(records["key_id"], KEY_ID_MAX).astype(np.uint64) << np.uint64(32)
-    alike |= np.minimum(records["status"], SMALL_MAX).astype(np.uint64) << np.uint64(16)
-    alike |= records["code"].astype(np.uint64) << np.uint64(8) | records["protocol"]
-    number, firsts = number_rows(
-        records["time_ns"] // NS_PER_SECOND, records["request_id"] >> np.uint64(ID_BITS), alike, weights
-    )
+    seconds, bases = records["time_ns"] // NS_PER_SECOND, records["request_id"] >> np.uint64(ID_BITS)
+    number, firsts = number_rows(seconds, bases, alike, records["code"], weights)
     # Numbers of 16 bits are sorted in a tenth of the time; nearly always there are no more.
     order = np.argsort(number.astype(np.min_scalar_type(len(firsts))), kind="stable")
     counts = np.bincount(number)
@@ -121,9 +119,47 @@ def _words(records: Records, asset_ids: NDArray[np.int64]) -> tuple[NDArray[np.i
     return in_second_us << 32 | records["latency_ns"], ids << 38 | asset_ids << 23 | assets << 8 | records["source"]
 
 
-def _elements(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.void]:
-    """Pairs of numbers as elements of an array."""
-    made = np.empty((len(first), 2), dtype=ELEMENT)
+def _piece(
+    heads: NDArray[np.void],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    words: Sequence[NDArray[np.int64]],
+    halves: Sequence[NDArray[np.uint64]],
+) -> bytes:
+    """COPY's bytes of some runs."""
+    address_ends = np.where(_are_alike(halves, starts, ends), starts + 1, ends)
+    length = _WORDS * (ends - starts) + _ADDRESS_WORDS * (address_ends - starts)
+    heads["words"]["length"] = length
+    heads["words"]["size"] = _ARRAY.itemsize - 4 + ELEMENT.itemsize * length  # without the size itself
+    number = np.arange(len(heads))
+    parts = (
+        _cuts(heads, number, number + 1),
+        _cuts(_elements(words), starts, ends),
+        _cuts(_elements([half.view(">u8") for half in halves]), starts, address_ends),
+    )
+    return b"".join(itertools.chain.from_iterable(zip(*parts, strict=True)))
+
+
+def _are_alike(
+    columns: Sequence[NDArray[np.uint64]], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether all of a run have the same values."""
+    as_first = np.ones(int(ends[-1]), dtype=np.bool_)
+    for column in columns:
+        as_first &= column == np.repeat(column[starts], ends - starts)
+    return np.logical_and.reduceat(as_first, starts)
+
+
+def _elements(columns: Sequence[NDArray[np.generic]]) -> NDArray[np.void]:
+    """Rows of numbers as elements of an array."""
+    made = np.empty((len(columns[0]), len(columns)), dtype=ELEMENT)
     made["size"] = made.dtype["value"].itemsize
-    made["value"][:, 0], made["value"][:, 1] = first, second
+    for place, column in enumerate(columns):
+        made["value"][:, place] = column
     return made
+
+
+def _cuts(values: NDArray[np.void], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[memoryview]:
+    """The bytes of some rows, from each start to its end."""
+    data, size = memoryview(values.tobytes()), values[:1].nbytes
+    return [data[start:end] for start, end in zip((starts * size).tolist(), (ends * size).tolist(), strict=True)]

@@ -154,7 +154,7 @@ def test_single_requests_of_an_older_database_are_packed_and_read_the_same(
         (tmp_path / path.name).write_text(path.read_text())
     monkeypatch.setattr(migrate, "FOLDER", tmp_path)
     migrate.ensure(empty_database_url)
-    columns = "time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, source, code, weight"
+    columns = "time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, code, weight"
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("SET timezone = 'UTC'")
         for day in (1, 2):

@@ -18,13 +18,16 @@ from trinity.store.connect import AnyConnection, connect
 from trinity.store.queries import load
 from workers.ledger import runs as module
 from workers.ledger.runs import ID_BITS, RUN_RECORDS_MAX, usage_runs
+from workers.ledger.usage_sums import group_records, number_by_caller
 
 Row = tuple[Any, ...]
 
 
 def _packed(records: NDArray[np.void], asset_ids: Any = 0, weights: Any = 1, node_id: int = 5) -> bytes:
     ids, weight = (np.broadcast_to(np.asarray(value, dtype=np.int64), len(records)) for value in (asset_ids, weights))
-    return b"".join(usage_runs(records, ids, weight, node_id))
+    groups, number = group_records(records)
+    alike = number_by_caller(groups)[number]
+    return b"".join(usage_runs(records, alike, ids, weight, node_id))
 
 
 def _unpacked(data: bytes) -> list[list[Row]]:
@@ -101,7 +104,7 @@ def test_pieces_are_cut_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of several pieces is the same stream as one of a single piece."""
     records = make_records(300)
     whole = _packed(records)
-    monkeypatch.setattr(module, "_RUNS_A_PIECE", 7)
+    monkeypatch.setattr(module, "_RECORDS_A_PIECE", 7)
     assert _packed(records) == whole
 
 
