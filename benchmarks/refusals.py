@@ -26,7 +26,7 @@ from workers.ledger.usage_tables import USAGE
 _REFUSALS_AN_ANSWER = 100
 _A_SECOND = 100_000
 _KEY_ID = 5
-_TABLES = "^(usage_log|usage_minute|usage_hour|usage_day|refusal_minute)"
+_TABLES = "^(usage_runs|usage_minute|usage_hour|usage_day|refusal_minute)"
 
 
 def measure_refusals(refusals: int, progress: Progress) -> dict[str, Any]:

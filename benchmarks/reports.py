@@ -38,7 +38,7 @@ from trinity.store.migrate import ensure
 from workers.api.usage.log_page import Cursor, encode_cursor
 
 DAYS = 93
-# usage_log with its indexes, the sums, and the log of what was written meanwhile.
+# usage_runs with its indexes, the sums, and the log of what was written meanwhile.
 _BYTES_A_ROW = 250
 _START_TRIES = 600
 _SAMPLES = 200

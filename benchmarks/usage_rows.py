@@ -28,8 +28,10 @@ SELECT id, 1, sha256(('key-' || id)::bytea), 'key-' || id FROM account
 
 _ASSET_NAMES = "INSERT INTO assets (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
+_MADE = "CREATE TEMPORARY TABLE made ON COMMIT DROP AS SELECT * FROM usage_log WITH NO DATA"
+
 _REQUESTS = """
-INSERT INTO {table}
+INSERT INTO made
 SELECT minute + random() * interval '59.9 s', (extract(epoch FROM minute)::bigint << 24) + session * 64 + number,
        '::ffff:10.0.0.1', key_id,
        (5000 + 20000 * random() ^ 3 + CASE WHEN random() < 0.01 THEN 2000000 ELSE 0 END)::bigint,
@@ -48,9 +50,9 @@ CROSS JOIN generate_series(1, %(requests)s) AS number
 
 _REPEATED = """
 INSERT INTO {table}
-SELECT time + interval '1 day', request_id + (86400::bigint << 24), address, key_id, latency_ns, node_id, asset_id,
-       assets, status, protocol, source, code, weight
-FROM usage_log WHERE time >= %(day)s - interval '1 day' AND time < %(day)s
+SELECT second + interval '1 day', base_id + (86400::bigint << 24), key_id, node_id, rows, protocol, status, code,
+       weight, words
+FROM usage_runs WHERE second >= %(day)s - interval '1 day' AND second < %(day)s
 """
 
 _SUMS = """
@@ -71,16 +73,21 @@ def fill(connection: "psycopg.Connection[Any]", rows: int, days: int, keys: int,
     connection.execute(_KEYS, numbers)
     connection.execute(_ASSET_NAMES, [[f"A{number}" for number in range(_ASSETS)]])
     connection.commit()
-    made = 0
+    made = a_day = 0
     for number in range(days):
         day = end - (days - number) * _DAY
         bounds = f"FROM ('{day.isoformat()}') TO ('{(day + _DAY).isoformat()}')"
-        log = f"usage_log_{day:%Y%m%d}"
+        runs, values = f"usage_runs_{day:%Y%m%d}", {**numbers, "day": day}
         # Attached when it is full: an index is built faster than it grows.
-        connection.execute(f"CREATE TABLE {log} (LIKE usage_log)")
-        statement = (_REPEATED if number else _REQUESTS).format(table=log)
-        made += connection.execute(statement, {**numbers, "day": day}).rowcount
-        connection.execute(f"ALTER TABLE usage_log ATTACH PARTITION {log} FOR VALUES {bounds}")
+        connection.execute(f"CREATE TABLE {runs} (LIKE usage_runs INCLUDING STORAGE)")
+        if number:
+            connection.execute(_REPEATED.format(table=runs), values)
+        connection.execute(f"ALTER TABLE usage_runs ATTACH PARTITION {runs} FOR VALUES {bounds}")
+        if not number:
+            connection.execute(_MADE)
+            a_day = connection.execute(_REQUESTS, values).rowcount
+            connection.execute("SELECT pack_usage('made')")
+        made += a_day
         connection.execute(f"CREATE TABLE usage_minute_{day:%Y%m%d} PARTITION OF usage_minute FOR VALUES {bounds}")
         for statement in sums():
             connection.execute(statement, {"day": day})

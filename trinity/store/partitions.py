@@ -27,7 +27,7 @@ from trinity.store import queries
 from trinity.store.connect import AnyConnection
 
 DAYS_KEPT = 93
-TABLES = ("usage_log", "usage_minute", "refusal_minute", "report_usage_log")
+TABLES = ("usage_runs", "usage_minute", "refusal_minute", "report_usage_log")
 
 _DAYS_BACK, _DAYS_AHEAD = 1, 3
 _DAY = datetime.timedelta(days=1)

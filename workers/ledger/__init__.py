@@ -7,7 +7,8 @@ a kind of records           kind.py      what the way to the database is told of
 sums and their bytes        sums.py      of any kind
 records -> exact sums       usage_sums.py  the usage kind: numpy, no Python a record
 sums while the disk is full reserve.py   a preallocated file
-records -> COPY's bytes     rows.py      usage's; numpy, no Python a record
+records -> COPY's bytes     runs.py      single requests, packed; numpy, no Python a record
+sums -> COPY's bytes        rows.py      the same
 changes of usage's tables   usage_tables.py  rows, sums, refusals (refusals.py); and USAGE, the kind itself
 segment -> database         ledger.py    rows, sums and position of any kind in one transaction
 the database's ups, downs   loader.py    a thread of its own

@@ -1,7 +1,7 @@
 """The loader's thread: the spool's files into the database, one after the other.
 
     database answers      the oldest file is loaded, then removed; the open one is asked for twice a second
-    processors are taken  it rests between files, as pace.py says, unless the disk refuses the next ones
+    no file is full       it rests between files, as pace.py says, unless the disk refuses the next ones
     database away         the spool grows; tried again within a second
     database hangs        this thread hangs with it, the drain does not; one that answers nobody is given up (watch.py)
     file cannot be loaded set aside, loudly, and its positions skipped: it must not block those behind it forever
@@ -28,11 +28,11 @@ from trinity.store.connect import connect, judge
 from trinity.store.session_thread import SessionThread
 from workers.ledger.kind import RecordKind
 from workers.ledger.ledger import Ledger, Loaded
-from workers.ledger.pace import REST_TURN_SECONDS, Arrivals, Pace, Processors
+from workers.ledger.pace import REST_TURN_SECONDS, Pace
 from workers.ledger.spool import Spool
 from workers.ledger.unit import Unit
 
-# A transaction of a segment takes 1 s to 3 s; one that took this long met a server that stands still.
+# A transaction of a segment takes 1 s to 2 s; one that took this long met a server that stands still.
 _STATEMENT_SECONDS = 120
 _SLOW_NS = 10 * NS_PER_SECOND
 # The session of a killed predecessor ends within 15 s; who holds the lock for longer is another node.
@@ -42,7 +42,6 @@ _NEVER_AGAIN_NS = 2**63
 # somebody is making.
 _NEVER_NS = 60 * NS_PER_SECOND
 
-_TAKEN = FLUSHER.index("usage_records_total")
 _ROWS = FLUSHER.index("usage_rows_loaded_total")
 _BATCHES = FLUSHER.index("usage_batches_total")
 _LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
@@ -74,7 +73,7 @@ class Loader(SessionThread):
         self._never_since: tuple[Unit, int] | None = None
         self._behind: set[int] = set()
         self._busy_since_ns: int | None = None
-        self._pace, self._arrivals, self._processors = Pace(), Arrivals(), Processors()
+        self._pace = Pace()
         self.is_connected = False
 
     def is_up(self) -> bool:
@@ -134,7 +133,7 @@ class Loader(SessionThread):
             self._spool.put_back(unit)
             raise
         now_ns = self._clock.monotonic_ns()
-        self._pace.loaded(loaded.records, now_ns - began_ns, now_ns)
+        self._pace.loaded(now_ns - began_ns, now_ns)
         self._spool.remove(unit)
         self._count(loaded)
 
@@ -179,12 +178,8 @@ class Loader(SessionThread):
                 )
 
     def _rests(self) -> bool:
-        now_ns = self._clock.monotonic_ns()
-        arriving = self._arrivals.per_second(self._block.read_counter(_TAKEN), now_ns)
-        idle_share = self._processors.idle_share(now_ns)
-        if not self._spool.is_writable:
-            return False  # the rings fill, and only what is loaded makes room
-        return self._pace.rests(now_ns, self._spool.records, arriving, self._spool.share, idle_share)
+        # While the disk refuses, the rings fill, and only what is loaded makes room.
+        return self._spool.is_writable and self._pace.rests(self._clock.monotonic_ns(), self._spool.has_closed())
 
     def _count(self, loaded: Loaded) -> None:
         self._block.count(_ROWS, loaded.records)

@@ -22,7 +22,7 @@ from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger.sums import NS_PER_MINUTE, number_rows
 from workers.ledger.usage_sums import SMALL_MAX
 
-# A row of usage_log takes some 230 bytes with its indexes: 200 MB a day, however long a flood is.
+# A row of its own in usage_runs takes some 170 bytes with its indexes: 150 MB a day, however long a flood is.
 ROWS_A_SECOND = 10
 # A group takes some 170 bytes: 60 MB a day.
 GROUPS_A_MINUTE = 256

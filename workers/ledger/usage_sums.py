@@ -46,8 +46,7 @@ def group_records(records: NDArray[np.void]) -> tuple[Groups, NDArray[np.int64]]
     # Clipped to what the columns hold before they are grouped, so that no group comes twice.
     keys = np.minimum(records["key_id"], KEY_ID_MAX)
     statuses = np.minimum(records["status"], SMALL_MAX)
-    few = keys.astype(np.uint64) << np.uint64(24) | statuses.astype(np.uint64) << np.uint64(8) | records["protocol"]
-    number, firsts = number_rows(minutes, few, *_words(assets))
+    number, firsts = number_rows(minutes, _few(keys, statuses, records["protocol"]), *_words(assets))
     groups = np.zeros(len(firsts), dtype=GROUP_DTYPE)
     for name, values in (("minute", minutes), ("asset", assets), ("key_id", keys), ("status", statuses)):
         groups[name] = values[firsts]
@@ -64,14 +63,20 @@ def group_records(records: NDArray[np.void]) -> tuple[Groups, NDArray[np.int64]]
     return groups, number
 
 
+def number_by_caller(groups: Groups) -> NDArray[np.int64]:
+    """A number for each group that is the same for those of one key, status and protocol."""
+    if len(groups) == 0:
+        return np.zeros(0, dtype=np.int64)
+    return number_rows(_few(groups["key_id"], groups["status"], groups["protocol"]))[0]
+
+
 def merge_groups(parts: Sequence[Groups], unit_minutes: int = 1) -> Groups:
     """One group for each key of several; `unit_minutes` 60 or 1440 sums up hours or days (UTC)."""
     every = np.concatenate([*parts, np.zeros(0, dtype=GROUP_DTYPE)])
     if len(every) == 0:
         return every
     every["minute"] -= every["minute"] % unit_minutes
-    few = every["key_id"].astype(np.uint64) << np.uint64(32)
-    few |= every["status"].astype(np.uint64) << np.uint64(16) | every["protocol"]
+    few = _few(every["key_id"], every["status"], every["protocol"])
     number, firsts = number_rows(every["minute"], few, *_words(np.ascontiguousarray(every["asset"])))
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(len(firsts)))
@@ -79,6 +84,15 @@ def merge_groups(parts: Sequence[Groups], unit_minutes: int = 1) -> Groups:
     for name in ("requests", "lookups", "latency_sum_ns", "latency_buckets"):
         merged[name] = np.add.reduceat(every[name][order], starts, axis=0)
     return merged
+
+
+def _few(
+    keys: NDArray[np.generic], statuses: NDArray[np.generic], protocols: NDArray[np.generic]
+) -> NDArray[np.uint64]:
+    """Three columns as one."""
+    few = keys.astype(np.uint64) << np.uint64(32)
+    few |= statuses.astype(np.uint64) << np.uint64(16) | protocols.astype(np.uint64)
+    return few
 
 
 def _words(assets: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -1,4 +1,4 @@
-"""Usage in the database: a row for each answer, exact sums by minute, hour and day, refusals in sums of their own.
+"""Usage in the database: each answer, packed with those like it; exact sums by minute, hour and day, and of refusals.
 
 Of refusals without a key only some have a row (refusals.py); all are in the sums.
 
@@ -20,9 +20,10 @@ from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
 from workers.ledger.kind import Groups, RecordKind, Records
 from workers.ledger.refusals import Condensed, Condenser
-from workers.ledger.rows import refusal_rows, sum_rows, usage_rows
+from workers.ledger.rows import refusal_rows, sum_rows
+from workers.ledger.runs import usage_runs
 from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES
-from workers.ledger.usage_sums import GROUP_DTYPE, group_records, merge_groups, sum_records
+from workers.ledger.usage_sums import GROUP_DTYPE, group_records, merge_groups, number_by_caller, sum_records
 
 # The tables of the sums, by the minutes of their unit.
 _SUM_TABLES = dict(zip(UNITS_MINUTES, ("usage_minute", "usage_hour", "usage_day"), strict=True))
@@ -53,14 +54,14 @@ class UsageTables:
         """Rows, sums, and the sums of refusals without a key."""
         self._ensure(_days_of(records["time_ns"] // NS_PER_MINUTE))
         groups, number = group_records(records)
-        ids = self._ids_of(groups)
+        ids, alike = self._ids_of(groups), number_by_caller(groups)
         condensed = self._condenser.condense(records)
         detail = records if condensed.sampled == 0 else records[condensed.rows]
 
         def write() -> None:
             if len(records):
-                asset_ids = ids[number][condensed.rows]
-                self._copy("ledger.copy_usage", usage_rows(detail, asset_ids, condensed.weights, self._node_id))
+                of_group = alike[number[condensed.rows]], ids[number[condensed.rows]]
+                self._copy("ledger.copy_usage", usage_runs(detail, *of_group, condensed.weights, self._node_id))
                 self._add_sums(groups, ids)
             self._add_refusals(condensed)
 

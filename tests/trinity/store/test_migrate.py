@@ -143,3 +143,36 @@ def test_no_database_is_a_typed_error(tmp_path: Path) -> None:
     for ask in (migrate.ensure, migrate.status):
         with pytest.raises(StoreUnavailableError):
             ask(f"postgresql:///x?host={tmp_path}")
+
+
+def test_single_requests_of_an_older_database_are_packed_and_read_the_same(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of two days, of both families' addresses and with everything that a column holds; their partitions go on."""
+    real = migrate.FOLDER
+    for path in sorted(real.glob("*.sql"))[:3]:
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(migrate, "FOLDER", tmp_path)
+    migrate.ensure(empty_database_url)
+    columns = "time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, code, weight"
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        for day in (1, 2):
+            bounds = f"FROM ('2026-03-{day:02}') TO ('2026-03-{day + 1:02}')"
+            connection.execute(f"CREATE TABLE usage_log_2026030{day} PARTITION OF usage_log FOR VALUES {bounds}")
+        connection.execute("""
+            INSERT INTO usage_log
+            SELECT '2026-03-01 23:59:59.2Z'::timestamptz + number * interval '1001 us',
+                   (1::bigint << 56) + 8000 + number,
+                   (ARRAY['::ffff:192.0.2.1', '2001:db8::ffff:1', 'ffff:ffff:ffff::ffff'])[1 + number % 3]::inet,
+                   number % 2, 4294967295 - number, 1, 32767 - number % 7, number % 40, 200, number % 3, number % 9,
+                   number % 4, 1 + number % 2
+            FROM generate_series(1, 5000) AS number""")
+        before = connection.execute(f"SELECT {columns}, source FROM usage_log ORDER BY request_id").fetchall()
+    monkeypatch.setattr(migrate, "FOLDER", real)
+    migrate.ensure(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        assert connection.execute(f"SELECT {columns}, source FROM usage_log ORDER BY request_id").fetchall() == before
+        days = connection.execute("SELECT DISTINCT tableoid::regclass::text FROM usage_runs ORDER BY 1").fetchall()
+        assert days == [("usage_runs_20260301",), ("usage_runs_20260302",)]

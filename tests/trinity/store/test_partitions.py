@@ -17,9 +17,8 @@ NOW = datetime.datetime.fromtimestamp(SystemClock().wall_ns() / NS_PER_SECOND, d
 DAY = datetime.timedelta(days=1)
 LOG = logging.getLogger("tests.partitions")
 ADD_ROW = """
-    INSERT INTO usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol,
-                           source, code)
-    VALUES (%s, 1, '::1', 0, 0, 1, 0, 0, 200, 0, 0, 0)
+    INSERT INTO usage_runs (second, base_id, key_id, node_id, rows, protocol, status, code, weight, words)
+    VALUES (%s, 0, 0, 1, 1, 0, 200, 0, 1, '{0,0,0,1}')
 """
 
 
@@ -53,14 +52,14 @@ def _partitions(connection: AnyConnection, table: str) -> list[str]:
 def test_yesterday_to_three_days_ahead_are_made_once(connection: AnyConnection) -> None:
     """Five days of each table, with the indexes of their tables; a second call has nothing to do."""
     made = make_ahead(connection, NOW)
-    expected = [partition_name("usage_log", (NOW + number * DAY).date()) for number in range(-1, 4)]
-    assert _partitions(connection, "usage_log") == expected
+    expected = [partition_name("usage_runs", (NOW + number * DAY).date()) for number in range(-1, 4)]
+    assert _partitions(connection, "usage_runs") == expected
     assert len(made) == 5 * len(TABLES)
     assert make_ahead(connection, NOW) == ()
     query = "SELECT count(*) FROM pg_indexes WHERE tablename = %s"
-    of_partition, of_table = (connection.execute(query, [name]).fetchone() for name in (expected[0], "usage_log"))
+    of_partition, of_table = (connection.execute(query, [name]).fetchone() for name in (expected[0], "usage_runs"))
     assert of_partition == of_table != (0,)
-    index = connection.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'usage_log_time'::regclass")
+    index = connection.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'usage_runs_second'::regclass")
     assert index.fetchone() == (True,)
 
 
@@ -70,8 +69,8 @@ def test_any_day_gets_its_partition(connection: AnyConnection, day: datetime.dat
     ensure_days(connection, [day])
     for time in (datetime.time.min, datetime.time.max):
         connection.execute(ADD_ROW, [datetime.datetime.combine(day, time, datetime.UTC)])
-    rows = connection.execute("SELECT tableoid::regclass::text FROM usage_log").fetchall()
-    assert rows == [(partition_name("usage_log", day),)] * 2
+    rows = connection.execute("SELECT tableoid::regclass::text FROM usage_runs").fetchall()
+    assert rows == [(partition_name("usage_runs", day),)] * 2
 
 
 def _let_pass(connection: AnyConnection, hours: int) -> None:
@@ -97,7 +96,7 @@ def test_a_day_is_given_up_each_twelve_hours_oldest_first(connection: AnyConnect
         assert retire(connection, NodeClock(), LOG).dropped == ()
         _let_pass(connection, hours=1)
     assert retire(connection, NodeClock(), LOG).dropped == ()
-    assert partition_name("usage_log", days[0]) in _partitions(connection, "usage_log")
+    assert partition_name("usage_runs", days[0]) in _partitions(connection, "usage_runs")
 
 
 def test_both_clocks_half_a_year_ahead_cost_a_day_and_its_sums(connection: AnyConnection) -> None:
@@ -109,7 +108,7 @@ def test_both_clocks_half_a_year_ahead_cost_a_day_and_its_sums(connection: AnyCo
     connection.execute("INSERT INTO price_minute VALUES (1, %s, 1, 1, 1, 1, 6, 0, 1, 1, 1, 1)", [days[1]])
     for _ in range(5):
         retire(connection, NodeClock(), LOG)
-    assert _partitions(connection, "usage_log") == [partition_name("usage_log", day.date()) for day in days[1:]]
+    assert _partitions(connection, "usage_runs") == [partition_name("usage_runs", day.date()) for day in days[1:]]
     assert connection.execute("SELECT count(*) FROM usage_hour").fetchone() == (2,)
     assert connection.execute("SELECT count(*) FROM price_minute").fetchone() == (1,)
 
@@ -121,7 +120,7 @@ def test_what_comes_in_for_a_day_that_is_given_up_delays_no_other(connection: An
         ensure_days(connection, old)
         retire(connection, NodeClock(), LOG)
         _let_pass(connection, hours=12)
-    assert _partitions(connection, "usage_log") == []
+    assert _partitions(connection, "usage_runs") == []
 
 
 def test_a_time_of_the_future_is_no_reason_to_keep_everything_for_ever(connection: AnyConnection) -> None:
@@ -149,7 +148,7 @@ def test_a_clock_set_back_drops_nothing(connection: AnyConnection) -> None:
     make_ahead(connection, NOW)
     make_ahead(connection, NOW - 400 * DAY)
     assert retire(connection, NodeClock(NOW - 400 * DAY), LOG).dropped == ()
-    assert len(_partitions(connection, "usage_log")) == 10
+    assert len(_partitions(connection, "usage_runs")) == 10
 
 
 def test_a_partition_that_is_read_stays_until_the_next_call(connection: AnyConnection, database_url: str) -> None:

@@ -138,11 +138,9 @@ def test_a_database_that_stands_still_is_noticed(tmp_path: Path, database_url: s
 
 @pytest.fixture
 def resting(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
-    """A loader that rests for ten minutes after its first file, while all processors are taken."""
+    """A loader that rests for ten minutes after its first file."""
     setup = Setup(tmp_path, database_url)
-    monkeypatch.setattr(setup.loader._processors, "idle_share", lambda _now_ns: setup.idle_share)
-    monkeypatch.setattr(setup.loader._arrivals, "per_second", lambda _total, _now_ns: 1e6)
-    monkeypatch.setattr(module.Pace, "loaded", lambda pace, _records, _took_ns, now_ns: setattr(
+    monkeypatch.setattr(module.Pace, "loaded", lambda pace, _took_ns, now_ns: setattr(
         pace, "_rest_until_ns", now_ns + 600 * NS_PER_SECOND
     ))  # fmt: skip
     setup.put(10)
@@ -152,14 +150,14 @@ def resting(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
     setup.loader.finish(30)
 
 
-def test_while_processors_are_taken_it_rests(resting: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a file that took long the next one waits until somebody has room."""
+def test_it_rests_until_a_segment_is_full(resting: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a file that took long the next one may fill; then it is loaded at once."""
     turns = []
     monkeypatch.setattr(resting.loader._missing, "tell", lambda _now_ns, *, is_last: turns.append(is_last))
     resting.put(10)
     _until("some turns", lambda: len(turns) > 3)
     assert resting.spool.records == 10
-    resting.idle_share = 1.0
+    resting.spool.close()
     _until("the second file", lambda: resting.spool.records == 0)
 
 

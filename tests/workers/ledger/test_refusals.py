@@ -164,7 +164,7 @@ def _bytes_of(connection: AnyConnection) -> int:
         one(
             connection,
             "SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables WHERE relname ~ %s",
-            "^(usage_log|usage_minute|usage_hour|usage_day|refusal_minute)",
+            "^(usage_runs|usage_minute|usage_hour|usage_day|refusal_minute)",
         )
     )
 

@@ -82,7 +82,7 @@ def test_the_loader_gets_files_in_order_and_closes_the_open_one_when_there_is_no
 
 
 def test_a_segment_is_closed_when_it_is_full(tmp_path: Path, ring: UsageRing) -> None:
-    """An eighth of the bound, or 16 MB: one transaction stays one that a database likes."""
+    """An eighth of the bound, or 32 MB: one transaction stays one that a database likes."""
     spool = Spool(USAGE, tmp_path / "spool", 8 * (HEADER_BYTES + 100 * RECORD_BYTES))
     for _ in range(4):
         _put(spool, ring, 60)

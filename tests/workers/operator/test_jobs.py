@@ -65,7 +65,7 @@ def test_partitions_are_made_ahead_and_old_batches_removed(work: Work, block: Pr
     assert rows == [(10,), (30,), (30,)], "one that lost detail says so as long as its rows would be kept"
     today = datetime.datetime.fromtimestamp(NOW, datetime.UTC).date()
     for days in range(-1, 4):
-        name = partitions.partition_name("usage_log", today + datetime.timedelta(days))
+        name = partitions.partition_name("usage_runs", today + datetime.timedelta(days))
         assert _one(work, f"SELECT to_regclass('{name}') IS NOT NULL")
 
 
@@ -89,7 +89,7 @@ def test_a_node_that_is_not_the_active_one_does_only_what_is_its_own(
     _run(work, block, is_active=False)
     assert _one(work, "SELECT count(*) FROM price_minute") == 2
     assert _one(work, "SELECT count(*) FROM daily_figures") == 0
-    assert _one(work, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_log'::regclass") == 0
+    assert _one(work, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_runs'::regclass") == 0
     _run(work, block)
     assert _one(work, "SELECT count(*) FROM daily_figures") == 2
 
@@ -166,7 +166,7 @@ def test_a_connection_after_the_other_drops_no_more_than_one(
         with connect(database_url, "tests", autocommit=True) as connection:
             _run(work._replace(connection=connection, clock=SystemClock()), block)
     left = "SELECT count(*) FROM pg_inherits WHERE inhrelid::regclass::text = ANY(%s)"
-    names = [partitions.partition_name("usage_log", day) for day in days]
+    names = [partitions.partition_name("usage_runs", day) for day in days]
     assert work.connection.execute(left, [names]).fetchone() == (2,)
 
 

@@ -58,9 +58,7 @@ CROSS JOIN LATERAL (
 ) AS newest;
 
 -- name: copy_usage
-COPY usage_log (time, request_id, address, key_id, latency_ns, node_id, asset_id, assets, status, protocol, source, code,
-    weight)
-FROM STDIN (FORMAT binary);
+COPY usage_runs (second, base_id, key_id, node_id, rows, protocol, status, code, weight, words) FROM STDIN (FORMAT binary);
 
 -- name: copy_sums
 COPY batch_sums FROM STDIN (FORMAT binary);

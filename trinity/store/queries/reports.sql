@@ -149,6 +149,7 @@ WITH found AS (
     SELECT code, status, protocol, NULL::cidr AS network, count(*) AS requests, max(time) AS last
     FROM usage_log
     WHERE code <> 0 AND key_id <> 0 AND time >= %(start)s AND time < %(end)s AND NOT %(by_network)s
+      AND second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND second < %(end)s
       AND (%(key_ids)s::integer[] IS NULL OR key_id = ANY(%(key_ids)s))
     GROUP BY code, status, protocol
     UNION ALL
@@ -165,7 +166,9 @@ ORDER BY sum(requests) DESC, code, status, protocol, network
 LIMIT %(limit)s;
 
 -- name: log_page_of_keys
--- The newest single requests of some keys below a cursor: as many of each key as could be needed, then the newest.
+-- The newest single requests of some keys below a cursor: as many of each key as could be needed, then the newest. An
+-- index knows the seconds (of a time: date_bin, which the planner reckons beforehand, so that it leaves days out), the
+-- requests of each are sorted when it is its turn.
 SELECT page.time, lpad(to_hex(page.request_id), 16, '0'), page.node_id, page.key_id,
        (SELECT name FROM assets WHERE id = page.asset_id), page.assets, (%(protocols)s::text[])[page.protocol + 1],
        page.status, (%(codes)s::text[])[page.code + 1], (%(sources)s::text[])[page.source + 1],
@@ -175,10 +178,11 @@ FROM unnest(%(key_ids)s::integer[]) AS wanted (id) CROSS JOIN LATERAL (
     SELECT *
     FROM usage_log AS log
     WHERE log.key_id = wanted.id AND log.time >= %(start)s AND log.time <= %(after_time)s
+      AND log.second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND log.second <= %(after_time)s
       AND (log.time, log.request_id, log.node_id) < (%(after_time)s, %(after_request_id)s, %(after_node_id)s)
       AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
       AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
-    ORDER BY log.time DESC, log.request_id DESC, log.node_id DESC
+    ORDER BY log.second DESC, log.time DESC, log.request_id DESC, log.node_id DESC
     LIMIT %(limit)s
 ) AS page
 ORDER BY page.time DESC, page.request_id DESC, page.node_id DESC
@@ -193,10 +197,11 @@ SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), log.node_id, log.key_id,
        log.request_id
 FROM usage_log AS log
 WHERE log.time >= %(start)s AND log.time <= %(after_time)s
+  AND log.second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND log.second <= %(after_time)s
   AND (log.time, log.request_id, log.node_id) < (%(after_time)s, %(after_request_id)s, %(after_node_id)s)
   AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
   AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
-ORDER BY log.time DESC, log.request_id DESC, log.node_id DESC
+ORDER BY log.second DESC, log.time DESC, log.request_id DESC, log.node_id DESC
 LIMIT %(limit)s;
 
 -- name: log_rows
@@ -211,8 +216,9 @@ SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), log.node_id, log.key_id,
        replace(host(log.address), '::ffff:', ''), log.weight
 FROM usage_log AS log
 WHERE log.time >= %(start)s AND log.time < %(end)s
+  AND log.second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND log.second < %(end)s
   AND (%(key_ids)s::integer[] IS NULL OR log.key_id = ANY(%(key_ids)s))
   AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
   AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
-ORDER BY log.time
+ORDER BY log.second, log.time
 LIMIT %(limit)s;

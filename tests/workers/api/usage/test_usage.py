@@ -130,8 +130,10 @@ async def test_refusals_without_a_key_are_counted_by_their_sums(database_url: st
     key_row = "(account_id, plan_id, digest, prefix) VALUES (1, 1, %s, 'k')"
     with psycopg.connect(database_url) as connection:
         connection.execute("CREATE TABLE refusals PARTITION OF refusal_minute DEFAULT")
-        connection.execute("CREATE TABLE log_rows PARTITION OF usage_log DEFAULT")
-        connection.execute(f"INSERT INTO usage_log VALUES ({log_row}, %s, 9)", [missing_key])
+        connection.execute("CREATE TABLE log_runs PARTITION OF usage_runs DEFAULT")
+        connection.execute("CREATE TEMPORARY TABLE log_rows AS SELECT * FROM usage_log WITH NO DATA")
+        connection.execute(f"INSERT INTO log_rows VALUES ({log_row}, %s, 9)", [missing_key])
+        connection.execute("SELECT pack_usage('log_rows')")
         for network, requests in (("::ffff:203.0.113.0/120", 900), ("2001:db8::/64", 90), ("::/0", 10)):
             connection.execute(f"INSERT INTO refusal_minute VALUES ({sums_row})", [network, missing_key, requests])
         connection.execute("INSERT INTO accounts (name) VALUES ('a')")
