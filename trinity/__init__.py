@@ -5,8 +5,9 @@ The route of a price, hop by hop; data flows one way only:
     exchange frame -> quote     feeds/exchanges/<exchange>.py  pure: bytes in; quotes, replies, refusals out
     socket -> frames            feeds/ingest/process.py        the only WebSocket loop; connection.py, rest.py
     quote -> shared table       feeds/ingest/rows.py -> trinity/memory/price_table.py   one writer a cell
-    six quotes -> one price     feeds/consensus/rules.py       pure rules; process.py runs them, asset by asset
-    price -> answer bytes       feeds/consensus/render.py      rendered once per change, into ...
+    six quotes -> one price     feeds/consensus/cycle.py       compiled integers: quotes.py, votes.py, prices.py; the
+                                                               same rules in decimals, to explain and replay: rules.py
+    price -> answer bytes       feeds/consensus/records.py     rendered once per change, into ...
     answer bytes -> table       trinity/memory/answer_table.py ... two versions a cell
     socket -> request -> socket workers/request/loop.py        the one compiled loop: epoll, HTTP and UDP
     request bytes -> request    workers/request/http/parse.py, udp/text.py   pure, compiled, bounds-checked
