@@ -325,7 +325,7 @@ def test_a_killed_process_is_replaced_without_losing_a_price(live_context: OpenC
     with running(live_context):
         write_live(live_context, ["71001"] * 6)
         wait_for(live_context, lambda: served(live_context) == 71001)
-    assert live_context.block.read_counter(updates) > counted
+        wait_for(live_context, lambda: live_context.block.read_counter(updates) > counted)
 
 
 def test_the_drain_command_ends_the_process(live_context: OpenContext) -> None:
