@@ -12,8 +12,8 @@ so a slow reader costs no memory; it gets fewer updates. All that changed for a 
 server where the connection is the stream's alone (fanout.py), else through it, piece by piece (`paced`); the id
 stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
-cut off (fanout.py, calls.py). Open streams are bounded, for the process and for each caller. Whoever would not be let in any
-more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
+cut off (fanout.py, calls.py). Open streams are bounded, for the process and for each caller. Whoever would not be let
+in any more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
 """
 
 import asyncio
