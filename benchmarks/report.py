@@ -186,16 +186,26 @@ def _feeds_table(found: Mapping[str, Any]) -> str:
 
 
 def _wire_table(found: Mapping[str, Any]) -> str:
-    latency = found["latency_us"]
-    row = (
-        found["frames"],
-        found["quotes_per_second"],
-        *(latency[p] for p in ("p50", "p90", "p99", "p99.9", "max")),
-        found["frames_never_seen"],
+    heads = (
+        "quotes/s",
+        "taken/s",
+        "frames",
+        "p50 us",
+        "p90 us",
+        "p99 us",
+        "p99.9 us",
+        "max us",
+        "overdue ms",
+        "never seen",
     )
-    heads = ("frames", "quotes/s", "p50 us", "p90 us", "p99 us", "p99.9 us", "max us", "never seen")
-    busy = ", ".join(f"{name} {share:.0%}" for name, share in found["share_of_a_processor"].items())
-    return table("From a frame on the wire to an HTTP answer", heads, [row]) + f"\nof a processor: {busy}"
+    rows, busy = [], []
+    for rate, row in found["rates"].items():
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in row["share_of_a_processor"].items())
+        busy.append(f"of a processor at {int(rate):,}: {shares}")
+        percentiles = [row["latency_us"][p] for p in ("p50", "p90", "p99", "p99.9", "max")]
+        counts = row["overdue_ms_max"], row["frames_never_seen"]
+        rows.append((f"{int(rate):,}", row["quotes_per_second"], row["frames"], *percentiles, *counts))
+    return "\n".join([table("From a frame on the wire to an HTTP answer", heads, rows), *busy])
 
 
 def _memory_table(found: Mapping[str, Any]) -> str:

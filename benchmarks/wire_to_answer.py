@@ -1,12 +1,13 @@
-"""From a frame on the wire to the new price in an HTTP answer, on a whole node under 2,000 quotes a second.
+"""From a frame on the wire to the new price in an HTTP answer, on a whole node at 2,000 and at 20,000 quotes a second.
 
-    probe_exchange -> feed -> price table -> consensus -> answer table -> request worker -> this poller
+    wire_sender -> feed -> price table -> consensus -> answer table -> request worker -> this poller
 
-Rules: five exchanges are the simulators, in a process of their own; the sixth is `probe_exchange`, which alone lists
-the asset PROBE. Each of its frames has a price of its own, so the consensus price of PROBE tells which frame an answer
-came from. The poller asks over one kept-alive connection with a short pause after each answer; a frame counts from
-right before it was written until right after the first answer that shows it was read, so the poller's own round trip
-and pause are part of the figure: it is an upper bound.
+Rules: all six exchanges are `wire_sender`, one process that costs little. One of them also lists an asset PROBE, alone:
+each of its frames has a price of its own, so the consensus price of PROBE tells which frame an answer came from. The
+poller asks over one kept-alive connection with a short pause after each answer; a frame counts from right before it was
+written until right after the first answer that shows it was read, so the poller's own round trip and pause are part of
+the figure: it is an upper bound. A price is overdue from the moment at which the next frame was written: how long it
+was, at the worst, when it was still asked for and shown, is said as well.
 """
 
 import contextlib
@@ -21,13 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import checks, probe_exchange, system
+from benchmarks import checks, system
 from benchmarks.checks import Bytes, Ints
+from benchmarks.frame_templates import FIRST_MANTISSA, PROBE, SCALE, STEP
 from benchmarks.generator_http import price_requests
 from benchmarks.histogram import Latencies, record
-from benchmarks.node import pids_by_name, start_run
-from benchmarks.processes import cpu_ns, data_dir, free_port, start, wait_for_port
+from benchmarks.node import Node, pids_by_name, start_run
+from benchmarks.processes import Server, cpu_ns, free_port, start, wait_for_port
 from benchmarks.progress import Progress
+from benchmarks.wire_sender import PROBES_MAX, SENT, TIMES, WANTED, open_control
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.compiled import compiled
 from trinity.markets import DEFAULT_PATH
@@ -39,67 +42,59 @@ from trinity.vocabulary import EXCHANGES
 Scratch = tuple[NDArray[np.uint32], Bytes, Ints, Ints]  # events, buffer, frame, timespec
 
 PROBE_EXCHANGE = "kraken"
-PROBES_PER_SECOND = 47.0
-# So many that the node takes 2,000 a second: one exchange in six is not the simulators', and Gate.io and OKX send
-# what changed since the last interval, so some quotes are never sent. The results say how many were taken.
-SIMULATED_QUOTES_PER_SECOND = 2_800
-# Long enough to give the processor away, short beside the limit of 1 ms.
+RATES = (2_000, 20_000)
+# Long enough to give the processor away, short beside the limits.
 PAUSE_NS = 50_000
+_SETTLE_SECONDS = 2.0
 _ANSWER_BYTES_MAX = 8 * 1024
 _PRICE = np.frombuffer(b'"price":', dtype=np.uint8)
+# Words that the poller counts: answers, and how long the worst price was overdue that was still shown.
+_ANSWERS, _OVERDUE_NS, _COUNTED_WORDS = range(3)
 
 
 def measure_wire(folder: Path, seconds: float, clock: Clock, progress: Progress) -> dict[str, Any]:
-    """Percentiles of the time from frame to answer, and the quotes a second that the node really took."""
-    simulator_port, probe_port = free_port(), free_port()
-    markets_file, config_file, times_file = folder / "markets.toml", folder / "wire.toml", folder / "sent.i64"
-    markets = _markets()
-    markets_file.write_text(_toml(markets))
-    config_file.write_text(_toml({"feeds": _feeds(simulator_port, probe_port)}))
-    probe_exchange.open_times(times_file, "w+").flush()
+    """For each rate: percentiles of the time from frame to answer, what the node took, and what took the processors."""
+    port = free_port()
+    markets_file, config_file, control_file = folder / "markets.toml", folder / "wire.toml", folder / "control.i64"
+    markets_file.write_text(_toml(_markets()))
+    config_file.write_text(_toml({"feeds": _feeds(port)}))
+    control = open_control(control_file, "w+")
+    control[WANTED] = RATES[0]
     with contextlib.ExitStack() as stopping:
-        progress.step("starting the simulators, the probing exchange and a whole node")
-        environment = {
-            "SIMULATOR_PORT": str(simulator_port),
-            "SIMULATOR_QUOTES_PER_SECOND": str(SIMULATED_QUOTES_PER_SECOND),
-            "TRINITY_DATA_DIR": str(data_dir()),
-        }
-        command = [sys.executable, "-m", "trinity", "simulate"]
-        simulator = start("simulator", command, folder, environment=environment)
-        stopping.callback(simulator.stop)
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.probe_exchange",
-            str(probe_port),
-            str(times_file),
-            str(PROBES_PER_SECOND),
-        ]
-        probe = start("probe_exchange", command, folder)
-        stopping.callback(probe.stop)
-        wait_for_port(simulator, simulator_port)
-        wait_for_port(probe, probe_port)
-        node = start_run(folder, config_file, markets_file, [probe_exchange.ASSET])
+        progress.step("starting the exchanges and a whole node")
+        command = [sys.executable, "-m", "benchmarks.wire_sender", str(port), str(control_file), str(markets_file)]
+        sender = start("wire_sender", command, folder)
+        stopping.callback(sender.stop)
+        wait_for_port(sender, port)
+        node = start_run(folder, config_file, markets_file, [PROBE])
         stopping.callback(node.stop)
-        progress.step(f"asking for {seconds:g} s")
-        seen_ns = np.zeros(probe_exchange.FRAMES_MAX, dtype=np.int64)
-        memory = NodeMemory.attach(node.name)
-        pids = pids_by_name(node.name)
-        before = {name: cpu_ns([pid]) for name, pid in pids.items()}
-        started_ns, quotes = clock.monotonic_ns(), _quotes_taken(memory)
-        asked = _ask(node.tcp_port, seen_ns, seconds)
-        taken_ns, quotes = clock.monotonic_ns() - started_ns, _quotes_taken(memory) - quotes
-        busy = {name: round((cpu_ns([pid]) - before[name]) / taken_ns, 4) for name, pid in pids.items()}
-        sent_ns = np.array(probe_exchange.open_times(times_file, "r"))
-    latencies, missed = match(sent_ns, seen_ns)
+        found = {}
+        for rate in RATES:
+            progress.step(f"asking for {seconds:g} s at {rate:,} quotes/s")
+            control[WANTED] = rate
+            _poll_for(node.tcp_port, control, _SETTLE_SECONDS)
+            found[str(rate)] = _measure_rate(node, sender, control, seconds, clock)
+    return {"seconds": seconds, "rates": found}
+
+
+def _measure_rate(node: Node, sender: Server, control: Ints, seconds: float, clock: Clock) -> dict[str, Any]:
+    memory = NodeMemory.attach(node.name)
+    pids = pids_by_name(node.name) | {"wire_sender": sender.pid}
+    before = {name: cpu_ns([pid]) for name, pid in pids.items()}
+    started_ns, taken, sent = clock.monotonic_ns(), _quotes_taken(memory), int(control[SENT])
+    seen_ns, counted = _poll_for(node.tcp_port, control, seconds)
+    passed_ns, taken, sent = clock.monotonic_ns() - started_ns, _quotes_taken(memory) - taken, int(control[SENT]) - sent
+    busy = {name: round((cpu_ns([pid]) - before[name]) / passed_ns, 4) for name, pid in pids.items()}
+    latencies, missed = match(control[TIMES:], seen_ns)
     return {
-        "seconds": round(taken_ns / NS_PER_SECOND, 3),
-        "quotes_per_second": round(quotes * NS_PER_SECOND / taken_ns, 1),
-        "answers_per_second": round(asked * NS_PER_SECOND / taken_ns, 1),
+        "sent_per_second": round(sent * NS_PER_SECOND / passed_ns, 1),
+        "quotes_per_second": round(taken * NS_PER_SECOND / passed_ns, 1),
+        "answers_per_second": round(int(counted[_ANSWERS]) * NS_PER_SECOND / passed_ns, 1),
         "share_of_a_processor": busy,
         "frames": latencies.total,
         "frames_never_seen": missed,
         "latency_us": latencies.summary_us(),
+        "overdue_ms_max": round(int(counted[_OVERDUE_NS]) / 1e6, 2),
     }
 
 
@@ -113,45 +108,62 @@ def match(sent_ns: Ints, seen_ns: Ints) -> tuple[Latencies, int]:
     return latencies, missed
 
 
-def _ask(port: int, seen_ns: Ints, seconds: float) -> int:
-    request = np.frombuffer(price_requests([probe_exchange.ASSET])[0], dtype=np.uint8)
+def _poll_for(port: int, control: Ints, seconds: float) -> tuple[Ints, Ints]:
+    """(when each frame's price was seen first, what was counted)"""
+    request = np.frombuffer(price_requests([PROBE])[0], dtype=np.uint8)
     events = np.zeros(libc.EVENT_WORDS, dtype=np.uint32)
     buffer = np.zeros(_ANSWER_BYTES_MAX, dtype=np.uint8)
     frame = np.zeros(checks.FRAME_WORDS, dtype=np.int64)
-    scratch = (events, buffer, frame, system.make_timespec())
-    _poll(-1, -1, request, scratch, seen_ns, 0)  # compiled now: a connection that asks nothing meanwhile is closed
+    seen_ns, counted = np.zeros(PROBES_MAX, dtype=np.int64), np.zeros(_COUNTED_WORDS, dtype=np.int64)
+    scratch, sent_ns = (events, buffer, frame, system.make_timespec()), control[TIMES:]
+    # Compiled now: a connection that asks nothing meanwhile is closed.
+    _poll(-1, -1, request, scratch, sent_ns, seen_ns, counted, 0)
     with socket.create_connection(("127.0.0.1", port)) as connection, select.epoll() as epoll:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         epoll.register(connection.fileno(), select.EPOLLIN)
-        return _poll(connection.fileno(), epoll.fileno(), request, scratch, seen_ns, int(seconds * 1e9))
+        duration_ns = int(seconds * NS_PER_SECOND)
+        _poll(connection.fileno(), epoll.fileno(), request, scratch, sent_ns, seen_ns, counted, duration_ns)
+    return seen_ns, counted
 
 
 @compiled
-def _poll(fd: int, epoll_fd: int, request: Bytes, scratch: Scratch, seen_ns: Ints, duration_ns: int) -> int:
-    """Ask again and again; note when each price was seen first. Returns the number of answers."""
+def _poll(
+    fd: int,
+    epoll_fd: int,
+    request: Bytes,
+    scratch: Scratch,
+    sent_ns: Ints,
+    seen_ns: Ints,
+    counted: Ints,
+    duration_ns: int,
+) -> None:
+    """Ask again and again; note when each price was seen first, and which was still shown when it was overdue."""
     events, buffer, frame, timespec = scratch
-    stop_ns = system.monotonic_ns(timespec) + duration_ns
-    answers = 0
-    while system.monotonic_ns(timespec) < stop_ns:
+    asked_ns = system.monotonic_ns(timespec)
+    stop_ns = asked_ns + duration_ns
+    while asked_ns < stop_ns:
         if libc.send(fd, request, 0, request.size) != request.size:
-            break
+            return
         fill = 0
         verdict = checks.INCOMPLETE
         while verdict == checks.INCOMPLETE:
             libc.wait_events(epoll_fd, events, 1, -1)
             got = libc.receive(fd, buffer, fill, buffer.size - fill)
             if got <= 0:
-                return answers
+                return
             fill += got
             verdict = checks.frame_answer(checks.FRAMING_HTTP, buffer, 0, fill, frame)
         now_ns = system.monotonic_ns(timespec)
         if verdict == checks.COMPLETE:
-            answers += 1
+            counted[_ANSWERS] += 1
             number = number_in(buffer, frame[checks.HEAD_BYTES], fill)
-            if 0 <= number < seen_ns.size and seen_ns[number] == 0:
-                seen_ns[number] = now_ns
+            if 0 <= number < seen_ns.size - 1:
+                if seen_ns[number] == 0:
+                    seen_ns[number] = now_ns
+                if sent_ns[number + 1] > 0:
+                    counted[_OVERDUE_NS] = max(counted[_OVERDUE_NS], asked_ns - sent_ns[number + 1])
         system.sleep_ns(PAUSE_NS, timespec)
-    return answers
+        asked_ns = system.monotonic_ns(timespec)
 
 
 @compiled
@@ -171,12 +183,12 @@ def number_in(buffer: Bytes, start: int, end: int) -> int:
             if places >= 0:
                 places += 1
         at += 1
-    for _ in range(probe_exchange.SCALE - max(places, 0)):
+    for _ in range(SCALE - max(places, 0)):
         mantissa *= 10
-    offset = mantissa - probe_exchange.FIRST_MANTISSA
-    if offset < 0 or offset % probe_exchange.STEP != 0:
+    offset = mantissa - FIRST_MANTISSA
+    if offset < 0 or offset % STEP != 0:
         return -1
-    return offset // probe_exchange.STEP
+    return offset // STEP
 
 
 def _quotes_taken(memory: NodeMemory) -> int:
@@ -187,21 +199,20 @@ def _quotes_taken(memory: NodeMemory) -> int:
 
 
 def _markets() -> dict[str, Any]:
-    """The default markets, but the probing exchange lists the probe alone, which one source may decide."""
+    """The default markets, and the probe on one exchange alone, which may decide it."""
     markets = tomllib.loads(DEFAULT_PATH.read_text())
-    markets["exchanges"][PROBE_EXCHANGE] = {"quote": "USD", "assets": [probe_exchange.ASSET]}
-    markets["assets"][probe_exchange.ASSET] = {"min_sources": 1}
-    listed = {asset for table in markets["exchanges"].values() for asset in table["assets"]}
-    listed |= {leg.partition("/")[0] for table in markets["exchanges"].values() for leg in table.get("legs", [])}
-    markets["assets"] = {asset: rules for asset, rules in markets["assets"].items() if asset in listed}
+    markets["exchanges"][PROBE_EXCHANGE]["assets"].append(PROBE)
+    markets["assets"][PROBE] = {"min_sources": 1}
     return markets
 
 
-def _feeds(simulator_port: int, probe_port: int) -> dict[str, Any]:
-    ws = {name: f"ws://127.0.0.1:{simulator_port}/{name}" for name in EXCHANGES}
-    rest = {name: f"http://127.0.0.1:{simulator_port}/{name}" for name in EXCHANGES}
-    ws[PROBE_EXCHANGE] = f"ws://127.0.0.1:{probe_port}"
-    return {"simulated": True, "ws_base_urls": ws, "rest_base_urls": rest}
+def _feeds(port: int) -> dict[str, Any]:
+    """All exchanges at the sender, which has no REST."""
+    return {
+        "simulated": True,
+        "ws_base_urls": {name: f"ws://127.0.0.1:{port}/{name}" for name in EXCHANGES},
+        "rest_base_urls": {name: f"http://127.0.0.1:{port}/{name}" for name in EXCHANGES},
+    }
 
 
 def _toml(tree: dict[str, Any], path: tuple[str, ...] = ()) -> str:

@@ -31,6 +31,19 @@ def _contestant(name: str, cpu_us: float) -> dict[str, Any]:
     }
 
 
+def _wire_at(rate: str) -> dict[str, Any]:
+    return {
+        "sent_per_second": float(rate),
+        "quotes_per_second": float(rate),
+        "answers_per_second": 9_000.0,
+        "share_of_a_processor": {"consensus": 0.2},
+        "frames": 900,
+        "frames_never_seen": 0,
+        "latency_us": LATENCY,
+        "overdue_ms_max": 7.5,
+    }
+
+
 @pytest.fixture
 def results() -> dict[str, Any]:
     """One result of each part."""
@@ -77,14 +90,7 @@ def results() -> dict[str, Any]:
             "cpu_us": 12.5,
             "wrong": 0,
         },
-        "wire": {
-            "frames": 900,
-            "frames_never_seen": 0,
-            "quotes_per_second": 2_000.0,
-            "answers_per_second": 9_000.0,
-            "share_of_a_processor": {"consensus": 0.2},
-            "latency_us": LATENCY,
-        },
+        "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "samples": [sample, {**sample}], "drift": drift},
         "campaign": {

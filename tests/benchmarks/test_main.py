@@ -13,7 +13,7 @@ from benchmarks.errors import PeerError
 
 # As short as a part can be: what it measures then is little, but it has to measure it.
 SHORT = {
-    "turns": 1, "seconds": 0.2, "soak-seconds": 2, "soak-rate": 500, "wire-seconds": 1, "stream-seconds": 1,
+    "turns": 1, "seconds": 0.2, "soak-seconds": 2, "soak-rate": 500, "wire-seconds": 3, "stream-seconds": 1,
     "stream-clients": 50,
     "ledger-seconds": 1, "minutes": 0.1, "workers": 1, "rows": 20_000, "keys": 1_000, "refusals": 20_000, "seed": 5,
 }  # fmt: skip

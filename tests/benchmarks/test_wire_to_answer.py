@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import wire_to_answer
-from benchmarks.probe_exchange import mantissa_of
+from benchmarks.frame_templates import mantissa_of
 from trinity.markets import DEFAULT_PATH
 
 

@@ -8,11 +8,12 @@
     data: {}
 
 Rules: newest value wins for each asset, and there is no history. A client is one number and a set of assets (board.py),
-so a slow reader costs no memory; it gets fewer updates. All that changed for a client goes out in one write; the id
+so a slow reader costs no memory; it gets fewer updates. All that changed for a client goes out in one write, past the
+server where the connection is the stream's alone (fanout.py), else through it, piece by piece (`paced`); the id
 stands on the last event of a write, so `Last-Event-ID` continues behind what arrived as a whole: what changed since is
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
-cut off by calls.py. Open streams are bounded, for the process and for each caller. Whoever would not be let in any
-more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
+cut off (fanout.py, calls.py). Open streams are bounded, for the process and for each caller. Whoever would not be let
+in any more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
 """
 
 import asyncio
@@ -46,10 +47,10 @@ INTERVAL_MS_MAX = 60_000
 # A browser that lost the connection comes back after so long, each after another time: not all of them at once.
 RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 3_000
 
-# A stream that is read costs some 30 KB and a write a tick: so many fill a core. One whose reader takes nothing costs
-# up to 264 KiB of the process (what waits between service and socket) and 26 KB of the kernel, until it is cut off 30 s
-# later (docs/performance.md). All together have 1.25 GiB at most, those of one key, or of one address without a
-# key, a quarter of it, so that it takes several to lock others out.
+# A stream that is read costs some 30 KB and a write a turn: so many fill a core. One whose reader takes nothing costs
+# 70 KB of the process and 29 KB of the kernel until it is cut off 30 s later; through granian it is up to 264 KiB and
+# 26 KB (docs/performance.md). All together have 1.25 GiB at most, those of one key, or of one address without a key, a
+# quarter of it, so that it takes several to lock others out.
 UNREAD_BYTES = 320 * 1024
 _UNREAD_BYTES_OF_ALL = 5 * 1024**3 // 4
 STREAMS = ConcurrencyBounds(
