@@ -57,6 +57,10 @@ FIGURES = (
     Figure("memory of a whole node with 2 workers (PSS)", 600.0, "<=", "MiB", lambda r: r["memory"]["node_mib"]),
     Figure("1 million keys: database into shared memory", 3.0, "<=", "s", lambda r: r["keys"]["load_seconds"]),
     Figure("a frame in the costliest feed", 25.0, "<=", "us", lambda r: r["feeds"]["cpu_us"]),
+    *(
+        Figure(f"a quote: ours / {peer}", 0.2, "<=", "CPU", lambda r, peer=peer: r["feed_peers"]["worst_ratio"][peer])  # type: ignore[misc]
+        for peer in ("ccxt", "cryptofeed")
+    ),
     Figure("frame to answer, median", 1_000.0, "<=", "us", lambda r: r["wire"]["latency_us"]["p50"]),
     Figure("summary over HTTP, mean", 4.0, "<=", "ms", lambda r: r["reports"]["latency_ms"]["summary"]["mean"]),
     Figure("summary over UDP, mean", 1.2, "<=", "ms", lambda r: r["reports"]["latency_ms"]["summary over UDP"]["mean"]),

@@ -70,6 +70,12 @@ def results() -> dict[str, Any]:
             "cpu_us": 12.5,
             "wrong": 0,
         },
+        "feed_peers": {
+            "rows": [{"exchange": "kraken", "trinity": 12.5, "ccxt": 250.0}, {"exchange": "gemini", "trinity": 11.0}],
+            "worst_ratio": {"ccxt": 0.05},
+            "not_asked": ["ccxt has no tickers of Gemini's WebSocket"],
+            "not_installed": ["cryptofeed"],
+        },
         "wire": {
             "frames": 900,
             "frames_never_seen": 0,
