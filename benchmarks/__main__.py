@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--soak-rate", type=int, default=4_000, help="requests/s of the soak (default 4000)")
     parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
     parser.add_argument("--feed-seconds", type=float, default=5.0, help="length of a rate of `feeds` (default 5)")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has ccxt and cryptofeed")
     parser.add_argument("--stream-seconds", type=float, default=20.0, help="length of `streams` (default 20)")
     parser.add_argument("--stream-clients", type=int, default=4_000, help="clients of `streams` (default 4,000)")
     parser.add_argument("--ledger-seconds", type=float, default=60.0, help="length of the ledger's load (default 60)")
@@ -214,6 +215,12 @@ def _feeds(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict
     return measure_feeds(folder, wanted.feed_seconds, progress)
 
 
+def _feed_peers(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.feeds import compare_feeds
+
+    return compare_feeds(folder, wanted.feed_seconds, wanted.peer_python, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -224,6 +231,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "access": {"access": _access},
     "wire": {"wire": _wire},
     "feeds": {"feeds": _feeds},
+    "feed-peers": {"feed_peers": _feed_peers},
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},

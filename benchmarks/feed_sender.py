@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from benchmarks.feed_control import SENT, WANTED, Control, open_control
 from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.faults import FaultTable
 from feeds.simulator.market import Instant, MarketRow, SimulatedMarket, SimulatedQuote, decimals_of
@@ -30,20 +29,12 @@ from feeds.simulator.venues import VENUES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock, SystemClock
 from trinity.markets import Catalog, load_catalog
 
-Control = NDArray[np.int64]
-WANTED, SENT, TAKEN = 0, 1, 2  # words of the control file; the last is a client's: quotes that it took
-_WORDS = 3
 _READ_BYTES = 65_536
 # The clock that the market and the exchange's pace see: so much later with each quote that no pace is ever in the way.
 _STEP_NS = 10 * NS_PER_SECOND
 _TIMER_NS = 100 * NS_PER_MS
 # A sender that was held up catches up with so many frames at the most; the rest are left out.
 _BURST_NS = 20 * NS_PER_MS
-
-
-def open_control(path: Path, mode: str) -> Control:
-    """The control file: `w+` makes it, all zero; `r+` opens it."""
-    return np.memmap(path, dtype=np.int64, mode=mode, shape=(_WORDS,))  # type: ignore[call-overload,no-any-return]
 
 
 class QuoteSource:

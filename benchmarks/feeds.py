@@ -8,13 +8,16 @@ came on top, divided by the frames on top. A frame that was not taken, or refuse
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.errors import PeerError
-from benchmarks.feed_sender import SENT, WANTED, Control, open_control
+from benchmarks.feed_control import SENT, TAKEN, WANTED, Control, open_control
+from benchmarks.feed_peers import PEERS, WHY_NOT
 from benchmarks.processes import Server, cores, cpu_ns, data_dir, free_port, start, wait_for_port
 from benchmarks.progress import Progress
 from trinity.clock import NS_PER_US
@@ -30,6 +33,8 @@ _POLL_SECONDS = 0.1
 # The counters are published at the checks, five a second, and the last frames are under way.
 _SETTLE_SECONDS = 0.6
 _CATCH_UP_SECONDS = 6.0
+# Coinbase takes 8 subscriptions a second, and ccxt makes one a market.
+_PEER_SUBSCRIBES_SECONDS = 5.0
 # Acknowledgements and heartbeats, which the sender does not count as frames.
 _OTHER_FRAMES_MAX = 60
 
@@ -64,12 +69,56 @@ def measure_exchange(folder: Path, exchange: str, seconds: float) -> dict[str, A
         control[WANTED] = IDLE_FRAMES_PER_SECOND
         _wait_for_quotes(feed, memory)
         taken, refused, sent = _frames(memory), _refused(memory), int(control[SENT])
-        idle = measure_span(feed, control, IDLE_FRAMES_PER_SECOND, seconds)
-        busy = measure_span(feed, control, FRAMES_PER_SECOND, seconds)
+        idle, busy = measure_both(feed, control, lambda: int(control[SENT]), seconds)
         control[WANTED] = 0
         missing = _missing(memory, control, sent - taken)
         wrong = _refused(memory) - refused + (missing if missing > _OTHER_FRAMES_MAX else 0)
     return {"exchange": exchange, **cost_of(idle, busy), "wrong": wrong}
+
+
+def compare_feeds(folder: Path, seconds: float, python: str, progress: Progress) -> dict[str, Any]:
+    """Ours and each peer on the same frames, exchange by exchange; `python` is one that has the peers."""
+    installed = [peer for peer in PEERS if _has(python, peer)]
+    rows: list[dict[str, Any]] = []
+    for exchange in EXCHANGES:
+        ours = measure_exchange(folder, exchange, seconds)["cpu_us"]
+        row: dict[str, Any] = {"exchange": exchange, "trinity": ours}
+        for peer in installed:
+            if (peer, exchange) not in WHY_NOT:
+                row[peer] = measure_peer(folder, peer, exchange, python, seconds)["cpu_us"]
+        rows.append(row)
+        progress.step(", ".join(f"{name} {value}" for name, value in row.items()))
+    ratios = {peer: [row["trinity"] / row[peer] for row in rows if peer in row] for peer in installed}
+    return {
+        "rows": rows,
+        "worst_ratio": {peer: round(max(values), 3) for peer, values in ratios.items()},
+        "not_asked": sorted(why for (peer, _), why in WHY_NOT.items() if peer in installed),
+        "not_installed": [peer for peer in PEERS if peer not in installed],
+    }
+
+
+def _has(python: str, package: str) -> bool:
+    return subprocess.run([python, "-c", f"import {package}"], capture_output=True, check=False).returncode == 0
+
+
+def measure_peer(folder: Path, peer: str, exchange: str, python: str, seconds: float) -> Mapping[str, float]:
+    """A foreign client's cost of a ticker of one exchange."""
+    with contextlib.ExitStack() as stopping:
+        control, port = start_sender(folder, exchange, stopping)
+        file = folder / f"sender_{exchange}.i64"
+        command = [python, "-m", "benchmarks.feed_peers", peer, exchange, str(port), str(file)]
+        client = start(f"{peer}_{exchange}", command, folder, cores()[0])
+        stopping.callback(client.stop)
+        control[WANTED] = IDLE_FRAMES_PER_SECOND
+        for _ in range(int(_START_SECONDS_MAX / _POLL_SECONDS)):
+            # A second's worth: by then it has subscribed all that it will.
+            if control[TAKEN] > IDLE_FRAMES_PER_SECOND or client.ended_within(_POLL_SECONDS):
+                break
+        if control[TAKEN] <= IDLE_FRAMES_PER_SECOND:
+            raise PeerError(client.name, f"took no ticker: {client.log_file.read_text(errors='replace')[-300:]}")
+        time.sleep(_PEER_SUBSCRIBES_SECONDS)
+        idle, busy = measure_both(client, control, lambda: int(control[TAKEN]), seconds)
+        return cost_of(idle, busy)
 
 
 def start_sender(folder: Path, exchange: str, stopping: contextlib.ExitStack) -> tuple[Control, int]:
@@ -83,14 +132,17 @@ def start_sender(folder: Path, exchange: str, stopping: contextlib.ExitStack) ->
     return control, port
 
 
-def measure_span(client: Server, control: Control, per_second: int, seconds: float) -> Span:
-    """Let the sender send at a rate, and account its client's processor time for so long."""
-    control[WANTED] = per_second
-    time.sleep(_SETTLE_SECONDS)
-    started, cpu, sent = time.monotonic(), cpu_ns([client.pid]), int(control[SENT])
-    time.sleep(seconds)
-    passed, used, frames = time.monotonic() - started, cpu_ns([client.pid]) - cpu, int(control[SENT]) - sent
-    return Span(passed, used / NS_PER_US, frames)
+def measure_both(client: Server, control: Control, taken: Callable[[], int], seconds: float) -> tuple[Span, Span]:
+    """An idle client's processor time, and one's under load; `taken` counts what it took."""
+    spans = []
+    for per_second in (IDLE_FRAMES_PER_SECOND, FRAMES_PER_SECOND):
+        control[WANTED] = per_second
+        time.sleep(_SETTLE_SECONDS)
+        started, cpu, frames = time.monotonic(), cpu_ns([client.pid]), taken()
+        time.sleep(seconds)
+        passed, used = time.monotonic() - started, cpu_ns([client.pid]) - cpu
+        spans.append(Span(passed, used / NS_PER_US, taken() - frames))
+    return spans[0], spans[1]
 
 
 def cost_of(idle: Span, busy: Span) -> dict[str, float]:

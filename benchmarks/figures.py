@@ -77,6 +77,10 @@ FIGURES = (
     Figure("1 million keys: database into shared memory", 3.0, "<=", "s", lambda r: r["keys"]["load_seconds"]),
     Figure("a frame in the costliest feed", 25.0, "<=", "us", lambda r: r["feeds"]["cpu_us"]),
     *(
+        Figure(f"a quote: ours / {peer}", 0.2, "<=", "CPU", lambda r, peer=peer: r["feed_peers"]["worst_ratio"][peer])  # type: ignore[misc]
+        for peer in ("ccxt", "cryptofeed")
+    ),
+    *(
         Figure(f"frame to answer at {rate:,} quotes/s: {name}", limit, sense, unit, partial(_wire, rate, read))
         for rate, p50_us, p99_us in ((2_000, 500.0, 3_000.0), (20_000, 1_000.0, 5_000.0))
         for name, limit, sense, unit, read in _wire_figures(rate, p50_us, p99_us)

@@ -185,6 +185,20 @@ def _feeds_table(found: Mapping[str, Any]) -> str:
     return table("A feed process, from the socket to the price table", heads, rows)
 
 
+def _feed_peers_table(found: Mapping[str, Any]) -> str:
+    peers = list(found["worst_ratio"])
+    rows = [(row["exchange"], row["trinity"], *(_beside(row, peer) for peer in peers)) for row in found["rows"]]
+    notes = [*found["not_asked"], *(f"{peer} is not installed" for peer in found["not_installed"])]
+    heads = ("exchange", "trinity", *peers)
+    return table("The same frames, CPU us a quote, and ours / theirs", heads, rows) + "".join(
+        f"\n{note}" for note in notes
+    )
+
+
+def _beside(row: Mapping[str, Any], peer: str) -> str:
+    return f"{row[peer]} ({row['trinity'] / row[peer]:.2f})" if peer in row else "-"
+
+
 def _wire_table(found: Mapping[str, Any]) -> str:
     heads = (
         "quotes/s",
@@ -281,6 +295,7 @@ _SECTIONS = {
     "user_mode": _user_mode_table,
     "access": _access_table,
     "feeds": _feeds_table,
+    "feed_peers": _feed_peers_table,
     "wire": _wire_table,
     "memory": _memory_table,
     "soak": _soak_table,

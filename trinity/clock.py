@@ -14,11 +14,13 @@ NS_PER_SECOND = 1_000_000_000
 
 
 class Clock(Protocol):
-    """Two readings in nanoseconds; tests pass one that they move by hand."""
+    """Two readings in nanoseconds, and a wait; tests pass one that they move by hand."""
 
     def monotonic_ns(self) -> int: ...
 
     def wall_ns(self) -> int: ...
+
+    def sleep_ns(self, duration_ns: int) -> None: ...
 
 
 class SystemClock:
@@ -29,3 +31,6 @@ class SystemClock:
 
     def wall_ns(self) -> int:
         return time.time_ns()
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        time.sleep(duration_ns / NS_PER_SECOND)

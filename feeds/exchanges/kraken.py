@@ -49,7 +49,7 @@ _UNKNOWN_REST = re.compile("Unknown asset pair")
 _REST_NAMES: Mapping[str, str] = {"BTC": "XBT", "DOGE": "XDG"}
 # Answers may put X before an old coin and Z before an old currency: BTC/USD is asked as XBTUSD, answered as XXBTZUSD.
 _REST_KEY_FORMS = ("{}{}", "X{}Z{}", "{}Z{}")
-_ZERO = re.compile(r'"?0(?:\.0{1,18})?(?:[eE][+-]?\d{1,2})?"?', re.ASCII)
+_ZERO = re.compile(rb'"?0(?:\.0{1,18})?(?:[eE][+-]?\d{1,2})?"?')
 _NEVER = "1970-01-01T00:00:00"
 
 
@@ -166,7 +166,7 @@ def _read_tickers(message: _Frame) -> list[Event]:
     events: list[Event] = []
     for ticker in decode_field(_TICKERS, message.data, "data"):
         bid, ask, last, time = ticker.bid, ticker.ask, ticker.last, ticker.timestamp
-        if _ZERO.fullmatch(text_of(bid)) and _ZERO.fullmatch(text_of(ask)):
+        if _ZERO.fullmatch(bid) and _ZERO.fullmatch(ask):
             bid = ask = NULL  # no book; a zero on one side alone is refused
             if _NEVER in text_of(time):
                 last = time = NULL  # a dead pair: its last price is of nobody knows when

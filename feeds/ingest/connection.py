@@ -19,6 +19,7 @@ from feeds.ingest.counters import FeedCounters
 from feeds.ingest.frames import FrameSocket
 from feeds.ingest.freshness import ConnectionWatch
 from feeds.ingest.observers import FrameObserver
+from feeds.ingest.pace import ReadPace
 from feeds.ingest.rows import Rows
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import (
@@ -74,6 +75,7 @@ class Connection:
         # Replies, and symbols to subscribe.
         self._to_say: asyncio.Queue[Reply | Sequence[str]] = asyncio.Queue()
         self._socket: FrameSocket | None = None
+        self._pace = ReadPace()
         self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
         self.is_open = False
         self.replace: Reconnect | None = None
@@ -170,13 +172,15 @@ class Connection:
     async def _say(self, socket: FrameSocket) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                saying = await self._to_say.get()
-                if isinstance(saying, Reply):
-                    await socket.send(saying.frame)
-                else:
-                    await self._subscribe(socket, saying)
+                await self._say_one(socket, await self._to_say.get())
                 if self._to_say.empty():
                     socket.go_on_reading()
+
+    async def _say_one(self, socket: FrameSocket, saying: Reply | Sequence[str]) -> None:
+        if isinstance(saying, Reply):
+            await socket.send(saying.frame)
+        else:
+            await self._subscribe(socket, saying)
 
     async def _ping(self, socket: FrameSocket) -> None:
         seconds = self._profile.ping_seconds
@@ -212,6 +216,9 @@ class Connection:
             self._to_say.put_nowait(self._rows.known_symbols())
         if self._to_say.qsize() > REPLIES_WAITING_MAX and self._socket is not None:
             self._socket.stop_reading()
+        wait_ns = self._pace.wait_ns(at_ns, len(frames), clock.monotonic_ns())
+        if wait_ns:
+            clock.sleep_ns(wait_ns)
 
     def _on_news(self, event: Event) -> bool:
         """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""

@@ -90,6 +90,12 @@ def results() -> dict[str, Any]:
             "cpu_us": 12.5,
             "wrong": 0,
         },
+        "feed_peers": {
+            "rows": [{"exchange": "kraken", "trinity": 12.5, "ccxt": 250.0}, {"exchange": "gemini", "trinity": 11.0}],
+            "worst_ratio": {"ccxt": 0.05},
+            "not_asked": ["ccxt has no tickers of Gemini's WebSocket"],
+            "not_installed": ["cryptofeed"],
+        },
         "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "samples": [sample, {**sample}], "drift": drift},

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from benchmarks.feed_sender import SENT, WANTED, QuoteSource, open_control
+from benchmarks.feed_control import SENT, WANTED, open_control
+from benchmarks.feed_sender import QuoteSource
 from benchmarks.processes import free_port
 from feeds.exchanges.contract import Quote, Refusal
 from feeds.exchanges.registry import EXCHANGE_MODULES

@@ -51,6 +51,8 @@ def test_every_part_has_its_table_and_a_skipped_peer_is_named(tmp_path: Path, re
         "Campaign",
     ):
         assert word in text
+    assert "250.0 (0.05)" in text
+    assert "cryptofeed is not installed" in text
     assert "skipped: go" in text
     assert "lost 2" in text
 

@@ -73,7 +73,9 @@ class FeedProcess:
             return
         before = self._versions()
         try:
-            drive(connection._on_frame(_Socket(self), packet.frame.encode()))  # type: ignore[arg-type]
+            connection._take([packet.frame.encode()])
+            while not connection._to_say.empty():
+                drive(connection._say_one(_Socket(self), connection._to_say.get_nowait()))  # type: ignore[arg-type]
         finally:
             self._note(before, dict([packet.made]) if packet.made is not None else {})
 

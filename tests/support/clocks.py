@@ -21,5 +21,8 @@ class ManualClock:
     def wall_ns(self) -> int:
         return self.now_ns + self.wall_offset_ns
 
+    def sleep_ns(self, duration_ns: int) -> None:
+        self.now_ns += duration_ns
+
     def advance(self, seconds: float) -> None:
         self.now_ns += int(seconds * NS_PER_SECOND)

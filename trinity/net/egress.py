@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 import aiohttp
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection, HTTPProxyConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -110,10 +110,38 @@ def _shown(text: str) -> str:
 
 
 class _Connect(connect):
-    """A connect that follows no redirect: the answer itself is what is reported."""
+    """A connect over a line that is there already, to the exchange or to its proxy. It follows no redirect: the answer
+    itself is what is reported."""
+
+    line: socket.socket
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+    async def open_tcp_connection(self) -> ClientConnection:
+        """As the library's own, which wants to dial a proxy itself, with an option that uvloop does not have."""
+        loop, connection = asyncio.get_running_loop(), self.factory(self.ws_uri)
+        tls = ssl.create_default_context() if self.ws_uri.secure else None
+        name = self.ws_uri.host if tls is not None else None
+        if self.proxy is None:
+            await loop.create_connection(lambda: connection, sock=self.line, ssl=tls, server_hostname=name)
+            return connection
+        proxy = parse_proxy(str(self.proxy))
+        transport, asking = await loop.create_connection(
+            lambda: HTTPProxyConnection(self.ws_uri, proxy, self.user_agent_header), sock=self.line
+        )
+        try:
+            await asking.response
+            transport.set_protocol(connection)
+            if tls is not None:
+                through = await loop.start_tls(transport, connection, tls, server_hostname=name)
+                assert through is not None
+                transport = through
+        except BaseException:
+            transport.abort()
+            raise
+        connection.connection_made(transport)
+        return connection
 
 
 async def open_websocket(
@@ -121,22 +149,19 @@ async def open_websocket(
 ) -> ClientConnection:
     """Connect and upgrade within so many seconds; raises what `failure_of` explains.
 
-    All addresses of the name are tried, each a moment after the one before. `first_address` says with which to begin:
-    one that accepts and then says nothing costs a try, and not the next one too.
+    All addresses of the name, or of the proxy's, are tried, each a moment after the one before. `first_address` says
+    with which to begin: one that accepts and then says nothing costs a try, and not the next one too.
     """
     proxy = proxies.of(url)
+    dialled = parse_uri(url) if proxy is None else parse_proxy(proxy)
     async with asyncio.timeout(seconds):
-        if proxy is not None:
-            return await _Connect(
-                url, proxy=proxy, open_timeout=None, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, **options
-            )
-        uri = parse_uri(url)
-        found = await asyncio.get_running_loop().getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(dialled.host, dialled.port, type=socket.SOCK_STREAM)
         start = first_address % len(found)
-        line = await aiohappyeyeballs.start_connection(
+        connecting = _Connect(url, proxy=proxy, open_timeout=None, **options)
+        connecting.line = await aiohappyeyeballs.start_connection(
             [*found[start:], *found[:start]], happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
         )
-        return await _Connect(url, proxy=None, sock=line, open_timeout=None, **options)
+        return await connecting
 
 
 # What a library raised, and what it was; the first that fits counts.

@@ -1,6 +1,7 @@
 """One connection over a real socket: how it ends, and what it says."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -12,6 +13,7 @@ from feeds.ingest.connection import Connection
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.rows import Rows
 from tests.support.contexts import OpenContext
+from trinity.limits import REPLIES_WAITING_MAX
 
 Until = Callable[..., Awaitable[None]]
 
@@ -107,3 +109,39 @@ async def test_every_frame_is_a_sign_of_life_but_only_quotes_are_fresh(
     await venue.sockets[0].send('["alive"]')
     await until(lambda: connection.watch.frame_at_ns > opened_ns)
     assert connection.watch.quote_at_ns is None
+
+
+async def test_what_a_decoder_raises_ends_the_task(venue: Any, connect_to: Any, until: Until) -> None:
+    """A bug of ours is no reason of an exchange: the process ends with it, and the supervisor starts another."""
+    connection, task = connect_to(venue.ws_base)
+    await until(lambda: connection.watch.quote_at_ns is not None or venue.sockets)
+    await venue.sockets[0].send('["no such verb"]')
+    with pytest.raises(KeyError, match="no such verb"):
+        await asyncio.wait_for(task, 10)
+
+
+async def test_a_peer_who_takes_no_replies_is_not_read(venue: Any, connect_to: Any, until: Until) -> None:
+    """Heartbeats from somebody who does not read fill no memory: their replies wait, then their frames; both go on."""
+    venue.is_sending = False
+    connection, task = connect_to(venue.ws_base)
+    await until(lambda: connection.is_open and venue.received)
+    takes_replies, taken = asyncio.Event(), []
+
+    async def take(_socket: Any, _wanted: list[str], message: list[str]) -> None:
+        await takes_replies.wait()
+        taken.extend(message[:1])
+
+    venue._on_text = take
+    frame = json.dumps(["reply", json.dumps(["answer", "x" * 20_000])])
+
+    async def beat() -> None:
+        for _ in range(1_000):
+            await venue.sockets[0].send(frame)
+
+    beating = asyncio.create_task(beat())
+    await until(lambda: connection._socket is not None and not connection._socket.transport.is_reading())
+    assert connection._to_say.qsize() < 2 * REPLIES_WAITING_MAX
+    takes_replies.set()
+    await until(lambda: taken.count("answer") == 1_000, 60)
+    await beating
+    assert not task.done()
