@@ -115,7 +115,7 @@ def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.
             spent += time.perf_counter() - before[0]
             python_s += time.process_time() - before[1]
             postgresql_s += _cpu_seconds(server) - before[2]
-        sizes = dict(connection.execute(_SIZES).fetchall())
+        sizes: dict[str, Any] = dict(connection.execute(_SIZES).fetchall())
     return Load(
         rows, spent, python_s / rows * 1e6, postgresql_s / rows * 1e6,
         int(sizes.pop("usage_runs")) / rows, int(sum(sizes.values())) / rows,
