@@ -19,27 +19,41 @@ import psutil  # type: ignore[import-untyped] # it ships no types
 from numpy.typing import NDArray
 
 from benchmarks.progress import Progress
+from trinity.limits import SEGMENT_BYTES_MAX
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import connect
 from trinity.store.embedded import Server, embedded_url
 from trinity.store.migrate import ensure
+from trinity.vocabulary import CODE_OK, CODES
 from workers.ledger.block import header_of
 from workers.ledger.ledger import Ledger
 from workers.ledger.spool import Spool
 from workers.ledger.usage_tables import USAGE
 
 ASSETS, KEYS = 35, 100
-SEGMENT_RECORDS = 1 << 18
+# As full as the spool makes them; customers ask from some addresses each, which is more than most do.
+SEGMENT_RECORDS = SEGMENT_BYTES_MAX // RECORD_DTYPE.itemsize - 4096
+ADDRESSES_A_KEY = 8
 _START_SECONDS = 120.0
+# Bytes of a table with all its parts and indexes.
+_SIZES = """
+SELECT coalesce(parent.relname, part.relname), sum(pg_total_relation_size(part.oid))
+FROM pg_class AS part
+LEFT JOIN pg_inherits ON inhrelid = part.oid LEFT JOIN pg_class AS parent ON parent.oid = inhparent
+WHERE part.relkind = 'r' AND coalesce(parent.relname, part.relname) ~ '^usage_(runs|minute|hour|day|hour_all|day_all)$'
+GROUP BY 1
+"""
 
 
 class Load(NamedTuple):
-    """What was loaded, and what a row cost in microseconds of processor time."""
+    """What was loaded, and what a row cost: microseconds of processor time, bytes with all indexes, those of sums."""
 
     rows: int
     seconds: float
     python_us: float
     postgresql_us: float
+    bytes: float
+    sums_bytes: float
 
 
 def measure_ledger(seconds: float, progress: Progress) -> dict[str, Any]:
@@ -53,6 +67,8 @@ def measure_ledger(seconds: float, progress: Progress) -> dict[str, Any]:
         "assets": ASSETS,
         "python_us_a_row": round(load.python_us, 2),
         "postgresql_us_a_row": round(load.postgresql_us, 2),
+        "bytes_a_row": round(load.bytes, 1),
+        "sums_bytes_a_row": round(load.sums_bytes, 1),
     }
 
 
@@ -99,7 +115,11 @@ def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.
             spent += time.perf_counter() - before[0]
             python_s += time.process_time() - before[1]
             postgresql_s += _cpu_seconds(server) - before[2]
-    return Load(rows, spent, python_s / rows * 1e6, postgresql_s / rows * 1e6)
+        sizes: dict[str, Any] = dict(connection.execute(_SIZES).fetchall())
+    return Load(
+        rows, spent, python_s / rows * 1e6, postgresql_s / rows * 1e6,
+        int(sizes.pop("usage_runs")) / rows, int(sum(sizes.values())) / rows,
+    )  # fmt: skip
 
 
 def write_segment(path: Path, first: int, records: NDArray[np.void]) -> None:
@@ -114,7 +134,14 @@ def _make_records(first: int, keys: int, count: int) -> NDArray[np.void]:
     made["request_id"] = np.arange(first, first + count)
     made["asset"] = np.array([f"ASSET{number}".encode() for number in range(ASSETS)])[random.integers(0, ASSETS, count)]
     made["key_id"], made["latency_ns"] = random.integers(1, keys + 1, count), random.integers(500, 50_000, count)
-    made["status"], made["assets"] = np.where(random.random(count) < 0.95, 200, 429), 1
+    is_refused = random.random(count) < 0.05
+    made["status"], made["assets"] = np.where(is_refused, 429, 200), 1
+    made["code"] = np.where(is_refused, CODES.index("rate_limited"), CODE_OK)
+    made["address"][:, 10:12], made["address"][:, 13:15] = (
+        0xFF,
+        made["key_id"].astype(">u2").view(np.uint8).reshape(-1, 2),
+    )
+    made["address"][:, 15] = random.integers(0, ADDRESSES_A_KEY, count)
     return made
 
 

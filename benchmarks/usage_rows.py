@@ -104,7 +104,7 @@ def sums() -> tuple[str, ...]:
     )
     added = ", ".join(f"sum(latency_buckets[{number}])" for number in range(1, len(bounds)))
     minute = _SUMS.format(
-        target="usage_minute", start="date_trunc('minute', time)", source="usage_log", time="time",
+        target="usage_minute", start="date_trunc('minute', time)", source="usage_log", time="second",
         requests="count(*)", lookups="sum(assets)", latency="sum(latency_ns)", buckets=counted,
     )  # fmt: skip
     wider = tuple(

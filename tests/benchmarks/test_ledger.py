@@ -10,3 +10,5 @@ def test_the_load_is_measured_on_a_real_database() -> None:
     assert load.rows % 500 == 0
     assert load.seconds >= 0.1
     assert load.python_us > 0
+    assert load.bytes > 16, "more than its two numbers"
+    assert load.sums_bytes > 0

@@ -76,27 +76,41 @@ CREATE FUNCTION usage_address(high bigint, low bigint) RETURNS inet LANGUAGE sql
     )::inet
 $$;
 
--- One row an answer, refusals included. Indexes know its second: `second` stands here to be asked for.
+-- One request of a run, by its number from 1 on. The planner takes the function apart.
+CREATE FUNCTION usage_request(second timestamptz, base_id bigint, rows integer, words bigint[], number integer)
+RETURNS TABLE (
+    "time" timestamptz, request_id bigint, address inet, latency_ns bigint, asset_id smallint, assets smallint,
+    source smallint
+) LANGUAGE sql STABLE AS $$
+    SELECT second + (word.a >> 32) * interval '1 us',
+           base_id + (word.b >> 38),
+           CASE WHEN half.high = 0 AND half.low >= 0 THEN '::'::inet + half.low
+                ELSE usage_address(half.high, half.low) END,
+           word.a & 4294967295,
+           (word.b >> 23 & 32767)::smallint,
+           (word.b >> 8 & 32767)::smallint,
+           (word.b & 255)::smallint
+    FROM (SELECT words[2 * number - 1] AS a, words[2 * number] AS b,
+                 2 * rows + CASE WHEN cardinality(words) = 2 * rows + 2 THEN 2 ELSE 2 * number END AS at) AS word
+    CROSS JOIN LATERAL (SELECT words[word.at - 1] AS high, words[word.at] AS low) AS half
+$$;
+
+-- One row an answer, refusals included. Indexes know its second: that stands here to be asked for.
 CREATE VIEW usage_log AS
-SELECT run.second + (word.first >> 32) * interval '1 us' AS time,
-       base_id + (word.second >> 38) AS request_id,      -- unique on its node
-       CASE WHEN half.high = 0 AND half.low >= 0 THEN '::'::inet + half.low
-            ELSE usage_address(half.high, half.low) END AS address,  -- IPv4 as ::ffff:a.b.c.d
-       key_id,
-       word.first & 4294967295 AS latency_ns,
-       node_id,
-       (word.second >> 23 & 32767)::smallint AS asset_id,  -- 0: none, or several
-       (word.second >> 8 & 32767)::smallint AS assets,     -- prices looked up
-       status,
-       protocol,
-       (word.second & 255)::smallint AS source,
-       code,
-       weight,
+SELECT request.time,
+       request.request_id,                   -- unique on its node
+       request.address,                      -- IPv4 as ::ffff:a.b.c.d
+       run.key_id,
+       request.latency_ns,
+       run.node_id,
+       request.asset_id,                     -- 0: none, or several
+       request.assets,                       -- prices looked up
+       run.status,
+       run.protocol,
+       request.source,
+       run.code,
+       run.weight,
        run.second
 FROM usage_runs AS run
-CROSS JOIN LATERAL generate_series(1, rows) AS number
-CROSS JOIN LATERAL (
-    SELECT words[2 * number - 1] AS first, words[2 * number] AS second,
-           2 * rows + CASE WHEN cardinality(words) = 2 * rows + 2 THEN 2 ELSE 2 * number END AS at
-) AS word
-CROSS JOIN LATERAL (SELECT words[word.at - 1] AS high, words[word.at] AS low) AS half;
+CROSS JOIN LATERAL generate_series(1, run.rows) AS number
+CROSS JOIN LATERAL usage_request(run.second, run.base_id, run.rows, run.words, number) AS request;

@@ -205,20 +205,26 @@ ORDER BY log.second DESC, log.time DESC, log.request_id DESC, log.node_id DESC
 LIMIT %(limit)s;
 
 -- name: log_rows
--- All single requests of a span, oldest first. No join: with one the rows would have to be sorted, all of them, before
--- the first is sent; names come out of an array that is made once.
-SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), log.node_id, log.key_id,
+-- All single requests of a span, oldest first: usage_log, written out so that a run is taken apart without a function
+-- call of its own. No join: with one the rows would have to be sorted, all of them, before the first is sent; names
+-- come out of an array that is made once.
+SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), run.node_id, run.key_id,
        (SELECT array_agg(asset.name ORDER BY number)
         FROM generate_series(1, (SELECT max(id) FROM assets)) AS number LEFT JOIN assets AS asset ON asset.id = number
        )[log.asset_id], log.assets,
-       (%(protocols)s::text[])[log.protocol + 1], log.status, (%(codes)s::text[])[log.code + 1],
+       (%(protocols)s::text[])[run.protocol + 1], run.status, (%(codes)s::text[])[run.code + 1],
        (%(sources)s::text[])[log.source + 1], log.latency_ns / 1000.0::double precision,
-       replace(host(log.address), '::ffff:', ''), log.weight
-FROM usage_log AS log
+       replace(host(log.address), '::ffff:', ''), run.weight
+FROM (
+    SELECT *, generate_series(1, rows) AS number
+    FROM usage_runs
+    WHERE second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND second < %(end)s
+      AND (%(key_ids)s::integer[] IS NULL OR key_id = ANY(%(key_ids)s))
+      AND (%(status)s::integer IS NULL OR status = %(status)s) AND (NOT %(errors_only)s OR code <> 0)
+    ORDER BY second
+) AS run
+CROSS JOIN LATERAL usage_request(run.second, run.base_id, run.rows, run.words, run.number) AS log
 WHERE log.time >= %(start)s AND log.time < %(end)s
-  AND log.second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND log.second < %(end)s
-  AND (%(key_ids)s::integer[] IS NULL OR log.key_id = ANY(%(key_ids)s))
   AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
-  AND (%(status)s::integer IS NULL OR log.status = %(status)s) AND (NOT %(errors_only)s OR log.code <> 0)
-ORDER BY log.second, log.time
+ORDER BY run.second, log.time
 LIMIT %(limit)s;
