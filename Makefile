@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export TRINITY_DATA_DIR ?= $(CURDIR)/.data
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo run test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo run wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # The request loop is compiled once after an installation or an update; `compile` finds it done in a second.
 demo: setup
@@ -19,6 +19,12 @@ run: setup
 
 # One test process per core; a file's tests stay together, because many of them share one running node.
 PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
+
+# A wheel in dist/ with machine code for this Python and the baseline CPU in it: a node's first start compiles nothing.
+wheel: setup
+	rm -rf build
+	$(BIN)/trinity compile --out trinity/compiled/shipped
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 test: setup-dev test-tools
 	$(BIN)/trinity compile

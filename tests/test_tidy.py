@@ -19,20 +19,21 @@ MODULE_LINES_MAX = 400
 # nothing above. A new room needs a row; rooms of `workers` stand apart, and feeds and workers never meet.
 KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
-    KERNEL, PROCESS, "trinity/memory", "trinity/native", "trinity/net", "trinity/access", "trinity/store",
-    "trinity/cache", "trinity/observe",
+    KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
+    "trinity/store", "trinity/cache", "trinity/observe",
 })  # fmt: skip
 EVERYTHING = frozenset({"*"})
 MAY_IMPORT = {
     KERNEL: frozenset[str](),
     PROCESS: frozenset({KERNEL, "trinity/memory"}),
-    "trinity/memory": frozenset({KERNEL}),
-    "trinity/native": frozenset({KERNEL, "trinity/memory"}),
+    "trinity/compiled": frozenset({KERNEL}),
+    "trinity/memory": frozenset({KERNEL, "trinity/compiled"}),
+    "trinity/native": frozenset({KERNEL, "trinity/compiled", "trinity/memory"}),
     "trinity/net": frozenset({KERNEL, "trinity/memory"}),
     "trinity/observe": frozenset({KERNEL, "trinity/memory"}),
     "trinity/store": frozenset({KERNEL}),
     "trinity/cache": frozenset({KERNEL}),
-    "trinity/access": frozenset({KERNEL, "trinity/memory", "trinity/native", "trinity/store"}),
+    "trinity/access": frozenset({KERNEL, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/store"}),
     "trinity/node": BELOW,
     "trinity/node/composition": EVERYTHING,
     "trinity/node/roles": EVERYTHING,

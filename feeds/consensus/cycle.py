@@ -182,7 +182,7 @@ def _review(tables: TableWords, state: np.void, number: int, faulty: int, now_ns
     if is_new:
         changes[DECIDED_AT + changes[DECIDED]] = number
         changes[DECIDED] += 1
-        note_published(state, number, now_ns, wall_ns)
+        _note(state, number, now_ns, wall_ns)
     if asset["state"] != asset["told"]:
         changes[UNTOLD_AT + changes[UNTOLD]] = number
         changes[UNTOLD] += 1
@@ -195,7 +195,7 @@ def make_scratch() -> Scratch:
 
 
 @compiled
-def note_published(state: np.void, number: int, now_ns: int, wall_ns: int) -> None:
+def _note(state: np.void, number: int, now_ns: int, wall_ns: int) -> None:
     """Write down what was published, for those who watch."""
     asset, note = state["assets"][number], state["published"][state["published_count"]]
     state["published_count"] += 1

@@ -19,12 +19,12 @@ from feeds.consensus.arrays import (
     set_carried,
 )
 from feeds.consensus.inputs import exchange_names
-from feeds.consensus.render import Labels, last_good_of, render_consensus, render_nothing, render_venue
+from feeds.consensus.render import Labels, Rendered, last_good_of, render_consensus, render_nothing, render_venue
 from feeds.consensus.rules import Decision, Source, evaluate, refusal_of
 from feeds.consensus.stablecoins import required_of
 from feeds.consensus.state import MarketState
 from feeds.consensus.venue import phase_at
-from trinity.memory.answer_table import VERDICT_USED, AnswerState, publish_if_new, publish_verdict
+from trinity.memory.answer_table import VERDICT_USED, AnswerState
 
 
 def review_exactly(
@@ -46,8 +46,8 @@ def review_exactly(
         reason = decision.rejected.get(source.exchange)
         verdict = VERDICT_USED if reason is None else VERDICT_OF[reason]
         record["verdicts"][source.exchange] = verdict
-        place = market.answers.verdicts_base + source.exchange * market.arrays.state["capacity"] + asset
-        if publish_verdict(market.answers.words, int(place), verdict):
+        if verdict != market.answers.read_verdict(source.exchange, asset):
+            market.answers.write_verdict(source.exchange, asset, verdict)
             is_new = True
             counts[COUNT_REJECTED + source.exchange * VERDICTS + verdict] += reason is not None
         _publish_venue(market, asset, source, now_ns, simulated=simulated)
@@ -60,7 +60,7 @@ def _publish(market: MarketState, asset: int, decision: Decision, *, simulated: 
     names = exchange_names(market.catalog, simulated)
     last = market.last_good(asset)
     rendered = render_consensus(market.assets[asset].name, decision, names, decision.asked.required, last)
-    return bool(publish_if_new(market.answers.words, row, rendered.record.view("u8")))
+    return _write_if_new(market, row, rendered)
 
 
 def _publish_venue(market: MarketState, asset: int, source: Source, now_ns: int, *, simulated: bool) -> None:
@@ -75,8 +75,16 @@ def _publish_venue(market: MarketState, asset: int, source: Source, now_ns: int,
         name = market.catalog.exchanges[source.exchange]
         labels = Labels(market.assets[asset].name, name, source.currency, simulated)
         rendered = render_venue(labels, quote.via, phase_at(source.venue, now_ns), state, last)
-    publish_if_new(market.answers.words, row, rendered.record.view("u8"))
+    _write_if_new(market, row, rendered)
     market.arrays.state["rows"][asset * ROWS + source.exchange]["shown_verdict"] = NEVER
+
+
+def _write_if_new(market: MarketState, row: int, rendered: Rendered) -> bool:
+    before = market.answers.read(row)
+    is_new = before is None or before.tobytes() != rendered.record.tobytes()
+    if is_new:
+        market.answers.write(row, rendered.record)
+    return is_new
 
 
 def _keep(market: MarketState, asset: int, decision: Decision) -> None:

@@ -33,7 +33,6 @@ from feeds.consensus.arrays import (
 from feeds.consensus.cycle import (
     live_faulty,
     make_scratch,
-    note_published,
     read_changes,
     serve,
     take_turn,
@@ -45,7 +44,7 @@ from feeds.consensus.stablecoins import Held, Index, Peg, follow, usable, watch
 from feeds.consensus.state import MarketState
 from feeds.consensus.turn import Published, TurnFacts, TurnObserver
 from feeds.consensus.venue import LAST_OFF_BOOK
-from trinity.compiled import compile_for, jit_enabled
+from trinity.compiled import compile_for
 from trinity.limits import COINS_GAP_NS, STATE_LOG_GAP_NS
 from trinity.memory.answer_table import COINS, VERDICT_REJECTED, AnswerState
 from trinity.memory.control import COMMAND, Command
@@ -85,17 +84,12 @@ def run(context: ProcessContext, memory: ConsensusMemory, observers: Sequence[Tu
 
 
 def warm_up() -> None:
-    """Compile all that `run` calls, or load it from the cache: the supervisor does it once, before it forks."""
-    if not jit_enabled():
-        return
-    words, numbers = np.zeros(1, dtype=np.uint64), (0, 0)
+    """Compile all that `run` calls, or load it: the supervisor does it once, before it forks."""
+    words = np.zeros(1, dtype=np.uint64)
     tables, state = arrays_over(words, words)
-    compile_for(serve, tables, state, *numbers, make_scratch())
-    compile_for(take_turn, tables, state, *numbers)
+    compile_for(serve, tables, state, 0, 0, make_scratch())
     compile_for(read_changes, tables, state)
-    compile_for(note_published, state, 0, *numbers)
-    for function in (live_faulty, wait_ms):
-        compile_for(function, state, 0)
+    compile_for(live_faulty, state, 0)
 
 
 class Aggregator:
@@ -151,16 +145,15 @@ class Aggregator:
         """What follows from the last turns: decimals, coins, counters, the log, and those who watch."""
         context, state = self._context, self._state
         now_ns, wall_ns = int(state["decided_at_ns"]), context.clock.wall_ns()
-        exact = self.market.exact()
+        published, exact = self._take_published(), self.market.exact()
         for asset in exact:
-            self._review_exactly(asset, now_ns, wall_ns)
+            published += self._review_exactly(asset, now_ns, wall_ns)
         is_measured = bool(state["coins_changed"]) and now_ns - int(state["coins_measured_at_ns"]) >= COINS_GAP_NS
         if is_measured:
             self._publish_indexes(now_ns)
         self._count()
         for asset in [*self.market.untold(), *exact]:
             self._tell_state(asset, now_ns)
-        published = self._take_published()
         facts = TurnFacts(now_ns, wall_ns, published, self.market, is_measured, self._indexes, self._held)
         for observer in self._observers:
             observer.on_turn(facts)
@@ -168,11 +161,15 @@ class Aggregator:
         state["told_at_ns"] = context.clock.monotonic_ns()
         context.block.beat(now_ns)
 
-    def _review_exactly(self, asset: int, now_ns: int, wall_ns: int) -> None:
-        faulty = int(live_faulty(self._state, now_ns))
-        simulated = self._context.simulated
-        if review_exactly(self.market, asset, self._indexes, faulty, now_ns, simulated=simulated):
-            note_published(self._state, asset, now_ns, wall_ns)
+    def _review_exactly(self, asset: int, now_ns: int, wall_ns: int) -> list[Published]:
+        """What was published of an asset whose numbers need decimals: one answer or none."""
+        faulty, simulated = int(live_faulty(self._state, now_ns)), self._context.simulated
+        if not review_exactly(self.market, asset, self._indexes, faulty, now_ns, simulated=simulated):
+            return []
+        record, state = self.market.record(asset), self.market.state_of(asset)
+        price, confidence, places = (int(record[name]) for name in ("price", "confidence", "places"))
+        sources, until_ns = int(record["used"]).bit_count(), int(record["valid_until_ns"])
+        return [Published(asset, state, price, confidence, places, sources, until_ns, now_ns, wall_ns)]
 
     def _take_published(self) -> list[Published]:
         """What was published since the last time."""

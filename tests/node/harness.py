@@ -21,6 +21,8 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from trinity.compiled import written_folder
+
 PORT_NAMES = {
     "TCP_PORT_LPO": socket.SOCK_STREAM,
     "HEALTH_PORT_LPO": socket.SOCK_STREAM,
@@ -33,7 +35,8 @@ PORT_NAMES = {
 # Below the kernel's range for outgoing connections (ip_local_port_range, 32768 on): the port of a node that is not
 # started yet could be given to anybody's client.
 PORTS = range(12_000, 32_000)
-COMPILED = Path(os.environ["NUMBA_CACHE_DIR"]).parent
+COMPILED = written_folder()
+assert COMPILED is not None
 
 # Deadlines, not sleeps: each wait polls and ends as soon as what it waits for is there.
 START_SECONDS = 90.0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from trinity.__main__ import COMMANDS, main
+from trinity.compiled import written_folder
 
 Run = subprocess.CompletedProcess[str]
 
@@ -23,10 +24,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     ports = {name: str(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)}
     for held in sockets:
         held.close()
-    cache = os.environ["NUMBA_CACHE_DIR"]
-    folder = tmp_path / "data" / "compiled"
-    folder.mkdir(parents=True)
-    (folder / Path(cache).name).symlink_to(cache)  # no test compiles again what is compiled already
+    compiled = written_folder()
+    assert compiled is not None
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "compiled").symlink_to(compiled)  # no test compiles again what is compiled already
     return dict(os.environ) | ports | {
         "CLUSTER_NODE": f"t-{uuid.uuid4().hex[:12]}", "TRINITY_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "200",
     }  # fmt: skip

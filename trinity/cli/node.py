@@ -5,9 +5,11 @@ With --json what people read goes to standard error, and one object about the en
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from trinity.clock import SystemClock
+from trinity.compiled import write_cache_to
 from trinity.config import Config
 from trinity.markets import load_catalog
 from trinity.net.ports import Listener, check_port, host_in_url, local_host
@@ -15,8 +17,12 @@ from trinity.observe.log import check_log_folder, open_log
 from trinity.terminal import print_result, say
 
 
-def add_arguments(_command: str, _parser: argparse.ArgumentParser) -> None:
-    """They have none of their own: what a node does is its configuration."""
+def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+    """What a node does is its configuration; only `compile` has an argument of its own."""
+    if command == "compile":
+        parser.add_argument(
+            "--out", type=Path, metavar="FOLDER", help="write the machine code there, for a wheel or an image to carry"
+        )
 
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
@@ -29,15 +35,33 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         print_result({"exit_code": 0, "message": ""}, [], parsed.as_json)
         return 0
     if parsed.command == "compile":
-        composition.compile_before_fork()
-        print_result({"exit_code": 0, "message": ""}, [], parsed.as_json)
-        return 0
+        return compile_now(parsed.out, parsed.as_json)
     stop = composition.run_node(config, parsed.command == "demo", console)
     content = {"exit_code": stop.exit_code, "message": stop.message}
     print_result(content, [] if stop.message else ["trinity: stopped"], parsed.as_json)
     if stop.message:
         print(f"trinity: stopped: {stop.message}", file=sys.stderr, flush=True)
     return stop.exit_code
+
+
+def compile_now(out: Path | None, as_json: bool) -> int:
+    """Compile what a node needs: into its data directory, or all of it into an empty folder."""
+    from trinity.node.composition import compile_before_fork
+
+    if out is None:
+        compile_before_fork()
+        print_result({"exit_code": 0, "message": ""}, [], as_json)
+        return 0
+    from trinity.compiled.shipped import finish, made_for
+
+    for old in out.glob("*.code"):
+        old.unlink()
+    write_cache_to(out)
+    compile_before_fork()
+    files, size = finish(out)
+    line = f"{out}: {files} functions, {size:,} bytes of machine code for {made_for()}"
+    print_result({"exit_code": 0, "message": "", "files": files, "bytes": size}, [line], as_json)
+    return 0
 
 
 def simulate(config: Config, console: TextIO) -> None:

@@ -13,8 +13,8 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
 import msgspec
@@ -74,8 +74,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     raise_file_limit()
     # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-    if not has_compiled_code():
-        shown.show_compiling()
     clock = SystemClock()
     with contextlib.ExitStack() as made:
         memory = create_memory(card_of(plan))
@@ -85,7 +83,7 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
-        compile_before_fork()
+        compile_before_fork(shown.show_compiling)
         rings = prepare_rings(config, memory, clock, log)
         processes = build_processes(plan, memory, access, rings)
         launcher = Launcher(processes, clock, log, lambda: shown.on_turn(memory, clock.monotonic_ns()))
@@ -181,18 +179,47 @@ def raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def has_compiled_code() -> bool:
-    """Whether an earlier start of this version left its compiled code."""
-    return any(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))
+def compile_before_fork(announce: Callable[[str], None] = lambda _why: None) -> None:
+    """Compile, or load from the cache, what the children call: they inherit it through the fork.
+
+    Where the loop has to be compiled, `announce` is told why, and it gets a process of its own: it takes longer than
+    all else, and the memory that compiling takes ends with that process.
+    """
+    helper = 0
+    if not workers.request.loop.is_compiled():
+        from trinity.compiled.shipped import why_compiling
+
+        announce(why_compiling())
+        helper = _in_a_child(workers.request.loop.warm_up)
+    for warm_up in _WARM_UPS:
+        warm_up()
+    if helper:
+        os.waitpid(helper, 0)
+    workers.request.loop.warm_up()
 
 
-def compile_before_fork() -> None:
-    """Compile, or load from the cache, what the children call: they inherit it through the fork."""
+def _in_a_child(warm_up: Callable[[], None]) -> int:
+    """Run it in a process of its own; whatever that misses, the parent compiles."""
+    child = os.fork()
+    if child == 0:
+        try:
+            warm_up()
+        finally:
+            os._exit(0)
+    return child
+
+
+def _warm_up_cells() -> None:
     words = np.zeros(cell_words(8), dtype=np.uint64)
     publish(words, 0, 8, np.ones(8, dtype=np.uint64))
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
-    feeds.consensus.process.warm_up()
-    workers.request.loop.warm_up()
-    workers.access.process.warm_up()
-    workers.api.base.admission.warm_up()
+
+
+# What compiles, or loads, all that the children call but the request loop, by calling it once.
+_WARM_UPS = (
+    _warm_up_cells,
+    feeds.consensus.process.warm_up,
+    workers.access.process.warm_up,
+    workers.api.base.admission.warm_up,
+)

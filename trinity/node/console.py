@@ -49,9 +49,9 @@ class NodeConsole:
         for what, value, variable in rows:
             self._say(f"  {what:<22} {value:<21} {variable}")
 
-    def show_compiling(self) -> None:
+    def show_compiling(self, why: str) -> None:
         """Said before the only wait of a start that is long, and happens once."""
-        self._say("trinity: compiling the request loop, once after an installation or an update: a minute or two")
+        self._say(f"trinity: compiling the request loop, {why}: half a minute on two cores")
 
     def on_turn(self, memory: NodeMemory, now_ns: int) -> bool:
         """Called at every turn of the supervisor: says once that the node is ready, or once that it is not.

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
-from trinity.compiled import compile_for, compiled, jit_enabled
+from trinity.compiled import compile_for, compiled, has_code_for
 from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.errors import PortTakenError
 from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
@@ -61,7 +61,6 @@ from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
 from trinity.vocabulary import LATENCY_BOUNDS_NS
 from workers.request.admission import gate_counters
-from workers.request.answer import write_prices
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
 from workers.request.http.context import RequestContext, make_context, make_private_context
@@ -175,38 +174,21 @@ def run(
 
 
 def warm_up() -> None:
-    """Compile all that `run` calls, or load it from the cache: the supervisor does it once, before it forks."""
-    if not jit_enabled():
-        return
+    """Compile the loop, or load it from the cache: the supervisor does it once, before it forks."""
+    compile_for(_serve, _example())
+
+
+def is_compiled() -> bool:
+    """Whether the loop only has to be loaded."""
+    return has_code_for(_serve, _example())
+
+
+def _example() -> Worker:
+    """A worker of the types that all workers have."""
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
     context = make_private_context(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
     fds = np.zeros(_FD_COUNT, dtype=np.int64)
-    worker = _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1))
-    # What both protocols share first, then each on a core of its own; the loop then finds both in the cache.
-    limits = (0, 0, 0, 0, 0)
-    inbox, outbox = worker.connections.inbox, worker.connections.outbox
-    compile_for(
-        write_prices,
-        words,
-        context.record,
-        context.assets,
-        context.exchanges,
-        inbox,
-        context.wanted,
-        0,
-        *limits,
-        outbox,
-        0,
-    )
-    helper = os.fork()
-    if helper == 0:
-        try:
-            compile_for(serve_datagrams, worker.mailbox, words, 0, 0)
-        finally:
-            os._exit(0)  # whatever it missed, the parent compiles
-    compile_for(serve_event, worker.connections, context, words, 0, 0, 0)
-    os.waitpid(helper, 0)
-    compile_for(_serve, worker)
+    return _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1))
 
 
 def _make_worker(

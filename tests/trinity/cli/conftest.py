@@ -1,7 +1,6 @@
 """The command line in this process, with a data directory and a node name of the test's own."""
 
 import json
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from trinity.__main__ import main
+from trinity.compiled import written_folder
 
 Run = Callable[..., tuple[int, Any, Any]]
 
@@ -17,9 +17,9 @@ Run = Callable[..., tuple[int, Any, Any]]
 @pytest.fixture
 def trinity_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command with --json: exit code, the object on standard output, the object on standard error."""
-    cache = os.environ["NUMBA_CACHE_DIR"]
-    (tmp_path / "compiled").mkdir()
-    (tmp_path / "compiled" / Path(cache).name).symlink_to(cache)
+    compiled = written_folder()
+    assert compiled is not None
+    (tmp_path / "compiled").symlink_to(compiled)
     monkeypatch.setenv("TRINITY_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CLUSTER_NODE", f"t-{uuid.uuid4().hex[:12]}")
 

@@ -33,3 +33,14 @@ def test_the_end_of_a_simulation_is_an_object(tmp_path: Path) -> None:
         run.send_signal(signal.SIGTERM)
         out, _ = run.communicate(timeout=30)
     assert json.loads(out) == {"exit_code": 0, "message": ""}
+
+
+def test_compile_writes_what_an_image_carries(tmp_path: Path) -> None:
+    """All that a node needs, and for what machine it is, in a folder that holds nothing of before."""
+    (tmp_path / "old.code").write_bytes(b"old")
+    command = [sys.executable, "-m", "trinity", "compile", "--json", "--out", str(tmp_path)]
+    settings = {"TRINITY_DATA_DIR": str(tmp_path / "data"), "NUMBA_DISABLE_JIT": "1"}  # what it writes: test_shipped.py
+    run = subprocess.run(command, env=dict(os.environ) | settings, capture_output=True, text=True, timeout=60)
+    assert json.loads(run.stdout) == {"exit_code": 0, "message": "", "files": 0, "bytes": 0}
+    assert (tmp_path / "MADE_FOR").exists()
+    assert not (tmp_path / "old.code").exists()

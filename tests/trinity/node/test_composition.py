@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.compiled import written_folder
 from trinity.config import Config, NodeSection, RequestSection, SimulatorSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
@@ -136,9 +137,9 @@ def test_nothing_in_the_composition_starts_a_thread(tmp_path: Path) -> None:
         "prepare_cache(Path(sys.argv[1])); from trinity.node.composition import compile_before_fork;"
         "compile_before_fork(); print(len(os.listdir('/proc/self/task')))"
     )
-    cache = Path(os.environ["NUMBA_CACHE_DIR"])
-    (tmp_path / "compiled").mkdir()
-    (tmp_path / "compiled" / cache.name).symlink_to(cache)
+    compiled = written_folder()
+    assert compiled is not None
+    (tmp_path / "compiled").symlink_to(compiled)
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=500,
@@ -147,8 +148,25 @@ def test_nothing_in_the_composition_starts_a_thread(tmp_path: Path) -> None:
     assert run.stdout.strip() == "1"
 
 
-def test_compiled_code_is_found_by_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start says that it compiles only where there is nothing yet."""
-    assert composition.has_compiled_code()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert not composition.has_compiled_code()
+def test_a_start_says_that_it_compiles_only_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason, before it begins; what an earlier start left is loaded without a word."""
+    composition.compile_before_fork()
+    said: list[str] = []
+    composition.compile_before_fork(said.append)
+    assert said == []
+    order: list[str] = []
+    monkeypatch.setattr("workers.request.loop.is_compiled", lambda: False)
+    monkeypatch.setattr(composition, "_in_a_child", lambda warm_up: warm_up() or 0)
+    monkeypatch.setattr("workers.request.loop.warm_up", lambda: order.append("compiled"))
+    composition.compile_before_fork(order.append)
+    assert order == ["once after an installation or an update", "compiled", "compiled"]
+
+
+def test_what_a_child_process_misses_is_no_error_of_the_parent() -> None:
+    """The parent compiles it itself, and says then what is wrong."""
+
+    def fail() -> None:
+        raise OSError("no room")
+
+    child = composition._in_a_child(fail)
+    assert os.waitpid(child, 0)[0] == child

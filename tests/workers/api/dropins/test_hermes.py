@@ -17,6 +17,7 @@ from tests.support.node_fixture import CATALOG
 from tests.workers.api.conftest import ADMIN_KEY
 from tests.workers.api.live import Live, live
 from tests.workers.api.minutes import store_minutes
+from trinity.compiled import written_folder
 from trinity.memory.answer_table import AnswerState
 from workers.api.dropins.coins import feed_id_of, own_feed_id_of
 
@@ -124,7 +125,9 @@ def client_folder() -> Path:
     """The client out of the npm registry, installed once into the cache beside the compiled code."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("needs node and npm")
-    folder = Path(os.environ["NUMBA_CACHE_DIR"]).parent / "npm"
+    compiled = written_folder()
+    assert compiled is not None
+    folder = compiled.parent / "npm"
     folder.mkdir(parents=True, exist_ok=True)
     lock = (CLIENT / "package-lock.json").read_text()
     done = folder / "installed"
