@@ -34,8 +34,6 @@ def _make_compiled() -> tuple[Callable[..., Any], ...]:
     from numba import types
     from numba.extending import intrinsic, models, overload, register_model
 
-    bits = ir.IntType(128)
-
     class WideType(types.Type):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name="Wide")
@@ -45,7 +43,7 @@ def _make_compiled() -> tuple[Callable[..., Any], ...]:
     @register_model(WideType)
     class WideModel(models.PrimitiveModel):  # type: ignore[misc]
         def __init__(self, manager: Any, kind: Any) -> None:
-            super().__init__(manager, kind, bits)
+            super().__init__(manager, kind, ir.IntType(128))
 
     # The operands' types are fixed by the signature, to which numba converts.
     def one(emit: Callable[..., Any], result: Any, argument: Any) -> Any:
@@ -75,22 +73,37 @@ def _make_compiled() -> tuple[Callable[..., Any], ...]:
         emit = partial(lambda sign, builder, a, b: builder.icmp_signed(sign, a, b), sign)
         offer(symbol, two(emit, types.boolean, wide, wide))
 
-    def emit_join(builder: Any, high: Any, low: Any) -> Any:
-        return builder.or_(builder.shl(builder.sext(high, bits), _64), builder.zext(low, bits))
+    def emit_widen(builder: Any, number: Any) -> Any:
+        return builder.sext(number, ir.IntType(128))
+
+    def emit_narrow(builder: Any, number: Any) -> Any:
+        return builder.trunc(number, ir.IntType(64))
+
+    def emit_shift(builder: Any, number: Any, count: Any) -> Any:
+        return builder.shl(number, builder.sext(count, ir.IntType(128)))
+
+    def emit_halve(builder: Any, number: Any) -> Any:
+        return builder.ashr(number, ir.Constant(ir.IntType(128), 1))
 
     def emit_length(builder: Any, number: Any) -> Any:
         zeros = builder.ctlz(number, ir.Constant(ir.IntType(1), 0))
-        return builder.trunc(builder.sub(ir.Constant(bits, 128), zeros), word)
+        return builder.trunc(builder.sub(ir.Constant(ir.IntType(128), 128), zeros), ir.IntType(64))
 
-    word, _64 = ir.IntType(64), ir.Constant(bits, 64)
+    def emit_join(builder: Any, high: Any, low: Any) -> Any:
+        upper = builder.shl(builder.sext(high, ir.IntType(128)), ir.Constant(ir.IntType(128), 64))
+        return builder.or_(upper, builder.zext(low, ir.IntType(128)))
+
+    def emit_high_half(builder: Any, number: Any) -> Any:
+        return builder.trunc(builder.ashr(number, ir.Constant(ir.IntType(128), 64)), ir.IntType(64))
+
     return (
-        one(lambda builder, number: builder.sext(number, bits), wide, types.int64),
-        one(lambda builder, number: builder.trunc(number, word), types.int64, wide),
-        two(lambda builder, number, count: builder.shl(number, builder.sext(count, bits)), wide, wide, types.int64),
-        one(lambda builder, number: builder.ashr(number, ir.Constant(bits, 1)), wide, wide),
+        one(emit_widen, wide, types.int64),
+        one(emit_narrow, types.int64, wide),
+        two(emit_shift, wide, wide, types.int64),
+        one(emit_halve, wide, wide),
         one(emit_length, types.int64, wide),
         two(emit_join, wide, types.int64, types.int64),
-        one(lambda builder, number: builder.trunc(builder.ashr(number, _64), word), types.int64, wide),
+        one(emit_high_half, types.int64, wide),
     )
 
 
