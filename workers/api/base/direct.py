@@ -98,14 +98,14 @@ def may_be_direct(version: str, method: str) -> bool:
     return version in _VERSIONS and method == "GET"
 
 
-class Piece(NamedTuple):
+class BodyPiece(NamedTuple):
     """A piece of a body, plain and framed by its length (RFC 9112, 7.1): made once for all who get it."""
 
     body: bytes
     framed: bytes
 
     @classmethod
-    def of(cls, body: bytes) -> "Piece":
+    def of(cls, body: bytes) -> "BodyPiece":
         return cls(body, b"%x\r\n%s\r\n" % (len(body), body))
 
 
@@ -141,7 +141,7 @@ class CallConnection:
             self._put(self._head_of(message["status"], message.get("headers", ())))
         else:
             if body := message.get("body", b""):
-                self._put(Piece.of(body).framed if self._is_framed else body)
+                self._put(BodyPiece.of(body).framed if self._is_framed else body)
             if not message.get("more_body", False):
                 self._put(_LAST_FRAME if self._is_framed else b"")
                 self.close()
@@ -151,7 +151,7 @@ class CallConnection:
         """What the kernel has not taken yet."""
         return len(self._rest)
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: BodyPiece) -> None:
         """Write another piece behind what waits."""
         self.written_bytes += len(piece.body)
         self._put(piece.framed if self._is_framed else piece.body)

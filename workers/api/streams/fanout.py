@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from trinity.clock import NS_PER_SECOND, Clock
-from workers.api.base.direct import CallConnection, Piece
+from workers.api.base.direct import BodyPiece, CallConnection
 from workers.api.streams.board import QUIET_SECONDS, TICK_SECONDS, PriceBoard, StreamEncoder
 
 HEARTBEAT_NS = 15 * NS_PER_SECOND
@@ -53,7 +53,7 @@ class _News(NamedTuple):
     order: StreamOrder | None
     seen: int
     tick: int
-    piece: Piece | None
+    piece: BodyPiece | None
 
 
 class Fanout:
@@ -123,7 +123,7 @@ class Fanout:
         if piece is not None:
             reader.pause_ends_ns = now_ns + reader.order.interval_ns
         elif now_ns - reader.moved_at_ns >= HEARTBEAT_NS:
-            piece = Piece.of(reader.order.encoder.heartbeat)
+            piece = BodyPiece.of(reader.order.encoder.heartbeat)
         if piece is not None:
             reader.moved_at_ns = now_ns
             connection.write(piece)
@@ -131,12 +131,12 @@ class Fanout:
             _end(reader)
         return due_ns
 
-    def _news_of(self, reader: Reader) -> Piece | None:
+    def _news_of(self, reader: Reader) -> BodyPiece | None:
         """What this one has not seen yet: mostly what the one before it got."""
         news, tick = self._news, self._board.tick
         if news.tick != tick or news.seen != reader.seen or news.order != reader.order:
             chunk, _ = self._board.take(reader.order.encoder, reader.order.assets, reader.seen)
-            news = self._news = _News(reader.order, reader.seen, tick, Piece.of(chunk) if chunk else None)
+            news = self._news = _News(reader.order, reader.seen, tick, BodyPiece.of(chunk) if chunk else None)
         reader.seen = tick
         return news.piece
 
