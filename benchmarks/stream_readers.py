@@ -1,13 +1,14 @@
-"""Thousands of clients of a stream in one process: what they read is looked at once, byte by byte, compiled.
+"""Thousands of clients of a stream in one process, compiled: it must leave the processor to what is measured.
 
 Rules: an event's lag is the moment at which its last byte was there minus its `timestamp`, both in whole milliseconds
-of this machine's clock; lags of MS_MAX and more count as MS_MAX. A client has a histogram of its own. Nothing is kept
-of a stream but the place in an event, so events may come in any pieces.
+of this machine's clock; lags of MS_MAX and more count as MS_MAX. A client has a histogram of its own. Events may come
+in any pieces: what is not whole yet is kept.
 """
 
 import select
 import socket
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,19 @@ from benchmarks.errors import PeerError
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.compiled import compiled
 from trinity.native import libc
+from trinity.native.octets import append_slice
 
 Lags = NDArray[np.int32]  # of each client: how many events were so many ms late
 
 MS_MAX = 4_095
-# Where a client is in its stream: letters of the name that have been there, the number so far (-1: none is being read),
-# the stamp of this event (-1: none yet), and whether the last byte ended a line.
-_MATCHED, _NUMBER, _STAMP, _LINE_ENDED = range(4)
-_STATE_WORDS = 4
 _NAME = np.frombuffer(b'"timestamp":', dtype=np.uint8)
-_QUOTE, _NEWLINE, _ZERO, _NINE = ord('"'), ord("\n"), ord("0"), ord("9")
+# How far the name can be moved on when this letter stands under its last one (Horspool).
+_SKIPS = np.full(256, _NAME.size, dtype=np.int64)
+_SKIPS[_NAME[:-1]] = np.arange(_NAME.size - 1, 0, -1)
+_NEWLINE, _ZERO, _NINE = ord("\n"), ord("0"), ord("9")
+# An event that has not come whole waits for its rest; the longest is some 400 bytes.
+_TAIL_BYTES_MAX = 4_096
+_TOO_LONG = -1_000
 
 _EVENTS_AT_ONCE = 256
 _READ_BYTES = 1 << 16
@@ -38,13 +42,22 @@ _CLIENTS_OF_ADDRESS = 1_000
 _CONNECTING = 100
 
 
+class _Clients(NamedTuple):
+    """What the compiled loop knows of all clients: by descriptor whose it is, and by client the rest."""
+
+    of_fd: Ints
+    tails: NDArray[np.uint8]
+    tail_sizes: Ints
+    lags: Lags
+
+
 class StreamReaders:
     """Clients that have all asked, and heard the first of their streams."""
 
     def __init__(self, port: int, request: bytes, count: int) -> None:
         self.lags: Lags = np.zeros((count, MS_MAX + 1), dtype=np.int32)
-        self._state: Ints = np.zeros((count, _STATE_WORDS), dtype=np.int64)
-        self._state[:, [_NUMBER, _STAMP]] = -1
+        self._tails = np.zeros((count, _TAIL_BYTES_MAX), dtype=np.uint8)
+        self._tail_sizes: Ints = np.zeros(count, dtype=np.int64)
         self._poller = select.epoll()
         self._sockets: list[socket.socket] = []
         self._of_fd: Ints = np.zeros(1, dtype=np.int64)
@@ -63,10 +76,10 @@ class StreamReaders:
         """Read for so long; how many bytes that were. What was counted before is forgotten."""
         self.lags[:] = 0
         events = np.zeros(_EVENTS_AT_ONCE * libc.EVENT_WORDS, dtype=np.uint32)
-        buffer = np.zeros(_READ_BYTES, dtype=np.uint8)
-        timespec = system.make_timespec()
+        buffer = np.zeros(_TAIL_BYTES_MAX + _READ_BYTES, dtype=np.uint8)
+        clients = _Clients(self._of_fd, self._tails, self._tail_sizes, self.lags)
         duration_ns = int(seconds * NS_PER_SECOND)
-        read = _read(self._poller.fileno(), self._of_fd, self._state, self.lags, events, buffer, timespec, duration_ns)
+        read = _read(self._poller.fileno(), clients, events, buffer, system.make_timespec(), duration_ns)
         if read < 0:
             raise PeerError("stream", f"a client's stream ended, or broke ({-read})")
         return read
@@ -94,14 +107,7 @@ class StreamReaders:
 
 @compiled
 def _read(
-    epoll_fd: int,
-    of_fd: Ints,
-    state: Ints,
-    lags: Lags,
-    events: NDArray[np.uint32],
-    buffer: Bytes,
-    timespec: Ints,
-    duration_ns: int,
+    epoll_fd: int, clients: _Clients, events: NDArray[np.uint32], buffer: Bytes, timespec: Ints, duration_ns: int
 ) -> int:
     """Bytes that all clients read within the time; a negative number when a stream ended."""
     stop_ns = system.monotonic_ns(timespec) + duration_ns
@@ -110,39 +116,47 @@ def _read(
         ready = libc.wait_events(epoll_fd, events, _EVENTS_AT_ONCE, _WAIT_MS)
         for which in range(max(0, ready)):
             fd = libc.event_tag(events, which)
-            got = libc.receive(fd, buffer, 0, buffer.size)
+            client = clients.of_fd[fd]
+            tail = clients.tail_sizes[client]
+            got = libc.receive(fd, buffer, tail, _READ_BYTES)
             if got == -libc.EAGAIN:
                 continue
             if got <= 0:
                 return got - 1
             total += got
-            client = of_fd[fd]
-            follow(buffer, got, state[client], lags[client], libc.read_clock(libc.REALTIME, timespec) // NS_PER_MS)
+            now_ms = libc.read_clock(libc.REALTIME, timespec) // NS_PER_MS
+            append_slice(clients.tails[client], 0, tail, buffer, 0)
+            end = note(buffer, tail + got, clients.lags[client], now_ms)
+            left = tail + got - end
+            if left > _TAIL_BYTES_MAX:
+                return _TOO_LONG
+            append_slice(buffer, end, left, clients.tails[client], 0)
+            clients.tail_sizes[client] = left
     return total
 
 
 @compiled
-def follow(buffer: Bytes, size: int, state: Ints, lags: Lags, now_ms: int) -> None:
-    """Go on in a client's stream by buffer[:size], all of which was there at `now_ms`."""
-    matched, number, stamp, line_ended = state[_MATCHED], state[_NUMBER], state[_STAMP], state[_LINE_ENDED]
-    for at in range(size):
-        byte = np.int64(buffer[at])
-        if number >= 0:
-            if _ZERO <= byte <= _NINE:
-                number = number * 10 + byte - _ZERO
-                continue
-            stamp, number = number, np.int64(-1)
-        if byte == _NEWLINE:
-            if line_ended and stamp >= 0:
-                lags[min(max(now_ms - stamp, 0), MS_MAX)] += 1
-                stamp = np.int64(-1)
-            line_ended, matched = np.int64(1), np.int64(0)
+def note(buffer: Bytes, size: int, lags: Lags, now_ms: int) -> int:
+    """Count the lags of the events that buffer[:size] holds whole, at `now_ms`; where what is left begins."""
+    end = size
+    while end >= 2 and not (buffer[end - 1] == _NEWLINE and buffer[end - 2] == _NEWLINE):
+        end -= 1
+    if end < 2:
+        return 0
+    last = _NAME.size - 1
+    at = last
+    while at < end:
+        back = 0
+        while back <= last and buffer[at - back] == _NAME[last - back]:
+            back += 1
+        if back <= last:
+            at += _SKIPS[buffer[at]]
             continue
-        line_ended = np.int64(0)
-        if byte == _NAME[matched]:
-            matched += 1
-            if matched == _NAME.size:
-                matched, number = np.int64(0), np.int64(0)
-        else:
-            matched = np.int64(byte == _QUOTE)
-    state[_MATCHED], state[_NUMBER], state[_STAMP], state[_LINE_ENDED] = matched, number, stamp, line_ended
+        at += 1
+        stamp = 0
+        while at < end and _ZERO <= buffer[at] <= _NINE:
+            stamp = stamp * 10 + int(buffer[at]) - _ZERO
+            at += 1
+        lags[min(max(now_ms - stamp, 0), MS_MAX)] += 1
+        at += last
+    return end

@@ -47,11 +47,11 @@ def measure_streams(folder: Path, clients: int, seconds: float, progress: Progre
     try:
         write_all(memory, clock, 0)
         reporter = fork.Process(target=report_alone, args=(memory, port, folder))
-        ours, theirs = multiprocessing.Pipe()
         assets = [asset.name for asset in catalog.assets][:ASSETS]
-        reading = fork.Process(target=_read_all, args=(port, assets, clients, seconds, theirs))
         reporter.start()
         wait_for_port(port)
+        ours, theirs = multiprocessing.Pipe()  # of the clients alone: it ends with them
+        reading = fork.Process(target=_read_all, args=(port, assets, clients, seconds, theirs))
         reading.start()
         theirs.close()
         pids = {"reporter": reporter.pid or 0, "clients": reading.pid or 0, "publisher": os.getpid()}

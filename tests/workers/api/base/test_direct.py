@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.clocks import ManualClock
 from trinity.clock import SystemClock
-from workers.api.base.direct import CallConnection, Duplicates, may_be_direct
+from workers.api.base.direct import BodyPiece, CallConnection, Duplicates, may_be_direct
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_an_answer_is_http_as_another_s_client_reads_it(pair: Any) -> None
     assert await connection.take()
     await connection.send(_start((b"content-type", b"text/event-stream"), (b"content-length", b"3")))
     await connection.send(_body(b"retry: 1\n\n"))
-    connection.write(b"data: " + b"x" * 300 + b"\n\n")
+    connection.write(BodyPiece.of(b"data: " + b"x" * 300 + b"\n\n"))
     await connection.send(_body(b"", more=False))
     response = http.client.HTTPResponse(client)
     response.begin()
@@ -85,7 +85,7 @@ async def test_http_1_0_has_no_frames(pair: Any) -> None:
     connection = _connection(server, pool, "1.0")
     assert await connection.take()
     await connection.send(_start())
-    connection.write(b"data: 1\n\n")
+    connection.write(BodyPiece.of(b"data: 1\n\n"))
     await connection.send(_body(b"", more=False))
     head, _, body = _read_all(client).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK\r\n")
@@ -101,7 +101,7 @@ async def test_what_the_kernel_does_not_take_waits_and_nothing_is_lost_or_mixed(
     assert await connection.take()
     pieces = 0
     while not connection.waiting_bytes:
-        connection.write(b"%07d\n" % pieces * 1000)
+        connection.write(BodyPiece.of(b"%07d\n" % pieces * 1000))
         pieces += 1
     assert connection.flush() == connection.waiting_bytes <= 8000
     received = b""
@@ -121,11 +121,11 @@ async def test_a_client_that_left_is_known_and_takes_nothing(pair: Any) -> None:
     client.close()
     async with asyncio.timeout(5):
         while not connection.is_gone:
-            connection.write(b"x" * 1000)
+            connection.write(BodyPiece.of(b"x" * 1000))
             await asyncio.sleep(0.01)
     connection.close()
     connection.close()
-    connection.write(b"x")
+    connection.write(BodyPiece.of(b"x"))
     assert connection.waiting_bytes == 0
 
 

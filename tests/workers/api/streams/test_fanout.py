@@ -11,6 +11,7 @@ from tests.support.node_fixture import CATALOG, empty_node
 from tests.workers.api.live import publish
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory
+from workers.api.base.direct import BodyPiece
 from workers.api.base.prices import Price, Prices
 from workers.api.streams import fanout as module
 from workers.api.streams.board import NOTHING_SEEN, TICK_SECONDS, PriceBoard, StreamEncoder
@@ -36,10 +37,10 @@ class Line:
         self.is_open = True  # takes what it is given
         self.is_gone = False
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: BodyPiece) -> None:
         assert self.waiting_bytes == 0, "nothing is queued behind what waits"
-        self.pieces.append(piece)
-        self.waiting_bytes = 0 if self.is_open else len(piece)
+        self.pieces.append(piece.body)
+        self.waiting_bytes = 0 if self.is_open else len(piece.framed)
 
     def flush(self) -> int:
         if self.is_open:
