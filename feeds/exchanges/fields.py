@@ -96,6 +96,13 @@ def decode_field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, name: str) 
         raise _undecoded(error) from None
 
 
+def present(value: T | msgspec.UnsetType, name: str) -> T:
+    """The value of a field that every such frame has; BadFieldError `missing_field` when it is not there."""
+    if isinstance(value, msgspec.UnsetType):
+        raise BadFieldError("missing_field", name)
+    return value
+
+
 # RecursionError: msgspec's own bound on nesting.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
