@@ -3,7 +3,7 @@
 The route of a price, hop by hop; data flows one way only:
 
     exchange frame -> quote     feeds/exchanges/<exchange>.py  pure: bytes in; quotes, replies, refusals out
-    socket -> frames            feeds/ingest/process.py        the only WebSocket loop; connection.py, rest.py
+    socket -> frames            feeds/ingest/process.py        the only WebSocket loop; frames.py, rest.py
     quote -> shared table       feeds/ingest/rows.py -> trinity/memory/price_table.py   one writer a cell
     six quotes -> one price     feeds/consensus/cycle.py       compiled integers: quotes.py, votes.py, prices.py; the
                                                                same rules in decimals, to explain and replay: rules.py

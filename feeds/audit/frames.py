@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from feeds.audit.entries import Frame, Header, Opened, RecordedAnswer
 from feeds.audit.segments import SegmentInfo, read_chunks, read_segment
-from feeds.exchanges.contract import Decoder, Event, Price, Quote, RestRequest
+from feeds.exchanges.contract import Decoder, Event, ExactPrice, Quote, RestRequest
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.markets import Catalog
@@ -139,7 +139,7 @@ class FrameSource:
 
 
 def _said(quote: Quote, name: str) -> tuple[Decimal | None, int | None]:
-    price: Price | None = getattr(quote, name)
+    price: ExactPrice | None = getattr(quote, name)
     return (price.decimal if price is not None else None), quote.exchange_time_ns
 
 

@@ -28,8 +28,8 @@ from feeds.exchanges.fields import (
     HTTP_OK,
     NULL,
     decode_body,
-    decode_field,
     decode_frame,
+    present,
     read_ticker,
     refusal,
     refuse_rest,
@@ -56,20 +56,6 @@ _NO_PRODUCT = re.compile(r"\b([A-Z0-9]{1,16}-[A-Z0-9]{3,5}) is not a valid produ
 _NOT_FOUND = re.compile(r'"message" ?: ?"(?:NotFound|(?:[^"]{0,40} )?product [^"]{0,20}not found[^"]{0,20})"', re.I)
 
 
-class _Frame(msgspec.Struct):
-    """{"channel":"ticker","timestamp":"2026-01-02T03:04:05.123456789Z","sequence_num":6,"events":[...]}
-    {"type":"error","message":"Failed to subscribe","reason":"ABC-USD is not a valid product"}
-    """
-
-    channel: str = ""
-    type: str = ""
-    timestamp: msgspec.Raw = NULL
-    sequence_num: int | None = None
-    events: msgspec.Raw = ABSENT
-    message: str = ""
-    reason: str = ""
-
-
 class _Ticker(msgspec.Struct):
     """{"type":"ticker","product_id":"BTC-USD","price":"70000.18","best_bid":"70000.17","best_ask":"70000.18", ...}"""
 
@@ -79,22 +65,33 @@ class _Ticker(msgspec.Struct):
     best_ask: msgspec.Raw = ABSENT
 
 
-class _TickerEvent(msgspec.Struct):
-    """{"type":"snapshot","tickers":[...]}, later "update"."""
-
-    tickers: list[_Ticker]
-
-
 class _Subscriptions(msgspec.Struct):
     """{"heartbeats":["heartbeats"],"ticker":["BTC-USD","ETH-USD"]}"""
 
     ticker: list[str] = []
 
 
-class _SubscriptionsEvent(msgspec.Struct):
-    """{"subscriptions":{...}}: all of the connection, not only what was asked last."""
+class _ChannelEvent(msgspec.Struct):
+    """{"type":"snapshot","tickers":[...]}, later "update"; {"subscriptions":{...}}: all of the connection, not only
+    what was asked last; {"current_time":"...","heartbeat_counter":6}
+    """
 
-    subscriptions: _Subscriptions
+    tickers: list[_Ticker] | msgspec.UnsetType = msgspec.UNSET
+    subscriptions: _Subscriptions | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Frame(msgspec.Struct):
+    """{"channel":"ticker","timestamp":"2026-01-02T03:04:05.123456789Z","sequence_num":6,"events":[...]}
+    {"type":"error","message":"Failed to subscribe","reason":"ABC-USD is not a valid product"}
+    """
+
+    channel: str = ""
+    type: str = ""
+    timestamp: msgspec.Raw = NULL
+    sequence_num: int | None = None
+    events: list[_ChannelEvent] | msgspec.UnsetType = msgspec.UNSET
+    message: str = ""
+    reason: str = ""
 
 
 class _RestTicker(msgspec.Struct):
@@ -112,8 +109,6 @@ class _RestTicker(msgspec.Struct):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_TICKER_EVENTS = msgspec.json.Decoder(list[_TickerEvent])
-_SUBSCRIPTIONS_EVENTS = msgspec.json.Decoder(list[_SubscriptionsEvent])
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
 
@@ -185,8 +180,8 @@ def _read(message: _Frame) -> list[Event]:
 
 def _read_tickers(message: _Frame) -> list[Event]:
     events: list[Event] = []
-    for event in decode_field(_TICKER_EVENTS, message.events, "events"):
-        for ticker in event.tickers:
+    for event in present(message.events, "events"):
+        for ticker in present(event.tickers, "tickers"):
             events += read_ticker(
                 ticker.product_id,
                 ticker.best_bid,
@@ -199,8 +194,8 @@ def _read_tickers(message: _Frame) -> list[Event]:
 
 
 def _read_subscriptions(message: _Frame) -> list[Event]:
-    state = decode_field(_SUBSCRIPTIONS_EVENTS, message.events, "events")
-    products = [product for event in state for product in event.subscriptions.ticker]
+    states = [present(event.subscriptions, "subscriptions") for event in present(message.events, "events")]
+    products = [product for state in states for product in state.ticker]
     return [Subscribed(tuple(products))]
 
 

@@ -26,7 +26,7 @@ POWERS_OF_TEN: tuple[int, ...] = tuple(10**scale for scale in range(PRICE_DIGITS
 
 
 # Structs, where one is made for each frame: a NamedTuple takes five times as long to make.
-class Price(msgspec.Struct, frozen=True, gc=False):
+class ExactPrice(msgspec.Struct, frozen=True, gc=False):
     """mantissa * 10**-scale, above zero; the scale is that of the text, so trailing zeros count."""
 
     mantissa: int
@@ -50,9 +50,9 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     """
 
     symbol: str
-    bid: Price | None
-    ask: Price | None
-    last: Price | None
+    bid: ExactPrice | None
+    ask: ExactPrice | None
+    last: ExactPrice | None
     exchange_time_ns: int | None
     tells_book: bool = True
     tells_last: bool = True
@@ -197,7 +197,7 @@ class BadFieldError(Exception):
         self.detail = detail
 
 
-def parse_price(json: bytes | msgspec.Raw) -> Price:
+def parse_price(json: bytes | msgspec.Raw) -> ExactPrice:
     """A price above zero out of plain decimal digits: a JSON number, or a string.
 
     Raises BadFieldError `bad_number` (NaN, too many digits) or `nonpositive_price` (zero, negative).
@@ -211,7 +211,7 @@ def parse_price(json: bytes | msgspec.Raw) -> Price:
         raise BadFieldError("nonpositive_price", f"{_shown(json)!r} is not above zero")
     if mantissa > _MANTISSA_MAX:
         raise BadFieldError("bad_number", f"{_shown(json)!r} has more than {PRICE_DIGITS_MAX} digits")
-    return Price(mantissa, len(fraction))
+    return ExactPrice(mantissa, len(fraction))
 
 
 def _shown(json: bytes | msgspec.Raw) -> str:

@@ -30,6 +30,7 @@ from feeds.exchanges.fields import (
     decode_body,
     decode_field,
     decode_frame,
+    present,
     read_ticker,
     refusal,
     refuse_missing,
@@ -59,28 +60,6 @@ _UNKNOWN = re.compile(r"unknown symbol|(?:unsupported|invalid) instrument", re.I
 _TICKER_CHANNEL = re.compile(r"ticker\.([A-Za-z0-9_-]{1,40})")
 
 
-class _Frame(msgspec.Struct):
-    """{"id":-1,"method":"subscribe","code":0,"result":{...}}, the id of the request in the first one of a subscription
-    {"id":1767322800123,"method":"public/heartbeat","code":0}
-    {"id":11,"method":"subscribe","code":40003,"channel":"ticker.ABC_USD","message":"Unknown symbol"}
-    """
-
-    method: str = ""
-    id: int | None = None
-    code: int | None = None
-    channel: str | None = None
-    message: str | None = None
-    result: msgspec.Raw = ABSENT
-
-
-class _Result(msgspec.Struct):
-    """{"instrument_name":"BTC_USD","subscription":"ticker.BTC_USD","channel":"ticker","data":[...]}"""
-
-    channel: str = ""
-    instrument_name: str = ""
-    data: msgspec.Raw = ABSENT
-
-
 class _Ticker(msgspec.Struct):
     """{"i":"BTC_USD","b":"70000.17","k":"70000.18","a":"70000.18","t":1767322800123, ...}
 
@@ -93,6 +72,28 @@ class _Ticker(msgspec.Struct):
     ask: msgspec.Raw = msgspec.field(name="k", default=ABSENT)
     last: msgspec.Raw = msgspec.field(name="a", default=ABSENT)
     time: msgspec.Raw = msgspec.field(name="t", default=NULL)
+
+
+class _Result(msgspec.Struct):
+    """{"instrument_name":"BTC_USD","subscription":"ticker.BTC_USD","channel":"ticker","data":[...]}"""
+
+    channel: str = ""
+    instrument_name: str = ""
+    data: list[_Ticker] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Frame(msgspec.Struct):
+    """{"id":-1,"method":"subscribe","code":0,"result":{...}}, the id of the request in the first one of a subscription
+    {"id":1767322800123,"method":"public/heartbeat","code":0}
+    {"id":11,"method":"subscribe","code":40003,"channel":"ticker.ABC_USD","message":"Unknown symbol"}
+    """
+
+    method: str = ""
+    id: int | None = None
+    code: int | None = None
+    channel: str | None = None
+    message: str | None = None
+    result: _Result | msgspec.UnsetType = msgspec.UNSET
 
 
 class _RestResult(msgspec.Struct):
@@ -109,8 +110,6 @@ class _RestAnswer(msgspec.Struct):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_RESULT = msgspec.json.Decoder(_Result)
-_TICKERS = msgspec.json.Decoder(list[_Ticker])
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 _REST_RESULT = msgspec.json.Decoder(_RestResult)
 
@@ -140,7 +139,9 @@ class Decoder:
                 return [Reply(f'{{"id":{message.id},"method":"public/respond-heartbeat"}}')]
             if message.method != "subscribe":
                 raise BadFieldError("unknown_shape", f"the method {message.method[:40]!r}, which nobody asked for")
-            return _read_result(message) if message.result else self._read_bare(message.id)
+            if message.result is msgspec.UNSET:
+                return self._read_bare(message.id)
+            return _read_result(message.id, message.result)
         except BadFieldError as error:
             return [refusal(error)]
 
@@ -198,17 +199,16 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     return refuse_missing(request, events)
 
 
-def _read_result(message: _Frame) -> list[Event]:
-    result = decode_field(_RESULT, message.result, "result")
+def _read_result(number: int | None, result: _Result) -> list[Event]:
     if result.channel != "ticker":
         raise BadFieldError("unknown_shape", f"the channel {result.channel[:40]!r}, which nobody asked for")
     first: list[Event] = []
-    if message.id not in _PUSHED_IDS and result.instrument_name:
+    if number not in _PUSHED_IDS and result.instrument_name:
         first.append(Subscribed((result.instrument_name,)))
-        if not result.data:
+        if result.data is msgspec.UNSET:
             return first  # an acknowledgement without prices
     events: list[Event] = []
-    for ticker in decode_field(_TICKERS, result.data, "data"):
+    for ticker in present(result.data, "data"):
         events += _read_ticker(ticker, result.instrument_name or ticker.instrument)
     return first + tickers_of(events)
 

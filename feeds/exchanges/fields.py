@@ -23,7 +23,7 @@ from feeds.exchanges.contract import (
     Alive,
     BadFieldError,
     Event,
-    Price,
+    ExactPrice,
     Quote,
     Refusal,
     RestRequest,
@@ -96,6 +96,13 @@ def decode_field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, name: str) 
         raise _undecoded(error) from None
 
 
+def present(value: T | msgspec.UnsetType, name: str) -> T:
+    """The value of a field that every such frame has; BadFieldError `missing_field` when it is not there."""
+    if isinstance(value, msgspec.UnsetType):
+        raise BadFieldError("missing_field", name)
+    return value
+
+
 # RecursionError: msgspec's own bound on nesting.
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -112,7 +119,7 @@ def text_of(raw: msgspec.Raw) -> str:
     return str(raw, "utf-8", "replace")
 
 
-def price_of(raw: msgspec.Raw, name: str) -> Price | None:
+def price_of(raw: msgspec.Raw, name: str) -> ExactPrice | None:
     """The price in field `name`, None when the exchange says that there is none.
 
     Raises BadFieldError `missing_field`, `bad_number` or `nonpositive_price`.
@@ -176,9 +183,9 @@ def _bounded(time_ns: int) -> int:
 
 def make_quote(
     symbol: str,
-    bid: Price | None,
-    ask: Price | None,
-    last: Price | None,
+    bid: ExactPrice | None,
+    ask: ExactPrice | None,
+    last: ExactPrice | None,
     exchange_time_ns: int | None,
 ) -> list[Event]:
     """The quote of a ticker; a last price far outside the book beside it is refused, and the book stays."""
@@ -188,7 +195,7 @@ def make_quote(
     return [Quote(symbol, bid, ask, None, exchange_time_ns), Refusal("last_off_book", detail, symbol)]
 
 
-def _is_off_book(bid: Price, ask: Price, last: Price) -> bool:
+def _is_off_book(bid: ExactPrice, ask: ExactPrice, last: ExactPrice) -> bool:
     scale = last.scale
     if bid.scale == scale == ask.scale:
         return is_off_book(bid.mantissa, ask.mantissa, last.mantissa, LAST_OFF_BOOK_BPS)

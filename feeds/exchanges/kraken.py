@@ -21,6 +21,7 @@ from feeds.exchanges.fields import (
     decode_body,
     decode_field,
     decode_frame,
+    present,
     read_ticker,
     refusal,
     refuse_missing,
@@ -60,23 +61,6 @@ class _Confirmation(msgspec.Struct):
     symbol: str = ""
 
 
-class _Frame(msgspec.Struct):
-    """{"channel":"ticker","type":"update","data":[...]}, {"channel":"heartbeat"}
-    {"method":"subscribe","result":{...},"success":true,"req_id":1, ...}, one per symbol
-    {"error":"Currency pair not supported ABC/USD","method":"subscribe","success":false,"symbol":"ABC/USD", ...}
-    {"Error":"Exceeded msg rate"}
-    """
-
-    channel: str = ""
-    method: str = ""
-    data: msgspec.Raw = ABSENT
-    result: _Confirmation | None = None
-    success: bool | None = None
-    symbol: str | None = None
-    error: str | None = None
-    rate_error: str | None = msgspec.field(name="Error", default=None)
-
-
 class _Ticker(msgspec.Struct):
     """{"symbol":"BTC/USD","bid":70000.1,"ask":70000.2,"last":70000.2,"timestamp":"2026-01-02T03:04:05.123456Z", ...}
 
@@ -88,6 +72,23 @@ class _Ticker(msgspec.Struct):
     ask: msgspec.Raw = ABSENT
     last: msgspec.Raw = NULL
     timestamp: msgspec.Raw = NULL
+
+
+class _Frame(msgspec.Struct):
+    """{"channel":"ticker","type":"update","data":[...]}, {"channel":"heartbeat"}
+    {"method":"subscribe","result":{...},"success":true,"req_id":1, ...}, one per symbol
+    {"error":"Currency pair not supported ABC/USD","method":"subscribe","success":false,"symbol":"ABC/USD", ...}
+    {"Error":"Exceeded msg rate"}
+    """
+
+    channel: str = ""
+    method: str = ""
+    data: list[_Ticker] | msgspec.UnsetType = msgspec.UNSET
+    result: _Confirmation | None = None
+    success: bool | None = None
+    symbol: str | None = None
+    error: str | None = None
+    rate_error: str | None = msgspec.field(name="Error", default=None)
 
 
 class _RestTicker(msgspec.Struct):
@@ -106,7 +107,6 @@ class _RestAnswer(msgspec.Struct):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_TICKERS = msgspec.json.Decoder(list[_Ticker])
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
@@ -164,7 +164,7 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
 
 def _read_tickers(message: _Frame) -> list[Event]:
     events: list[Event] = []
-    for ticker in decode_field(_TICKERS, message.data, "data"):
+    for ticker in present(message.data, "data"):
         bid, ask, last, time = ticker.bid, ticker.ask, ticker.last, ticker.timestamp
         if _ZERO.fullmatch(bid) and _ZERO.fullmatch(ask):
             bid = ask = NULL  # no book; a zero on one side alone is refused

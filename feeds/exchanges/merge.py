@@ -8,7 +8,7 @@ import math
 
 import msgspec
 
-from feeds.exchanges.contract import POWERS_OF_TEN, Price, Quote
+from feeds.exchanges.contract import POWERS_OF_TEN, ExactPrice, Quote
 from trinity.memory.price_table import CellSide, StoredQuote, cell_side
 
 
@@ -40,7 +40,7 @@ def merged(before: RowQuote, quote: Quote, at_ns: int, wall_ns: int, max_age_ns:
     return RowQuote(bid, ask, _kept(before.last, at_ns - max_age_ns))
 
 
-def _new(price: Price | None, time_ns: int | None, at_ns: int, wall_ns: int) -> CellSide | None:
+def _new(price: ExactPrice | None, time_ns: int | None, at_ns: int, wall_ns: int) -> CellSide | None:
     return CellSide(price.mantissa, price.scale, time_ns, at_ns, wall_ns) if price is not None else None
 
 

@@ -26,8 +26,8 @@ from feeds.exchanges.fields import (
     HTTP_OK,
     NULL,
     decode_body,
-    decode_field,
     decode_frame,
+    present,
     read_ticker,
     refusal,
     refuse_missing,
@@ -72,20 +72,6 @@ class _Argument(msgspec.Struct):
     instrument: str = msgspec.field(name="instId", default="")
 
 
-class _Frame(msgspec.Struct):
-    """{"arg":{...},"data":[...]}
-    {"event":"subscribe","arg":{...},"connId":"0a1b2c3d"}
-    {"event":"error","code":"60018","msg":"... wrong URL or channel:tickers,instId:ABC-USDT doesn't exist. ..."}
-    {"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade. ..."}
-    """
-
-    event: str | None = None
-    arg: _Argument | None = None
-    data: msgspec.Raw = ABSENT
-    code: str | int = ""
-    msg: str = ""
-
-
 class _Ticker(msgspec.Struct):
     """{"instId":"BTC-USDT","last":"70000.2","askPx":"70000.2","bidPx":"70000.1","ts":"1767322800123", ...}
 
@@ -99,6 +85,20 @@ class _Ticker(msgspec.Struct):
     time: msgspec.Raw = msgspec.field(name="ts", default=NULL)
 
 
+class _Frame(msgspec.Struct):
+    """{"arg":{...},"data":[...]}
+    {"event":"subscribe","arg":{...},"connId":"0a1b2c3d"}
+    {"event":"error","code":"60018","msg":"... wrong URL or channel:tickers,instId:ABC-USDT doesn't exist. ..."}
+    {"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade. ..."}
+    """
+
+    event: str | None = None
+    arg: _Argument | None = None
+    data: list[_Ticker] | msgspec.UnsetType = msgspec.UNSET
+    code: str | int = ""
+    msg: str = ""
+
+
 class _RestAnswer(msgspec.Struct):
     """{"code":"0","msg":"","data":[...]}"""
 
@@ -107,7 +107,6 @@ class _RestAnswer(msgspec.Struct):
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
-_TICKERS = msgspec.json.Decoder(list[_Ticker])
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 
 
@@ -173,7 +172,7 @@ def _read_tickers(message: _Frame) -> list[Event]:
     if message.arg.channel != _CHANNEL:
         raise BadFieldError("unknown_shape", f"the channel {message.arg.channel[:40]!r}, which nobody asked for")
     events: list[Event] = []
-    for ticker in decode_field(_TICKERS, message.data, "data"):
+    for ticker in present(message.data, "data"):
         events += _read_ticker(ticker, message.arg.instrument or ticker.instrument)
     return tickers_of(events)
 

@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 
 from feeds.exchanges.contract import (
     Alive,
+    BadFieldError,
     Event,
     Profile,
     Quote,
@@ -86,7 +87,10 @@ class StubDecoder:
         except ValueError:
             return [Refusal("not_json", repr(frame[:40]))]
         if verb == "quote":
-            return [quote_of(*rest)]
+            try:
+                return [quote_of(*rest)]
+            except BadFieldError as error:
+                return [Refusal(error.reason, error.detail)]
         return [self.VERBS[verb](*rest)]
 
     def ping(self, now_ns: int) -> list[str]:

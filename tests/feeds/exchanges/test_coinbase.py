@@ -96,7 +96,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "a heartbeat": (b'{"channel":"heartbeats","sequence_num":7,"events":[{"heartbeat_counter":41}]}', [Alive()]),
     "a channel that nobody asked for": (
-        b'{"channel":"candles","sequence_num":7,"events":[5]}',
+        b'{"channel":"candles","sequence_num":7,"events":[{"type":"update","candles":[{"start":"1"}]}]}',
         [Refusal("unknown_shape", "the channel 'candles', which nobody asked for")],
     ),
     "an unknown product": (

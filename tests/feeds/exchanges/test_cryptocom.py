@@ -75,7 +75,7 @@ CASES: dict[str, tuple[bytes, list[Event]]] = {
     "a heartbeat without an id": (b'{"method":"public/heartbeat","code":0}', [Refusal("missing_field", "id")]),
     "no code": (b'{"id":1,"method":"subscribe"}', [Refusal("missing_field", "code")]),
     "another channel": (
-        b'{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"BTC_USD","channel":"trade","data":[5]}}',
+        b'{"id":-1,"method":"subscribe","code":0,"result":{"instrument_name":"BTC_USD","channel":"trade","data":[{"d":"1","q":"2"}]}}',
         [Refusal("unknown_shape", "the channel 'trade', which nobody asked for")],
     ),
     "a heartbeat is answered with its id": (

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.exchanges.contract import Price, Quote, parse_price
+from feeds.exchanges.contract import ExactPrice, Quote, parse_price
 from feeds.exchanges.merge import NOTHING, RowQuote, merged, middle_of, recalled
 from tests.support.quotes import stored_quote
 from trinity.clock import NS_PER_SECOND
@@ -17,7 +17,7 @@ MAX_AGE_NS = 30 * SECOND
 BASE_NS = 1_000 * SECOND
 BASE_WALL_NS = 1_790_000_000 * SECOND
 
-prices = st.builds(Price, st.integers(1, 10**18 - 1), st.integers(0, 18))
+prices = st.builds(ExactPrice, st.integers(1, 10**18 - 1), st.integers(0, 18))
 
 
 def book(bid: str, ask: str) -> Quote:
@@ -52,7 +52,7 @@ def test_what_the_exchange_no_longer_has_is_gone_at_once() -> None:
 
 @given(st.none() | prices, st.none() | prices, st.none() | prices)
 def test_the_compared_price_is_the_mid_as_decimals_have_it(
-    bid: Price | None, ask: Price | None, last: Price | None
+    bid: ExactPrice | None, ask: ExactPrice | None, last: ExactPrice | None
 ) -> None:
     """To the last bit what floats of the exact prices give; without a book the last trade, without both NaN."""
     has = merged(NOTHING, Quote("A", bid, ask, last, 7), BASE_NS, 0, MAX_AGE_NS)

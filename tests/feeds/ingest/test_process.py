@@ -259,7 +259,7 @@ async def test_an_oversized_frame_costs_the_connection_only(venue: Any, start_fe
 
 
 async def test_a_price_with_too_many_digits_is_refused(venue: Any, start_feed: Any, until: Until) -> None:
-    """The table cannot hold it: counted as bad_number, and the row keeps its last good price."""
+    """The table could not hold it: counted as bad_number, and the row keeps its last good price."""
     run = start_feed()
     await until(lambda: run.via(BTC) is Via.WS)
     await venue.sockets[0].send('["quote", "BTC-USD", "123456789.1234567890123", null]')
