@@ -70,11 +70,9 @@ class Ledger:
         return _missing(new, 0)
 
     def _load_segment(self, unit: Unit) -> Loaded:
-        blocks = list(read_blocks(self._kind, read_segment(unit.path)))
         loaded = self.positions(sorted(unit.spans))
         new = _new_spans(unit.spans.values(), loaded)
-        none = np.zeros(0, dtype=self._kind.record_dtype)
-        records = np.concatenate([none, *(self._not_loaded(block, loaded) for block in blocks)])
+        records = self._records_of(unit, loaded)
         change = self._tables.of_records(records)
         rings = int(max(unit.spans, default=0)) + 1
         arrived, rows = self._by_ring(records, rings), self._by_ring(change.with_row, rings)
@@ -107,6 +105,12 @@ class Ledger:
         values = {"node_id": self.node_id, "ring": span.ring, "first": span.first, "end": span.end}
         statement = load_for("ledger.add_batch", self._kind.batches)
         self._connection.execute(statement, values | {"rows": rows, "lost": lost, "sampled": sampled})
+
+    def _records_of(self, unit: Unit, loaded: Mapping[int, int]) -> Records:
+        """All good records of a segment behind what is loaded; the file's own bytes are free afterwards."""
+        blocks = read_blocks(self._kind, read_segment(unit.path))
+        none = np.zeros(0, dtype=self._kind.record_dtype)
+        return np.concatenate([none, *(self._not_loaded(block, loaded) for block in blocks)])
 
     def _not_loaded(self, block: RecordBlock, loaded: Mapping[int, int]) -> Records:
         """The good records of a block behind what is loaded; nearly always all of it."""
