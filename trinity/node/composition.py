@@ -213,6 +213,7 @@ def _warm_up_cells() -> None:
     publish(words, 0, 8, np.ones(8, dtype=np.uint64))
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
+    store_release(words, 0, 0)  # most callers bring a number of Python's
 
 
 # What compiles, or loads, all that the children call but the request loop, by calling it once.
