@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo run wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
-# The request loop is compiled once after an installation or an update; `compile` finds it done in a second.
+# The request loop is compiled once, while the installation runs, or after an update; `compile` finds it done in a second.
 demo: setup
 	$(BIN)/trinity compile
 	$(BIN)/trinity demo
@@ -91,14 +91,21 @@ peers: test-tools
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 
+# What compiles comes first, so that the request loop is compiled while all else is installed. The lock has every package, so
+# nothing is resolved, and a module is made bytecode when it is imported, not thousands of them now.
+INSTALL := $(BIN)/pip install --quiet --no-deps --no-compile
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	awk '/^[a-z]/ { chosen = /^(llvmlite|msgspec|numba|numpy)==/ } chosen' requirements.lock >$(VENV)/compiler.lock
+	$(INSTALL) --require-hashes -r $(VENV)/compiler.lock
+	$(BIN)/python -m workers.request & compiling=$$!; \
+	$(INSTALL) --require-hashes -r requirements.lock && $(INSTALL) --no-build-isolation --editable . ; \
+	installed=$$?; wait $$compiling; exit $$installed
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m compileall -q $(VENV)/lib || true # a warning about a library's source is no failed test of ours
 	touch $@
 
 # Versions with hashes and no address: run after a change of the dependencies in pyproject.toml.

@@ -12,9 +12,9 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
-from numba.core.registry import cpu_target
 
 from trinity.compiled import SHIPPED
+from trinity.compiled.whole import cpu
 from trinity.files import Durability, write_whole
 
 _MADE_FOR = "MADE_FOR"
@@ -23,9 +23,8 @@ _READABLE = 0o644
 
 def made_for() -> str:
     """What machine code of this process is for."""
-    _, cpu, _ = cpu_target.target_context.codegen().magic_tuple()
     libraries = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, numpy {np.__version__}"
-    return f"{platform.python_implementation()} {platform.python_version()}, {libraries}, {platform.machine()} {cpu}"
+    return f"{platform.python_implementation()} {platform.python_version()}, {libraries}, {platform.machine()} {cpu()}"
 
 
 def finish(folder: Path) -> tuple[int, int]:

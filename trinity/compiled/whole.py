@@ -28,24 +28,40 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.environment import lookup_environment
+from numba.core.registry import cpu_target
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.misc import unliteral
 
 from trinity.compiled.store import RootStore
 
-# x86-64-v3, all that Intel since Haswell and AMD since Zen have: AVX2, BMI, FMA. The answer path is not measurably
-# quicker with AVX-512 or another scheduling model (docs/performance.md, "A cold start").
-_BASELINE_MACHINE, _BASELINE_CPU = "x86_64", "x86-64-v3"
-_BASELINE_FEATURES = ("avx2", "bmi", "bmi2", "cmov", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "xsave")
+# The instructions of x86-64-v3, which Intel has since Haswell and AMD since Zen: AVX2, BMI, FMA. Chosen and ordered for
+# Zen 3: with LLVM's "x86-64-v3", which is for no CPU in particular, a binary lookup takes a third longer
+# (docs/performance.md, "A cold start").
+_MACHINE, _TUNED_FOR = "x86_64", "znver3"
+_NEEDED = ("avx2", "bmi", "bmi2", "cmov", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "xsave")
+_LEFT_OUT = (
+    "adx", "aes", "clflushopt", "clwb", "clzero", "fsgsbase", "invpcid", "mwaitx", "pclmul", "pku", "prfchw", "rdpid",
+    "rdpru", "rdrnd", "rdseed", "sha", "shstk", "sse4a", "vaes", "vpclmulqdq", "wbnoinvd", "xsavec", "xsaveopt",
+    "xsaves",
+)  # fmt: skip
+BASELINE = "x86-64-v3"
 
 
 def _choose_cpu() -> None:
     """The baseline where the machine has it, otherwise the CPU of the machine; who sets NUMBA_CPU_NAME decides."""
-    if "NUMBA_CPU_NAME" in os.environ or platform.machine() != _BASELINE_MACHINE:
+    if "NUMBA_CPU_NAME" in os.environ or platform.machine() != _MACHINE:
         return
     has = llvm.get_host_cpu_features()
-    if all(has.get(feature) for feature in _BASELINE_FEATURES):
-        numba.config.CPU_NAME, numba.config.CPU_FEATURES = _BASELINE_CPU, ""
+    if all(has.get(feature) for feature in _NEEDED):
+        numba.config.CPU_NAME = _TUNED_FOR
+        numba.config.CPU_FEATURES = ",".join(f"-{feature}" for feature in _LEFT_OUT)
+
+
+def cpu() -> str:
+    """The CPU that machine code is made for, in words."""
+    made_for: str = cpu_target.target_context.codegen().magic_tuple()[1]
+    is_baseline = made_for == _TUNED_FOR and "NUMBA_CPU_NAME" not in os.environ
+    return BASELINE if is_baseline else made_for
 
 
 _choose_cpu()

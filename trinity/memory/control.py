@@ -93,7 +93,7 @@ class ProcessBlock:
         return int(load_acquire(self.words, index))
 
     def write(self, index: int, value: int) -> None:
-        store_release(self.words, index, value)
+        store_release(self.words, index, int(value))  # a Command would be another type for numba
 
     def beat(self, monotonic_ns: int) -> None:
         """Say that the data loop made progress; called by that loop itself, never by a side thread."""

@@ -33,7 +33,7 @@ from trinity.errors import ConfigError
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.atomics import load_acquire, store_release
+from trinity.memory.atomics import fence, load_acquire, store_release
 from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
@@ -214,6 +214,8 @@ def _warm_up_cells() -> None:
     publish(words, 0, 8, np.ones(8, dtype=np.uint64))
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
+    store_release(words, 0, np.uint64(0))  # a word whose highest bit is set is another type for numba
+    fence()
 
 
 # What compiles, or loads, all that the children call but the request loop, by calling it once.

@@ -71,6 +71,7 @@ def test_the_first_start_from_a_wheel_compiles_nothing(installed: Path, tmp_path
         node.start()
         node.wait_ready()
         node.wait_reports_ready()
+        node.wait_database()
         assert node.price("BTC")[0] == 200
         node.stop()
         assert "compiling" not in node.output()
