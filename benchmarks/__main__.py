@@ -209,6 +209,12 @@ def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     return measure_udp_flood(folder, wanted.seconds, progress)
 
 
+def _consensus(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.consensus import measure_consensus
+
+    return measure_consensus(wanted.turns, progress)
+
+
 def _feeds(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.feeds import measure_feeds
 
@@ -231,6 +237,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "access": {"access": _access},
     "wire": {"wire": _wire},
     "feeds": {"feeds": _feeds},
+    "consensus": {"consensus": _consensus},
     "feed-peers": {"feed_peers": _feed_peers},
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
@@ -250,6 +257,7 @@ _PARTS_OF_ALL = (
     "user",
     "access",
     "feeds",
+    "consensus",
     "wire",
     "memory",
     "soak",

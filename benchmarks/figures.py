@@ -77,6 +77,7 @@ FIGURES = (
     Figure("p99 at half of the peak rate, open loop", 1_000.0, "<=", "us", lambda r: r["half_peak"]["p99_us"]),
     Figure("memory of a whole node with 2 workers (PSS)", 600.0, "<=", "MiB", lambda r: r["memory"]["node_mib"]),
     Figure("1 million keys: database into shared memory", 3.0, "<=", "s", lambda r: r["keys"]["load_seconds"]),
+    Figure("a changed quote in the consensus", 6.0, "<=", "us", lambda r: r["consensus"]["quote_us"]),
     Figure("a frame in the costliest feed", 25.0, "<=", "us", lambda r: r["feeds"]["cpu_us"]),
     *(
         Figure(f"a quote: ours / {peer}", 0.2, "<=", "CPU", lambda r, peer=peer: r["feed_peers"]["worst_ratio"][peer])  # type: ignore[misc]

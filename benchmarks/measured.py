@@ -43,6 +43,9 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "half_peak": lambda found: _turns(found["turns"], "answered"),
     "user_mode": lambda found: list(found["pure"].items()),
     "access": lambda found: [(field, value) for field, value in found.items() if field.endswith("_ns")],
+    "feeds": lambda found: _rows(found["rows"], "exchange", "cpu_us", "per_second"),
+    "feed_peers": lambda found: _rows(found["rows"], "exchange", "trinity"),
+    "consensus": lambda found: list(found.items()),
     "wire": lambda found: _rows(
         ({"rate": rate, **row} for rate, row in found["rates"].items()),
         "rate",

@@ -199,6 +199,11 @@ def _beside(row: Mapping[str, Any], peer: str) -> str:
     return f"{row[peer]} ({row['trinity'] / row[peer]:.2f})" if peer in row else "-"
 
 
+def _consensus_table(found: Mapping[str, Any]) -> str:
+    row = (found["quote_us"], found["decimal_quote_us"], found["times_less"])
+    return table("A changed quote in the consensus", ("CPU us, compiled", "by the decimal rules", "times less"), [row])
+
+
 def _wire_table(found: Mapping[str, Any]) -> str:
     heads = (
         "quotes/s",
@@ -295,6 +300,7 @@ _SECTIONS = {
     "user_mode": _user_mode_table,
     "access": _access_table,
     "feeds": _feeds_table,
+    "consensus": _consensus_table,
     "feed_peers": _feed_peers_table,
     "wire": _wire_table,
     "memory": _memory_table,

@@ -85,6 +85,7 @@ def results() -> dict[str, Any]:
             "record_ns": 20.0,
             "added_us": 0.148,
         },
+        "consensus": {"quote_us": 2.3, "put_us": 0.1, "decimal_quote_us": 300.0, "times_less": 130.0},
         "feeds": {
             "rows": [{"exchange": "kraken", "cpu_us": 12.5, "idle_share": 0.03, "per_second": 5_000.0, "wrong": 0}],
             "cpu_us": 12.5,
