@@ -214,7 +214,8 @@ def _warm_up_cells() -> None:
     publish(words, 0, 8, np.ones(8, dtype=np.uint64))
     snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
     store_release(words, 0, load_acquire(words, 0))
-    store_release(words, 0, 1 << 63)  # a word whose highest bit is set is another type for numba
+    # A word whose highest bit is set is another type for numba.
+    store_release(words, 0, np.uint64(1 << 63))  # type: ignore[arg-type]
     fence()
 
 
