@@ -27,6 +27,7 @@ from trinity.store.queries import load, load_for
 from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger import loader as loader_module
 from workers.ledger import rows as copy_rows
+from workers.ledger import runs
 from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.process import _Gauges, take_over
@@ -277,6 +278,23 @@ class Change:
         self.staged_refusals: Any = None
 
 
+def _take_runs(change: Change, data: bytes) -> None:
+    """The requests of packed rows, by what the rows' heads and words say (0004-runs.sql)."""
+    at = 0
+    while at < len(data):
+        head = np.frombuffer(data, dtype=runs._HEAD.dtype, count=1, offset=at)[0]
+        shared, length = head["shared"], int(head["words"]["length"])
+        at += runs._HEAD.dtype.itemsize
+        words = np.frombuffer(data, dtype=copy_rows.ELEMENT, count=length, offset=at)["value"].astype(np.int64)
+        at += words.size * copy_rows.ELEMENT.itemsize
+        rows = int(shared["rows"])
+        change.ids.update((int(shared["base_id"]) + (words[1 : 2 * rows : 2] >> 38)).tolist())
+        change.rows += rows
+        if shared["key_id"] == ANONYMOUS_KEY_ID and shared["code"] != CODE_OK:
+            change.refused_rows += rows
+            change.refused_weight += rows * int(shared["weight"])
+
+
 class Session:
     """A connection to the database, as psycopg's; statements by name."""
 
@@ -312,12 +330,7 @@ class Session:
         change = self._change
         assert change is not None, "a COPY is in a transaction"
         if _NAMES[statement] == "copy_usage":
-            rows = np.frombuffer(data, dtype=copy_rows._USAGE_ROW.dtype)
-            change.ids.update(rows["request_id"].tolist())
-            change.rows += len(rows)
-            is_refused = (rows["key_id"] == ANONYMOUS_KEY_ID) & (rows["code"] != CODE_OK)
-            change.refused_rows += int(is_refused.sum())
-            change.refused_weight += int(rows["weight"][is_refused].sum())
+            _take_runs(change, data)
         elif _NAMES[statement] == "copy_sums":
             change.staged = np.frombuffer(data, dtype=copy_rows._SUM_ROW.dtype)
         elif _NAMES[statement] == "copy_refusals":

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numpy.typing import NDArray
 
 from trinity.compiled import compiled, jit_enabled
@@ -30,7 +31,6 @@ _WORD, _SIGN = 1 << 64, 1 << 63
 
 def _make_compiled() -> tuple[Callable[..., Any], ...]:
     """The type, its operators, and `widen`, `narrow`, `halve`, `bit_length` as numba intrinsics."""
-    from llvmlite import ir
     from numba import types
     from numba.extending import intrinsic, models, overload, register_model
 
@@ -73,38 +73,45 @@ def _make_compiled() -> tuple[Callable[..., Any], ...]:
         emit = partial(lambda sign, builder, a, b: builder.icmp_signed(sign, a, b), sign)
         offer(symbol, two(emit, types.boolean, wide, wide))
 
-    def emit_widen(builder: Any, number: Any) -> Any:
-        return builder.sext(number, ir.IntType(128))
-
-    def emit_narrow(builder: Any, number: Any) -> Any:
-        return builder.trunc(number, ir.IntType(64))
-
-    def emit_shift(builder: Any, number: Any, count: Any) -> Any:
-        return builder.shl(number, builder.sext(count, ir.IntType(128)))
-
-    def emit_halve(builder: Any, number: Any) -> Any:
-        return builder.ashr(number, ir.Constant(ir.IntType(128), 1))
-
-    def emit_length(builder: Any, number: Any) -> Any:
-        zeros = builder.ctlz(number, ir.Constant(ir.IntType(1), 0))
-        return builder.trunc(builder.sub(ir.Constant(ir.IntType(128), 128), zeros), ir.IntType(64))
-
-    def emit_join(builder: Any, high: Any, low: Any) -> Any:
-        upper = builder.shl(builder.sext(high, ir.IntType(128)), ir.Constant(ir.IntType(128), 64))
-        return builder.or_(upper, builder.zext(low, ir.IntType(128)))
-
-    def emit_high_half(builder: Any, number: Any) -> Any:
-        return builder.trunc(builder.ashr(number, ir.Constant(ir.IntType(128), 64)), ir.IntType(64))
-
     return (
-        one(emit_widen, wide, types.int64),
-        one(emit_narrow, types.int64, wide),
-        two(emit_shift, wide, wide, types.int64),
-        one(emit_halve, wide, wide),
-        one(emit_length, types.int64, wide),
-        two(emit_join, wide, types.int64, types.int64),
-        one(emit_high_half, types.int64, wide),
+        one(_emit_widen, wide, types.int64),
+        one(_emit_narrow, types.int64, wide),
+        two(_emit_shift, wide, wide, types.int64),
+        one(_emit_halve, wide, wide),
+        one(_emit_length, types.int64, wide),
+        two(_emit_join, wide, types.int64, types.int64),
+        one(_emit_high_half, types.int64, wide),
     )
+
+
+def _emit_widen(builder: Any, number: Any) -> Any:
+    return builder.sext(number, ir.IntType(128))
+
+
+def _emit_narrow(builder: Any, number: Any) -> Any:
+    return builder.trunc(number, ir.IntType(64))
+
+
+def _emit_shift(builder: Any, number: Any, count: Any) -> Any:
+    return builder.shl(number, builder.sext(count, ir.IntType(128)))
+
+
+def _emit_halve(builder: Any, number: Any) -> Any:
+    return builder.ashr(number, ir.Constant(ir.IntType(128), 1))
+
+
+def _emit_length(builder: Any, number: Any) -> Any:
+    zeros = builder.ctlz(number, ir.Constant(ir.IntType(1), 0))
+    return builder.trunc(builder.sub(ir.Constant(ir.IntType(128), 128), zeros), ir.IntType(64))
+
+
+def _emit_join(builder: Any, high: Any, low: Any) -> Any:
+    upper = builder.shl(builder.sext(high, ir.IntType(128)), ir.Constant(ir.IntType(128), 64))
+    return builder.or_(upper, builder.zext(low, ir.IntType(128)))
+
+
+def _emit_high_half(builder: Any, number: Any) -> Any:
+    return builder.trunc(builder.ashr(number, ir.Constant(ir.IntType(128), 64)), ir.IntType(64))
 
 
 def _plain_twins() -> tuple[Callable[..., Any], ...]:

@@ -328,6 +328,8 @@ async def test_a_real_decoder_feeds_from_its_simulated_exchange(
 async def test_geminis_old_trade_is_no_price_of_now(make_context: Callable[..., OpenContext], until: Until) -> None:
     """Over a socket: a trade of an hour ago, then a book ticker with an empty bid; then a whole book beside it."""
     context = make_context()
+    consensus = Aggregator(context, context.of_consensus)
+    consensus.turn()  # compiled before anything is waited for
     now_ns = context.clock.wall_ns()
     old_trade = f'{{"E":{now_ns - 3600 * 10**9},"s":"btcusd","t":9,"p":"60000","q":"0.01","m":true}}'
     book = f'{{"u":7,"E":{now_ns},"s":"btcusd","b":"%s","B":"1","a":"70000.2","A":"1"}}'
@@ -349,7 +351,6 @@ async def test_geminis_old_trade_is_no_price_of_now(make_context: Callable[..., 
         )
         feed = runner.Feed(context, context.of_feed, config, "gemini", EXCHANGE_MODULES["gemini"], Random(1))
         serving = asyncio.create_task(feed.serve())
-        consensus = Aggregator(context, context.of_consensus)
 
         def sides() -> list[bool]:
             consensus.turn()

@@ -17,8 +17,9 @@ OPTIONAL = {"_cffi_backend", "cffi", "pycparser", "typing_extensions", "yaml"}
 SCRIPT = """
 import runpy, sys
 from pathlib import Path
+before = set(sys.modules)  # what the environment's own .pth files bring
 runpy.run_module("workers.request", run_name="__main__")
-files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+files = [getattr(module, "__file__", None) or "" for name, module in list(sys.modules.items()) if name not in before]
 print(*{Path(file).parts[Path(file).parts.index("site-packages") + 1] for file in files if "site-packages" in file})
 """
 
