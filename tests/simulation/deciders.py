@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Consensus:
     """The process that decides."""
 
-    make = Aggregator
+    make: type[Aggregator] = Aggregator
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -29,5 +29,5 @@ class Consensus:
 
     def turn(self) -> None:
         assert self._aggregator is not None, "it lives"
-        self._aggregator.turn()
+        self._world.stores.turn(self._world.answers, self._aggregator.turn)
         self._world.beaten("consensus")

@@ -1,14 +1,14 @@
 """What kills and what refuses: the death of a writer between two stores, and a disk that lies.
 
-Rules: everything else of the code under test is real. `Stores` stands in front of the tables' `publish`: unarmed it
-passes on, armed it runs the same source store by store and dies behind the chosen one. `Disk` stands in the place of
-the module `os` in the spool's modules, over a real folder: it knows what was synced and so what a crash of the machine
-leaves; files' names are kept (a journal), their unsynced ends are not.
+Rules: everything else of the code under test is real. `Stores` lets a turn of the consensus end behind the chosen
+store. `Disk` stands in the place of the module `os` in the spool's modules, over a real folder: it knows what was
+synced and so what a crash of the machine leaves; files' names are kept (a journal), their unsynced ends are not.
 """
 
 import contextlib
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity import files
-from trinity.memory import answer_table, price_table, usage_ring
+from trinity.memory import usage_ring
+from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerTable
+from trinity.memory.cell import COUNTER_WORDS
 from workers.ledger import spool, unit
 from workers.request import ledger as request_ledger
 
@@ -54,13 +56,14 @@ def source_of(function: Any) -> Any:
 
 
 class Stores:
-    """The tables' stores. Armed with n, the next writer dies behind its n-th store."""
+    """The stores of a consensus turn. Armed with n, the next turn dies behind its n-th store.
 
-    def __init__(self, undo: contextlib.ExitStack) -> None:
+    The turn is one compiled function, so it is let through and then undone from its n-th store on: answers are written
+    row by row in the order of the table, a slot's words first and its counter last (cell.py).
+    """
+
+    def __init__(self) -> None:
         self._left = 0
-        self._publish = price_table.publish
-        for module in (price_table, answer_table):
-            undo.enter_context(patch.object(module, "publish", self._stand_in))
 
     def arm(self, stores: int) -> None:
         self._left = stores
@@ -68,15 +71,34 @@ class Stores:
     def disarm(self) -> None:
         self._left = 0
 
-    def _stand_in(self, words: Words, base: int, slot_words: int, value: Words) -> None:
+    def turn(self, answers: AnswerTable, act: Callable[[], object]) -> None:
+        """Let `act` write its answers, as far as it comes."""
         if self._left == 0:
-            self._publish(words, base, slot_words, value)
-        elif self._left > slot_words + 1:  # not in this cell
-            self._left -= slot_words + 1
-            self._publish(words, base, slot_words, value)
-        else:
-            source_of(self._publish)(fatal(words, self._left), base, slot_words, value)
-            raise Killed  # behind the last one, which publishes
+            act()
+            return
+        before = answers.words.copy()
+        act()
+        if self._cut(answers, before):
+            raise Killed
+
+    def _cut(self, answers: AnswerTable, before: Words) -> bool:
+        """Undo what was written behind the last store; whether there was anything."""
+        words, left, is_dead = answers.words, self._left, False
+        for base in range(0, answers.verdicts_base, ROW_WORDS):
+            if words[base] == before[base]:
+                continue
+            if is_dead:
+                words[base : base + ROW_WORDS] = before[base : base + ROW_WORDS]
+            elif left > SLOT_WORDS:
+                left -= SLOT_WORDS + 1
+                is_dead = left == 0
+            else:
+                slot = base + COUNTER_WORDS + (int(words[base]) & 1) * SLOT_WORDS
+                words[slot + left : slot + SLOT_WORDS] = before[slot + left : slot + SLOT_WORDS]
+                words[base], is_dead = before[base], True
+        if is_dead:
+            words[answers.verdicts_base :] = before[answers.verdicts_base :]
+        return is_dead
 
     def append_and_die(self, ledger: Any, caller: Any, now_ns: int, stores: int) -> None:
         """Write a usage record as a worker does that dies behind so many of its stores."""

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
+from feeds.consensus.cycle import live_faulty
+from feeds.consensus.inputs import exchange_names
+from feeds.consensus.process import Aggregator
+from feeds.consensus.render import render_consensus
+from feeds.consensus.rules import Decision, evaluate
 from tests.simulation import runner
+from tests.simulation.deciders import Consensus
 from tests.simulation.runner import replay, run
 from tests.simulation.world import World
 from trinity.clock import NS_PER_SECOND
@@ -33,42 +39,56 @@ def found(monkeypatch: pytest.MonkeyPatch, plant: Callable[[], World], name: str
     return failure
 
 
-def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One liar moves a mean; the history needs no more than the lie, its quote and a turn."""
-    from feeds.consensus import asset as decider
+class _PlantedAggregator(Aggregator):
+    """Publishes what `change` makes of each decision, over what was published."""
 
-    real = decider.evaluate
+    def turn(self) -> None:
+        super().turn()
+        market, state = self.market, self.market.arrays.state
+        now_ns = int(state["decided_at_ns"])
+        names = exchange_names(market.catalog, simulated=True)
+        for asset in market.decided():
+            sources, rules = market.sources(asset), market.assets[asset].rules
+            decision, _ = evaluate(
+                sources, rules, self._indexes, market.carried(asset), now_ns, live_faulty(state, now_ns)
+            )
+            if decision.price is not None:
+                changed = self.change(decision)
+                rendered = render_consensus(market.assets[asset].name, changed, names, rules.min_sources, None)
+                market.answers.write(market.answers.row_of(asset), rendered.record)
 
-    def with_mean(*args: Any) -> Any:
-        decision, memory = real(*args)
-        if decision.price is not None:
-            mean = sum((vote.price for vote in decision.votes), Decimal(0)) / len(decision.votes)
-            decision = decision._replace(price=mean.quantize(Decimal(1).scaleb(-decision.digits)))
-        return decision, memory
+    def change(self, decision: Decision) -> Decision:
+        raise NotImplementedError
 
+
+class _TakesTheMean(_PlantedAggregator):
+    def change(self, decision: Decision) -> Decision:
+        mean = sum((vote.price for vote in decision.votes), Decimal(0)) / len(decision.votes)
+        return decision._replace(price=mean.quantize(Decimal(1).scaleb(-decision.digits)))
+
+
+class _NeverEnds(_PlantedAggregator):
+    def change(self, decision: Decision) -> Decision:
+        return decision._replace(valid_until_ns=decision.valid_until_ns + 3600 * NS_PER_SECOND)
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, make: type[Aggregator]) -> Callable[[], World]:
     def plant() -> World:
-        monkeypatch.setattr(decider, "evaluate", with_mean)
+        monkeypatch.setattr(Consensus, "make", make)
         return World()
 
-    shortest = found(monkeypatch, plant, "honest", {"lies"}).history
+    return plant
+
+
+def test_a_consensus_that_takes_the_mean_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One liar moves a mean; the history needs no more than the lie, its quote and a turn."""
+    shortest = found(monkeypatch, planted(monkeypatch, _TakesTheMean), "honest", {"lies"}).history
     assert len(shortest) <= 8
 
 
 def test_answers_without_an_end_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A price that is served for an hour is older than its limit as soon as its exchanges are away."""
-    from feeds.consensus import asset as decider
-
-    real = decider.evaluate
-
-    def forever(*args: Any) -> Any:
-        decision, memory = real(*args)
-        return decision._replace(valid_until_ns=decision.valid_until_ns + 3600 * NS_PER_SECOND), memory
-
-    def plant() -> World:
-        monkeypatch.setattr(decider, "evaluate", forever)
-        return World()
-
-    found(monkeypatch, plant, "fresh", {"absences", "deaths"})
+    found(monkeypatch, planted(monkeypatch, _NeverEnds), "fresh", {"absences", "deaths"})
 
 
 def test_a_loader_that_forgets_its_position_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

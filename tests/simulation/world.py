@@ -106,7 +106,7 @@ class World:
         self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.clock = Clock()
         self.catalog = CATALOG
-        self.stores = faults.Stores(self._undo)
+        self.stores = faults.Stores()
         self.disk = faults.Disk(self.folder, self._undo)
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self._undo.callback(os.close, self.wake_fd)

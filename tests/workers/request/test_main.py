@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # What `make` installs before all else.
 FIRST = {"llvmlite", "msgspec", "numba", "numpy"}
 # numba takes these where they are, and does without them.
-OPTIONAL = {"_cffi_backend", "cffi", "pycparser", "typing_extensions", "yaml"}
+OPTIONAL = {"_cffi_backend", "cffi", "coverage", "pycparser", "typing_extensions", "yaml"}
 SCRIPT = """
 import runpy, sys
 from pathlib import Path
