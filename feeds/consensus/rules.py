@@ -36,6 +36,8 @@ from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import SCALE_MAX, RowState, scale_of
 
 MILLI_BPS = 10_000_000
+# What is said of a distance that is beyond all sense: a liar may name 18 digits beside a price of a millionth.
+MILLI_BPS_MAX = 10**15
 PERCENT = Decimal(100)
 USD = "USD"
 
@@ -317,4 +319,4 @@ def _guard_jump(
 
 
 def _milli_bps(part: Decimal, whole: Decimal, rounding: str) -> int:
-    return int((part * MILLI_BPS / whole).to_integral_value(rounding))
+    return min(int((part * MILLI_BPS / whole).to_integral_value(rounding)), MILLI_BPS_MAX)
