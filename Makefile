@@ -31,8 +31,8 @@ test: setup-dev test-tools
 	$(PYTEST) -m "not long"
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long"
 
-# What takes minutes: nodes that start, are flooded and are killed again and again, a million events of the simulation, the tests of
-# the benchmarks. Every change must pass these as well (.ci/run).
+# What takes minutes: nodes that start, are flooded and are killed again and again, a million events of the simulation,
+# the tests of the benchmarks. Every change must pass these as well (.ci/run).
 test-long: setup-dev test-tools
 	$(BIN)/trinity compile
 	$(PYTEST) -m long

@@ -199,6 +199,17 @@ def test_a_depeg_is_measured_used_and_raised(context: OpenContext, clock: Manual
     assert Aggregator(context, context.of_consensus)._pegs["USDT"].level == 2
 
 
+def test_a_price_of_18_digits_beside_a_millionth_ends_nothing(context: OpenContext) -> None:
+    """A liar beyond all sense is left out like any other, and its distance is bounded in the answer."""
+    write_market(context, ["0.00001231", "0.00001232", "0.0000123", "0.00001233", "0.00001234", "99999999999999999"])
+    process = Aggregator(context, context.of_consensus)
+    process.turn()
+
+    assert AnswerState(int(consensus(context)["state"])) is AnswerState.GOOD
+    assert int(consensus(context)["rejected"]) == 1
+    assert int(consensus(context)["disagreement_milli_bps"]) == 10**15
+
+
 def test_without_legs_the_usdt_venues_are_left_out(context: OpenContext) -> None:
     """No index is no conversion at 1.00: four USD venues make the price, and the index words say 0."""
     for exchange, price in zip(EXCHANGES, PRICES, strict=True):
