@@ -1,6 +1,6 @@
 """Frames of the simulated exchanges, prepared: what changes from one to the next is overwritten in place, compiled.
 
-    text of a frame -> places(...)          where its prices, times and sequence number stand
+    text of a frame -> places_in(...)          where its prices, times and sequence number stand
     frames -> Prepared.of(...)              all of them as WebSocket frames in one array, with their places
     patch(prepared, frame, ...)             the present time, the next sequence number and another price
 
@@ -65,7 +65,7 @@ def mantissa_of(number: int) -> int:
     return FIRST_MANTISSA + STEP * number
 
 
-def places(text: str, prices: Prices, wall_ns: int, is_probe: bool) -> list[Place]:
+def places_in(text: str, prices: Prices, wall_ns: int, is_probe: bool) -> list[Place]:
     """All places of a frame that was made of these prices at this time."""
     found = [Place(CALENDAR_TIME, match.start(), len(match[1]), 0) for match in _CALENDAR.finditer(text)]
     times = re.finditer(rf"(?<!\d){wall_ns // NS_PER_SECOND}\d{{0,9}}(?!\d)", text)

@@ -37,7 +37,7 @@ from benchmarks.frame_templates import (
     Prepared,
     Prices,
     patch,
-    places,
+    places_in,
     renumbered,
 )
 from feeds.simulator.board import ExchangeBoard
@@ -159,7 +159,7 @@ class Client:
             for text in self._session.on_quote(quote._replace(time_ns=now.wall_ns), {}, then):  # type: ignore[union-attr]
                 if isinstance(text, str):
                     renamed, _ = renumbered(text, self.sequence)
-                    made.append((renamed, places(renamed, prices, now.wall_ns, is_probe), is_probe))
+                    made.append((renamed, places_in(renamed, prices, now.wall_ns, is_probe), is_probe))
         return made
 
     def _open(self, request: Request, now: Instant) -> None:

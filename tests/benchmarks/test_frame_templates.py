@@ -17,7 +17,7 @@ from benchmarks.frame_templates import (
     Prices,
     mantissa_of,
     patch,
-    places,
+    places_in,
     renumbered,
     write_calendar,
     write_digits,
@@ -36,7 +36,7 @@ PRICES = Prices("85851.21", "85851.23", "85851.26")
 
 
 def _patched(text: str, is_probe: bool, prices: Prices, turn: int = 0, number: int = 0) -> tuple[str, int]:
-    prepared = Prepared.of([(0, '{"before":"1"}', []), (0, text, places(text, prices, WALL_NS, is_probe))])
+    prepared = Prepared.of([(0, '{"before":"1"}', []), (0, text, places_in(text, prices, WALL_NS, is_probe))])
     taken = patch(prepared, 1, LATER_NS, turn, number, FIRST_SEQUENCE + 8)
     before, patched = prepared.texts()
     assert before == '{"before":"1"}'
