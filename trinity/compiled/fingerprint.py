@@ -60,7 +60,7 @@ def describe(root: Dispatcher) -> Iterator[str]:
 @functools.cache
 def _surroundings() -> str:
     """What all machine code depends on."""
-    whole = Path(__file__).with_name("whole.py").read_bytes()
+    whole = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("whole.py", "quicker.py"))
     versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
     return f"{versions} {numba.config.OPT} {hashlib.blake2b(whole, digest_size=_KEY_BYTES).hexdigest()}"
 

@@ -32,6 +32,7 @@ from numba.core.registry import cpu_target
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.misc import unliteral
 
+from trinity.compiled import quicker
 from trinity.compiled.store import RootStore
 
 # The instructions of x86-64-v3, which Intel has since Haswell and AMD since Zen: AVX2, BMI, FMA. Chosen and ordered for
@@ -65,6 +66,7 @@ def cpu() -> str:
 
 
 _choose_cpu()
+quicker.install()
 
 
 def dispatcher(function: Callable[..., Any], forceinline: bool, allocates: bool) -> Any:
@@ -221,34 +223,21 @@ def _short_name(name: str, types: tuple[Any, ...], *, abi_tags: tuple[str, ...] 
     return itanium_mangler.mangle(name, (), abi_tags=(*abi_tags, tag), uid=uid)  # type: ignore[no-any-return]
 
 
-class _Flags(compiler.Flags):  # type: ignore[misc]
-    """numba's options, compared by what was set: numba lists all forty at each look for an implementation."""
-
-    def __hash__(self) -> int:
-        return _FLAGS_HASH
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, _Flags) and self._values == other._values:
-            return True
-        return bool(super().__eq__(other))
-
-
-_FLAGS_HASH = hash(compiler.Flags())  # equal ones must have the same, and numba's own is of the names alone
-
-
 class _Compiler(compiler.Compiler):  # type: ignore[misc]
-    """numba's compiler with our lowering."""
+    """numba's compiler with our lowering, and without the passes that our functions have no use for."""
 
     def __init__(
         self, typingctx: Any, targetctx: Any, library: Any, args: Any, result: Any, flags: Any, variables: Any
     ):
-        super().__init__(typingctx, targetctx, library, args, result, _Flags(flags), variables)
+        super().__init__(typingctx, targetctx, library, args, result, quicker.Flags(flags), variables)
 
     def define_pipelines(self) -> list[Any]:
         """numba's passes, one of them exchanged."""
         (pipeline,) = super().define_pipelines()
         pipeline.passes = [
-            (_Lowering, text) if made is NativeLowering else (made, text) for made, text in pipeline.passes
+            (_Lowering if made is NativeLowering else made, text)
+            for made, text in pipeline.passes
+            if made.__name__ not in quicker.LEFT_OUT
         ]
         pipeline.finalize()
         return [pipeline]

@@ -1,0 +1,138 @@
+"""trinity/compiled/quicker.py, with numba's own functions as the oracle."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trinity.compiled import jit_enabled
+
+if not jit_enabled():
+    pytest.skip("there is no machine code", allow_module_level=True)
+
+from numba.core import bytecode, compiler, interpreter, ir
+from numba.core.postproc import PostProcessor
+
+from trinity.compiled import quicker, whole
+
+
+def _loops(words: Any, count: int) -> int:
+    total = 0
+    for index in range(count):
+        while words[index] > total:
+            total += words[index] - 1
+        if total > 100:
+            break
+    return total
+
+
+def _branches(value: int, other: tuple[int, int]) -> int:
+    first, second = other
+    if value > first:
+        return max(value, second, key=abs)
+    if value == 0:
+        raise ValueError("zero")
+    return {1: first, 2: second}[value]
+
+
+def _yields(count: int) -> Iterator[int]:
+    for index in range(count):
+        yield index * count
+
+
+FUNCTIONS = (_loops, _branches, _yields)
+
+
+def _code_of(function: Callable[..., Any]) -> Any:
+    """numba's own code of a function, before any pass."""
+    identity = bytecode.FunctionIdentity.from_function(function)
+    return interpreter.Interpreter(identity).interpret(bytecode.ByteCode(func_id=identity))
+
+
+def _numbas_own_list_of_variables() -> Any:
+    """`Inst._rec_list_vars` as it stands in numba's file: in the class it has been replaced."""
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(ir.Inst))).body
+    assert isinstance(made, ast.ClassDef)
+    (method,) = (part for part in made.body if isinstance(part, ast.FunctionDef) and part.name == "_rec_list_vars")
+    scope = dict(vars(ir))
+    exec(compile(ast.Module([method], []), ir.__file__, "exec"), scope)
+    return scope["_rec_list_vars"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_instruction_has_the_same_variables(function: Callable[..., Any]) -> None:
+    """The same, as often, in the same order, for every instruction and everything in it."""
+    own = _numbas_own_list_of_variables()
+    statements = [statement for block in _code_of(function).blocks.values() for statement in block.body]
+    assert len(statements) > 10
+    for statement in statements:
+        for value in (statement, vars(statement), *vars(statement).values()):
+            ours = ir.Inst._rec_list_vars(statement, value)
+            assert [id(variable) for variable in ours] == [id(variable) for variable in own(statement, value)]
+    assert ir.Inst._rec_list_vars is not own
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("emits", [False, True])
+@pytest.mark.parametrize("extends", [False, True])
+def test_a_function_is_processed_to_the_same(function: Callable[..., Any], emits: bool, extends: bool) -> None:
+    """Blocks, places where variables end, and what lives where."""
+    ours, own = _code_of(function), _code_of(function)
+    PostProcessor(ours).run(emits, extends)
+    quicker._process_all(PostProcessor(own), emits, extends)
+    assert _text_of(ours) == _text_of(own)
+    for name in ("livemap", "deadmaps", "usedefs"):
+        assert getattr(ours.variable_lifetime, name) == getattr(own.variable_lifetime, name)
+    assert (ours.generator_info is None) == (own.generator_info is None)
+
+
+def _text_of(code: Any) -> list[str]:
+    return [f"{offset}: {statement}" for offset, block in code.blocks.items() for statement in block.body]
+
+
+OPTIONS = [name for name, option in compiler.Flags.options.items() if option.type is bool]
+VALUES = st.dictionaries(st.sampled_from(OPTIONS), st.booleans(), max_size=4)
+
+
+@given(VALUES, VALUES)
+def test_options_are_equal_when_numbas_are(first: dict[str, bool], second: dict[str, bool]) -> None:
+    """Also where one was set to its default and the other was not set; equal ones have the same hash."""
+    ours, own = [], []
+    for values in (first, second):
+        for made, kind in ((ours, quicker.Flags), (own, compiler.Flags)):
+            flags = kind()
+            for name, value in values.items():
+                setattr(flags, name, value)
+            made.append(flags)
+    assert (ours[0] == ours[1]) == (own[0] == own[1])
+    assert ours[0] == own[0]
+    assert hash(ours[0]) == hash(ours[1]) == hash(own[0])
+
+
+def test_passes_that_are_left_out_exist_and_the_others_are_numbas() -> None:
+    """A pass that numba has renamed is not left out by an old name."""
+    state = compiler.StateDict()
+    state.func_ir, state.flags = None, compiler.Flags()
+    every = compiler.DefaultPassBuilder.define_nopython_pipeline(state).passes
+    names = {made.__name__ for made, _ in every}
+    assert names >= quicker.LEFT_OUT
+    assert whole.quicker is quicker
+
+
+def test_what_needs_a_pass_that_is_left_out_is_refused() -> None:
+    """It is no other program then: a comprehension does not compile at all."""
+    from numba.core.errors import TypingError, UnsupportedError
+
+    from trinity.compiled import compiled
+
+    @compiled
+    def doubled(count: int) -> int:
+        return sum([2 * index for index in range(count)])
+
+    with pytest.raises((TypingError, UnsupportedError, NotImplementedError)):
+        doubled(3)
