@@ -271,7 +271,7 @@ def test_the_container_s_health_check_knows_a_node_that_lives(fresh_node: Node) 
     text = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text()
     check = re.search(r"^HEALTHCHECK (.*?) CMD (\[.*?\])$", text.replace("\\\n", ""), re.M)
     assert check is not None
-    assert "--start-period=10m" in check[1].split()
+    assert "--start-period=5m" in check[1].split()
     command = [sys.executable, *json.loads(check[2])[1:]]
 
     def is_well() -> bool:

@@ -29,5 +29,5 @@ class Consensus:
 
     def turn(self) -> None:
         assert self._aggregator is not None, "it lives"
-        self._world.stores.turn(self._world.answers, self._aggregator.turn)
+        self._world.stores.turn(self._world.answers, self._world.control.words, self._aggregator.turn)
         self._world.beaten("consensus")

@@ -59,7 +59,8 @@ class Stores:
     """The stores of a consensus turn. Armed with n, the next turn dies behind its n-th store.
 
     The turn is one compiled function, so it is let through and then undone from its n-th store on: answers are written
-    row by row in the order of the table, a slot's words first and its counter last (cell.py).
+    row by row in the order of the table, a slot's words first and its counter last (cell.py). What the process says of
+    itself, its heartbeat among that, comes behind all of them.
     """
 
     def __init__(self) -> None:
@@ -71,14 +72,15 @@ class Stores:
     def disarm(self) -> None:
         self._left = 0
 
-    def turn(self, answers: AnswerTable, act: Callable[[], object]) -> None:
+    def turn(self, answers: AnswerTable, control: Words, act: Callable[[], object]) -> None:
         """Let `act` write its answers, as far as it comes."""
         if self._left == 0:
             act()
             return
-        before = answers.words.copy()
+        before, said_before = answers.words.copy(), control.copy()
         act()
         if self._cut(answers, before):
+            control[:] = said_before
             raise Killed
 
     def _cut(self, answers: AnswerTable, before: Words) -> bool:
@@ -199,6 +201,8 @@ class Disk:
     fdatasync = fsync
 
     def open(self, path: Any, flags: int, mode: int = 0o777) -> int:
+        if not str(path).startswith(self._folder):
+            return os.open(path, flags, mode)  # of another disk: machine code that is kept, if some is compiled now
         if self._call():
             raise Killed
         if self.mode == FULL and flags & os.O_CREAT and not os.path.exists(path):

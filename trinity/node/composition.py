@@ -37,6 +37,7 @@ from trinity.memory.atomics import fence, load_acquire, store_release
 from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
+from trinity.memory.price_table import cell_at
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
 from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
@@ -216,6 +217,7 @@ def _warm_up_cells() -> None:
     store_release(words, 0, load_acquire(words, 0))
     # A word whose highest bit is set is another type for numba.
     store_release(words, 0, np.uint64(1 << 63))  # type: ignore[arg-type]
+    cell_at(1, 1, 0, 0)
     fence()
 
 
