@@ -115,7 +115,7 @@ async def _run_cryptofeed(exchange: str, url: str, markets: tuple[Market, ...], 
     async def take(_ticker: object, _receipt: float) -> None:
         taken.tickers += 1
 
-    handler = FeedHandler()
+    handler = FeedHandler({"log": {"filename": ""}})  # otherwise it leaves a log in the folder that it is started from
     handler.add_feed(kind(symbols=list(names), channels=[TICKER], callbacks={TICKER: take}))
     await asyncio.gather(taken.publish(), handler.run_async(install_signal_handlers=False))
 
