@@ -2,9 +2,10 @@
 
 The route of a price, hop by hop; data flows one way only:
 
-    exchange frame -> quote     feeds/exchanges/<exchange>.py  pure: bytes in; quotes, replies, refusals out
+    exchange frame -> quote     feeds/exchanges/<exchange>.py  pure: bytes in; quotes, replies, refusals out; the form
+                                                               of its frequent frame, read compiled: frequent.py
     socket -> frames            feeds/ingest/process.py        the only WebSocket loop; frames.py, rest.py
-    quote -> shared table       feeds/ingest/rows.py -> trinity/memory/price_table.py   one writer a cell
+    quote -> shared table       feeds/ingest/intake.py, rows.py -> trinity/memory/price_table.py   one writer a cell
     six quotes -> one price     feeds/consensus/cycle.py       compiled integers: quotes.py, votes.py, prices.py; the
                                                                same rules in decimals, to explain and replay: rules.py
     price -> answer bytes       feeds/consensus/records.py     rendered once per change, into ...

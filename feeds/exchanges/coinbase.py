@@ -36,6 +36,18 @@ from feeds.exchanges.fields import (
     tickers_of,
     time_of_rfc3339,
 )
+from feeds.exchanges.frequent import (
+    ASK,
+    BID,
+    CALENDAR_TIME,
+    LAST,
+    NEXT_SEQUENCE,
+    NO_SEQUENCE,
+    SEQUENCE,
+    SYMBOL,
+    make_memory,
+)
+from feeds.exchanges.walk import LEAVE, make_form
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -51,6 +63,8 @@ PROFILE = Profile(
     headers={"User-Agent": "trinity-oracle"},  # the REST service refuses clients without a name
 )
 
+# What fits beside its successor in 64 bits; behind a larger one nobody knows which is due.
+_SEQUENCE_MAX = 2**63 - 1
 # Errors about limits and channels may name a product too: only this sentence says that there is none.
 _NO_PRODUCT = re.compile(r"\b([A-Z0-9]{1,16}-[A-Z0-9]{3,5}) is not a valid product\b")
 _NOT_FOUND = re.compile(r'"message" ?: ?"(?:NotFound|(?:[^"]{0,40} )?product [^"]{0,20}not found[^"]{0,20})"', re.I)
@@ -111,12 +125,24 @@ class _RestTicker(msgspec.Struct):
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
+# A ticker of one symbol; all other keys that the decoder reads make it another frame.
+FREQUENT = make_form({
+    "channel": b'"ticker"',
+    "timestamp": CALENDAR_TIME,
+    "sequence_num": SEQUENCE,
+    "events": [{
+        "tickers": [{"product_id": SYMBOL, "price": LAST, "best_bid": BID, "best_ask": ASK}],
+        "subscriptions": LEAVE,
+    }],
+    **dict.fromkeys(("type", "message", "reason"), LEAVE),
+})  # fmt: skip
+
 
 class Decoder:
     """One connection; it remembers the sequence number, which counts the messages of all channels."""
 
     def __init__(self) -> None:
-        self._next_sequence: int | None = None
+        self.memory = make_memory()
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         ticker = {"type": "subscribe", "product_ids": list(symbols), "channel": "ticker"}
@@ -137,8 +163,9 @@ class Decoder:
     def _check_sequence(self, sequence: int | None) -> list[Event]:
         if sequence is None:
             return []
-        expected, self._next_sequence = self._next_sequence, sequence + 1
-        if expected is None or sequence == expected:
+        expected = int(self.memory[NEXT_SEQUENCE])
+        self.memory[NEXT_SEQUENCE] = sequence + 1 if 0 <= sequence < _SEQUENCE_MAX else NO_SEQUENCE
+        if expected in (NO_SEQUENCE, sequence):
             return []
         detail = f"message {sequence} came where {expected} was due"
         return [Refusal("bad_sequence", detail), Reconnect("sequence", detail)]

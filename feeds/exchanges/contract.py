@@ -15,8 +15,10 @@ from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from trinity.markets import Market
+from trinity.native.octets import Integers
 
 # At most 18 digits before and behind the point, as the price table holds. A minus is read to be refused.
 _PRICE = re.compile(rb'"?(-?\d{1,18})(?:\.(\d{1,18}))?"?')
@@ -135,7 +137,12 @@ class Profile(NamedTuple):
 
 
 class Decoder(Protocol):
-    """One connection's worth of an exchange's protocol."""
+    """One connection's worth of an exchange's protocol.
+
+    `memory` is what it shares with the compiled reader of frequent frames, which reads some of them in its place.
+    """
+
+    memory: Integers
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
         """Frames that subscribe `symbols`, within the exchange's frame limits; now_ns is wall time."""
@@ -151,9 +158,13 @@ class Decoder(Protocol):
 
 
 class Exchange(Protocol):
-    """An exchange's module: `PROFILE`, naming, a decoder per connection, and REST for the same symbols."""
+    """An exchange's module: `PROFILE`, naming, a decoder per connection, and REST for the same symbols.
+
+    `FREQUENT` is the form of its frequent frame (frequent.py); what has another one goes to the decoder.
+    """
 
     PROFILE: Profile
+    FREQUENT: np.void
 
     def symbol_of(self, market: Market) -> str:
         """The exchange's own name of a market, from `market.symbol` or the naming rule."""

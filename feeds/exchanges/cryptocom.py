@@ -37,6 +37,8 @@ from feeds.exchanges.fields import (
     refuse_rest,
     tickers_of,
 )
+from feeds.exchanges.frequent import ASK, BID, LAST, NAMED, SYMBOL, TIME, make_memory
+from feeds.exchanges.walk import LEAVE, make_form
 from trinity.clock import NS_PER_MS
 from trinity.markets import Market
 
@@ -113,11 +115,25 @@ _FRAME = msgspec.json.Decoder(_Frame)
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 _REST_RESULT = msgspec.json.Decoder(_RestResult)
 
+# A ticker of one symbol; all other keys that the decoder reads make it another frame.
+FREQUENT = make_form({
+    "id": b"-1",
+    "method": b'"subscribe"',
+    "code": b"0",
+    "result": {
+        "instrument_name": SYMBOL,
+        "channel": b'"ticker"',
+        "data": [{"i": NAMED, "b": BID, "k": ASK, "a": LAST, "t": TIME}],
+    },
+    **dict.fromkeys(("channel", "message"), LEAVE),
+})  # fmt: skip
+
 
 class Decoder:
     """One connection; it remembers what it asked for by id."""
 
     def __init__(self) -> None:
+        self.memory = make_memory()
         self._asked: dict[int, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:

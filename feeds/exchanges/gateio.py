@@ -28,6 +28,8 @@ from feeds.exchanges.fields import (
     refuse_rest,
     tickers_of,
 )
+from feeds.exchanges.frequent import ASK, BID, LAST, SYMBOL, TIME, make_memory
+from feeds.exchanges.walk import ANY, LEAVE, make_form
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Market
 
@@ -92,11 +94,22 @@ _STATUS = msgspec.json.Decoder(_Status)
 _RESULT = msgspec.json.Decoder(_Ticker | list[_Ticker])
 _REST_TICKERS = msgspec.json.Decoder(list[_Ticker])
 
+# A ticker of one symbol; all other keys that the decoder reads make it another frame.
+FREQUENT = make_form({
+    "time": ANY,
+    "time_ms": TIME,
+    "channel": b'"spot.tickers"',
+    "event": b'"update"',
+    "result": {"currency_pair": SYMBOL, "last": LAST, "lowest_ask": ASK, "highest_bid": BID},
+    **dict.fromkeys(("id", "error"), LEAVE),
+})  # fmt: skip
+
 
 class Decoder:
     """One connection; it remembers what it asked for by id."""
 
     def __init__(self) -> None:
+        self.memory = make_memory()
         self._asked: dict[int, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:

@@ -40,6 +40,8 @@ from feeds.exchanges.fields import (
     text_of,
     time_of_integer,
 )
+from feeds.exchanges.frequent import ASK, BID, BOOK_MARK, LAST, SYMBOL, TIME, TRADE, TRADE_MARK, make_memory
+from feeds.exchanges.walk import LEAVE, make_form
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Market
 
@@ -112,11 +114,23 @@ class _RestTicker(msgspec.Struct):
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
+# A ticker of one symbol; all other keys that the decoder reads make it another frame.
+FREQUENT = make_form(
+    {
+        "u": BOOK_MARK, "E": TIME, "s": SYMBOL, "b": BID, "a": ASK, "c": LAST, "t": TRADE_MARK, "p": TRADE,
+        **dict.fromkeys(("id", "status", "error", "e"), LEAVE),
+    },
+    (SYMBOL, TIME, BID, ASK, BOOK_MARK),
+    (SYMBOL, TIME, BID, ASK, BOOK_MARK, LAST),
+    (SYMBOL, TIME, TRADE, TRADE_MARK),
+)  # fmt: skip
+
 
 class Decoder:
     """One connection; it remembers what it asked for by id."""
 
     def __init__(self) -> None:
+        self.memory = make_memory()
         self._asked: dict[bytes, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time

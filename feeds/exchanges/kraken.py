@@ -30,6 +30,8 @@ from feeds.exchanges.fields import (
     tickers_of,
     time_of_rfc3339,
 )
+from feeds.exchanges.frequent import ASK, BID, CALENDAR_TIME, LAST, SYMBOL, make_memory
+from feeds.exchanges.walk import LEAVE, make_form
 from trinity.markets import Market
 
 PROFILE = Profile(
@@ -110,9 +112,19 @@ _FRAME = msgspec.json.Decoder(_Frame)
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
 
+# A ticker of one symbol; all other keys that the decoder reads make it another frame.
+FREQUENT = make_form({
+    "channel": b'"ticker"',
+    "data": [{"symbol": SYMBOL, "bid": BID, "ask": ASK, "last": LAST, "timestamp": CALENDAR_TIME}],
+    **dict.fromkeys(("method", "result", "success", "symbol", "error", "Error"), LEAVE),
+})  # fmt: skip
+
 
 class Decoder:
     """One connection; nothing to remember."""
+
+    def __init__(self) -> None:
+        self.memory = make_memory()
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         params = {"channel": "ticker", "symbol": list(symbols), "event_trigger": "bbo", "snapshot": True}

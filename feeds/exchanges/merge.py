@@ -1,61 +1,63 @@
-"""How a row's quote goes on with the next quote of its exchange. Pure.
+"""How a row's quote goes on with the next ticker of its exchange: records, compiled.
 
-Rules: a frame that speaks of one half of a quote (the book, or the last trade) renews that half alone. The other half
-keeps its own times and goes when it is too old to count, so that no old price passes as new beside a young one.
+Rules: pure. A frame that speaks of one half of a quote (the book, or the last trade) renews that half alone. The other
+half keeps its own times and goes when it is too old to count, so that no old price passes as new beside a young one.
 """
 
 import math
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from feeds.exchanges.contract import POWERS_OF_TEN, ExactPrice, Quote
-from trinity.memory.price_table import CellSide, StoredQuote, cell_side
+from feeds.exchanges.contract import POWERS_OF_TEN
+from trinity.compiled import compiled
 
-
-class RowQuote(msgspec.Struct, frozen=True, gc=False):
-    """What a row has: each side with the times of the frame that it came in."""
-
-    bid: CellSide | None = None
-    ask: CellSide | None = None
-    last: CellSide | None = None
-
-    @property
-    def has_price(self) -> bool:
-        return self.last is not None or (self.bid is not None and self.ask is not None)
+_BID, _ASK, _LAST = range(3)
+_TENS = np.array(POWERS_OF_TEN, dtype=np.float64)
 
 
-NOTHING = RowQuote()
+@compiled
+def merge(quote: np.void, ticker: np.void, at_ns: int, wall_ns: int, max_age_ns: int) -> None:
+    """Make of what a row has what it has with a ticker that was received at `at_ns`; a quote is the price table's."""
+    for side in range(3):
+        tells = ticker["tells_last"] if side == _LAST else ticker["tells_book"]
+        if tells == 0 and quote["is_there"][side] != 0 and quote["received_at_ns"][side] >= at_ns - max_age_ns:
+            continue
+        is_there = tells != 0 and ticker["is_there"][side] != 0
+        time_ns = ticker["time_ns"] if is_there else 0
+        quote["mantissa"][side] = ticker["mantissa"][side] if is_there else 0
+        quote["scale"][side] = ticker["scale"][side] if is_there else 0
+        quote["exchange_time_ns"][side] = time_ns
+        quote["received_at_ns"][side] = at_ns if is_there else 0
+        quote["received_wall_ns"][side] = wall_ns if is_there else 0
+        quote["is_there"][side] = is_there
+        quote["has_exchange_time"][side] = time_ns != 0
 
 
-def merged(before: RowQuote, quote: Quote, at_ns: int, wall_ns: int, max_age_ns: int) -> RowQuote:
-    """What a row has with a quote that was received at `at_ns`: the half that it does not speak of stays as old as it
-    is, and goes when it is older than `max_age_ns`."""
-    time_ns = quote.exchange_time_ns
-    if quote.tells_book:
-        bid, ask = _new(quote.bid, time_ns, at_ns, wall_ns), _new(quote.ask, time_ns, at_ns, wall_ns)
-    else:
-        bid, ask = _kept(before.bid, at_ns - max_age_ns), _kept(before.ask, at_ns - max_age_ns)
-    if quote.tells_last:
-        return RowQuote(bid, ask, _new(quote.last, time_ns, at_ns, wall_ns))
-    return RowQuote(bid, ask, _kept(before.last, at_ns - max_age_ns))
+@compiled
+def has_price(quote: np.void) -> bool:
+    """A last price, or a whole book."""
+    there = quote["is_there"]
+    return bool(there[_LAST] != 0 or (there[_BID] != 0 and there[_ASK] != 0))
 
 
-def _new(price: ExactPrice | None, time_ns: int | None, at_ns: int, wall_ns: int) -> CellSide | None:
-    return CellSide(price.mantissa, price.scale, time_ns, at_ns, wall_ns) if price is not None else None
-
-
-def _kept(side: CellSide | None, oldest_ns: int) -> CellSide | None:
-    return side if side is not None and side.received_at_ns >= oldest_ns else None
-
-
-def recalled(stored: StoredQuote) -> RowQuote:
-    """What a row has that stands in the table."""
-    return RowQuote(*(cell_side(side) for side in stored[:3]))
-
-
-def middle_of(quote: RowQuote) -> float:
+@compiled
+def middle_of(quote: np.void) -> float:
     """The price that is compared over time and over exchanges: the mid of the book, else the last trade, else NaN."""
-    bid, ask, last = quote.bid, quote.ask, quote.last
-    if bid is not None and ask is not None:
-        return (bid.mantissa / POWERS_OF_TEN[bid.scale] + ask.mantissa / POWERS_OF_TEN[ask.scale]) / 2
-    return last.mantissa / POWERS_OF_TEN[last.scale] if last is not None else math.nan
+    first, last = (_BID, _ASK) if quote["is_there"][_BID] != 0 and quote["is_there"][_ASK] != 0 else (_LAST, _LAST)
+    if quote["is_there"][first] == 0:
+        return math.nan
+    total = 0.0
+    for side in (first, last):
+        total += float(quote["mantissa"][side]) / _TENS[quote["scale"][side]]
+    return total / 2
+
+
+@compiled
+def look_at(quotes: NDArray[np.void]) -> tuple[float, int]:
+    """The first quote's compared price, and when its newest side was received."""
+    quote, received_at_ns = quotes[0], 0
+    for side in range(3):
+        if quote["is_there"][side] != 0:
+            received_at_ns = max(received_at_ns, quote["received_at_ns"][side])
+    return middle_of(quote), received_at_ns

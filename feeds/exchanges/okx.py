@@ -34,6 +34,8 @@ from feeds.exchanges.fields import (
     refuse_rest,
     tickers_of,
 )
+from feeds.exchanges.frequent import ASK, BID, LAST, NAMED, SYMBOL, TIME, make_memory
+from feeds.exchanges.walk import LEAVE, make_form
 from trinity.config import OkxRegion
 from trinity.markets import Market
 
@@ -109,9 +111,19 @@ class _RestAnswer(msgspec.Struct):
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 
+# A ticker of one symbol; all other keys that the decoder reads make it another frame.
+FREQUENT = make_form({
+    "arg": {"channel": b'"tickers"', "instId": SYMBOL},
+    "data": [{"instId": NAMED, "last": LAST, "askPx": ASK, "bidPx": BID, "ts": TIME}],
+    **dict.fromkeys(("event", "code", "msg"), LEAVE),
+})  # fmt: skip
+
 
 class Decoder:
     """One connection; nothing to remember."""
+
+    def __init__(self) -> None:
+        self.memory = make_memory()
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
         args = [{"channel": _CHANNEL, "instId": symbol} for symbol in symbols]

@@ -3,7 +3,8 @@
 Rules: it only pumps: a frame in, the decoder's events out to the rows, replies back. It never reconnects and never
 judges itself: it ends with a reason, and `watch` and `replace` tell the runner whether it should live on. A frame is
 handled where it arrives (frames.py) and its quotes are written before the next read, so no frames queue up; what is to
-be said meanwhile waits for a task, and while more than REPLIES_WAITING_MAX replies do, nothing is read.
+be said meanwhile waits for a task, and while more than REPLIES_WAITING_MAX replies do, nothing is read. Frequent frames
+never meet Python (intake.py); the decoder has all others, in their order.
 """
 
 import asyncio
@@ -16,8 +17,10 @@ from websockets.exceptions import ConnectionClosed
 
 from feeds.exchanges.contract import Alive, Event, Exchange, Quote, Reconnect, Refusal, Reply, Subscribed, UnknownSymbol
 from feeds.ingest.counters import FeedCounters
+from feeds.ingest.extent import WRONG, extent_of, is_message
 from feeds.ingest.frames import FrameSocket
 from feeds.ingest.freshness import ConnectionWatch
+from feeds.ingest.intake import take_frames
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.pace import ReadPace
 from feeds.ingest.rows import Rows
@@ -30,6 +33,7 @@ from trinity.limits import (
     HANDSHAKE_SECONDS,
     REPLIES_WAITING_MAX,
 )
+from trinity.native.octets import Octets
 from trinity.net.egress import NO_PROXIES, Failure, Proxies, clean, failure_of, open_websocket
 from trinity.process import ProcessContext
 
@@ -62,6 +66,7 @@ class Connection:
         proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._context = context
+        self._clock = context.clock
         self._wake_fd = wake_fd
         self._profile = exchange.PROFILE
         self._decoder = exchange.new_decoder()
@@ -76,6 +81,7 @@ class Connection:
         self._to_say: asyncio.Queue[Reply | Sequence[str]] = asyncio.Queue()
         self._socket: FrameSocket | None = None
         self._pace = ReadPace()
+        self._must_subscribe = False
         self.watch = ConnectionWatch(serial, self._profile.silence_seconds)
         self.is_open = False
         self.replace: Reconnect | None = None
@@ -118,13 +124,13 @@ class Connection:
 
     async def _converse(self, socket: FrameSocket) -> Ended:
         self.is_open = True
-        self.watch.on_open(self._context.clock.monotonic_ns())
+        self.watch.on_open(self._clock.monotonic_ns())
         self._context.log.info("connected", extra={"fields": {"url": self._url, "connection": self.watch.serial}})
         beside = [asyncio.create_task(self._ping(socket)), asyncio.create_task(self._say(socket))]
         try:
             await asyncio.sleep(self._profile.settle_seconds)
             await self._subscribe(socket, self._rows.known_symbols())
-            self._socket, socket.deliver = socket, self._take
+            self._socket, socket.deliver = socket, self._take_read
             while True:
                 try:
                     frame = await socket.next_message()
@@ -134,7 +140,7 @@ class Connection:
                     failure = failure_of(error)
                     self._counters.failure("ws", failure.kind)
                     return Ended("error", failure.words)
-                self._take([frame])
+                self._take_message(frame)
         except ConnectionClosed as closed:
             if socket.fault is not None:
                 raise socket.fault from None
@@ -164,9 +170,9 @@ class Connection:
         """Ask for those of the symbols that this connection does not deliver yet."""
         wanted = [symbol for symbol in symbols if symbol not in self._confirmed]
         if wanted:
-            now_ns = self._context.clock.monotonic_ns()
+            now_ns = self._clock.monotonic_ns()
             self._asked.update((symbol, now_ns) for symbol in wanted)
-            for frame in self._decoder.subscribe(wanted, self._context.clock.wall_ns()):
+            for frame in self._decoder.subscribe(wanted, self._clock.wall_ns()):
                 await socket.send(frame)
 
     async def _say(self, socket: FrameSocket) -> None:
@@ -189,36 +195,74 @@ class Connection:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
-                for frame in self._decoder.ping(self._context.clock.wall_ns()):
+                for frame in self._decoder.ping(self._clock.wall_ns()):
                     await socket.send(frame)
 
-    def _take(self, frames: list[bytes]) -> None:
-        """What one read brought: received at one moment, written frame by frame, told to the consensus once."""
-        clock = self._context.clock
-        at_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
-        self.watch.frame_at_ns = at_ns
-        self._counters.frames(len(frames))
+    def _take_read(self, octets: Octets, at: int, size: int) -> int:
+        """Take what one read brought, up to the first thing that is no whole message: received at one moment, written
+        frame by frame, told to the consensus once."""
+        at_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        frames, quotes, is_written = 0, 0, False
+        while True:
+            behind, taken, written = take_frames(
+                *self._rows.intake, self.watch.line, self._decoder.memory, octets, at, size, at_ns, wall_ns
+            )
+            if self._observer is not None and self._observer.is_on:
+                self._show(octets, at, behind, at_ns, wall_ns)
+            frames, quotes, at = frames + taken, quotes + written, behind
+            if at == size:
+                break
+            start, end = extent_of(octets, at, size)
+            if start == WRONG or end > size or not is_message(int(octets[at])):
+                break
+            is_written |= self._take_frame(octets[start:end].tobytes(), at_ns, wall_ns)
+            frames, at = frames + 1, end
+        if frames:
+            self._end_read(at_ns, frames, quotes, is_written)
+        return at
+
+    def _take_message(self, frame: bytes) -> None:
+        """What the library has put together."""
+        at_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        is_written = self._take_frame(frame, at_ns, wall_ns)
+        self._end_read(at_ns, 1, 0, is_written)
+
+    def _show(self, octets: Octets, at: int, behind: int, at_ns: int, wall_ns: int) -> None:
+        """Tell the observer of frames that were taken compiled."""
+        assert self._observer is not None, "it is on"
+        while at < behind:
+            start, at = extent_of(octets, at, behind)
+            self._observer.frame(self.watch.serial, at_ns, wall_ns, octets[start:at].tobytes())
+
+    def _take_frame(self, frame: bytes, at_ns: int, wall_ns: int) -> bool:
+        """Handle a frame that the decoder must read; whether a quote of it was written."""
         if self._observer is not None and self._observer.is_on:
-            for frame in frames:
-                self._observer.frame(self.watch.serial, at_ns, wall_ns, frame)
-        is_written = must_subscribe = False
-        for frame in frames:
-            for event in self._decoder.on_frame(frame):
-                if type(event) is Quote:
-                    is_written |= self._rows.take_ws(event, at_ns, wall_ns, self.watch)
-                elif type(event) is Reply:
-                    self._to_say.put_nowait(event)
-                else:
-                    must_subscribe |= self._on_news(event)
-        if is_written:
+            self._observer.frame(self.watch.serial, at_ns, wall_ns, frame)
+        is_written = False
+        for event in self._decoder.on_frame(frame):
+            if type(event) is Quote:
+                is_written |= self._rows.take_ws(event, at_ns, wall_ns, self.watch)
+            elif type(event) is Reply:
+                self._to_say.put_nowait(event)
+                if self._to_say.qsize() > REPLIES_WAITING_MAX and self._socket is not None:
+                    self._socket.stop_reading()
+            else:
+                self._must_subscribe |= self._on_news(event)
+        return is_written
+
+    def _end_read(self, at_ns: int, frames: int, quotes: int, is_written: bool) -> None:
+        """Count, wake the consensus, and let a busy stream gather before the next read; `quotes` were written compiled,
+        `is_written` says whether others were."""
+        self.watch.frame_at_ns = at_ns
+        self._counters.frames(frames, quotes)
+        if quotes or is_written:
             os.eventfd_write(self._wake_fd, 1)
-        if must_subscribe:
+        if self._must_subscribe:
+            self._must_subscribe = False
             self._to_say.put_nowait(self._rows.known_symbols())
-        if self._to_say.qsize() > REPLIES_WAITING_MAX and self._socket is not None:
-            self._socket.stop_reading()
-        wait_ns = self._pace.wait_ns(at_ns, len(frames), clock.monotonic_ns())
+        wait_ns = self._pace.wait_ns(at_ns, frames, self._clock.monotonic_ns())
         if wait_ns:
-            clock.sleep_ns(wait_ns)
+            self._clock.sleep_ns(wait_ns)
 
     def _on_news(self, event: Event) -> bool:
         """Handle an event that is neither price nor reply; True when the remaining symbols must be asked for again."""

@@ -49,8 +49,10 @@ class FeedCounters:
         self._is_alarmed = False
         block.set_gauge(_ALARM, 0.0)
 
-    def frames(self, count: int) -> None:
+    def frames(self, count: int, quotes: int = 0) -> None:
+        """Frames of the WebSocket, and quotes that were written of them at once."""
         self._frames += count
+        self._quotes[Via.WS] += quotes
 
     def quote(self, via: Via) -> None:
         self._quotes[via] += 1

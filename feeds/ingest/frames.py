@@ -1,8 +1,8 @@
 """A WebSocket whose messages are handed out where they arrive: all that one read brought, in one call.
 
 `websockets` does everything that is rare: the handshake, proxies, TLS, pings, fragments, closing, and the judgement on
-whatever is wrong. What is frequent, a whole message in one frame, is cut out of the stream here, without a queue, a
-future and a switch of tasks for each: 2 us instead of 35.
+whatever is wrong. What is frequent, a whole message in one frame, is handed out as a part of the stream's own bytes,
+without a queue, a future and a switch of tasks for each: who takes them cuts them with `extent_of`.
 
 Rules: the library is given whole frames, or everything from a wrong one on, so the first byte of the next frame is
 always known. Messages are handed out in the order in which they came: while the library still has one, which
@@ -12,32 +12,40 @@ always known. Messages are handed out in the order in which they came: while the
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from websockets.asyncio.client import ClientConnection
 from websockets.protocol import OPEN
 
+from feeds.ingest.extent import extent_of
 from trinity.limits import FRAME_BYTES_MAX
+from trinity.native.octets import Octets
 
-Deliver = Callable[[list[bytes]], None]
+# Takes the whole messages in front of octets[at:size]; returns where the first thing that is none begins.
+Deliver = Callable[[Octets, int, int], int]
 
-# RFC 6455, 5.2. The first byte of a message that is whole in one frame, text or binary, without an extension's bits.
-_WHOLE_MESSAGE = (0x81, 0x82)
-_FIN, _RESERVED, _MASKED = 0x80, 0x70, 0x80
-_DATA_OPCODES, _CONTROL_OPCODES = (0, 1, 2), (8, 9, 10)
-# A length up to 125 stands in the second byte; these two say that it stands in the next 2 or 8 bytes.
-_LENGTH_IN_2, _LENGTH_IN_8 = 126, 127
+_FIN, _RESERVED = 0x80, 0x70  # RFC 6455, 5.2
+_DATA_OPCODES = (0, 1, 2)
 _HEAD_END = b"\r\n\r\n"
-WRONG = -1
+_HEAD_BYTES_MAX = 10
+# What is taken of a read in one go; uvloop reads as much at the most. The unfinished frame before it is in front.
+_STEP_BYTES = 256 * 1024
+_BUFFER_BYTES = _HEAD_BYTES_MAX + FRAME_BYTES_MAX + _STEP_BYTES
 
 
 class FrameSocket(ClientConnection):
-    """`deliver` gets messages once it is set; until then, and for what is rare, `next_message` has them."""
+    """`deliver` gets messages once it is set; until then, and for what is rare, `next_message` has them.
+
+    What `deliver` raises is a bug of ours: it is kept for the task that reads, and ends the connection.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.deliver: Deliver | None = None
-        self.fault: Exception | None = None  # what `deliver` raised; the connection is cut then
+        self.fault: Exception | None = None  # what `deliver` raised
         self._head_tail = b""  # the handshake's last bytes, for its end may be cut in two
-        self._tail = b""
+        self._octets: Octets = np.empty(_BUFFER_BYTES, dtype=np.uint8)  # memory that nothing came into costs nothing
+        self._view = self._octets.data
+        self._size = 0  # of the unfinished frame in front of the buffer
         self._owed = 0  # messages that the library has, or has a part of
         self._is_in_parts = False
 
@@ -51,28 +59,41 @@ class FrameSocket(ClientConnection):
         """What one read brought."""
         if self.response is None:
             data = self._take_handshake(data)
-            if not data:
-                return
-        if self._tail:
-            data, self._tail = self._tail + data, b""
-        messages: list[bytes] = []
-        at, size = 0, len(data)
-        while self.protocol.state is OPEN and self.fault is None:
-            start, end = extent_of(data, at)
+        while len(data) > _STEP_BYTES:
+            self._take(data[:_STEP_BYTES])
+            data = data[_STEP_BYTES:]
+        if data:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        size = self._size + len(data)
+        self._view[self._size : size] = data
+        at = 0
+        while at < size and self.protocol.state is OPEN and self.fault is None:
+            if self.deliver is not None and not self._owed:
+                try:
+                    at = self.deliver(self._octets, at, size)
+                except Exception as error:  # noqa: BLE001 - raised again by the task; the event loop would only log it
+                    self.fault = error
+                    self.transport.abort()
+                if at == size or self.fault is not None:
+                    break
+            _, end = extent_of(self._octets, at, size)
             if end > size:
                 break
-            if start != WRONG and not self._owed and self.deliver is not None and data[at] in _WHOLE_MESSAGE:
-                messages.append(data[start:end])
-            else:
-                self._hand_out(messages)
-                messages = []
-                self._give_library(data[at:end])
+            self._give_library(bytes(self._view[at:end]))
             at = end
-        self._hand_out(messages)
-        if self.protocol.state is OPEN:
-            self._tail = data[at:]
-        elif at < size:
-            super().data_received(data[at:])
+        self._size = 0
+        if at < size:
+            self._keep(bytes(self._view[at:size]))
+
+    def _keep(self, rest: bytes) -> None:
+        """What is no whole frame yet; behind the end of the connection all is the library's."""
+        if self.protocol.state is not OPEN:
+            super().data_received(rest)
+        elif self.fault is None:
+            self._size = len(rest)
+            self._view[: self._size] = rest
 
     def stop_reading(self) -> None:
         """Let the peer wait: what it sends stays in the kernel until `go_on_reading`."""
@@ -96,41 +117,3 @@ class FrameSocket(ClientConnection):
             self._owed += not self._is_in_parts
             self._is_in_parts = not frame[0] & _FIN
         super().data_received(frame)
-
-    def _hand_out(self, messages: list[bytes]) -> None:
-        """What `deliver` raises is a bug of ours: it is kept for the task that reads, and ends the connection."""
-        if not messages or self.fault is not None:
-            return
-        assert self.deliver is not None
-        try:
-            self.deliver(messages)
-        except Exception as error:  # noqa: BLE001 - raised again by the task; the event loop would only log it
-            self.fault = error
-            self.transport.abort()
-
-
-def extent_of(data: bytes, at: int) -> tuple[int, int]:
-    """Where the payload of the frame at `at` begins and ends; the end is behind the data while not all of it is there.
-
-    A frame that no server may send, or that is too large, begins at WRONG and has all the data.
-    """
-    size = len(data)
-    if size - at < 2:
-        return at, size + 1
-    head, length, start = data[at], data[at + 1], at + 2
-    if length >= _LENGTH_IN_2:
-        if length & _MASKED:
-            return WRONG, size
-        start += 2 if length == _LENGTH_IN_2 else 8
-        if start > size:
-            return at, size + 1
-        length = int.from_bytes(data[at + 2 : start], "big")
-    if length > FRAME_BYTES_MAX or (head not in _WHOLE_MESSAGE and _is_wrong(head, length)):
-        return WRONG, size
-    return start, start + length
-
-
-def _is_wrong(head: int, length: int) -> bool:
-    opcode = head & ~(_FIN | _RESERVED)
-    is_control = opcode in _CONTROL_OPCODES and head & _FIN and length < _LENGTH_IN_2
-    return bool(head & _RESERVED) or not (is_control or opcode in _DATA_OPCODES)

@@ -1,4 +1,4 @@
-"""Who watches what an exchange sends, before any decoder sees it.
+"""Who watches what an exchange sends, whoever reads it.
 
 Rules: a feed knows its observer by this alone; whoever composes the node hands one in. While `is_on` is False, a feed
 pays for it with that one look a frame.

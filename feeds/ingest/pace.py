@@ -1,8 +1,8 @@
 """How soon to read again: the fewer reads, the less a frame costs. Pure; as a network card moderates its interrupts.
 
-To be woken and to read costs some 25 us, a frame of it 15. While frames come closer together than READ_GAP_NS, the next
-read begins no earlier than that after the last, and brings all that came meanwhile. So a busy exchange's frame waits
-for half a millisecond on average, and a quiet one's is read the moment it is there.
+To be woken and to read costs some 25 us and more, a frame of it 1. While frames come closer together than READ_GAP_NS,
+the next read begins no earlier than that after the last, and brings all that came meanwhile. So a busy exchange's frame
+waits for half a millisecond on average, and a quiet one's is read the moment it is there.
 """
 
 # 5,000 frames a second: 5 a read.

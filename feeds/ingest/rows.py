@@ -8,6 +8,7 @@ know is left out over that way, with its reason in the table, and asked for agai
 exchanges are only read, once per check and only where their cells changed.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import Random
@@ -16,15 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feeds.exchanges.contract import Exchange, Quote
-from feeds.exchanges.merge import NOTHING, RowQuote, merged, middle_of, recalled
+from feeds.exchanges.frequent import set_ticker
+from feeds.exchanges.merge import look_at
+from feeds.ingest.arrivals import LINE_DTYPE
 from feeds.ingest.counters import FeedCounters
-from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
+from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch
+from feeds.ingest.intake import LATE, make_intake, recall, take_quote, was_written
 from trinity.backoff import Backoff
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
 from trinity.markets import Asset, Catalog
 from trinity.memory.answer_table import COINS, AnswerTable
-from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, PriceTable, RowState, Via
+from trinity.memory.price_table import NOT_LEFT_OUT, QUOTE_DTYPE, Absence, LeftOut, PriceTable, RowState, Via
 from trinity.process import FeedMemory, ProcessContext
 
 BPS = 10_000
@@ -33,30 +37,52 @@ USD = "USD"
 OTHERS_READ_NS = NS_PER_SECOND
 # A row that waits for a quote is live with it; what else ends at the next check, which sees more than one quote.
 _WAITING = (RowState.STARTING, RowState.QUIET)
-# Looked up once: in Python 3.11 an enum's member takes 0.4 us, several times a frame and a row.
-_WS, _REST = Via.WS, Via.REST
+# Looked up once: in Python 3.11 an enum's member takes 0.4 us; as an argument of compiled code 35.
+_WS, _REST = int(Via.WS), int(Via.REST)
 _PRESENT, _UNKNOWN_SYMBOL = Absence.NONE, Absence.UNKNOWN_SYMBOL
 
 
 class FeedRow:
-    """One asset on this exchange."""
+    """One asset on this exchange; `record` is what compiled code knows of it (arrivals.py)."""
 
     def __init__(
-        self, symbol: str, asset_index: int, asset: Asset, listings: int, started_ns: int, random: Random
+        self,
+        record: np.void,
+        number: int,
+        symbol: str,
+        asset_index: int,
+        asset: Asset,
+        listings: int,
+        started_ns: int,
+        random: Random,
     ) -> None:
+        self._record = record
+        self.number = number
         self.symbol = symbol
         self.asset_index = asset_index
         self.asset = asset.name
         self.max_age_ns = asset.rules.max_age_ms * NS_PER_MS
-        self.watch = RowWatch(self.max_age_ns, asset.rules.outlier_floor_bps / BPS, started_ns, listings)
+        self.watch = RowWatch(record, self.max_age_ns, asset.rules.outlier_floor_bps / BPS, started_ns, listings)
         self.state = RowState.STARTING
         self.wants_rest = False
-        self.connection_serial = 0
-        self.has = NOTHING
         self.asked_at_ns = started_ns - self.max_age_ns
         self.left_out = NOT_LEFT_OUT
         self.ws_again = _again(random)
         self.rest_again = _again(random)
+
+    @property
+    def connection_serial(self) -> int:
+        """The connection that it belongs to; 0: whoever delivers next."""
+        return int(self._record["serial"])
+
+    def release(self) -> None:
+        self._record["serial"] = 0
+
+    def stand(self, state: RowState, left_out: LeftOut) -> None:
+        """How it stands now; compiled code takes no quote of one that is left out, or was until it delivered."""
+        self.state, self.left_out = state, left_out
+        self._record["state"] = state
+        self._record["is_left_out"] = left_out.ws is not _PRESENT or self.ws_again.failures > 0
 
     @property
     def is_unknown(self) -> bool:
@@ -89,16 +115,24 @@ class Rows:
         self._counters = counters
         self._exchange_index = context.catalog.exchange_index(name)
         now_ns = context.clock.monotonic_ns()
-        self._by_symbol: dict[str, FeedRow] = {}
         listings = Counter(market.asset for market in context.catalog.markets)
-        for market in context.catalog.markets_of(name):
-            index = context.catalog.asset_index(market.asset)
-            asset, symbol = context.catalog.assets[index], exchange.symbol_of(market)
-            row = FeedRow(symbol, index, asset, listings[market.asset], now_ns, random or Random())
-            self._by_symbol[row.symbol] = row
+        markets = context.catalog.markets_of(name)
+        symbols = [exchange.symbol_of(market) for market in markets]
+        assets = [context.catalog.asset_index(market.asset) for market in markets]
+        self.intake = make_intake(memory.prices, self._exchange_index, exchange.FREQUENT, symbols, assets)
+        self._tickers = self.intake.feed["ticker"]
+        self._no_line = np.zeros(1, dtype=LINE_DTYPE)
+        records = self.intake.feed["rows"][0]
+        self._by_symbol: dict[str, FeedRow] = {}
+        for number, (symbol, index) in enumerate(zip(symbols, assets, strict=True)):
+            asset = context.catalog.assets[index]
+            row = FeedRow(
+                records[number], number, symbol, index, asset, listings[asset.name], now_ns, random or Random()
+            )
+            self._by_symbol[symbol] = row
         self._others = _OtherPrices(memory.prices, memory.answers, context.catalog, self._exchange_index)
         for row in self:
-            self._recall(row)
+            recall(self.intake, self._prices, row.number)
             self._write_state(row, RowState.STARTING)
 
     def __iter__(self) -> Iterator[FeedRow]:
@@ -116,18 +150,13 @@ class Rows:
         row = self._row_of(quote)
         if row is None or connection.serial < row.connection_serial:
             return False
-        row.connection_serial = connection.serial
-        has = merged(row.has, quote, at_ns, wall_ns, row.max_age_ns)
-        seen = Observation(middle_of(has), quote.exchange_time_ns, at_ns, wall_ns, _WS)
-        is_written = False
-        if row.watch.is_out_of_order(seen):
+        set_ticker(self._tickers, quote)
+        result = take_quote(*self.intake, connection.line, row.number, _WS, at_ns, wall_ns, 0)
+        if result == LATE:
             self._counters.refusal("bad_sequence", f"{quote.symbol}: older than the quote before it")
-        elif row.watch.is_newer(seen):
-            is_written = self._write(row, has, seen)
         if row.ws_again.failures:
-            self._found(row, left_out=row.left_out._replace(ws=_PRESENT), again=row.ws_again)
-        connection.on_quote(seen, is_written)
-        return is_written
+            self._found(row, row.left_out._replace(ws=_PRESENT), row.ws_again)
+        return self._took(row, result, Via.WS)
 
     def take_rest(self, quote: Quote, at_ns: int, wall_ns: int, asked_at_ns: int) -> bool:
         """Write a quote that REST answered to a request of `asked_at_ns`; False when it was not written."""
@@ -135,13 +164,10 @@ class Rows:
         if row is None:
             return False
         if row.rest_again.failures:
-            self._found(row, left_out=row.left_out._replace(rest=_PRESENT), again=row.rest_again)
-        has = merged(row.has, quote, at_ns, wall_ns, row.max_age_ns)
-        seen = Observation(middle_of(has), quote.exchange_time_ns, at_ns, wall_ns, _REST)
-        if row.watch.is_bare_repeat(seen):
-            row.watch.on_bare_repeat(seen)
-            return False
-        return row.watch.is_newer(seen, asked_at_ns) and self._write(row, has, seen)
+            self._found(row, row.left_out._replace(rest=_PRESENT), row.rest_again)
+        set_ticker(self._tickers, quote)
+        result = take_quote(*self.intake, self._no_line, row.number, _REST, at_ns, wall_ns, asked_at_ns)
+        return self._took(row, result, Via.REST)
 
     def mark_unknown(self, symbol: str) -> bool:
         """The exchange does not know a symbol; False when it is not one of ours or was left out before."""
@@ -196,7 +222,7 @@ class Rows:
         """This connection ended or fell silent: its rows belong to whoever delivers next."""
         for row in self:
             if row.connection_serial == serial:
-                row.connection_serial = 0
+                row.release()
 
     def judge(self, now_ns: int, wall_ns: int, is_flowing: bool, is_behind: bool) -> Evidence:
         """Judge every row, publish the states that changed, and say what the rows tell of the connection."""
@@ -225,16 +251,6 @@ class Rows:
         self._counters.gauge("oracle_frozen_sources", frozen)
         return Evidence(known, contradicted, agreed, frozen, dead)
 
-    def _recall(self, row: FeedRow) -> None:
-        """What a predecessor wrote stays the row's: a bare repeat of it by REST is no news."""
-        stored = self._prices.read(self._exchange_index, row.asset_index)
-        newest = stored.newest if stored is not None else None
-        if stored is None or newest is None or not (has := recalled(stored)).has_price:
-            return
-        row.has = has
-        times = newest.exchange_time_ns, newest.received_at_ns, newest.received_wall_ns
-        row.watch.recall(Observation(middle_of(has), *times, stored.via))
-
     def _row_of(self, quote: Quote) -> FeedRow | None:
         row = self._by_symbol.get(quote.symbol)
         if row is None or row.left_out.ws is _UNKNOWN_SYMBOL:
@@ -242,17 +258,10 @@ class Rows:
             return None
         return row
 
-    def _write(self, row: FeedRow, has: RowQuote, seen: Observation) -> bool:
-        """Publish what the row has now; False when that is no price, and the row then gets no younger by it."""
-        is_price = has.has_price
-        if not is_price and row.has == has:
+    def _took(self, row: FeedRow, result: int, via: Via) -> bool:
+        if not was_written(result):
             return False
-        self._prices.write_sides(self._exchange_index, row.asset_index, has.bid, has.ask, has.last, seen.via)
-        row.has = has
-        if not is_price:
-            return False
-        row.watch.accept(seen)
-        self._counters.quote(seen.via)
+        self._counters.quote(via)
         if row.state in _WAITING:
             self._write_state(row, RowState.LIVE)
         return True
@@ -261,7 +270,7 @@ class Rows:
         """Say why, in the table and in the log, and plan when to ask again."""
         now_ns = self._context.clock.monotonic_ns()
         again.on_failure(now_ns, ASK_AGAIN_SECONDS)
-        row.left_out = left_out
+        row.stand(row.state, left_out)
         row.wants_rest &= left_out.ws is not _UNKNOWN_SYMBOL
         self._write_state(row, RowState.UNKNOWN if row.is_unknown else row.state, left_out)
         self._show_unknown()
@@ -281,12 +290,12 @@ class Rows:
             state = RowState.STARTING if row.state is RowState.UNKNOWN else row.state
             self._write_state(row, state, left_out)
             self._show_unknown()
+        else:
+            row.stand(row.state, left_out)
         self._context.log.info("symbol is there again", extra={"fields": {"symbol": row.symbol}})
 
     def _write_state(self, row: FeedRow, state: RowState, left_out: LeftOut | None = None) -> None:
-        row.state = state
-        if left_out is not None:
-            row.left_out = left_out
+        row.stand(state, left_out or row.left_out)
         self._prices.write_state(self._exchange_index, row.asset_index, state, row.left_out)
 
     def _show_unknown(self) -> None:
@@ -312,6 +321,8 @@ class _OtherPrices:
         self._versions: NDArray[np.uint64] = np.zeros((prices.exchanges, prices.assets), dtype=np.uint64)
         self._states: list[list[int]] = prices.states().tolist()
         self._newest: dict[tuple[int, int], tuple[float, int]] = {}
+        self._quote = np.zeros(1, dtype=QUOTE_DTYPE)
+        self._words = self._quote.view(np.uint64)
         self._due_ns = 0
 
     def refresh(self, now_ns: int) -> None:
@@ -324,14 +335,13 @@ class _OtherPrices:
         for exchange, asset in np.argwhere(versions != self._versions).tolist():
             if exchange == self._own_index or asset not in self._assets:
                 continue
-            quote = self._table.read(exchange, asset)
-            if quote is None:  # the writer was too quick for the reader's bounded tries: look again the next time
+            # Where the writer was too quick for the reader's bounded tries: look again the next time.
+            if not self._table.copy(exchange, asset, self._words):
                 versions[exchange, asset] = self._versions[exchange, asset]
                 continue
-            newest = quote.newest
-            has = recalled(quote)
-            if newest is not None and has.has_price:
-                self._newest[exchange, asset] = (middle_of(has), newest.received_at_ns)
+            middle, received_at_ns = look_at(self._quote)
+            if not math.isnan(middle):
+                self._newest[exchange, asset] = (middle, received_at_ns)
             else:
                 self._newest.pop((exchange, asset), None)
         self._versions = versions

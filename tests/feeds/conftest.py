@@ -29,6 +29,8 @@ from feeds.exchanges.contract import (
     UnknownSymbol,
     parse_price,
 )
+from feeds.exchanges.frequent import make_memory
+from feeds.exchanges.walk import make_form
 from feeds.ingest.process import Feed
 from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext, open_context
@@ -78,6 +80,9 @@ class StubDecoder:
         "reconnect": lambda reason: Reconnect(reason, "asked by the test"),
     }
 
+    def __init__(self) -> None:
+        self.memory = make_memory()
+
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
         return [json.dumps(["subscribe", *symbols])]
 
@@ -104,7 +109,9 @@ def quote_of(symbol: str, price: str, exchange_time_ns: int | None) -> Quote:
 
 
 class StubExchange:
-    """An exchange module of the contract; REST answers all symbols in one GET."""
+    """An exchange module of the contract; REST answers all symbols in one GET. No frame is a frequent one."""
+
+    FREQUENT = make_form({})
 
     PROFILE = Profile(
         name="kraken",

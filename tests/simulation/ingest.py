@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from websockets.frames import Frame, Opcode
+
 from feeds.exchanges.contract import Quote, RestRequest, UnknownSymbol
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest.connection import Connection
@@ -18,6 +20,7 @@ from feeds.ingest.rest import due_rows
 from feeds.ingest.rows import Rows
 from tests.simulation.exchanges import Made, Packet
 from trinity.clock import NS_PER_MS
+from trinity.native.octets import octets_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -73,7 +76,8 @@ class FeedProcess:
             return
         before = self._versions()
         try:
-            connection._take([packet.frame.encode()])
+            octets = octets_of(Frame(Opcode.TEXT, packet.frame.encode()).serialize(mask=False))
+            assert connection._take_read(octets, 0, octets.size) == octets.size
             while not connection._to_say.empty():
                 drive(connection._say_one(_Socket(self), connection._to_say.get_nowait()))  # type: ignore[arg-type]
         finally:

@@ -2,8 +2,13 @@
 
 from decimal import Decimal
 
-from feeds.exchanges.merge import RowQuote
-from trinity.memory.price_table import CellSide, Side, StoredQuote, Via
+import numpy as np
+from numpy.typing import NDArray
+
+from feeds.exchanges.contract import Quote
+from feeds.exchanges.frequent import TICKER_DTYPE, set_ticker
+from feeds.exchanges.merge import merge, middle_of
+from trinity.memory.price_table import QUOTE_DTYPE, Side, StoredQuote, Via, unpack_quote
 
 
 def stored_quote(
@@ -21,14 +26,25 @@ def stored_quote(
     return StoredQuote(sides[0], sides[1], sides[2], via)
 
 
-def stored_of(has: RowQuote, via: Via = Via.WS) -> StoredQuote:
-    """What a row has, as the table gives it to a reader."""
-    bid, ask, last = (_side_of(side) for side in (has.bid, has.ask, has.last))
-    return StoredQuote(bid, ask, last, via)
+class HasQuote:
+    """What a row has, as tickers come."""
 
+    def __init__(self, max_age_ns: int) -> None:
+        self._max_age_ns = max_age_ns
+        self.record: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
 
-def _side_of(side: CellSide | None) -> Side | None:
-    if side is None:
-        return None
-    price = Decimal(side.mantissa).scaleb(-side.scale)
-    return Side(price, side.exchange_time_ns, side.received_at_ns, side.received_wall_ns)
+    def take(self, quote: Quote, at_ns: int, wall_ns: int, via: Via = Via.WS) -> None:
+        """A ticker that was received then."""
+        tickers = np.zeros(1, dtype=TICKER_DTYPE)
+        set_ticker(tickers, quote)
+        merge(self.record[0], tickers[0], at_ns, wall_ns, self._max_age_ns)
+        self.record["via"] = via
+
+    @property
+    def middle(self) -> float:
+        return middle_of(self.record[0])
+
+    @property
+    def stored(self) -> StoredQuote:
+        """As the table gives it to a reader."""
+        return unpack_quote(memoryview(self.record.tobytes()))

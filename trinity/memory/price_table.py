@@ -27,7 +27,6 @@ import struct
 from decimal import Decimal
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -130,19 +129,6 @@ class StoredQuote(NamedTuple):
         return max(sides, key=lambda side: side.received_at_ns) if sides else None
 
 
-class CellSide(msgspec.Struct, frozen=True, gc=False):
-    """A side as a cell has it, mantissa * 10**-scale: what a feed makes of each price of each frame."""
-
-    mantissa: int
-    scale: int
-    exchange_time_ns: int | None
-    received_at_ns: int
-    received_wall_ns: int
-
-
-_NO_SIDE = CellSide(0, 0, None, 0, 0)
-
-
 class PriceTable:
     """Quotes by (exchange index, asset index); indexes are those of the node's catalog."""
 
@@ -176,30 +162,16 @@ class PriceTable:
         return cls(segment, exchanges, assets, capacity)
 
     def write(self, exchange: int, asset: int, quote: StoredQuote) -> None:
-        """Publish a quote of decimals; ValueError when a price has more digits than a cell holds."""
-        bid, ask, last = (cell_side(side) for side in quote[:3])
-        self.write_sides(exchange, asset, bid, ask, last, quote.via)
+        """Publish a quote; only the feed process of `exchange` may call it.
 
-    def write_sides(
-        self, exchange: int, asset: int, bid: CellSide | None, ask: CellSide | None, last: CellSide | None, via: Via
-    ) -> None:
-        """Publish a quote; only the feed process of `exchange` may call it."""
-        b, a, t = bid or _NO_SIDE, ask or _NO_SIDE, last or _NO_SIDE
-        b_time_ns, a_time_ns, t_time_ns = b.exchange_time_ns, a.exchange_time_ns, t.exchange_time_ns
-        # fmt: off
-        _ROW.pack_into(
-            self._scratch_bytes, 0,
-            b.mantissa, a.mantissa, t.mantissa,
-            b_time_ns or 0, a_time_ns or 0, t_time_ns or 0,
-            b.received_at_ns, a.received_at_ns, t.received_at_ns,
-            b.received_wall_ns, a.received_wall_ns, t.received_wall_ns,
-            b.scale, a.scale, t.scale,
-            bid is not None, ask is not None, last is not None,
-            b_time_ns is not None, a_time_ns is not None, t_time_ns is not None,
-            via,
-        )
-        # fmt: on
-        publish(self.words, self._cell(exchange, asset), SLOT_WORDS, self._scratch_words)
+        ValueError when a price has more digits than a cell holds.
+        """
+        record = pack_quote(quote).view(np.uint64)
+        publish(self.words, self._cell(exchange, asset), SLOT_WORDS, record)
+
+    def copy(self, exchange: int, asset: int, record: Words) -> bool:
+        """As `read`, into the words of a QUOTE_DTYPE record; False when there is nothing."""
+        return snapshot(self.words, self._cell(exchange, asset), SLOT_WORDS, record)
 
     def read(self, exchange: int, asset: int) -> StoredQuote | None:
         """The newest quote, None when there is none yet or it could not be read in a bounded number of tries."""
@@ -270,12 +242,25 @@ def state_of(words: Words, capacity: int, exchange: int, asset: int) -> int:
     return signed(load_acquire(words, exchange * capacity + asset)) & _STATE_BITS
 
 
-def cell_side(side: Side | None) -> CellSide | None:
-    """A side of decimals as a cell has it; ValueError when it has more digits than a cell holds."""
-    if side is None:
-        return None
-    scale = scale_of(side.price)
-    return CellSide(mantissa_of(side.price, scale), scale, *side[1:])
+@compiled
+def publish_quote(words: Words, exchanges: int, capacity: int, exchange: int, asset: int, quote: Words) -> None:
+    """Publish the words of a QUOTE_DTYPE record; only the feed process of `exchange` may call it."""
+    publish(words, cell_at(exchanges, capacity, exchange, asset), SLOT_WORDS, quote)
+
+
+def pack_quote(quote: StoredQuote) -> NDArray[np.void]:
+    """A quote as one QUOTE_DTYPE record; ValueError when a price has more digits than it holds."""
+    records: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
+    record = records[0]
+    record["via"] = quote.via
+    for i, side in enumerate(quote[:3]):
+        if isinstance(side, Side):
+            scale = scale_of(side.price)
+            record["mantissa"][i], record["scale"][i] = mantissa_of(side.price, scale), scale
+            record["exchange_time_ns"][i] = side.exchange_time_ns or 0
+            record["received_at_ns"][i], record["received_wall_ns"][i] = side.received_at_ns, side.received_wall_ns
+            record["is_there"][i], record["has_exchange_time"][i] = 1, side.exchange_time_ns is not None
+    return records
 
 
 def scale_of(price: Decimal) -> int:

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 import feeds.consensus.process
+import feeds.ingest.intake
 import workers.access.process
 import workers.api.base.admission
 import workers.api.server
@@ -223,6 +224,7 @@ def _warm_up_cells() -> None:
 _WARM_UPS = (
     _warm_up_cells,
     feeds.consensus.process.warm_up,
+    feeds.ingest.intake.warm_up,
     workers.access.process.warm_up,
     workers.api.base.admission.warm_up,
 )

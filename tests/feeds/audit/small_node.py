@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+import numpy as np
+
 from feeds.audit.entries import Entry, Frame, Header
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.audit.segments import FOLDER, SegmentWriter, list_segments, read_segment
 from feeds.consensus.process import Aggregator
 from feeds.exchanges.contract import Quote, RestRequest
-from feeds.exchanges.merge import NOTHING, merged, recalled
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from tests.feeds.consensus.cases import context_of
 from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext
+from tests.support.quotes import HasQuote
 from trinity.clock import NS_PER_MS
 from trinity.memory.control import NODE_RECORDING
 from trinity.memory.price_table import RowState, Via
@@ -119,11 +121,11 @@ class SmallNode:
     def _write(self, exchange: str, event: object, via: Via) -> None:
         if isinstance(event, Quote):
             row = (self.context.catalog.exchange_index(exchange), self.context.catalog.asset_index("SOL"))
-            before = self.context.prices.read(*row)
             max_age_ns = self.context.catalog.assets[row[1]].rules.max_age_ms * NS_PER_MS
-            had = recalled(before) if before is not None else NOTHING
-            has = merged(had, event, self.clock.monotonic_ns(), self.clock.wall_ns(), max_age_ns)
-            self.context.prices.write_sides(*row, has.bid, has.ask, has.last, via)
+            has = HasQuote(max_age_ns)
+            self.context.prices.copy(*row, has.record.view(np.uint64))
+            has.take(event, self.clock.monotonic_ns(), self.clock.wall_ns(), via)
+            self.context.prices.write(*row, has.stored)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from feeds.consensus.venue import VenuePrice, judge_quote, phase_at
 from feeds.exchanges import coinbase, cryptocom, gateio, gemini, kraken, okx
 from feeds.exchanges.contract import Quote
-from feeds.exchanges.merge import NOTHING, merged
 from tests.feeds.consensus.cases import RULES
-from tests.support.quotes import stored_of
+from tests.support.quotes import HasQuote
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.memory.price_table import Side, StoredQuote, Via
 
@@ -94,7 +93,7 @@ def test_one_side_alone_is_no_price() -> None:
     """Told by its own reason; nothing at all is no quote."""
     assert judge_quote(StoredQuote(side("100"), None, None, Via.WS), RULES).refusal == "one_sided_book"
     assert judge_quote(StoredQuote(side("100"), None, side("99"), Via.WS), RULES).price == Decimal(99)
-    assert judge_quote(NOTHING, RULES).refusal == "no_quote"
+    assert judge_quote(StoredQuote(None, None, None, Via.WS), RULES).refusal == "no_quote"
 
 
 def test_the_receipt_is_that_of_the_side_that_is_the_price() -> None:
@@ -151,14 +150,14 @@ def gemini_frames(trade_wall_ns: int, book_wall_ns: int) -> list[bytes]:
 def test_geminis_trade_of_an_hour_ago_is_no_price_of_now() -> None:
     """The trade came an hour ago, or comes now with its old time; then a book ticker with an empty bid."""
     for gap_ns in (0, 3600 * SECOND):
-        has, decoder = NOTHING, gemini.new_decoder()
+        has, decoder = HasQuote(MAX_AGE_NS), gemini.new_decoder()
         moments = (BASE_NS - gap_ns, BASE_NS)
         frames = gemini_frames(BASE_WALL_NS - 3600 * SECOND, BASE_WALL_NS)
         for frame, at_ns in zip(frames, moments, strict=True):
             (event,) = decoder.on_frame(frame)
             assert isinstance(event, Quote)
-            has = merged(has, event, at_ns, BASE_WALL_NS - (BASE_NS - at_ns), MAX_AGE_NS)
-        venue = phase_at(judge_quote(stored_of(has), RULES), BASE_NS)
+            has.take(event, at_ns, BASE_WALL_NS - (BASE_NS - at_ns))
+        venue = phase_at(judge_quote(has.stored, RULES), BASE_NS)
         assert venue.refusal is not None or venue.fresh_until_ns < BASE_NS
 
 

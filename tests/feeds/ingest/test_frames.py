@@ -15,8 +15,10 @@ from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from feeds.ingest.frames import WRONG, FrameSocket, extent_of
+from feeds.ingest.frames import FrameSocket
+from tests.support.messages import taking
 from trinity.limits import FRAME_BYTES_MAX
+from trinity.native.octets import Octets
 
 Until = Callable[..., Awaitable[None]]
 URI = parse_uri("ws://exchange.example/")
@@ -124,7 +126,7 @@ async def test_messages_come_whole_and_in_order(
     octets = [octets for _, octets in pieces]
     pair.receive(pair.handshake + b"".join(octets[:ready_after]), cuts)
     assert not got, "nobody takes them yet"
-    pair.socket.deliver = got.extend
+    pair.socket.deliver = taking(got)
     for one in octets[ready_after:]:
         got += await pair.rest()
         pair.receive(one, cuts)
@@ -140,7 +142,7 @@ async def test_garbage_ends_the_connection_as_it_ends_it_for_the_library(
     """The close code and its reason are those of `websockets` alone, and no message is made of garbage."""
     pair, alone = Pair(), Pair()
     got: list[bytes] = []
-    pair.socket.deliver = got.extend
+    pair.socket.deliver = taking(got)
     octets = frame(Opcode.TEXT, payload) + garbage
     pair.receive(pair.handshake + octets, cuts)
     alone.socket.protocol.receive_data(alone.handshake + octets)
@@ -152,32 +154,19 @@ async def test_garbage_ends_the_connection_as_it_ends_it_for_the_library(
     assert len(got) == len(messages)
 
 
-def test_a_frame_s_extent() -> None:
-    """Short, two-byte and eight-byte lengths; a head that is not whole; what a server may not send."""
-    for size in (0, 125, 126, 65_535, 65_536):
-        octets = frame(Opcode.TEXT, b"x" * size)
-        assert extent_of(b"abc" + octets + b"more", 3) == (3 + len(octets) - size, 3 + len(octets))
-        assert extent_of(octets[:-1], 0)[1] > len(octets) - 1
-    for octets in (b"", b"\x81", b"\x81\x7e\x01", b"\x81\x7f\0\0\0\0\0\0\1"):
-        assert extent_of(octets, 0)[1] > len(octets)
-    masked = Frame(Opcode.TEXT, b"hello").serialize(mask=True)
-    too_large = b"\x82\x7f" + (FRAME_BYTES_MAX + 1).to_bytes(8, "big")
-    for wrong in (masked, too_large, b"\xc1\x05hello", b"\x83\x00", b"\x09\x00", b"\x89\x7e\x00\x7e", b"\xff\xff"):
-        assert extent_of(wrong, 0) == (WRONG, len(wrong))
-
-
 async def test_what_the_taker_raises_is_kept_and_cuts_the_line() -> None:
     """A bug of ours is not lost in the event loop's log: it is there for the task, and no later message is taken."""
     pair = Pair()
-    taken: list[list[bytes]] = []
+    taken: list[bytes] = []
 
-    def take(messages: list[bytes]) -> None:
-        taken.append(messages)
+    def take(octets: Octets, at: int, size: int) -> int:
+        taken.append(octets[at:size].tobytes())
         raise ZeroDivisionError
 
     pair.socket.deliver = take
     pair.receive(pair.handshake + frame(Opcode.TEXT, b"1") + frame(Opcode.PING, b"") + frame(Opcode.TEXT, b"2"), [])
-    assert taken == [[b"1"]]
+    pair.socket.data_received(frame(Opcode.TEXT, b"3"))
+    assert len(taken) == 1
     assert isinstance(pair.socket.fault, ZeroDivisionError)
     assert pair.transport.is_aborted
 
@@ -200,9 +189,14 @@ async def test_reading_stops_and_goes_on() -> None:
 async def test_one_read_is_handed_out_in_one_call(venue: Any, until: Until) -> None:
     """Over a real socket: what was sent in one go arrives in order, and fewer calls than messages."""
     calls: list[list[bytes]] = []
+
+    def deliver(octets: Octets, at: int, size: int) -> int:
+        calls.append([])
+        return taking(calls[-1])(octets, at, size)
+
     async with connect(venue.ws_base, create_connection=FrameSocket, compression=None) as socket:
         assert isinstance(socket, FrameSocket)
-        socket.deliver = calls.append
+        socket.deliver = deliver
         await until(lambda: venue.sockets)
         line = venue.sockets[0]
         line.transport.write(b"".join(frame(Opcode.TEXT, b"%d" % number) for number in range(100)))

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from feeds.ingest.freshness import ConnectionWatch, Evidence, Observation, RowWatch
+from feeds.ingest.arrivals import ROW_DTYPE, SEEN_DTYPE, accept, is_newer, on_quote
+from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch
 from tests.support.clocks import ManualClock
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.price_table import RowState, Via
@@ -16,18 +17,29 @@ MAX_AGE_SECONDS = 10
 QUIET = Evidence(rows=3, contradicted=0, agreed=0, frozen=0, dead=0)
 
 
+def seen_of(
+    price: float, exchange_time_ns: int | None, received_at_ns: int, received_wall_ns: int, via: Via
+) -> np.void:
+    """A quote as the row and the connection are told of it."""
+    records = np.zeros(1, dtype=SEEN_DTYPE)
+    records[0] = price, exchange_time_ns or 0, received_at_ns, received_wall_ns, via
+    seen: np.void = records[0]
+    return seen
+
+
 class Bench:
     """One row on a manual clock: 100 is its price unless a test says otherwise."""
 
     def __init__(self, clock: Any, listings: int = 3) -> None:
         self.clock = clock
-        self.watch = RowWatch(MAX_AGE_SECONDS * NS_PER_SECOND, 0.001, clock.monotonic_ns(), listings)
+        self.row: np.void = np.zeros(1, dtype=ROW_DTYPE)[0]
+        self.watch = RowWatch(self.row, MAX_AGE_SECONDS * NS_PER_SECOND, 0.001, clock.monotonic_ns(), listings)
         self.others: list[float | None] = [100.0, 100.0, None]
 
-    def observe(self, price: float, via: Via, lag: float | None) -> Observation:
+    def observe(self, price: float, via: Via, lag: float | None) -> np.void:
         wall_ns = self.clock.wall_ns()
         time_ns = None if lag is None else wall_ns - int(lag * NS_PER_SECOND)
-        return Observation(price, time_ns, self.clock.monotonic_ns(), wall_ns, via)
+        return seen_of(price, time_ns, self.clock.monotonic_ns(), wall_ns, via)
 
     def ws(self, price: float = 100.0, lag: float | None = 0.0) -> bool:
         return self.take(self.observe(price, Via.WS, lag), 0)
@@ -36,10 +48,10 @@ class Bench:
         asked_at_ns = self.clock.monotonic_ns() - int(asked_seconds_ago * NS_PER_SECOND)
         return self.take(self.observe(price, Via.REST, lag), asked_at_ns)
 
-    def take(self, seen: Observation, asked_at_ns: int) -> bool:
-        if not self.watch.is_newer(seen, asked_at_ns):
+    def take(self, seen: np.void, asked_at_ns: int) -> bool:
+        if not is_newer(self.row, seen, asked_at_ns):
             return False
-        self.watch.accept(seen)
+        accept(self.row, seen)
         return True
 
     def state(self, is_flowing: bool = True) -> RowState:
@@ -98,8 +110,7 @@ def test_signal_2_no_time_is_unknown_not_age_0(bench: Bench) -> None:
     bench.pass_by(3.5)
     bench.rest(lag=None)
     assert bench.state() is RowState.FROZEN
-    assert bench.watch.newest is not None
-    assert bench.watch.newest.exchange_time_ns is None
+    assert bench.row["newest"]["exchange_time_ns"] == 0
 
 
 def test_signal_3_quiet_is_silence_against_its_own_rate(bench: Bench) -> None:
@@ -196,7 +207,9 @@ def test_the_same_price_with_an_old_time_confirms_nothing(bench: Bench) -> None:
     bench.others = [100.2, 100.2, None]
     bench.pass_by(1)
     for _ in range(3):
-        bench.take(replace(bench.observe(100.0, Via.WS, None), exchange_time_ns=time_ns), 0)
+        seen = bench.observe(100.0, Via.WS, None)
+        seen["exchange_time_ns"] = time_ns
+        bench.take(seen, 0)
         bench.pass_by(1)
     assert bench.state() is RowState.FROZEN
     bench.clock.advance(60)
@@ -283,13 +296,6 @@ def test_a_snapshot_older_than_the_rest_price_is_not_fresh_data(bench: Bench) ->
     assert bench.ws(lag=0.0)
 
 
-@pytest.mark.parametrize(("lag", "is_late"), [(0.2, False), (0.3, True), (5.0, True), (5.1, False), (None, False)])
-def test_a_quote_from_before_the_newest_is_out_of_order(bench: Bench, lag: float | None, is_late: bool) -> None:
-    """A quarter of a second is jitter between book and trades, more than 5 s is a clock that was set."""
-    bench.ws(lag=0.0)
-    assert bench.watch.is_out_of_order(bench.observe(101.0, Via.WS, lag)) is is_late
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the clock only ever goes on
 @given(events=st.lists(st.tuples(st.sampled_from("wrj"), st.floats(1, 2), st.none() | st.floats(-60, 60)), max_size=40))
 def test_a_row_always_has_its_newest_accepted_quote(clock: Any, events: list[tuple[str, float, float | None]]) -> None:
@@ -304,7 +310,7 @@ def test_a_row_always_has_its_newest_accepted_quote(clock: Any, events: list[tup
         seen = bench.observe(price, Via.WS if kind == "w" else Via.REST, lag)
         if bench.take(seen, bench.clock.monotonic_ns()):
             last = seen
-    assert bench.watch.newest == last
+    assert bench.row["newest"].tolist() == (last.tolist() if last is not None else (0.0, 0, 0, 0, Via.NONE))
 
 
 class Line:
@@ -319,7 +325,7 @@ class Line:
         wall_ns = self.clock.wall_ns()
         time_ns = None if lag is None else wall_ns - int(lag * NS_PER_SECOND)
         self.watch.frame_at_ns = self.clock.monotonic_ns()
-        self.watch.on_quote(Observation(100.0, time_ns, self.watch.frame_at_ns, wall_ns, Via.WS), is_fresh=True)
+        on_quote(self.watch.line[0], seen_of(100.0, time_ns, self.watch.frame_at_ns, wall_ns, Via.WS), True)
 
     def verdict(self, evidence: Evidence = QUIET) -> str | None:
         found = self.watch.verdict(self.clock.monotonic_ns(), evidence)

@@ -288,7 +288,7 @@ def test_a_price_of_another_exchange_that_could_not_be_read_is_read_again(
     prices, now_ns = table.context.prices, table.clock.monotonic_ns
     prices.write(1, 0, stored_quote(None, None, Decimal(100), None, now_ns(), table.clock.wall_ns()))
     with monkeypatch.context() as patch:
-        patch.setattr(prices, "read", lambda *_: None)
+        patch.setattr(prices, "copy", lambda *_: False)
         table.judge()
     assert table.rows._others.fresh(0, now_ns(), 10**10)[1] is None
     table.clock.advance(1)

@@ -12,6 +12,7 @@ import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
 from feeds.ingest.frames import FrameSocket
+from tests.support.messages import taking
 from trinity.net.egress import Proxies, failure_of, open_websocket
 
 MESSAGES = [b"%d" % number * 50 for number in range(200)]
@@ -73,7 +74,7 @@ async def taken_from(url: str, proxies: Proxies) -> list[bytes]:
     socket = await open_websocket(url, proxies, 20.0, create_connection=FrameSocket, compression=None)
     assert isinstance(socket, FrameSocket)
     async with socket:
-        socket.deliver = got.extend
+        socket.deliver = taking(got)
         async with asyncio.timeout(20):
             while len(got) < len(MESSAGES):
                 # What came before it could be handed out is the library's.

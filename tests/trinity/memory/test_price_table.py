@@ -32,6 +32,8 @@ from trinity.memory.price_table import (
     Via,
     body_words,
     mantissa_of,
+    pack_quote,
+    publish_quote,
     scale_of,
 )
 
@@ -69,6 +71,21 @@ def test_a_quote_is_read_as_it_was_written(table: PriceTable, quote: StoredQuote
     table.write(3, 7, quote)
     assert table.read(3, 7) == quote
     assert table.read(3, 8) is None
+
+
+@pytest.mark.uncompiled
+def test_a_record_goes_into_a_cell_and_comes_out_of_it(table: PriceTable) -> None:
+    """As compiled writers and readers do it, byte for byte what `write` makes; an empty cell gives nothing."""
+    quote = _quote("71519.37000", None, "0.5")
+    words, found = pack_quote(quote).view(np.uint64), np.zeros(SLOT_WORDS, dtype=np.uint64)
+    assert not table.copy(2, 4, found)
+    publish_quote(table.words, table.exchanges, table.capacity, 2, 4, words)
+    assert table.read(2, 4) == quote
+    assert table.copy(2, 4, found)
+    table.write(2, 5, quote)
+    also = np.zeros(SLOT_WORDS, dtype=np.uint64)
+    assert table.copy(2, 5, also)
+    assert words.tolist() == found.tolist() == also.tolist()
 
 
 @given(bid=PRICES, last=st.none() | PRICES)
