@@ -20,6 +20,12 @@ def test_a_sender_that_does_not_send_is_no_measurement() -> None:
         cost_of(Span(1.0, 10_000.0, 100), Span(1.0, 10_100.0, 150))
 
 
+def test_a_client_that_idled_dearer_than_it_worked_is_no_measurement() -> None:
+    """It was still starting when it should have idled."""
+    with pytest.raises(PeerError, match="less than an idle one"):
+        cost_of(Span(1.0, 310_000.0, 100), Span(1.0, 300_000.0, 5_000))
+
+
 def test_a_real_feed_takes_every_frame(tmp_path: Path) -> None:
     """One exchange for a short time: the rate is kept, no frame is lost or refused, and each costs something."""
     row = measure_exchange(tmp_path, "kraken", 1.0)
