@@ -16,7 +16,7 @@ def test_a_frame_costs_what_came_on_top() -> None:
 
 def test_a_sender_that_does_not_send_is_no_measurement() -> None:
     """Otherwise a frame would cost nothing, or less."""
-    with pytest.raises(PeerError, match="sent 150 frames"):
+    with pytest.raises(PeerError, match="150 frames in"):
         cost_of(Span(1.0, 10_000.0, 100), Span(1.0, 10_100.0, 150))
 
 
