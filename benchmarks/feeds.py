@@ -1,9 +1,10 @@
 """What a frame costs the feed process, from the socket to the price table, for each of the six exchanges.
 
 Rules: the sender is a process of its own and not counted. Processor time is the scheduler's account of the feed process
-(user and kernel). Sent are FRAMES_PER_SECOND, evenly spread, and before that IDLE_FRAMES_PER_SECOND, which keep every
-row fresh: what the feed costs then (its checks, five times a second) is what it costs anyway, so a frame's cost is what
-came on top, divided by the frames on top. A frame that was not taken, or refused, is an error of the measurement.
+(user and kernel). Sent are FRAMES_PER_SECOND (to a peer what it can take), evenly spread, and before that
+IDLE_FRAMES_PER_SECOND, which keep every row fresh: what the feed costs then (its checks, five times a second) is what
+it costs anyway, so a frame's cost is what came on top, divided by the frames on top. A frame that was not taken, or
+refused, is an error of the measurement.
 """
 
 import contextlib
