@@ -55,7 +55,7 @@ FEED_DTYPE = np.dtype(
     ],
     align=True,
 )
-_REFUSED, _WRITTEN, LATE = range(3)
+_REFUSED, WRITTEN, LATE = range(3)
 Records = NDArray[np.void]
 
 
@@ -144,7 +144,7 @@ def take_frames(
         _observe(feed, number, _WS, at_ns, wall_ns)
         if is_out_of_order(row, feed["seen"]):
             break
-        written += _settle_ws(prices, quotes, feed, line, number) == _WRITTEN
+        written += _settle_ws(prices, quotes, feed, line, number) == WRITTEN
         remember(memory, ticker)
         frames += 1
         at = end
@@ -165,7 +165,7 @@ def take_quote(
     wall_ns: int,
     asked_at_ns: int,
 ) -> int:
-    """Take the ticker of a row that stands in `feed`: whether it was refused, written or LATE."""
+    """Take the ticker of a row that stands in `feed`: whether it was refused, WRITTEN or LATE."""
     feed, line = feeds[0], lines[0]
     row, seen = feed["rows"][number], feed["seen"]
     _observe(feed, number, via, at_ns, wall_ns)
@@ -196,7 +196,7 @@ def _settle_ws(prices: Words, quotes: Words, feed: np.void, line: np.void, numbe
         result = LATE
     elif is_newer(row, seen, 0):
         result = _write(prices, quotes, feed, number)
-    on_quote(line, seen, result == _WRITTEN)
+    on_quote(line, seen, result == WRITTEN)
     return result
 
 
@@ -217,9 +217,4 @@ def _write(prices: Words, quotes: Words, feed: np.void, number: int) -> int:
     if not is_price:
         return _REFUSED
     accept(feed["rows"][number], feed["seen"])
-    return _WRITTEN
-
-
-def was_written(result: int) -> bool:
-    """What `take_quote` says."""
-    return result == _WRITTEN
+    return WRITTEN

@@ -22,7 +22,7 @@ from feeds.exchanges.merge import look_at
 from feeds.ingest.arrivals import LINE_DTYPE
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch
-from feeds.ingest.intake import LATE, make_intake, recall, take_quote, was_written
+from feeds.ingest.intake import LATE, WRITTEN, make_intake, recall, take_quote
 from trinity.backoff import Backoff
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
@@ -259,7 +259,7 @@ class Rows:
         return row
 
     def _took(self, row: FeedRow, result: int, via: Via) -> bool:
-        if not was_written(result):
+        if result != WRITTEN:
             return False
         self._counters.quote(via)
         if row.state in _WAITING:

@@ -6,9 +6,9 @@ compiled function uses, costs nothing, and a change of anything else cannot meet
 cannot look into is a TypeError: it must be told how, or not be a global of compiled code.
 
 Beside it the argument types (a named tuple with its fields in their order), the CPU, the versions of Python, numba,
-LLVM and numpy, and the code of `whole.py`, which says how all of it is put together.
+LLVM and numpy, and the code of `whole.py` and `quicker.py`, which say how all of it is put together.
 
-Rules: pure but for reading `whole.py`; compiles nothing; must not know any compiled function.
+Rules: pure but for reading those two; compiles nothing; must not know any compiled function.
 """
 
 import builtins

@@ -28,8 +28,6 @@ Wide = Literal["whole", "minute", "hour", "day"]
 AnyRequest = Request[Any, Any, Any]
 
 TOP_MAX = 1_000
-# More rows than a spreadsheet takes; without a limit all are sent.
-LOG_ROWS_MAX = 10_000_000
 # The ledger gives every answer with such a status a code.
 _ERRORS_FROM = 400
 
