@@ -1,13 +1,15 @@
 """Our node for a benchmark, on free ports: the bare worker (answer path alone) or the whole node with simulators.
 
-Rules: a started node is our child and is stopped by its pid; its name holds our pid, so that a benchmark never meets
-a node in service. `assets` are those of the default catalog, in its order.
+Rules: a started node is our child and is stopped by its pid; its name holds our pid and its data directory is new, so
+that a benchmark never meets a node in service, nor another benchmark's. `assets` are those of the default catalog, in
+its order.
 """
 
 import http.client
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +97,7 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     ports |= {name: free_port(socket.SOCK_DGRAM) for name in ("UDP_PORT_LPO", "UDP_PORT_LRS")}
     node = f"bench-{os.getpid()}"
     environment = {name: str(port) for name, port in ports.items()}
-    environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", "TRINITY_DATA_DIR": str(data_dir()), **extra}
+    environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", "TRINITY_DATA_DIR": str(_own_data(folder)), **extra}
     environment["AUTH"] = "optional"  # the generators have no key
     server = start("node", [sys.executable, "-m", "trinity", *command], folder, environment=environment)
     wait_for_port(server, ports["TCP_PORT_LPO"])
@@ -104,6 +106,13 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     return Node(
         node, server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids, ports["SIMULATOR_PORT"]
     )
+
+
+def _own_data(folder: Path) -> Path:
+    """A data directory for one node in `folder`, which shares nothing with others but machine code."""
+    own = Path(tempfile.mkdtemp(prefix="node-", dir=folder))
+    (own / "compiled").symlink_to(data_dir() / "compiled")
+    return own
 
 
 def pids_by_name(node: str) -> dict[str, int]:
