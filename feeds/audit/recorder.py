@@ -209,7 +209,7 @@ class DecisionRecorder(_Stream):
     def _record(self, facts: TurnFacts) -> None:
         market = facts.market
         inputs = tuple(self._input(market, asset, exchange) for asset, exchange in market.read())
-        results = tuple(_result_of(market, published.asset) for published in facts.published)
+        results = tuple(_result_of(market, asset) for asset in facts.published["asset"].tolist())
         order = tuple(market.reviewed())
         self.entries.append(Turn(facts.now_ns, facts.wall_ns, inputs, order, results, facts.is_measured))
 

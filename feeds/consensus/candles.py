@@ -1,6 +1,6 @@
 """Published consensus prices -> one-minute candles in the candle files.
 
-    Candlestick   pure: one asset's running minute as a step function of time
+    follow        compiled: the running minutes of all assets as step functions of time, and which of them are closed
     CandleBook    the consensus process's files: what each published decision does to them (a TurnObserver)
     open_candles  the book of a running node, as far as its disk has one
 
@@ -13,85 +13,199 @@ begins another; set ahead, no price stands for longer than it was valid.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from feeds.consensus.turn import Published, TurnFacts
+import numpy as np
+from numpy.typing import NDArray
+
+from feeds.consensus.arrays import PUBLISHED_DTYPE
+from feeds.consensus.turn import TurnFacts
 from trinity.clock import NS_PER_MS
+from trinity.compiled import compile_for, compiled
+from trinity.limits import ASSETS_MAX
 from trinity.memory.answer_table import AnswerState, AnswerTable
-from trinity.memory.candle_table import CANDLES, EXPONENT, CandleFile, Minute, Standing, open_or_renew
+from trinity.memory.candle_table import (
+    CANDLE_DTYPE,
+    CANDLES,
+    CLOSE,
+    CONFIDENCE,
+    EXPONENT,
+    HIGH,
+    LOW,
+    OPEN,
+    CandleFile,
+    open_or_renew,
+)
+from trinity.native.octets import Integers
+from trinity.native.wide import Wide, high_half, join, load_wide, narrow, store_wide, widen
 from trinity.observe.metrics import CONSENSUS
 from trinity.process import ProcessContext
 
 MS_PER_MINUTE = 60_000
+# When so many minutes were closed they are taken before it goes on: two for each asset that a node may have.
+CLOSED_MAX = 2 * ASSETS_MAX
+
+CANDLESTICK_DTYPE = np.dtype(
+    [
+        ("asset", np.int64),
+        ("seen_minute", np.int64),  # the wall clock's when it was looked at last
+        ("is_new", np.int64),  # 1: its file does not say it yet
+        ("candle", CANDLE_DTYPE),  # the running minute; without one its prices are those of the newest
+    ],
+    align=True,
+)
+BOOK_DTYPE = np.dtype(
+    [
+        ("count", np.int64),  # assets
+        ("closed_count", np.int64),
+        ("closed", CANDLESTICK_DTYPE, (CLOSED_MAX,)),
+        ("sticks", CANDLESTICK_DTYPE, (ASSETS_MAX,)),
+    ],
+    align=True,
+)
+_GOOD = int(AnswerState.GOOD)
 _FAILED = CONSENSUS.index("oracle_candles_failed")
 _OVERWRITTEN = CONSENSUS.index("oracle_candles_overwritten_total")
 
 
-class Candlestick:
-    """One asset's running minute; closed minutes go to `close`. All times are wall clock milliseconds."""
+def _words_of_units() -> Integers:
+    """A candle's unit in those of a price with so many places, two words each: 1 / 10**-EXPONENT and less."""
+    units = (10 ** (EXPONENT - places) for places in range(EXPONENT + 1))
+    return np.frombuffer(b"".join(unit.to_bytes(16, "little") for unit in units), dtype=np.int64).copy()
 
-    def __init__(
-        self, close: Callable[[Minute], object], running: Minute | None = None, standing: Standing | None = None
-    ) -> None:
-        self._close = close
-        self._newest = running  # what stands, also when its minute is closed
-        self.running = running
-        self.standing = standing if running is not None else None
 
-    def on_price(self, price: int, confidence: int, sources: int, now_ms: int, until_ms: int) -> None:
-        """A price was published: it stands from now on, at the longest until `until_ms`."""
-        self.advance(now_ms)
-        before = self.running
-        if before is None:
-            minute = now_ms // MS_PER_MINUTE
-            self.running = Minute(minute, price, price, price, price, confidence, 0, 0, 1, sources)
-        else:
-            self.running = Minute(
-                before.minute,
-                before.open,
-                max(before.high, price),
-                min(before.low, price),
-                price,
-                confidence,
-                before.weighted_sum,
-                before.weighted_ms,
-                before.samples + 1,
-                sources,
-            )
-        self._newest = self.running
-        self.standing = Standing(now_ms, until_ms)
+_UNITS = _words_of_units()
 
-    def on_unavailable(self, now_ms: int) -> None:
-        """There is no price any more."""
-        self.advance(now_ms)
-        self.standing = None
 
-    def advance(self, now_ms: int) -> None:
-        """Give the standing price its time up to now, and close every minute that is over."""
-        if self.standing is not None:
-            since_ms, until_ms = self.standing
-            end_ms = min(now_ms, until_ms)
-            while since_ms < end_ms:
-                since_ms = self._weigh(since_ms, end_ms)
-            self.standing = Standing(since_ms, until_ms) if now_ms < until_ms else None
-        if self.running is not None and self.running.minute != now_ms // MS_PER_MINUTE:
-            self._close(self.running)
-            self.running = None
+@compiled
+def follow(book: np.void, notes: NDArray[np.void], start: int, wall_ms: int) -> int:
+    """Take notes[start:] (PUBLISHED_DTYPE), each at its own moment, then close the minutes that are over at `wall_ms`.
 
-    def _weigh(self, since_ms: int, end_ms: int) -> int:
-        """Count the standing price from `since_ms` on within one minute; returns up to when."""
-        minute = since_ms // MS_PER_MINUTE
-        running = self.running
-        if running is None or running.minute != minute:
-            if running is not None:
-                self._close(running)
-            assert self._newest is not None, "a price stands, so it was published"
-            price = self._newest.close
-            running = Minute(minute, price, price, price, price, self._newest.confidence, 0, 0, 0, self._newest.sources)
-        upto_ms = min(end_ms, (minute + 1) * MS_PER_MINUTE)
-        self.running = running._replace(
-            weighted_sum=running.weighted_sum + running.close * (upto_ms - since_ms),
-            weighted_ms=running.weighted_ms + upto_ms - since_ms,
-        )
-        return upto_ms
+    Where to go on, once the closed minutes were taken, because there was no more room for them; behind everything that
+    is one more than there are notes.
+    """
+    for number in range(start, notes.size):
+        note = notes[number]
+        if not _take(book, book["sticks"][note["asset"]], note):
+            return number
+    minute = wall_ms // MS_PER_MINUTE
+    for asset in range(book["count"]):
+        stick = book["sticks"][asset]
+        if stick["seen_minute"] != minute:
+            if not _advance(book, stick, wall_ms):
+                return notes.size
+            stick["seen_minute"], stick["is_new"] = minute, 1
+    return notes.size + 1
+
+
+@compiled
+def _take(book: np.void, stick: np.void, note: np.void) -> bool:
+    """What one published decision says; False when a minute that it closes finds no room."""
+    candle, now_ms = stick["candle"], note["wall_ns"] // NS_PER_MS
+    stick["is_new"] = 1
+    if not _advance(book, stick, now_ms):
+        return False
+    stick["seen_minute"] = now_ms // MS_PER_MINUTE
+    if note["state"] != _GOOD:
+        _stop_standing(candle)
+        return True
+    unit = load_wide(_UNITS, note["places"])
+    price = widen(note["price"]) * unit
+    if candle["minute"] == 0:
+        _begin(candle, now_ms // MS_PER_MINUTE, price)
+    prices = candle["prices"]
+    if price > load_wide(prices, HIGH):
+        store_wide(prices, HIGH, price)
+    if price < load_wide(prices, LOW):
+        store_wide(prices, LOW, price)
+    store_wide(prices, CLOSE, price)
+    store_wide(prices, CONFIDENCE, widen(note["confidence"]) * unit)
+    candle["samples"] += 1
+    candle["sources"] = note["sources"]
+    candle["stands"], candle["since_ms"] = 1, now_ms
+    candle["until_ms"] = now_ms + (note["valid_until_ns"] - note["now_ns"]) // NS_PER_MS
+    return True
+
+
+@compiled
+def _advance(book: np.void, stick: np.void, now_ms: int) -> bool:
+    """Give the standing price its time up to now, and close every minute that is over; False when one had no room."""
+    candle = stick["candle"]
+    if candle["stands"] != 0:
+        end_ms = min(now_ms, candle["until_ms"])
+        while candle["since_ms"] < end_ms:
+            if not _weigh(book, stick, end_ms):
+                return False
+        if now_ms >= candle["until_ms"]:
+            _stop_standing(candle)
+    is_over = candle["minute"] != 0 and candle["minute"] != now_ms // MS_PER_MINUTE
+    return not is_over or _close(book, stick)
+
+
+@compiled
+def _weigh(book: np.void, stick: np.void, end_ms: int) -> bool:
+    """Count the standing price within one minute, `end_ms` at the latest; False when the one before had no room."""
+    candle = stick["candle"]
+    minute, close = candle["since_ms"] // MS_PER_MINUTE, load_wide(candle["prices"], CLOSE)
+    if candle["minute"] != minute:
+        if candle["minute"] != 0 and not _close(book, stick):
+            return False
+        _begin(candle, minute, close)
+    until_ms = min(end_ms, (minute + 1) * MS_PER_MINUTE)
+    _add_product(candle["weighted_sum"], close, until_ms - candle["since_ms"])
+    candle["weighted_ms"] += until_ms - candle["since_ms"]
+    candle["since_ms"] = until_ms
+    return True
+
+
+@compiled
+def _add_product(words: Integers, price: Wide, duration_ms: int) -> None:
+    """Add price times duration to a number of three words."""
+    duration = widen(duration_ms)
+    low = join(0, words[0]) + join(0, narrow(price)) * duration
+    middle = join(0, words[1]) + widen(high_half(price)) * duration + widen(high_half(low))
+    words[0], words[1] = narrow(low), narrow(middle)
+    words[2] += high_half(middle)
+
+
+@compiled
+def _begin(candle: np.void, minute: int, price: Wide) -> None:
+    """Another minute, which begins with this price."""
+    candle["minute"], candle["weighted_ms"], candle["samples"] = minute, 0, 0
+    for word in range(3):
+        candle["weighted_sum"][word] = 0
+    for which in (OPEN, HIGH, LOW, CLOSE):
+        store_wide(candle["prices"], which, price)
+
+
+@compiled
+def _stop_standing(candle: np.void) -> None:
+    candle["stands"], candle["since_ms"], candle["until_ms"] = 0, 0, 0
+
+
+@compiled
+def _close(book: np.void, stick: np.void) -> bool:
+    """Put the running minute among the closed ones; False when there is no room."""
+    count = book["closed_count"]
+    if count == CLOSED_MAX:
+        return False
+    closed = book["closed"]
+    closed[count] = stick
+    _stop_standing(closed[count]["candle"])
+    book["closed_count"] += 1
+    stick["candle"]["minute"] = 0
+    return True
+
+
+def make_book(count: int) -> np.void:
+    """A book of so many assets, a record of BOOK_DTYPE, in which no minute runs."""
+    book: np.void = np.zeros(1, dtype=BOOK_DTYPE)[0]
+    book["count"] = count
+    book["sticks"]["asset"] = np.arange(ASSETS_MAX)
+    return book
+
+
+def warm_up() -> None:
+    """Compile what the process of the consensus calls for its candles, or load it."""
+    compile_for(follow, make_book(0), np.zeros(1, dtype=PUBLISHED_DTYPE), 0, 0)
 
 
 class CandleBook:
@@ -100,49 +214,44 @@ class CandleBook:
     def __init__(self, folder: Path, assets: Sequence[str], on_overwritten: Callable[[], None]) -> None:
         self.set_aside: dict[str, str] = {}
         self._on_overwritten = on_overwritten
-        self._candles: list[AssetCandles] = []
-        for asset in assets:
+        self._files: list[CandleFile] = []
+        self._book = make_book(len(assets))
+        self._sticks = self._book["sticks"][: len(assets)]
+        for asset, stick in zip(assets, self._sticks, strict=True):
             file, reason = open_or_renew(folder, asset)
             if reason:
                 self.set_aside[asset] = reason
-            self._candles.append(AssetCandles(file, self._append))
+            running = file.read_running()
+            if running is not None:
+                stick["candle"] = running
+            self._files.append(file)
 
     def recall(self, asset: int, is_served: bool) -> None:
         """A successor goes on with what the files say; a price that nobody serves any more does not stand."""
         if not is_served:
-            self._candles[asset].candlestick.standing = None
+            for name in ("stands", "since_ms", "until_ms"):
+                self._sticks[asset]["candle"][name] = 0
 
     wants_each_turn = False
 
     def on_turn(self, facts: TurnFacts) -> None:
-        """Take note of what was published, each at its own moment; then close the minutes that are over."""
-        for published in facts.published:
-            self.observe(published)
-        minute = facts.wall_ns // NS_PER_MS // MS_PER_MINUTE
-        for candles in self._candles:
-            if candles.minute != minute:
-                candles.candlestick.advance(facts.wall_ns // NS_PER_MS)
-                candles.write(minute)
+        """Take note of what was published, close the minutes that are over, and let the files say what is."""
+        notes, at = facts.published, 0
+        while at <= notes.size:
+            at = int(follow(self._book, notes, at, facts.wall_ns // NS_PER_MS))
+            self._append_closed()
+        for asset in self._sticks["is_new"].nonzero()[0].tolist():
+            self._files[asset].write_running(self._sticks["candle"][asset])
+        self._sticks["is_new"] = 0
 
     def close(self, now_ns: int) -> None:
         """Nothing is left to write: what was told was written."""
 
-    def observe(self, published: Published) -> None:
-        """Take note of one consensus answer."""
-        candles = self._candles[published.asset]
-        wall_ms = published.wall_ns // NS_PER_MS
-        if published.state is AnswerState.GOOD:
-            until_ms = wall_ms + (published.valid_until_ns - published.now_ns) // NS_PER_MS
-            unit = 10 ** (EXPONENT - published.places)
-            price, confidence = published.price * unit, published.confidence * unit
-            candles.candlestick.on_price(price, confidence, published.sources, wall_ms, until_ms)
-        else:
-            candles.candlestick.on_unavailable(wall_ms)
-        candles.write(wall_ms // MS_PER_MINUTE)
-
-    def _append(self, file: CandleFile, minute: Minute) -> None:
-        if not file.append(minute):
-            self._on_overwritten()
+    def _append_closed(self) -> None:
+        for stick in self._book["closed"][: int(self._book["closed_count"])]:
+            if not self._files[stick["asset"]].append(stick["candle"]):
+                self._on_overwritten()
+        self._book["closed_count"] = 0
 
 
 def open_candles(context: ProcessContext, answers: AnswerTable, data_dir: Path) -> list[CandleBook]:
@@ -165,17 +274,3 @@ def open_candles(context: ProcessContext, answers: AnswerTable, data_dir: Path) 
         record = answers.read(answers.row_of(index))
         book.recall(index, is_served=record is not None and int(record["state"][0]) == AnswerState.GOOD)
     return [book]
-
-
-class AssetCandles:
-    """One asset's file and candlestick, and what was last noted in it."""
-
-    def __init__(self, file: CandleFile, append: Callable[[CandleFile, Minute], None]) -> None:
-        self.file = file
-        self.candlestick = Candlestick(lambda minute: append(file, minute), *(file.read_running() or (None, None)))
-        self.minute = 0
-
-    def write(self, minute: int) -> None:
-        """Let the file say what is; `minute` is the wall clock's."""
-        self.minute = minute
-        self.file.write_running(self.candlestick.running, self.candlestick.standing)

@@ -42,11 +42,11 @@ from feeds.consensus.exact import review_exactly
 from feeds.consensus.inputs import recall, recall_coins
 from feeds.consensus.stablecoins import Held, Index, Peg, follow, usable, watch
 from feeds.consensus.state import MarketState
-from feeds.consensus.turn import Published, TurnFacts, TurnObserver
+from feeds.consensus.turn import TurnFacts, TurnObserver
 from feeds.consensus.venue import LAST_OFF_BOOK
 from trinity.compiled import compile_for
 from trinity.limits import COINS_GAP_NS, STATE_LOG_GAP_NS
-from trinity.memory.answer_table import COINS, VERDICT_REJECTED, AnswerState
+from trinity.memory.answer_table import COINS, VERDICT_REJECTED
 from trinity.memory.control import COMMAND, Command
 from trinity.observe.log import Settled
 from trinity.observe.metrics import CONSENSUS
@@ -145,38 +145,34 @@ class Aggregator:
         """What follows from the last turns: decimals, coins, counters, the log, and those who watch."""
         context, state = self._context, self._state
         now_ns, wall_ns = int(state["decided_at_ns"]), context.clock.wall_ns()
-        published, exact = self._take_published(), self.market.exact()
+        exact = self.market.exact()
         for asset in exact:
-            published += self._review_exactly(asset, now_ns, wall_ns)
+            self._review_exactly(asset, now_ns, wall_ns)
         is_measured = bool(state["coins_changed"]) and now_ns - int(state["coins_measured_at_ns"]) >= COINS_GAP_NS
         if is_measured:
             self._publish_indexes(now_ns)
         self._count()
         for asset in [*self.market.untold(), *exact]:
             self._tell_state(asset, now_ns)
+        published = state["published"][: int(state["published_count"])]
         facts = TurnFacts(now_ns, wall_ns, published, self.market, is_measured, self._indexes, self._held)
         for observer in self._observers:
             observer.on_turn(facts)
+        state["published_count"] = 0
         state["each_turn"] = any(observer.wants_each_turn for observer in self._observers)
         state["told_at_ns"] = context.clock.monotonic_ns()
         context.block.beat(now_ns)
 
-    def _review_exactly(self, asset: int, now_ns: int, wall_ns: int) -> list[Published]:
-        """What was published of an asset whose numbers need decimals: one answer or none."""
-        faulty, simulated = int(live_faulty(self._state, now_ns)), self._context.simulated
-        if not review_exactly(self.market, asset, self._indexes, faulty, now_ns, simulated=simulated):
-            return []
-        record, state = self.market.record(asset), self.market.state_of(asset)
-        price, confidence, places = (int(record[name]) for name in ("price", "confidence", "places"))
-        sources, until_ns = int(record["used"]).bit_count(), int(record["valid_until_ns"])
-        return [Published(asset, state, price, confidence, places, sources, until_ns, now_ns, wall_ns)]
-
-    def _take_published(self) -> list[Published]:
-        """What was published since the last time."""
-        count = int(self._state["published_count"])
-        self._state["published_count"] = 0
-        notes = self._state["published"][:count].tolist()
-        return [Published(asset, AnswerState(state), *rest) for asset, state, *rest in notes]
+    def _review_exactly(self, asset: int, now_ns: int, wall_ns: int) -> None:
+        """Decide an asset whose numbers need decimals, and write down what was published."""
+        state, simulated = self._state, self._context.simulated
+        faulty = int(live_faulty(state, now_ns))
+        if review_exactly(self.market, asset, self._indexes, faulty, now_ns, simulated=simulated):
+            record, count = self.market.record(asset), int(state["published_count"])
+            outcome = (record[name] for name in ("state", "price", "confidence", "places"))
+            sources, until_ns = int(record["used"]).bit_count(), record["valid_until_ns"]
+            state["published"][count] = (asset, *outcome, sources, until_ns, now_ns, wall_ns)
+            state["published_count"] = count + 1
 
     def _count(self) -> None:
         """Hand over what the turns counted."""

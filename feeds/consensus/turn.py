@@ -6,43 +6,28 @@ must see each says so. What the facts point at belongs to the process and change
 what it keeps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feeds.consensus.stablecoins import Held
 from feeds.consensus.state import MarketState
-from trinity.memory.answer_table import AnswerState
-
-
-class Published(NamedTuple):
-    """A consensus answer that was published, decided for `now_ns` (monotonic) at `wall_ns`.
-
-    Price and confidence are integers of 10**-places, 0 unless the state is GOOD; it may be served until
-    `valid_until_ns` (monotonic).
-    """
-
-    asset: int
-    state: AnswerState
-    price: int
-    confidence: int
-    places: int
-    sources: int
-    valid_until_ns: int
-    now_ns: int
-    wall_ns: int
 
 
 class TurnFacts(NamedTuple):
     """The turns since the last facts; the newest was decided for `now_ns` (monotonic) and done at `wall_ns`.
 
-    `published` is of all these turns, what `market` says was read, reviewed and decided of the newest alone.
+    `published` has a record of PUBLISHED_DTYPE for each consensus answer of all these turns, in their order; what
+    `market` says was read, reviewed and decided is of the newest alone.
     `is_measured` says whether the coins were measured after it; `indexes` and `held` are theirs for the next turn.
     """
 
     now_ns: int
     wall_ns: int
-    published: Sequence[Published]
+    published: NDArray[np.void]
     market: MarketState
     is_measured: bool
     indexes: Mapping[str, Decimal]

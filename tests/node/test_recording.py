@@ -16,7 +16,7 @@ from feeds.audit.replay import replay
 from feeds.audit.segments import FOLDER, list_segments
 from tests.feeds.audit.small_node import frames_of, rewrite
 from tests.node.harness import Node
-from trinity.memory.candle_table import CANDLES, CandleFile, Minute, to_decimal
+from trinity.memory.candle_table import CANDLES, CandleFile, Minute, minute_of, standing_of, to_decimal
 
 pytestmark = pytest.mark.long
 
@@ -38,13 +38,13 @@ def minutes_of(node: Node, asset: str = "BTC") -> list[Minute]:
     """All minutes of an asset that are in its file, the running one last."""
     file = CandleFile.open(node.data_dir / CANDLES, asset)
     running = file.read_running()
-    return [*file.pending(10_000)[0], *([running[0]] if running is not None else [])]
+    return [*file.pending(10_000)[0], *([minute_of(running)] if running is not None else [])]
 
 
 def stands(node: Node) -> bool:
     """Whether a price of BTC stands in its running minute."""
     running = CandleFile.open(node.data_dir / CANDLES, "BTC").read_running()
-    return running is not None and running[1] is not None
+    return running is not None and standing_of(running) is not None
 
 
 def samples(node: Node) -> int:

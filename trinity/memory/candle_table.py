@@ -20,7 +20,6 @@ disk fails then and not later. A closed record has a checksum, for the power tha
 import logging
 import mmap
 import os
-import struct
 import zlib
 from collections.abc import Iterator
 from decimal import Context, Decimal
@@ -48,11 +47,28 @@ CAPACITY = 2048
 EXPONENT = 20
 _WIDE = Context(prec=64)
 
-# minute, five prices, weighted sum, weighted ms, samples, sources, stands, since ms, until ms, checksum
-_RECORD = struct.Struct("<q16s16s16s16s16s24siiHH4xqqQ")
-RECORD_WORDS = _RECORD.size // WORD_BYTES
-assert _RECORD.size % WORD_BYTES == 0, "records are whole words"
-_CHECKED_BYTES = _RECORD.size - WORD_BYTES
+# One record: a minute and, while it runs, what stands in it. Wide numbers are 64-bit words, the lowest first.
+CANDLE_DTYPE = np.dtype(
+    [
+        ("minute", np.int64),  # since 1970; 0: there is none
+        ("prices", np.int64, 10),  # OPEN, HIGH, LOW, CLOSE, CONFIDENCE: two words each
+        ("weighted_sum", np.int64, 3),
+        ("weighted_ms", np.int32),
+        ("samples", np.int32),
+        ("sources", np.uint16),
+        ("stands", np.uint16),  # 1: the newest price may still be served
+        ("reserved", np.uint32),
+        ("since_ms", np.int64),  # 0 when nothing stands, as the next
+        ("until_ms", np.int64),
+        ("checksum", np.uint64),  # CRC-32 of all before it, made when the record is written
+    ],
+    align=True,
+)
+OPEN, HIGH, LOW, CLOSE, CONFIDENCE = range(5)
+RECORD_WORDS = CANDLE_DTYPE.itemsize // WORD_BYTES
+assert CANDLE_DTYPE.itemsize % WORD_BYTES == 0, "records are whole words"
+_CHECKED_BYTES = CANDLE_DTYPE.itemsize - WORD_BYTES
+_PRICE_BYTES, _SUM_BYTES = 16, 24
 _RING = HEADER_WORDS + cell_words(RECORD_WORDS)
 
 
@@ -83,7 +99,10 @@ class Standing(NamedTuple):
 
 
 class CandleFile:
-    """One asset's minutes; `append` and `write_running` are the writer's, `release` is the reader's."""
+    """One asset's minutes; `append` and `write_running` are the writer's, `release` is the reader's.
+
+    Candles are records of CANDLE_DTYPE.
+    """
 
     def __init__(self, path: Path, words: Words, inode: int) -> None:
         self.path = path
@@ -123,29 +142,28 @@ class CandleFile:
     def released(self) -> int:
         return int(load_acquire(self._words, _RELEASED))
 
-    def append(self, minute: Minute) -> bool:
+    def append(self, candle: np.void) -> bool:
         """Add a closed minute; False when it took the place of one that was not in the database yet."""
         written = self.written
         at = self._at(written)
-        self._words[at : at + RECORD_WORDS] = np.frombuffer(_pack(minute, None), dtype=np.uint64)
+        self._words[at : at + RECORD_WORDS] = _words_of(candle)
         store_release(self._words, _WRITTEN, written + 1)
         return written - self.released < self.capacity
 
-    def write_running(self, minute: Minute | None, standing: Standing | None) -> None:
-        """Keep the running minute, None when there is none, for a successor of the writer."""
-        packed = _pack(minute, standing) if minute is not None else bytes(_RECORD.size)
-        publish(self._words, HEADER_WORDS, RECORD_WORDS, np.frombuffer(bytearray(packed), dtype=np.uint64))
+    def write_running(self, candle: np.void) -> None:
+        """Keep the running minute, or that there is none, for a successor of the writer."""
+        publish(self._words, HEADER_WORDS, RECORD_WORDS, _words_of(candle))
 
-    def read_running(self) -> tuple[Minute, Standing | None] | None:
+    def read_running(self) -> np.void | None:
         """The running minute, None when there is none, or when it was closed already."""
         if not snapshot(self._words, HEADER_WORDS, RECORD_WORDS, self._scratch):
             return None
-        running = _unpack(self._scratch.tobytes())
+        running = _candle_in(self._scratch.tobytes())
         if running is None:
             return None
         written = self.written
-        closed = _unpack(self._bytes_at(written - 1)) if written else None
-        return None if closed is not None and closed[0].minute == running[0].minute else running
+        closed = _candle_in(self._bytes_at(written - 1)) if written else None
+        return None if closed is not None and closed["minute"] == running["minute"] else running
 
     def pending(self, count: int) -> tuple[list[Minute], int]:
         """Up to `count` of the oldest closed minutes that are not released, and the position behind them."""
@@ -155,7 +173,7 @@ class CandleFile:
         end = min(start + count, written)
         packed = [self._bytes_at(position) for position in range(start, end)]
         torn = max(0, self.written - self.capacity + 1 - start)
-        minutes = [record[0] for record in map(_unpack, packed[torn:]) if record is not None]
+        minutes = [minute_of(candle) for candle in map(_candle_in, packed[torn:]) if candle is not None]
         return minutes, end
 
     def release(self, position: int) -> None:
@@ -214,6 +232,32 @@ def open_or_renew(folder: Path, asset: str) -> tuple[CandleFile, str]:
         return CandleFile.open(folder, asset), str(error)
 
 
+def candle_of(minute: Minute, standing: Standing | None = None) -> np.void:
+    """A minute, and what stands in it, as a record of CANDLE_DTYPE."""
+    candle: np.void = np.zeros(1, dtype=CANDLE_DTYPE)[0]
+    prices = b"".join(price.to_bytes(_PRICE_BYTES, "little") for price in minute[1:6])
+    candle["prices"] = np.frombuffer(prices, dtype=np.int64)
+    candle["weighted_sum"] = np.frombuffer(minute.weighted_sum.to_bytes(_SUM_BYTES, "little"), dtype=np.int64)
+    candle["minute"], candle["weighted_ms"] = minute.minute, minute.weighted_ms
+    candle["samples"], candle["sources"] = minute.samples, minute.sources
+    candle["stands"], (candle["since_ms"], candle["until_ms"]) = standing is not None, standing or (0, 0)
+    return candle
+
+
+def minute_of(candle: np.void) -> Minute:
+    """The minute that a record says."""
+    packed = candle["prices"].tobytes()
+    prices = (int.from_bytes(packed[at : at + _PRICE_BYTES], "little") for at in range(0, len(packed), _PRICE_BYTES))
+    weighted_sum = int.from_bytes(candle["weighted_sum"].tobytes(), "little")
+    counts = (int(candle[name]) for name in ("weighted_ms", "samples", "sources"))
+    return Minute(int(candle["minute"]), *prices, weighted_sum, *counts)
+
+
+def standing_of(candle: np.void) -> Standing | None:
+    """What stands in the minute of a record."""
+    return Standing(int(candle["since_ms"]), int(candle["until_ms"])) if candle["stands"] else None
+
+
 def to_fixed(price: Decimal) -> int:
     """A price as an integer of 10**-EXPONENT, exactly."""
     return int(_WIDE.scaleb(price, EXPONENT))
@@ -229,32 +273,17 @@ def _id(asset: str) -> int:
     return int.from_bytes(asset.encode()[:WORD_BYTES], "little")
 
 
-def _pack(minute: Minute, standing: Standing | None) -> bytes:
-    prices = [number.to_bytes(16, "little") for number in minute[1:6]]
-    packed = _RECORD.pack(
-        minute.minute,
-        *prices,
-        minute.weighted_sum.to_bytes(24, "little"),
-        minute.weighted_ms,
-        minute.samples,
-        minute.sources,
-        standing is not None,
-        *(standing or (0, 0)),
-        0,
-    )
-    checked = packed[:_CHECKED_BYTES]
-    return checked + zlib.crc32(checked).to_bytes(WORD_BYTES, "little")
+def _words_of(candle: np.void) -> Words:
+    """The record with its checksum."""
+    checked = candle.tobytes()[:_CHECKED_BYTES]
+    return np.frombuffer(bytearray(checked + zlib.crc32(checked).to_bytes(WORD_BYTES, "little")), dtype=np.uint64)
 
 
-def _unpack(packed: bytes) -> tuple[Minute, Standing | None] | None:
+def _candle_in(packed: bytes) -> np.void | None:
     """A record, None when there is none or its checksum is wrong."""
-    minute, *fields, checksum = _RECORD.unpack(packed)
-    if not minute or zlib.crc32(packed[:_CHECKED_BYTES]) != checksum:
-        return None
-    numbers = [int.from_bytes(field, "little") for field in fields[:6]]
-    weighted_ms, samples, sources, stands, since_ms, until_ms = fields[6:]
-    record = Minute._make((minute, *numbers, weighted_ms, samples, sources))
-    return record, Standing(since_ms, until_ms) if stands else None
+    candle: np.void = np.frombuffer(bytearray(packed), dtype=CANDLE_DTYPE)[0]
+    is_whole = candle["minute"] != 0 and candle["checksum"] == zlib.crc32(packed[:_CHECKED_BYTES])
+    return candle if is_whole else None
 
 
 def _make(path: Path, asset: str) -> None:

@@ -4,6 +4,7 @@
     a + b, a - b, a * b      wrap around at 2**127, as all compiled integers do: the caller knows the bounds
     a < b, a <= b, a == b    as usual
     narrow(a)                back to 64 bits; the caller knows that it fits
+    join(high, low), high_half(a)    of and to two 64-bit words; the lower one counts as without a sign
     divide(a, b)             quotient and remainder of numbers that are not negative
     store_wide, load_wide    in an array of 64-bit words, two each
 
@@ -135,20 +136,20 @@ def _plain_twins() -> tuple[Callable[..., Any], ...]:
     return int, low_half, shift_left, halve, int.bit_length, join, high_half
 
 
-widen, narrow, shift_left, halve, bit_length, _join, _high_half = _make_compiled() if jit_enabled() else _plain_twins()
+widen, narrow, shift_left, halve, bit_length, join, high_half = _make_compiled() if jit_enabled() else _plain_twins()
 
 
 @compiled
 def store_wide(numbers: Integers, position: int, value: Wide) -> None:
     """Keep a wide number in two words, at `position` of an array of such pairs."""
     numbers[2 * position] = narrow(value)
-    numbers[2 * position + 1] = _high_half(value)
+    numbers[2 * position + 1] = high_half(value)
 
 
 @compiled
 def load_wide(numbers: Integers, position: int) -> Wide:
     """What `store_wide` kept."""
-    return _join(numbers[2 * position + 1], numbers[2 * position])
+    return join(numbers[2 * position + 1], numbers[2 * position])
 
 
 @compiled

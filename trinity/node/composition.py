@@ -20,6 +20,7 @@ from typing import TextIO
 import msgspec
 import numpy as np
 
+import feeds.consensus.candles
 import feeds.consensus.process
 import feeds.ingest.intake
 import workers.access.process
@@ -226,6 +227,7 @@ def _warm_up_cells() -> None:
 _WARM_UPS = (
     _warm_up_cells,
     feeds.consensus.process.warm_up,
+    feeds.consensus.candles.warm_up,
     feeds.ingest.intake.warm_up,
     workers.access.process.warm_up,
     workers.api.base.admission.warm_up,

@@ -5,58 +5,92 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from feeds.consensus.candles import MS_PER_MINUTE, CandleBook, Candlestick, open_candles
+from feeds.consensus.arrays import PUBLISHED_DTYPE
+from feeds.consensus.candles import CLOSED_MAX, MS_PER_MINUTE, CandleBook, follow, make_book, open_candles
 from feeds.consensus.process import Aggregator
-from tests.feeds.consensus.cases import EXCHANGES, NOW_NS, WALL_NS, context_of, write_quote
+from tests.feeds.consensus.cases import EXCHANGES, WALL_NS, context_of, write_quote
 from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext
 from trinity.clock import NS_PER_MS
-from trinity.memory.candle_table import CANDLES, CandleTable, Minute, Standing, to_decimal
+from trinity.memory.answer_table import AnswerState
+from trinity.memory.candle_table import CANDLES, EXPONENT, CandleTable, Minute, minute_of, to_decimal
 from trinity.observe.metrics import CONSENSUS
 
 LOG = logging.getLogger("tests.candles")
 PRICES = ("200.1", "210.1", "190.1", "205.1")
 START_MS = 20_000_000 * MS_PER_MINUTE
 
-# An event: milliseconds since the one before, price (None: there is none any more), how long it may be served.
+# An event: milliseconds since the one before, a price and its places (None: there is none any more), how long it may be
+# served.
+Event = tuple[int, tuple[int, int] | None, int]
+PRICE = st.tuples(st.integers(min_value=1, max_value=10**18 - 1), st.integers(min_value=0, max_value=EXPONENT))
 EVENTS = st.lists(
     st.tuples(
         st.integers(min_value=0, max_value=90_000),
-        st.one_of(st.none(), st.integers(min_value=1, max_value=10**38)),
+        st.one_of(st.none(), PRICE),
         st.integers(min_value=1, max_value=200_000),
     ),
     max_size=20,
 )
 
 
-def minutes_of(events: Sequence[tuple[int, int | None, int]], end_ms: int, restarts: bool = False) -> list[Minute]:
-    """What the candlestick closes; with `restarts` a successor takes over after every event."""
-    closed: list[Minute] = []
-    candlestick, now_ms = Candlestick(closed.append), START_MS
+def note_of(price: tuple[int, int] | None, now_ms: int, until_ms: int) -> tuple[int, ...]:
+    """A published decision of the first asset as a record of PUBLISHED_DTYPE."""
+    state = AnswerState.GOOD if price is not None else AnswerState.SOURCES_DISAGREE
+    mantissa, places = price or (0, 0)
+    return (0, state, mantissa, 1, places, 3, (until_ms - now_ms) * NS_PER_MS + 7, 7, now_ms * NS_PER_MS)
+
+
+def notes_of(events: Sequence[Event]) -> NDArray[np.void]:
+    now_ms, notes = START_MS, []
     for wait_ms, price, valid_ms in events:
         now_ms += wait_ms
-        if price is None:
-            candlestick.on_unavailable(now_ms)
-        else:
-            candlestick.on_price(price, 1, 3, now_ms, now_ms + valid_ms)
-        if restarts:
-            candlestick = Candlestick(closed.append, candlestick.running, candlestick.standing)
-    candlestick.advance(now_ms + end_ms)
-    return closed
+        notes.append(note_of(price, now_ms, now_ms + valid_ms))
+    return np.array(notes, dtype=PUBLISHED_DTYPE)
 
 
-def naive_minutes(events: Sequence[tuple[int, int | None, int]], end_ms: int) -> list[Minute]:
+def closed_after(book: np.void, notes: NDArray[np.void], now_ms: int) -> list[Minute]:
+    """What the notes close, taken whenever there is no more room."""
+    found: list[Minute] = []
+    at = 0
+    while at <= notes.size:
+        at = follow(book, notes, at, now_ms)
+        found += [minute_of(stick["candle"]) for stick in book["closed"][: int(book["closed_count"])]]
+        book["closed_count"] = 0
+    return found
+
+
+def minutes_of(events: Sequence[Event], end_ms: int, restarts: bool = False) -> list[Minute]:
+    """What is closed; with `restarts` a successor takes over after every event, from what a file holds."""
+    notes = notes_of(events)
+    book, found, now_ms = make_book(1), [], START_MS
+    for number in range(notes.size if restarts else 0):
+        now_ms = int(notes[number]["wall_ns"]) // NS_PER_MS
+        found += closed_after(book, notes[number : number + 1], now_ms)
+        running = book["sticks"][0]["candle"]
+        book = make_book(1)
+        if running["minute"]:
+            book["sticks"][0]["candle"] = running
+    if notes.size:
+        now_ms = int(notes[-1]["wall_ns"]) // NS_PER_MS
+    return found + closed_after(book, notes[:0] if restarts else notes, now_ms + end_ms)
+
+
+def naive_minutes(events: Sequence[Event], end_ms: int) -> list[Minute]:
     """The same by definition: which price stands in which milliseconds, then sums over each minute."""
     spans: list[tuple[int, int, int]] = []
     published: list[tuple[int, int]] = []
     now_ms = START_MS
     times = [now_ms := now_ms + wait_ms for wait_ms, _, _ in events]
-    for i, (_, price, valid_ms) in enumerate(events):
-        if price is not None:
+    for i, (_, mantissa, valid_ms) in enumerate(events):
+        if mantissa is not None:
+            price = mantissa[0] * 10 ** (EXPONENT - mantissa[1])
             until_ms = times[i + 1] if i + 1 < len(events) else now_ms + end_ms
             spans.append((times[i], min(times[i] + valid_ms, until_ms), price))
             published.append((times[i], price))
@@ -71,37 +105,58 @@ def naive_minutes(events: Sequence[tuple[int, int | None, int]], end_ms: int) ->
             weighted = sum(price * (b - a) for a, b, price in stood)
             weighted_ms = sum(b - a for a, b, _ in stood)
             ends = (prices[0], max(prices), min(prices), prices[-1])
-            minutes.append(Minute(minute, *ends, 1, weighted, weighted_ms, len(seen), 3))
+            confidence = 10 ** (EXPONENT - newest_places(events, times, end - 1))
+            minutes.append(Minute(minute, *ends, confidence, weighted, weighted_ms, len(seen), 3))
     return minutes
 
 
+def newest_places(events: Sequence[Event], times: Sequence[int], upto_ms: int) -> int:
+    """Of the newest price until then; each has a confidence of one unit."""
+    return [price[1] for (_, price, _), at in zip(events, times, strict=True) if price and at <= upto_ms][-1]
+
+
+@pytest.mark.uncompiled
 @given(EVENTS, st.integers(min_value=0, max_value=300_000), st.booleans())
-def test_minutes_are_what_their_definition_says(
-    events: list[tuple[int, int | None, int]], end_ms: int, restarts: bool
-) -> None:
+def test_minutes_are_what_their_definition_says(events: list[Event], end_ms: int, restarts: bool) -> None:
     """Open, high, low, close, samples and the weighted sum of every minute, gaps included, also over restarts."""
     assert minutes_of(events, end_ms, restarts) == naive_minutes(events, end_ms)
 
 
+@pytest.mark.uncompiled
 def test_a_clock_set_back_begins_another_minute() -> None:
     """The running minute is closed as it is; no price gets negative time, none stands twice."""
-    closed: list[Minute] = []
-    candlestick = Candlestick(closed.append)
-    candlestick.on_price(100, 1, 3, START_MS + 30_000, START_MS + 40_000)
-    candlestick.on_price(200, 1, 3, START_MS - 3_600_000, START_MS - 3_590_000)
-    candlestick.advance(START_MS - 3_500_000)
+    book = make_book(1)
+    notes = [
+        note_of((100, EXPONENT), START_MS + 30_000, START_MS + 40_000),
+        note_of((200, EXPONENT), START_MS - 3_600_000, START_MS - 3_590_000),
+    ]
+    closed = closed_after(book, np.array(notes, dtype=PUBLISHED_DTYPE), START_MS - 3_500_000)
 
     assert [(minute.close, minute.weighted_ms) for minute in closed] == [(100, 0), (200, 10_000)]
 
 
+@pytest.mark.uncompiled
 def test_a_clock_set_ahead_makes_no_price_older_than_it_was_valid() -> None:
     """An hour that never was is a gap, not an hour of the last price."""
-    closed: list[Minute] = []
-    candlestick = Candlestick(closed.append)
-    candlestick.on_price(100, 1, 3, START_MS, START_MS + 10_000)
-    candlestick.on_price(200, 1, 3, START_MS + 3_600_000, START_MS + 3_610_000)
+    notes = [
+        note_of((100, EXPONENT), START_MS, START_MS + 10_000),
+        note_of((200, EXPONENT), START_MS + 3_600_000, START_MS + 3_610_000),
+    ]
+    closed = closed_after(make_book(1), np.array(notes, dtype=PUBLISHED_DTYPE), START_MS + 3_600_000)
 
     assert [(minute.close, minute.weighted_ms) for minute in closed] == [(100, 10_000)]
+
+
+@pytest.mark.uncompiled
+def test_more_minutes_than_there_is_room_for_are_taken_in_parts() -> None:
+    """A price that stands for longer than CLOSED_MAX minutes gives each of them, in order, weighed once."""
+    count = 2 * CLOSED_MAX + 3
+    until_ms = START_MS + count * MS_PER_MINUTE
+    notes = np.array([note_of((5, EXPONENT), START_MS, until_ms)], dtype=PUBLISHED_DTYPE)
+    closed = closed_after(make_book(1), notes, until_ms)
+
+    assert [minute.minute - START_MS // MS_PER_MINUTE for minute in closed] == list(range(count))
+    assert {(minute.weighted_sum, minute.weighted_ms) for minute in closed} == {(5 * MS_PER_MINUTE, MS_PER_MINUTE)}
 
 
 # --- the consensus process's book --------------------------------------------------------------------------
@@ -197,8 +252,3 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "BTC").write_bytes(b"nonsense" * 1000)
     book = CandleBook(tmp_path, ["BTC"], lambda: None)
     assert list(book.set_aside) == ["BTC"]
-
-
-def test_a_standing_price_needs_a_minute() -> None:
-    """What stands without a running minute is nothing: a successor starts with its next price."""
-    assert Candlestick(lambda _: None, None, Standing(1, NOW_NS)).standing is None

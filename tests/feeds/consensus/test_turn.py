@@ -35,7 +35,7 @@ class Notes:
         is_good = record is not None and int(record["state"][0]) == AnswerState.GOOD
         self._log.append((self._name, ("SOL" in decided, is_good, len(market.read()))))
         assert set(market.reviewed()) >= set(market.decided())
-        assert [published.asset for published in facts.published] == market.decided()
+        assert facts.published["asset"].tolist() == market.decided()
 
     def close(self, now_ns: int) -> None:
         self._log.append((self._name, now_ns))

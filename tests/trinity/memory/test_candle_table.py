@@ -6,6 +6,7 @@ import signal
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,10 @@ from trinity.memory.candle_table import (
     CandleTable,
     Minute,
     Standing,
+    candle_of,
+    minute_of,
     open_or_renew,
+    standing_of,
     to_decimal,
     to_fixed,
 )
@@ -27,8 +31,12 @@ LOG = logging.getLogger("tests.candle_table")
 DIGITS = st.integers(min_value=1, max_value=10**18 - 1)
 
 
-def minute_of(number: int, price: int = 10**EXPONENT) -> Minute:
+def minute(number: int, price: int = 10**EXPONENT) -> Minute:
     return Minute(number, price, price + 5, price - 5, price + 1, 7, price * 60_000, 60_000, 3, 6)
+
+
+def candle(number: int, standing: Standing | None = None) -> np.void:
+    return candle_of(minute(number), standing)
 
 
 @pytest.fixture
@@ -39,14 +47,14 @@ def book(tmp_path: Path) -> CandleFile:
 def test_closed_minutes_are_read_in_order_and_released(book: CandleFile) -> None:
     """What was appended is pending until it is released, oldest first, also for a second opener."""
     for number in (10, 11, 13):
-        assert book.append(minute_of(number))
+        assert book.append(candle(number))
     again = CandleFile.open(book.path.parent, "BTC")
 
     first, end = again.pending(2)
-    assert first == [minute_of(10), minute_of(11)]
+    assert first == [minute(10), minute(11)]
     again.release(end)
     rest, end = book.pending(100)
-    assert rest == [minute_of(13)]
+    assert rest == [minute(13)]
     book.release(end)
     assert book.pending(100) == ([], 3)
     assert book.asset == "BTC"
@@ -54,7 +62,7 @@ def test_closed_minutes_are_read_in_order_and_released(book: CandleFile) -> None
 
 def test_the_oldest_minutes_are_overwritten_when_nobody_takes_them(book: CandleFile) -> None:
     """More than the ring holds: the writer is told of each loss, the reader gets what is whole."""
-    kept = [book.append(minute_of(1 + number)) for number in range(CAPACITY + 3)]
+    kept = [book.append(candle(1 + number)) for number in range(CAPACITY + 3)]
 
     assert kept == [True] * CAPACITY + [False] * 3
     minutes, end = book.pending(CAPACITY)
@@ -66,15 +74,19 @@ def test_the_oldest_minutes_are_overwritten_when_nobody_takes_them(book: CandleF
 def test_the_running_minute_is_found_again(book: CandleFile) -> None:
     """A successor gets the minute and what stands; not a minute that was closed before its writer died."""
     assert book.read_running() is None
-    book.write_running(minute_of(20), Standing(1_200_500, 1_210_000))
+    book.write_running(candle(20, Standing(1_200_500, 1_210_000)))
     again = CandleFile.open(book.path.parent, "BTC")
-    assert again.read_running() == (minute_of(20), Standing(1_200_500, 1_210_000))
+    running = again.read_running()
+    assert running is not None
+    assert (minute_of(running), standing_of(running)) == (minute(20), Standing(1_200_500, 1_210_000))
 
-    book.write_running(minute_of(20), None)
-    assert again.read_running() == (minute_of(20), None)
-    book.append(minute_of(20))
+    book.write_running(candle(20))
+    running = again.read_running()
+    assert running is not None
+    assert (minute_of(running), standing_of(running)) == (minute(20), None)
+    book.append(candle(20))
     assert again.read_running() is None
-    book.write_running(None, None)
+    book.write_running(candle(0))
     assert again.read_running() is None
 
 
@@ -85,24 +97,24 @@ def test_minutes_survive_sigkill(tmp_path: Path) -> None:
     if child == 0:
         book = CandleFile.open(tmp_path, "BTC")
         for number in range(1, CAPACITY):
-            book.write_running(minute_of(number), Standing(number, number))
-            book.append(minute_of(number))
+            book.write_running(candle(number, Standing(number, number)))
+            book.append(candle(number))
             if number == 500:
                 os.kill(os.getpid(), signal.SIGKILL)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
 
     minutes, end = CandleFile.open(tmp_path, "BTC").pending(CAPACITY)
-    assert minutes == [minute_of(number) for number in range(1, 501)]
+    assert minutes == [minute(number) for number in range(1, 501)]
     assert end == 500
 
 
 def test_a_damaged_record_is_left_out(book: CandleFile) -> None:
     """Power that fails may leave half a record: its checksum tells."""
     for number in (1, 2, 3):
-        book.append(minute_of(number))
+        book.append(candle(number))
     whole = book.path.read_bytes()
-    at = whole.rindex(minute_of(2).open.to_bytes(16, "little"), 0, whole.rindex((3).to_bytes(8, "little")))
+    at = whole.rindex(minute(2).open.to_bytes(16, "little"), 0, whole.rindex((3).to_bytes(8, "little")))
     with book.path.open("r+b") as file:
         file.seek(at)
         file.write(b"\xff")
@@ -114,7 +126,7 @@ def test_files_of_another_layout_are_refused_and_set_aside_by_the_writer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reader names them and goes on, the writer renames them and starts anew: no price waits for history."""
-    CandleFile.open(tmp_path, "ETH").append(minute_of(5))
+    CandleFile.open(tmp_path, "ETH").append(candle(5))
     (tmp_path / "BTC").write_bytes(b"nonsense" * 1000)
     (tmp_path / "SOL").write_bytes(b"")
     (tmp_path / "ETH").rename(tmp_path / "XRP")
@@ -138,7 +150,7 @@ def test_files_of_another_layout_are_refused_and_set_aside_by_the_writer(
 def test_the_reader_follows_a_file_that_is_renewed(tmp_path: Path) -> None:
     """One that was read until its header broke, and one that a backup brought back, are read where they are now."""
     old = CandleFile.open(tmp_path, "BTC")
-    old.append(minute_of(9))
+    old.append(candle(9))
     table = CandleTable(tmp_path, LOG)
     assert [len(file.pending(5)[0]) for file in table.files()] == [1]
     with (tmp_path / "BTC").open("r+b") as file:
@@ -146,14 +158,14 @@ def test_the_reader_follows_a_file_that_is_renewed(tmp_path: Path) -> None:
     new, reason = open_or_renew(tmp_path, "BTC")
     assert "magic" in reason
     for number in (10, 11):
-        new.append(minute_of(number))
+        new.append(candle(number))
     assert [len(file.pending(5)[0]) for file in table.files()] == [2]
 
 
 def test_an_asset_that_left_the_catalog_is_still_read(tmp_path: Path) -> None:
     """Files go by their asset's name, so no catalog can mix two assets up or hide what is not loaded yet."""
     for asset in ("BTC", "LUNA"):
-        CandleFile.open(tmp_path, asset).append(minute_of(9))
+        CandleFile.open(tmp_path, asset).append(candle(9))
     table = CandleTable(tmp_path, LOG)
     assert [file.asset for file in table.files()] == ["BTC", "LUNA"]
     CandleFile.open(tmp_path, "ETH")

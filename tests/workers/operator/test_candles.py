@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from trinity.memory.candle_table import CAPACITY, CandleFile, CandleTable, Minute, to_fixed
+from trinity.memory.candle_table import CAPACITY, CandleFile, CandleTable, Minute, candle_of, to_fixed
 from trinity.store.connect import connect
 from workers.operator.candles import load_candles
 
@@ -43,10 +43,10 @@ def stored(connection: psycopg.Connection[Any], asset: str = "BTC") -> list[tupl
 def test_closed_minutes_are_stored_exactly_and_released(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
     """Every digit arrives, also of the smallest price; a second call finds nothing to do."""
     smallest = CandleFile.open(tmp_path, "PEPE")
-    smallest.append(minute_of(FIRST, "0.00000000123456789012"))
+    smallest.append(candle_of(minute_of(FIRST, "0.00000000123456789012")))
     large = CandleFile.open(tmp_path, "BTC")
-    large.append(minute_of(FIRST))
-    large.append(minute_of(FIRST + 2))
+    large.append(candle_of(minute_of(FIRST)))
+    large.append(candle_of(minute_of(FIRST + 2)))
     table = CandleTable(tmp_path, LOG)
 
     assert load_candles(connection, table, NODE) == 3
@@ -60,16 +60,16 @@ def test_closed_minutes_are_stored_exactly_and_released(connection: psycopg.Conn
 def test_a_crash_before_the_release_changes_nothing(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
     """What was committed but not released is loaded again; the fuller row of a minute stays."""
     file = CandleFile.open(tmp_path, "BTC")
-    file.append(minute_of(FIRST, "100", samples=5))
+    file.append(candle_of(minute_of(FIRST, "100", samples=5)))
     load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     file.release(0)
     load_candles(connection, CandleTable(tmp_path, LOG), NODE)
-    file.append(minute_of(FIRST, "200", samples=2))
-    file.append(minute_of(FIRST, "300", samples=1))
+    file.append(candle_of(minute_of(FIRST, "200", samples=2)))
+    file.append(candle_of(minute_of(FIRST, "300", samples=1)))
     load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     assert [row[1] for row in stored(connection)] == [100]
 
-    file.append(minute_of(FIRST, "400", samples=9))
+    file.append(candle_of(minute_of(FIRST, "400", samples=9)))
     load_candles(connection, CandleTable(tmp_path, LOG), NODE)
     assert [row[1] for row in stored(connection)] == [400]
 
@@ -78,7 +78,7 @@ def test_a_day_without_a_database_is_caught_up_in_one_call(connection: psycopg.C
     """All that the ring still holds is loaded, in transactions of a bounded size."""
     file = CandleFile.open(tmp_path, "BTC")
     for offset in range(CAPACITY + 10):
-        file.append(minute_of(FIRST + offset))
+        file.append(candle_of(minute_of(FIRST + offset)))
 
     assert load_candles(connection, CandleTable(tmp_path, LOG), NODE) == CAPACITY - 1
     assert len(stored(connection)) == CAPACITY - 1
@@ -87,7 +87,7 @@ def test_a_day_without_a_database_is_caught_up_in_one_call(connection: psycopg.C
 def test_a_failing_database_releases_nothing(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
     """The error reaches the caller, and the minutes wait in their file."""
     file = CandleFile.open(tmp_path, "BTC")
-    file.append(minute_of(FIRST))
+    file.append(candle_of(minute_of(FIRST)))
     connection.execute("ALTER TABLE price_minute RENAME TO elsewhere")
     with pytest.raises(psycopg.Error):
         load_candles(connection, CandleTable(tmp_path, LOG), NODE)
@@ -102,7 +102,7 @@ def test_minutes_wait_until_the_ledger_has_made_the_node_known(
 ) -> None:
     """A minute bears its node's number: before there is one nothing is stored and nothing released."""
     file = CandleFile.open(tmp_path, "BTC")
-    file.append(minute_of(FIRST))
+    file.append(candle_of(minute_of(FIRST)))
     other = uuid.UUID(int=8)
     assert load_candles(connection, CandleTable(tmp_path, LOG), other) == file.released == 0
     connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'other')", [other])

@@ -15,7 +15,7 @@ import pytest
 from tests.support.clocks import ManualClock
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.limits import COUNTER_WORDS
-from trinity.memory.candle_table import CandleFile, CandleTable, Minute, to_fixed
+from trinity.memory.candle_table import CandleFile, CandleTable, Minute, candle_of, to_fixed
 from trinity.memory.control import ProcessBlock
 from trinity.observe.metrics import OPERATOR
 from trinity.store import partitions
@@ -85,7 +85,7 @@ def test_a_node_that_is_not_the_active_one_does_only_what_is_its_own(
     price = to_fixed(Decimal(5))
     file = CandleFile.open(tmp_path, "BTC")
     for number in (NOW // 60, NOW // 60 + 1):
-        file.append(Minute(number, price, price, price, price, 0, price * 60_000, 60_000, 3, 6))
+        file.append(candle_of(Minute(number, price, price, price, price, 0, price * 60_000, 60_000, 3, 6)))
     _run(work, block, is_active=False)
     assert _one(work, "SELECT count(*) FROM price_minute") == 2
     assert _one(work, "SELECT count(*) FROM daily_figures") == 0
