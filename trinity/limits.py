@@ -72,9 +72,9 @@ CONSENSUS_TELL_NS = 50 * 1_000_000
 # The end of an answer that is nearer than this is decided now, as it will be then: a price that loses one of several
 # sources is not refused between the source's last moment and the next turn. A wait is whole ms and wakes up late.
 CONSENSUS_AHEAD_NS = 5 * 1_000_000
-# The stablecoins' indexes are measured again at most this often: it takes 0.5 ms, in which no quote is looked at, and
-# a coin moves by less than a basis point in so short a time.
-COINS_GAP_NS = 20 * 1_000_000
+# The stablecoins' indexes are measured again at most this often: it takes a millisecond, in which no quote is looked
+# at, and a coin moves by less than a basis point in so short a time. Others convert by a quarter of a second.
+COINS_GAP_NS = 100 * 1_000_000
 # A source that was left out comes back after it lay within half the limit for this long; CF Benchmarks has the
 # half, others wait 5 s to 5 min: venues of one market agree again within seconds, so the shortest is enough.
 REENTRY_NS = 5 * 1_000_000_000
