@@ -5,11 +5,8 @@ measured beside it, because a process that does not beat is taken for stuck.
 """
 
 import asyncio
-import contextlib
 import logging
 import resource
-import select
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,20 +15,18 @@ import numpy as np
 import psycopg
 
 from benchmarks.progress import Progress
+from benchmarks.servers.database import database_in
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import AccessSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.process import ProcessContext
-from trinity.store import migrate
-from trinity.store.embedded import Server, embedded_url
 from trinity.store.watch import Watch
 from workers.access.database import connect
 from workers.access.process import warm_up
 from workers.access.sync import AccessSync
 
-_TURN_SECONDS = 0.02
 _KEYS = """
 INSERT INTO api_keys (account_id, plan_id, digest, prefix)
 SELECT 1, 1 + n %% 4, sha256(('benchmark ' || n)::bytea), 'trk_' || n FROM generate_series(1, %s) AS n
@@ -41,9 +36,8 @@ SELECT 1, 1 + n %% 4, sha256(('benchmark ' || n)::bytea), 'trk_' || n FROM gener
 def measure_keys(keys: int, progress: Progress) -> dict[str, Any]:
     """Seconds of each way to load `keys` keys, and the longest time without a turn of the event loop."""
     warm_up()
-    with TemporaryDirectory(prefix="trinity-access-") as folder, _database(Path(folder)) as url:
+    with TemporaryDirectory(prefix="trinity-access-") as folder, database_in(Path(folder)) as (url, _):
         progress.step(f"making {keys} keys")
-        migrate.ensure(url)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("INSERT INTO accounts (name) VALUES ('benchmark')")
             connection.execute(_KEYS, [keys])
@@ -97,18 +91,3 @@ def _context() -> ProcessContext:
     own = {"name": "access", "kind": "access", "catalog": load_catalog(), "clock": SystemClock()}
     block = ProcessBlock(np.zeros(BLOCK_WORDS, dtype=np.uint64))
     return ProcessContext(**fields | own | {"block": block, "log": logging.getLogger("benchmarks.parts.keys")})
-
-
-@contextlib.contextmanager
-def _database(folder: Path) -> Iterator[str]:
-    """An embedded server of its own."""
-    server = Server(folder, logging.getLogger("benchmarks.parts.keys"))
-    server.start(lambda: select.select([], [], [], _TURN_SECONDS) and None)
-    while not server.answers():
-        server.pass_on_log(20)
-    try:
-        yield embedded_url(folder)
-    finally:
-        server.shut_down()
-        while server.exit_code() is None:
-            server.pass_on_log(20)

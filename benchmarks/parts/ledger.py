@@ -5,12 +5,9 @@ hours and days, commit. Beside the rate it says the processor time a row, in Pyt
 a busy machine as well.
 """
 
-import contextlib
-import logging
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +16,10 @@ import psutil  # type: ignore[import-untyped] # it ships no types
 from numpy.typing import NDArray
 
 from benchmarks.progress import Progress
+from benchmarks.servers.database import database_in
 from trinity.limits import SEGMENT_BYTES_MAX
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import connect
-from trinity.store.embedded import Server, embedded_url
-from trinity.store.migrate import ensure
 from trinity.vocabulary import CODE_OK, CODES
 from workers.ledger.block import header_of
 from workers.ledger.ledger import Ledger
@@ -34,7 +30,6 @@ ASSETS, KEYS = 35, 100
 # As full as the spool makes them; customers ask from some addresses each, which is more than most do.
 SEGMENT_RECORDS = SEGMENT_BYTES_MAX // RECORD_DTYPE.itemsize - 4096
 ADDRESSES_A_KEY = 8
-_START_SECONDS = 120.0
 # Bytes of a table with all its parts and indexes.
 _SIZES = """
 SELECT coalesce(parent.relname, part.relname), sum(pg_total_relation_size(part.oid))
@@ -74,32 +69,14 @@ def measure_ledger(seconds: float, progress: Progress) -> dict[str, Any]:
 
 def measure(seconds: float, keys: int, records: int = SEGMENT_RECORDS) -> Load:
     """Load segments of `records` for this long, in a database of its own."""
-    with tempfile.TemporaryDirectory() as name, database_in(Path(name)) as (_, server):
-        return _load(Path(name), seconds, keys, records, psutil.Process(server))
+    with tempfile.TemporaryDirectory() as name, database_in(Path(name)) as (url, server):
+        return _load(url, Path(name) / "spool", seconds, keys, records, psutil.Process(server))
 
 
-@contextlib.contextmanager
-def database_in(folder: Path) -> Iterator[tuple[str, int]]:
-    """The address of a server of its own, with all tables, and its process."""
-    server = Server(folder, logging.getLogger("benchmarks.parts.ledger"))
-    server.start(lambda: time.sleep(0.05))
-    try:
-        until = time.monotonic() + _START_SECONDS
-        while not server.answers() and time.monotonic() < until:
-            server.pass_on_log(50)
-        ensure(embedded_url(folder))
-        yield embedded_url(folder), server.pid
-    finally:
-        server.shut_down()
-        while server.exit_code() is None:
-            server.pass_on_log(50)
-
-
-def _load(folder: Path, seconds: float, keys: int, records: int, server: psutil.Process) -> Load:
-    spool_folder = folder / "spool"
+def _load(url: str, spool_folder: Path, seconds: float, keys: int, records: int, server: psutil.Process) -> Load:
     spool_folder.mkdir()
     rows, position, spent = 0, 1, 0.0
-    with connect(embedded_url(folder), "benchmark", statement_seconds=0, autocommit=True) as connection:
+    with connect(url, "benchmark", statement_seconds=0, autocommit=True) as connection:
         ledger = Ledger(connection, USAGE, uuid.uuid4(), "benchmark")
         python_s = postgresql_s = 0.0
         while spent < seconds:

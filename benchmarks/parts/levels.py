@@ -11,10 +11,10 @@ from typing import Any
 from benchmarks.generators.http import HttpGenerator
 from benchmarks.generators.load import Load
 from benchmarks.generators.udp import UdpGenerator
-from benchmarks.parts.side_by_side import run_with_cpu
 from benchmarks.progress import Progress
-from benchmarks.servers.node import Node, start_bare
-from benchmarks.servers.processes import cores, raise_file_limit
+from benchmarks.servers.node import Node
+from benchmarks.servers.one_worker import run_with_cpu, start_one_worker
+from benchmarks.servers.processes import raise_file_limit
 
 LEVELS = tuple(2**i for i in range(13))
 WARM_SECONDS = 0.2
@@ -25,9 +25,7 @@ def measure_levels(folder: Path, seconds: float, progress: Progress) -> dict[str
     """Every level of both protocols; each row is an outcome with its level and processor time a request."""
     raise_file_limit()
     with contextlib.ExitStack() as stopping:
-        progress.step("starting one request worker")
-        node = start_bare(folder, cores()[0])
-        stopping.callback(node.stop)
+        node = start_one_worker(folder, stopping, progress)
         return {
             protocol: [_row(node, protocol, level, seconds, progress) for level in LEVELS] for protocol in PROTOCOLS
         }

@@ -13,10 +13,8 @@ from typing import Any
 from benchmarks.generators.histogram import Latencies
 from benchmarks.generators.http import HttpGenerator
 from benchmarks.generators.load import Load
-from benchmarks.parts.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from benchmarks.progress import Progress
-from benchmarks.servers.node import Node, start_bare
-from benchmarks.servers.processes import cores
+from benchmarks.servers.one_worker import CONNECTIONS, WARM_SECONDS, run_with_cpu, start_one_worker
 
 DEPTHS = (1, 16)
 
@@ -24,7 +22,7 @@ DEPTHS = (1, 16)
 def measure_pipelining(folder: Path, turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
     """Requests a second and processor time with 1 and with 16 requests in one write, medians of the turns."""
     with contextlib.ExitStack() as stopping:
-        node = _node(folder, stopping, progress)
+        node = start_one_worker(folder, stopping, progress)
         generators = {depth: HttpGenerator(node.http_target(), CONNECTIONS, depth) for depth in DEPTHS}
         found: dict[int, list[tuple[float, float]]] = {depth: [] for depth in DEPTHS}
         faults: dict[str, int] = {}
@@ -52,7 +50,7 @@ def measure_pipelining(folder: Path, turns: int, seconds: float, progress: Progr
 def measure_half_peak(folder: Path, turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
     """Latency percentiles of the open loop at half of the peak rate, over all turns and as the median turn."""
     with contextlib.ExitStack() as stopping:
-        node = _node(folder, stopping, progress)
+        node = start_one_worker(folder, stopping, progress)
         generator = HttpGenerator(node.http_target(), CONNECTIONS)
         stopping.callback(generator.close)
         together = Latencies()
@@ -69,10 +67,3 @@ def measure_half_peak(folder: Path, turns: int, seconds: float, progress: Progre
         "p99_us": round(statistics.median(row["latency_us"]["p99"] for row in rows), 1),
         "rate": round(statistics.median(row["per_second"] for row in rows), 1),
     }
-
-
-def _node(folder: Path, stopping: contextlib.ExitStack, progress: Progress) -> Node:
-    progress.step("starting one request worker")
-    node = start_bare(folder, cores()[0])
-    stopping.callback(node.stop)
-    return node

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.parts.ledger import SEGMENT_RECORDS, database_in, write_segment
+from benchmarks.parts.ledger import SEGMENT_RECORDS, write_segment
 from benchmarks.progress import Progress
+from benchmarks.servers.database import database_in
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import AnyConnection, connect
 from trinity.vocabulary import CODES

@@ -5,10 +5,8 @@ where the disk has room for it. Questions rotate over the keys, so that no answe
 ones are measured apart. Latencies are those of one client that asks again when it was answered.
 """
 
-import contextlib
 import http.client
 import json
-import logging
 import os
 import shutil
 import socket
@@ -26,21 +24,19 @@ import psycopg
 from benchmarks.errors import PeerError
 from benchmarks.generators.http import HttpGenerator
 from benchmarks.generators.load import Load
-from benchmarks.parts.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from benchmarks.progress import Progress
+from benchmarks.servers.database import database_in
 from benchmarks.servers.node import start_bare
+from benchmarks.servers.one_worker import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from benchmarks.servers.processes import cores, free_port, start, wait_for_port
 from benchmarks.servers.report_service import ADMIN_KEY, KEYS
 from benchmarks.servers.usage_rows import fill
 from trinity.clock import Clock
-from trinity.store.embedded import Server, embedded_url
-from trinity.store.migrate import ensure
 from workers.api.usage.log_page import Cursor, encode_cursor
 
 DAYS = 93
 # usage_runs with its indexes, the sums, and the log of what was written meanwhile.
 _BYTES_A_ROW = 250
-_START_TRIES = 600
 _SAMPLES = 200
 _CSV_ROWS = 1_000_000
 _HOT_TURNS = 5
@@ -48,7 +44,8 @@ _HOT_TURNS = 5
 
 def measure_reports(folder: Path, rows: int, seconds: float, clock: Clock, progress: Progress) -> dict[str, Any]:
     """The whole: make the database, measure, remove it."""
-    with tempfile.TemporaryDirectory(prefix="reports-", dir=folder) as place, _database(Path(place), rows) as url:
+    _check_room(folder, rows)
+    with tempfile.TemporaryDirectory(prefix="reports-", dir=folder) as place, database_in(Path(place)) as (url, _):
         end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         with psycopg.connect(url) as connection:
             connection.execute("SET timezone = 'UTC'")
@@ -197,28 +194,8 @@ def _lookups_beside(folder: Path, seconds: float, asker: _Asker, progress: Progr
     return {"alone_us": round(alone, 2), "beside_reports_us": round(beside_us, 2), "ratio": round(ratio, 3)}
 
 
-@contextlib.contextmanager
-def _database(place: Path, rows: int) -> Iterator[str]:
-    """A server of our own in this folder, with empty tables."""
+def _check_room(place: Path, rows: int) -> None:
+    """PeerError when the disk has no room for so many."""
     wanted, free = rows * _BYTES_A_ROW, shutil.disk_usage(place).free
     if free < 2 * wanted:
         raise PeerError("disk", f"{free >> 30} GiB are free, {2 * wanted >> 30} are wanted: ask for fewer --rows")
-    server = Server(place, logging.getLogger("benchmarks"))
-    pause = threading.Event()
-
-    def turn() -> None:
-        pause.wait(0.02)
-
-    server.start(turn)
-    try:
-        for _ in range(_START_TRIES):
-            if server.answers():
-                break
-            server.pass_on_log(50)
-        url = embedded_url(place)
-        ensure(url)
-        yield url
-    finally:
-        server.shut_down()
-        while server.exit_code() is None:
-            server.pass_on_log(50)

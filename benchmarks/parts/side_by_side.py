@@ -6,7 +6,6 @@ Ratios are taken turn by turn and then their median, so that what a turn's noise
 """
 
 import contextlib
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,13 +17,10 @@ from benchmarks.generators.http import HttpGenerator
 from benchmarks.generators.load import Load, Outcome
 from benchmarks.generators.udp import ECHO, TEXT, UdpGenerator, UdpTarget
 from benchmarks.progress import Progress
-from benchmarks.servers.node import Node, start_bare
+from benchmarks.servers.one_worker import CONNECTIONS, WARM_SECONDS, run_with_cpu, start_one_worker
 from benchmarks.servers.peers import ASSET, PEERS, Place, start_peer, start_udp_floor
-from benchmarks.servers.processes import cores, cpu_ns, family_of
+from benchmarks.servers.processes import cores, family_of
 
-WARM_SECONDS = 0.3
-# The load of the figures: enough connections to keep one core busy, few enough that nothing queues for long.
-CONNECTIONS = 64
 DATAGRAMS_IN_FLIGHT = 256
 OURS = "trinity"
 
@@ -80,14 +76,6 @@ def contest(contestants: Sequence[Contestant], turns: int, seconds: float, progr
                 contestant.outcomes.append(outcome)
 
 
-def run_with_cpu(generator: HttpGenerator | UdpGenerator, pids: Sequence[int], wanted: Load) -> tuple[Outcome, float]:
-    """One run, and the processor microseconds that the processes took for each right answer; infinite without one."""
-    before_ns = cpu_ns(pids)
-    outcome = generator.run(wanted)
-    used_ns = cpu_ns(pids) - before_ns
-    return outcome, used_ns / 1_000 / outcome.answered if outcome.answered else math.inf
-
-
 def ratio(first: Contestant, second: Contestant) -> float:
     """Median over the turns of first / second."""
     return statistics.median(ours / theirs for ours, theirs in zip(first.us, second.us, strict=True))
@@ -97,7 +85,7 @@ def compare_http(folder: Path, turns: int, seconds: float, progress: Progress) -
     """Our worker, the floor and every peer that is installed: `GET /price` over 64 kept-alive connections."""
     skipped: list[str] = []
     with contextlib.ExitStack() as stopping:
-        node = _bare_node(folder, stopping, progress)
+        node = start_one_worker(folder, stopping, progress)
         head, body = node.answer(ASSET)
         place = Place(folder, cores()[0], head, body)
         ours = Contestant(OURS, "one request worker", node.worker_pids, HttpGenerator(node.http_target(), CONNECTIONS))
@@ -122,7 +110,7 @@ def compare_http(folder: Path, turns: int, seconds: float, progress: Progress) -
 def compare_udp(folder: Path, turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
     """Our worker in text and binary beside two compiled loops that only receive and send."""
     with contextlib.ExitStack() as stopping:
-        node = _bare_node(folder, stopping, progress)
+        node = start_one_worker(folder, stopping, progress)
         head, body = node.answer(ASSET)
         place = Place(folder, cores()[0], head, body)
         contestants = [
@@ -139,13 +127,6 @@ def compare_udp(folder: Path, turns: int, seconds: float, progress: Progress) ->
             contestants.append(_udp_contestant(name, what, [server.pid], target))
         contest(contestants, turns, seconds, progress)
     return _result(contestants, [])
-
-
-def _bare_node(folder: Path, stopping: contextlib.ExitStack, progress: Progress) -> Node:
-    progress.step("starting one request worker")
-    node = start_bare(folder, cores()[0])
-    stopping.callback(node.stop)
-    return node
 
 
 def _udp_contestant(name: str, what: str, pids: Sequence[int], target: UdpTarget) -> Contestant:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.parts.streams import report_alone, wait_for_port
 from benchmarks.servers.bare_worker import answer_of, write_all
-from benchmarks.servers.processes import free_port, raise_file_limit
+from benchmarks.servers.processes import free_port, pss_bytes, raise_file_limit
 from trinity.clock import SystemClock
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
@@ -80,13 +80,6 @@ def _publish(memory: NodeMemory, clock: SystemClock, seconds: float) -> None:
             answer = answer_of(asset.name, index, turn, clock.monotonic_ns(), clock.wall_ns())
             memory.answers.write(memory.answers.row_of(index), answer)
         time.sleep(1 / UPDATES_PER_SECOND)
-
-
-def pss_bytes(pid: int) -> int:
-    """Proportional set size of a process (proc(5), smaps_rollup)."""
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found.group(1)) * 1024
 
 
 def kernel_bytes() -> int:

@@ -31,11 +31,9 @@ from benchmarks.generators.checks import Bytes, Ints
 from benchmarks.generators.frames import request_frame
 from benchmarks.generators.http import HttpGenerator, price_requests
 from benchmarks.generators.load import Load
-from benchmarks.parts.side_by_side import CONNECTIONS, WARM_SECONDS, run_with_cpu
 from benchmarks.progress import Progress
 from benchmarks.servers.bare_worker import write_all
-from benchmarks.servers.node import start_bare
-from benchmarks.servers.processes import cores
+from benchmarks.servers.one_worker import CONNECTIONS, WARM_SECONDS, run_with_cpu, start_one_worker
 from trinity.clock import SystemClock
 from trinity.compiled import compiled
 from trinity.config import AccessSection
@@ -184,9 +182,7 @@ def _record_udp(context: DatagramContext, requests: Bytes, ends: Ints, count: in
 
 def _measure_sampled(folder: Path, seconds: float, progress: Progress) -> dict[str, float]:
     with contextlib.ExitStack() as stopping:
-        progress.step("starting one request worker")
-        node = start_bare(folder, cores()[0])
-        stopping.callback(node.stop)
+        node = start_one_worker(folder, stopping, progress)
         generator = HttpGenerator(node.http_target(), CONNECTIONS)
         stopping.callback(generator.close)
         generator.run(Load(WARM_SECONDS))

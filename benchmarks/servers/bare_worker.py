@@ -84,7 +84,7 @@ def write_all(memory: "NodeMemory", clock: SystemClock, turn: int) -> None:
         memory.answers.write(memory.answers.row_of(i), answer)
 
 
-def _write_for_ever(memory: "NodeMemory", ring: "UsageRing", clock: SystemClock, parent: int) -> None:
+def _write_forever(memory: "NodeMemory", ring: "UsageRing", clock: SystemClock, parent: int) -> None:
     turn = 0
     while os.getppid() == parent:
         turn += 1
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> None:
         parent = os.getpid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, _leave)
-            _write_for_ever(memory, ring, clock, parent)
+            _write_forever(memory, ring, clock, parent)
             os._exit(0)
         context = ProcessContext.of(memory, WORKER, clock, os.eventfd(0, os.EFD_NONBLOCK))
         ports = PortsSection(tcp_port_lpo=int(tcp_port), udp_port_lpo=int(udp_port))

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.errors import PeerError
 from benchmarks.parts import reports
-from benchmarks.parts.reports import _Asker, _database, _questions
+from benchmarks.parts.reports import _Asker, _check_room, _questions
 from benchmarks.servers.processes import free_port, start, wait_for_port
 from benchmarks.servers.usage_rows import fill
 from trinity.clock import SystemClock
@@ -42,5 +42,5 @@ def test_every_question_is_answered_over_both_protocols(
 
 def test_a_database_that_does_not_fit_is_not_begun(tmp_path: Path) -> None:
     """The message says what to do."""
-    with pytest.raises(PeerError, match="fewer --rows"), _database(tmp_path, 10**15):
-        pass
+    with pytest.raises(PeerError, match="fewer --rows"):
+        _check_room(tmp_path, 10**15)
