@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import PeerError
-from benchmarks.measured import unmeasured
-from benchmarks.processes import cores, data_dir
 from benchmarks.progress import Progress
+from benchmarks.report.measured import unmeasured
+from benchmarks.servers.processes import cores, data_dir
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.compiled import prepare_cache
 from trinity.errors import TrinityError
@@ -31,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = _parser().parse_args(argv)
     prepare_cache(data_dir())
     # Behind prepare_cache: these import compiled code.
-    from benchmarks.figures import judge
-    from benchmarks.peers import versions
-    from benchmarks.plots import draw_all
-    from benchmarks.report import describe_run, write_results
+    from benchmarks.report.figures import judge
+    from benchmarks.report.plots import draw_all
+    from benchmarks.report.results import describe_run, write_results
+    from benchmarks.servers.peers import versions
 
     clock = SystemClock()
     day = datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, UTC)
@@ -102,127 +102,127 @@ Measure = Callable[[Path, argparse.Namespace, Progress], dict[str, Any]]
 
 
 def _http(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.side_by_side import compare_http
+    from benchmarks.parts.side_by_side import compare_http
 
     return compare_http(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _udp(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.side_by_side import compare_udp
+    from benchmarks.parts.side_by_side import compare_udp
 
     return compare_udp(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _levels(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.levels import measure_levels
+    from benchmarks.parts.levels import measure_levels
 
     return measure_levels(folder, wanted.seconds, progress)
 
 
 def _pipelining(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.rates import measure_pipelining
+    from benchmarks.parts.rates import measure_pipelining
 
     return measure_pipelining(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _half_peak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.rates import measure_half_peak
+    from benchmarks.parts.rates import measure_half_peak
 
     return measure_half_peak(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _user(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.user_mode import measure_user_mode
+    from benchmarks.parts.user_mode import measure_user_mode
 
     return measure_user_mode(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _access(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.access import measure_access
+    from benchmarks.parts.access import measure_access
 
     return measure_access(folder, wanted.turns, wanted.keys, progress)
 
 
 def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.wire_to_answer import measure_wire
+    from benchmarks.parts.wire import measure_wire
 
     return measure_wire(folder, wanted.wire_seconds, SystemClock(), progress)
 
 
 def _memory(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.soak import measure_memory
+    from benchmarks.parts.soak import measure_memory
 
     return measure_memory(folder, wanted.workers, progress)
 
 
 def _soak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.soak import measure_soak
+    from benchmarks.parts.soak import measure_soak
 
     return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.workers, progress)
 
 
 def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.campaign import measure_campaign
+    from benchmarks.parts.campaign import measure_campaign
 
     return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
 
 
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.reports import measure_reports
+    from benchmarks.parts.reports import measure_reports
 
     return measure_reports(folder, wanted.rows, wanted.seconds, SystemClock(), progress)
 
 
 def _streams(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.streams import measure_streams
+    from benchmarks.parts.streams import measure_streams
 
     return measure_streams(folder, wanted.stream_clients, wanted.stream_seconds, progress)
 
 
 def _keys(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.access_keys import measure_keys
+    from benchmarks.parts.keys import measure_keys
 
     return measure_keys(wanted.keys, progress)
 
 
 def _ledger(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.ledger import measure_ledger
+    from benchmarks.parts.ledger import measure_ledger
 
     return measure_ledger(wanted.ledger_seconds, progress)
 
 
 def _refusals(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.refusals import measure_refusals
+    from benchmarks.parts.refusals import measure_refusals
 
     return measure_refusals(wanted.refusals, progress)
 
 
 def _ledger_beside(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.ledger_beside import measure_ledger_beside
+    from benchmarks.parts.ledger_beside import measure_ledger_beside
 
     return measure_ledger_beside(folder, wanted.turns, progress)
 
 
 def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.udp_flood import measure_udp_flood
+    from benchmarks.parts.udp_flood import measure_udp_flood
 
     return measure_udp_flood(folder, wanted.seconds, progress)
 
 
 def _consensus(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.consensus import measure_consensus
+    from benchmarks.parts.consensus import measure_consensus
 
     return measure_consensus(wanted.turns, progress)
 
 
 def _feeds(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.feeds import measure_feeds
+    from benchmarks.parts.feeds import measure_feeds
 
     return measure_feeds(folder, wanted.feed_seconds, progress)
 
 
 def _feed_peers(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.feeds import compare_feeds
+    from benchmarks.parts.feeds import compare_feeds
 
     return compare_feeds(folder, wanted.feed_seconds, wanted.peer_python, progress)
 

@@ -22,6 +22,10 @@ BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
     "trinity/store", "trinity/cache", "trinity/observe",
 })  # fmt: skip
+PRODUCT = BELOW | {
+    "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
+    "workers/request", "workers/ledger", "workers/access", "workers/api",
+}  # fmt: skip
 EVERYTHING = frozenset({"*"})
 MAY_IMPORT = {
     KERNEL: frozenset[str](),
@@ -51,7 +55,13 @@ MAY_IMPORT = {
     "workers/cluster": BELOW,
     "workers/operator": BELOW,
     "workers/health": BELOW,
-    "benchmarks": EVERYTHING,
+    "benchmarks": frozenset({KERNEL}),
+    "benchmarks/__main__": EVERYTHING,
+    "benchmarks/generators": BELOW | {"benchmarks"},
+    "benchmarks/servers": PRODUCT | {"benchmarks", "benchmarks/generators"},
+    "benchmarks/feeds": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers"},
+    "benchmarks/parts": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds"},
+    "benchmarks/report": frozenset({KERNEL, "benchmarks"}),
 }
 # A module that belongs to another room than its folder's: the command line.
 ROOM_OF = {"trinity/__main__": "trinity/cli"}
@@ -122,6 +132,9 @@ def test_a_module_opens_with_its_strategy_and_keeps_to_its_room(path: Path) -> N
         ("trinity/node/supervisor.py", "import workers.request.loop", {"workers/request"}),
         ("trinity/node/composition.py", "import workers.request.loop", set()),
         ("workers/new/x.py", "from trinity import clock", {"trinity"}),
+        ("benchmarks/report/x.py", "from benchmarks.parts.wire import RATES", {"benchmarks/parts"}),
+        ("benchmarks/generators/x.py", "from benchmarks.servers import node", {"benchmarks/servers"}),
+        ("benchmarks/parts/x.py", "from benchmarks.feeds import sender\nimport workers.request.loop", set()),
     ],
 )
 def test_an_arrow_that_points_up_is_seen(

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from litestar.types import ASGIApp
 
-from benchmarks.usage_rows import fill
+from benchmarks.servers.usage_rows import fill
 from tests.support.contexts import context_of
 from tests.support.database import DatabaseServer
 from tests.support.node_fixture import ENTRIES, busy_node

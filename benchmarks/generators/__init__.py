@@ -1,0 +1,1 @@
+"""What makes load and checks every answer, compiled. Knows protocols, and neither servers nor parts."""

@@ -1,0 +1,1 @@
+"""Out of results alone: tables, plots, and whether the figures are reached. It measures nothing itself."""
