@@ -67,8 +67,8 @@ BPS_MAX = 10_000
 CONSENSUS_REVIEW_NS = 150 * 1_000_000
 CONSENSUS_WAIT_MS_MAX = 100
 # Those who watch (candles, gauges, log, heartbeat) are told at most this often where nothing presses: telling takes
-# some 0.1 ms, in which no quote is looked at.
-CONSENSUS_TELL_NS = 50 * 1_000_000
+# half a millisecond, in which no quote is looked at.
+CONSENSUS_TELL_NS = 100 * 1_000_000
 # The end of an answer that is nearer than this is decided now, as it will be then: a price that loses one of several
 # sources is not refused between the source's last moment and the next turn. A wait is whole ms and wakes up late.
 CONSENSUS_AHEAD_NS = 5 * 1_000_000
