@@ -91,16 +91,16 @@ peers: test-tools
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 
-# What compiles comes first, so that the request loop is compiled while all else is installed. The lock has every package, so
+# What compiles comes first, so that nearly all is compiled while all else is installed. The lock has every package, so
 # nothing is resolved, and a module is made bytecode when it is imported, not thousands of them now.
 INSTALL := $(BIN)/pip install --quiet --no-deps --no-compile
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	awk '/^[a-z]/ { chosen = /^(llvmlite|msgspec|numba|numpy)==/ } chosen' requirements.lock >$(VENV)/compiler.lock
 	$(INSTALL) --require-hashes -r $(VENV)/compiler.lock
-	$(BIN)/python -m workers.request & compiling=$$!; \
+	$(BIN)/python -m workers.request & loop=$$!; $(BIN)/python -m feeds & feeds=$$!; \
 	$(INSTALL) --require-hashes -r requirements.lock && $(INSTALL) --no-build-isolation --editable . ; \
-	installed=$$?; wait $$compiling; exit $$installed
+	installed=$$?; wait $$loop $$feeds; exit $$installed
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime

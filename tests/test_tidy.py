@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "trinity/node/composition": EVERYTHING,
     "trinity/node/roles": EVERYTHING,
     "trinity/cli": EVERYTHING,
+    "feeds/__main__": frozenset({"trinity/compiled", "feeds/ingest", "feeds/consensus"}),
     "feeds/exchanges": BELOW,
     "feeds/ingest": BELOW | {"feeds/exchanges"},
     "feeds/consensus": BELOW,

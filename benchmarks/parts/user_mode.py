@@ -35,7 +35,7 @@ from benchmarks.progress import Progress
 from benchmarks.servers.bare_worker import write_all
 from benchmarks.servers.one_worker import CONNECTIONS, WARM_SECONDS, run_with_cpu, start_one_worker
 from trinity.clock import SystemClock
-from trinity.compiled import compiled
+from trinity.compiled import compiled, refer_to
 from trinity.config import AccessSection
 from trinity.limits import COUNTER_WORDS
 from trinity.markets import Catalog, load_catalog
@@ -91,8 +91,8 @@ def _measure_pure(turns: int) -> dict[str, float]:
             "udp_binary": (_record_udp, udp, [frame]),
         }
         found = {}
-        for name, (loop, context, requests) in batches.items():
-            octets, ends = _joined(requests)
+        for name, (loop, memory_of_it, requests) in batches.items():
+            context, (octets, ends) = refer_to(memory_of_it), _joined(requests)
             loop(context, octets, ends, 1, out, timespec)  # compiled now, for longer than a price is good
             write_all(memory, clock, 0)
             times = [loop(context, octets, ends, REQUESTS, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]

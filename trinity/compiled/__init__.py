@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 # Where a wheel or an image brings machine code; `trinity compile --out` fills it, and a checkout has none.
 SHIPPED = Path(__file__).parent / "shipped"
@@ -56,6 +57,18 @@ def _dispatcher(function: F, *, forceinline: bool, allocates: bool) -> F:
     from trinity.compiled.whole import dispatcher
 
     return dispatcher(function, forceinline, allocates)  # type: ignore[no-any-return]
+
+
+def refer_to(context: T) -> T:
+    """A context (a named tuple of arrays) as a root takes it that shall get one pointer, not hundreds of values.
+
+    Uncompiled it is the context itself.
+    """
+    if not jit_enabled():
+        return context
+    from trinity.compiled.reference import Referred
+
+    return Referred(context)  # type: ignore[arg-type, return-value]
 
 
 def compile_for(function: Callable[..., Any], *examples: Any) -> None:

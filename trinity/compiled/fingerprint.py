@@ -6,9 +6,9 @@ compiled function uses, costs nothing, and a change of anything else cannot meet
 cannot look into is a TypeError: it must be told how, or not be a global of compiled code.
 
 Beside it the argument types (a named tuple with its fields in their order), the CPU, the versions of Python, numba,
-LLVM and numpy, and the code of `whole.py` and `quicker.py`, which say how all of it is put together.
+LLVM and numpy, and the code of `whole.py`, `quicker.py` and `reference.py`, which say how all of it is put together.
 
-Rules: pure but for reading those two; compiles nothing; must not know any compiled function.
+Rules: pure but for reading those three; compiles nothing; must not know any compiled function.
 """
 
 import builtins
@@ -29,6 +29,8 @@ from numba.core.types import ExternalFunction, Type
 from numba.core.types.containers import BaseNamedTuple, BaseTuple
 from numba.core.typing.templates import Signature
 from numba.extending import _Intrinsic
+
+from trinity.compiled.reference import Reference
 
 _KEY_BYTES = 16
 # Libraries whose versions tell what is in them.
@@ -60,7 +62,7 @@ def describe(root: Dispatcher) -> Iterator[str]:
 @functools.cache
 def _surroundings() -> str:
     """What all machine code depends on."""
-    whole = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("whole.py", "quicker.py"))
+    whole = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("whole.py", "quicker.py", "reference.py"))
     versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
     return f"{versions} {numba.config.OPT} {hashlib.blake2b(whole, digest_size=_KEY_BYTES).hexdigest()}"
 
@@ -144,6 +146,8 @@ def _of_named(value: Any, names: Collection[str], met: list[Callable[..., Any]])
 def _of_type(of: Any) -> str:
     """An argument's type; numba tells named tuples apart by their class, here it is their fields."""
     match of:
+        case Reference():
+            return f"reference {_of_type(of.target)}"
         case BaseNamedTuple():
             fields = [f"{name}: {_of_type(kind)}" for name, kind in zip(of.fields, of, strict=True)]
             return f"{of.instance_class.__qualname__}{fields}"

@@ -250,7 +250,7 @@ def minute_of(candle: np.void) -> Minute:
     prices = (int.from_bytes(packed[at : at + _PRICE_BYTES], "little") for at in range(0, len(packed), _PRICE_BYTES))
     weighted_sum = int.from_bytes(candle["weighted_sum"].tobytes(), "little")
     counts = (int(candle[name]) for name in ("weighted_ms", "samples", "sources"))
-    return Minute(int(candle["minute"]), *prices, weighted_sum, *counts)
+    return Minute._make((int(candle["minute"]), *prices, weighted_sum, *counts))
 
 
 def standing_of(candle: np.void) -> Standing | None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
-from trinity.compiled import compile_for, compiled, has_code_for
+from trinity.compiled import compile_for, compiled, has_code_for, refer_to
 from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.errors import PortTakenError
 from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
@@ -167,7 +167,8 @@ def run(
         room = connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         connections = make_connections(epoll.fileno(), request_context, room, access.proxy_protocol)
         context.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        _serve(_make_worker(fds, context.block.words, request_context, networks, connections, is_any(udp)))
+        worker_memory = _make_worker(fds, context.block.words, request_context, networks, connections, is_any(udp))
+        _serve(refer_to(worker_memory))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
     context.log.info("drained")
@@ -175,12 +176,12 @@ def run(
 
 def warm_up() -> None:
     """Compile the loop, or load it from the cache: the supervisor does it once, before it forks."""
-    compile_for(_serve, _example())
+    compile_for(_serve, refer_to(_example()))
 
 
 def is_compiled() -> bool:
     """Whether the loop only has to be loaded."""
-    return has_code_for(_serve, _example())
+    return has_code_for(_serve, refer_to(_example()))
 
 
 def _example() -> Worker:

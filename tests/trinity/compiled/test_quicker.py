@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from numba import types
 from numba.core import bytecode, compiler, event, interpreter, ir
 from numba.core.errors import TypingError, UnsupportedError
 from numba.core.postproc import PostProcessor
+from numba.core.registry import cpu_target
+from numba.core.types.functions import BaseFunction
 
 from trinity.compiled import quicker
 
@@ -150,3 +153,27 @@ def test_what_needs_a_pass_that_is_left_out_is_refused() -> None:
 
     with pytest.raises((TypingError, UnsupportedError)):
         doubled(3)
+
+
+NUMBERS = (types.int32, types.int64, types.uint64, types.float64, types.boolean, types.literal(3), types.none)
+
+
+@pytest.mark.parametrize("operation", [operator.add, operator.and_, operator.lt, operator.getitem, max, abs])
+def test_a_builtin_function_has_the_same_signature(operation: Callable[..., Any]) -> None:
+    """For every two numbers, asked once and again; where numba finds none, both raise the same."""
+    context = cpu_target.typing_context
+    context.refresh()
+    function = context.resolve_value_type(operation)
+    for args in ((first, second) for first in NUMBERS for second in NUMBERS):
+        for _ in range(2):
+            assert _signature(function.get_call_type, args) == _signature(
+                lambda *given: quicker._find_call_type(function, *given), args
+            )
+    assert BaseFunction.get_call_type is quicker._get_call_type
+
+
+def _signature(find: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    try:
+        return find(cpu_target.typing_context, args, {})
+    except TypingError as error:
+        return type(error)
