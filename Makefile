@@ -5,16 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRINITY_DATA_DIR ?= $(CURDIR)/.data
 export OPENBLAS_NUM_THREADS := 1
+# Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo run wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
-# The request loop is compiled once, while the installation runs, or after an update; `compile` finds it done in a second.
+# Compiled is once, while the installation runs; after an update the start does it, and says so.
 demo: setup
-	$(BIN)/trinity compile
 	$(BIN)/trinity demo
 
 run: setup
-	$(BIN)/trinity compile
 	$(BIN)/trinity run
 
 # One test process per core; a file's tests stay together, because many of them share one running node.
@@ -91,16 +91,16 @@ peers: test-tools
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 
-# What compiles comes first, so that nearly all is compiled while all else is installed. The lock has every package, so
+# What compiles comes first, so that all is compiled while the rest is installed. The lock has every package, so
 # nothing is resolved, and a module is made bytecode when it is imported, not thousands of them now.
 INSTALL := $(BIN)/pip install --quiet --no-deps --no-compile
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	awk '/^[a-z]/ { chosen = /^(llvmlite|msgspec|numba|numpy)==/ } chosen' requirements.lock >$(VENV)/compiler.lock
 	$(INSTALL) --require-hashes -r $(VENV)/compiler.lock
-	$(BIN)/python -m workers.request & loop=$$!; $(BIN)/python -m feeds & feeds=$$!; \
+	$(BIN)/python -m trinity.node.compiling & compiling=$$!; \
 	$(INSTALL) --require-hashes -r requirements.lock && $(INSTALL) --no-build-isolation --editable . ; \
-	installed=$$?; wait $$loop $$feeds; exit $$installed
+	installed=$$?; wait $$compiling; exit $$installed
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime

@@ -16,6 +16,7 @@ import psycopg
 
 from benchmarks.progress import Progress
 from benchmarks.servers.database import database_in
+from trinity.access.warm_up import warm_up
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import AccessSection
 from trinity.markets import load_catalog
@@ -24,7 +25,6 @@ from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.process import ProcessContext
 from trinity.store.watch import Watch
 from workers.access.database import connect
-from workers.access.process import warm_up
 from workers.access.sync import AccessSync
 
 _KEYS = """

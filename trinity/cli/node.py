@@ -46,7 +46,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
 
 def compile_now(out: Path | None, as_json: bool) -> int:
     """Compile what a node needs: into its data directory, or all of it into an empty folder."""
-    from trinity.node.composition import compile_before_fork
+    from trinity.node.compiling import compile_before_fork
 
     if out is None:
         compile_before_fork()

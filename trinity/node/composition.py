@@ -3,7 +3,7 @@
 Order of a start, so that a failure leaves nothing behind: every port is tried, shared memory is made, the request
 loop is compiled, then the launcher forks. At the end the shared memory is removed, whatever the reason.
 
-What the children call is compiled before the fork. Import this module only after `prepare_cache`.
+What the children call is compiled before the fork (compiling.py). Import this module only after `prepare_cache`.
 """
 
 import contextlib
@@ -13,18 +13,11 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
 import msgspec
-import numpy as np
 
-import feeds.consensus.candles
-import feeds.consensus.process
-import feeds.ingest.intake
-import workers.access.process
-import workers.api.base.admission
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
@@ -35,14 +28,12 @@ from trinity.errors import ConfigError
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.atomics import fence, load_acquire, store_release
-from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.node import Card, NodeMemory
-from trinity.memory.price_table import cell_at
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
 from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
+from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
@@ -180,55 +171,3 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def compile_before_fork(announce: Callable[[str], None] = lambda _why: None) -> None:
-    """Compile, or load from the cache, what the children call: they inherit it through the fork.
-
-    Where the loop has to be compiled, `announce` is told why, and it gets a process of its own: it takes longer than
-    all else, and the memory that compiling takes ends with that process.
-    """
-    helper = 0
-    if not workers.request.loop.is_compiled():
-        from trinity.compiled.shipped import why_compiling
-
-        announce(why_compiling())
-        helper = _in_a_child(workers.request.loop.warm_up)
-    for warm_up in _WARM_UPS:
-        warm_up()
-    if helper:
-        os.waitpid(helper, 0)
-    workers.request.loop.warm_up()
-
-
-def _in_a_child(warm_up: Callable[[], None]) -> int:
-    """Run it in a process of its own; whatever that misses, the parent compiles."""
-    child = os.fork()
-    if child == 0:
-        try:
-            warm_up()
-        finally:
-            os._exit(0)
-    return child
-
-
-def _warm_up_cells() -> None:
-    words = np.zeros(cell_words(8), dtype=np.uint64)
-    publish(words, 0, 8, np.ones(8, dtype=np.uint64))
-    snapshot(words, 0, 8, np.zeros(8, dtype=np.uint64))
-    store_release(words, 0, load_acquire(words, 0))
-    # A word whose highest bit is set is another type for numba.
-    store_release(words, 0, np.uint64(1 << 63))  # type: ignore[arg-type]
-    cell_at(1, 1, 0, 0)
-    fence()
-
-
-# What compiles, or loads, all that the children call but the request loop, by calling it once.
-_WARM_UPS = (
-    _warm_up_cells,
-    feeds.consensus.process.warm_up,
-    feeds.consensus.candles.warm_up,
-    feeds.ingest.intake.warm_up,
-    workers.access.process.warm_up,
-    workers.api.base.admission.warm_up,
-)

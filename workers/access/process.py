@@ -18,7 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-import numpy as np
 import psycopg
 
 from trinity.backoff import Backoff
@@ -27,14 +26,12 @@ from trinity.config import AccessSection
 from trinity.errors import SchemaError, StoreUnavailableError
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import ProcessBlock
-from trinity.memory.key_table import DIGEST_BYTES, KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.observe.log import Outage
 from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import reason_of
 from trinity.store.watch import Watch
-from trinity.vocabulary import KeyState
 from workers.access.database import AsyncConnection, connect, wait_for_change
 from workers.access.sync import AccessSync
 
@@ -56,13 +53,6 @@ _T = TypeVar("_T")
 def run(context: ProcessContext, tables: AccessMemory, section: AccessSection, data_dir: Path, url: str) -> None:
     """Keep shared memory up to date until SIGTERM or SIGINT."""
     asyncio.run(_serve(context, tables, section, data_dir, url))
-
-
-def warm_up() -> None:
-    """Compile, or load from the cache, what writes the key table."""
-    keys = KeyTable.private(1)
-    keys.write(1, bytes(DIGEST_BYTES), KeyState.ACTIVE, 1, 1, 1, dry_run=False)
-    keys.revoke_others(np.zeros(0, dtype=np.int64))
 
 
 async def _serve(

@@ -20,7 +20,6 @@ from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import append_record
-from trinity.node import composition
 from trinity.node.composition import (
     build_processes,
     create_memory,
@@ -146,27 +145,3 @@ def test_nothing_in_the_composition_starts_a_thread(tmp_path: Path) -> None:
         check=True,
     )  # fmt: skip
     assert run.stdout.strip() == "1"
-
-
-def test_a_start_says_that_it_compiles_only_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the reason, before it begins; what an earlier start left is loaded without a word."""
-    composition.compile_before_fork()
-    said: list[str] = []
-    composition.compile_before_fork(said.append)
-    assert said == []
-    order: list[str] = []
-    monkeypatch.setattr("workers.request.loop.is_compiled", lambda: False)
-    monkeypatch.setattr(composition, "_in_a_child", lambda warm_up: warm_up() or 0)
-    monkeypatch.setattr("workers.request.loop.warm_up", lambda: order.append("compiled"))
-    composition.compile_before_fork(order.append)
-    assert order == ["once after an installation or an update", "compiled", "compiled"]
-
-
-def test_what_a_child_process_misses_is_no_error_of_the_parent() -> None:
-    """The parent compiles it itself, and says then what is wrong."""
-
-    def fail() -> None:
-        raise OSError("no room")
-
-    child = composition._in_a_child(fail)
-    assert os.waitpid(child, 0)[0] == child

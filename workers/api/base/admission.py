@@ -18,9 +18,7 @@ from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_h
 from trinity.clock import Clock
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
-from trinity.memory.block_table import is_blocked
 from trinity.memory.control import ProcessBlock
-from trinity.memory.key_table import DIGEST_WORDS, TERMS_SLOT_WORDS, find_key
 from trinity.native.addresses import address_words
 from trinity.observe.metrics import REPORTER
 from trinity.process import ProcessContext
@@ -86,19 +84,6 @@ class Admission:
 def make_admission(context: ProcessContext, tables: AccessMemory, section: AccessSection) -> Admission:
     """Over the node's tables."""
     return Admission(_gate_over(tables, section), context.clock, context.block)
-
-
-def warm_up() -> None:
-    """Compile what is asked about each caller, or load it from the cache: the supervisor does it before it forks."""
-    tables = AccessMemory.private()
-    is_blocked(tables.blocks.words, address_words("::"))
-    find_key(tables.keys.words, np.zeros(DIGEST_WORDS, dtype=np.uint64), np.zeros(TERMS_SLOT_WORDS, dtype=np.uint64))
-    gate = _gate_over(tables, AccessSection())
-    turn_month(gate, 0, 0)
-    admit_known(gate, 0, address_words("::"), 0)
-    charge_lookups(gate, 1, 0)
-    retry_after_ms(gate, CODE_OK)
-    append_limit_headers(gate, CODE_OK, np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8), 0)
 
 
 def _gate_over(tables: AccessMemory, section: AccessSection) -> Gate:
