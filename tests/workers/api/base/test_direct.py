@@ -1,8 +1,8 @@
 """Answers written past the server: over real sockets, with the kernel's own bounds."""
 
 import asyncio
-import gc
 import contextlib
+import gc
 import http.client
 import os
 import socket
