@@ -13,6 +13,7 @@ import numpy as np
 
 from trinity.access import gate
 from trinity.clock import NS_PER_SECOND
+from trinity.compiled import refer_to
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.address_table import AddressTable
@@ -154,13 +155,14 @@ class Worker:
         self.name = f"worker-{number}"
         self.is_alive = False
         self._context: Any = None
+        self._referred: Any = None  # the same, as the compiled code takes it
         self._next_second_ns = 0
         self._peers = np.zeros(2, dtype=np.uint64)
         self._raw = np.zeros(512, dtype=np.uint8)
         self._month = 0
 
     def forget(self) -> None:
-        self._context = None
+        self._context = self._referred = None
 
     def start(self) -> None:
         context, world = self._world.context(self.name), self._world
@@ -185,6 +187,7 @@ class Worker:
             gate=made,
             ledger=ledger.make_ledger(world.rings[self._number].words, context.catalog),
         )
+        self._referred = refer_to(self._context)
         self._out = np.zeros(response_bytes_max(self._context), dtype=np.uint8)
         self._next_second_ns = 0
         self.beat()
@@ -216,7 +219,7 @@ class Worker:
         context.caller.words[PEER] = 0
         context.caller.words[PEER + 1] = 0x0100_007F_FFFF_0000  # ::ffff:127.0.0.1 in network order
         assert parse.parse_head(self._raw, 0, len(raw), context.head) == parse.REQUEST
-        end = routes.answer_request(context, self._raw, False, now_ns, self._out, 0)
+        end = routes.answer_request(self._referred, self._raw, False, now_ns, self._out, 0)
         answer = bytes(self._out[:end])
         status = int(answer[9:12])
         if status != 429:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from trinity.compiled import refer_to
 from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
 from trinity.native.addresses import address_words
@@ -39,16 +40,16 @@ class Bench:
         self.clients.append(theirs)
         self.at.sockaddr[0] = socket.AF_INET6
         self.at.sockaddr[1:3] = address_words(peer)
-        connections.open_connection(self.at, self.context, self.counters, ours.detach(), now_ns)
+        connections.open_connection(refer_to(self.at), refer_to(self.context), self.counters, ours.detach(), now_ns)
         return theirs
 
     def serve(self, slot: int = 0, bits: int = EPOLLIN, now_ns: int = NOW) -> None:
-        connections.serve_event(self.at, self.context, self.counters, slot, bits, now_ns)
+        connections.serve_event(refer_to(self.at), refer_to(self.context), self.counters, slot, bits, now_ns)
 
     def serve_ready(self) -> int:
         """One turn of the ready list; how many were on it."""
         events = np.zeros(8 * EVENT_WORDS, dtype=np.uint32)
-        count = slots.take_ready(self.at, events, 0)
+        count = slots.take_ready(refer_to(self.at), events, 0)
         for i in range(count):
             self.serve(event_tag(events, i), event_bits(events, i))
         return count

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trinity.compiled import refer_to
 from trinity.config import AccessSection
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
@@ -35,7 +36,7 @@ class Door:
         buffer = octets_of(head.encode("latin-1"))
         assert parse.parse_head(buffer, 0, buffer.size, self.context.head) == parse.REQUEST
         set_peer(self.context.caller, address_words(peer), 0)
-        return self.read(routes.answer_request(self.context, buffer, False, NOW, self.out, 0))
+        return self.read(routes.answer_request(refer_to(self.context), buffer, False, NOW, self.out, 0))
 
     def read(self, end: int) -> tuple[int, dict[str, str], Any]:
         found, _, body = bytes(self.out[:end]).partition(b"\r\n\r\n")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trinity.compiled import refer_to
 from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
 from trinity.native.addresses import address_words
@@ -33,7 +34,7 @@ def ask(private: Any, target: str, method: str = "GET") -> bytes:
     buffer = octets_of(f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert parse.parse_head(buffer, 0, buffer.size, private.context.head) == parse.REQUEST
     out = np.zeros(response_bytes_max(private.context), dtype=np.uint8)
-    return bytes(out[: routes.answer_request(private.context, buffer, False, NOW, out, 0)])
+    return bytes(out[: routes.answer_request(refer_to(private.context), buffer, False, NOW, out, 0)])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.workers.request.bench import ASSETS, NOW, PRICE, Bench, read_all
 from trinity.clock import NS_PER_SECOND
-from trinity.compiled import jit_enabled
+from trinity.compiled import jit_enabled, refer_to
 from trinity.config import AccessSection
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS, PIPELINED_MAX
 from trinity.native.addresses import address_words
@@ -74,7 +74,7 @@ def test_half_a_head_has_one_deadline_and_then_a_408(bench: Bench) -> None:
     client.send(b"ice")
     bench.serve(now_ns=NOW + NS_PER_SECOND)
     assert bench.at.table[0, DEADLINE_NS] == NOW + HEAD_MAX_NS
-    connections.expire(bench.at, bench.context, bench.counters, 0, NOW + HEAD_MAX_NS)
+    connections.expire(refer_to(bench.at), refer_to(bench.context), bench.counters, 0, NOW + HEAD_MAX_NS)
     assert read_all(client).startswith(b"HTTP/1.1 408 ")
     assert client.recv(1) == b""
     assert bench.at.table[0, PHASE] == LINGERING
@@ -88,7 +88,7 @@ def test_an_idle_connection_is_closed_without_a_word(bench: Bench) -> None:
     read_all(client)
     client.setblocking(True)
     assert (bench.at.table[0, PHASE], bench.at.table[0, DEADLINE_NS]) == (IDLE, NOW + IDLE_MAX_NS)
-    connections.expire(bench.at, bench.context, bench.counters, 0, NOW + IDLE_MAX_NS)
+    connections.expire(refer_to(bench.at), refer_to(bench.context), bench.counters, 0, NOW + IDLE_MAX_NS)
     assert client.recv(1) == b""
     assert bench.at.table[0, FD] == -1
 
@@ -183,7 +183,7 @@ def test_an_internal_error_costs_one_connection_and_is_counted(bench: Bench) -> 
     broken, sound = bench.open(), bench.open()
     context = bench.context._replace(body=np.zeros(4, dtype=np.uint8))
     broken.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
-    connections.serve_event(bench.at, context, bench.counters, 0, EPOLLIN, NOW)
+    connections.serve_event(refer_to(bench.at), refer_to(context), bench.counters, 0, EPOLLIN, NOW)
     assert broken.recv(1) == b""
     assert bench.count("oracle_internal_errors_total") == 1
     sound.send(PRICE)
@@ -210,7 +210,7 @@ def test_time_outs_and_full_workers_are_recorded_with_their_peer(bench: Bench) -
     slow = bench.open("203.0.113.1")
     slow.send(b"GET /pr")
     bench.serve()
-    connections.expire(bench.at, bench.context, bench.counters, 0, NOW + HEAD_MAX_NS)
+    connections.expire(refer_to(bench.at), refer_to(bench.context), bench.counters, 0, NOW + HEAD_MAX_NS)
     bench.open("203.0.113.2")
     push_ready(bench.at, 0)
     push_ready(bench.at, 1)
@@ -294,7 +294,7 @@ def test_a_balancer_that_says_nothing_or_leaves_is_closed(balanced: Bench) -> No
     """At its deadline without a word, and at once when it ends in the middle of a header."""
     silent, leaving = balanced.open(BALANCER), balanced.open(BALANCER)
     assert balanced.at.table[0, DEADLINE_NS] == NOW + HEAD_MAX_NS
-    connections.expire(balanced.at, balanced.context, balanced.counters, 0, NOW + HEAD_MAX_NS)
+    connections.expire(refer_to(balanced.at), refer_to(balanced.context), balanced.counters, 0, NOW + HEAD_MAX_NS)
     assert silent.recv(1) == b""
     leaving.send(FROM_CLIENT[:5])
     balanced.serve(1)

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from trinity.compiled import jit_enabled
+from trinity.compiled import jit_enabled, refer_to
 from trinity.limits import SPARE_ASSETS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
@@ -31,6 +31,7 @@ class Site:
     def __init__(self, private: Any, catalog: Catalog, make_answer: Any) -> None:
         columns = 1 + len(catalog.exchanges)
         self.private, self.context, words = private, private.context, private.words
+        self.referred = refer_to(self.context)
         self.out = np.zeros(response_bytes_max(self.context), dtype=np.uint8)
         self.now_ns = 10**18
         for row, asset, fields in (
@@ -48,7 +49,7 @@ class Site:
         """The response to the one request in `raw`."""
         buffer = octets_of(raw)
         assert parse.parse_head(buffer, 0, buffer.size, self.context.head) == parse.REQUEST
-        end = routes.answer_request(self.context, buffer, last, self.now_ns, self.out, 0)
+        end = routes.answer_request(self.referred, buffer, last, self.now_ns, self.out, 0)
         return bytes(self.out[:end])
 
     def ask(self, target: str, method: str = "GET", last: bool = False) -> tuple[int, dict[str, str], Any]:
@@ -210,7 +211,7 @@ def test_mutated_requests_get_one_whole_response_each(site: Site) -> None:
         buffer = octets_of(b"GET " + bytes(target) + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         if parse.parse_head(buffer, 0, buffer.size, site.context.head) != parse.REQUEST:
             continue
-        end = routes.answer_request(site.context, buffer, False, site.now_ns, site.out, 0)
+        end = routes.answer_request(site.referred, buffer, False, site.now_ns, site.out, 0)
         head, _, body = bytes(site.out[:end]).partition(b"\r\n\r\n")
         assert int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]) == len(body)
         assert body[:1] + body[-1:] == b"{}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.workers.request.bench import NOW, PRICE, Bench, read_all
-from trinity.compiled import jit_enabled
+from trinity.compiled import jit_enabled, refer_to
 from trinity.native.libc import EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from workers.request.http import connection as connections
 from workers.request.http.slots import FD, PHASE, STALL_FREE_COUNT, STALLED
@@ -56,7 +56,7 @@ def test_a_stalled_client_whose_time_is_up_gives_its_memory_back(bench: Bench) -
         client.send(PRICE)
         bench.serve()
     assert bench.at.state[STALL_FREE_COUNT] == free - 1
-    connections.expire(bench.at, bench.context, bench.counters, 0, NOW * 2)
+    connections.expire(refer_to(bench.at), refer_to(bench.context), bench.counters, 0, NOW * 2)
     assert bench.at.state[STALL_FREE_COUNT] == free
     assert bench.at.table[0, FD] == -1
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS
+from trinity.compiled import refer_to
 from trinity.config import AccessSection
 from trinity.limits import COUNTER_WORDS, UDP_REPLY_BYTES_MAX
 from trinity.markets import Asset, AssetRules, Catalog, Market
@@ -95,6 +96,7 @@ class Place:
             for auth, section in sections.items()
         }
         self.contexts = {auth: make_datagram_context(context) for auth, context in contexts.items()}
+        self.referred = {auth: refer_to(context) for auth, context in self.contexts.items()}
         self.rings = {auth: UsageRing(Path(), context.ledger.ring) for auth, context in contexts.items()}
 
 
@@ -103,10 +105,11 @@ PLACE = Place()
 
 def ask(request: bytes, trusted: bool = True, auth: str = "optional") -> tuple[bytes, str, int]:
     """(reply, result, lookups); both lie in the middle of larger buffers."""
-    context = PLACE.contexts[auth]
     buffer = np.frombuffer(b"{" + request + b"}", dtype=np.uint8).copy()
     reply = np.full(UDP_REPLY_BYTES_MAX + 3, 0xEE, dtype=np.uint8)
-    length, result, lookups = answer_datagram(context, buffer, 1, 1 + len(request), reply, 3, trusted, NOW_NS)
+    length, result, lookups = answer_datagram(
+        PLACE.referred[auth], buffer, 1, 1 + len(request), reply, 3, trusted, NOW_NS
+    )
     return bytes(reply[3 : 3 + length]), UDP_RESULTS[result], lookups
 
 

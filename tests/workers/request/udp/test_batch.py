@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trinity.compiled import jit_enabled
+from trinity.compiled import jit_enabled, refer_to
 from trinity.limits import DATAGRAMS_MAX
 from trinity.memory.answer_table import SLOT_WORDS
 from trinity.memory.cell import publish
@@ -39,7 +39,7 @@ class Post:
         self.client.settimeout(5)
 
     def serve(self) -> None:
-        batch.serve_datagrams(self.mailbox, self.counters, self.server.fileno(), NOW)
+        batch.serve_datagrams(refer_to(self.mailbox), self.counters, self.server.fileno(), NOW)
 
     def count(self, name: str, *labels: str) -> int:
         return int(self.counters[metrics.REQUEST.index(name, *labels)])
@@ -91,7 +91,7 @@ def test_an_internal_error_costs_one_datagram(post: Post) -> None:
     """An index out of range is counted, its sender gets nothing, and the socket goes on being served."""
     broken = post.mailbox._replace(outbox=np.zeros(4, dtype=np.uint8))
     post.client.send(b"BTC")
-    batch.serve_datagrams(broken, post.counters, post.server.fileno(), NOW)
+    batch.serve_datagrams(refer_to(broken), post.counters, post.server.fileno(), NOW)
     assert post.count("oracle_internal_errors_total") == 1
     post.client.send(b"BTC")
     post.serve()
@@ -121,7 +121,7 @@ def test_a_reply_leaves_from_the_address_that_was_asked(post: Post, bound: str, 
         for turn in range(3):
             for number, client in enumerate(clients):
                 client.send(b'{"asset":"BTC","id":%d}' % (10 * turn + number))
-            batch.serve_datagrams(box, post.counters, server.fileno(), NOW)
+            batch.serve_datagrams(refer_to(box), post.counters, server.fileno(), NOW)
             for number, client in enumerate(clients):
                 assert json.loads(client.recv(4096))["id"] == 10 * turn + number
         for client in clients:
@@ -135,7 +135,7 @@ def test_through_a_socket_of_both_families_an_ipv4_sender_is_that(post: Post) ->
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.bind(("127.0.0.7", 0))
             client.sendto(b"BTC", ("127.0.0.1", server.getsockname()[1]))
-            batch.serve_datagrams(box, post.counters, server.fileno(), NOW)
+            batch.serve_datagrams(refer_to(box), post.counters, server.fileno(), NOW)
     record = post.private.ring.read(post.private.ring.written - 1, 1)[0]
     assert record["address"].tobytes() == address_words("127.0.0.7").tobytes()
 
