@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one run (default 1)")
     parser.add_argument("--soak-seconds", type=float, default=40.0, help="length of the soak (default 40)")
     parser.add_argument("--soak-rate", type=int, default=4_000, help="requests/s of the soak (default 4000)")
+    parser.add_argument("--soak-quotes", type=int, default=1_000, help="quotes/s of the soak (default 1000)")
     parser.add_argument("--wire-seconds", type=float, default=20.0, help="length of `wire` (default 20)")
     parser.add_argument("--feed-seconds", type=float, default=5.0, help="length of a rate of `feeds` (default 5)")
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has ccxt and cryptofeed")
@@ -158,7 +159,7 @@ def _memory(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dic
 def _soak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.soak import measure_soak
 
-    return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.workers, progress)
+    return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.soak_quotes, wanted.workers, progress)
 
 
 def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:

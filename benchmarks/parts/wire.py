@@ -11,11 +11,8 @@ was, at the worst, when it was still asked for and shown, is said as well.
 """
 
 import contextlib
-import json
 import select
 import socket
-import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.feeds.frame_templates import FIRST_MANTISSA, PROBE, SCALE, STEP
-from benchmarks.feeds.wire_sender import PROBES_MAX, SENT, TIMES, WANTED, open_control
+from benchmarks.feeds.sent_node import start_sent_node
+from benchmarks.feeds.wire_sender import PROBES_MAX, SENT, TIMES, WANTED
 from benchmarks.generators import checks, system
 from benchmarks.generators.checks import Bytes, Ints
 from benchmarks.generators.histogram import Latencies, record
 from benchmarks.generators.http import price_requests
 from benchmarks.progress import Progress
-from benchmarks.servers.node import Node, pids_by_name, start_run
-from benchmarks.servers.processes import Server, cpu_ns, free_port, start, wait_for_port
+from benchmarks.servers.node import Node, pids_by_name
+from benchmarks.servers.processes import Server, cpu_ns
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.compiled import compiled
-from trinity.markets import DEFAULT_PATH
 from trinity.memory.node import NodeMemory
 from trinity.native import libc
 from trinity.observe.metrics import FEED
-from trinity.vocabulary import EXCHANGES
 
 Scratch = tuple[NDArray[np.uint32], Bytes, Ints, Ints]  # events, buffer, frame, timespec
 
-PROBE_EXCHANGE = "kraken"
 RATES = (2_000, 20_000)
 # Long enough to give the processor away, short beside the limits.
 PAUSE_NS = 50_000
@@ -54,27 +49,9 @@ _ANSWERS, _OVERDUE_NS, _COUNTED_WORDS = range(3)
 
 def measure_wire(folder: Path, seconds: float, clock: Clock, progress: Progress) -> dict[str, Any]:
     """For each rate: percentiles of the time from frame to answer, what the node took, and what took the processors."""
-    port = free_port()
-    markets_file, config_file, control_file = folder / "markets.toml", folder / "wire.toml", folder / "control.i64"
-    markets_file.write_text(_toml(_markets()))
-    config_file.write_text(_toml({"feeds": _feeds(port)}))
-    control = open_control(control_file, "w+")
-    control[WANTED] = RATES[0]
     with contextlib.ExitStack() as stopping:
         progress.step("starting the exchanges and a whole node")
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.feeds.wire_sender",
-            str(port),
-            str(control_file),
-            str(markets_file),
-        ]
-        sender = start("wire_sender", command, folder)
-        stopping.callback(sender.stop)
-        wait_for_port(sender, port)
-        node = start_run(folder, config_file, markets_file, [PROBE])
-        stopping.callback(node.stop)
+        node, sender, control = start_sent_node(folder, stopping, RATES[0])
         found = {}
         for rate in RATES:
             progress.step(f"asking for {seconds:g} s at {rate:,} quotes/s")
@@ -203,30 +180,3 @@ def _quotes_taken(memory: NodeMemory) -> int:
     word = FEED.index("oracle_quotes_total", "ws")
     feeds = [i for i, entry in enumerate(memory.card.processes) if entry.kind == "feed"]
     return sum(memory.control.block(i).read_counter(word) for i in feeds)
-
-
-def _markets() -> dict[str, Any]:
-    """The default markets, and the probe on one exchange alone, which may decide it."""
-    markets = tomllib.loads(DEFAULT_PATH.read_text())
-    markets["exchanges"][PROBE_EXCHANGE]["assets"].append(PROBE)
-    markets["assets"][PROBE] = {"min_sources": 1}
-    return markets
-
-
-def _feeds(port: int) -> dict[str, Any]:
-    """All exchanges at the sender, which has no REST."""
-    return {
-        "simulated": True,
-        "ws_base_urls": {name: f"ws://127.0.0.1:{port}/{name}" for name in EXCHANGES},
-        "rest_base_urls": {name: f"http://127.0.0.1:{port}/{name}" for name in EXCHANGES},
-    }
-
-
-def _toml(tree: dict[str, Any], path: tuple[str, ...] = ()) -> str:
-    """Nested tables of strings, numbers, booleans and lists as TOML."""
-    plain = {key: value for key, value in tree.items() if not isinstance(value, dict)}
-    lines = [f"[{'.'.join(path)}]"] if path else []
-    lines += [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    parts = ["\n".join(lines)] if lines else []
-    parts += [_toml(value, (*path, key)) for key, value in tree.items() if isinstance(value, dict)]
-    return "\n\n".join(parts) + ("\n" if not path else "")

@@ -234,10 +234,12 @@ def _memory_table(found: Mapping[str, Any]) -> str:
 
 def _soak_table(found: Mapping[str, Any]) -> str:
     drift = found["drift"]
-    rows = [(name, row["first"], row["last"], row["change"]) for name, row in drift.items() if name != "faults"]
+    numbers = ("first", "last", "slope_per_hour", "error")
+    rows = [(name, *(row[number] for number in numbers)) for name, row in drift.items() if name != "faults"]
     faults = ", ".join(f"{name} {count}" for name, count in drift["faults"].items()) or "none"
-    title = f"Soak at {found['rate']:,} requests/s, {len(found['samples'])} samples; faults: {faults}"
-    return table(title, ("", "first quarter", "last quarter", "change"), rows)
+    load = f"{found['rate']:,} requests/s and {found['quotes_per_second']:,} quotes/s"
+    title = f"Soak at {load}, {len(found['samples'])} samples; faults: {faults}"
+    return table(title, ("", "first quarter", "last quarter", "slope an hour", "standard error"), rows)
 
 
 def _reports_table(found: Mapping[str, Any]) -> str:

@@ -84,10 +84,10 @@ def start_whole(folder: Path, workers: int, quotes_per_second: int = 300) -> Nod
     return _start_command(folder, ["demo"], environment, [asset.name for asset in load_catalog().assets])
 
 
-def start_run(folder: Path, config_file: Path, markets_file: Path, assets: list[str]) -> Node:
+def start_run(folder: Path, config_file: Path, markets_file: Path, assets: list[str], workers: int) -> Node:
     """`trinity run` with this configuration, which must lead to loopback exchanges, once `assets` are answered."""
-    command = ["run", "--config", str(config_file)]
-    return _start_command(folder, command, {"MARKETS_FILE": str(markets_file)}, assets)
+    environment = {"REQUEST_WORKERS": str(workers), "MARKETS_FILE": str(markets_file)}
+    return _start_command(folder, ["run", "--config", str(config_file)], environment, assets)
 
 
 def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], assets: list[str]) -> Node:

@@ -56,7 +56,7 @@ def results() -> dict[str, Any]:
         "latency_us": LATENCY,
     }
     sample = {"seconds": 1.0, "answered": 4_000, "latency_us": LATENCY, "pss_mib": 300.0}
-    drift = {"p50_us": {"first": 10.0, "last": 11.0, "change": 1.0}, "faults": {}}
+    drift = {"p50_us": {"first": 10.0, "last": 11.0, "slope_per_hour": 1.0, "error": 0.4}, "faults": {}}
     return {
         "http": {
             "contestants": [_contestant("trinity", 10.0), _contestant("nginx", 12.5)],
@@ -99,7 +99,7 @@ def results() -> dict[str, Any]:
         },
         "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
-        "soak": {"rate": 4_000, "samples": [sample, {**sample}], "drift": drift},
+        "soak": {"rate": 4_000, "quotes_per_second": 1_000, "samples": [sample, {**sample}], "drift": drift},
         "campaign": {
             "minutes": 5.0,
             "seed": 11,

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
+from benchmarks.feeds import sent_node
 from benchmarks.feeds.frame_templates import PROBE, mantissa_of
 from benchmarks.feeds.wire_sender import PROBES_PER_SECOND, SENT, TIMES, WANTED, main, open_control
 from benchmarks.generators.checks import Ints
-from benchmarks.parts import wire
 from benchmarks.servers.processes import START_SECONDS_MAX, free_port
 from feeds.exchanges.contract import Quote, Reconnect, Refusal
 from feeds.exchanges.registry import EXCHANGE_MODULES
@@ -28,7 +28,7 @@ def sender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Ints
     """(its port, its control words, its markets)"""
     folder = tmp_path_factory.mktemp("wire")
     port, control_file, markets_file = free_port(), folder / "control.i64", folder / "markets.toml"
-    markets_file.write_text(wire._toml(wire._markets()))
+    markets_file.write_text(sent_node._toml(sent_node._markets()))
     control = open_control(control_file, "w+")
     arguments = [str(port), str(control_file), str(markets_file)]
     process = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
@@ -73,13 +73,13 @@ def test_every_frame_is_a_quote_to_the_exchange_s_decoder(sender: tuple[int, Int
     numbers = [round(price * 10_000) for price in probes[1:]]  # behind the first, which is what stood at the start
     first = (numbers[0] - mantissa_of(0)) // 2 if numbers else 0
     assert numbers == [mantissa_of(first + turn) for turn in range(len(numbers))]
-    assert bool(numbers) is (exchange == wire.PROBE_EXCHANGE)
+    assert bool(numbers) is (exchange == sent_node.PROBE_EXCHANGE)
 
 
 def test_the_rate_is_what_is_wanted_and_probes_are_written_down(sender: tuple[int, Ints, Path]) -> None:
     """Beside each other; nothing when nothing is wanted."""
     port, control, markets_file = sender
-    exchange = wire.PROBE_EXCHANGE
+    exchange = sent_node.PROBE_EXCHANGE
     module, markets = EXCHANGE_MODULES[exchange], load_catalog(markets_file).markets_of(exchange)
     with connect(f"ws://127.0.0.1:{port}/{exchange}{module.PROFILE.ws_path}", compression=None) as client:
         for text in module.new_decoder().subscribe([module.symbol_of(market) for market in markets], 1):

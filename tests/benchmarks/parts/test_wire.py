@@ -1,13 +1,10 @@
 """Frames and answers are matched by price."""
 
-import tomllib
-
 import numpy as np
 import pytest
 
 from benchmarks.feeds.frame_templates import mantissa_of
 from benchmarks.parts import wire
-from trinity.markets import DEFAULT_PATH
 
 
 @pytest.mark.uncompiled
@@ -36,12 +33,3 @@ def test_latencies_are_of_frames_that_were_seen_and_gaps_are_counted() -> None:
     assert latencies.percentile_ns(50) == pytest.approx(10_000, rel=0.001)
     assert missed == 1
     assert wire.match(sent, np.zeros_like(seen))[0].total == 0
-
-
-def test_the_markets_file_is_written_as_toml() -> None:
-    """What is written reads back the same, with the probe on its exchange alone."""
-    markets = wire._markets()
-    assert tomllib.loads(wire._toml(markets)) == markets
-    listing = [name for name, table in markets["exchanges"].items() if "PROBE" in table["assets"]]
-    assert listing == [wire.PROBE_EXCHANGE]
-    assert markets["defaults"] == tomllib.loads(DEFAULT_PATH.read_text())["defaults"]
