@@ -1,8 +1,6 @@
 """The command line of the benchmarks."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +8,13 @@ import pytest
 
 from benchmarks.__main__ import _PARTS, EXIT_FAILED, Measure, main
 from benchmarks.errors import PeerError
-
-# As short as a part can be: what it measures then is little, but it has to measure it.
-SHORT = {
-    "turns": 1, "seconds": 0.2, "soak-seconds": 2, "soak-rate": 500, "wire-seconds": 3, "stream-seconds": 1,
-    "stream-clients": 50,
-    "ledger-seconds": 1, "minutes": 0.1, "workers": 1, "rows": 20_000, "keys": 1_000, "refusals": 20_000, "seed": 5,
-}  # fmt: skip
+from tests.support.short_parts import QUICK, measure_short
 
 
-@pytest.mark.parametrize("part", _PARTS)
+@pytest.mark.parametrize("part", QUICK)
 def test_every_part_runs_short_and_measures(part: str, tmp_path: Path) -> None:
-    """From the command line: exit code 0, and in the JSON, the table and the plots all that the part measures."""
-    short = [f"--{name}={value}" for name, value in SHORT.items()]
-    command = [sys.executable, "-m", "benchmarks", part, *short, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stderr
-    document = json.loads((tmp_path / "results.json").read_text())
-    assert document["run"]["seed"] == 5
-    assert list(document["measured"]) == list(_PARTS[part])
+    """From the command line, but for those of `test_main_slow_parts.py`."""
+    measure_short(part, tmp_path)
 
 
 def _fails(*_: object) -> dict[str, Any]:
