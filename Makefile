@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo run wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
-# Compiled is once, while the installation runs; after an update the start does it, and says so.
+# Everything is compiled once, while the installation runs; after an update the start does it, and says so.
 demo: setup
 	$(BIN)/trinity demo
 

@@ -1,7 +1,8 @@
 """Compile what Python calls of the access tables and of the gate, or load it, by calling each once.
 
-Python are here the process that writes keys, the reports, who ask for each caller, and the benchmarks; the request
-loop has its own copy of all of this. In one place, and by what is installed first alone (trinity/node/compiling.py).
+The callers are the process that writes keys, the reports, which ask for each of their callers, and the benchmarks; in
+the request loop all of this is woven in. It stands here because it needs what is installed first and no more
+(trinity/node/compiling.py).
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """A context of many arrays handed to compiled code as one pointer, instead of as hundreds of values.
 
 numba passes a named tuple by its parts: the request loop's has 578, which each call takes apart and each function puts
-together again. That was two thirds of all instructions before LLVM optimised them. Here the arrays' addresses and
+together again. That was 47,000 of 147,000 instructions before LLVM optimised them. Here the arrays' addresses and
 sizes are written down once, in words of memory, and a function loads those that it uses.
 
     refer_to(context)     what a root is called with (trinity/compiled/__init__.py); nested named tuples included
@@ -36,7 +36,7 @@ _WORD = ir.IntType(64)
 class Referred:
     """What Python hands over: the words, and the context itself, which keeps all memory alive.
 
-    Whoever calls often keeps it: to write the words and to find the type take a millisecond.
+    Whoever calls often keeps it: of the request loop, writing the words takes 0.4 ms and finding the type 2.5.
     """
 
     def __init__(self, context: tuple[Any, ...]) -> None:
