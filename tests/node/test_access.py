@@ -192,7 +192,7 @@ def test_wrong_keys_are_refused_whatever_their_bytes(node: Node) -> None:
             client.sendall(b"GET /assets HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 401 ")
     assert node.ask(b"BTC key=" + high)["error"]["code"] == "invalid_key"
-    assert "oracle_internal_errors_total 0" in _metric(node, "oracle_internal_errors_total")
+    assert "trinity_internal_errors_total 0" in _metric(node, "trinity_internal_errors_total")
 
 
 def _metric(node: Node, name: str) -> str:
