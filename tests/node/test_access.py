@@ -103,7 +103,7 @@ def test_what_the_operator_does_to_a_key_reaches_every_worker(node: Node) -> Non
     run(node, "keys", "limit", number, "--rate", "1", "--burst", "1")
     status, _, headers = node.wait("the limit", lambda: _refused_for_its_rate(node, key), REACHED_SECONDS)
     assert (status, headers["Retry-After"], headers["RateLimit-Policy"]) == (429, "1", '"second";q=1;w=1')
-    run(node, "keys", "revoke", number)
+    run(node, "keys", "revoke", number, "--yes")
     node.wait("the end of the key", lambda: code_over_http(node, key) == "key_revoked", REACHED_SECONDS)
 
 

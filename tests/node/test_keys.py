@@ -89,7 +89,7 @@ def test_what_the_operator_types_reaches_every_worker(keyed: Node) -> None:
         ("resume", 200, ""),
         ("revoke", 403, "key_revoked"),
     ):
-        trinity(keyed, "keys", word, number)
+        trinity(keyed, "keys", word, number, *(["--yes"] if word == "revoke" else []))
         wait_for(keyed, word, status, code, key)
 
 
@@ -206,6 +206,6 @@ def test_a_start_without_the_database_knows_the_keys_of_the_snapshot(tmp_path: P
         node.start()
         node.wait_ready()
         wait_for(node, "the key", 200, "", key)
-        trinity(node, "keys", "revoke", number)
+        trinity(node, "keys", "revoke", number, "--yes")
         wait_for(node, "the revocation", 403, "key_revoked", key)
         assert node.stop() == 0
