@@ -55,7 +55,7 @@ async def show_node(
         charge(parts, request.scope, len(dashboard.memory.card.catalog.assets))
     _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
-    shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
+    shown = {name: health[name] for name in ("status", "reasons", "node", "version", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
