@@ -13,7 +13,6 @@ are described here is passed on.
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Annotated, Any, Literal, cast
 
 import aiohttp
@@ -25,6 +24,7 @@ from pydantic import ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from trinity.cli.mcp import Node
+from trinity.version import version
 from trinity.vocabulary import EXCHANGES
 
 # A lookup takes microseconds, a long history seconds.
@@ -213,7 +213,7 @@ def make_server(node: Node) -> MCPServer[Any]:
         "trinity",
         title="Trinity price oracle",
         instructions=INSTRUCTIONS,
-        version=version("trinity-oracle"),
+        version=version(),
         log_level="WARNING",
         tools=[_tool(tool) for tool in tools],
     )
