@@ -58,6 +58,7 @@ from workers.api.base.throttle import LoginThrottle
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
+from workers.api.history.past import PastPrices
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
@@ -220,7 +221,7 @@ async def open_service(
         features = Features(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
             Dashboard(memory.node, memory.rings),
-            History(averages, explain),
+            History(averages, PastPrices(pool, context.clock), explain),
             Streams(board, fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             Usage(ConcurrencyLimit(EXPORTS)),
         )
