@@ -177,7 +177,12 @@ async def open_service(
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
-    section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
+    section = AccessSection(
+        auth=settings.auth,
+        anonymous_rate=settings.anonymous_rate,
+        free_rate=settings.free_rate,
+        rate_limit_headers=settings.rate_limit_headers,
+    )
     watch = Watch(settings.database_url)
 
     async def connect_guarded() -> psycopg.AsyncConnection[Any]:

@@ -35,6 +35,8 @@ class ReportSettings(NamedTuple):
     cache_url: str | None
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
+    free_rate: int = 0
+    rate_limit_headers: bool = True
     trusted_proxies: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
