@@ -33,6 +33,7 @@ from trinity.errors import (
     StoreUnavailableError,
     TrinityError,
 )
+from trinity.version import version
 
 EXIT_FOUND_WRONG = 1
 EXIT_CONFIGURATION = 2
@@ -59,7 +60,7 @@ COMMANDS = (
     Subcommand("db", "the database: its address, the state of its tables, bring them to this version's", "db"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
     Subcommand("plans", "plans of limits: list, set", "plans"),
-    Subcommand("accounts", "customers: list, set", "plans"),
+    Subcommand("accounts", "customers: list, show, set, rename, delete", "accounts"),
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),
     Subcommand("blocks", "list what is blocked", "blocks"),
@@ -117,6 +118,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
     common.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
     parser = _Parser(prog="trinity", description="A self-hosted crypto price oracle.")
+    parser.add_argument("--version", action="version", version=f"trinity {version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text, module in COMMANDS:
         # What follows `bench`, also --help, is for the benchmarks' own command line.

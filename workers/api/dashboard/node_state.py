@@ -28,7 +28,7 @@ from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, LATENCY_BOUNDS_NS, LIMIT_REFUSALS
 from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
-from workers.api.base.problems import ProblemError, bad_parameter
+from workers.api.base.problems import ProblemError, refusal_of
 
 _DATABASE_UP = REPORTER.index("report_database_up")
 
@@ -54,7 +54,7 @@ async def show_node(
     _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
     charge(parts, request.scope, sum(asset["price"] is not None for asset in assets))
-    shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
+    shown = {name: health[name] for name in ("status", "reasons", "node", "version", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
@@ -73,10 +73,9 @@ async def show_asset(
 ) -> Json:
     """One asset: what each exchange says now, and whether the consensus uses it."""
     memory, now_ns = dashboard.memory, parts.context.clock.monotonic_ns()
-    names = [entry.name for entry in memory.card.catalog.assets]
-    if asset.upper() not in names:
-        raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
-    index = names.index(asset.upper())
+    index = parts.prices.find(asset)
+    if index is None:
+        raise refusal_of("unknown_asset", field="asset")
     view = read_assets(memory, now_ns)[index]
     indexes = read_indexes(memory)
     rows = [source for source in read_sources(memory, now_ns) if source.asset == view.asset]
@@ -155,8 +154,8 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
 def _refusals_of(memory: NodeMemory) -> Json:
     """What the gates of all workers refused since the node started, by code, and what a dry run let pass."""
     blocks = [memory.control.block(i) for i, entry in enumerate(memory.card.processes) if entry.kind == "worker"]
-    series = {code: REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS}
-    series |= {f"{code}_dry_run": REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+    series = {code: REQUEST.index("access_refusals_total", code) for code in ACCESS_REFUSALS}
+    series |= {f"{code}_dry_run": REQUEST.index("limit_dry_run_total", code) for code in LIMIT_REFUSALS}
     return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
 
 
