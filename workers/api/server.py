@@ -27,7 +27,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
@@ -178,7 +177,6 @@ async def open_service(
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
-    section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     watch = Watch(settings.database_url)
 
     async def connect_guarded() -> psycopg.AsyncConnection[Any]:
@@ -213,7 +211,7 @@ async def open_service(
             prices=prices,
             keys=Keys(pool, context.clock, tables.keys),
             callers=Callers(settings.trusted_proxies, tables.blocks),
-            admission=make_admission(context, tables, section),
+            admission=make_admission(context, tables, settings.access),
             calls=calls,
             cache=cache,
             login_throttle=LoginThrottle(),
