@@ -59,7 +59,7 @@ COMMANDS = (
     Subcommand("db", "the database: its address, the state of its tables, bring them to this version's", "db"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
     Subcommand("plans", "plans of limits: list, set", "plans"),
-    Subcommand("accounts", "customers: list, set", "plans"),
+    Subcommand("accounts", "customers: list, show, set, rename, delete", "accounts"),
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),
     Subcommand("blocks", "list what is blocked", "blocks"),

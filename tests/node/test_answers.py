@@ -110,9 +110,9 @@ def test_health_and_metrics_tell_the_truth(healthy: Node) -> None:
         assert set(load_catalog().exchanges) <= set(report["feeds"])
     families = {family.name for family in text_string_to_metric_families(healthy.text("/metrics", "HEALTH_PORT_LPO"))}
     assert {
-        "oracle_source_last_update_timestamp_seconds",
-        "oracle_price_sources_used",
-        "oracle_usdt_usd_index",
+        "trinity_source_last_update_timestamp_seconds",
+        "trinity_price_sources_used",
+        "trinity_stablecoin_usd_index",
     } <= families
 
 

@@ -1,10 +1,9 @@
-"""Plans and accounts in PostgreSQL: what customers are held to, and who they are.
+"""Plans in PostgreSQL: what customers are held to.
 
 Rules: a change of a plan reaches every key that is on it, at once and on all nodes; limits that a key has of its own
-stay. An account comes into being with its first key.
+stay.
 """
 
-import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,17 +28,6 @@ class Plan(msgspec.Struct, frozen=True):
     monthly_quota: int
     dry_run: bool
     keys: int
-
-
-class Account(msgspec.Struct, frozen=True):
-    """One customer; `language` is what they prefer to read."""
-
-    id: int
-    name: str
-    email: str | None
-    language: str
-    keys: int
-    created_at: datetime.datetime
 
 
 class PlanChange(NamedTuple):
@@ -71,19 +59,6 @@ def set_plan(connection: Connection, name: str, change: PlanChange) -> tuple[Pla
         except psycopg.errors.CheckViolation:
             raise InputError("--burst", "a plan with a rate needs a burst of at least 1") from None
         return next(plan for plan in list_plans(connection) if plan.name == name), is_new
-
-
-def list_accounts(connection: Connection) -> list[Account]:
-    """All accounts with the number of their keys."""
-    with connection.cursor(row_factory=class_row(Account)) as cursor:
-        return cursor.execute(load("keys.accounts")).fetchall()
-
-
-def set_account(connection: Connection, name: str, email: str | None, language: str | None) -> Account:
-    """Change an account, or make it; None stays."""
-    with connection.transaction():
-        connection.execute(load("keys.upsert_account"), {"name": name, "email": email, "language": language})
-        return next(account for account in list_accounts(connection) if account.name == name)
 
 
 def _check_complete(name: str, change: PlanChange) -> None:

@@ -18,6 +18,7 @@ import psycopg
 from trinity.access import values
 from trinity.access.audit import Actor, acting
 from trinity.access.keys import Connection
+from trinity.cli.confirm import confirm
 from trinity.config import AccessSection, Config
 from trinity.errors import StoreSilentError, StoreUnavailableError
 from trinity.store import migrate
@@ -46,21 +47,26 @@ Work = Callable[[Connection], ActionOutcome]
 
 
 class Argument(NamedTuple):
-    """A place or an option of a command line; an option without a default may be left out."""
+    """A place or an option of a command line; an option without a default may be left out, a switch has no value."""
 
     name: str
     text: str
     default: str | None = None
     required: bool = False
+    is_switch: bool = False
 
 
 class Action(NamedTuple):
-    """What a command line can ask for: its word, what it is for, its arguments, and how it is made ready."""
+    """What a command line can ask for: its word, what it is for, its arguments, and how it is made ready.
+
+    `ends` says, of an act that is for good, what it would end; an empty text where nothing would be lost.
+    """
 
     word: str
     text: str
     arguments: tuple[Argument, ...]
     prepare: Callable[[Parsed, AccessSection], Work]
+    ends: Callable[[Connection, Parsed], str] | None = None
 
 
 LIMITS = (
@@ -86,8 +92,12 @@ def add_actions(parser: argparse.ArgumentParser, actions: Sequence[Action]) -> N
 def add_action(parser: argparse.ArgumentParser, action: Action) -> None:
     """A command that is one action: `trinity block`."""
     parser.set_defaults(action=action)
-    for name, text, default, required in action.arguments:
-        if name.startswith("--"):
+    if action.ends is not None:
+        parser.add_argument("--yes", action="store_true", help="do not ask whether it is really wanted")
+    for name, text, default, required, is_switch in action.arguments:
+        if is_switch:
+            parser.add_argument(name, help=text, action="store_true")
+        elif name.startswith("--"):
             destination = _DESTINATIONS.get(name, name.lstrip("-").replace("-", "_"))
             parser.add_argument(name, help=text, default=default, required=required, dest=destination)
         else:
@@ -96,16 +106,16 @@ def add_action(parser: argparse.ArgumentParser, action: Action) -> None:
 
 def perform(config: Config, parsed: Parsed) -> int:
     """Do what was asked for, and print what came of it."""
-    work = parsed.action.prepare(parsed, config.access)
+    action: Action = parsed.action
+    work = action.prepare(parsed, config.access)
     url = database_url(config)
     try:
         migrate.ensure(url)
-        with (
-            connect(url, "command", autocommit=True) as connection,
-            watched(url, connection),
-            acting(connection, _actor(), _words_of(parsed)),
-        ):
-            outcome = work(connection)
+        with connect(url, "command", autocommit=True) as connection, watched(url, connection):
+            if action.ends is not None and (end := action.ends(connection, parsed)):
+                confirm(f"{parsed.command} {action.word}", end, parsed.yes)
+            with acting(connection, _actor(), _words_of(parsed)):
+                outcome = work(connection)
     except StoreSilentError:
         raise  # the node runs, and the address is right
     except (psycopg.Error, StoreUnavailableError) as error:

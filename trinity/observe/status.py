@@ -118,7 +118,7 @@ def _names_over(reading: Reading, kind: str, gauge: str, limit: float) -> list[s
 
 
 def _full_workers(reading: Reading) -> list[str]:
-    return _names_over(reading, "worker", "oracle_http_connections_refused_last_second", 0)
+    return _names_over(reading, "worker", "http_connections_refused_last_second", 0)
 
 
 def _full_reporters(reading: Reading) -> list[str]:

@@ -24,8 +24,8 @@ from workers.request.forwarded import ADDRESS, Caller
 from workers.request.ledger import TALLY_KEY, TALLY_PROTOCOL, UsageRecorder
 
 _GATE_WORDS = [
-    *(REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS),
-    *(REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS),
+    *(REQUEST.index("access_refusals_total", code) for code in ACCESS_REFUSALS),
+    *(REQUEST.index("limit_dry_run_total", code) for code in LIMIT_REFUSALS),
 ]
 assert list(range(_GATE_WORDS[0], _GATE_WORDS[0] + COUNTED_WORDS)) == _GATE_WORDS, "the gate counts in one row of words"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from trinity.access import audit, blocks, keys, plans
+from trinity.access import accounts, audit, blocks, keys, plans
 from trinity.access.audit import Actor, Wanted, acting
 from trinity.access.keys import Connection, NewKey, OwnLimits
 from trinity.access.networks import parse_network
@@ -81,7 +81,7 @@ def test_what_changes_nothing_or_fails_has_no_entry(connection: Connection) -> N
     with pytest.raises(RefusedError), acting(connection, ALICE, "keys create"):
         keys.create(connection, NewKey("other", "free"), 0)
     assert entries(connection) == []
-    assert len(plans.list_accounts(connection)) == 1
+    assert len(accounts.list_accounts(connection)) == 1
 
 
 def test_plain_sql_is_nobody_s_act(connection: Connection) -> None:
@@ -97,7 +97,7 @@ def test_entries_are_found_by_actor_kind_and_name_and_in_pages(connection: Conne
     """The newest first; a page goes on before the last entry of the one before."""
     for actor, name in (("a", "x"), ("b", "y"), ("a", "z")):
         with acting(connection, Actor(actor, "api"), "accounts set"):
-            plans.set_account(connection, name, None, "de")
+            accounts.set_account(connection, name, None, "de")
     assert [entry.name for entry in entries(connection)] == ["z", "y", "x"]
     assert [entry.name for entry in entries(connection, actor="a")] == ["z", "x"]
     assert [entry.name for entry in entries(connection, kind="account", name="y")] == ["y"]

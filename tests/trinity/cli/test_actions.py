@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.trinity.cli.conftest import Run, trinity_json  # noqa: F401 - a fixture
-from trinity.cli import blocks, keys, plans
+from trinity.cli import accounts, blocks, keys, plans
 from trinity.cli.actions import given_limits
 from trinity.errors import InputError
 
@@ -29,13 +29,13 @@ def test_every_action_can_be_typed() -> None:
     """Whatever is in the tables has a help and takes its arguments."""
     for module, command, actions in (
         (keys, "keys", keys.ACTIONS),
-        (plans, "plans", plans.PLAN_ACTIONS),
-        (plans, "accounts", plans.ACCOUNT_ACTIONS),
+        (plans, "plans", plans.ACTIONS),
+        (accounts, "accounts", accounts.ACTIONS),
         *((blocks, action.word, [action]) for action in blocks.ACTIONS),
     ):
         for action in actions:
             words = [] if module is blocks else [action.word]
-            for name, text, _, required in action.arguments:
+            for name, text, _, required, _ in action.arguments:
                 words += [name, "1"] if required else [] if name.startswith("--") else ["1"]
                 assert text
             assert parse(module, command, *words).action == action

@@ -1,6 +1,5 @@
 """trinity/memory/limit_table.py"""
 
-import multiprocessing
 import os
 import signal
 import stat
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.forks import at_once
 from tests.support.quota import quota_used
 from trinity.errors import LayoutError
 from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
@@ -45,27 +45,21 @@ def spend(table: LimitTable, key_id: int) -> None:
         assert take(table, key_id) == 0
 
 
-def _take_many(path: Path, count: int, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
+def _take_many(path: Path, count: int) -> tuple[int, int]:
     table = open_table(path)
     gate = table.words
     found = np.zeros(FOUND_WORDS, dtype=np.int64)
     paced = sum(bool(consume_key_rate(gate, 3, NOW_NS, 1, 10_000, found)) for _ in range(count))
     under_quota = sum(take_quota(gate, 3, MONTH, 10_000) >= 0 for _ in range(count))
-    results.put((paced, under_quota))
+    return paced, under_quota
 
 
 def test_four_processes_on_one_key_get_the_limit_and_not_one_more(tmp_path: Path) -> None:
     """32,000 requests at one moment against a burst of 10,000, and as many against a quota of 10,000."""
     path = tmp_path / "limits"
     open_table(path)
-    context = multiprocessing.get_context("fork")
-    results: multiprocessing.SimpleQueue[tuple[int, int]] = context.SimpleQueue()
-    processes = [context.Process(target=_take_many, args=(path, 8_000, results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    counts = [results.get() for _ in processes]
-    for process in processes:
-        process.join()
+    _take_many(path, 0)  # what is compiled is loaded before the fork
+    counts = at_once(_take_many, path, 8_000)
     assert [sum(column) for column in zip(*counts, strict=True)] == [10_000, 10_000]
 
 

@@ -3,12 +3,12 @@
 from litestar import Router
 from litestar.di import Provide
 
-from workers.api.administration import blocks, keys, plans
+from workers.api.administration import accounts, blocks, keys, plans
 from workers.api.administration.administrator import ERRORS, provide_administrator
 
 ROUTER = Router(
     "/administration",
-    route_handlers=[*keys.HANDLERS, *plans.HANDLERS, *blocks.HANDLERS],
+    route_handlers=[*keys.HANDLERS, *plans.HANDLERS, *accounts.HANDLERS, *blocks.HANDLERS],
     dependencies={"administrator": Provide(provide_administrator)},
     exception_handlers=ERRORS,
 )

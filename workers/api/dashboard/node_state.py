@@ -156,8 +156,8 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
 def _refusals_of(memory: NodeMemory) -> Json:
     """What the gates of all workers refused since the node started, by code, and what a dry run let pass."""
     blocks = [memory.control.block(i) for i, entry in enumerate(memory.card.processes) if entry.kind == "worker"]
-    series = {code: REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS}
-    series |= {f"{code}_dry_run": REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+    series = {code: REQUEST.index("access_refusals_total", code) for code in ACCESS_REFUSALS}
+    series |= {f"{code}_dry_run": REQUEST.index("limit_dry_run_total", code) for code in LIMIT_REFUSALS}
     return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
 
 

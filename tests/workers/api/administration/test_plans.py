@@ -25,24 +25,12 @@ async def test_a_plan_is_changed_and_made(operator: httpx.AsyncClient) -> None:
         ("plans/free", {"burst": 0}, "burst"),
         ("plans/free", {"dry_run": "on"}, "dry_run"),
         ("plans/%0A", {"burst": 1}, "plan"),
-        ("accounts/%0A", {"language": "de"}, "account"),
-        ("accounts/acme", {"language": "?"}, "language"),
-        ("accounts/acme", {"email": "x"}, "email"),
     ],
 )
 async def test_what_is_wrong_is_named(
     operator: httpx.AsyncClient, path: str, body: dict[str, object], field: str
 ) -> None:
-    """400 with the field; the plans are as they were, and no account was made."""
+    """400 with the field; the plans are as they were."""
     before = await listed(operator, "plans")
     assert (await refused(operator, path, **body))[:2] == (400, field)
     assert await listed(operator, "plans") == before
-    assert (await listed(operator, "accounts"))["accounts"] == []
-
-
-async def test_an_account_is_made_and_changed(operator: httpx.AsyncClient) -> None:
-    """Its language and e-mail; what is left out stays."""
-    await change(operator, "accounts/Jürgen & Co", language="de")
-    found = (await change(operator, "accounts/Jürgen & Co", email="a@example.org"))["account"]
-    assert (found["name"], found["language"], found["email"]) == ("Jürgen & Co", "de", "a@example.org")
-    assert [account["name"] for account in (await listed(operator, "accounts"))["accounts"]] == ["Jürgen & Co"]
