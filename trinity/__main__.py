@@ -33,6 +33,7 @@ from trinity.errors import (
     StoreUnavailableError,
     TrinityError,
 )
+from trinity.version import version
 
 EXIT_FOUND_WRONG = 1
 EXIT_CONFIGURATION = 2
@@ -118,6 +119,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
     common.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
     parser = _Parser(prog="trinity", description="A self-hosted crypto price oracle.")
+    parser.add_argument("--version", action="version", version=f"trinity {version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text, module in COMMANDS:
         # What follows `bench`, also --help, is for the benchmarks' own command line.

@@ -185,7 +185,7 @@ ROLES = (
         lambda _: [""],
         2,
         lambda context, memory, plan, _: workers.health.server.run(
-            context, memory.view(), plan.config.ports, plan.config.node.bind_host
+            context, memory.view(), plan.config.ports, plan.config.node
         ),
     ),
 )

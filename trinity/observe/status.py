@@ -97,6 +97,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "status": status,
         "reasons": reasons,
         "node": reading.memory.card.node,
+        "version": reading.memory.card.version,
         "environment": reading.memory.card.environment,
         "simulated": reading.memory.card.simulated,
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},

@@ -1,12 +1,14 @@
-"""All metrics of the node as Prometheus text, read from shared memory at the scrape.
+"""The metrics of the node as Prometheus text, read from shared memory and the kernel at the scrape.
 
 Rules: names and words come from `trinity/observe/metrics.py`; a process's own counters get its label (`exchange` for a
 feed, `worker` for a request worker, `reporter` for one of the reports). Nothing is kept here: a restarted health
-process shows the same numbers.
+process shows the same numbers. One address has all of them (`node_families`); that of the reporting service has its
+own only (`report_families`), so that who scrapes both counts no price twice.
 
 Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
 """
 
+import platform
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
+from trinity.observe.machine import DiskRoom, read_process_use
 from trinity.observe.metrics import FLUSHER, REGISTERS, Register
 from trinity.observe.metrics import Metric as DeclaredMetric
 from trinity.observe.readings import AssetView, ExchangeView, ProcessView, SourceView
@@ -30,35 +33,48 @@ PREFIX = "trinity_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # The label that tells processes of one kind apart; a kind with a single process needs none.
-_PROCESS_LABELS = {"feed": "exchange", "worker": "worker", "reporter": "reporter"}
+_REPORTER = "reporter"
+_PROCESS_LABELS = {"feed": "exchange", "worker": "worker", _REPORTER: "reporter"}
 
 
-def render_metrics(reading: Reading) -> bytes:
+def render_metrics(families: Iterable[Metric]) -> bytes:
     """The text of /metrics."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(reading))
+    registry.register(_Collected(families))
     return generate_latest(registry)
 
 
-class _Collected(Collector):
-    """prometheus_client's view of one reading."""
+def node_families(reading: Reading, disk: DiskRoom | None) -> Iterator[Metric]:
+    """All of the node."""
+    yield _build_family(reading)
+    yield from _node_families(reading)
+    yield _reports_family(reading)
+    yield from _disk_families(disk)
+    yield from _process_families(reading.processes)
+    yield from _source_families(reading.sources)
+    yield from _exchange_families(reading.exchanges)
+    yield from _asset_families(reading.assets)
+    for kind, register in REGISTERS.items():
+        yield from _register_families(reading, kind, register)
+    yield from _ledger_families(reading)
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+
+def report_families(reading: Reading, _disk: DiskRoom | None) -> Iterator[Metric]:
+    """The reporting service's own."""
+    yield _build_family(reading)
+    yield _reports_family(reading)
+    yield from _process_families([view for view in reading.processes if view.kind == _REPORTER])
+    yield from _register_families(reading, _REPORTER, REGISTERS[_REPORTER])
+
+
+class _Collected(Collector):
+    """prometheus_client's view of the families."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        return map(_with_prefix, self._families())
-
-    def _families(self) -> Iterator[Metric]:
-        reading = self._reading
-        yield from _node_families(reading)
-        yield from _process_families(reading.processes)
-        yield from _source_families(reading.sources)
-        yield from _exchange_families(reading.exchanges)
-        yield from _asset_families(reading.assets)
-        for kind, register in REGISTERS.items():
-            yield from _register_families(reading, kind, register)
-        yield from _ledger_families(reading)
+        return map(_with_prefix, self._families)
 
 
 def _with_prefix(family: Metric) -> Metric:
@@ -70,11 +86,30 @@ def _with_prefix(family: Metric) -> Metric:
 def _node_families(reading: Reading) -> Iterator[Metric]:
     ready, _ = report_ready(reading)
     yield GaugeMetricFamily("ready", "1 when lookups may be sent to this node.", value=float(ready))
-    ready, _ = report_reports_ready(reading)
-    text = "1 when calls of the reporting service may be sent to this node."
-    yield GaugeMetricFamily("reports_ready", text, value=float(ready))
     simulated = float(reading.memory.card.simulated)
     yield GaugeMetricFamily("simulated", "1 when the exchanges are simulated.", value=simulated)
+
+
+def _build_family(reading: Reading) -> Metric:
+    """As is usual, a gauge that is always 1: the labels are what it says."""
+    family = GaugeMetricFamily("build_info", "1; what this node runs.", labels=["version", "python"])
+    family.add_metric([reading.memory.card.version, platform.python_version()], 1.0)
+    return family
+
+
+def _reports_family(reading: Reading) -> Metric:
+    ready, _ = report_reports_ready(reading)
+    text = "1 when calls of the reporting service may be sent to this node."
+    return GaugeMetricFamily("reports_ready", text, value=float(ready))
+
+
+def _disk_families(disk: DiskRoom | None) -> Iterator[Metric]:
+    """Of the data directory's file system; none while it does not answer."""
+    if disk is not None:
+        text = "Size of the file system with the data directory."
+        yield GaugeMetricFamily("data_disk_size_bytes", text, value=float(disk.size_bytes))
+        text = "Room left there for the node."
+        yield GaugeMetricFamily("data_disk_free_bytes", text, value=float(disk.free_bytes))
 
 
 def _process_families(views: list[ProcessView]) -> Iterator[Metric]:
@@ -84,13 +119,20 @@ def _process_families(views: list[ProcessView]) -> Iterator[Metric]:
     )
     failing = GaugeMetricFamily("process_failing", "1 while it dies again and again.", labels=["process"])
     restarts = CounterMetricFamily("process_restarts", "Starts after the first.", labels=["process"])
+    cpu = CounterMetricFamily("process_cpu_seconds", "Processor time since it started.", labels=["process"])
+    memory = GaugeMetricFamily(
+        "process_resident_memory_bytes", "Memory in use, with what the processes share.", labels=["process"]
+    )
     for view in views:
         up.add_metric([view.name], float(view.alive))
         failing.add_metric([view.name], float(view.failing))
         restarts.add_metric([view.name], view.restarts)
         if view.heartbeat_age_ns is not None:
             age.add_metric([view.name], view.heartbeat_age_ns / NS_PER_SECOND)
-    yield from (up, age, failing, restarts)
+        if (use := read_process_use(view.pid)) is not None:
+            cpu.add_metric([view.name], use.cpu_seconds)
+            memory.add_metric([view.name], float(use.resident_bytes))
+    yield from (up, age, failing, restarts, cpu, memory)
 
 
 def _source_families(views: list[SourceView]) -> Iterator[Metric]:

@@ -1,8 +1,12 @@
 """/metrics, read back with prometheus_client's own parser."""
 
+import os
+import platform
 import re
+from collections.abc import Callable, Iterator
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.node_fixture import (
@@ -18,20 +22,24 @@ from tests.support.node_fixture import (
 )
 from tests.trinity.observe.test_status import ring_with
 from trinity.memory.answer_table import COINS, AnswerState
-from trinity.memory.control import FAILING
+from trinity.memory.control import FAILING, PID
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
+from trinity.observe.machine import DiskRoom
 from trinity.observe.metrics import CONSENSUS, DURATION_BOUNDS, FEED, REGISTERS, REQUEST
-from trinity.observe.status import read_node
-from workers.health.exposition import PREFIX, render_metrics
+from trinity.observe.status import Reading, read_node
+from trinity.version import version
+from workers.health.exposition import PREFIX, node_families, render_metrics, report_families
 
 WORKER_0 = len(CATALOG.exchanges) + 1
 CONSENSUS_PROCESS = len(CATALOG.exchanges)
+DISK = DiskRoom(size_bytes=10**12, free_bytes=10**11)
+Families = Callable[[Reading, DiskRoom | None], Iterator[Metric]]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def _samples(memory: NodeMemory, *rings: UsageRing) -> Samples:
-    text = render_metrics(read_node(memory, NOW_NS, rings)).decode()
+def _samples(memory: NodeMemory, *rings: UsageRing, families: Families = node_families) -> Samples:
+    text = render_metrics(families(read_node(memory, NOW_NS, rings), DISK)).decode()
     samples: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -144,7 +152,7 @@ def test_a_histogram_is_summed_up_over_its_buckets() -> None:
 def test_names_follow_the_conventions_of_prometheus() -> None:
     """One prefix for all of them, once; no asset, exchange or coin in a name, and `_total` on counters only."""
     with busy_node() as memory:
-        text = render_metrics(read_node(memory, NOW_NS, ())).decode()
+        text = render_metrics(node_families(read_node(memory, NOW_NS, ()), DISK)).decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     assert all(name.startswith("trinity_") and name.count("trinity") == 1 for name in kinds)
     words = {word for name in kinds for word in name.split("_")}
@@ -181,3 +189,38 @@ def test_each_service_has_its_readiness() -> None:
                 set_process(memory, index, beat_age_ns=60 * SECOND if process.kind == entry else 0)
             samples = _samples(memory)
             assert (_value(samples, "trinity_ready"), _value(samples, "trinity_reports_ready")) == ready
+
+
+def test_the_build_and_the_disk_are_told() -> None:
+    """Version of the node and of its Python as labels of a 1; size and room of the data directory's file system."""
+    with busy_node() as memory:
+        samples = _samples(memory)
+        assert _value(samples, "trinity_build_info", version=version(), python=platform.python_version()) == 1
+        assert _value(samples, "trinity_data_disk_size_bytes") == DISK.size_bytes
+        assert _value(samples, "trinity_data_disk_free_bytes") == DISK.free_bytes
+        silent = render_metrics(node_families(read_node(memory, NOW_NS, ()), None)).decode()
+        assert "data_disk" not in silent, "a disk that does not answer has no size"
+
+
+def test_processor_time_and_memory_are_told_of_who_lives() -> None:
+    """By the process's name; one that is gone has no sample."""
+    with busy_node() as memory:
+        memory.control.block(0).write(PID, os.getpid())
+        memory.control.block(1).write(PID, 2**22 + 1)
+        first, second = (entry.name for entry in memory.card.processes[:2])
+        samples = _samples(memory)
+        assert _value(samples, "trinity_process_cpu_seconds_total", process=first) > 0
+        assert _value(samples, "trinity_process_resident_memory_bytes", process=first) > 1_000_000
+        assert ("trinity_process_resident_memory_bytes", frozenset({("process", second)})) not in samples
+
+
+def test_the_reporting_service_s_address_has_its_own_only() -> None:
+    """What it gives is part of the one address that gives all, and no price, feed or worker is in it."""
+    with busy_node() as memory:
+        all_of_it, own = _samples(memory), _samples(memory, families=report_families)
+        assert own.items() <= all_of_it.items()
+        others = {name for name, _ in own} - {"trinity_build_info", "trinity_reports_ready"}
+        assert all(name.startswith(("trinity_report_", "trinity_process_")) for name in others)
+        of = {dict(labels)["process"] for name, labels in own if name.startswith("trinity_process_")}
+        assert of == {entry.name for entry in memory.card.processes if entry.kind == "reporter"}
+        assert {name for name, _ in all_of_it if name.startswith("trinity_report_")} <= {name for name, _ in own}

@@ -29,7 +29,7 @@ from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.origin import check_origin
-from workers.api.base.problems import ProblemError, refusal_of
+from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
 
 SESSION_COOKIE = "trinity_session"
 KEY_COOKIE = "trinity_key"
@@ -143,7 +143,9 @@ def _state_of(parts: Parts, caller: ApiCaller) -> SessionState:
 
 
 async def _identify(parts: Parts, key: str, address: Address) -> ApiCaller:
-    """Whose key this is; a key that nobody has counts as a guess."""
+    """Whose key this is; a key that nobody has counts as a guess, an empty one is none."""
+    if not key:
+        raise bad_parameter("key", "give the admin key or an API key")
     try:
         return await identify(parts, key, address, parts.login_throttle)
     except ProblemError as refusal:

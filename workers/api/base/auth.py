@@ -84,7 +84,7 @@ def charge(parts: Parts, scope: Scope, lookups: int) -> None:
 
 
 def key_of(scope: Scope) -> str | None:
-    """The key as it was sent; refused when there are several, as the request workers do."""
+    """The key as it was sent, None for an empty one; refused when there are several, as the request workers do."""
     connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
     sent = [key for name in _KEY_HEADERS for key in connection.headers.getall(name, [])]
     for authorization in connection.headers.getall("authorization", []):
@@ -94,7 +94,7 @@ def key_of(scope: Scope) -> str | None:
     sent += [value for name, value in connection.query_params.multi_items() if name in KEY_PARAMETERS]
     if len(sent) > 1:
         raise refusal_of("bad_parameter", "key_repeated", field="api_key")
-    return sent[0] if sent else None
+    return (sent[0] or None) if sent else None
 
 
 async def identify(parts: Parts, key: str | None, address: Address, throttle: LoginThrottle) -> ApiCaller:

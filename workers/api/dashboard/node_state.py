@@ -28,7 +28,7 @@ from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, LATENCY_BOUNDS_NS, LIMIT_REFUSALS
 from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
-from workers.api.base.problems import ProblemError, bad_parameter
+from workers.api.base.problems import ProblemError, refusal_of
 
 _DATABASE_UP = REPORTER.index("report_database_up")
 
@@ -55,7 +55,7 @@ async def show_node(
         charge(parts, request.scope, len(dashboard.memory.card.catalog.assets))
     _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
-    shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
+    shown = {name: health[name] for name in ("status", "reasons", "node", "version", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
@@ -74,10 +74,9 @@ async def show_asset(
 ) -> Json:
     """One asset: what each exchange says now, and whether the consensus uses it."""
     memory, now_ns = dashboard.memory, parts.context.clock.monotonic_ns()
-    names = [entry.name for entry in memory.card.catalog.assets]
-    if asset.upper() not in names:
-        raise bad_parameter("asset", f"no such asset; there are {', '.join(names)}")
-    index = names.index(asset.upper())
+    index = parts.prices.find(asset)
+    if index is None:
+        raise refusal_of("unknown_asset", field="asset")
     view = read_assets(memory, now_ns)[index]
     indexes = read_indexes(memory)
     rows = [source for source in read_sources(memory, now_ns) if source.asset == view.asset]
