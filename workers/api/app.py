@@ -28,6 +28,7 @@ from workers.api.accounts import account, signin
 from workers.api.administration import routes as administration
 from workers.api.administration.administrator import Administration
 from workers.api.base.auth import provide_caller
+from workers.api.base.compression import make_compression
 from workers.api.base.context import Parts
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import HANDLERS, schemas_of
@@ -106,6 +107,7 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         guards=[refuse_unknown_parameters],
         exception_handlers=HANDLERS,
         cors_config=_CORS,
+        compression_config=make_compression(),
         openapi_config=OpenAPIConfig(
             title="Trinity reports",
             version=documentation.API_VERSION,
