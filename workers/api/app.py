@@ -26,6 +26,8 @@ from litestar.types import ControllerRouterHandler
 
 from workers.api import documentation
 from workers.api.accounts import account, signin
+from workers.api.administration import routes as administration
+from workers.api.administration.administrator import Administration
 from workers.api.base.auth import provide_caller
 from workers.api.base.compression import make_compression
 from workers.api.base.context import Parts
@@ -51,6 +53,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     node_state.show_node,
     node_state.show_asset,
     node_state.show_inside,
+    administration.ROUTER,
     signin.show_session,
     signin.open_session,
     signin.end_session,
@@ -67,7 +70,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
 
 # A key may stand in the query of every call.
 _KEY_PARAMETER = "api_key"
-# No call of this service has a body that is larger than a login form.
+# No call of this service has a body that is larger than a form.
 BODY_BYTES_MAX = 64 * 1024
 # What a page of another origin may send, and may read of the answer. Any header: a preflight gets back by name what it
 # asks for, Authorization too, which an asterisk does not mean (Fetch, 3.3.4).
@@ -85,6 +88,7 @@ class Features(NamedTuple):
     """The features' pieces, by the names under which handlers get them."""
 
     accounts: signin.Accounts
+    administration: Administration
     dashboard: node_state.Dashboard
     history: history.History
     streams: streams.Streams

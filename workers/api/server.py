@@ -42,6 +42,7 @@ from trinity.store.watch import Watch
 from workers.api.accounts.ended import FILE_NAME, EndedSessions
 from workers.api.accounts.session import Sessions
 from workers.api.accounts.signin import Accounts
+from workers.api.administration.administrator import CHANGES_AT_ONCE, Administration
 from workers.api.app import Features, make_app
 from workers.api.base.admission import make_admission
 from workers.api.base.cache import Cache
@@ -218,6 +219,7 @@ async def open_service(
         )
         features = Features(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
+            Administration(tables.keys.keys_max, asyncio.Semaphore(CHANGES_AT_ONCE)),
             Dashboard(memory.node, memory.rings),
             History(averages, PastPrices(pool, context.clock), explain),
             Streams(board, fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
