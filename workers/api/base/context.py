@@ -7,12 +7,15 @@ each brings a piece of its own (`Features` in app.py), injected by its own name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.clock import NS_PER_SECOND
 from trinity.process import ProcessContext
+from trinity.store.partitions import Retention
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
@@ -36,6 +39,7 @@ class ReportSettings(NamedTuple):
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
     trusted_proxies: tuple[str, ...] = ()
+    retention: Retention = Retention(detail_days=93, sums_months=36)
 
     def __repr__(self) -> str:
         return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"
@@ -59,3 +63,7 @@ class Parts:
     calls: CallLog
     cache: Cache
     login_throttle: LoginThrottle  # of wrong keys over TCP
+
+    def now(self) -> datetime:
+        """The time of the node's clock."""
+        return datetime.fromtimestamp(self.context.clock.wall_ns() / NS_PER_SECOND, UTC)
