@@ -1,7 +1,7 @@
-"""Plans and accounts in PostgreSQL: what customers are held to, and who they are.
+"""Plans in PostgreSQL: what customers are held to.
 
 Rules: a change of a plan reaches every key that is on it, at once and on all nodes; limits that a key has of its own
-stay. An account comes into being with its first key.
+stay.
 """
 
 import datetime
@@ -44,17 +44,6 @@ class PlanPrice(msgspec.Struct, frozen=True):
     currency: str
 
 
-class Account(msgspec.Struct, frozen=True):
-    """One customer; `language` is what they prefer to read."""
-
-    id: int
-    name: str
-    email: str | None
-    language: str
-    keys: int
-    created_at: datetime.datetime
-
-
 class PlanChange(NamedTuple):
     """What is to be another; None stays."""
 
@@ -95,19 +84,6 @@ def set_price(
     if row is None:
         raise AbsentError("plan", ascii(name), "`trinity plans list` shows them all")
     return PlanPrice(name, row[0], price, currency)
-
-
-def list_accounts(connection: Connection) -> list[Account]:
-    """All accounts with the number of their keys."""
-    with connection.cursor(row_factory=class_row(Account)) as cursor:
-        return cursor.execute(load("keys.accounts")).fetchall()
-
-
-def set_account(connection: Connection, name: str, email: str | None, language: str | None) -> Account:
-    """Change an account, or make it; None stays."""
-    with connection.transaction():
-        connection.execute(load("keys.upsert_account"), {"name": name, "email": email, "language": language})
-        return next(account for account in list_accounts(connection) if account.name == name)
 
 
 def _check_complete(name: str, change: PlanChange) -> None:

@@ -191,7 +191,7 @@ ROLES = (
         lambda _: [""],
         2,
         lambda context, memory, plan, _: workers.health.server.run(
-            context, memory.view(), plan.config.ports, plan.config.node.bind_host
+            context, memory.view(), plan.config.ports, plan.config.node
         ),
     ),
 )
@@ -250,6 +250,8 @@ def report_settings_of(config: Config) -> ReportSettings:
         cache_url=config.stores.cache_url,
         udp_trusted_networks=config.request.udp_trusted_networks,
         anonymous_rate=config.access.anonymous_rate,
+        free_rate=config.access.free_rate,
+        rate_limit_headers=config.access.rate_limit_headers,
         trusted_proxies=config.access.trusted_proxies,
         retention=retention_of(config),
     )

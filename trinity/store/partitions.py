@@ -157,7 +157,7 @@ def _delete_old(connection: AnyConnection, oldest: datetime.date, clock: Clock, 
         "candles": today - CANDLE_DAYS * _DAY,
     }  # fmt: skip
     until_ns = clock.monotonic_ns() + _DELETE_NS_MAX
-    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all"), _ROWS_MAX) | {
+    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all", "audit"), _ROWS_MAX) | {
         "candles": _ROWS_OF_ASSET_MAX
     }
     deleted = 0

@@ -87,6 +87,39 @@ async def test_a_page_of_another_origin_may_ask_with_a_key(optional_client: http
     assert "retry-after" in exposed
 
 
+async def test_a_page_may_send_any_header_and_the_preflight_costs_nothing(tmp_path: Path) -> None:
+    """Those that it asks for come back by name, Authorization too; no key is needed, and nobody's rate is taken."""
+    wanted = {"authorization", "x-stainless-lang", "x-stainless-retry-count", "x-made-up"}
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": ",".join(wanted)}
+    settings = settings_of(tmp_path, auth="required", anonymous_rate=1)
+    async with service(settings) as (_, app), client_to(app) as client:
+        for path in ("/api/v3/simple/price", "/history", "/none") * 5:
+            preflight = await client.options(path, headers={**ORIGIN, **asked})
+            assert (preflight.status_code, preflight.headers["Access-Control-Max-Age"]) == (204, "86400")
+            assert wanted <= set(preflight.headers["Access-Control-Allow-Headers"].lower().split(", "))
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "said"),
+    [
+        ("/history?asset=BTC&granularity=2m", "granularity", "one of 1m, 5m, 1h, 1d, not '2m'"),
+        ("/history", "asset", "asset is missing"),
+        ("/price_at?asset=BTC", "timestamp", "timestamp is missing"),
+        ("/stream/prices?interval_ms=x", "interval_ms", "a whole number from 0 to 60000, not 'x'"),
+        ("/stream/prices?interval_ms=trk_secret", "interval_ms", "not ''"),
+        ("/twap?asset=BTC&min_coverage=7", "min_coverage", "a number from 0 to 1"),
+    ],
+)
+async def test_a_wrong_value_is_told_by_its_field_and_what_is_allowed(
+    optional_client: httpx.AsyncClient, query: str, field: str, said: str
+) -> None:
+    """A list of values whole, and a number's bounds."""
+    problem = (await optional_client.get(query)).json()
+    assert (problem["status"], problem["code"], problem["field"]) == (400, "bad_parameter", field)
+    assert said in problem["detail"]
+    assert "secret" not in problem["detail"]
+
+
 async def test_a_page_of_another_origin_may_change_nothing(optional_client: httpx.AsyncClient) -> None:
     """A login from there is not allowed by the preflight."""
     asked = {"Access-Control-Request-Method": "POST"}

@@ -74,7 +74,8 @@ LEFT JOIN LATERAL (
              CASE WHEN kept.since <= (%(start)s::timestamptz AT TIME ZONE 'UTC')::date THEN kept.since END DESC, kept.since
     LIMIT 1
 ) AS price ON true
-WHERE account.created_at < %(end)s AND (%(account_ids)s::integer[] IS NULL OR account.id = ANY(%(account_ids)s))
+WHERE account.created_at < %(end)s AND (line.account_id IS NOT NULL OR account.deleted_at >= %(start)s IS NOT FALSE)
+  AND (%(account_ids)s::integer[] IS NULL OR account.id = ANY(%(account_ids)s))
 ORDER BY account.name, account.id, plan.id;
 
 -- name: accounts
@@ -84,7 +85,7 @@ FROM accounts AS account
 LEFT JOIN api_keys AS key ON key.account_id = account.id AND key.state <> 'revoked'
     AND (key.expires_at IS NULL OR key.expires_at > now())
 LEFT JOIN plans AS plan ON plan.id = key.plan_id
-WHERE %(account_ids)s::integer[] IS NULL OR account.id = ANY(%(account_ids)s)
+WHERE account.deleted_at IS NULL AND (%(account_ids)s::integer[] IS NULL OR account.id = ANY(%(account_ids)s))
 GROUP BY account.id
 ORDER BY account.name, account.id;
 

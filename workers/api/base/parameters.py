@@ -110,6 +110,11 @@ def refuse_unknown(sent: Iterable[tuple[str, str]], known: Mapping[str, bool]) -
             raise ProblemError(400, "repeated_parameter", f"{name} stands there {count} times", name)
 
 
+def is_name(text: str) -> bool:
+    """Whether an asset could have this name, in any case."""
+    return _NAME.fullmatch(text) is not None
+
+
 def read_names(text: str | None, field: str) -> list[str] | None:
     """Names of assets, separated by commas, in upper case; None for no parameter."""
     if text is None:
@@ -118,6 +123,6 @@ def read_names(text: str | None, field: str) -> list[str] | None:
         raise ProblemError(400, "too_many_assets", f"at most {NAMES_MAX} names", field)
     names = text.split(",")
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise bad_parameter(field, "an asset's name is 1 to 16 letters and digits")
     return [name.upper() for name in names]

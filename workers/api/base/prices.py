@@ -5,16 +5,23 @@ Rules: what is fresh is what a request worker would serve (`served_state`), so a
 consensus prices; names in any case. The caller says what time it is.
 """
 
+import re
 from decimal import Decimal
 from typing import NamedTuple
 
 from trinity.clock import NS_PER_MS
+from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.markets import Catalog
 from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable, served_state
 from trinity.memory.atomics import load_acquire
-from trinity.vocabulary import problem_for
+from trinity.vocabulary import KEY_START, problem_for
 
 FRESH = "fresh"
+
+
+# As much of a name that no asset has is said again as a name can have.
+_SHOWN_BYTES = ASSET_NAME_BYTES_MAX
+_UNSHOWN = re.compile(r'[^!-~]|["\\\\]')
 
 
 class Price(NamedTuple):
@@ -54,6 +61,13 @@ class Prices:
     def find(self, name: str) -> int | None:
         """Index of the asset of this name or alias in any case."""
         return self._index.get(name.upper()) if name.isascii() else None
+
+    @staticmethod
+    def unknown(name: str) -> bytes:
+        """What a lookup says of a name that no asset has: the same object, byte for byte."""
+        octets = name.encode(errors="replace")[:_SHOWN_BYTES].decode("latin-1")
+        before, start, secret = octets.partition(KEY_START)
+        return _refusal(_UNSHOWN.sub("?", before) + start + "?" * len(secret), "unknown_asset")
 
     def called(self, asset: str) -> str:
         """Everything that an asset is called, for searches."""

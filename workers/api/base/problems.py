@@ -8,18 +8,22 @@ and its cause goes to the log under the same request id. A database that does no
 What is refused outside of the router, or instead of a WebSocket, is the same response (`refuse`).
 """
 
+import re
 from typing import Any
 
 import msgspec
 import psycopg
 import psycopg_pool
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.spec import Parameter
 from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from trinity.errors import TrinityError
-from trinity.vocabulary import problem_for, status_reason
+from trinity.vocabulary import KEY_START, problem_for, status_reason
+from workers.api.base.allowed import explain_decoding, in_words
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -33,6 +37,10 @@ _CODES = {
     415: "body_not_accepted",
     429: "rate_limited",
 }
+_MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
+# What the framework calls the body of a call, and how much of a wrong value is said again.
+_BODY = "data"
+_SHOWN_MAX = 32
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _DATABASE_RETRY_SECONDS = 2
 # The database does not answer, or its tables are still being made.
@@ -147,10 +155,44 @@ def _on_problem(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 
 def _on_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
-    """Litestar names the Python argument: `from_` is the parameter `from`."""
+    return _respond(request, wrong_parameter(request, error))
+
+
+def wrong_parameter(request: Request[Any, Any, Any], error: ValidationException) -> ProblemError:
+    """Litestar names the Python argument: `from_` is the parameter `from`; what is allowed there says the document."""
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
-    field = str(first.get("key", "")).removesuffix("_") or None
-    return _respond(request, ProblemError(400, "bad_parameter", str(first.get("message") or error.detail), field))
+    missing = _MISSING.search(error.detail)
+    field = missing[1] if missing else str(first.get("key", "")).removesuffix("_")
+    if field == _BODY:
+        return ProblemError(400, "bad_parameter", *explain_decoding(first["message"], {}))
+    words = schemas_of(request).get(field)
+    if words is None:
+        detail = str(first.get("message") or error.detail)
+    elif missing:
+        detail = f"{field} is missing: {words.get('description') or in_words(words)}"
+    else:
+        detail = f"{field} is {in_words(words)}, not {_shown(request.query_params.get(field, ''))}"
+    return ProblemError(400, "bad_parameter", detail, field or None)
+
+
+def schemas_of(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, dict[str, Any]]:
+    """The query parameters of this call's path by the OpenAPI document, each with its schema."""
+    app, path = connection.app, connection.scope["path_template"]
+    cache: dict[str, dict[str, dict[str, Any]]] = app.state.setdefault("documented_parameters", {})
+    if path not in cache:
+        item = (app.openapi_schema.paths or {}).get(path)
+        parameters = (item.get.parameters or []) if item is not None and item.get is not None else []
+        cache[path] = {
+            parameter.name: parameter.schema.to_schema() if parameter.schema is not None else {}
+            for parameter in parameters
+            if isinstance(parameter, Parameter) and parameter.param_in == "query"
+        }
+    return cache[path]
+
+
+def _shown(text: str) -> str:
+    """A client's own word, cut, and without what might be a key."""
+    return repr(text[:_SHOWN_MAX].partition(KEY_START)[0])
 
 
 def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -21,8 +21,8 @@ from trinity.errors import AbsentError, TrinityError
 from trinity.store.queries import load
 from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Explain, Parts
-from workers.api.base.parameters import read_moment, read_names, read_span, read_zone
-from workers.api.base.problems import ProblemError, bad_parameter
+from workers.api.base.parameters import is_name, read_moment, read_span, read_zone
+from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
 from workers.api.history.averages import Averages
 from workers.api.history.candles import (
     STEPS,
@@ -34,6 +34,7 @@ from workers.api.history.candles import (
     fetch_candles,
     gaps_of,
 )
+from workers.api.history.past import PastPrices
 
 # Five days of minutes; 1.3 MB of JSON.
 CANDLES_MAX = 7_200
@@ -61,6 +62,7 @@ class History:
     """What this feature brings to its handlers (`history`)."""
 
     averages: Averages
+    past: PastPrices
     explain: Explain | None = None
     # One recorded moment at a time: it is some hundred milliseconds of one processor.
     explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
@@ -202,7 +204,7 @@ async def show_explanation(
         raise ProblemError(503, "not_available", "this service was started without the consensus's rules")
     if at is None:
         if name not in names:
-            raise _unknown_asset(name)
+            raise refusal_of("unknown_asset", field="asset")
         return _json(history.explain(name, None))
     moment = read_moment(at, "at", ZoneInfo("UTC"))
     at_ns = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * NS_PER_US
@@ -213,7 +215,7 @@ async def show_explanation(
         return _json(await _explain_past(history, history.explain, name, at_ns))
     except AbsentError as error:
         if name not in names:
-            raise _unknown_asset(name) from None
+            raise refusal_of("unknown_asset", field="asset") from None
         raise ProblemError(404, "not_recorded", str(error), "at") from None
     except TrinityError as error:
         raise ProblemError(503, "recording_damaged", str(error), "at") from None
@@ -235,19 +237,16 @@ async def _known(parts: Parts, asset: str) -> str:
     async with parts.pool.connection() as connection:
         cursor = await connection.execute(load("candles.assets"), {"names": [name]})
         if await cursor.fetchone() is None:
-            raise _unknown_asset(name)
+            raise refusal_of("unknown_asset", field="asset")
     return name
 
 
 def _name_of(parts: Parts, asset: str) -> str:
-    names = read_names(asset, "asset")
-    if names is None or len(names) != 1:
+    if "," in asset:
         raise bad_parameter("asset", "give one asset, for example BTC")
-    return parts.prices.name_of(names[0])
-
-
-def _unknown_asset(name: str) -> ProblemError:
-    return ProblemError(404, "unknown_asset", f"there is no asset {name}", "asset")
+    if not is_name(asset):
+        raise refusal_of("unknown_asset", field="asset")
+    return parts.prices.name_of(asset.upper())
 
 
 def _now_of(parts: Parts) -> datetime:

@@ -14,13 +14,14 @@ stands on the last event of a write, so `Last-Event-ID` continues behind what ar
 sent at once, everything when the id is of another life, node or subscription. A reader that takes nothing for long is
 cut off (fanout.py, calls.py). Open streams are bounded, for the process and for each caller. Whoever would not be let
 in any more, by their key or their address, is sent away within seconds. Opening a stream costs a lookup for each asset.
+A name that no asset has spoils nothing: one event says so, when the stream begins.
 """
 
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from litestar import Request, get
 from litestar.di import NamedDependency
@@ -37,7 +38,7 @@ from workers.api.base.context import Parts
 from workers.api.base.direct import CallConnection
 from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
-from workers.api.base.problems import ProblemError, bad_parameter
+from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
 from workers.api.streams.board import QUIET_SECONDS, PriceBoard, StreamEncoder
 from workers.api.streams.fanout import HEARTBEAT_NS, Fanout, Reader, StreamOrder
 
@@ -73,7 +74,11 @@ class Streams:
 
 
 def _event(price: Price) -> bytes:
-    return b"event: price\ndata: %s\n\n" % price.body
+    return _event_of(price.body)
+
+
+def _event_of(body: bytes) -> bytes:
+    return b"event: price\ndata: %s\n\n" % body
 
 
 def _events(cursor: str, events: Sequence[bytes]) -> bytes:
@@ -102,10 +107,10 @@ async def stream_prices(
     ] = 0,
 ) -> Stream:
     """Prices as they change, as server-sent events (`event: price`), each the object of a lookup or its refusal."""
-    wanted = parse_assets(streams.board, assets)
+    wanted, unknown = parse_assets(streams.board, assets)
     seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
     order = StreamOrder(EVENTS, wanted, interval_ms * NS_PER_MS)
-    return await open_stream(request, parts, streams, caller, order, seen)
+    return await open_stream(request, parts, streams, caller, order, seen, b"".join(map(_event_of, unknown)))
 
 
 async def open_stream(
@@ -115,8 +120,9 @@ async def open_stream(
     caller: ApiCaller,
     order: StreamOrder,
     seen: int,
+    head: bytes = b"",
 ) -> Stream:
-    """The endless response, when there is a place for it; past the server where that can be."""
+    """The endless response, begun with `head`, when there is a place for it; past the server where that can be."""
     address = caller_address(request.scope)
     name = caller_name(caller, address)
     streams.events.check(name)
@@ -125,7 +131,7 @@ async def open_stream(
         connection = None
     streams.events.check(name)  # others may have come meanwhile
     charge(parts, request.scope, len(order.assets))
-    chunks = _chunks(parts, streams, caller, address, order, seen, connection)
+    chunks = _chunks(parts, streams, caller, address, order, seen, head, connection)
     return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
@@ -136,6 +142,7 @@ async def _chunks(
     address: Address,
     order: StreamOrder,
     seen: int,
+    head: bytes,
     connection: CallConnection | None,
 ) -> AsyncIterator[bytes]:
     """The body; over a connection of our own the fanout writes all but its beginning."""
@@ -146,7 +153,7 @@ async def _chunks(
         return chunk
 
     with streams.events.acquire(caller_name(caller, address)):
-        yield b"retry: %d\n\n" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN))
+        yield b"retry: %d\n\n%s" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN), head)
         try:
             if connection is not None:
                 await _fan_out(parts, streams.fanout, caller, address, streams.fanout.add(connection, order, seen))
@@ -204,22 +211,28 @@ async def paced(
             await board.turn()
 
 
-def parse_assets(board: PriceBoard, text: str | None) -> tuple[int, ...]:
-    """`BTC,ETH` as indexes in the order of the catalog, without repetitions; all assets when there is no text."""
+class FoundAssets(NamedTuple):
+    """Indexes in the order of the catalog, and of each other name what a lookup says of it."""
+
+    assets: tuple[int, ...]
+    unknown: list[bytes]
+
+
+def parse_assets(board: PriceBoard, text: str | None) -> FoundAssets:
+    """`BTC,ETH` without repetitions; all assets when there is no text."""
     if text is None:
-        return tuple(range(len(board.prices.assets)))
+        return FoundAssets(tuple(range(len(board.prices.assets))), [])
     return find_assets(board, text.split(","), "assets")
 
 
-def find_assets(board: PriceBoard, names: Sequence[str], field: str) -> tuple[int, ...]:
-    """Indexes of the names; the first one that is wrong is refused by its name."""
+def find_assets(board: PriceBoard, names: Sequence[str], field: str) -> FoundAssets:
+    """The assets of these names; refused where none of them is one."""
     if not 0 < len(names) <= ASSETS_MAX:
         raise bad_parameter(field, f"between 1 and {ASSETS_MAX} assets, not {len(names)}")
-    found = set()
-    for name in names:
-        asset = board.prices.find(name)
-        if asset is None:
-            detail = f"{name[:32]!r} is not an asset of this node"
-            raise ProblemError(404, "unknown_asset", detail, field) if name else bad_parameter(field, "a name is empty")
-        found.add(asset)
-    return tuple(sorted(found))
+    if "" in names:
+        raise bad_parameter(field, "a name is empty")
+    found = {name: board.prices.find(name) for name in names}
+    assets = tuple(sorted({asset for asset in found.values() if asset is not None}))
+    if not assets:
+        raise refusal_of("unknown_asset", field=field)
+    return FoundAssets(assets, [board.prices.unknown(name) for name, asset in found.items() if asset is None])

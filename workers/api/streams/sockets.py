@@ -4,21 +4,22 @@
     {"type":"subscribe","assets":["BTC","ETH"]}         {"type":"subscribed","assets":["BTC","ETH"]}
                                                         {"type":"prices","id":"...","prices":[{"asset":"BTC",...},...]}
     {"type":"unsubscribe","assets":["ETH"]}             {"type":"subscribed","assets":["BTC"]}
+    {"type":"subscribe","assets":["BTC","NO"]}          {"type":"subscribed","assets":["BTC"],"unknown":[{"error":...}]}
     {"type":"ping","id":7}                              {"type":"pong","id":7}
     anything else                                       {"type":"error","error":{"code":...,"message":...,"field":...}}
                                                         {"type":"heartbeat"}   when nothing else was sent for 15 s
 
-Rules: as for server-sent events (streams.py), of which this is another skin; `subscribe` adds, its `interval_ms` holds
-for the connection. A wrong message is answered by what is wrong with it and changes nothing; one of more than
-MESSAGE_BYTES_MAX closes the connection (1009). A `subscribe` that adds assets is a request that names them, as on 8080:
-one of the rate, and of the month a lookup for each. Messages are taken one at a time, MESSAGES_PER_SECOND at most: who
-sends more waits. Whoever is not let in gets a problem instead of a WebSocket; whoever would not be let in any more is
-closed with 4000 and the status that they would get.
+Rules: as for server-sent events (events.py), of which this is another skin; `subscribe` adds, its `interval_ms` holds
+for the connection. A message is JSON in a text frame or a binary one. A wrong message is answered by what is wrong with
+it and changes nothing; one of more than MESSAGE_BYTES_MAX closes the connection (1009). A `subscribe` that adds assets
+is a request that names them, as on 8080: one of the rate, and of the month a lookup for each; opening alone costs no
+month. Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends more waits. Whoever is not let in gets a
+problem instead of a WebSocket; whoever would not be let in any more is closed with 4000 and the status that they would
+get.
 """
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -26,9 +27,9 @@ import msgspec
 import psycopg
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
-from litestar.exceptions import WebSocketDisconnect
 
-from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, caller_name, provide_caller
+from workers.api.base.allowed import explain_decoding
+from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, admit, caller_name, provide_caller
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import ConcurrencyBounds
 from workers.api.base.context import Parts
@@ -72,6 +73,7 @@ class Ping(msgspec.Struct, tag="ping", forbid_unknown_fields=True):
 
 
 _MESSAGES = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping)
+_ALLOWED = {"type": ("subscribe", "unsubscribe", "ping")}
 
 
 def _body(price: Price) -> bytes:
@@ -97,19 +99,16 @@ class Subscription:
         self._seen = NOTHING_SEEN
         self._added: frozenset[int] = frozenset()
 
-    def answer(self, text: str) -> dict[str, Any]:
+    def answer(self, octets: bytes | str) -> dict[str, Any]:
         """Take a client's message in; the reply to it."""
         try:
-            return self._take_in(text)
+            return self._take_in(octets)
         except ProblemError as error:
             return refusal(error.code, error.detail, error.field)
         except RecursionError:
             return refusal("bad_message", "the message is nested too deeply", None)
         except (msgspec.DecodeError, UnicodeError) as error:
-            field = re.search(r"at `\$\.?([^`]*)`", str(error))
-            unknown = re.search(r"unknown field `([^`]*)`", str(error))
-            named = unknown or field
-            return refusal("bad_message", str(error), named.group(1) if named else None)
+            return refusal("bad_message", *explain_decoding(error, _ALLOWED))
 
     def next_chunk(self) -> bytes:
         """What is new for this connection, empty when nothing is."""
@@ -120,11 +119,11 @@ class Subscription:
         chunk, self._seen = self._board.take(MESSAGES, self.assets, self._seen, added)
         return chunk
 
-    def _take_in(self, text: str) -> dict[str, Any]:
-        message = _MESSAGES.decode(text)
+    def _take_in(self, octets: bytes | str) -> dict[str, Any]:
+        message = _MESSAGES.decode(octets)
         if isinstance(message, Ping):
             return {"type": "pong", "id": message.id}
-        named = find_assets(self._board, message.assets, "assets")
+        named, unknown = find_assets(self._board, message.assets, "assets")
         wanted = set(self.assets)
         if isinstance(message, Unsubscribe):
             wanted.difference_update(named)
@@ -140,7 +139,8 @@ class Subscription:
             self._added |= added
         self.assets = tuple(sorted(wanted))
         self._added &= frozenset(self.assets)
-        return {"type": "subscribed", "assets": [self._board.prices.assets[asset] for asset in self.assets]}
+        told = {"type": "subscribed", "assets": [self._board.prices.assets[asset] for asset in self.assets]}
+        return told | {"unknown": [msgspec.Raw(body) for body in unknown]} if unknown else told
 
 
 def refusal(code: str, message: str, field: str | None) -> dict[str, Any]:
@@ -170,7 +170,7 @@ async def price_socket(
 
     def charge(lookups: int) -> None:
         if not caller.is_admin:
-            parts.admission.charge(parts.admission.admit(caller.key_id, address), lookups)
+            parts.admission.charge(admit(parts, socket.scope, caller), lookups)
 
     subscription = Subscription(streams.board, charge)
     with streams.sockets.acquire(name):
@@ -196,13 +196,13 @@ class Close(NamedTuple):
 
 async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> Close | None:
     while True:
-        try:
-            text = await socket.receive_text()
-        except WebSocketDisconnect:
+        event = await socket.receive()
+        if event["type"] != "websocket.receive":
             return None
-        if len(text) > MESSAGE_BYTES_MAX or len(text.encode(errors="replace")) > MESSAGE_BYTES_MAX:
+        octets = (event.get("text") or "").encode(errors="replace") or event.get("bytes") or b""
+        if len(octets) > MESSAGE_BYTES_MAX:
             return Close(_TOO_BIG, f"a message has at most {MESSAGE_BYTES_MAX} bytes")
-        await socket.send_text(msgspec.json.encode(subscription.answer(text)).decode())
+        await socket.send_text(msgspec.json.encode(subscription.answer(octets)).decode())
         # What was asked for just now does not wait for the next change.
         if chunk := subscription.next_chunk():
             await socket.send_text(chunk.decode())

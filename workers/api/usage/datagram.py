@@ -24,6 +24,7 @@ from trinity.limits import UDP_ID_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.linux import IP_PKTINFO
 from trinity.observe.metrics import REPORTER
 from trinity.vocabulary import problem_for
+from workers.api.base.allowed import explain_decoding
 from workers.api.base.auth import ApiCaller, identify, require_usage_reader
 from workers.api.base.calls import Call
 from workers.api.base.context import Parts
@@ -58,6 +59,9 @@ class ReportRequest(msgspec.Struct, forbid_unknown_fields=True):
     api_key: str | None = None
     period: str = "24h"
     id: int | str | None = None
+
+
+_ALLOWED = {"report": ("summary",)}
 
 
 class ReportDatagrams:
@@ -146,10 +150,10 @@ async def reply_to(
         if parts.callers.is_blocked(address):
             raise refusal_of("address_blocked")
         request = _request_of(fields)
-        caller = await identify(parts, request.api_key, address, throttle)
+        caller = await identify(parts, request.api_key or None, address, throttle)
         require_usage_reader(caller)
         if not caller.is_admin:
-            parts.admission.admit(caller.key_id, address)
+            parts.admission.admit(caller.key_id, address, is_free=True)
         summary = await _summary(parts, caller, read_period(request.period, "period"))
         return 200, _fitted({**_identity(identity), "report": "summary", "period": request.period, **summary}), caller
     except Exception as error:
@@ -187,8 +191,7 @@ def _request_of(fields: dict[str, Any]) -> ReportRequest:
     try:
         return msgspec.convert(fields, ReportRequest)
     except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `$.")
-        raise ProblemError(400, "bad_parameter", detail, path.rstrip("`") or None) from None
+        raise ProblemError(400, "bad_parameter", *explain_decoding(error, _ALLOWED)) from None
 
 
 async def _summary(parts: Parts, caller: ApiCaller, period: Any) -> dict[str, Any]:
@@ -211,7 +214,7 @@ def _fitted(reply: dict[str, Any]) -> bytes:
 
 
 def _refusal(identity: Any, error: ProblemError) -> bytes:
-    body = {"code": error.code, "message": error.detail, **({"parameter": error.field} if error.field else {})}
+    body = {"code": error.code, "message": error.detail, **({"field": error.field} if error.field else {})}
     return msgspec.json.encode({**_identity(identity), "error": body})
 
 

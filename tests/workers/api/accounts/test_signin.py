@@ -45,11 +45,18 @@ async def test_a_malformed_login_is_a_typed_400(optional_client: httpx.AsyncClie
 
 async def test_guessing_the_admin_key_is_slowed_down(optional_client: httpx.AsyncClient) -> None:
     """Wrong keys, also with any bytes, are 401s; after a few of them the address has to wait."""
-    for guess in ["", "é", "x" * 1000, "' OR 1=1 --", "\u0000"][:TRIES_AT_ONCE]:
+    for guess in ["ü", "é", "x" * 1000, "' OR 1=1 --", "\u0000"][:TRIES_AT_ONCE]:
         assert (await optional_client.post("/session", json={"key": guess})).status_code == 401
     answer = await optional_client.post("/session", json={"key": ADMIN_KEY})
     assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_an_empty_key_signs_nobody_in_and_is_no_guess(optional_client: httpx.AsyncClient) -> None:
+    """A form that nobody filled in is told which field, as often as it comes."""
+    for _ in range(2 * TRIES_AT_ONCE):
+        answer = await optional_client.post("/session", json={"key": ""})
+        assert (answer.status_code, answer.json()["field"]) == (400, "key")
 
 
 async def test_an_api_key_opens_a_session_of_its_account(usage_url: str, tmp_path: Path) -> None:
@@ -87,7 +94,7 @@ async def test_a_session_with_a_key_ends_with_the_key(usage_url: str, tmp_path: 
 async def test_a_node_without_an_admin_key_has_no_operator(tmp_path: Path) -> None:
     """No text opens a session where no key was set."""
     async with client_of(settings_of(tmp_path, admin_key=None)) as client:
-        answer = await client.post("/session", json={"key": ""})
+        answer = await client.post("/session", json={"key": "ü"})
         assert (answer.status_code, answer.json()["code"]) == (403, "admin_disabled")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, table_of, tables_of
+from tests.workers.api.conftest import ADMIN_KEY, client_of, client_to, service, settings_of, table_of, tables_of
 from trinity.limits import API_KEY_BYTES_MAX
 from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, digest_of, require_usage_reader
 from workers.api.base.problems import ProblemError
@@ -33,9 +33,9 @@ async def test_a_key_is_found_where_it_may_stand(
     assert (await optional_client.get(f"/account{query}", headers=headers)).json() == {"kind": "admin"}
 
 
-@pytest.mark.parametrize("query", ["%ff%fe", "%C3%BC", "", "a%20b", "%00", "x" * (API_KEY_BYTES_MAX + 1)])
+@pytest.mark.parametrize("query", ["%ff%fe", "%C3%BC", "a%20b", "%00", "x" * (API_KEY_BYTES_MAX + 1)])
 async def test_what_no_key_looks_like_is_invalid(optional_client: httpx.AsyncClient, query: str) -> None:
-    """Bytes outside ASCII, nothing at all, blanks and zeros are a 401, never an error."""
+    """Bytes outside ASCII, blanks and zeros are a 401, never an error."""
     response = await optional_client.get(f"/account?api_key={query}")
     assert (response.status_code, response.json()["code"]) == (401, "invalid_key")
 
@@ -122,6 +122,27 @@ async def test_several_keys_in_one_call_are_refused(
     for path in ("/account", "/stream/prices"):
         answer = await optional_client.get(f"{path}{query}", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter")
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?api_key=", {}),
+        ("?x_cg_demo_api_key=", {}),
+        ("", {"X-API-Key": ""}),
+        ("", {"Authorization": "Bearer "}),
+        ("", {"Authorization": "Bearer"}),
+    ],
+)
+async def test_an_empty_key_alone_is_no_key(tmp_path: Path, query: str, headers: dict[str, str]) -> None:
+    """It is what a form sends that nobody filled in: no guess, and beside another one of several."""
+    for auth, status, code in (("optional", 200, None), ("required", 401, "missing_key")):
+        async with client_of(settings_of(tmp_path, auth=auth)) as client:
+            for _ in range(2 * TRIES_AT_ONCE):
+                answer = await client.get(f"/api/v3/ping{query}", headers=headers)
+                assert (answer.status_code, answer.headers.get("Retry-After")) == (status, None)
+            beside = await client.get(f"/api/v3/ping{query}", headers=[*headers.items(), ("X-API-Key", ADMIN_KEY)])
+            assert beside.status_code == 400, code
 
 
 async def test_answers_about_an_account_are_kept_by_nobody(optional_client: httpx.AsyncClient) -> None:

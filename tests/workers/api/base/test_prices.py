@@ -14,6 +14,7 @@ from tests.workers.api.live import publish
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.node import NodeMemory
+from trinity.native.octets import octets_of
 from workers.api.base.prices import FRESH, Prices
 from workers.request import answer
 
@@ -101,3 +102,12 @@ def test_an_alias_is_its_asset() -> None:
         assert (prices.name_of("TON"), prices.name_of("GRAM"), prices.name_of("LUNA")) == ("GRAM", "GRAM", "LUNA")
         assert prices.called("GRAM") == "GRAM TON"
         assert len(prices.assets) == len(CATALOG.assets)
+
+
+@given(st.text(min_size=1, max_size=40) | st.from_regex(r"x{0,9}trk_[a-z0-9]{0,20}", fullmatch=True))
+def test_an_unknown_name_is_worded_as_the_workers_do(name: str) -> None:
+    """Cut, without what JSON would need to escape, and without what might be a key."""
+    octets = octets_of(name.encode(errors="replace"))
+    out = np.zeros(answer.PRICE_BYTES_MAX, dtype=np.uint8)
+    end = answer.write_unknown_asset(octets, 0, octets.size, out, 0)
+    assert Prices.unknown(name) == out[:end].tobytes()

@@ -77,9 +77,10 @@ async def test_an_exchange_s_own_price_ends_with_its_time(tmp_path: Path) -> Non
 
 
 async def test_an_unknown_asset_is_refused_by_name(optional_client: httpx.AsyncClient) -> None:
-    """The field is named, and what there is."""
+    """As by a lookup: the field is named, and where the names stand. An alias is a name."""
     answer = await optional_client.get("/node/asset", params={"asset": "' OR 1=1"})
-    assert (answer.status_code, answer.json()["field"]) == (400, "asset")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (404, "unknown_asset", "asset")
+    assert (await optional_client.get("/node/asset", params={"asset": "ton"})).json()["asset"] == "GRAM"
 
 
 async def test_the_inside_is_the_operator_s_alone(optional_client: httpx.AsyncClient) -> None:

@@ -156,6 +156,17 @@ async def test_a_revoked_key_loses_its_stream(tmp_path: Path, monkeypatch: pytes
                 assert (await client.get(f"{service.url}/stream/prices")).status_code == 403
 
 
+async def test_an_unknown_asset_spoils_no_stream(service: Live) -> None:
+    """It is told at the beginning, in the words of a lookup, and the others come."""
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("GET", f"{service.url}/stream/prices?assets=ETH,nope%22,BTC") as response,
+    ):
+        events = await Events(response).take(3)
+    assert events["nope?"]["status"] == events["nope?"]["error"]["code"] == "unknown_asset"
+    assert events["BTC"]["status"] == events["ETH"]["status"] == "fresh"
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code", "field"),
     [

@@ -21,7 +21,7 @@ from trinity.vocabulary import KeyState
 from workers.api.base.prices import Prices
 from workers.api.streams import events as streams
 from workers.api.streams.board import PriceBoard
-from workers.api.streams.sockets import SOCKETS, Subscription
+from workers.api.streams.sockets import MESSAGE_BYTES_MAX, SOCKETS, Subscription
 
 
 @pytest.fixture
@@ -88,6 +88,39 @@ async def test_a_wrong_message_is_answered_by_what_is_wrong(service: Live) -> No
             answer = await _next(socket)
             assert (answer["type"], answer["error"]["code"], answer["error"].get("field")) == ("error", code, field)
         assert (await _ask(socket, type="ping"))["type"] == "pong"
+
+
+async def test_an_unknown_asset_spoils_no_subscription(service: Live) -> None:
+    """It stands in the reply, in the words of a lookup; what the others cost does not count it."""
+    async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
+        reply = await _ask(socket, type="subscribe", assets=["BTC", "NOPE"])
+        assert (reply["type"], reply["assets"]) == ("subscribed", ["BTC"])
+        assert [(told["asset"], told["status"]) for told in reply["unknown"]] == [("NOPE", "unknown_asset")]
+        assert [price["asset"] for price in (await _next(socket))["prices"]] == ["BTC"]
+
+
+async def test_a_binary_frame_is_read_as_a_text_frame_is(service: Live) -> None:
+    """JSON in either; what is no UTF-8 is a wrong message, and the connection goes on."""
+    async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
+        await socket.send(b'{"type":"subscribe","assets":["BTC"]}')
+        assert await _next(socket) == {"type": "subscribed", "assets": ["BTC"]}
+        assert (await _next(socket))["type"] == "prices"
+        for wrong in (b'{"type":"ping","id":"\xff"}', b"\xff", b""):
+            await socket.send(wrong)
+            assert (await _next(socket))["error"]["code"] == "bad_message"
+        await socket.send(b'{"type":"ping","id":1}')
+        assert await _next(socket) == {"type": "pong", "id": 1}
+        await socket.send(b" " * (MESSAGE_BYTES_MAX + 1))
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as closed:
+            await _next(socket)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+async def test_a_wrong_type_is_told_what_there_is(service: Live) -> None:
+    """As an enum of a query is."""
+    async with connect(f"ws://127.0.0.1:{service.port}/ws") as socket:
+        assert "subscribe, unsubscribe, ping" in (await _ask(socket, type="buy"))["error"]["message"]
 
 
 async def test_a_key_is_required_where_it_is(tmp_path: Path) -> None:

@@ -42,25 +42,26 @@ async def test_a_summary_is_that_of_http(usage_url: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "code", "parameter"),
+    ("fields", "status", "code", "field"),
     [
         ({**SUMMARY}, 401, "missing_key", None),
+        ({**SUMMARY, "api_key": ""}, 401, "missing_key", None),
         ({**SUMMARY, "api_key": "ü"}, 401, "invalid_key", None),
         ({**SUMMARY, "api_key": "nobody"}, 503, "database_unavailable", None),
         ({**SUMMARY, "api_key": ADMIN_KEY, "period": "x"}, 400, "bad_parameter", "period"),
         ({"report": "everything"}, 400, "bad_parameter", "report"),
-        ({**SUMMARY, "more": 1}, 400, "bad_parameter", None),
+        ({**SUMMARY, "more": 1}, 400, "bad_parameter", "more"),
         ({**SUMMARY, "id": "x" * 65}, 400, "bad_parameter", "id"),
         ({**SUMMARY, "id": [1]}, 400, "bad_parameter", "id"),
     ],
 )
 async def test_refusals_have_a_code(
-    tmp_path: Path, fields: dict[str, Any], status: int, code: str, parameter: str | None
+    tmp_path: Path, fields: dict[str, Any], status: int, code: str, field: str | None
 ) -> None:
     """The same codes as over HTTP."""
     async with service(settings_of(tmp_path)) as (parts, _):
         found, reply = await _ask(parts, **fields)
-        assert (found, reply["error"]["code"], reply["error"].get("parameter")) == (status, code, parameter)
+        assert (found, reply["error"]["code"], reply["error"].get("field")) == (status, code, field)
 
 
 async def test_any_bytes_are_answered_or_dropped(tmp_path: Path) -> None:
