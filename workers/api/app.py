@@ -34,7 +34,7 @@ from workers.api.base.context import Parts
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import HANDLERS, schemas_of
 from workers.api.dashboard import node_state, page
-from workers.api.dropins import hermes, udf
+from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.streams import events as streams
@@ -64,6 +64,8 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     hermes.price_feeds,
     hermes.latest_prices,
     hermes.stream_updates,
+    hermes_past.past_prices,
+    hermes_past.average_prices,
     coingecko.ROUTER,
     udf.ROUTER,
 )
