@@ -34,7 +34,7 @@ from workers.api.dashboard import node_state, page
 from workers.api.dropins import coingecko, hermes, udf
 from workers.api.history import history
 from workers.api.streams import events as streams
-from workers.api.streams import sockets
+from workers.api.streams import rows, sockets
 from workers.api.usage import usage
 from workers.api.usage.export import Usage
 
@@ -55,6 +55,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     page.show_page,
     page.show_file,
     streams.stream_prices,
+    rows.stream_rows,
     sockets.price_socket,
     hermes.price_feeds,
     hermes.latest_prices,
@@ -86,6 +87,7 @@ class Features(NamedTuple):
     dashboard: node_state.Dashboard
     history: history.History
     streams: streams.Streams
+    rows: rows.RowBoard
     usage: Usage
 
 
