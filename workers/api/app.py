@@ -12,11 +12,12 @@ Rules
 
 from typing import Any, NamedTuple
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
@@ -33,7 +34,8 @@ from workers.api.base.context import Parts
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import HANDLERS, schemas_of
 from workers.api.dashboard import node_state, page
-from workers.api.dropins import coingecko, hermes, udf
+from workers.api.dropins import hermes, udf
+from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.streams import events as streams
 from workers.api.streams import sockets
@@ -105,7 +107,7 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         state=State({"parts": parts, "accounts": features.accounts}),
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, HTTPException: _on_http},
         cors_config=_CORS,
         compression_config=make_compression(),
         openapi_config=OpenAPIConfig(
@@ -121,6 +123,14 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+
+
+def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What no route answers is refused in the words of the service that was meant."""
+    if request.scope["path"].startswith(f"{coingecko.PATH}/"):
+        return coingecko.refuse_path(request, error)
+    refused: Response[bytes] = HANDLERS[HTTPException](request, error)
+    return refused
 
 
 def _provide(piece: object) -> Provide:
