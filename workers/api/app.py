@@ -38,7 +38,7 @@ from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.streams import events as streams
-from workers.api.streams import sockets
+from workers.api.streams import rows, sockets
 from workers.api.usage import usage
 from workers.api.usage.export import Usage
 
@@ -60,6 +60,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     page.show_page,
     page.show_file,
     streams.stream_prices,
+    rows.stream_rows,
     sockets.price_socket,
     hermes.price_feeds,
     hermes.latest_prices,
@@ -94,6 +95,7 @@ class Features(NamedTuple):
     dashboard: node_state.Dashboard
     history: history.History
     streams: streams.Streams
+    rows: rows.RowBoard
     usage: Usage
 
 

@@ -88,7 +88,7 @@ def stream_encoder(averages: Averages) -> StreamEncoder:
     def frame(cursor: str, items: Sequence[bytes]) -> bytes:
         return b"id: %s\ndata: %s\n\n" % (cursor.encode(), update_of(b",".join(items), {}))
 
-    return StreamEncoder("hermes", encode_item, frame)
+    return StreamEncoder("hermes", frame, encode_item)
 
 
 @functools.cache
@@ -201,4 +201,4 @@ async def stream_updates(
     await history.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
     seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
     order = StreamOrder(stream_encoder(history.averages), wanted)
-    return await open_stream(request, parts, streams, caller, order, seen)
+    return await open_stream(request, parts, streams, caller, streams.fanout, order, seen)
