@@ -17,7 +17,7 @@ from trinity.errors import ConfigError
 
 PREFIX = "TRINITY_"
 # What the clients of a node read, in the same environment: `trinity mcp`.
-_CLIENT_NAMES = frozenset({"TRINITY_URL", "TRINITY_REPORTS_URL", "TRINITY_API_KEY"})
+_CLIENT_NAMES = frozenset({"TRINITY_URL", "TRINITY_API_KEY"})
 # Kubernetes and Docker tell a container where a service named "trinity" is, under names like these.
 _SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
