@@ -24,7 +24,6 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
 from trinity.clock import NS_PER_SECOND
-from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
