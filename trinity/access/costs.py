@@ -60,12 +60,15 @@ TABLE = (
     Row("/api/v3/simple/supported_vs_currencies", Cost.FREE),
     Row("/api/v3/simple/price", Cost.PRICES),
     Row("/v2/price_feeds", Cost.FREE),
-    Row("/v2/updates/price/latest", Cost.PRICES),
+    Row("/v2/updates/price", Cost.PRICES),
     Row("/v2/updates/price/stream", Cost.STREAM),
+    Row("/v2/updates/twap", Cost.PRICES),
     Row("/udf/config", Cost.FREE),
     Row("/udf/time", Cost.FREE),
     Row("/udf/symbols", Cost.FREE),
+    Row("/udf/symbol_info", Cost.FREE),
     Row("/udf/search", Cost.FREE),
+    Row("/udf/quotes", Cost.PRICES),
 )
 MISTAKES = (
     f"A caller's mistakes (400, 404) cost nothing, {MISTAKES_PER_MINUTE} of them a minute; further ones one each."
