@@ -15,6 +15,9 @@ WHERE account.id = %(account_id)s;
 -- name: account_of_key
 SELECT account_id FROM api_keys WHERE id = %(key_id)s;
 
+-- name: plan_of_key
+SELECT plans.name FROM api_keys JOIN plans ON plans.id = plan_id WHERE api_keys.id = %(key_id)s;
+
 -- name: begin_rows
 SELECT set_config('TimeZone', %(zone)s, true), set_config('statement_timeout', %(milliseconds)s, true);
 
