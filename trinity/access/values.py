@@ -7,6 +7,7 @@ is no secret.
 import datetime
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from trinity.errors import InputError
 from trinity.rates import read_rate, requests_of, seconds_of
@@ -28,6 +29,9 @@ _KEY_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 _WHOLE_KEY = re.compile(rf"({KEY_START}[A-Za-z0-9_-]{{{KEY_PREFIX_CHARS - len(KEY_START)}}})[A-Za-z0-9_-]+")
 # RFC 5646: a language, then subtags; "en", "pt-BR", "zh-Hant-TW".
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?", re.ASCII)
+_CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
+_DAY = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -129,6 +133,31 @@ def email(field: str, text: str) -> str:
     if len(text) > 254 or not text.isprintable() or not _EMAIL.fullmatch(text):
         raise InputError(field, f"{text!a} is not an e-mail address")
     return text
+
+
+def amount(field: str, text: str) -> Decimal:
+    """Money, exactly as it is written: 49, 49.00, 0.0005."""
+    if not _AMOUNT.fullmatch(text):
+        raise InputError(field, f"{text[:20]!a} is not an amount like 49 or 49.90, of up to 9 digits and 4 decimals")
+    return Decimal(text)
+
+
+def currency(field: str, text: str) -> str:
+    """A code of ISO 4217."""
+    if not _CURRENCY.fullmatch(text):
+        raise InputError(field, f"{text[:20]!a} is not a currency's code of three letters, like EUR")
+    return text.upper()
+
+
+def day(field: str, text: str) -> datetime.date:
+    """A day as ISO 8601 has it."""
+    try:
+        found = datetime.date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise InputError(field, f"{text[:20]!a} is not a day like 2026-12-01")
+    return found
 
 
 def switch(field: str, text: str) -> bool:

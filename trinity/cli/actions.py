@@ -32,8 +32,8 @@ _Value = TypeVar("_Value")
 
 # An option's value for "what the key's plan has".
 OF_PLAN = "plan"
-# `for` is no name in Python.
-_DESTINATIONS = {"--for": "duration"}
+# `for` and `from` are no names in Python.
+_DESTINATIONS = {"--for": "duration", "--from": "since"}
 
 
 class ActionOutcome(NamedTuple):

@@ -1,4 +1,4 @@
-"""`trinity plans list | set`: what customers are held to."""
+"""`trinity plans list | set | price`: what customers are held to, and what it costs."""
 
 import argparse
 
@@ -45,6 +45,20 @@ def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     return work
 
 
+def _price_plan(parsed: Parsed, _section: AccessSection) -> Work:
+    name = values.name("PLAN", parsed.name)
+    price, currency = values.amount("--price", parsed.price), values.currency("--currency", parsed.currency)
+    since = given(values.day, "--from", parsed.since)
+
+    def work(connection: Connection) -> ActionOutcome:
+        made = plans.set_price(connection, name, price, currency, since)
+        return ActionOutcome(
+            {"price": made}, [f"plan {made.plan} costs {made.price} {made.currency} a month from {made.since} (UTC) on"]
+        )
+
+    return work
+
+
 ACTIONS = (
     Action("list", "list the plans", (), _list_plans),
     Action(
@@ -56,6 +70,17 @@ ACTIONS = (
             Argument("--dry-run", "on: only count what would be refused; off: refuse it"),
         ),
         _set_plan,
+    ),
+    Action(
+        "price",
+        "what a plan costs a month from a day on; bills of months before keep the price before",
+        (
+            Argument("name", "the plan"),
+            Argument("--price", "49 or 49.90", required=True),
+            Argument("--currency", "EUR, USD", required=True),
+            Argument("--from", "the first day (UTC), 2026-12-01; left out: today"),
+        ),
+        _price_plan,
     ),
 )
 
