@@ -25,6 +25,7 @@ from trinity.clock import Clock
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import ProcessBlock
+from trinity.memory.limit_table import quota_left
 from trinity.native.addresses import address_words
 from trinity.observe.metrics import REPORTER
 from trinity.process import ProcessContext
@@ -83,6 +84,10 @@ class Admission:
             return {}
         self._gate.result[:] = admitted.result
         return self._lines(append_limits_left(self._gate, self._clock.monotonic_ns(), self._out, 0))
+
+    def left_of(self, key_id: int, monthly_quota: int) -> int:
+        """How much of its month a key with this quota has left; takes nothing."""
+        return int(quota_left(self._gate.limits, key_id, self._gate.own["month"], monthly_quota))
 
     def _judge(self, index: int) -> None:
         """Count a dry run, raise a refusal."""
