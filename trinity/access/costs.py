@@ -43,6 +43,7 @@ TABLE = (
     Row("/assets", Cost.FREE),
     Row("/health", Cost.FREE),
     Row("/account", Cost.FREE),
+    Row("/key", Cost.FREE),
     Row("/reports", Cost.FREE),
     Row("/docs", Cost.FREE),
     Row("/openapi.json", Cost.FREE),

@@ -32,6 +32,7 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
 from trinity.store.database import database_url, is_embedded
 from workers.api.base.context import Explain, ReportSettings
+from workers.operator.mail import Mailer
 
 _REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
 
@@ -105,8 +106,14 @@ ROLES = (
         "operator",
         lambda _: [""],
         2,
-        lambda context, _memory, plan, _: workers.operator.process.run(
-            context, plan.node_uuid, plan.config.node.data_dir, database_url(plan.config), plan.config.stores.cache_url
+        lambda context, memory, plan, _: workers.operator.process.run(
+            context,
+            plan.node_uuid,
+            plan.config.node.data_dir,
+            database_url(plan.config),
+            plan.config.stores.cache_url,
+            memory.access.limits,
+            Mailer(plan.config.mail, plan.config.stores.smtp_password),
         ),
         vital=False,
     ),

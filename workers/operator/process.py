@@ -27,6 +27,7 @@ from trinity.clock import NS_PER_SECOND
 from trinity.errors import SchemaError, TrinityError
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command
+from trinity.memory.limit_table import LimitTable
 from trinity.observe.log import Outage
 from trinity.observe.metrics import OPERATOR
 from trinity.process import ProcessContext
@@ -36,6 +37,8 @@ from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
 from workers.operator.daily import publisher
 from workers.operator.jobs import Jobs, Work
+from workers.operator.mail import Mailer
+from workers.operator.quotas import QuotaWarnings
 
 BEAT_MS = 200
 # Retention may delete for seconds; a statement that took this long met a server that stands still.
@@ -49,7 +52,15 @@ _LAST_SECONDS = 1.0
 _UP, _ACTIVE = OPERATOR.index("operator_database_up"), OPERATOR.index("operator_active")
 
 
-def run(context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cache_url: str | None) -> None:
+def run(
+    context: ProcessContext,
+    node: uuid.UUID,
+    data_dir: Path,
+    url: str,
+    cache_url: str | None,
+    limits: LimitTable,
+    mailer: Mailer,
+) -> None:
     """Do what is due until SIGTERM, SIGINT or the DRAIN command."""
     stopping = threading.Event()
 
@@ -60,7 +71,7 @@ def run(context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cach
     signal.signal(signal.SIGINT, stop)
     poll = select.poll()
     poll.register(context.control_fd, select.POLLIN)
-    operator = Operator(context, node, CandleTable(data_dir / CANDLES, context.log), url, cache_url)
+    operator = Operator(context, node, CandleTable(data_dir / CANDLES, context.log), url, cache_url, limits, mailer)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -76,10 +87,18 @@ class Operator(SessionThread):
     """The thread that migrates and runs the jobs."""
 
     def __init__(
-        self, context: ProcessContext, node: uuid.UUID, candles: CandleTable, url: str, cache_url: str | None
+        self,
+        context: ProcessContext,
+        node: uuid.UUID,
+        candles: CandleTable,
+        url: str,
+        cache_url: str | None,
+        limits: LimitTable,
+        mailer: Mailer,
     ) -> None:
         super().__init__("operator", url, context.clock)
         self._node, self._candles = node, candles
+        self._quotas = QuotaWarnings(limits, mailer, context.block, context.log)
         self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
@@ -103,7 +122,7 @@ class Operator(SessionThread):
                 self._outage.up()
                 self._on_good()
                 self._jobs.begin_anew()
-                work = Work(connection, self._node, self._clock, self._candles, self._publish, self._log)
+                work = Work(connection, self._node, self._clock, self._candles, self._publish, self._log, self._quotas)
                 while not self._stopping.is_set():
                     self._ask_lock(connection)
                     self._jobs.run_due(work, lambda: self.is_active)
