@@ -105,6 +105,10 @@ class LedgerSection(Section, frozen=True):
     # A worker's, a power of two; 32 MB, five seconds and more of the highest rate.
     ring_records: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 19
     spool_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 24, le=1 << 50)] = 10 * 1024**3
+    # Single requests, addresses, sums by minute and hour; a day more is a day's room on the disk.
+    detail_days: Annotated[int, msgspec.Meta(ge=1, le=1_100)] = 93
+    # Sums by day, which bills are made of: whole months beside the running one.
+    sums_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 36
 
 
 class RecordingSection(Section, frozen=True):
@@ -202,6 +206,8 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "PROXY_PROTOCOL": ("access", "proxy_protocol", _switch_of),
     "LEDGER_RING_RECORDS": ("ledger", "ring_records", int),
     "LEDGER_SPOOL_BYTES_MAX": ("ledger", "spool_bytes_max", int),
+    "LEDGER_DETAIL_DAYS": ("ledger", "detail_days", int),
+    "LEDGER_SUMS_MONTHS": ("ledger", "sums_months", int),
     "RECORD": ("recording", "on", _switch_of),
     "RECORD_BYTES_MAX": ("recording", "bytes_max", int),
     "REPORT_PROCESSES": ("reports", "processes", int),

@@ -28,24 +28,23 @@ PAGE_CALLS = (
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What the node sends its mails to."""
+    with smtp_server(tmp_path_factory.mktemp("mail")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, mails: Server) -> Iterator[Node]:
     """One node with simulated exchanges that answers keys only, and sends its mails to a server of this test."""
-    with (
-        smtp_server(tmp_path_factory.mktemp("mail")) as mails,
-        new_node(tmp_path_factory.mktemp("quota"), AUTH="required") as started,
-    ):
+    with new_node(tmp_path_factory.mktemp("quota"), AUTH="required") as started:
         section = mails.section
         started.environment |= {"SMTP_HOST": section.smtp_host, "SMTP_PORT": str(section.smtp_port)}
         started.environment |= {"SMTP_SECURITY": "none", "SMTP_FROM": section.smtp_from}
-        _MAILS[started] = mails
         start_with_keys(started)
         started.wait_reports_ready()
         yield started
         assert started.stop() == 0
-
-
-# What the node of this module sent.
-_MAILS: dict[Node, Server] = {}
 
 
 class Got(NamedTuple):
@@ -118,7 +117,7 @@ def test_a_spent_month_refuses_prices_and_answers_everything_else(node: Node) ->
         assert call(node, path, Cookie=cookie).status == 200, path
 
 
-def test_a_customer_and_the_operator_are_told_what_is_used_and_warned(node: Node) -> None:
+def test_a_customer_and_the_operator_are_told_what_is_used_and_warned(node: Node, mails: Server) -> None:
     """The same number from the page, the command line and the limit; then an event, and a mail to the customer."""
     key, number = make_key(node, "alan", "--quota", "50", "--email", "alan@example.com", "--name", "web shop")
     while ask(node, key)[0] == 200:
@@ -132,7 +131,7 @@ def test_a_customer_and_the_operator_are_told_what_is_used_and_warned(node: Node
     node.wait("the ledger", lambda: run(node, "keys", "show", number)["key"]["last_used_at"], 60)
     (listed,) = [found for found in run(node, "keys", "list")["keys"] if found["id"] == int(number)]
     assert (listed["used"], listed["last_used_at"] is not None) == (50, True)
-    received = _MAILS[node].received
+    received = mails.received
     node.wait("the mail", lambda: any(mail.recipients == ["alan@example.com"] for mail in received), 60)
     (mail,) = [mail for mail in received if mail.recipients == ["alan@example.com"]]
     assert str(mail.message["Subject"]).startswith("100 % of this month's quota is used: alan, web shop")

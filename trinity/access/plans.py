@@ -4,13 +4,15 @@ Rules: a change of a plan reaches every key that is on it, at once and on all no
 stay.
 """
 
+import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 from psycopg.rows import class_row
 
-from trinity.errors import InputError
+from trinity.errors import AbsentError, InputError
 from trinity.store.queries import load
 
 Connection = psycopg.Connection[Any]
@@ -28,6 +30,18 @@ class Plan(msgspec.Struct, frozen=True):
     monthly_quota: int
     dry_run: bool
     keys: int
+    price: Decimal | None = None  # a month, as it holds today; exact, and text in JSON
+    currency: str | None = None
+    price_since: datetime.date | None = None
+
+
+class PlanPrice(msgspec.Struct, frozen=True):
+    """What a plan costs a month, from a day (UTC) on, until its next price begins."""
+
+    plan: str
+    since: datetime.date
+    price: Decimal
+    currency: str
 
 
 class PlanChange(NamedTuple):
@@ -59,6 +73,17 @@ def set_plan(connection: Connection, name: str, change: PlanChange) -> tuple[Pla
         except psycopg.errors.CheckViolation:
             raise InputError("--burst", "a plan with a rate needs a burst of at least 1") from None
         return next(plan for plan in list_plans(connection) if plan.name == name), is_new
+
+
+def set_price(
+    connection: Connection, name: str, price: Decimal, currency: str, since: datetime.date | None
+) -> PlanPrice:
+    """What a plan costs from a day on, today if none is named; AbsentError."""
+    parameters = {"name": name, "price": price, "currency": currency, "since": since}
+    row = connection.execute(load("billing.set_price"), parameters).fetchone()
+    if row is None:
+        raise AbsentError("plan", ascii(name), "`trinity plans list` shows them all")
+    return PlanPrice(name, row[0], price, currency)
 
 
 def _check_complete(name: str, change: PlanChange) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from trinity.access import keys
+from trinity.access import keys, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
     EMAIL,
     LANGUAGE,
@@ -26,7 +25,6 @@ from trinity.cli.actions import (
     Work,
     add_actions,
     given,
-    given_lifetime,
     given_limits,
     perform,
 )
@@ -44,7 +42,7 @@ def _create_key(parsed: Parsed, section: AccessSection) -> Work:
         plan=values.name("--plan", parsed.plan),
         name=values.name("--name", parsed.name) if parsed.name else "",
         limits=keys.OwnLimits(**given_limits(parsed)),
-        lifetime=given_lifetime("--expires", parsed.expires),
+        lifetime=given(values.lifetime, "--expires", parsed.expires),
         language=given(values.language, "--language", parsed.language),
         email=given(values.email, "--email", parsed.email),
     )

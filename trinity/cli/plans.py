@@ -1,10 +1,9 @@
-"""`trinity plans list | set`: what customers are held to."""
+"""`trinity plans list | set | price`: what customers are held to, and what it costs."""
 
 import argparse
 
-from trinity.access import plans
+from trinity.access import plans, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
     LIMITS,
     Action,
@@ -32,7 +31,7 @@ def _list_plans(_parsed: Parsed, _section: AccessSection) -> Work:
 def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     name = values.name("PLAN", parsed.name)
     dry_run = given(values.switch, "--dry-run", parsed.dry_run)
-    change = plans.PlanChange(**given_limits(parsed, of_plan=False), dry_run=dry_run)
+    change = plans.PlanChange(**given_limits(parsed, of_plan=True), dry_run=dry_run)
 
     def work(connection: Connection) -> ActionOutcome:
         plan, is_new = plans.set_plan(connection, name, change)
@@ -41,6 +40,20 @@ def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
         return ActionOutcome(
             {"plan": plan, "created": is_new},
             [f"plan {plan.name} {'made' if is_new else 'set'}: {limits}{dry_run}; {plan.keys} keys"],
+        )
+
+    return work
+
+
+def _price_plan(parsed: Parsed, _section: AccessSection) -> Work:
+    name = values.name("PLAN", parsed.name)
+    price, currency = values.amount("--price", parsed.price), values.currency("--currency", parsed.currency)
+    since = given(values.day, "--from", parsed.since)
+
+    def work(connection: Connection) -> ActionOutcome:
+        made = plans.set_price(connection, name, price, currency, since)
+        return ActionOutcome(
+            {"price": made}, [f"plan {made.plan} costs {made.price} {made.currency} a month from {made.since} (UTC) on"]
         )
 
     return work
@@ -57,6 +70,17 @@ ACTIONS = (
             Argument("--dry-run", "on: only count what would be refused; off: refuse it"),
         ),
         _set_plan,
+    ),
+    Action(
+        "price",
+        "what a plan costs a month from a day on; bills of months before keep the price before",
+        (
+            Argument("name", "the plan"),
+            Argument("--price", "49 or 49.90", required=True),
+            Argument("--currency", "EUR, USD", required=True),
+            Argument("--from", "the first day (UTC), 2026-12-01; left out: today"),
+        ),
+        _price_plan,
     ),
 )
 

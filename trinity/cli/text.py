@@ -59,10 +59,11 @@ def plan_table(plans: Sequence[Plan]) -> list[str]:
             limit_text(plan.monthly_quota),
             "on" if plan.dry_run else "off",
             plan.keys,
+            "" if plan.price is None else f"{plan.price} {plan.currency} since {plan.price_since}",
         )
         for plan in plans
     ]
-    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "keys"), rows)
+    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "keys", "price/month"), rows)
 
 
 def key_lines(key: Key) -> list[str]:

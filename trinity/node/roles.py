@@ -31,6 +31,7 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
 from trinity.store.database import database_url, is_embedded
+from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
 from workers.operator.mail import Mailer
 
@@ -112,6 +113,7 @@ ROLES = (
             plan.config.node.data_dir,
             database_url(plan.config),
             plan.config.stores.cache_url,
+            retention_of(plan.config),
             memory.access.limits,
             Mailer(plan.config.mail, plan.config.stores.smtp_password),
         ),
@@ -233,6 +235,11 @@ def recording_of(config: Config) -> RecordSettings:
     return RecordSettings(config.node.data_dir, config.recording.bytes_max)
 
 
+def retention_of(config: Config) -> Retention:
+    """How long the ledger is kept."""
+    return Retention(config.ledger.detail_days, config.ledger.sums_months)
+
+
 def report_settings_of(config: Config) -> ReportSettings:
     """The reporter's part of the configuration."""
     return ReportSettings(
@@ -249,4 +256,5 @@ def report_settings_of(config: Config) -> ReportSettings:
         free_rate=config.access.free_rate,
         rate_limit_headers=config.access.rate_limit_headers,
         trusted_proxies=config.access.trusted_proxies,
+        retention=retention_of(config),
     )

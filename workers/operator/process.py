@@ -33,6 +33,7 @@ from trinity.observe.metrics import OPERATOR
 from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
+from trinity.store.partitions import Retention
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
 from workers.operator.daily import publisher
@@ -58,6 +59,7 @@ def run(
     data_dir: Path,
     url: str,
     cache_url: str | None,
+    retention: Retention,
     limits: LimitTable,
     mailer: Mailer,
 ) -> None:
@@ -71,7 +73,9 @@ def run(
     signal.signal(signal.SIGINT, stop)
     poll = select.poll()
     poll.register(context.control_fd, select.POLLIN)
-    operator = Operator(context, node, CandleTable(data_dir / CANDLES, context.log), url, cache_url, limits, mailer)
+    candles = CandleTable(data_dir / CANDLES, context.log)
+    quotas = QuotaWarnings(limits, mailer, context.block, context.log)
+    operator = Operator(context, node, candles, url, cache_url, retention, quotas)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -93,12 +97,11 @@ class Operator(SessionThread):
         candles: CandleTable,
         url: str,
         cache_url: str | None,
-        limits: LimitTable,
-        mailer: Mailer,
+        retention: Retention,
+        quotas: QuotaWarnings,
     ) -> None:
         super().__init__("operator", url, context.clock)
-        self._node, self._candles = node, candles
-        self._quotas = QuotaWarnings(limits, mailer, context.block, context.log)
+        self._node, self._candles, self._retention, self._quotas = node, candles, retention, quotas
         self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
@@ -122,7 +125,10 @@ class Operator(SessionThread):
                 self._outage.up()
                 self._on_good()
                 self._jobs.begin_anew()
-                work = Work(connection, self._node, self._clock, self._candles, self._publish, self._log, self._quotas)
+                work = Work(
+                    connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log,
+                    self._quotas,
+                )  # fmt: skip
                 while not self._stopping.is_set():
                     self._ask_lock(connection)
                     self._jobs.run_due(work, lambda: self.is_active)

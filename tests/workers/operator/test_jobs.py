@@ -22,6 +22,7 @@ from trinity.memory.limit_table import LimitTable
 from trinity.observe.metrics import OPERATOR
 from trinity.store import partitions
 from trinity.store.connect import connect
+from trinity.store.partitions import Retention
 from trinity.vocabulary import OPERATOR_JOBS
 from workers.operator import jobs as module
 from workers.operator.jobs import JOBS, Job, Jobs, Work
@@ -44,7 +45,7 @@ def work(database_url: str, tmp_path: Path, block: ProcessBlock) -> Iterator[Wor
         connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'n')", [NODE])
         clock = ManualClock(NOW * NS_PER_SECOND, 0)
         quotas = QuotaWarnings(LimitTable.private(9), Mailer(MailSection(), None), block, LOG)
-        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, LOG, quotas)
+        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, Retention(93, 36), LOG, quotas)
 
 
 def _run(work: Work, block: ProcessBlock, *, is_active: bool = True) -> None:

@@ -19,6 +19,7 @@ from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.limit_table import LimitTable
 from trinity.observe.metrics import OPERATOR
 from trinity.store import migrate
+from trinity.store.partitions import Retention
 from trinity.vocabulary import OPERATOR_JOBS
 from workers.operator.mail import Mailer
 from workers.operator.process import run
@@ -51,7 +52,7 @@ class Forked:
         if self.pid == 0:
             try:
                 limits, mailer = LimitTable.private(9), Mailer(MailSection(), None)
-                run(self._context, self._node, self._folder, self._url, None, limits, mailer)
+                run(self._context, self._node, self._folder, self._url, None, Retention(93, 36), limits, mailer)
             finally:
                 os._exit(0)
 

@@ -1,9 +1,14 @@
 -- Plans, keys and blocks: what the operator's commands ask and change.
 
 -- name: plans
-SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys
+SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys,
+    price.price, price.currency, price.since AS price_since
 FROM plans AS p LEFT JOIN api_keys AS k ON k.plan_id = p.id
-GROUP BY p.id
+LEFT JOIN LATERAL (
+    SELECT * FROM plan_prices AS kept WHERE kept.plan_id = p.id AND kept.since <= (now() AT TIME ZONE 'UTC')::date
+    ORDER BY kept.since DESC LIMIT 1
+) AS price ON true
+GROUP BY p.id, price.price, price.currency, price.since
 ORDER BY p.id;
 
 -- name: plan_id

@@ -63,6 +63,11 @@ class ApiCaller(NamedTuple):
     def is_admin(self) -> bool:
         return self.kind == "admin"
 
+    @property
+    def sees_all_usage(self) -> bool:
+        """Whether reports of every account are theirs to read."""
+        return self.kind in ("admin", "billing")
+
 
 ADMIN = ApiCaller("admin")
 ANONYMOUS = ApiCaller("anonymous")

@@ -7,13 +7,16 @@ each brings a piece of its own (`Features` in app.py), injected by its own name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.clock import NS_PER_SECOND
 from trinity.config import AccessSection
 from trinity.process import ProcessContext
+from trinity.store.partitions import Retention
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
@@ -39,6 +42,7 @@ class ReportSettings(NamedTuple):
     free_rate: int = 0
     rate_limit_headers: bool = True
     trusted_proxies: tuple[str, ...] = ()
+    retention: Retention = Retention(detail_days=93, sums_months=36)
 
     @property
     def access(self) -> AccessSection:
@@ -72,3 +76,7 @@ class Parts:
     calls: CallLog
     cache: Cache
     login_throttle: LoginThrottle  # of wrong keys over TCP
+
+    def now(self) -> datetime:
+        """The time of the node's clock."""
+        return datetime.fromtimestamp(self.context.clock.wall_ns() / NS_PER_SECOND, UTC)
