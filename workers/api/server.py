@@ -53,6 +53,7 @@ from workers.api.base.direct import Duplicates
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
+from workers.api.base.logins import Logins
 from workers.api.base.prices import Prices
 from workers.api.base.throttle import LoginThrottle
 from workers.api.dashboard.node_state import Dashboard
@@ -191,9 +192,8 @@ async def open_service(
     calls = CallLog(context.block, connect_guarded, context.clock)
     cache = Cache(settings.cache_url, context.clock, context.block)
     draining = asyncio.Event()
-    started_ns = context.control.read_node_word(NODE_STARTED_NS)
     prices = Prices(context.catalog, memory.node.answers)
-    board = PriceBoard(prices, context.clock, started_ns)
+    board = PriceBoard(prices, context.clock, context.control.read_node_word(NODE_STARTED_NS))
     averages = Averages(pool)
     fanout = Fanout(board, context.clock)
     endless = {
@@ -211,6 +211,7 @@ async def open_service(
             pool=pool,
             prices=prices,
             keys=Keys(pool, context.clock, tables.keys),
+            logins=Logins(pool, context.clock),
             callers=Callers(settings.trusted_proxies, tables.blocks),
             admission=make_admission(context, tables, settings.access),
             calls=calls,

@@ -25,7 +25,7 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = (
     "dashboard.css", "icon.svg",
-    "dashboard.js", "client.js", "live.js", "format.js", "settings.js",
+    "dashboard.js", "bills.js", "client.js", "live.js", "format.js", "settings.js",
     "prices.js", "asset.js", "charts.js", "feeds.js", "usage.js", "inside.js",
     "vendor/lightweight-charts.standalone.production.mjs", "vendor/lightweight-charts.LICENSE.txt",
 )  # fmt: skip
