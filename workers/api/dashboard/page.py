@@ -26,7 +26,10 @@ _TYPES = {
 _NAMES = (
     "dashboard.css", "icon.svg",
     "dashboard.js", "bills.js", "client.js", "live.js", "format.js", "settings.js",
-    "prices.js", "asset.js", "charts.js", "feeds.js", "usage.js", "inside.js",
+    "prices.js", "asset.js", "charts.js", "feeds.js", "usage.js", "node.js",
+    "administration.css", "administration/view.js", "administration/form.js", "administration/pieces.js",
+    "administration/keys.js", "administration/plans.js", "administration/accounts.js", "administration/blocks.js",
+    "administration/audit.js",
     "vendor/lightweight-charts.standalone.production.mjs", "vendor/lightweight-charts.LICENSE.txt",
 )  # fmt: skip
 # In the page, before the version is known.
