@@ -242,6 +242,10 @@ ANONYMOUS_KEY_ID = 0
 KEY_START = "trk_"
 KEY_PREFIX_CHARS = 12
 
+# What the secret of a login of people begins with, and what such a login may be for.
+LOGIN_START = "trl_"
+LOGIN_ROLES = ("billing", "operator")
+
 
 class KeyState(enum.IntEnum):
     """Whether a key is good; EMPTY: no key has this id. The database has the words, shared memory the numbers."""
