@@ -62,6 +62,7 @@ COMMANDS = (
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
     Subcommand("plans", "plans of limits and what they cost: list, set, price", "plans"),
     Subcommand("accounts", "customers: list, show, set, rename, delete", "accounts"),
+    Subcommand("logins", "people who sign in on the dashboard: create, list, revoke", "logins"),
     Subcommand("bill", "a month of every customer, as a table or a file: CSV, XLSX, Parquet, JSON", "bill"),
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),

@@ -27,6 +27,7 @@ _SHOWN_CHARS = 60
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
 _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
+_MAIL_ADDRESS = re.compile(r"[^@\s<>,;:\"()]+@[^@\s<>,;:\"()]+")
 _SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": False, "false": False, "no": False}
 # Where OKX serves whom; each region has its own hosts and its own list of markets. Turkey uses the global ones.
 OkxRegion = Literal["global", "eea", "us"]
@@ -131,12 +132,25 @@ class ReportsSection(Section, frozen=True):
     processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # that serve reports and streams
 
 
+class MailSection(Section, frozen=True):
+    """Where mails to customers and the operator go out; without a host there are none."""
+
+    smtp_host: str = ""  # the mail server
+    smtp_port: Port = 587  # where it listens
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"  # tls from the first byte is usual on port 465
+    smtp_ca_file: str | None = None  # of a server whose certificate is its owner's; else the system's authorities
+    smtp_user: str = ""  # none: it is asked without a password
+    smtp_from: str = ""  # the address that the mails come from
+    operator_email: str = ""  # who gets a copy
+
+
 class StoresSection(Section, frozen=True):
     """Addresses and secrets of the stores; never in the TOML file."""
 
     database_url: str | None = None  # postgresql://user:password@host:port/database; none: the embedded one
     cache_url: str | None = None  # of a Valkey, for reports; unreachable is never an error
     admin_key: str | None = None  # the operator's, 16 to 128 characters: it opens everything
+    smtp_password: str | None = None  # of the mail server's user
 
 
 class Config(Section, frozen=True):
@@ -151,6 +165,7 @@ class Config(Section, frozen=True):
     ledger: LedgerSection = LedgerSection()
     recording: RecordingSection = RecordingSection()
     reports: ReportsSection = ReportsSection()
+    mail: MailSection = MailSection()
     stores: StoresSection = StoresSection()
 
 
@@ -215,13 +230,21 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "RECORD": ("recording", "on", _switch_of),
     "RECORD_BYTES_MAX": ("recording", "bytes_max", int),
     "REPORT_PROCESSES": ("reports", "processes", int),
+    "SMTP_HOST": ("mail", "smtp_host", str),
+    "SMTP_PORT": ("mail", "smtp_port", int),
+    "SMTP_SECURITY": ("mail", "smtp_security", str),
+    "SMTP_CA_FILE": ("mail", "smtp_ca_file", str),
+    "SMTP_USER": ("mail", "smtp_user", str),
+    "SMTP_FROM": ("mail", "smtp_from", str),
+    "OPERATOR_EMAIL": ("mail", "operator_email", str),
     "DATABASE_URL": ("stores", "database_url", str),
     "CACHE_URL": ("stores", "cache_url", str),
     "ADMIN_KEY": ("stores", "admin_key", str),
+    "SMTP_PASSWORD": ("stores", "smtp_password", str),
 }
 # Names that other programs share: there the small form is as usual, and wins (as for curl).
 _SHARED_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY")
-SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY")
+SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY", "SMTP_PASSWORD")
 SETTINGS: Mapping[tuple[str, str], Setting] = {(entry.section, entry.field): entry for entry in settings_of(Config)}
 VARIABLES: Mapping[tuple[str, str], str] = {entry[:2]: name for name, entry in ENVIRONMENT.items()}
 DEMO = "the demo"
@@ -355,6 +378,17 @@ def _check_network(name: str, text: str) -> None:
         raise ConfigError(name, str(error)) from None
 
 
+def _check_mail(config: Config) -> None:
+    mail = config.mail
+    for name, text in (("SMTP_FROM", mail.smtp_from), ("OPERATOR_EMAIL", mail.operator_email)):
+        if text and not _MAIL_ADDRESS.fullmatch(text):
+            raise ConfigError(name, f"{text!r} is not an address like prices@example.com")
+    if mail.smtp_host and not mail.smtp_from:
+        raise ConfigError("SMTP_FROM", "SMTP_HOST is set: say whose address the mails come from")
+    if mail.smtp_user and mail.smtp_security == "none":
+        raise ConfigError("SMTP_SECURITY", "SMTP_USER is set: a password is sent over starttls or tls alone")
+
+
 def _check(config: Config) -> None:
     """What types cannot say."""
     if not _NODE_NAME.fullmatch(config.node.name):
@@ -379,6 +413,7 @@ def _check(config: Config) -> None:
         raise ConfigError(
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
+    _check_mail(config)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
         raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")
     if config.node.server_type == "WEBHOOK_SERVER":

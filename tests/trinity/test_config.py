@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trinity.config import ENVIRONMENT, SECRETS, SETTINGS, VARIABLES, Config, load, load_config, worker_count
 from trinity.environment import prefixed
 from trinity.errors import ConfigError
-from trinity.rates import requests_of, seconds_of
+from trinity.rates import rate_of, requests_of, seconds_of
 
 
 def test_the_defaults_are_the_specified_ports_on_loopback() -> None:
@@ -175,6 +175,44 @@ def test_a_secret_can_come_from_a_file_and_is_not_in_any_error(tmp_path: Path) -
     with pytest.raises(ConfigError) as caught:
         load_config(environment | {"TCP_PORT_LPO": "x"})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "key"),
+    [
+        ({"SMTP_HOST": "mail.example.com"}, "SMTP_FROM"),
+        ({"SMTP_HOST": "mail.example.com", "SMTP_FROM": "no address"}, "SMTP_FROM"),
+        ({"OPERATOR_EMAIL": "one@example.com, two@example.com"}, "OPERATOR_EMAIL"),
+        ({"SMTP_USER": "node", "SMTP_SECURITY": "none"}, "SMTP_SECURITY"),
+        ({"SMTP_SECURITY": "ssl"}, "SMTP_SECURITY (mail.smtp_security)"),
+    ],
+)
+def test_mail_that_could_not_be_sent_starts_nothing(environment: dict[str, str], key: str) -> None:
+    """No sender, an address that is none, a password over a connection that anybody can read."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(environment)
+    assert caught.value.key == key
+
+
+def test_the_password_of_mail_comes_from_a_file_too(tmp_path: Path) -> None:
+    """As every secret; the rest of mail may stand in the TOML file."""
+    secret, file = tmp_path / "password", tmp_path / "trinity.toml"
+    secret.write_text("of the mail server\n")
+    file.write_text("[mail]\nsmtp_host = 'mail.example.com'\nsmtp_from = 'prices@example.com'\n")
+    config = load_config({"SMTP_PASSWORD_FILE": str(secret)}, file)
+    assert (config.mail.smtp_host, config.stores.smtp_password) == ("mail.example.com", "of the mail server")
+
+
+def test_what_is_free_has_a_rate_like_any_other() -> None:
+    """In its words, and 0 is no limit; the headers are a switch."""
+    rates = [load_config({"FREE_RATE": text}).access.free_rate for text in ("20", "1/5s", "0")]
+    assert rates == [20, rate_of(1, 5), 0]
+    assert [load_config({"RATE_LIMIT_HEADERS": text}).access.rate_limit_headers for text in ("on", "off")] == [
+        True,
+        False,
+    ]
+    with pytest.raises(ConfigError, match="FREE_RATE"):
+        load_config({"FREE_RATE": "often"})
 
 
 def test_every_environment_name_points_at_a_field() -> None:

@@ -50,6 +50,7 @@ from workers.api.base.direct import Duplicates
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
+from workers.api.base.logins import Logins
 from workers.api.base.pool import POOL_CONNECTIONS_MAX, make_pool
 from workers.api.base.prices import Prices
 from workers.api.base.throttle import LoginThrottle
@@ -203,6 +204,7 @@ async def open_service(
             pool=pool,
             prices=prices,
             keys=Keys(pool, context.clock, tables.keys),
+            logins=Logins(pool, context.clock),
             callers=Callers(settings.trusted_proxies, tables.blocks),
             admission=make_admission(context, tables, settings.access),
             calls=calls,

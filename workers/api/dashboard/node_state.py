@@ -26,9 +26,9 @@ from trinity.observe.readings import AssetView, read_assets, read_indexes, read_
 from trinity.observe.status import Json, read_node, report_health
 from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, LATENCY_BOUNDS_NS, LIMIT_REFUSALS
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller, charge, require_operator
 from workers.api.base.context import Parts
-from workers.api.base.problems import ProblemError, refusal_of
+from workers.api.base.problems import refusal_of
 
 _DATABASE_UP = REPORTER.index("report_database_up")
 
@@ -99,8 +99,7 @@ async def show_inside(
     caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts], dashboard: NamedDependency[Dashboard]
 ) -> Json:
     """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
-    if not caller.is_admin:
-        raise ProblemError(403, "admin_only", "this needs the admin key")
+    require_operator(caller)
     reading = read_node(dashboard.memory, parts.context.clock.monotonic_ns(), dashboard.rings)
     _, health = report_health(reading)
     processes = [{"name": name, **process} for name, process in health["processes"].items()]

@@ -33,8 +33,8 @@ async def show_key(
     admitted: Admitted | None = request.scope["state"].get("admitted")
     rate, quota = (0, 0) if admitted is None else (int(admitted.terms[PACE]) & RATE_BITS, int(admitted.terms[QUOTA]))
     a_minute = requests_of(rate) * _SECONDS_PER_MINUTE // seconds_of(rate) if rate else None
-    left = parts.admission.left_of(caller.key_id, quota) if quota else None
-    used = None if left is None else quota - left
+    used = parts.admission.month_of(caller.key_id)[0] if quota else None
+    left = None if used is None else max(quota - used, 0)
     return {
         "plan": "admin" if caller.is_admin else await _plan_of(parts, caller.key_id),
         "rate_limit_request_per_minute": a_minute,
