@@ -229,7 +229,9 @@ LATENCY_BUCKETS = len(LATENCY_BOUNDS_NS) + 1
 # --- the operator process -------------------------------------------------------------------------------------
 
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
-OPERATOR_JOBS = ("partitions", "retention", "batches", "daily_figures", "candles")
+OPERATOR_JOBS = (
+    "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",
+)  # fmt: skip
 
 # --- keys -----------------------------------------------------------------------------------------------------
 

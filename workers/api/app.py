@@ -83,7 +83,14 @@ _CORS = CORSConfig(
     allow_headers=["*"],
     allow_credentials=False,
     max_age=86_400,
-    expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"],
+    expose_headers=[
+        "X-Request-Id",
+        "Retry-After",
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-Should-Retry",
+        "Content-Disposition",
+    ],
 )
 
 

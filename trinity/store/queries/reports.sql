@@ -18,6 +18,9 @@ SELECT id FROM accounts WHERE name = %(name)s;
 -- name: account_of_key
 SELECT account_id FROM api_keys WHERE id = %(key_id)s;
 
+-- name: plan_of_key
+SELECT plans.name FROM api_keys JOIN plans ON plans.id = plan_id WHERE api_keys.id = %(key_id)s;
+
 -- name: begin_rows
 SELECT set_config('TimeZone', %(zone)s, true), set_config('statement_timeout', %(milliseconds)s, true);
 

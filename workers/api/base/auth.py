@@ -14,6 +14,8 @@ Rules
 - What a call costs stands in one table (trinity/access/costs.py); whatever somebody who is signed in to the dashboard
   asks for costs no month. A handler that knows how many prices it gives says so (`charge`); admission.py does the rest.
   ADMIN_KEY has no limit.
+- A handler with `opt={"needs_no_key": True}` answers who sends none, by the rate of the address; a key that is sent is
+  looked at all the same.
 
 `ApiCaller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
 puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
@@ -86,7 +88,11 @@ async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> ApiCall
     """The dependency `caller`; raises 401, 403, 429 over a limit, and 503 where a key cannot be looked up."""
     state: dict[str, Any] = scope["state"]
     signed_in: ApiCaller | None = state.get("signed_in")
-    caller = signed_in or await identify(parts, key_of(scope), caller_address(scope), parts.login_throttle)
+    key = key_of(scope)
+    needs_none = key is None and scope["route_handler"].opt.get("needs_no_key", False)
+    caller = signed_in or (
+        ANONYMOUS if needs_none else await identify(parts, key, caller_address(scope), parts.login_throttle)
+    )
     state["caller"] = caller
     if caller.kind == "billing" and not _is_within(path_of(scope), BILLING_PATHS):
         raise ProblemError(403, "not_your_role", "the role billing reads reports, bills, accounts and plans alone")

@@ -125,7 +125,7 @@ def check_form(parsed: Flag, encoding: str) -> None:
         raise bad_parameter("encoding", f"{encoding[:16]!r} is not one of hex, base64")
 
 
-@get("/v2/price_feeds", opt=FOREIGN, tags=["hermes"], sync_to_thread=False)
+@get("/v2/price_feeds", opt=FOREIGN | {"needs_no_key": True}, tags=["hermes"], sync_to_thread=False)
 def price_feeds(
     parts: NamedDependency[Parts],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001

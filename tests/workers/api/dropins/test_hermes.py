@@ -123,6 +123,19 @@ async def test_feeds_are_listed_and_found(optional_client: httpx.AsyncClient) ->
     assert (await optional_client.get("/v2/price_feeds?asset_type=equity")).json() == []
 
 
+async def test_the_list_of_feeds_needs_no_key_and_prices_do(tmp_path: Path) -> None:
+    """As with Pyth: metadata is open, also where keys are required; what is no key is refused there, too."""
+    async with live(tmp_path, auth="required") as service, httpx.AsyncClient(base_url=service.url) as client:
+        assert len((await client.get("/v2/price_feeds")).json()) == len(CATALOG.assets)
+        wrong = await client.get("/v2/price_feeds", headers={"Authorization": f"Bearer {'x' * 200}"})
+        assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid_key")
+        for path in (LATEST, "/v2/updates/price/stream", "/v2/updates/price/1", "/v2/updates/twap/60/latest"):
+            refused = await client.get(path, params={"ids[]": BTC})
+            assert (refused.status_code, refused.json()["code"]) == (401, "missing_key")
+            bearer = {"Authorization": f"Bearer {ADMIN_KEY}"}
+            assert (await client.get(LATEST, params={"ids[]": BTC}, headers=bearer)).status_code == 200
+
+
 @pytest.fixture(scope="module")
 def client_folder() -> Path:
     """The client out of the npm registry, installed once into the cache beside the compiled code."""
