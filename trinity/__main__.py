@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from trinity.cli.values import without_keys
+from trinity.access.values import without_keys
 from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
 from trinity.errors import (
@@ -64,6 +64,7 @@ COMMANDS = (
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),
     Subcommand("blocks", "list what is blocked", "blocks"),
+    Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "audit"),
     Subcommand("mcp", "serve prices, history, explanations to language models (Model Context Protocol, stdio)", "mcp"),
     Subcommand("bench", "measure this machine", "bench"),
     Subcommand("compile", "compile the request loop now, so that the first start does not have to wait for it", "node"),

@@ -90,7 +90,9 @@ class AccessSection(Section, frozen=True):
 
     auth: Literal["required", "optional"] = "required"  # in `trinity demo` optional, unless it is set
     anonymous_rate: int = 0  # (rates.py) of each address without a key, when auth is optional; 0: no limit
-    # Room in shared memory; 105 MB for a million keys.
+    free_rate: int = 10  # (rates.py) of each key and address for what costs no month; 0: no limit
+    rate_limit_headers: bool = True  # RateLimit on good answers to whoever has limits
+    # Room in shared memory; 121 MB for a million keys.
     keys_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 100_000
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For and PROXY headers are believed
     proxy_protocol: bool = False  # connections of trusted proxies begin with a PROXY protocol v2 header
@@ -178,6 +180,8 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
     "AUTH": ("access", "auth", str),
     "ANONYMOUS_RATE": ("access", "anonymous_rate", str),
+    "FREE_RATE": ("access", "free_rate", str),
+    "RATE_LIMIT_HEADERS": ("access", "rate_limit_headers", _switch_of),
     "KEYS_MAX": ("access", "keys_max", int),
     "TRUSTED_PROXIES": ("access", "trusted_proxies", _list_of),
     "PROXY_PROTOCOL": ("access", "proxy_protocol", _switch_of),
@@ -230,11 +234,12 @@ def worker_count(request: RequestSection) -> int:
 def _read_rates(tree: dict[str, Any]) -> None:
     """A rate is text in the environment, and text or a number in the file."""
     access = tree.get("access")
-    if isinstance(access, dict) and "anonymous_rate" in access:
-        try:
-            access["anonymous_rate"] = read_rate(str(access["anonymous_rate"]))
-        except ValueError as error:
-            raise ConfigError("ANONYMOUS_RATE", str(error)) from None
+    for field in ("anonymous_rate", "free_rate"):
+        if isinstance(access, dict) and field in access:
+            try:
+                access[field] = read_rate(str(access[field]))
+            except ValueError as error:
+                raise ConfigError(field.upper(), str(error)) from None
 
 
 def _decode_path(wanted: type, value: Any) -> Any:

@@ -156,7 +156,9 @@ def test_what_a_key_has_used_outlives_the_death_of_the_whole_node(fresh_node: No
     fresh_node.kill_all()
     start_with_keys(fresh_node)
     assert {code_over_http(fresh_node, key) for _ in range(CONNECTIONS)} == {"quota_exceeded"}
-    _, refused = fresh_node.wait("the reports", lambda: _of_reports(fresh_node, f"/account?api_key={key}"), 60)
+    _, refused = fresh_node.wait(
+        "the reports", lambda: _of_reports(fresh_node, f"/node/asset?asset=BTC&api_key={key}"), 60
+    )
     assert refused["code"] == "quota_exceeded"
     assert fresh_node.stop() == 0
 

@@ -2,9 +2,8 @@
 
 import argparse
 
-from trinity.access import accounts, keys
+from trinity.access import accounts, keys, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
     EMAIL,
     LANGUAGE,

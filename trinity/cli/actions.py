@@ -1,24 +1,26 @@
 """The operator's commands on who may ask: how one is written down, and how it runs.
 
-Rules: `prepare` checks all values (`values.py`) before there is a connection, and returns what is to be done on one.
+Rules: `prepare` checks all values (trinity/access/values.py) before there is a connection, and returns what is to be
+done on one; that is one transaction, whose changes are written down as this user's (trinity/access/audit.py).
 What a command did is an object, for programs (--json), and lines for people. A new key is in that outcome and nowhere
 else.
 """
 
 import argparse
-import datetime
+import os
+import pwd
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
+from trinity.access import values
+from trinity.access.audit import Actor, acting
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.confirm import confirm
 from trinity.config import AccessSection, Config
-from trinity.errors import InputError, StoreSilentError, StoreUnavailableError
-from trinity.rates import requests_of, seconds_of
+from trinity.errors import StoreSilentError, StoreUnavailableError
 from trinity.store import migrate
 from trinity.store.connect import connect, reason_of
 from trinity.store.database import database_url, is_embedded
@@ -112,7 +114,8 @@ def perform(config: Config, parsed: Parsed) -> int:
         with connect(url, "command", autocommit=True) as connection, watched(url, connection):
             if action.ends is not None and (end := action.ends(connection, parsed)):
                 confirm(f"{parsed.command} {action.word}", end, parsed.yes)
-            outcome = work(connection)
+            with acting(connection, _actor(), _words_of(parsed)):
+                outcome = work(connection)
     except StoreSilentError:
         raise  # the node runs, and the address is right
     except (psycopg.Error, StoreUnavailableError) as error:
@@ -123,38 +126,29 @@ def perform(config: Config, parsed: Parsed) -> int:
     return 0
 
 
+def _actor() -> Actor:
+    """Whoever typed it: the user of this machine, by number where that has no name here."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return Actor(name, "command")
+
+
+def _words_of(parsed: Parsed) -> str:
+    """`keys revoke`, `block`."""
+    return " ".join(dict.fromkeys((parsed.command, parsed.action.word)))
+
+
 def given(check: Callable[[str, str], _Value], field: str, text: str | None) -> _Value | None:
     """The checked value of an option; None when it was left out."""
     return None if text is None else check(field, text)
 
 
-def given_limits(parsed: Parsed, of_plan: bool = True) -> dict[str, int | None]:
-    """The limits that were given; None, for a key only, where its plan's are wanted."""
-    options = (
-        # A burst of 0 is for plans without a rate.
-        ("burst", "--burst", parsed.burst, 1 if of_plan else 0, values.BURST_MAX),
-        ("monthly_quota", "--quota", parsed.quota, 0, values.QUOTA_MAX),
-    )
-    rate = _given_rate(parsed.rate, of_plan)
-    return rate | {
-        field: None if of_plan and text == OF_PLAN else values.whole_number(option, text, low, high)
-        for field, option, text, low, high in options
-        if text is not None
+def given_limits(parsed: Parsed, of_plan: bool = False) -> dict[str, int | None]:
+    """The limits that were given, `of_plan` for a plan itself; None, for a key only, where its plan's are wanted."""
+    texts = {"rate": parsed.rate, "burst": parsed.burst, "quota": parsed.quota}
+    given = {
+        word: None if text == OF_PLAN and not of_plan else text for word, text in texts.items() if text is not None
     }
-
-
-def _given_rate(text: str | None, of_plan: bool) -> dict[str, int | None]:
-    if text is None:
-        return {}
-    if of_plan and text == OF_PLAN:
-        return {"rate_requests": None, "rate_seconds": None}
-    rate = values.rate("--rate", text)
-    return {"rate_requests": requests_of(rate), "rate_seconds": seconds_of(rate)}
-
-
-def given_lifetime(field: str, text: str | None) -> datetime.timedelta | None:
-    """A time that is longer than nothing; None when it was left out."""
-    lifetime = given(values.duration, field, text)
-    if lifetime == datetime.timedelta():
-        raise InputError(field, "0 would be the end before the beginning")
-    return lifetime
+    return values.limits(given, of_plan=of_plan, prefix="--")

@@ -5,11 +5,10 @@ Loopback, this machine's own addresses and trusted proxies are never blocked, no
 
 import argparse
 
-from trinity.access import blocks
+from trinity.access import blocks, values
 from trinity.access.keys import Connection
 from trinity.access.networks import parse_network, protected_networks
-from trinity.cli import values
-from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_action, given_lifetime, perform
+from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_action, given, perform
 from trinity.cli.text import table, when
 from trinity.config import AccessSection, Config
 from trinity.errors import AbsentError
@@ -19,7 +18,7 @@ from trinity.limits import BLOCKS_MAX, IPV6_PREFIX_BITS_MAX
 def _block(parsed: Parsed, section: AccessSection) -> Work:
     network = parse_network(parsed.address)
     reason = values.name("--reason", parsed.reason) if parsed.reason else ""
-    duration = given_lifetime("--for", parsed.duration)
+    duration = given(values.lifetime, "--for", parsed.duration)
     protected = protected_networks(section.trusted_proxies)
 
     def work(connection: Connection) -> ActionOutcome:

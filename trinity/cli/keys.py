@@ -7,9 +7,8 @@ printed when it is made, and never again.
 import argparse
 from collections.abc import Callable
 
-from trinity.access import keys
+from trinity.access import keys, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
     EMAIL,
     LANGUAGE,
@@ -22,7 +21,6 @@ from trinity.cli.actions import (
     Work,
     add_actions,
     given,
-    given_lifetime,
     given_limits,
     perform,
 )
@@ -40,7 +38,7 @@ def _create_key(parsed: Parsed, section: AccessSection) -> Work:
         plan=values.name("--plan", parsed.plan),
         name=values.name("--name", parsed.name) if parsed.name else "",
         limits=keys.OwnLimits(**given_limits(parsed)),
-        lifetime=given_lifetime("--expires", parsed.expires),
+        lifetime=given(values.lifetime, "--expires", parsed.expires),
         language=given(values.language, "--language", parsed.language),
         email=given(values.email, "--email", parsed.email),
     )

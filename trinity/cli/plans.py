@@ -2,9 +2,8 @@
 
 import argparse
 
-from trinity.access import plans
+from trinity.access import plans, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
     LIMITS,
     Action,
@@ -32,7 +31,7 @@ def _list_plans(_parsed: Parsed, _section: AccessSection) -> Work:
 def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     name = values.name("PLAN", parsed.name)
     dry_run = given(values.switch, "--dry-run", parsed.dry_run)
-    change = plans.PlanChange(**given_limits(parsed, of_plan=False), dry_run=dry_run)
+    change = plans.PlanChange(**given_limits(parsed, of_plan=True), dry_run=dry_run)
 
     def work(connection: Connection) -> ActionOutcome:
         plan, is_new = plans.set_plan(connection, name, change)

@@ -56,6 +56,8 @@ def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
 
 
 def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
+    # A closed terminal, or who means "reload": nothing is kept that a reload would change. The children inherit it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if with_simulator:
         config = with_simulated_exchanges(config)
     plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))

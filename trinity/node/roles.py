@@ -239,5 +239,7 @@ def report_settings_of(config: Config) -> ReportSettings:
         cache_url=config.stores.cache_url,
         udp_trusted_networks=config.request.udp_trusted_networks,
         anonymous_rate=config.access.anonymous_rate,
+        free_rate=config.access.free_rate,
+        rate_limit_headers=config.access.rate_limit_headers,
         trusted_proxies=config.access.trusted_proxies,
     )

@@ -137,7 +137,7 @@ def _delete_before(connection: AnyConnection, oldest: datetime.date, clock: Cloc
     """Delete in turns, so that no table waits for another one's backlog; what is left goes at the next call."""
     start = datetime.datetime.combine(oldest, datetime.time(), datetime.UTC)
     until_ns = clock.monotonic_ns() + _DELETE_NS_MAX
-    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all"), _ROWS_MAX) | {
+    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all", "audit"), _ROWS_MAX) | {
         "candles": _ROWS_OF_ASSET_MAX
     }
     deleted = 0

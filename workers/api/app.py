@@ -12,11 +12,12 @@ Rules
 
 from typing import Any, NamedTuple
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
@@ -25,13 +26,16 @@ from litestar.types import ControllerRouterHandler
 
 from workers.api import documentation
 from workers.api.accounts import account, signin
+from workers.api.administration import routes as administration
+from workers.api.administration.administrator import Administration
 from workers.api.base.auth import provide_caller
 from workers.api.base.compression import make_compression
 from workers.api.base.context import Parts
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import HANDLERS, schemas_of
-from workers.api.dashboard import node_state, page
-from workers.api.dropins import coingecko, hermes, udf
+from workers.api.dashboard import day, node_state, page
+from workers.api.dropins import hermes, udf
+from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.streams import events as streams
 from workers.api.streams import rows, sockets
@@ -49,6 +53,8 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     node_state.show_node,
     node_state.show_asset,
     node_state.show_inside,
+    day.show_day,
+    administration.ROUTER,
     signin.show_session,
     signin.open_session,
     signin.end_session,
@@ -66,7 +72,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
 
 # A key may stand in the query of every call.
 _KEY_PARAMETER = "api_key"
-# No call of this service has a body that is larger than a login form.
+# No call of this service has a body that is larger than a form.
 BODY_BYTES_MAX = 64 * 1024
 # What a page of another origin may send, and may read of the answer. Any header: a preflight gets back by name what it
 # asks for, Authorization too, which an asterisk does not mean (Fetch, 3.3.4).
@@ -84,6 +90,7 @@ class Features(NamedTuple):
     """The features' pieces, by the names under which handlers get them."""
 
     accounts: signin.Accounts
+    administration: Administration
     dashboard: node_state.Dashboard
     history: history.History
     streams: streams.Streams
@@ -103,7 +110,7 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         state=State({"parts": parts, "accounts": features.accounts}),
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, HTTPException: _on_http},
         cors_config=_CORS,
         compression_config=make_compression(),
         openapi_config=OpenAPIConfig(
@@ -119,6 +126,14 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+
+
+def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What no route answers is refused in the words of the service that was meant."""
+    if request.scope["path"].startswith(f"{coingecko.PATH}/"):
+        return coingecko.refuse_path(request, error)
+    refused: Response[bytes] = HANDLERS[HTTPException](request, error)
+    return refused
 
 
 def _provide(piece: object) -> Provide:

@@ -11,12 +11,14 @@ import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
+from trinity.access.costs import MISTAKES, cost_of
 from workers.api.base.problems import MEDIA_TYPE, ProblemBody
 
 API_VERSION = "1"
 DESCRIPTION = (
     "Usage reports, prices and explanations of a Trinity node. Errors are problem+json (RFC 9457) with a stable "
-    "`code`; every response has an X-Request-Id. Times are ISO 8601 or seconds since 1970."
+    "`code`; every response has an X-Request-Id. Times are ISO 8601 or seconds since 1970. What a call costs "
+    f"of a key's month stands beside it. {MISTAKES}"
 )
 
 _STYLE = """
@@ -43,8 +45,9 @@ def with_problems(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
     components["schemas"] = components.get("schemas", {}) | schemas
     components["responses"] = {"Problem": {"description": "Refused or failed; `code` says why.", "content": content}}
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
         for operation in item.values():
+            operation["description"] = f"{operation.get('description', '')}\n\nOf the month: {cost_of(path).value}."
             good = {status: found for status, found in operation["responses"].items() if status < "4"}
             problem = {"$ref": "#/components/responses/Problem"}
             operation["responses"] = good | {"4XX": problem, "5XX": problem}

@@ -24,7 +24,6 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
 from trinity.clock import NS_PER_SECOND
-from trinity.config import AccessSection
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
@@ -40,6 +39,7 @@ from trinity.store.watch import Watch
 from workers.api.accounts.ended import FILE_NAME, EndedSessions
 from workers.api.accounts.session import Sessions
 from workers.api.accounts.signin import Accounts
+from workers.api.administration.administrator import CHANGES_AT_ONCE, Administration
 from workers.api.app import Features, make_app
 from workers.api.base.admission import make_admission
 from workers.api.base.cache import Cache
@@ -56,6 +56,7 @@ from workers.api.base.throttle import LoginThrottle
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
+from workers.api.history.past import PastPrices
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
@@ -166,7 +167,6 @@ async def open_service(
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
-    section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     watch = Watch(settings.database_url)
 
     async def connect_guarded() -> psycopg.AsyncConnection[Any]:
@@ -204,15 +204,16 @@ async def open_service(
             prices=prices,
             keys=Keys(pool, context.clock, tables.keys),
             callers=Callers(settings.trusted_proxies, tables.blocks),
-            admission=make_admission(context, tables, section),
+            admission=make_admission(context, tables, settings.access),
             calls=calls,
             cache=cache,
             login_throttle=LoginThrottle(),
         )
         features = Features(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
+            Administration(tables.keys.keys_max, asyncio.Semaphore(CHANGES_AT_ONCE)),
             Dashboard(memory.node, memory.rings),
-            History(averages, explain),
+            History(averages, PastPrices(pool, context.clock), explain),
             Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             rows,
             Usage(ConcurrencyLimit(EXPORTS)),

@@ -46,10 +46,17 @@ def is_barred(gate: Gate, caller: Caller) -> bool:
 
 @compiled_inline
 def admit_caller(
-    gate: Gate, ledger: UsageRecorder, caller: Caller, buffer: Octets, key_start: int, key_end: int, now_ns: int
+    gate: Gate,
+    ledger: UsageRecorder,
+    caller: Caller,
+    buffer: Octets,
+    key_start: int,
+    key_end: int,
+    is_free: bool,
+    now_ns: int,
 ) -> int:
     """CODE_OK, or the index in vocabulary.CODES of why not."""
     over_udp = ledger.tally[TALLY_PROTOCOL] != HTTP
-    code = admit(gate, buffer, key_start, key_end, caller.words[ADDRESS : ADDRESS + 2], over_udp, now_ns)
+    code = admit(gate, buffer, key_start, key_end, caller.words[ADDRESS : ADDRESS + 2], over_udp, is_free, now_ns)
     ledger.tally[TALLY_KEY] = gate.result[KEY_ID]
     return code

@@ -4,7 +4,12 @@ import re
 
 import httpx
 
+from trinity.access.costs import MISTAKES, TABLE, cost_of
 from workers.api.documentation import render_page
+from workers.request.http import target
+
+# Routes that are no calls of the document.
+_UNDOCUMENTED = ("/ws", "/docs", "/openapi.json")
 
 
 async def test_the_page_needs_no_other_host(optional_client: httpx.AsyncClient) -> None:
@@ -29,6 +34,16 @@ async def test_the_document_says_what_an_error_is(optional_client: httpx.AsyncCl
             assert not {"400", "500"} & set(operation["responses"])
             assert operation["responses"]["4XX"] == {"$ref": "#/components/responses/Problem"}
     assert "application/problem+json" in document["components"]["responses"]["Problem"]["content"]
+
+
+async def test_the_document_says_what_each_call_costs(optional_client: httpx.AsyncClient) -> None:
+    """In the words of the one table, which has no row that stands for no route of either port."""
+    document = (await optional_client.get("/openapi.json")).json()
+    assert MISTAKES in document["info"]["description"]
+    for path, item in document["paths"].items():
+        assert item["get"]["description"].endswith(f"Of the month: {cost_of(path).value}."), path
+    paths = {*document["paths"], *target.PATHS, *_UNDOCUMENTED}
+    assert [row.path for row in TABLE if not any(f"{path}/".startswith(f"{row.path}/") for path in paths)] == []
 
 
 def test_what_a_document_says_is_escaped() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.config import AccessSection
 from trinity.process import ProcessContext
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
@@ -35,7 +36,19 @@ class ReportSettings(NamedTuple):
     cache_url: str | None
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
+    free_rate: int = 0
+    rate_limit_headers: bool = True
     trusted_proxies: tuple[str, ...] = ()
+
+    @property
+    def access(self) -> AccessSection:
+        """What of it the gate goes by."""
+        return AccessSection(
+            auth=self.auth,
+            anonymous_rate=self.anonymous_rate,
+            free_rate=self.free_rate,
+            rate_limit_headers=self.rate_limit_headers,
+        )
 
     def __repr__(self) -> str:
         return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"

@@ -3,7 +3,7 @@
 Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks,
 plans and the day's figures come from the database, and are null while it does not answer. `time_ms` is the node's own
 clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
-`/node` has all prices and costs a key as many lookups; the page of somebody who is signed in asks each second, for one.
+`/node` has all prices and costs a key as many lookups; a signed-in page asks each second, for none.
 """
 
 from dataclasses import dataclass
@@ -48,13 +48,12 @@ async def show_node(
     parts: NamedDependency[Parts],
     dashboard: NamedDependency[Dashboard],
 ) -> Json:
-    """The node's state and its reasons, each feed, each asset: with a key as many lookups, to a signed-in page one."""
+    """The node's state and its reasons, each feed, each asset: with a key as many lookups, to a signed-in page none."""
     clock = parts.context.clock
     now_ns = clock.monotonic_ns()
-    if "signed_in" not in request.scope["state"]:
-        charge(parts, request.scope, len(dashboard.memory.card.catalog.assets))
     _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
+    charge(parts, request.scope, sum(asset["price"] is not None for asset in assets))
     shown = {name: health[name] for name in ("status", "reasons", "node", "version", "simulated", "feeds")}
     return {
         **shown,

@@ -25,8 +25,8 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = (
     "dashboard.css", "icon.svg",
-    "dashboard.js", "client.js", "live.js", "format.js", "settings.js",
-    "prices.js", "asset.js", "charts.js", "feeds.js", "usage.js", "inside.js",
+    "dashboard.js", "client.js", "live.js", "day.js", "format.js", "settings.js",
+    "prices.js", "asset.js", "exchanges.js", "charts.js", "feeds.js", "usage.js", "inside.js",
     "vendor/lightweight-charts.standalone.production.mjs", "vendor/lightweight-charts.LICENSE.txt",
 )  # fmt: skip
 # In the page, before the version is known.

@@ -153,12 +153,12 @@ async def latest_prices(
     prices, clock = parts.prices, parts.context.clock
     now_ns = clock.monotonic_ns()
     wanted = find_feeds(prices, ids, ignore_invalid_price_ids)
-    charge(parts, request.scope, len(wanted))
     read = [prices.read(asset, now_ns) for asset in wanted]
     fresh = [price for price in read if price.is_fresh]
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])
         raise ProblemError(503, read[0].code, f"no fresh price of {names}", "ids[]", {"Retry-After": "1"})
+    charge(parts, request.scope, len(fresh))
     averages = await history.averages.of(fresh, clock.wall_ns())
     body = b",".join(msgspec.json.encode(parsed_of(price, averages[price.asset])) for price in fresh)
     return Response(_update(body), media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -30,7 +30,7 @@ from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.parameters import NAMES_MAX
 from workers.api.base.prices import Price, Prices
-from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of
+from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of, wrong_parameter
 from workers.api.dropins.bars import BARS_MAX, RESOLUTIONS, Day, fetch_bars, fetch_days, last_before
 from workers.api.dropins.coins import coin_of
 
@@ -300,15 +300,14 @@ def _json(value: dict[str, Any], status: int = 200, headers: dict[str, str] | No
 
 
 def _as_udf(_request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
-    message = f"{error.field}: {error.detail}" if error.field else error.detail  # all that a chart shows
+    field, message = error.field or "", error.detail
+    message = message if message.startswith(field) else f"{field}: {message}"  # all that a chart shows
     body = {"s": "error", "errmsg": message, "code": error.code, "field": error.field}
     return _json(body, error.status, error.headers)
 
 
 def _as_wrong(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
-    first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
-    field = str(first.get("key", "")).removesuffix("_")
-    return _as_udf(request, bad_parameter(field, str(first.get("message") or error.detail)))
+    return _as_udf(request, wrong_parameter(request, error))
 
 
 def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -153,7 +153,7 @@ async def reply_to(
         caller = await identify(parts, request.api_key or None, address, throttle)
         require_usage_reader(caller)
         if not caller.is_admin:
-            parts.admission.admit(caller.key_id, address)
+            parts.admission.admit(caller.key_id, address, is_free=True)
         summary = await _summary(parts, caller, read_period(request.period, "period"))
         return 200, _fitted({**_identity(identity), "report": "summary", "period": request.period, **summary}), caller
     except Exception as error:

@@ -19,7 +19,8 @@ from trinity.native.octets import (
     unquote,
 )
 
-_PATHS, _PATH_BOUNDS = pack_texts([b"/price", b"/prices", b"/assets", b"/health"])
+PATHS = ("/price", "/prices", "/assets", "/health")
+_PATHS, _PATH_BOUNDS = pack_texts([path.encode() for path in PATHS])
 PATH_PRICE, PATH_PRICES, PATH_ASSETS, PATH_HEALTH, PATH_UNKNOWN, PATH_MALFORMED = range(6)
 _SCHEMES, _SCHEME_BOUNDS = pack_texts([b"http://", b"https://"])
 

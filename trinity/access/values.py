@@ -1,4 +1,4 @@
-"""What an operator may write on the command line about keys, plans and blocks: text -> checked value.
+"""What an operator may write about keys, plans and blocks, on the command line and on the page: text -> checked value.
 
 Rules: pure. Every refusal is an InputError that names the field as the user wrote it, and shows no more of a value than
 is no secret.
@@ -6,9 +6,10 @@ is no secret.
 
 import datetime
 import re
+from collections.abc import Mapping
 
 from trinity.errors import InputError
-from trinity.rates import read_rate
+from trinity.rates import read_rate, requests_of, seconds_of
 from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START
 
 # PostgreSQL's integer.
@@ -78,6 +79,34 @@ def duration(field: str, text: str) -> datetime.timedelta:
     if seconds > DURATION_SECONDS_MAX:
         raise InputError(field, f"{text} is more than ten years: leave it out forever")
     return datetime.timedelta(seconds=seconds)
+
+
+def lifetime(field: str, text: str) -> datetime.timedelta:
+    """A time that is longer than nothing."""
+    found = duration(field, text)
+    if not found:
+        raise InputError(field, "0 would be the end before the beginning")
+    return found
+
+
+def limits(given: Mapping[str, str | None], *, of_plan: bool, prefix: str = "") -> dict[str, int | None]:
+    """The columns that `rate`, `burst` and `quota` mean; None, for a key alone, is what its plan has.
+
+    `of_plan`: they are a plan's own. A field is named with `prefix` before it, as the user wrote it.
+    """
+    # A burst of 0 is for plans without a rate.
+    bounds = {"burst": ("burst", 0 if of_plan else 1, BURST_MAX), "quota": ("monthly_quota", 0, QUOTA_MAX)}
+    columns: dict[str, int | None] = {}
+    for word, text in given.items():
+        field = prefix + word
+        if word == "rate":
+            found = None if text is None else rate(field, text)
+            columns["rate_requests"] = None if found is None else requests_of(found)
+            columns["rate_seconds"] = None if found is None else seconds_of(found)
+        else:
+            column, low, high = bounds[word]
+            columns[column] = None if text is None else whole_number(field, text, low, high)
+    return columns
 
 
 def name(field: str, text: str) -> str:
