@@ -103,3 +103,9 @@ async def test_no_path_leads_out_of_the_folder(optional_client: httpx.AsyncClien
     """Only files of the closed list are given."""
     for name in ("..%2Fapp.py", "%2e%2e/app.py", "app.py", "", "index.html", "dashboard.js%00", "vendor", "../page.py"):
         assert (await optional_client.get(f"/static/0/{name}")).status_code == 404, name
+
+
+def test_nothing_enters_the_page_as_markup() -> None:
+    """The page's own scripts put text into it as text alone."""
+    for script in STATIC.glob("*.js"):
+        assert "innerHTML" not in script.read_text(), script
