@@ -30,7 +30,7 @@ class StartStep(NamedTuple):
 
     what: str
     usual: str
-    count: Callable[[NodeMemory], tuple[int, int]]
+    progress: Callable[[NodeMemory], tuple[int, int]]
 
 
 def _databases_up(memory: NodeMemory) -> tuple[int, int]:
@@ -137,7 +137,7 @@ class NodeConsole:
         """Each once it is done; before the node is ready also, now and then, what is missing."""
         missing = []
         for step in list(self._steps):
-            there, wanted = step.count(memory)
+            there, wanted = step.progress(memory)
             of = f" ({there} of {wanted})" if wanted > 1 else ""
             if there == wanted:
                 self._steps.remove(step)
