@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has ccxt and cryptofeed")
     parser.add_argument("--stream-seconds", type=float, default=20.0, help="length of `streams` (default 20)")
     parser.add_argument("--stream-clients", type=int, default=4_000, help="clients of `streams` (default 4,000)")
+    parser.add_argument("--calls", type=int, default=500, help="calls of each question of `markets` (default 500)")
     parser.add_argument("--ledger-seconds", type=float, default=60.0, help="length of the ledger's load (default 60)")
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
@@ -174,6 +175,12 @@ def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> di
     return measure_reports(folder, wanted.rows, wanted.seconds, SystemClock(), progress)
 
 
+def _markets(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.markets import measure_markets
+
+    return measure_markets(folder, wanted.calls, progress)
+
+
 def _streams(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.streams import measure_streams
 
@@ -244,6 +251,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
     "streams": {"streams": _streams},
+    "markets": {"markets": _markets},
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
     "refusals": {"refusals": _refusals},

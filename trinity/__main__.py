@@ -52,6 +52,7 @@ COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "node"),
     Subcommand("simulate", "run the six simulated exchanges alone", "node"),
+    Subcommand("config", "the configuration: check it, show each value and its source, print an example", "config"),
     Subcommand("doctor", "check clock, exchanges, limits, ports and stores of this machine; say what to do", "doctor"),
     Subcommand("top", "watch assets, sources and ages of the running node", "top"),
     Subcommand("explain", "show each step of an asset's consensus, with its numbers", "explain"),
@@ -61,6 +62,7 @@ COMMANDS = (
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
     Subcommand("plans", "plans of limits and what they cost: list, set, price", "plans"),
     Subcommand("accounts", "customers: list, show, set, rename, delete", "accounts"),
+    Subcommand("logins", "people who sign in on the dashboard: create, list, revoke", "logins"),
     Subcommand("bill", "a month of every customer, as a table or a file: CSV, XLSX, Parquet, JSON", "bill"),
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),
@@ -101,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed.passed_on = parsed_not
     try:
         config = load_config(os.environ, parsed.config, demo=parsed.command == "demo")
-        _prepare(config)
+        if parsed.command != "config":  # it only looks, and is asked before there is a data directory
+            _prepare(config)
         module = next(command.module for command in COMMANDS if command.name == parsed.command)
         return int(importlib.import_module(f"trinity.cli.{module}").run(config, parsed))
     except TrinityError as error:

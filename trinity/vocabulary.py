@@ -229,7 +229,9 @@ LATENCY_BUCKETS = len(LATENCY_BOUNDS_NS) + 1
 # --- the operator process -------------------------------------------------------------------------------------
 
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
-OPERATOR_JOBS = ("partitions", "retention", "batches", "daily_figures", "candles")
+OPERATOR_JOBS = (
+    "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",
+)  # fmt: skip
 
 # --- keys -----------------------------------------------------------------------------------------------------
 
@@ -239,6 +241,10 @@ ANONYMOUS_KEY_ID = 0
 # What every API key begins with, and how much of it people recognise it by: long enough to tell keys apart, no secret.
 KEY_START = "trk_"
 KEY_PREFIX_CHARS = 12
+
+# What the secret of a login of people begins with, and what such a login may be for.
+LOGIN_START = "trl_"
+LOGIN_ROLES = ("billing", "operator")
 
 
 class KeyState(enum.IntEnum):

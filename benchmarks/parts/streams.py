@@ -100,8 +100,8 @@ def _publish_until(memory: NodeMemory, clock: SystemClock, count: int, done: Con
         time.sleep(max(0.0, started + turn / (count * UPDATES_PER_SECOND) - time.monotonic()))
 
 
-def report_alone(memory: NodeMemory, port: int, folder: Path) -> None:
-    """The reporting service alone, without a database."""
+def report_alone(memory: NodeMemory, port: int, folder: Path, database_url: str = "host=/nonexistent") -> None:
+    """The reporting service alone, without a database where none is given."""
     from trinity.memory.access import AccessMemory
     from trinity.process import NodeView, ProcessContext
     from workers.api.base.context import ReportSettings
@@ -110,7 +110,7 @@ def report_alone(memory: NodeMemory, port: int, folder: Path) -> None:
     context = ProcessContext.of(memory, 0, SystemClock(), -1)
     settings = ReportSettings(
         bind_host="127.0.0.1", tcp_port=port, udp_port=free_port(socket.SOCK_DGRAM), data_dir=folder, auth="optional",
-        admin_key=None, database_url="host=/nonexistent", cache_url=None,
+        admin_key=None, database_url=database_url, cache_url=None,
     )  # fmt: skip
     run(context, NodeView(memory), AccessMemory.private(), settings)
 

@@ -91,6 +91,13 @@ FIGURES = (
     Figure(
         "streams: p99 of the worst client's lag", 250.0, "<=", "ms", lambda r: r["streams"]["worst_client_lag_ms_p99"]
     ),
+    Figure(
+        "coins/markets of all assets, mean",
+        5.0,
+        "<=",
+        "ms",
+        lambda r: r["markets"]["questions"]["all assets"]["mean_ms"],
+    ),
     Figure("summary over HTTP, mean", 4.0, "<=", "ms", lambda r: r["reports"]["latency_ms"]["summary"]["mean"]),
     Figure("summary over UDP, mean", 1.2, "<=", "ms", lambda r: r["reports"]["latency_ms"]["summary over UDP"]["mean"]),
     Figure(

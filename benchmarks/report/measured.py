@@ -57,6 +57,9 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "soak": lambda found: _turns(found["samples"], "answered"),
     "reports": lambda found: _fields(found, "rows", "csv_rows_per_second"),
     "streams": lambda found: _fields(found, "events_per_second"),
+    "markets": lambda found: [
+        (f"{question}: {field}", value) for question, row in found["questions"].items() for field, value in row.items()
+    ],
     "keys": lambda found: _fields(found, "load_seconds", "snapshot_loaded_seconds"),
     "campaign": lambda found: _fields(found, "judged"),
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),

@@ -258,6 +258,12 @@ def _streams_table(found: Mapping[str, Any]) -> str:
     return table(title, ("", "measured"), list(found.items()))
 
 
+def _markets_table(found: Mapping[str, Any]) -> str:
+    rows = [(question, *row.values()) for question, row in found["questions"].items()]
+    title = f"coins/markets of {found['assets']} assets, {found['calls']} calls each"
+    return table(title, ("", "mean ms", "p50 ms", "p99 ms", "CPU ms"), rows)
+
+
 def _keys_table(found: Mapping[str, Any]) -> str:
     rows = [(name.replace("_", " "), value) for name, value in found.items() if name != "keys"]
     return table(f"{found['keys']:,} API keys in the access process", ("", ""), rows)
@@ -309,6 +315,7 @@ _SECTIONS = {
     "soak": _soak_table,
     "reports": _reports_table,
     "streams": _streams_table,
+    "markets": _markets_table,
     "keys": _keys_table,
     "campaign": _campaign_table,
     "udp_flood": _udp_flood_table,

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.node.harness import Node, new_node
-from tests.node.test_access import ask, make_key, start_with_keys
+from tests.node.test_access import ask, make_key, run, start_with_keys
+from tests.workers.operator.smtp_server import Server, smtp_server
 from trinity.limits import MISTAKES_PER_MINUTE
 
 QUOTA = 100
@@ -27,9 +28,19 @@ PAGE_CALLS = (
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """One node with simulated exchanges that answers keys only."""
+def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What the node sends its mails to."""
+    with smtp_server(tmp_path_factory.mktemp("mail")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, mails: Server) -> Iterator[Node]:
+    """One node with simulated exchanges that answers keys only, and sends its mails to a server of this test."""
     with new_node(tmp_path_factory.mktemp("quota"), AUTH="required") as started:
+        section = mails.section
+        started.environment |= {"SMTP_HOST": section.smtp_host, "SMTP_PORT": str(section.smtp_port)}
+        started.environment |= {"SMTP_SECURITY": "none", "SMTP_FROM": section.smtp_from}
         start_with_keys(started)
         started.wait_reports_ready()
         yield started
@@ -104,6 +115,31 @@ def test_a_spent_month_refuses_prices_and_answers_everything_else(node: Node) ->
         assert call(node, path, X_API_Key=key).status == 200, path
     for path in PAGE_CALLS:
         assert call(node, path, Cookie=cookie).status == 200, path
+
+
+def test_a_customer_and_the_operator_are_told_what_is_used_and_warned(node: Node, mails: Server) -> None:
+    """The same number from the page, the command line and the limit; then an event, and a mail to the customer."""
+    key, number = make_key(node, "alan", "--quota", "50", "--email", "alan@example.com", "--name", "web shop")
+    while ask(node, key)[0] == 200:
+        pass
+    report = call(node, "/key", X_API_Key=key).body
+    assert (report["account"], report["name"], report["plan"]) == ("alan", "web shop", "unlimited")
+    assert (report["limits"]["month"], report["month"]["used"], report["month"]["left"]) == (50, 50, 0)
+    assert report["month"]["warning_percent"] == 100
+    assert key not in json.dumps(report)
+    assert run(node, "keys", "show", number)["key"]["used"] == 50
+    node.wait("the ledger", lambda: run(node, "keys", "show", number)["key"]["last_used_at"], 60)
+    (listed,) = [found for found in run(node, "keys", "list")["keys"] if found["id"] == int(number)]
+    assert (listed["used"], listed["last_used_at"] is not None) == (50, True)
+    received = mails.received
+    node.wait("the mail", lambda: any(mail.recipients == ["alan@example.com"] for mail in received), 60)
+    (mail,) = [mail for mail in received if mail.recipients == ["alan@example.com"]]
+    assert str(mail.message["Subject"]).startswith("100 % of this month's quota is used: alan, web shop")
+    lines = (node.data_dir / "logs" / "operator.jsonl").read_text().splitlines()
+    warned = [
+        line for line in map(json.loads, lines) if line["event"] == "quota warning" and str(line["key"]) == number
+    ]
+    assert [line["percent"] for line in warned] in ([100], [80, 100])
 
 
 def test_mistakes_cost_nothing_up_to_a_bound_on_both_ports_together(node: Node) -> None:

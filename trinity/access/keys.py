@@ -46,6 +46,8 @@ class Key(msgspec.Struct, frozen=True):
     replaced_by: int | None
     created_at: datetime.datetime
     changed_at: datetime.datetime
+    last_used_at: datetime.datetime | None  # of the requests that the ledger still has one by one
+    used: int | None = None  # lookups of this month by the count of the limit; None where it is not at hand
 
 
 class OwnLimits(NamedTuple):

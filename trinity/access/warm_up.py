@@ -15,6 +15,7 @@ from trinity.access.limit_headers import (
     append_limits_left,
     retry_after_ms,
 )
+from trinity.access.months import find_month, start_of_month
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.block_table import is_blocked
@@ -41,6 +42,7 @@ def _ask() -> None:
     find_key(tables.keys.words, np.zeros(DIGEST_WORDS, dtype=np.uint64), np.zeros(TERMS_SLOT_WORDS, dtype=np.uint64))
     gate = make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, AccessSection())
     turn_month(gate, 0, 0)
+    start_of_month(find_month(0, 0))
     admit_known(gate, 0, address_words("::"), False, 0)
     charge(gate, 1, 0)
     retry_after_ms(gate, CODE_OK)

@@ -118,13 +118,13 @@ class HistoryAnswer(TypedDict):
 
 @_open
 class ExplanationAnswer(TypedDict, total=False):
-    """The consensus of one asset; exact prices are text."""
+    """The consensus of one asset, step by step."""
 
     asset: str
     at: str
     state: Annotated[str, Field(description="good, or why there is no price")]
-    price: str | None
-    confidence: str | None
+    price: float | None
+    confidence: float | None
     required: Annotated[int, Field(description="Exchanges that are needed.")]
     used: list[str]
     left_out: Annotated[dict[str, str], Field(description="The reason of each exchange that does not count.")]

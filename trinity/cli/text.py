@@ -34,13 +34,18 @@ def key_table(keys: Sequence[Key]) -> list[str]:
             key.plan + ("*" if key.own_limits else ""),
             rate_limit_text(key),
             limit_text(key.monthly_quota),
+            "-" if key.used is None else key.used,
+            when(key.last_used_at) or "never",
             key.account,
             key.name,
             when(key.expires_at),
         )
         for key in keys
     ]
-    lines = table(("id", "prefix", "state", "plan", "rate/s", "quota/month", "account", "name", "until"), rows)
+    lines = table(
+        ("id", "prefix", "state", "plan", "rate/s", "quota/month", "used", "last used", "account", "name", "until"),
+        rows,
+    )
     return lines + (["* with limits of its own"] if any(key.own_limits for key in keys) else [])
 
 
@@ -71,6 +76,8 @@ def key_lines(key: Key) -> list[str]:
         ("plan", key.plan + (", dry run: nothing is refused for its limits" if key.dry_run else "")),
         ("limits", f"{rate_line(key)}, burst {key.burst}"),
         ("quota", f"{limit_text(key.monthly_quota)} a month"),
+        ("used", "" if key.used is None else f"{key.used} of this month, on this node"),
+        ("last used", when(key.last_used_at)),
         ("", "some of these limits are the key's own, not its plan's" if key.own_limits else ""),
         ("until", when(key.expires_at)),
         ("replaced by", "" if key.replaced_by is None else f"key {key.replaced_by}"),

@@ -123,6 +123,7 @@ class LimitTable:
         if (self.words[_BOOT_ID : _BOOT_ID + 2] == boot_id).all():
             return
         shift_ns = int(self.words[_WALL_OFFSET_NS].astype(np.int64)) - wall_offset_ns
+        self.words[HEADER_WORDS + _MISTAKES :: ENTRY_WORDS] = 0  # of minutes of the other clock
         self.words[_WALL_OFFSET_NS] = np.int64(wall_offset_ns).astype(np.uint64)
         self.words[_BOOT_ID : _BOOT_ID + 2] = boot_id
         for word in (_TAT, _FREE_TAT):

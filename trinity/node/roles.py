@@ -33,6 +33,7 @@ from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContex
 from trinity.store.database import database_url, is_embedded
 from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
+from workers.operator.mail import Mailer
 
 _REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
 
@@ -106,13 +107,15 @@ ROLES = (
         "operator",
         lambda _: [""],
         2,
-        lambda context, _memory, plan, _: workers.operator.process.run(
+        lambda context, memory, plan, _: workers.operator.process.run(
             context,
             plan.node_uuid,
             plan.config.node.data_dir,
             database_url(plan.config),
             plan.config.stores.cache_url,
             retention_of(plan.config),
+            memory.access.limits,
+            Mailer(plan.config.mail, plan.config.stores.smtp_password),
         ),
         vital=False,
     ),

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Literal, NamedTuple
 
 from trinity.clock import NS_PER_SECOND
-from trinity.limits import COUNTER_WORDS
+from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
@@ -227,6 +227,13 @@ OPERATOR = Register(
     Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_cache_unreachable_total", "counter", "Daily figures that Valkey did not take."),
+    Metric(
+        "quota_warnings_total",
+        "counter",
+        "Keys that reached so many percent of a month's quota.",
+        (("percent", tuple(map(str, QUOTA_WARNING_PERCENTS))),),
+    ),
+    Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
 )
 
 REGISTERS = {

@@ -34,11 +34,11 @@ from workers.api.base.context import Parts
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import HANDLERS, schemas_of
 from workers.api.dashboard import inside, node_state, page
-from workers.api.dropins import hermes, udf
+from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.streams import events as streams
-from workers.api.streams import sockets
+from workers.api.streams import rows, sockets
 from workers.api.usage import usage
 from workers.api.usage.export import Usage
 
@@ -60,10 +60,13 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     page.show_page,
     page.show_file,
     streams.stream_prices,
+    rows.stream_rows,
     sockets.price_socket,
     hermes.price_feeds,
     hermes.latest_prices,
     hermes.stream_updates,
+    hermes_past.past_prices,
+    hermes_past.average_prices,
     coingecko.ROUTER,
     udf.ROUTER,
 )
@@ -80,7 +83,14 @@ _CORS = CORSConfig(
     allow_headers=["*"],
     allow_credentials=False,
     max_age=86_400,
-    expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"],
+    expose_headers=[
+        "X-Request-Id",
+        "Retry-After",
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-Should-Retry",
+        "Content-Disposition",
+    ],
 )
 
 
@@ -92,6 +102,7 @@ class Features(NamedTuple):
     dashboard: node_state.Dashboard
     history: history.History
     streams: streams.Streams
+    rows: rows.RowBoard
     usage: Usage
 
 

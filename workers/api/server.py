@@ -13,20 +13,17 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import psycopg
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from trinity.clock import NS_PER_SECOND, Clock
+from trinity.clock import NS_PER_SECOND
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
@@ -53,6 +50,8 @@ from workers.api.base.direct import Duplicates
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
+from workers.api.base.logins import Logins
+from workers.api.base.pool import POOL_CONNECTIONS_MAX, make_pool
 from workers.api.base.prices import Prices
 from workers.api.base.throttle import LoginThrottle
 from workers.api.dashboard.machine import MachineFigures
@@ -63,6 +62,7 @@ from workers.api.history.past import PastPrices
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
+from workers.api.streams.rows import RowBoard
 from workers.api.streams.sockets import SOCKETS
 from workers.api.usage.datagram import ReportDatagrams
 from workers.api.usage.export import EXPORTS, Usage
@@ -70,18 +70,8 @@ from workers.api.usage.export import EXPORTS, Usage
 BEAT_SECONDS = 0.2
 # Less than the supervisor's DRAIN_STAGE_MAX_NS.
 DRAIN_SECONDS = 1.2
-# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS.most) minutes.
-POOL_CONNECTIONS_MAX = 8
-# A call waits so long for a connection before it is told that the database does not answer.
-POOL_WAIT_SECONDS = 2.0
-# A connection that was good so short a time ago is given out unasked: the question takes as long as a short report.
-# After a restart of the database each connection can fail one call within that time.
-CHECKED_NS = NS_PER_SECOND
 # A report is an index scan of milliseconds: whatever takes longer than this holds others up.
 STATEMENT_SECONDS = 20.0
-# Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
-# Compiling one takes longer than any of them runs.
-_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
 # Whether the tables are those of this version is asked so often, and whether the database answers is said.
 CHECK_NS = 5 * NS_PER_SECOND
 WATCH_SECONDS = 0.5
@@ -186,7 +176,7 @@ async def open_service(
         watch.guard(connection)
         return connection
 
-    pool = _make_pool(url, watch, context.clock)
+    pool = make_pool(url, watch, context.clock)
     watch.start()
     await pool.open(wait=False)
     calls = CallLog(context.block, connect_guarded, context.clock)
@@ -196,11 +186,14 @@ async def open_service(
     prices = Prices(context.catalog, memory.node.answers)
     board = PriceBoard(prices, context.clock, started_ns)
     averages = Averages(pool)
-    fanout = Fanout(board, context.clock)
+    rows = RowBoard(board, context.clock, started_ns)
+    fanout, row_fanout = Fanout(board, context.clock), Fanout(rows, context.clock)
     endless = {
         "calls": calls.run(context.log),
         "board": board.run(draining),
         "fanout": fanout.run(),
+        "rows": rows.run(draining),
+        "row fanout": row_fanout.run(),
         "averages": averages.run(context.clock),
         "database": _watch_database(context, settings.database_url, watch),
     }
@@ -212,6 +205,7 @@ async def open_service(
             pool=pool,
             prices=prices,
             keys=Keys(pool, context.clock, tables.keys),
+            logins=Logins(pool, context.clock),
             callers=Callers(settings.trusted_proxies, tables.blocks),
             admission=make_admission(context, tables, settings.access),
             calls=calls,
@@ -223,7 +217,8 @@ async def open_service(
             Administration(tables.keys.keys_max, asyncio.Semaphore(CHANGES_AT_ONCE)),
             Dashboard(memory.node, memory.rings, MachineFigures(context.clock, settings.data_dir, pool)),
             History(averages, PastPrices(pool, context.clock), explain),
-            Streams(board, fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
+            Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
+            rows,
             Usage(ConcurrencyLimit(EXPORTS)),
         )
         yield Service(parts, features, draining, tasks)
@@ -234,49 +229,6 @@ async def open_service(
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
-
-
-def _make_pool(url: str, watch: Watch, clock: Clock) -> "Pool":
-    async def guard(connection: psycopg.AsyncConnection[Any]) -> None:
-        watch.guard(connection)
-
-    return Pool(
-        watch,
-        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
-        min_size=1,
-        max_size=POOL_CONNECTIONS_MAX,
-        check=_checker(clock),
-        configure=guard,
-        open=False,
-        timeout=POOL_WAIT_SECONDS,
-        kwargs={"autocommit": True},
-    )
-
-
-class Pool(AsyncConnectionPool):
-    """The pool; nobody waits for a connection of a database that answers nobody."""
-
-    def __init__(self, watch: Watch, conninfo: str, **options: Any) -> None:
-        super().__init__(conninfo, **options)
-        self._watch = watch
-
-    async def getconn(self, timeout: float | None = None) -> Any:
-        if not self._watch.is_up:
-            raise PoolTimeout("the database does not answer")
-        return await super().getconn(timeout)
-
-
-def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
-    """Asks a connection whether it is good, unless it was asked a moment ago."""
-    checked_at_ns: WeakKeyDictionary[psycopg.AsyncConnection[Any], int] = WeakKeyDictionary()
-
-    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
-        now_ns = clock.monotonic_ns()
-        if now_ns - checked_at_ns.get(connection, -CHECKED_NS) >= CHECKED_NS:
-            await AsyncConnectionPool.check_connection(connection)
-            checked_at_ns[connection] = now_ns
-
-    return check
 
 
 async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> None:

@@ -24,6 +24,7 @@ from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
 from workers.operator.candles import load_candles
 from workers.operator.daily import Publish, keep_figures
+from workers.operator.quotas import QuotaWarnings
 from workers.operator.schedule import Schedule
 
 
@@ -37,6 +38,7 @@ class Work(NamedTuple):
     publish: Publish
     retention: partitions.Retention
     log: logging.Logger
+    quotas: QuotaWarnings
 
 
 class Job(NamedTuple):
@@ -69,6 +71,14 @@ JOBS = (
     Job(
         "candles", 1, "node", "brings this node's closed minutes into the database",
         lambda work: load_candles(work.connection, work.candles, work.node),
+    ),
+    Job(
+        "quota_warnings", 10, "node", "tells of keys that have used most or all of their month here",
+        lambda work: work.quotas.warn(work.connection, _now(work)),
+    ),
+    Job(
+        "quota_mails", 5, "database", "sends the mails of these warnings, where mail is configured",
+        lambda work: work.quotas.send_mails(work.connection),
     ),
 )  # fmt: skip
 

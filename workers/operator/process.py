@@ -27,6 +27,7 @@ from trinity.clock import NS_PER_SECOND
 from trinity.errors import SchemaError, TrinityError
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command
+from trinity.memory.limit_table import LimitTable
 from trinity.observe.log import Outage
 from trinity.observe.metrics import OPERATOR
 from trinity.process import ProcessContext
@@ -37,6 +38,8 @@ from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
 from workers.operator.daily import publisher
 from workers.operator.jobs import Jobs, Work
+from workers.operator.mail import Mailer
+from workers.operator.quotas import QuotaWarnings
 
 BEAT_MS = 200
 # Retention may delete for seconds; a statement that took this long met a server that stands still.
@@ -51,7 +54,14 @@ _UP, _ACTIVE = OPERATOR.index("operator_database_up"), OPERATOR.index("operator_
 
 
 def run(
-    context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cache_url: str | None, retention: Retention
+    context: ProcessContext,
+    node: uuid.UUID,
+    data_dir: Path,
+    url: str,
+    cache_url: str | None,
+    retention: Retention,
+    limits: LimitTable,
+    mailer: Mailer,
 ) -> None:
     """Do what is due until SIGTERM, SIGINT or the DRAIN command."""
     stopping = threading.Event()
@@ -63,7 +73,9 @@ def run(
     signal.signal(signal.SIGINT, stop)
     poll = select.poll()
     poll.register(context.control_fd, select.POLLIN)
-    operator = Operator(context, node, CandleTable(data_dir / CANDLES, context.log), url, cache_url, retention)
+    candles = CandleTable(data_dir / CANDLES, context.log)
+    quotas = QuotaWarnings(limits, mailer, context.block, context.log)
+    operator = Operator(context, node, candles, url, cache_url, retention, quotas)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -86,9 +98,10 @@ class Operator(SessionThread):
         url: str,
         cache_url: str | None,
         retention: Retention,
+        quotas: QuotaWarnings,
     ) -> None:
         super().__init__("operator", url, context.clock)
-        self._node, self._candles, self._retention = node, candles, retention
+        self._node, self._candles, self._retention, self._quotas = node, candles, retention, quotas
         self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
@@ -113,8 +126,9 @@ class Operator(SessionThread):
                 self._on_good()
                 self._jobs.begin_anew()
                 work = Work(
-                    connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log
-                )
+                    connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log,
+                    self._quotas,
+                )  # fmt: skip
                 while not self._stopping.is_set():
                     self._ask_lock(connection)
                     self._jobs.run_due(work, lambda: self.is_active)

@@ -90,10 +90,13 @@ def note_price(ledger: UsageRecorder, asset: int, exchange: int, verdict: int) -
 
 
 @compiled_inline
-def note_prices(ledger: UsageRecorder, asset: int, count: int, exchange: int) -> None:
-    """A list of prices, which is ok whatever its elements are; `asset` is the first, kept when it is the only one."""
+def note_prices(ledger: UsageRecorder, asset: int, count: int, given: int, exchange: int) -> None:
+    """A list, which is ok whatever its elements are: `given` of them are prices, and those cost.
+
+    `asset` is the first one, kept when it is the only one.
+    """
     tally = ledger.tally
-    tally[TALLY_LOOKUPS], tally[_SOURCE] = count, ledger.sources[exchange - CONSENSUS]
+    tally[TALLY_LOOKUPS], tally[_SOURCE] = given, ledger.sources[exchange - CONSENSUS]
     tally[_ASSET] = asset if count == 1 else UNKNOWN
 
 

@@ -39,6 +39,20 @@ def test_a_rate_below_one_a_second_is_set_and_shown(typed: Run, capsys: pytest.C
     assert "1/5s" in capsys.readouterr().out
 
 
+def test_a_price_is_set(typed: Run) -> None:
+    """With the day since when it holds; a plan, an amount, a currency and a day that are none are refused by name."""
+    words = ["plans", "price", "standard", "--price", "49.90", "--currency", "eur", "--from", "2026-12-01"]
+    assert typed(*words)[1]["price"] == {
+        "plan": "standard", "since": "2026-12-01", "price": "49.90", "currency": "EUR",
+    }  # fmt: skip
+    for option, value in (("--price", "4,9"), ("--price", "1.00001"), ("--currency", "euro"), ("--from", "2026-02-30")):
+        wrong = [value if word == words[words.index(option) + 1] else word for word in words]
+        code, _, error = typed(*wrong)
+        assert (code, error["error"]["message"].startswith(f"{option}: ")) == (2, True), wrong
+    code, _, error = typed(*[word if word != "standard" else "gold" for word in words])
+    assert (code, "there is no plan" in error["error"]["message"]) == (1, True)
+
+
 WRONG = [
     ("--rate: ", ["plans", "set", "free", "--rate", "plan"]),
     ("--rate: ", ["plans", "set", "free", "--rate", "9999999999"]),

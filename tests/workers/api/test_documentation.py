@@ -9,7 +9,7 @@ from workers.api.documentation import render_page
 from workers.request.http import target
 
 # Routes that are no calls of the document.
-_UNDOCUMENTED = ("/ws", "/docs", "/openapi.json")
+_UNDOCUMENTED = ("/ws", "/docs", "/openapi.json", "/administration", "/api/v3/key")
 
 
 async def test_the_page_needs_no_other_host(optional_client: httpx.AsyncClient) -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from tests.support.clocks import ManualClock
 from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.config import MailSection
 from trinity.limits import COUNTER_WORDS
 from trinity.memory.candle_table import CandleFile, CandleTable, Minute, candle_of, to_fixed
 from trinity.memory.control import ProcessBlock
+from trinity.memory.limit_table import LimitTable
 from trinity.observe.metrics import OPERATOR
 from trinity.store import partitions
 from trinity.store.connect import connect
@@ -24,6 +26,8 @@ from trinity.store.partitions import Retention
 from trinity.vocabulary import OPERATOR_JOBS
 from workers.operator import jobs as module
 from workers.operator.jobs import JOBS, Job, Jobs, Work
+from workers.operator.mail import Mailer
+from workers.operator.quotas import QuotaWarnings
 
 LOG = logging.getLogger("tests.jobs")
 NODE = uuid.UUID(int=7)
@@ -36,11 +40,12 @@ def block() -> ProcessBlock:
 
 
 @pytest.fixture
-def work(database_url: str, tmp_path: Path) -> Iterator[Work]:
+def work(database_url: str, tmp_path: Path, block: ProcessBlock) -> Iterator[Work]:
     with connect(database_url, "tests", autocommit=True) as connection:
         connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'n')", [NODE])
         clock = ManualClock(NOW * NS_PER_SECOND, 0)
-        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, Retention(93, 36), LOG)
+        quotas = QuotaWarnings(LimitTable.private(9), Mailer(MailSection(), None), block, LOG)
+        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, Retention(93, 36), LOG, quotas)
 
 
 def _run(work: Work, block: ProcessBlock, *, is_active: bool = True) -> None:

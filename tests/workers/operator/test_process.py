@@ -12,11 +12,16 @@ import psycopg
 import pytest
 
 from tests.support.contexts import open_context
+from trinity.config import MailSection
 from trinity.errors import SchemaError, StoreUnavailableError
 from trinity.markets import load_catalog
 from trinity.memory.control import HEARTBEAT_NS
+from trinity.memory.limit_table import LimitTable
 from trinity.observe.metrics import OPERATOR
 from trinity.store import migrate
+from trinity.store.partitions import Retention
+from trinity.vocabulary import OPERATOR_JOBS
+from workers.operator.mail import Mailer
 from workers.operator.process import run
 
 NOWHERE = "postgresql:///none?host=/nonexistent"
@@ -46,7 +51,8 @@ class Forked:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                run(self._context, self._node, self._folder, self._url, None)
+                limits, mailer = LimitTable.private(9), Mailer(MailSection(), None)
+                run(self._context, self._node, self._folder, self._url, None, Retention(93, 36), limits, mailer)
             finally:
                 os._exit(0)
 
@@ -86,7 +92,7 @@ def test_an_empty_database_is_migrated_and_each_job_runs(make: Make, empty_datab
     with pytest.raises(StoreUnavailableError, match="not of this version yet"):
         migrate.check(empty_database_url)
     operator = make(empty_database_url)
-    for job in ("partitions", "retention", "batches", "daily_figures", "candles"):
+    for job in OPERATOR_JOBS:
         _until(job, lambda job=job: operator.runs(job) > 0)
     _until("the gauges", lambda: operator.gauge("operator_database_up") == operator.gauge("operator_active") == 1)
     migrate.check(empty_database_url)

@@ -59,7 +59,8 @@ SELECT
     num_nonnulls(k.rate_requests, k.burst, k.monthly_quota) > 0 AS own_limits,
     -- Far beyond the calendar of those who read it (or infinite, by plain SQL): no end.
     CASE WHEN k.expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN k.expires_at END AS expires_at,
-    k.replaced_by, k.created_at, k.changed_at
+    k.replaced_by, k.created_at, k.changed_at,
+    (SELECT max(run.second) FROM usage_runs AS run WHERE run.key_id = k.id) AS last_used_at
 FROM api_keys AS k
 JOIN accounts AS a ON a.id = k.account_id
 JOIN plans AS p ON p.id = k.plan_id
@@ -73,6 +74,14 @@ WHERE (%(id)s::integer IS NULL OR k.id = %(id)s)
     AND (%(plan)s::text IS NULL OR p.name = %(plan)s)
 ORDER BY k.id DESC
 LIMIT %(count)s;
+
+-- name: month_of_key
+-- Lookups of good answers in this month (UTC), by the sums of its days: each is found by the beginning of the index.
+SELECT coalesce(sum(day.lookups), 0)
+FROM generate_series(date_trunc('month', now(), 'UTC'), now(), interval '1 day') AS of_day
+CROSS JOIN LATERAL (
+    SELECT sum(lookups) AS lookups FROM usage_day WHERE start = of_day AND key_id = %(id)s AND status = 200
+) AS day;
 
 -- name: lock_key
 SELECT id, account_id, plan_id, name, state, rate_requests, rate_seconds, burst, monthly_quota, replaced_by,

@@ -18,6 +18,9 @@ SELECT id FROM accounts WHERE name = %(name)s;
 -- name: account_of_key
 SELECT account_id FROM api_keys WHERE id = %(key_id)s;
 
+-- name: plan_of_key
+SELECT plans.name FROM api_keys JOIN plans ON plans.id = plan_id WHERE api_keys.id = %(key_id)s;
+
 -- name: begin_rows
 SELECT set_config('TimeZone', %(zone)s, true), set_config('statement_timeout', %(milliseconds)s, true);
 
@@ -164,6 +167,7 @@ LIMIT %(limit)s;
 -- index knows the seconds (of a time: date_bin, which the planner reckons beforehand, so that it leaves days out), the
 -- requests of each are sorted when it is its turn.
 SELECT page.time, lpad(to_hex(page.request_id), 16, '0'), page.node_id, page.key_id,
+       (SELECT account.name FROM api_keys AS key JOIN accounts AS account ON account.id = key.account_id WHERE key.id = page.key_id),
        (SELECT name FROM assets WHERE id = page.asset_id), page.assets, (%(protocols)s::text[])[page.protocol + 1],
        page.status, (%(codes)s::text[])[page.code + 1], (%(sources)s::text[])[page.source + 1],
        page.latency_ns / 1000.0::double precision, replace(host(page.address), '::ffff:', ''), page.weight,
@@ -185,6 +189,7 @@ LIMIT %(limit)s;
 -- name: log_page_of_all
 -- The same of every key.
 SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), log.node_id, log.key_id,
+       (SELECT account.name FROM api_keys AS key JOIN accounts AS account ON account.id = key.account_id WHERE key.id = log.key_id),
        (SELECT name FROM assets WHERE id = log.asset_id), log.assets, (%(protocols)s::text[])[log.protocol + 1],
        log.status, (%(codes)s::text[])[log.code + 1], (%(sources)s::text[])[log.source + 1],
        log.latency_ns / 1000.0::double precision, replace(host(log.address), '::ffff:', ''), log.weight,
@@ -202,7 +207,7 @@ LIMIT %(limit)s;
 -- All single requests of a span, oldest first: usage_log, written out so that a run is taken apart without a function
 -- call of its own. No join: with one the rows would have to be sorted, all of them, before the first is sent; names
 -- come out of an array that is made once.
-SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), run.node_id, run.key_id,
+SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), run.node_id, run.key_id, run.account,
        (SELECT array_agg(asset.name ORDER BY number)
         FROM generate_series(1, (SELECT max(id) FROM assets)) AS number LEFT JOIN assets AS asset ON asset.id = number
        )[log.asset_id], log.assets,
@@ -211,10 +216,15 @@ SELECT log.time, lpad(to_hex(log.request_id), 16, '0'), run.node_id, run.key_id,
        replace(host(log.address), '::ffff:', ''), run.weight
 FROM (
     SELECT *, generate_series(1, rows) AS number
-    FROM usage_runs
-    WHERE second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND second < %(end)s
-      AND (%(key_ids)s::integer[] IS NULL OR key_id = ANY(%(key_ids)s))
-      AND (%(status)s::integer IS NULL OR status = %(status)s) AND (NOT %(errors_only)s OR code <> 0)
+    FROM (
+        -- Whose it is, is looked up for each run, and not for each of its requests.
+        SELECT *, (SELECT account.name FROM api_keys AS key JOIN accounts AS account ON account.id = key.account_id WHERE key.id = runs.key_id) AS account
+        FROM usage_runs AS runs
+        WHERE second >= date_bin('1 second', %(start)s, '2000-01-01Z') AND second < %(end)s
+          AND (%(key_ids)s::integer[] IS NULL OR key_id = ANY(%(key_ids)s))
+          AND (%(status)s::integer IS NULL OR status = %(status)s) AND (NOT %(errors_only)s OR code <> 0)
+        ORDER BY second
+    ) AS owned
     ORDER BY second
 ) AS run
 CROSS JOIN LATERAL usage_request(run.second, run.base_id, run.rows, run.words, run.number) AS log

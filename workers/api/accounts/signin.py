@@ -1,16 +1,18 @@
-"""The way in from a browser: ADMIN_KEY or an API key once, then cookies. session.py has the rules of the operator's.
+"""The way in from a browser: ADMIN_KEY, an API key, or a login's name and secret once, then cookies.
 
-    POST /session      {"key": ...} -> cookies; 401 for a wrong key, 429 for too many of them
+    POST /session      {"key": ...}, of a login with "name" -> cookies; 401 for a wrong key, 429 for too many of them
     POST /session/end  ends it
-    GET  /session      {"kind": "admin" | "key" | "anonymous", "may_read": whether it may ask for prices, ...}
+    GET  /session      {"kind": "admin" | "billing" | "key" | "anonymous", "may_read": whether it may ask for prices}
 
-Rules: the cookies are HttpOnly and SameSite=Strict, so no script reads them and no other site sends them. A customer's
-holds the key itself and a nonce; the key is asked after at each call, so that a revoked one ends at once. A session
+Rules: the cookies are HttpOnly and SameSite=Strict, so no script reads them and no other site sends them. session.py
+has the rules of ADMIN_KEY's. A customer's or a login's holds the key itself and a nonce; the key is asked after at each
+call, so that a revoked one ends at once, and what a login may do is what its role is then. A session
 that was ended is ended here and for all processes (ended.py), whoever still has its cookie. Whatever changes something
 with a cookie carries its token in X-CSRF-Token. Signing in is JSON from this origin (base/origin.py): a form of another
 site signs nobody in. A caller that sends a key needs no cookie.
 """
 
+import hmac
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -50,17 +52,19 @@ class Accounts:
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a login."""
+    """The body of a login; a person's has a name."""
 
     key: str
+    name: str = ""
 
 
 class SessionState(msgspec.Struct):
-    """Who the browser is, and whether that is enough for prices; a customer's key by its number."""
+    """Who the browser is, and whether that is enough for prices; a key by its number, a login by its name."""
 
     kind: Kind
     may_read: bool
     key_id: int | None = None
+    name: str | msgspec.UnsetType = msgspec.UNSET
 
 
 async def read_session(request: Request[Any, Any, Any]) -> None:
@@ -101,8 +105,8 @@ async def open_session(
 ) -> Response[SessionState]:
     """Take a key and give cookies for it."""
     check_origin(request)
-    caller = await _identify(parts, data.key, caller_address(request.scope))
-    if caller.is_admin:
+    caller = await _identify(parts, data, caller_address(request.scope))
+    if caller == ADMIN:
         name = SESSION_COOKIE
         cookie = accounts.sessions.open(parts.context.clock.wall_ns() // NS_PER_SECOND, os.urandom(NONCE_BYTES))
     else:
@@ -138,23 +142,27 @@ def _is_admins(parts: Parts, accounts: Accounts, session: str) -> bool:
 
 
 def _state_of(parts: Parts, caller: ApiCaller) -> SessionState:
-    may_read = caller.kind != "anonymous" or parts.settings.auth == "optional"
-    return SessionState(caller.kind, may_read, caller.key_id or None)
+    may_read = caller.kind in ("admin", "key") or (caller.kind == "anonymous" and parts.settings.auth == "optional")
+    return SessionState(caller.kind, may_read, caller.key_id or None, caller.name or msgspec.UNSET)
 
 
-async def _identify(parts: Parts, key: str, address: Address) -> ApiCaller:
-    """Whose key this is; a key that nobody has counts as a guess, an empty one is none."""
-    if not key:
+async def _identify(parts: Parts, login: Login, address: Address) -> ApiCaller:
+    """Whose key this is; a key that nobody has, or a secret without its name, is a guess, an empty one is none."""
+    if not login.key:
         raise bad_parameter("key", "give the admin key or an API key")
     try:
-        return await identify(parts, key, address, parts.login_throttle)
+        caller = await identify(parts, login.key, address, parts.login_throttle)
+        if caller.name and not hmac.compare_digest(caller.name.encode(), login.name.strip().encode()):
+            parts.login_throttle.fail(address, parts.context.clock.monotonic_ns() / NS_PER_SECOND)
+            raise refusal_of("invalid_key", "sign_in", field="name")
+        return caller
     except ProblemError as refusal:
         if refusal.code != "invalid_key":
             raise
-        if parts.settings.admin_key is None:
+        if parts.settings.admin_key is None and not login.name:
             detail = "this is no API key, and this node has no ADMIN_KEY: set one and start it again"
             raise ProblemError(403, "admin_disabled", detail, "key") from None
-        raise refusal_of("invalid_key", "sign_in", field="key") from None
+        raise refusal_of("invalid_key", "sign_in", field=refusal.field or "key") from None
 
 
 def _check_token(request: Request[Any, Any, Any], cookie: str) -> None:

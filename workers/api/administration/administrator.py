@@ -1,8 +1,8 @@
 """Who may change keys, plans, accounts and blocks over HTTP, and how a change is made: by the command line's functions.
 
 Rules
-- The operator alone, signed in on the page or with ADMIN_KEY; nobody who only reads. `provide_administrator` is the
-  one place that looks. A change is JSON from a page of this service, or of no page (base/origin.py); with a cookie it
+- The operator alone, signed in on the page, with ADMIN_KEY or a login's secret; nobody who only reads (base/auth.py
+  looks). A change is JSON from a page of this service, or of no page (base/origin.py); with a cookie it
   carries that session's token, as all changes do (accounts/signin.py).
 - `work(connection)` is what the command line runs: trinity/access has the rules, here are none. It runs in a thread, on
   a connection of its own and in one transaction, written down as this operator's (trinity/access/audit.py).
@@ -23,7 +23,7 @@ from trinity.access.audit import Actor, Connection, acting
 from trinity.errors import AbsentError, InputError, RefusedError, StoreUnavailableError, TrinityError
 from trinity.store.connect import connect
 from trinity.store.watch import watched
-from workers.api.base.auth import ApiCaller
+from workers.api.base.auth import ApiCaller, require_operator
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.origin import check_origin
@@ -72,12 +72,11 @@ async def provide_administrator(
     administration: NamedDependency[Administration],
 ) -> Administrator:
     """The dependency `administrator`; raises 403 for everybody else, and for what another site sends."""
-    if not caller.is_admin:
-        raise ProblemError(403, "admin_only", "this needs the admin key")
+    require_operator(caller)
     if request.method not in _SAFE_METHODS:
         check_origin(request)
     via = "page" if "session" in request.scope["state"] else "api"
-    actor = Actor("admin", via, str(caller_address(request.scope)))
+    actor = Actor(caller.name or "admin", via, str(caller_address(request.scope)))
     return Administrator(actor, parts.settings.database_url, administration.free)
 
 

@@ -21,10 +21,12 @@ from trinity.access.limit_headers import (
     append_limits_left,
     retry_after_ms,
 )
+from trinity.access.months import find_month, start_of_month
 from trinity.clock import Clock
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import ProcessBlock
+from trinity.memory.limit_table import LimitTable
 from trinity.native.addresses import address_words
 from trinity.observe.metrics import REPORTER
 from trinity.process import ProcessContext
@@ -83,6 +85,13 @@ class Admission:
             return {}
         self._gate.result[:] = admitted.result
         return self._lines(append_limits_left(self._gate, self._clock.monotonic_ns(), self._out, 0))
+
+    def month_of(self, key_id: int) -> tuple[int, int]:
+        """Lookups that a key has taken of this month by its limit's own count, and when it ends (wall clock)."""
+        wall_ns = self._clock.wall_ns()
+        month = int(find_month(0, wall_ns))
+        used = LimitTable(self._gate.limits).used(np.array([key_id]), month)
+        return int(used[0]), int(start_of_month(month + 1))
 
     def _judge(self, index: int) -> None:
         """Count a dry run, raise a refusal."""

@@ -1,10 +1,12 @@
-"""Who calls: a key (header X-API-Key, Authorization: Bearer, or ?api_key=), the operator's ADMIN_KEY, or nobody.
+"""Who calls: a key (header X-API-Key, Authorization: Bearer, or ?api_key=), the operator, who bills, or nobody.
 
 Rules
 - A key is known by its SHA-256 alone; all comparisons are of bytes and constant in time; a key with a byte outside
   printable ASCII is invalid, never an error.
-- A key sees its own account. ADMIN_KEY sees all. Where AUTH=optional a caller without a key may see what is public:
-  prices, streams, history, explanations. Usage is never public.
+- A key sees its own account. The operator, by ADMIN_KEY or by the secret of a login, sees all. Who bills reads what
+  stands in BILLING_PATHS, of all accounts. `provide_caller` and `require_operator` are the only places that look. Where
+  AUTH=optional a caller without a key may see what is public: prices, streams, history, explanations. Usage is never
+  public.
 - What the database said about a key is believed for a second, so that a burst costs one query, and a revoked key is
   refused within that time. A stream is asked about its key again while it runs (`check_again`).
 - A wrong key is a failed try of its address (throttle.py), wherever it was sent. While one has to wait, ADMIN_KEY
@@ -12,6 +14,8 @@ Rules
 - What a call costs stands in one table (trinity/access/costs.py); whatever somebody who is signed in to the dashboard
   asks for costs no month. A handler that knows how many prices it gives says so (`charge`); admission.py does the rest.
   ADMIN_KEY has no limit.
+- A handler with `opt={"needs_no_key": True}` answers who sends none, by the rate of the address; a key that is sent is
+  looked at all the same.
 
 `ApiCaller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
 puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
@@ -20,6 +24,7 @@ puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
 import functools
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -31,12 +36,13 @@ from litestar.types import Scope
 from trinity.access.costs import Cost, cost_of
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import API_KEY_BYTES_MAX
-from trinity.vocabulary import KeyState
+from trinity.vocabulary import LOGIN_START, KeyState
 from workers.api.base.admission import Admitted
 from workers.api.base.calls import caller_address, path_of
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
 from workers.api.base.keys import KeyRow
+from workers.api.base.logins import LoginRow
 from workers.api.base.problems import DATABASE_ERRORS, ProblemError, database_unavailable, refusal_of
 from workers.api.base.throttle import LoginThrottle
 
@@ -44,13 +50,17 @@ from workers.api.base.throttle import LoginThrottle
 _KEY_HEADERS = ("x-api-key", "x-cg-demo-api-key", "x-cg-pro-api-key")
 KEY_PARAMETERS = ("api_key", "x_cg_demo_api_key", "x_cg_pro_api_key")
 
-Kind = Literal["admin", "key", "anonymous"]
+Kind = Literal["admin", "billing", "key", "anonymous"]
+
+# All that the role "billing" may read; with a version before it as well.
+BILLING_PATHS = ("/reports", "/account", "/session")
+_KIND_OF_ROLE: dict[str, Kind] = {"operator": "admin", "billing": "billing"}
 
 
 class ApiCaller(NamedTuple):
     """Whoever asks. `account_id` and `key_id` are 0 for anyone but a key; `key_ids` are all keys of its account.
 
-    A key's account is 0 while nobody can say which it is.
+    A key's account is 0 while nobody can say which it is. `name` is that of a login, empty for ADMIN_KEY.
     """
 
     kind: Kind
@@ -58,6 +68,7 @@ class ApiCaller(NamedTuple):
     key_id: int = 0
     key_ids: tuple[int, ...] = ()
     digest: bytes = b""
+    name: str = ""
 
     @property
     def is_admin(self) -> bool:
@@ -65,7 +76,7 @@ class ApiCaller(NamedTuple):
 
     @property
     def sees_all_usage(self) -> bool:
-        """Whether reports of every account are theirs to read."""
+        """Whether reports of every account are theirs to read; who may has no limits either."""
         return self.kind in ("admin", "billing")
 
 
@@ -77,12 +88,29 @@ async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> ApiCall
     """The dependency `caller`; raises 401, 403, 429 over a limit, and 503 where a key cannot be looked up."""
     state: dict[str, Any] = scope["state"]
     signed_in: ApiCaller | None = state.get("signed_in")
-    caller = signed_in or await identify(parts, key_of(scope), caller_address(scope), parts.login_throttle)
+    key = key_of(scope)
+    needs_none = key is None and scope["route_handler"].opt.get("needs_no_key", False)
+    caller = signed_in or (
+        ANONYMOUS if needs_none else await identify(parts, key, caller_address(scope), parts.login_throttle)
+    )
     state["caller"] = caller
-    if not caller.is_admin:
+    if caller.kind == "billing" and not _is_within(path_of(scope), BILLING_PATHS):
+        raise ProblemError(403, "not_your_role", "the role billing reads reports, bills, accounts and plans alone")
+    if not caller.sees_all_usage:
         admitted = admit(parts, scope, caller)
         state.update(admitted=admitted, settle=functools.partial(parts.admission.settle, admitted))
     return caller
+
+
+def require_operator(caller: ApiCaller) -> None:
+    """Refuse everybody but the operator."""
+    if not caller.is_admin:
+        raise ProblemError(403, "admin_only", "this needs the admin key, or a login of the role operator")
+
+
+def _is_within(path: str, roots: Sequence[str]) -> bool:
+    bare = path.removeprefix("/v1")
+    return any(bare == root or bare.startswith(f"{root}/") for root in roots)
 
 
 def admit(parts: Parts, scope: Scope, caller: ApiCaller) -> Admitted:
@@ -129,6 +157,11 @@ async def identify(parts: Parts, key: str | None, address: Address, throttle: Lo
         and hmac.compare_digest(hashlib.sha256(admin_key.encode()).digest(), digest)
     ):
         return ADMIN
+    if wait_seconds == 0 and digest is not None and key.startswith(LOGIN_START):
+        login = await parts.logins.find(digest)
+        if login is not None and hmac.compare_digest(login.digest, digest):
+            _refuse_revoked(login)
+            return ApiCaller(_KIND_OF_ROLE[login.role], digest=digest, name=login.name)
     try:
         row = await parts.keys.find(digest) if digest is not None else None
     except DATABASE_ERRORS:
@@ -152,19 +185,29 @@ def _refuse_bad(parts: Parts, row: KeyRow) -> None:
         raise refusal_of("key_revoked")
 
 
+def _refuse_revoked(login: LoginRow) -> None:
+    if login.is_revoked:
+        raise ProblemError(403, "login_revoked", "this login was revoked")
+
+
 async def check_again(parts: Parts, caller: ApiCaller, address: Address) -> None:
     """Raise when a caller that was let in before would not be let in now; a database that is away says nothing."""
     if parts.callers.is_blocked(address):
         raise refusal_of("address_blocked")
-    if caller.kind != "key":
+    if not caller.digest:
         return
+    known = parts.logins.find if caller.name else parts.keys.find_again
     try:
-        row = await parts.keys.find_again(caller.digest)
+        row = await known(caller.digest)
     except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
         return
-    if row is None:
-        raise _unauthorized("invalid_key")
-    _refuse_bad(parts, row)
+    match row:
+        case None:
+            raise _unauthorized("invalid_key")
+        case LoginRow():
+            _refuse_revoked(row)
+        case KeyRow():
+            _refuse_bad(parts, row)
 
 
 def caller_name(caller: ApiCaller, address: Address) -> str:

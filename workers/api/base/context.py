@@ -22,6 +22,7 @@ from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
+from workers.api.base.logins import Logins
 from workers.api.base.prices import Prices
 from workers.api.base.throttle import LoginThrottle
 
@@ -71,6 +72,7 @@ class Parts:
     pool: AsyncConnectionPool  # of read-only connections
     prices: Prices  # as they are now
     keys: Keys
+    logins: Logins
     callers: Callers
     admission: Admission
     calls: CallLog

@@ -19,9 +19,8 @@ from trinity.observe.metrics import DURATION_BOUNDS, FEED, REPORTER, REQUEST
 from trinity.observe.status import read_node, report_health
 from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, HTTP_STATUSES, LATENCY_BOUNDS_NS, LIMIT_REFUSALS, UDP_RESULTS
-from workers.api.base.auth import ApiCaller
+from workers.api.base.auth import ApiCaller, require_operator
 from workers.api.base.context import Parts
-from workers.api.base.problems import ProblemError
 from workers.api.dashboard.machine import Json, use_of
 from workers.api.dashboard.node_state import DATABASE_UP, Dashboard
 
@@ -33,8 +32,7 @@ async def show_inside(
     caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts], dashboard: NamedDependency[Dashboard]
 ) -> dict[str, Any]:
     """Processes, work, ledger, disk, limits, refusals, blocks and the day's figures; for the operator."""
-    if not caller.is_admin:
-        raise ProblemError(403, "admin_only", "this needs the admin key")
+    require_operator(caller)
     clock, memory = parts.context.clock, dashboard.memory
     reading = read_node(memory, clock.monotonic_ns(), dashboard.rings)
     _, health = report_health(reading)

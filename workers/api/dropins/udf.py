@@ -223,7 +223,7 @@ async def quotes(
     now_ns = clock.monotonic_ns()
     found = {name: _find(parts.prices, name) for name in names}
     read = {name: parts.prices.read(asset, now_ns) for name, asset in found.items() if asset is not None}
-    charge(parts, request.scope, len(read))
+    charge(parts, request.scope, sum(price.is_fresh for price in read.values()))
     days = await _days_of(parts, [price.asset for price in read.values()])
     return _json({"s": "ok", "d": [_quote_of(name, read.get(name), days) for name in names]})
 

@@ -4,7 +4,7 @@ Rules: the database is asked once a minute for all assets together, and only whi
 asker waits for it, at most WAIT_SECONDS, later ones get what was read last. A past price is the close that stood at
 that moment, or the newest one before it within 1/24 of the window: where the node has none there, it is not known, and
 so are the extremes of a day whose beginning is not known. What was read is believed for BELIEVED_MINUTES when the
-database goes away; then nothing is known.
+database goes away; then nothing is known. Lines of seven days are read once an hour.
 """
 
 import asyncio
@@ -67,6 +67,8 @@ class PastPrices:
         self._known = _Known()
         self._reading: asyncio.Task[None] | None = None
         self._away_until_ns = 0
+        self._lines_hour = 0
+        self._lines: dict[str, list[Decimal]] = {}
 
     async def of(self, assets: Sequence[str]) -> Mapping[str, Past]:
         """The past of each of these assets; empty where nothing is known."""
@@ -90,10 +92,16 @@ class PastPrices:
 
     async def sparklines(self, assets: Sequence[str]) -> dict[str, list[Decimal]]:
         """The hourly closes of the last seven days, oldest first; hours without a price are left out."""
-        end = datetime.fromtimestamp(self._minute() // 60 * 3600, UTC)
-        moments = [end - _HOUR * age for age in reversed(range(SPARKLINE_HOURS))]
-        closes = await self.closes_at(assets, moments)
-        return {asset: [closes[asset, at] for at in moments if (asset, at) in closes] for asset in assets}
+        hour = (self._minute() - 1) // 60  # its last minute is stored some seconds after its end
+        if hour != self._lines_hour:
+            self._lines_hour, self._lines = hour, {}
+        lines = self._lines  # of this hour, also when the next one begins meanwhile
+        if unread := [asset for asset in assets if asset not in lines]:
+            end = datetime.fromtimestamp(hour * 3600, UTC)
+            moments = [end - _HOUR * age for age in reversed(range(SPARKLINE_HOURS))]
+            closes = await self.closes_at(unread, moments)
+            lines |= {asset: [closes[asset, at] for at in moments if (asset, at) in closes] for asset in unread}
+        return {asset: lines[asset] for asset in assets}
 
     def _minute(self) -> int:
         return self._clock.wall_ns() // (60 * NS_PER_SECOND)

@@ -35,7 +35,6 @@ from workers.api.base.concurrency import ConcurrencyBounds
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.parameters import refuse_unknown
-from workers.api.base.prices import Price
 from workers.api.base.problems import ProblemError, problem_of, refuse
 from workers.api.streams.board import NOTHING_SEEN, PriceBoard, StreamEncoder
 from workers.api.streams.events import INTERVAL_MS_MAX, Streams, find_assets, paced
@@ -76,15 +75,11 @@ _MESSAGES = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping)
 _ALLOWED = {"type": ("subscribe", "unsubscribe", "ping")}
 
 
-def _body(price: Price) -> bytes:
-    return price.body
-
-
 def _message(cursor: str, bodies: Sequence[bytes]) -> bytes:
     return b'{"type":"prices","id":"%s","prices":[%s]}' % (cursor.encode(), b",".join(bodies))
 
 
-MESSAGES = StreamEncoder("messages", _body, _message, b'{"type":"heartbeat"}')
+MESSAGES = StreamEncoder("messages", _message, heartbeat=b'{"type":"heartbeat"}')
 
 
 class Subscription:

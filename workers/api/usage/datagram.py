@@ -152,7 +152,7 @@ async def reply_to(
         request = _request_of(fields)
         caller = await identify(parts, request.api_key or None, address, throttle)
         require_usage_reader(caller)
-        if not caller.is_admin:
+        if not caller.sees_all_usage:
             parts.admission.admit(caller.key_id, address, is_free=True)
         summary = await _summary(parts, caller, read_period(request.period, "period"))
         return 200, _fitted({**_identity(identity), "report": "summary", "period": request.period, **summary}), caller

@@ -25,6 +25,7 @@ COLUMNS = (
     Column("request_id", "text"),
     Column("node_id", "integer"),
     Column("key_id", "integer"),
+    Column("account", "name"),
     Column("asset", "text"),
     Column("assets", "integer"),
     Column("protocol", "text"),

@@ -319,7 +319,7 @@ def _append_prices(context: RequestContext, buffer: Octets, connection: int, now
     code = charge(context.gate, lookups, now_ns)
     if code != CODE_OK:
         return _append_error(context, error_of_access(code), connection, out, at)
-    note_prices(context.ledger, wanted[0, 0], count, exchange)
+    note_prices(context.ledger, wanted[0, 0], count, lookups, exchange)
     return _append_good(context, context.body, length, connection, now_ns, out, at)
 
 

@@ -220,7 +220,7 @@ def _answer_binary(
         return _refuse_frame(context, request, start, problem, reply, at), ERROR, 0
     name, count = start + HEADER_BYTES, byte_at(request, start + COUNT_AT)
     first = find_name(context.assets, request, name, end_of_name(request, name))
-    note_prices(context.ledger, first, count, CONSENSUS)
+    note_prices(context.ledger, first, count, lookups, CONSENSUS)
     return reply_end, ANSWERED, count
 
 
@@ -355,11 +355,11 @@ def _write_answer(context: DatagramContext, request: Octets, reply: Octets, at: 
     max_conf, exchange = query[json.MAX_CONF_MILLI_BPS], query[json.EXCHANGE]
     body = write_id(query, request, reply, at)
     if query[json.IS_LIST] == 1:
-        note_prices(context.ledger, context.wanted[0, 0], query[json.COUNT], exchange)
         end, lookups = write_prices(
             context.table_words, context.record, context.assets, context.exchanges, request, context.wanted,
             query[json.COUNT], exchange, now_ns, max_age_ms, min_sources, max_conf, reply, body,
         )  # fmt: skip
+        note_prices(context.ledger, context.wanted[0, 0], query[json.COUNT], lookups, exchange)
     elif context.wanted[0, 0] == UNKNOWN:
         note_price(context.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
         end, lookups = write_unknown_asset(request, context.wanted[0, 1], context.wanted[0, 2], reply, body), MISTAKE

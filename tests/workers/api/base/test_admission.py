@@ -161,7 +161,7 @@ async def test_a_caller_s_mistakes_cost_nothing_up_to_a_bound_a_minute(served: S
     """400, 404 and CoinGecko's 422 alike; what is beyond costs as much as a price."""
     allow(served.tables, quota=3)
     wrong = (
-        ("/node/asset?asset=NOPE", 400),
+        ("/node/asset?asset=NOPE", 404),
         ("/history?asset=NOPE", 404),
         ("/api/v3/coins/nope/market_chart?vs_currency=usd&days=1", 404),
         ("/api/v3/simple/price?vs_currencies=usd", 422),
@@ -171,7 +171,7 @@ async def test_a_caller_s_mistakes_cost_nothing_up_to_a_bound_a_minute(served: S
         assert (await served.client.get(path)).status_code == status, path
     assert _spent(served) == 0
     for spent in (1, 2, 3):
-        assert (await served.client.get(wrong[0][0])).status_code == 400
+        assert (await served.client.get(wrong[0][0])).status_code == 404
         assert _spent(served) == spent
     assert (await served.client.get(wrong[0][0])).json()["code"] == "quota_exceeded"
 

@@ -1,6 +1,8 @@
 """Pages of single requests: none is missed, none comes twice, and cursors are only cursors."""
 
 import base64
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trinity.store.queries import load
 from trinity.vocabulary import CODE_OK, HTTP_STATUSES
 from workers.api.base.parameters import SPAN_DAYS_MAX
 from workers.api.base.problems import ProblemError
@@ -54,6 +57,29 @@ async def test_pages_together_are_every_request_once(
             f"time < '2026-03-29Z' AND {where} ORDER BY time DESC, request_id DESC"
         ).fetchall()
     assert await _walk(usage_client, limit=700, **parameters) == [row[0] for row in rows]
+
+
+async def test_every_request_says_whose_it_is(usage_client: httpx.AsyncClient) -> None:
+    """By the account's name, on a page and in a file; an account is asked for by its name as well as by its number."""
+    page = (await usage_client.get("/reports/log", params={**SPAN, "account": "account 2"})).json()
+    assert {(row["key_id"], row["account"]) for row in page["rows"]} == {(2, "account 2")}
+    file = await usage_client.get("/reports/log", params={**SPAN, "account": 2, "format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(file.text)))
+    assert {(row["key_id"], row["account"]) for row in rows} == {("2", "account 2")}
+    assert len(rows) == len(await _walk(usage_client, limit=1_000, account="account 2"))
+
+
+def test_a_file_of_single_requests_is_not_sorted_as_a_whole(usage_url: str) -> None:
+    """Its first rows are sent while the last ones are still read."""
+    parameters: dict[str, Any] = dict.fromkeys(
+        ("key_ids", "status", "assets", "limit", "codes", "protocols", "sources")
+    )
+    parameters |= {"start": datetime(2026, 3, 28, tzinfo=UTC), "end": datetime(2026, 3, 30, tzinfo=UTC)}
+    parameters["errors_only"] = False
+    with psycopg.connect(usage_url) as connection:
+        lines = connection.execute(f"EXPLAIN {load('reports.log_rows')}", parameters).fetchall()  # type: ignore[arg-type]
+    plan = "\n".join(line for (line,) in lines)
+    assert "Incremental Sort" in plan
 
 
 @given(

@@ -2,6 +2,7 @@
 // A view is a function (main, argument, session) -> what to do when it is left. Who may not read asks for nothing.
 
 import { assetView } from "./asset.js";
+import { billsView } from "./bills.js";
 import { get, post } from "./client.js";
 import { feedsView } from "./feeds.js";
 import { element, muted } from "./format.js";
@@ -10,7 +11,7 @@ import { nodeView } from "./node.js";
 import { pricesView } from "./prices.js";
 import { usageView } from "./usage.js";
 
-const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, node: nodeView };
+const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, bills: billsView, node: nodeView };
 const of = (id) => document.getElementById(id);
 const main = of("main");
 
@@ -28,7 +29,7 @@ function route() {
     if (link.getAttribute("href") === (name === "asset" || name === "" ? "#/" : `#/${name}`)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const view = !session.may_read ? closedView : Object.hasOwn(VIEWS, name) ? VIEWS[name] : absentView;
+  const view = session.kind === "billing" ? billsView : !session.may_read ? closedView : Object.hasOwn(VIEWS, name) ? VIEWS[name] : absentView;
   leave = view(main, argument, session);
   document.title = `${main.querySelector("h1").textContent} - Trinity`;
 }
@@ -123,7 +124,7 @@ of("login-form").addEventListener("submit", async (event) => {
   const key = of("key").value;
   of("key").value = "";
   try {
-    await post("/session", { key });
+    await post("/session", { key, name: of("name").value });
     dialog.close();
     start();
   } catch (error) {

@@ -50,7 +50,7 @@ function headTiles(state) {
   const isTight = disk !== null && disk.free_bytes < DISK_TIGHT * disk.size_bytes;
   return tiles([["Version", state.version], ["Up for", age(state.time_ms - state.started_ms), `since ${moment(state.started_ms)}`],
     ["Disk left", disk === null ? "not known" : bytes(disk.free_bytes), disk === null ? "" : `of ${bytes(disk.size_bytes)}${isTight ? ": it is nearly full" : ""}`],
-    ["Database", state.database_bytes === null ? "not known" : bytes(state.database_bytes)],
+    ["Database size", state.database_bytes === null ? "not known" : bytes(state.database_bytes)],
     ["Requests kept", `${count(state.retention.detail_days)} days`, `sums by day ${count(state.retention.sums_months)} months`]]);
 }
 

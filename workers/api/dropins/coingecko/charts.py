@@ -94,8 +94,7 @@ async def market_chart_range(
 ) -> Response[bytes]:
     """Prices between two moments."""
     asset, currency = coin_by_id(parts.prices, coin_id), read_currency(parts.prices, vs_currency)
-    start, end = _span_of(from_, to)
-    end = min(end, now_of(parts))
+    start, end = _span_of(from_, to, now_of(parts))
     return _chart(await _points(parts, asset, currency, start, end, interval, read_decimals(precision)))
 
 
@@ -126,17 +125,17 @@ async def ohlc_range(
     precision: Precision = "full",
 ) -> Response[bytes]:
     """Open, high, low and close between two moments."""
-    asset, (start, end) = _ohlc_asset(parts.prices, coin_id, vs_currency), _span_of(from_, to)
-    return await _ohlc(parts, asset, start, min(end, now_of(parts)), interval, read_decimals(precision))
+    asset = _ohlc_asset(parts.prices, coin_id, vs_currency)
+    start, end = _span_of(from_, to, now_of(parts))
+    return await _ohlc(parts, asset, start, end, interval, read_decimals(precision))
 
 
-def _span_of(from_: str, to: str) -> tuple[datetime, datetime]:
+def _span_of(from_: str, to: str, now: datetime) -> tuple[datetime, datetime]:
+    """The range without what lies ahead, and without what is older than all that is kept."""
     start, end = read_time(from_, "from"), read_time(to, "to")
     if start >= end:
         raise bad_parameter("to", "`from` must be before `to`")
-    if end - start > timedelta(days=DAYS_MAX):
-        raise bad_parameter("from", f"at most {DAYS_MAX} days can be asked for at once")
-    return start, end
+    return max(start, now - timedelta(days=DAYS_MAX)), min(end, now)
 
 
 def _ohlc_asset(prices: Prices, coin_id: str, vs_currency: str) -> int:

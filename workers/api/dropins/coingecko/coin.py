@@ -14,11 +14,11 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import bad_parameter
@@ -55,7 +55,6 @@ _WINDOWS = ("24h", "7d", "14d", "30d", "60d")
 
 @get("/coins/{coin_id:str}", tags=TAGS)
 async def coin(
-    request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
     history: NamedDependency[History],
     dashboard: NamedDependency[Dashboard],
@@ -68,7 +67,6 @@ async def coin(
     """A coin with its market data and tickers."""
     prices = parts.prices
     asset = coin_by_id(prices, coin_id)
-    charge(parts, request.scope, 1)
     name = prices.assets[asset]
     now_ns = parts.context.clock.monotonic_ns()
     price = prices.read(asset, now_ns)
@@ -95,7 +93,6 @@ async def coin(
 
 @get("/coins/{coin_id:str}/tickers", tags=TAGS, sync_to_thread=False)
 def coin_tickers(
-    request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
     dashboard: NamedDependency[Dashboard],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
@@ -109,7 +106,6 @@ def coin_tickers(
     wanted = set(read_words(exchange_ids, "exchange_ids")) or ids
     if not wanted & ids:
         raise bad_parameter("exchange_ids", f"no such exchange: there are {', '.join(sorted(ids))}")
-    charge(parts, request.scope, 1)
     found = tickers_of(dashboard.memory, parts.prices, asset, parts.context.clock.monotonic_ns())
     found = [ticker for ticker in found if ticker["market"]["identifier"] in wanted]
     found = found[(page - 1) * TICKERS_A_PAGE : page * TICKERS_A_PAGE]

@@ -73,7 +73,6 @@ async def coins_markets(
     if category:
         raise ProblemError(404, "unknown_category", "category not found: this node has none", "category")
     assets = _page(prices, select_coins(prices, ids, names, symbols), order, per_page, page)
-    charge(parts, request.scope, len(assets))
     pasts = await history.past.of(prices.assets)
     lines = await history.past.sparklines([prices.assets[asset] for asset in assets]) if sparkline else {}
     now_ns = parts.context.clock.monotonic_ns()
@@ -92,6 +91,7 @@ async def coins_markets(
         for window in windows:
             row[f"price_change_percentage_{window}_in_currency"] = change_percent(now, then.get(window))
         rows.append(row)
+    charge(parts, request.scope, sum(row["current_price"] is not None for row in rows))
     return json_answer(rows)
 
 

@@ -7,7 +7,7 @@ from litestar import Request, Response, Router
 from litestar.exceptions import HTTPException
 
 from workers.api.base.problems import ProblemError
-from workers.api.dropins.coingecko import charts, coin, lists, markets, simple
+from workers.api.dropins.coingecko import charts, coin, key, lists, markets, simple
 from workers.api.dropins.coingecko.errors import HANDLERS, respond
 
 PATH = "/api/v3"
@@ -25,6 +25,7 @@ _ROUTES = (
     charts.market_chart_range,
     charts.ohlc,
     charts.ohlc_range,
+    key.show_key,
     lists.coins_list,
     lists.search,
     lists.trending,

@@ -82,7 +82,6 @@ async def simple_price(
     if wanted is None:
         raise ProblemError(422, "missing_parameter", "Missing parameter ids (or names, or symbols)", "ids")
     currencies, decimals = read_currencies(prices, vs_currencies), read_decimals(precision)
-    charge(parts, request.scope, len(set(wanted.values())))
     pasts = await history.past.of(prices.assets) if include_24hr_change else {}
     now_ns = parts.context.clock.monotonic_ns()
     units = {currency: currency.usd(prices, now_ns) for currency in currencies}
@@ -106,6 +105,7 @@ async def simple_price(
                 )
         if include_last_updated_at and entry:
             entry["last_updated_at"] = price.timestamp_ms // 1000
+    charge(parts, request.scope, len({wanted[called] for called, entry in answer.items() if entry}))
     return json_answer(answer)
 
 
@@ -121,7 +121,6 @@ def exchange_rates(
     bitcoin = usd_of(price)
     if bitcoin is None:
         raise ProblemError(503, price.code, "no fresh price of bitcoin", headers={"Retry-After": "1"})
-    charge(parts, request.scope, len(prices.assets))
     rates: dict[str, Any] = {}
     for currency in all_currencies(prices):
         if (unit := currency.usd(prices, now_ns)) is None:
@@ -133,4 +132,5 @@ def exchange_rates(
             "value": number(quotient(bitcoin, unit)),
             "type": "fiat" if currency.name == USD else "crypto",
         }
+    charge(parts, request.scope, len(rates) - 1)  # USD has no price
     return json_answer({"rates": rates})
