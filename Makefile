@@ -92,8 +92,6 @@ setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
 # What a node does without (pyproject.toml: parquet, mcp); the demo shows all of it.
 extras: $(VENV)/.extras
-parquet: extras
-mcp: extras
 
 # What compiles comes first, so that all is compiled while the rest is installed. The lock has every package, so
 # nothing is resolved, and a module is made bytecode when it is imported, not thousands of them now.
