@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo run extras parquet mcp wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
 demo: setup extras

@@ -169,7 +169,7 @@ class MissingExtraError(TrinityError):
     def __str__(self) -> str:
         return (
             f"{self.module} is not installed: it comes with the extra {self.extra}: "
-            f"pip install 'trinity-oracle[{self.extra}]', or in a checkout `make {self.extra}`"
+            f"pip install 'trinity-oracle[{self.extra}]', or in a checkout `make extras`"
         )
 
 
