@@ -153,7 +153,7 @@ def _delete_old(connection: AnyConnection, oldest: datetime.date, clock: Clock, 
     today = oldest + retention.detail_days * _DAY
     of_days = min(oldest, first_day_of_sums(today, retention.sums_months))
     first_kept = {
-        "hours": oldest, "days": of_days, "hours_of_all": oldest, "days_of_all": of_days,
+        "hours": oldest, "days": of_days, "hours_of_all": oldest, "days_of_all": of_days, "audit": oldest,
         "candles": today - CANDLE_DAYS * _DAY,
     }  # fmt: skip
     until_ns = clock.monotonic_ns() + _DELETE_NS_MAX
