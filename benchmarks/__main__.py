@@ -22,6 +22,7 @@ from benchmarks.servers.processes import cores, data_dir
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.compiled import prepare_cache
 from trinity.errors import TrinityError
+from trinity.extras import missing_extra
 
 EXIT_FAILED = 1
 
@@ -32,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_cache(data_dir())
     # Behind prepare_cache: these import compiled code.
     from benchmarks.report.figures import judge
-    from benchmarks.report.plots import draw_all
     from benchmarks.report.results import describe_run, write_results
     from benchmarks.servers.peers import versions
 
@@ -61,18 +61,29 @@ def main(argv: Sequence[str] | None = None) -> int:
                     progress.step(f"{name}: {found['wrong']} wrong, see {folder}")
             except Exception as error:  # noqa: BLE001 - whatever ends one part, the others are measured, and it is said
                 failed.append(name)
+                cause = missing_extra(error) if isinstance(error, ModuleNotFoundError) else error
                 progress.step(
-                    f"{name} could not be measured: {error if isinstance(error, TrinityError) else repr(error)}"
+                    f"{name} could not be measured: {cause if isinstance(cause, TrinityError) else repr(cause)}"
                 )
             finally:
                 os.sched_setaffinity(0, whole_machine)
     print(write_results(folder, run, results))
-    draw_all(folder, results)
+    _draw(folder, results, progress)
     missed = [reached.name for reached in judge(results) if not reached.reached]
     print(f"results: {folder}" + (f"\nnot reached: {'; '.join(missed)}" if missed else ""))
     if failed:
         progress.step(f"failed: {', '.join(failed)}")
     return EXIT_FAILED if failed else 0
+
+
+def _draw(folder: Path, results: Mapping[str, Any], progress: Progress) -> None:
+    """The plots, where their library is installed; the tables need none."""
+    try:
+        from benchmarks.report.plots import draw_all
+    except ModuleNotFoundError as error:
+        progress.step(f"no plots: {missing_extra(error)}")
+    else:
+        draw_all(folder, results)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ people, or with --json one object; standard error has errors, as an object too w
 
     exit code 0  ended as asked (a drained node, a finished tool)
               1  a tool found something wrong (doctor), or what it looks for is not there (node, database, key)
-              2  the configuration or an argument is wrong; nothing was started or changed
+              2  the configuration or an argument is wrong, or an extra is missing; nothing was started or changed
               3  the node could not start: a port is taken, a process failed at its start
               4  a process died again and again before the node was ever ready; later that is an alarm, and no end
 """
@@ -27,6 +27,7 @@ from trinity.errors import (
     AbsentError,
     ConfigError,
     InputError,
+    MissingExtraError,
     NodeAbsentError,
     RefusedError,
     SchemaError,
@@ -77,6 +78,7 @@ COMMANDS = (
 _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (ConfigError, EXIT_CONFIGURATION),
     (InputError, EXIT_CONFIGURATION),
+    (MissingExtraError, EXIT_CONFIGURATION),
     (NodeAbsentError, EXIT_FOUND_WRONG),
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),

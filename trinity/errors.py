@@ -12,6 +12,7 @@
     |-- InputError        a value on the command line is wrong           (field, reason)
     |-- AbsentError       a command names something that is not there    (what, name, hint)
     |-- RefusedError      a command asks for what must not be done       (what, reason)
+    |-- MissingExtraError a library of an extra is not installed       (module, extra)
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
     |-- SchemaError       the database's tables do not fit this version  (reason)
     |-- LedgerTakenError another process loads this node's ledger      (node)
@@ -155,6 +156,21 @@ class RefusedError(TrinityError):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.reason}"
+
+
+class MissingExtraError(TrinityError):
+    """What was asked for needs a library that a node does without."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(module, extra)
+        self.module = module
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.module} is not installed: it comes with the extra {self.extra}: "
+            f"pip install 'trinity-oracle[{self.extra}]', or in a checkout `make extras`"
+        )
 
 
 class SnapshotError(TrinityError):

@@ -6,6 +6,7 @@
     new             a key that it must prove: SHA-256 and search; a worker that remembers none of the last ones
     anonymous       the limit of an address
     limited_many    limited, 50,000 keys in random order out of the table of all: what a processor's caches do not hold
+    told            what is left of rate and month, written into a good answer (RateLimit); left out where it is told so
     record          the usage record of an answer, into its ring
 
 Each time is the median of many short batches. The whole gate is called each time, so each includes the check of an
@@ -26,6 +27,7 @@ from benchmarks.generators.checks import Bytes, Ints
 from benchmarks.progress import Progress
 from trinity.access.charge import charge
 from trinity.access.gate import COUNTED_WORDS, Gate, admit, make_gate, turn_month
+from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limits_left
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled
 from trinity.config import AccessSection
@@ -62,6 +64,8 @@ def measure_access(folder: Path, turns: int, keys: int, progress: Progress) -> d
         gate = _gate(access, section, remembered)
         _set_terms(access, asked, terms)
         found[f"{name}_ns"] = _median_ns(gate, asked, turns)
+    for name, tells in (("told", True), ("told_off", False)):
+        found[f"{name}_ns"] = _told_ns(access, AccessSection(rate_limit_headers=tells), texts[0], turns)
     access.blocks.write(ipaddress.ip_network((n << 16, 24)) for n in range(1, BLOCKED_NETWORKS + 1))
     found["blocked_ns"] = _blocked_ns(access, turns)
     found["record_ns"] = _record_ns(folder / "access-ring", turns)
@@ -125,6 +129,26 @@ def _ask(gate: Gate, keys: Bytes, ends: Ints, order: Ints, address: Words, times
             or charge(gate, 1, now_ns) != CODE_OK
         ):
             return 0
+    return system.thread_cpu_ns(timespec) - start_ns
+
+
+def _told_ns(access: AccessMemory, section: AccessSection, text: bytes, turns: int) -> float:
+    """Nanoseconds of the header of a caller with both limits, who was just let in."""
+    gate, timespec = _gate(access, section, 4), system.make_timespec()
+    _set_terms(access, [text], _LIMITED)
+    address, key = np.zeros(2, dtype=np.uint64), np.frombuffer(text, dtype=np.uint8).copy()
+    assert admit(gate, key, 0, key.size, address, False, False, 0) == CODE_OK
+    out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
+    times = [_tell(gate, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]
+    return round(statistics.median(times) / REQUESTS, 1)
+
+
+@compiled
+def _tell(gate: Gate, out: Bytes, timespec: Ints) -> int:
+    """Processor nanoseconds for the header of all requests."""
+    start_ns = system.thread_cpu_ns(timespec)
+    for i in range(REQUESTS):
+        append_limits_left(gate, i, out, 0)
     return system.thread_cpu_ns(timespec) - start_ns
 
 

@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ def _breaks(*_: object) -> dict[str, Any]:
     raise ZeroDivisionError("no answers")
 
 
+def _needs_an_extra(*_: object) -> dict[str, Any]:
+    raise ModuleNotFoundError("No module named 'ccxt'", name="ccxt")
+
+
 def _is_empty(*_: object) -> dict[str, Any]:
     return {"events_per_second": 0}
 
@@ -34,6 +39,7 @@ def _is_empty(*_: object) -> dict[str, Any]:
     [
         (_fails, "streams could not be measured: node: no fresh price"),
         (_breaks, "streams could not be measured: ZeroDivisionError('no answers')"),
+        (_needs_an_extra, "streams could not be measured: ccxt is not installed: it comes with the extra bench: "),
         (_is_empty, "streams could not be measured: streams: nothing was measured of events_per_second"),
     ],
 )
@@ -45,6 +51,19 @@ def test_a_part_that_cannot_measure_fails_and_says_why(
     assert main(["streams", "--out", str(tmp_path)]) == EXIT_FAILED
     assert said in capsys.readouterr().err
     assert json.loads((tmp_path / "results.json").read_text())["measured"] == {}
+
+
+def test_without_matplotlib_there_are_tables_and_no_plots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `make demo`: it is said what is missing, and how to get it."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.report.plots", raising=False)
+    monkeypatch.setitem(_PARTS, "streams", {})  # type: ignore[misc]
+    assert main(["streams", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "no plots: matplotlib is not installed: it comes with the extra bench: pip install" in printed.err
+    assert f"results: {tmp_path}" in printed.out
 
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,6 +134,12 @@ def test_what_is_wrong_stands_beside_its_field(page: Page) -> None:
     assert rows(page, 2)[rows(page, 1).index("trial")] == "1 in 5 s"
     assert [entry for entry in page.complaints() if "400" not in entry] == []
     page.script("document.querySelector('[data-of=trial]').click()")
+    press(page, "Price", "dialog")
+    fill(page, price="49.90", currency="EUR")
+    press(page, "Set the price", "dialog")
+    page.wait("the price", lambda: closed(page) and "49.90 EUR" in page.text("main"))
+    page.script("document.querySelector('[data-of=trial]').click()")
+    press(page, "Limits", "dialog")
     fill(page, burst="7")
     press(page, "Change the plan", "dialog")
     page.wait("the change", lambda: closed(page) and rows(page, 3)[rows(page, 1).index("trial")] == "7")

@@ -31,6 +31,9 @@ TEXTS = [
     (errors.InputError("--rate", "'x' is not a whole number"), "--rate: 'x' is not a whole number"),
     (errors.AbsentError("plan", "gold", "`trinity plans list` shows them"),
      "there is no plan gold: `trinity plans list` shows them"),
+    (errors.MissingExtraError("pyarrow", "parquet"),
+     ("pyarrow is not installed: it comes with the extra parquet: "
+      "pip install 'trinity-oracle[parquet]', or in a checkout `make extras`")),
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
     (errors.StoreSilentError(2.0),
      "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),

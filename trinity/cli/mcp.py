@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from trinity.config import Config
 from trinity.errors import ConfigError
+from trinity.extras import missing_extra
 from trinity.net.ports import host_in_url, local_host
-
-_EXTRA = "mcp"
 
 
 class Node(NamedTuple):
@@ -42,20 +41,13 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     try:
         tools = importlib.import_module("trinity.cli.mcp_tools")
     except ModuleNotFoundError as error:
-        raise missing(error) from None
+        raise missing_extra(error) from None
     server = tools.make_server(node)
     if parsed.http is None:
         server.run("stdio")
     else:
         server.run("streamable-http", host="127.0.0.1", port=parsed.http)
     return 0
-
-
-def missing(error: ModuleNotFoundError) -> Exception:
-    """What is to be installed when the protocol's library is not; any other module that is missing is a bug."""
-    if (error.name or "").partition(".")[0] != _EXTRA:
-        return error
-    return ConfigError("mcp", f"the library is not installed: pip install 'trinity-oracle[{_EXTRA}]'")
 
 
 def node_of(config: Config, environment: Mapping[str, str]) -> Node:

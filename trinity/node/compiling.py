@@ -21,8 +21,8 @@ from trinity.memory.cell import cell_words, publish, snapshot
 from trinity.memory.price_table import cell_at
 
 
-def compile_before_fork(announce: Callable[[str], None] = lambda _why: None) -> None:
-    """Compile, or load from the cache, what the children call: they inherit it through the fork.
+def compile_before_fork(announce: Callable[[str], None] = lambda _why: None) -> bool:
+    """Compile, or load from the cache, what the children call: they inherit it through the fork. True: it compiled.
 
     Where the loop has to be compiled, `announce` is told why, and it gets a process of its own: it takes longer than
     all else, and the memory that compiling takes ends with that process.
@@ -38,6 +38,7 @@ def compile_before_fork(announce: Callable[[str], None] = lambda _why: None) -> 
     if helper:
         os.waitpid(helper, 0)
     workers.request.loop.warm_up()
+    return helper != 0
 
 
 def _in_a_child(warm_up: Callable[[], None]) -> int:

@@ -65,14 +65,14 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)  # the same
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
-    shown = NodeConsole(config, plan.catalog, with_simulator, console)
-    shown.show_start()
+    clock = SystemClock()
+    shown = NodeConsole(config, plan.catalog, with_simulator, console, log)
+    shown.show_start(clock.monotonic_ns())
     for listener in listeners_of(config, with_simulator):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
     # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-    clock = SystemClock()
     with contextlib.ExitStack() as made:
         memory = create_memory(card_of(plan))
         made.callback(memory.unlink)
@@ -81,7 +81,8 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
-        compile_before_fork(shown.show_compiling)
+        if compile_before_fork(lambda why: shown.show_compiling(why, clock.monotonic_ns())):
+            shown.show_compiled(clock.monotonic_ns())
         rings = prepare_rings(config, memory, clock, log)
         processes = build_processes(plan, memory, access, rings)
         launcher = Launcher(processes, clock, log, lambda: shown.on_turn(memory, clock.monotonic_ns()))

@@ -33,7 +33,7 @@ from workers.api.base.compression import make_compression
 from workers.api.base.context import Parts
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import HANDLERS, schemas_of
-from workers.api.dashboard import node_state, page
+from workers.api.dashboard import day, inside, node_state, page
 from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
@@ -52,7 +52,8 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     history.show_explanation,
     node_state.show_node,
     node_state.show_asset,
-    node_state.show_inside,
+    inside.show_inside,
+    day.show_day,
     administration.ROUTER,
     signin.show_session,
     signin.open_session,

@@ -54,6 +54,7 @@ from workers.api.base.logins import Logins
 from workers.api.base.pool import POOL_CONNECTIONS_MAX, make_pool
 from workers.api.base.prices import Prices
 from workers.api.base.throttle import LoginThrottle
+from workers.api.dashboard.machine import MachineFigures
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
@@ -214,7 +215,7 @@ async def open_service(
         features = Features(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
             Administration(tables.keys.keys_max, asyncio.Semaphore(CHANGES_AT_ONCE)),
-            Dashboard(memory.node, memory.rings),
+            Dashboard(memory.node, memory.rings, MachineFigures(context.clock, settings.data_dir, pool)),
             History(averages, PastPrices(pool, context.clock), explain),
             Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             rows,

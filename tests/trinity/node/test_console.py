@@ -1,5 +1,6 @@
 """What the terminal shows while a node starts."""
 
+import logging
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from tests.support.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty
 from trinity.config import Config, FeedsSection, NodeSection, StoresSection
 from trinity.limits import READY_HINT_NS
 from trinity.node.console import NodeConsole
+from trinity.observe.metrics import FEED, REPORTER
 
 LIVE = Config()
 SIMULATED = Config(feeds=FeedsSection(simulated=True))
@@ -16,7 +18,7 @@ SIMULATED = Config(feeds=FeedsSection(simulated=True))
 
 def test_a_demo_says_first_that_its_prices_are_not_real(capsys: pytest.CaptureFixture[str]) -> None:
     """The first line is the warning, and the simulator is among the listeners."""
-    NodeConsole(SIMULATED, CATALOG, with_simulator=True).show_start()
+    NodeConsole(SIMULATED, CATALOG, with_simulator=True).show_start(NOW_NS)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("SIMULATED PRICES")
     assert any("8090" in line and "SIMULATOR_PORT" in line for line in lines)
@@ -26,7 +28,7 @@ def test_a_live_node_shows_what_listens_where_and_says_nothing_of_simulation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every listener with its address and the variable that sets it."""
-    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start()
+    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start(NOW_NS)
     text = capsys.readouterr().out
     assert "simulat" not in text.lower()
     for expected in ("127.0.0.1:8080", "TCP_PORT_LPO", "127.0.0.1:2679", "127.0.0.1:8081", "127.0.0.1:9091"):
@@ -35,10 +37,10 @@ def test_a_live_node_shows_what_listens_where_and_says_nothing_of_simulation(
 
 def test_the_database_is_named_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
     """The embedded one by that word, another by its address."""
-    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start()
+    NodeConsole(LIVE, CATALOG, with_simulator=False).show_start(NOW_NS)
     assert "embedded" in capsys.readouterr().out
     stores = StoresSection(database_url="postgresql://user:secret@db.example/name")
-    NodeConsole(Config(stores=stores), CATALOG, with_simulator=False).show_start()
+    NodeConsole(Config(stores=stores), CATALOG, with_simulator=False).show_start(NOW_NS)
     text = capsys.readouterr().out
     assert "db.example" in text
     assert "secret" not in text
@@ -51,7 +53,7 @@ def test_ready_is_said_once_with_commands_that_can_be_pasted(capsys: pytest.Capt
     with empty_node() as memory:
         set_answer(memory, "BTC")
         assert not console.on_turn(memory, NOW_NS - SECOND)
-    assert capsys.readouterr().out == "", "a price but nobody to give it"
+    assert "ready" not in capsys.readouterr().out, "a price but nobody to give it"
     with busy_node(simulated=True) as memory:
         for _ in range(3):
             assert console.on_turn(memory, NOW_NS)
@@ -62,6 +64,41 @@ def test_ready_is_said_once_with_commands_that_can_be_pasted(capsys: pytest.Capt
     assert "SIMULATED" in text
     assert "curl 'http://127.0.0.1:8080/price?asset=BTC'" in text
     assert "printf BTC | nc -u -w1 127.0.0.1 2679" in text
+
+
+def test_a_start_tells_what_it_does_and_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each step once with the seconds since the start, what is missing now and then with the usual time; logged too."""
+    log = logging.getLogger("test.start")
+    caplog.set_level(logging.INFO, log.name)
+    console = NodeConsole(LIVE, CATALOG, with_simulator=False, log=log)
+    with empty_node() as memory:
+        console.show_start(NOW_NS)
+        console.show_compiling("as nothing is compiled yet", NOW_NS + SECOND)
+        console.show_compiled(NOW_NS + 31 * SECOND)
+        capsys.readouterr()
+        kinds = [entry.kind for entry in memory.card.processes]
+        feeds = [memory.control.block(index) for index, kind in enumerate(kinds) if kind == "feed"]
+        feeds[0].set_gauge(FEED.index("ws_connected"), 1.0)
+        for waited in (32, 33, 38):
+            console.on_turn(memory, NOW_NS + waited * SECOND)
+        lines = capsys.readouterr().out.splitlines()
+        exchanges = f"exchanges connected (1 of {len(feeds)}), usually after 2 s"
+        database = "database up, usually after 3 s, 15 s where it is made now"
+        assert lines == [f"trinity:  38.0 s  waiting for: {exchanges}; {database}"]
+        for block in feeds:
+            block.set_gauge(FEED.index("rest_active"), 1.0)
+        memory.control.block(kinds.index("reporter")).set_gauge(REPORTER.index("report_database_up"), 1.0)
+        for waited in (39, 40):
+            console.on_turn(memory, NOW_NS + waited * SECOND)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines == [
+            f"trinity:  39.0 s  exchanges connected ({len(feeds)} of {len(feeds)})", "trinity:  39.0 s  database up",
+        ]  # fmt: skip
+    steps = [record.__dict__["fields"] for record in caplog.records if record.message == "start"]
+    assert steps[1] == {"seconds": 31.0, "step": "compiled"}
+    assert len(steps) == 5
 
 
 def test_a_node_that_gets_no_prices_says_where_to_look_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +117,7 @@ def test_a_node_does_not_end_because_nobody_reads_its_lines() -> None:
     script = (
         "import sys; from trinity.node.console import NodeConsole; from trinity.config import Config;"
         "from trinity.markets import load_catalog; sys.stdin.read();"
-        "[NodeConsole(Config(), load_catalog(), False).show_start() for _ in range(3)]; sys.exit(7)"
+        "[NodeConsole(Config(), load_catalog(), False).show_start(1) for _ in range(3)]; sys.exit(7)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None

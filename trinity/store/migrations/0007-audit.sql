@@ -1,4 +1,4 @@
--- Who changed what of who may ask: a row for each account, plan, key or block that a command or the page changed.
+-- Who changed what of who may ask: a row for each account, plan, price, key or block that a command or the page changed.
 
 CREATE TABLE audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -7,7 +7,7 @@ CREATE TABLE audit_log (
     via text NOT NULL CHECK (via IN ('command', 'page', 'api')),
     address inet,                            -- null: typed on a machine
     action text NOT NULL,                    -- as the command line has it: keys rotate
-    kind text NOT NULL,                      -- account, plan, key, block
+    kind text NOT NULL,                      -- account, plan, price, key, block
     name text NOT NULL,                      -- which one: its name, number or network
     before jsonb,                            -- what was changed, as it was; null for what is new
     after jsonb                              -- as it is now; null for what is gone
@@ -23,12 +23,13 @@ CREATE FUNCTION audited_fields(fields jsonb) RETURNS jsonb LANGUAGE sql STABLE A
             'plan', (SELECT name FROM plans WHERE id = (fields ->> 'plan_id')::integer)) ELSE '{}' END
 $$;
 
--- Of what is new or gone all that it has, of what changed the fields that did. Its arguments: the kind, and the column
+-- Of what is new or gone all that it has, of what changed the fields that did. Its arguments: the kind, and the field
 -- that names one.
 CREATE FUNCTION write_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     old_fields jsonb := CASE WHEN TG_OP <> 'INSERT' THEN jsonb_strip_nulls(audited_fields(to_jsonb(OLD))) END;
     new_fields jsonb := CASE WHEN TG_OP <> 'DELETE' THEN jsonb_strip_nulls(audited_fields(to_jsonb(NEW))) END;
+    whole jsonb := to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END) || coalesce(new_fields, old_fields);
     changed text[];
 BEGIN
     IF TG_OP = 'UPDATE' THEN
@@ -46,7 +47,7 @@ BEGIN
     VALUES (
         current_setting('trinity.actor'), current_setting('trinity.via'),
         nullif(current_setting('trinity.address'), '')::inet, current_setting('trinity.action'),
-        TG_ARGV[0], to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END) ->> TG_ARGV[1], old_fields, new_fields
+        TG_ARGV[0], whole ->> TG_ARGV[1], old_fields, new_fields
     );
     RETURN NULL;
 END $$;
@@ -56,6 +57,8 @@ CREATE TRIGGER accounts_audited AFTER INSERT OR UPDATE OR DELETE ON accounts
     FOR EACH ROW WHEN (current_setting('trinity.actor', true) <> '') EXECUTE FUNCTION write_audit('account', 'name');
 CREATE TRIGGER plans_audited AFTER INSERT OR UPDATE OR DELETE ON plans
     FOR EACH ROW WHEN (current_setting('trinity.actor', true) <> '') EXECUTE FUNCTION write_audit('plan', 'name');
+CREATE TRIGGER plan_prices_audited AFTER INSERT OR UPDATE OR DELETE ON plan_prices
+    FOR EACH ROW WHEN (current_setting('trinity.actor', true) <> '') EXECUTE FUNCTION write_audit('price', 'plan');
 CREATE TRIGGER api_keys_audited AFTER INSERT OR UPDATE OR DELETE ON api_keys
     FOR EACH ROW WHEN (current_setting('trinity.actor', true) <> '') EXECUTE FUNCTION write_audit('key', 'id');
 CREATE TRIGGER blocks_audited AFTER INSERT OR UPDATE OR DELETE ON blocks

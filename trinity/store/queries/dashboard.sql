@@ -69,3 +69,7 @@ SELECT jsonb_build_object(
 -- name: keep_figures
 INSERT INTO daily_figures (day, figures, computed_at) VALUES (%(day)s, %(figures)s, %(now)s)
 ON CONFLICT (day) DO UPDATE SET figures = excluded.figures, computed_at = excluded.computed_at;
+
+-- name: database_size
+-- Of all tables and indexes: the files are asked for their length.
+SELECT pg_database_size(current_database());

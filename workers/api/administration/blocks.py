@@ -101,7 +101,7 @@ async def unblock(request: AnyRequest, administrator: NamedDependency[Administra
 async def list_entries(
     administrator: NamedDependency[Administrator],
     actor: Annotated[str | None, QueryParameter(description="By this one alone.")] = None,
-    kind: Annotated[str | None, QueryParameter(description="Of this kind: account, plan, key, block.")] = None,
+    kind: Annotated[str | None, QueryParameter(description="Of this kind: account, plan, price, key, block.")] = None,
     name: Annotated[str | None, QueryParameter(description="Of this name or number.")] = None,
     before: Annotated[int | None, QueryParameter(ge=1, le=2**62, description="`next` of the page before.")] = None,
     count: Annotated[int, QueryParameter(ge=1, le=LISTED_MAX, description="At most so many.")] = 50,

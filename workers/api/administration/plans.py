@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from trinity.access import plans, values
-from trinity.access.plans import Plan, PlanChange
+from trinity.access.plans import Plan, PlanChange, PlanPrice
 from workers.api.administration.administrator import Administrator
 from workers.api.administration.bodies import LimitsBody, read_body, takes
 
@@ -19,6 +19,14 @@ class PlanBody(LimitsBody, kw_only=True):
     """What of a plan is to be another; what is left out stays. A new plan needs rate, burst and quota."""
 
     dry_run: bool | None = None
+
+
+class PriceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a plan costs a month, from a day (UTC) on; today, where none is named."""
+
+    price: str | int | float
+    currency: str
+    since: str | None = msgspec.field(default=None, name="from")
 
 
 class PlanList(msgspec.Struct):
@@ -49,4 +57,18 @@ async def set_plan(request: AnyRequest, plan: FromPath[str], administrator: Name
     return await administrator.do("plans set", lambda found: OnePlan(*plans.set_plan(found, name, change)))
 
 
-HANDLERS = (list_plans, set_plan)
+@post("/plans/{plan:str}/price", status_code=200, tags=["administration"], operation_class=takes(PriceBody))
+async def price_plan(
+    request: AnyRequest, plan: FromPath[str], administrator: NamedDependency[Administrator]
+) -> PlanPrice:
+    """Say what a plan costs a month from a day on; bills of months before keep the price before."""
+    body = await read_body(request, PriceBody)
+    name = values.name("plan", plan)
+    price, currency = values.amount("price", str(body.price)), values.currency("currency", body.currency)
+    since = None if body.since is None else values.day("from", body.since)
+    return await administrator.do(
+        "plans price", lambda connection: plans.set_price(connection, name, price, currency, since)
+    )
+
+
+HANDLERS = (list_plans, set_plan, price_plan)

@@ -1,8 +1,8 @@
-"""What the node says of itself to the dashboard and to scripts: feeds and assets to all, its inside to the operator.
+"""What the node says of its feeds and assets, to the dashboard and to scripts; its inside stands in inside.py.
 
-Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks,
-plans and the day's figures come from the database, and are null while it does not answer. `time_ms` is the node's own
-clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
+Rules: read from shared memory when it is asked for, as the health service does and with the same words. `time_ms` is
+the node's own clock, so that nobody needs to trust another one for an age; `database` says whether reports and history
+can be asked.
 `/node` has all prices and costs a key as many lookups; a signed-in page asks each second, for none.
 """
 
@@ -10,27 +10,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import psycopg
-import psycopg_pool
 from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
-from psycopg.rows import dict_row
 
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState, served_state
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import REPORTER, REQUEST
+from trinity.observe.metrics import REPORTER
 from trinity.observe.readings import AssetView, read_assets, read_indexes, read_sources
 from trinity.observe.status import Json, read_node, report_health
-from trinity.store import queries
-from trinity.vocabulary import ACCESS_REFUSALS, LATENCY_BOUNDS_NS, LIMIT_REFUSALS
-from workers.api.base.auth import ApiCaller, charge, require_operator
+from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.problems import refusal_of
+from workers.api.dashboard.machine import MachineFigures
 
-_DATABASE_UP = REPORTER.index("report_database_up")
+DATABASE_UP = REPORTER.index("report_database_up")
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class Dashboard:
 
     memory: NodeMemory  # of the whole node
     rings: tuple[UsageRing, ...]  # of its workers and of former ones
+    machine: MachineFigures
 
 
 @get("/node", tags=["node"])
@@ -58,7 +55,7 @@ async def show_node(
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
-        "database": parts.context.block.read_gauge(_DATABASE_UP) == 1.0,
+        "database": parts.context.block.read_gauge(DATABASE_UP) == 1.0,
         "usd_indexes": read_indexes(dashboard.memory),
         "assets": assets,
     }
@@ -92,24 +89,6 @@ async def show_asset(
     ]
     rules = memory.card.catalog.assets[index].rules
     return {**_asset_of(view), "majority_window_bps": rules.majority_window_bps, "exchanges": exchanges}
-
-
-@get("/node/inside", tags=["node"])
-async def show_inside(
-    caller: NamedDependency[ApiCaller], parts: NamedDependency[Parts], dashboard: NamedDependency[Dashboard]
-) -> Json:
-    """Processes, ledger, limits, refusals, blocks and the day's figures; for the operator."""
-    require_operator(caller)
-    reading = read_node(dashboard.memory, parts.context.clock.monotonic_ns(), dashboard.rings)
-    _, health = report_health(reading)
-    processes = [{"name": name, **process} for name, process in health["processes"].items()]
-    return {
-        "processes": processes,
-        "ledger": health["ledger"],  # null while the flusher is away
-        "refusals": _refusals_of(dashboard.memory),
-        "latency_bounds_ns": LATENCY_BOUNDS_NS,  # of the figures' latency_buckets; one more has no bound
-        **await _from_database(parts),
-    }
 
 
 def _asset_of(view: AssetView) -> Json:
@@ -148,29 +127,6 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
     rate = 1.0 if market.quote == "USD" else indexes.get(market.quote)
     usd = float(price) * rate if price is not None and rate is not None else None
     return {"currency": market.quote, "price": None if price is None else float(price), "price_usd": usd}
-
-
-def _refusals_of(memory: NodeMemory) -> Json:
-    """What the gates of all workers refused since the node started, by code, and what a dry run let pass."""
-    blocks = [memory.control.block(i) for i, entry in enumerate(memory.card.processes) if entry.kind == "worker"]
-    series = {code: REQUEST.index("access_refusals_total", code) for code in ACCESS_REFUSALS}
-    series |= {f"{code}_dry_run": REQUEST.index("limit_dry_run_total", code) for code in LIMIT_REFUSALS}
-    return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
-
-
-async def _from_database(parts: Parts) -> Json:
-    """Plans, blocks and the newest figures; null, which is not the same as none, while the database does not answer."""
-    if parts.context.block.read_gauge(_DATABASE_UP) != 1.0:
-        return {"plans": None, "blocks": None, "today": None}
-    try:
-        async with parts.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            plans = await (await cursor.execute(queries.load("dashboard.plans"))).fetchall()
-            blocks = await (await cursor.execute(queries.load("dashboard.blocks"))).fetchall()
-            today = await (await cursor.execute(queries.load("dashboard.latest_figures"))).fetchone()
-    except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
-        return {"plans": None, "blocks": None, "today": None}
-    blocks = [{**block, "network": str(block["network"])} for block in blocks]
-    return {"plans": plans, "blocks": blocks, "today": today["figures"] if today else {}}
 
 
 def _ms(age_ns: int | None) -> int | None:

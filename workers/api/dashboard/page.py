@@ -25,8 +25,8 @@ _TYPES = {
 }  # fmt: skip
 _NAMES = (
     "dashboard.css", "icon.svg",
-    "dashboard.js", "bills.js", "client.js", "live.js", "format.js", "settings.js",
-    "prices.js", "asset.js", "charts.js", "feeds.js", "usage.js", "node.js",
+    "dashboard.js", "bills.js", "client.js", "live.js", "day.js", "format.js", "settings.js",
+    "prices.js", "asset.js", "exchanges.js", "charts.js", "feeds.js", "usage.js", "month.js", "node.js",
     "administration.css", "administration/view.js", "administration/form.js", "administration/pieces.js",
     "administration/keys.js", "administration/plans.js", "administration/accounts.js", "administration/blocks.js",
     "administration/audit.js",

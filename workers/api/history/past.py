@@ -19,6 +19,7 @@ import psycopg_pool
 
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.store.queries import load
+from workers.api.history.candles import plain
 
 # By CoinGecko's names. The database keeps 93 days.
 WINDOWS: Mapping[str, timedelta] = {
@@ -68,7 +69,7 @@ class PastPrices:
         self._reading: asyncio.Task[None] | None = None
         self._away_until_ns = 0
         self._lines_hour = 0
-        self._lines: dict[str, list[Decimal]] = {}
+        self._lines: dict[str, list[str]] = {}  # as they are written again and again
 
     async def of(self, assets: Sequence[str]) -> Mapping[str, Past]:
         """The past of each of these assets; empty where nothing is known."""
@@ -90,8 +91,8 @@ class PastPrices:
         async with self._pool.connection() as connection:
             return await _closes_at(connection, assets, moments, [_HOUR] * len(moments))
 
-    async def sparklines(self, assets: Sequence[str]) -> dict[str, list[Decimal]]:
-        """The hourly closes of the last seven days, oldest first; hours without a price are left out."""
+    async def sparklines(self, assets: Sequence[str]) -> dict[str, list[str]]:
+        """The hourly closes of the last seven days in plain digits, oldest first; an hour without a price has none."""
         hour = (self._minute() - 1) // 60  # its last minute is stored some seconds after its end
         if hour != self._lines_hour:
             self._lines_hour, self._lines = hour, {}
@@ -100,7 +101,8 @@ class PastPrices:
             end = datetime.fromtimestamp(hour * 3600, UTC)
             moments = [end - _HOUR * age for age in reversed(range(SPARKLINE_HOURS))]
             closes = await self.closes_at(unread, moments)
-            lines |= {asset: [closes[asset, at] for at in moments if (asset, at) in closes] for asset in unread}
+            for asset in unread:
+                lines[asset] = [format(plain(closes[asset, at]), "f") for at in moments if (asset, at) in closes]
         return {asset: lines[asset] for asset in assets}
 
     def _minute(self) -> int:

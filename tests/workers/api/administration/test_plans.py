@@ -17,6 +17,17 @@ async def test_a_plan_is_changed_and_made(operator: httpx.AsyncClient) -> None:
     assert names == ["free", "standard", "pro", "unlimited", "trial"]
 
 
+async def test_a_plan_has_a_price_from_a_day_on(operator: httpx.AsyncClient) -> None:
+    """Exact, as text; the audit says who set it."""
+    made = await change(operator, "plans/pro/price", price="49.90", currency="EUR", **{"from": "2026-01-01"})
+    assert made == {"plan": "pro", "since": "2026-01-01", "price": "49.90", "currency": "EUR"}
+    pro = next(plan for plan in (await listed(operator, "plans"))["plans"] if plan["name"] == "pro")
+    assert (pro["price"], pro["currency"]) == ("49.90", "EUR")
+    (entry,) = (await listed(operator, "audit"))["entries"]
+    assert (entry["action"], entry["kind"], entry["name"]) == ("plans price", "price", "pro")
+    assert entry["after"]["price"] == 49.9
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -25,6 +36,10 @@ async def test_a_plan_is_changed_and_made(operator: httpx.AsyncClient) -> None:
         ("plans/free", {"burst": 0}, "burst"),
         ("plans/free", {"dry_run": "on"}, "dry_run"),
         ("plans/%0A", {"burst": 1}, "plan"),
+        ("plans/free/price", {"price": "much", "currency": "EUR"}, "price"),
+        ("plans/free/price", {"price": 1, "currency": "euros"}, "currency"),
+        ("plans/free/price", {"price": 1, "currency": "EUR", "from": "soon"}, "from"),
+        ("plans/free/price", {"price": 1}, "currency"),
     ],
 )
 async def test_what_is_wrong_is_named(

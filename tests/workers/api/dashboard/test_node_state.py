@@ -1,21 +1,18 @@
 """workers/api/dashboard/node_state.py"""
 
-import asyncio
 from pathlib import Path
 
 import httpx
-import psycopg
 
 from tests.support.node_fixture import CATALOG, busy_node
 from tests.trinity.observe.test_status import ring_with
-from tests.workers.api.conftest import ADMIN_KEY, application_of, client_of, client_to, reporter_of, settings_of
+from tests.workers.api.conftest import application_of, client_of, client_to, reporter_of, settings_of
 from tests.workers.api.live import live
 from tests.workers.request.conftest import answer_of
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.memory.answer_table import VERDICT_USED, AnswerState
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.status import read_node, report_health
-from trinity.vocabulary import LATENCY_BUCKETS
 from workers.api.server import open_service
 
 
@@ -83,16 +80,6 @@ async def test_an_unknown_asset_is_refused_by_name(optional_client: httpx.AsyncC
     assert (await optional_client.get("/node/asset", params={"asset": "ton"})).json()["asset"] == "GRAM"
 
 
-async def test_the_inside_is_the_operator_s_alone(optional_client: httpx.AsyncClient) -> None:
-    """Without the admin key it is refused; with it, it answers also while there is no database."""
-    assert (await optional_client.get("/node/inside")).status_code == 403
-    inside = (await optional_client.get("/node/inside", headers={"X-API-Key": ADMIN_KEY})).json()
-    assert {process["name"] for process in inside["processes"]}
-    assert inside["refusals"]["missing_key"] >= 0
-    assert "ledger" in inside
-    assert inside["plans"] is inside["blocks"] is inside["today"] is None, "not known, which is not none"
-
-
 async def test_a_silent_flusher_is_the_same_to_the_page_and_to_health(tmp_path: Path) -> None:
     """One reading: what waits in the rings and what they lost counts for both."""
     with busy_node() as memory:
@@ -109,32 +96,6 @@ async def test_a_silent_flusher_is_the_same_to_the_page_and_to_health(tmp_path: 
     codes = [reason["code"] for reason in health["reasons"]]
     assert {"ledger_silent", "ledger_alarm", "ledger_lost"} <= set(codes)
     assert [reason["code"] for reason in state["reasons"]] == codes
-
-
-async def test_the_inside_shows_the_limits_in_force_and_the_blocks(database_url: str, tmp_path: Path) -> None:
-    """Once there is a database the node says so; plans come with their keys and with those that left their plan's."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("INSERT INTO accounts (name) VALUES ('acme')")
-        for number, rate in enumerate((None, 7, None)):
-            connection.execute(
-                "INSERT INTO api_keys (account_id, plan_id, digest, prefix, rate_requests, state) "
-                "SELECT a.id, p.id, sha256(%s), 'trk', %s, %s FROM accounts a, plans p WHERE p.name = 'free'",
-                [b"%d" % number, rate, "revoked" if number == 2 else "active"],
-            )
-        connection.execute("INSERT INTO blocks (network, reason) VALUES ('203.0.113.0/24', 'scraping')")
-    async with client_of(settings_of(tmp_path, database_url=database_url)) as client:
-        client.headers["X-API-Key"] = ADMIN_KEY
-        async with asyncio.timeout(20):
-            while not (await client.get("/node")).json()["database"]:
-                await asyncio.sleep(0.02)
-        inside = (await client.get("/node/inside")).json()
-    assert inside["plans"][0] == {
-        "name": "free", "rate_requests": 10, "rate_seconds": 1, "burst": 20, "monthly_quota": 1_000_000,
-        "dry_run": False,
-        "keys": 2, "own_limits": 1,
-    }  # fmt: skip
-    assert inside["blocks"] == [{"network": "203.0.113.0/24", "reason": "scraping", "expires_at": None}]
-    assert len(inside["latency_bounds_ns"]) == LATENCY_BUCKETS - 1
 
 
 async def test_where_keys_are_required_the_state_needs_one_too(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ async def test_every_file_comes_packed(optional_client: httpx.AsyncClient) -> No
         sizes[name] = int(answer.headers["content-length"])
     charts = sum(size for name, size in sizes.items() if name.startswith("vendor/"))
     assert charts < 68_000
-    assert sum(sizes.values()) - charts < 40_000
+    first = [size for name, size in sizes.items() if not name.startswith(("vendor/", "administration/"))]
+    assert sum(first) < 40_000, "what the operator changes comes when it is opened"
 
 
 async def test_a_browser_keeps_a_file_until_an_update(optional_client: httpx.AsyncClient) -> None:
@@ -103,3 +104,9 @@ async def test_no_path_leads_out_of_the_folder(optional_client: httpx.AsyncClien
     """Only files of the closed list are given."""
     for name in ("..%2Fapp.py", "%2e%2e/app.py", "app.py", "", "index.html", "dashboard.js%00", "vendor", "../page.py"):
         assert (await optional_client.get(f"/static/0/{name}")).status_code == 404, name
+
+
+def test_nothing_enters_the_page_as_markup() -> None:
+    """The page's own scripts put text into it as text alone."""
+    for script in STATIC.glob("*.js"):
+        assert "innerHTML" not in script.read_text(), script

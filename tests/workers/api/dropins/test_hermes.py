@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -16,10 +14,10 @@ import pytest
 from pyth_hermes import AsyncHermesClient
 
 from tests.support.node_fixture import CATALOG
+from tests.support.npm import installed
 from tests.workers.api.conftest import ADMIN_KEY
 from tests.workers.api.live import Live, live
 from tests.workers.api.minutes import store_minutes
-from trinity.compiled import written_folder
 from trinity.memory.answer_table import AnswerState
 from workers.api.dropins.coins import feed_id_of, own_feed_id_of
 
@@ -139,23 +137,7 @@ async def test_the_list_of_feeds_needs_no_key_and_prices_do(tmp_path: Path) -> N
 @pytest.fixture(scope="module")
 def client_folder() -> Path:
     """The client out of the npm registry, installed once into the cache beside the compiled code."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("needs node and npm")
-    compiled = written_folder()
-    assert compiled is not None
-    folder = compiled.parent / "npm"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (CLIENT / "package-lock.json").read_text()
-    done = folder / "installed"
-    if not done.exists() or done.read_text() != lock:
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(CLIENT / name, folder / name)
-        install = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-        result = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=120)
-        if result.returncode:
-            pytest.skip(f"npm cannot install the client: {result.stderr[-300:]}")
-        done.write_text(lock)
-    return folder
+    return installed(CLIENT)
 
 
 async def ask(url: str, client_folder: Path, options: dict[str, Any], moment: int = 0) -> Any:

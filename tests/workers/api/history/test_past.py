@@ -94,4 +94,4 @@ async def test_a_line_of_seven_days_has_each_hour_that_had_a_price(
     for hours in (3, 2, 167):
         store_minutes(database_url, "BTC", str(hours), [60 * hours + 1], NOW)
     line = await PastPrices(pool, ManualClock()).sparklines(["BTC", "ETH"])
-    assert line == {"BTC": [167, 3, 2], "ETH": []}
+    assert line == {"BTC": ["167", "3", "2"], "ETH": []}

@@ -1,33 +1,37 @@
-// One asset: its price, candles, each exchange's own line, and why each source counts or not.
+// One asset: its price now, its candles from before the page was opened, and each exchange against the consensus.
 
 import { get, poll } from "./client.js";
 import { newChart } from "./charts.js";
-import { age, badge, card, dayAndClock, digitsOf, element, muted, patch, price, table, tiles, words } from "./format.js";
-import { isLive, node, nodeNow, on, prices } from "./live.js";
+import { changeOf, days, nameOf, watchDay } from "./day.js";
+import { exchangesPart } from "./exchanges.js";
+import { age, badge, bps, card, dayAndClock, digitsOf, element, muted, number, patch, percent, price, table, tiles, words, zoneName } from "./format.js";
+import { isLive, link, node, nodeNow, on, rows, show } from "./live.js";
 
-const CANDLE_HOURS = { "1m": 3, "5m": 12, "1h": 24 * 7, "1d": 24 * 90 };
-const STEP_MS = { "1m": 60_000, "5m": 300_000, "1h": 3_600_000, "1d": 86_400_000 };
-const STEP_NAMES = { "1m": "minute", "5m": "5 minutes", "1h": "hour", "1d": "day" };
-const LINE_POINTS = 600; // ten minutes
-const POLL_MS = 1000;
-const GAP_MS = 3000; // without a look at the exchanges: nobody knows what was between
-const CANDLES_EVERY_MS = 15_000;
-const LINE_COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
+const MINUTE_MS = 60_000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS;
+// Range -> [how long, granularity of the API, length of a candle, its name]: 60 to 720 candles each.
+const RANGES = {
+  "1h": [HOUR_MS, "1m", MINUTE_MS, "minute"],
+  "6h": [6 * HOUR_MS, "1m", MINUTE_MS, "minute"],
+  "24h": [DAY_MS, "5m", 5 * MINUTE_MS, "5 minutes"],
+  "7d": [7 * DAY_MS, "1h", HOUR_MS, "hour"],
+  "30d": [30 * DAY_MS, "1h", HOUR_MS, "hour"],
+  "90d": [90 * DAY_MS, "1d", DAY_MS, "day"],
+};
+const USUAL_RANGE = "6h";
+const KEY = "range";
+const NEWER_EVERY_MS = 10_000; // a minute is in the database two seconds after its end
+const AWAY_MS = 1000; // until there is a database
+const NOW_MS = 500;
 
-// Of a refused price no source is good news.
-const VERDICT_LEVELS = { used: "good", disputed: "bad" };
-
-const lines = new Map(); // asset -> exchange -> points; lives on while other views are shown
-
-// An asset is known when the node's state is: nothing is asked about one that does not exist.
 export function assetView(main, asset) {
   let close = () => {};
-  main.append(element("p", { class: "back" }, element("a", { href: "#/" }, "All prices")), element("h1", {}, asset));
+  main.append(element("p", { class: "back" }, element("a", { href: "#/" }, "All prices")),
+    element("h1", {}, asset, " ", element("small", { id: "name" }, nameOf(asset))));
   const open = () => {
     if (node === null) return;
     stopWaiting();
     if (node.assets.some((known) => known.asset === asset)) close = openAsset(main, asset);
-    else main.append(element("div", { class: "card" }, muted("This node has no asset of this name.")));
+    else showAbsent(main);
   };
   const stopWaiting = on("node", open);
   open();
@@ -37,150 +41,208 @@ export function assetView(main, asset) {
   };
 }
 
-function openAsset(main, asset) {
-  const now = element("div");
-  const candles = newFigure("candles", `Candles of ${asset}`);
-  const each = newFigure("lines", `${asset} on each exchange`);
-  const sources = element("div", {}, muted("Asking the node."));
-  const choice = element("select", { id: "granularity" },
-    Object.entries(STEP_NAMES).map(([name, text]) => element("option", { value: name }, text)));
-  main.append(now,
-    card("Candles", "", element("p", { class: "choice" }, element("label", { for: "granularity" }, "One candle a"), choice),
-      candles.chart.root, candles.note, candles.data),
-    card("Each exchange", "", each.chart.root, each.note), card("Why this price", "", sources));
+// An asset is known when the node's state is: nothing is asked about one that does not exist.
+function showAbsent(main) {
+  const links = node.assets.map(({ asset }) => element("li", {}, element("a", { href: `#/asset/${encodeURIComponent(asset)}` }, asset)));
+  main.append(element("div", { class: "card" }, element("p", {}, "This node has no asset of this name. It has these:"), element("ul", { class: "names" }, links)));
+}
 
-  const showNow = () => patch(now, nowOf(asset));
-  let stopCandles = () => {};
-  const drawCandles = () => {
-    stopCandles();
-    stopCandles = poll(CANDLES_EVERY_MS, candleTurn(asset, choice.value, candles));
+function openAsset(main, asset) {
+  show([asset]);
+  const state = element("div", { role: "status" }), now = element("div");
+  const candles = new Candles(asset);
+  const each = exchangesPart(asset);
+  main.append(state, now, candles.root, each.root);
+  const showNow = () => {
+    patch(state, stateOf(asset));
+    patch(now, [nowOf(asset)]);
+    candles.showLink();
   };
-  let hasDatabase; // drawn anew when the database goes or comes
-  const watch = () => {
-    if (node === null || node.database === hasDatabase) return;
-    hasDatabase = node.database;
-    drawCandles();
-  };
-  choice.addEventListener("change", drawCandles);
+  const showName = () => { document.getElementById("name").textContent = nameOf(asset); };
   showNow();
-  watch();
-  const ends = [on("price", (event) => event.asset === asset && showNow()), on("link", showNow), on("node", watch),
-    poll(POLL_MS, sourceTurn(asset, each, sources))];
-  const timer = setInterval(showNow, POLL_MS / 4);
+  const ends = [on("rows", showNow), on("link", showNow), on("node", () => candles.watchDatabase()), watchDay(showName), each.close];
+  const timer = setInterval(showNow, NOW_MS);
   return () => {
     ends.forEach((end) => end());
-    stopCandles();
+    candles.close();
     clearInterval(timer);
-    candles.chart.remove();
-    each.chart.remove();
   };
 }
 
-// A picture, the sentence below it, and a table of its data; hidden while there is nothing to draw.
-function newFigure(id, label) {
-  const figure = { chart: newChart(id, label), note: muted("Asking the node."), data: element("div") };
-  figure.draw = (series, options) => figure.chart.draw(series, options).catch((error) => { figure.note.textContent = error.message; });
-  return figure;
+// --- now --------------------------------------------------------------------------------------------------------
+
+const reasonOf = (asset) => node?.assets.find((known) => known.asset === asset)?.reason;
+
+// What is wrong, in a whole sentence and above everything else; nothing when nothing is.
+function stateOf(asset) {
+  const row = rows.get(asset);
+  const told = (level, sign, title, text) => [element("div", { class: `banner ${level}`, "data-sign": sign },
+    element("strong", {}, title), " ", element("span", {}, text))];
+  if (link === "lost") return told("old", "?", "No connection.", "What is grey is old: it is what the node said last.");
+  if (row === undefined || !isLive(asset) || row.status === "fresh") return [];
+  const last = row.last_price == null ? "There was no good price yet."
+    : `The last good one was ${price(row.last_price)} USD, ${age(nodeNow() - row.last_timestamp)} ago.`;
+  const why = reasonOf(asset) ? `${reasonOf(asset)}. ` : "";
+  return row.status === "sources_disagree" ? told("bad", "≠", "Disputed: there is no price now.", `${why}${last}`)
+    : told("bad", "✕", `Refused (${words(row.status)}): there is no price now.`, `${why}${last}`);
 }
 
 function nowOf(asset) {
-  const event = prices.get(asset);
-  if (event === undefined) return [muted("No news of this asset yet.")];
-  const live = isLive(event), fresh = event.status === "fresh";
-  const digits = digitsOf(event.price ?? event.last_price ?? 1);
-  const timestamp = event.timestamp ?? event.last_timestamp;
-  const state = !live ? badge("no news", "old") : fresh ? badge("fresh", "good") : badge(words(event.status), "bad");
-  const passed = timestamp == null ? "never" : age(nodeNow() - timestamp);
-  if (!fresh) return [element("div", { class: live ? "" : "old" }, tiles([["Price, USD", "refused"], ["Status", state],
-    ["Why", event.error?.message ?? ""], ["Last good price", price(event.last_price, digits), timestamp == null ? "" : `${passed} old`]]))];
-  return [element("div", { class: live ? "" : "old" }, tiles([["Price, USD", price(event.price, digits)], ["Status", state],
-    ["Confidence", `± ${price(event.confidence, digits)}`], ["Sources", `${event.sources} of ${event.sources + event.rejected}`],
-    ["Exchanges apart", `${event.disagreement_bps} bps`], ["Age", passed]]))];
+  const row = rows.get(asset);
+  if (row === undefined) return muted("No news of this asset yet.");
+  const live = isLive(asset), fresh = row.status === "fresh";
+  const digits = digitsOf(row.price ?? row.last_price ?? 1);
+  const stamp = row.timestamp ?? row.last_timestamp;
+  const state = !live ? badge(link === "lost" ? "no connection" : "waiting", "old", "?") : fresh ? badge("fresh", "good")
+    : row.status === "sources_disagree" ? badge("disputed", "bad", "≠") : badge(words(row.status), "bad");
+  const change = changeOf(asset, row.price), day = days.get(asset);
+  const shown = [["Price, USD", fresh ? price(row.price, digits) : "refused"], ["Status", state],
+    ["24 h", change == null ? "unknown" : element("span", { class: change > 0 ? "up" : change < 0 ? "down" : "" }, percent(change))],
+    ["24 h low to high", day?.high_24h == null ? "unknown" : `${price(day.low_24h, digits)} – ${price(day.high_24h, digits)}`],
+    ["Confidence", fresh ? `± ${bps(row.confidence_bps)}` : "none", fresh ? "bps" : ""],
+    ["Exchanges apart", fresh ? bps(row.spread_bps) : "unknown", fresh ? "bps" : ""],
+    ["Sources", fresh ? number(row.sources) : "0", fresh ? `of ${number(row.sources + row.rejected)}` : ""],
+    ["Age", stamp == null ? "never" : age(nodeNow() - stamp)]];
+  return element("div", { class: live ? "now" : "now old" }, tiles(shown));
 }
 
-const candleTurn = (asset, granularity, chart) => async (signal) => {
-  if (node === null) return;
-  if (!node.database) return showNoCandles(chart, "No candles while the database is away.");
-  const to = Math.ceil(nodeNow()), from = to - CANDLE_HOURS[granularity] * 3_600_000;
-  const query = new URLSearchParams({ asset, granularity, from: new Date(from).toISOString(), to: new Date(to).toISOString() });
-  try {
-    const found = (await get(`/history?${query}`, signal)).candles.filter((candle) => candle.close != null);
-    if (signal.aborted) return;
-    if (!found.length) return showNoCandles(chart, "No candle yet: the first one closes at the end of this minute.");
-    showCandles(chart, asset, granularity, found);
-  } catch (error) {
-    if (!signal.aborted) showNoCandles(chart, `No candles: ${error.message}`);
+// --- candles ----------------------------------------------------------------------------------------------------
+
+class Candles {
+  #found = new Map(); // begin in ms -> candle, of the range that is shown
+  #stop = () => {};
+  #isOld = false;
+  #hasDatabase;
+
+  constructor(asset) {
+    this.asset = asset;
+    this.chart = newChart("candles", `Candles of ${asset}`);
+    this.note = element("p", { class: "muted", role: "status" }, "Asking the node.");
+    this.ways = element("p", { class: "actions left" });
+    this.rows = element("div");
+    this.data = element("details", { hidden: true }, element("summary", {}, "The same as a table"), this.rows);
+    this.data.addEventListener("toggle", () => this.showRows());
+    const kept = localStorage.getItem(KEY);
+    this.range = Object.hasOwn(RANGES, kept ?? "") ? kept : USUAL_RANGE;
+    this.buttons = Object.keys(RANGES).map((name) => {
+      const button = element("button", { type: "button", "aria-pressed": "false", "data-range": name }, name);
+      button.addEventListener("click", () => this.choose(name));
+      return button;
+    });
+    this.root = card("Candles", "", element("p", { class: "choice", role: "group", "aria-label": "Range" }, this.buttons),
+      this.chart.root, this.note, this.ways, this.data);
+    this.onFormat = () => this.#found.size && this.draw();
+    addEventListener("formatchange", this.onFormat);
+    this.choose(this.range);
   }
-};
 
-function showNoCandles(chart, why) {
-  chart.chart.hide();
-  chart.note.textContent = why;
-  patch(chart.data, []);
-}
-
-function showCandles(figure, asset, granularity, found) {
-  const step = STEP_NAMES[granularity], stepMs = STEP_MS[granularity];
-  const at = (candle) => Date.parse(candle.start);
-  const lows = Math.min(...found.map((candle) => candle.low)), highs = Math.max(...found.map((candle) => candle.high));
-  const digits = digitsOf(highs), format = (value) => price(value, digits);
-  const byTime = new Map(found.map((candle) => [at(candle), candle]));
-  const points = [];
-  for (let time = at(found[0]); time <= at(found.at(-1)); time += stepMs) points.push({ ...byTime.get(time), time });
-  figure.chart.hear(`${figure.chart.label}, one a ${step}, ${dayAndClock(at(found[0]))} to ${dayAndClock(at(found.at(-1)))}: `
-    + `lowest ${format(lows)}, highest ${format(highs)}, last ${format(found.at(-1).close)} USD`);
-  figure.note.textContent = `${found.length} candles. A time without a good price is a gap.`;
-  const rows = [...found].reverse().map((candle) => [dayAndClock(at(candle)), ...["open", "high", "low", "close"].map((field) => format(candle[field]))]);
-  patch(figure.data, [element("details", {}, element("summary", {}, "The same as a table"),
-    table(`Candles of ${asset}`, [["Begin", ""], ["Open", "number"], ["High", "number"], ["Low", "number"], ["Close", "number"]], rows))]);
-  figure.draw([{ kind: "candles", name: asset, points }], { format, stepMs, range: granularity });
-}
-
-const sourceTurn = (asset, chart, into) => async (signal) => {
-  try {
-    const state = await get(`/node/asset?asset=${encodeURIComponent(asset)}`, signal);
-    if (signal.aborted) return;
-    remember(asset, state);
-    showLines(asset, chart, state);
-    patch(into, sourcesOf(asset, state));
-  } catch (error) {
-    if (!signal.aborted) patch(into, [element("p", { role: "alert" }, `No sources: ${error.message}`)]);
+  close() {
+    this.#stop();
+    removeEventListener("formatchange", this.onFormat);
+    this.chart.remove();
   }
-};
 
-function remember(asset, state) {
-  const nowMs = nodeNow(), time = Math.round(nowMs / 1000) * 1000;
-  const series = lines.get(asset) ?? new Map();
-  const wasAway = nowMs - series.lastMs > GAP_MS;
-  series.lastMs = nowMs;
-  const values = [...state.exchanges.map((source) => [source.exchange, source.price_usd]),
-    ["consensus", state.status === "fresh" ? state.price : null]];
-  for (const [name, value] of values) {
-    const line = series.get(name) ?? [];
-    if (wasAway && line.length && time - line.at(-1).time > POLL_MS) line.push({ time: time - POLL_MS });
-    if (line.at(-1)?.time !== time) line.push({ time, value });
-    while (line.length > LINE_POINTS) line.shift();
-    series.set(name, line);
+  choose(range) {
+    this.range = range;
+    localStorage.setItem(KEY, range);
+    this.buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.range === range)));
+    this.#found.clear();
+    this.#stop();
+    let askedAt = -Infinity;
+    this.#stop = poll(AWAY_MS, async (signal) => {
+      if (node === null || performance.now() - askedAt < NEWER_EVERY_MS) return;
+      if (!node.database) return this.showAway();
+      askedAt = performance.now();
+      await this.load(signal);
+    });
   }
-  lines.set(asset, series);
+
+  // All of the range first, then what is newer than the last candle, and that one again: it was not over.
+  async load(signal) {
+    const [length, granularity] = RANGES[this.range];
+    const to = Math.ceil(nodeNow()), from = this.#found.size ? Math.max(...this.#found.keys()) : to - length;
+    const query = new URLSearchParams({ asset: this.asset, granularity, from: new Date(from).toISOString(), to: new Date(to).toISOString() });
+    try {
+      const answer = await get(`/history?${query}`, signal);
+      if (signal.aborted) return;
+      for (const candle of answer.candles) if (candle.close != null) this.#found.set(Date.parse(candle.start), candle);
+      for (const time of this.#found.keys()) if (time < to - length - RANGES[this.range][2]) this.#found.delete(time);
+      if (this.#found.size) this.draw();
+      else this.showNone();
+    } catch (error) {
+      if (!signal.aborted && !this.#found.size) this.showNothing(`No candles: ${error.message}`);
+    }
+  }
+
+  showLink() {
+    const isOld = link === "lost";
+    if (isOld === this.#isOld) return;
+    this.#isOld = isOld;
+    if (this.#found.size) this.draw();
+  }
+
+  watchDatabase() {
+    if (node === null || node.database === this.#hasDatabase) return;
+    const isBack = this.#hasDatabase === false;
+    this.#hasDatabase = node.database;
+    if (!node.database) this.showAway();
+    else if (isBack) this.choose(this.range);
+  }
+
+  showAway() {
+    if (this.#found.size) this.note.textContent = "The database is away: newer candles come when it is back. The price above goes on.";
+    else this.showNothing("No candles while the database is away. The price above goes on without it.");
+  }
+
+  showNone() {
+    const names = Object.keys(RANGES), longer = names[names.indexOf(this.range) + 1];
+    this.showNothing(this.range === "1h" ? "No candle yet: the first one comes with the end of its first minute."
+      : `No candle in the last ${this.range}: this node has no price of ${this.asset} from then.`);
+    if (!longer) return;
+    const button = element("button", { type: "button" }, `Look at ${longer}`);
+    button.addEventListener("click", () => this.choose(longer));
+    this.ways.append(button);
+  }
+
+  showNothing(why) {
+    this.chart.hide();
+    this.note.textContent = why;
+    this.ways.replaceChildren();
+    this.data.hidden = true;
+  }
+
+  // Hundreds of rows: made when somebody looks at them.
+  showRows() {
+    if (!this.data.open || !this.#found.size) return;
+    const times = [...this.#found.keys()].sort((a, b) => b - a), digits = digitsOf(this.#found.get(times[0]).close);
+    const cells = times.map((time) => [dayAndClock(time), ...["open", "high", "low", "close"].map((field) => price(this.#found.get(time)[field], digits))]);
+    patch(this.rows, [table(`Candles of ${this.asset}`, [["Begin", ""], ["Open", "number"], ["High", "number"], ["Low", "number"], ["Close", "number"]], cells)]);
+  }
+
+  draw() {
+    const [, , stepMs, step] = RANGES[this.range];
+    const times = [...this.#found.keys()].sort((a, b) => a - b), found = times.map((time) => this.#found.get(time));
+    const digits = digitsOf(found.at(-1).close), format = (value) => price(value, digits);
+    const lowest = Math.min(...found.map((candle) => candle.low)), highest = Math.max(...found.map((candle) => candle.high));
+    this.chart.hear(`${this.chart.label}, one a ${step}, ${dayAndClock(times[0])} to ${dayAndClock(times.at(-1))}: `
+      + `lowest ${format(lowest)}, highest ${format(highest)}, last ${format(found.at(-1).close)} USD`);
+    this.note.textContent = this.#isOld ? `No connection: the newest candle is of ${dayAndClock(times.at(-1))}.`
+      : `${number(found.length)} candles, one a ${step}, times in ${zoneName()}. A time without a good price is a gap.`;
+    this.ways.replaceChildren();
+    this.data.hidden = false;
+    this.showRows();
+    const points = stepsOf(times, stepMs).map((time) => ({ ...this.#found.get(time), time }));
+    this.chart.draw([{ kind: "candles", name: this.asset, points }], { format, stepMs, range: this.range, isOld: this.#isOld })
+      .catch((error) => { this.note.textContent = error.message; });
+  }
 }
 
-function showLines(asset, figure, state) {
-  const digits = digitsOf(state.price ?? state.last_price ?? 1);
-  figure.chart.hear(`${figure.chart.label}, in USD: `
-    + state.exchanges.map((source) => `${source.exchange} ${price(source.price_usd)}`).join(", "));
-  figure.note.textContent = "Since this page was opened, once a second, in USD. A gap: no good price.";
-  figure.draw([...lines.get(asset)].map(([name, points], i) => ({ kind: "line", name, points,
-    ...(name === "consensus" ? { colour: "--ink", width: 3 } : { colour: LINE_COLOURS[i % LINE_COLOURS.length] }) })),
-  { format: (value) => price(value, digits), stepMs: POLL_MS });
-}
-
-function sourcesOf(asset, state) {
-  const rows = state.exchanges.map((source) => [source.exchange, price(source.price), source.currency, price(source.price_usd),
-    age(source.age_ms), source.via === "ws" ? "WebSocket" : source.via === "rest" ? "REST" : "none",
-    badge(source.verdict == null ? "not judged" : words(source.verdict), VERDICT_LEVELS[source.verdict] ?? "warn")]);
-  const left = `${state.rejected} left out`;
-  return [muted(state.reason == null ? `${state.sources} used, ${left}; ${state.sources_required} are needed.` : `No price: ${state.reason}; ${left}.`),
-    table(`Sources of ${asset}`, [["Exchange", ""], ["Its price", "number wide"], ["In", "wide"], ["In USD", "number"], ["Age", "number"],
-      ["By", "wide"], ["Verdict", ""]], rows, "No exchange lists it.")];
+// All times from the first to the last, those without a candle as well; a day may have an hour more or less.
+function stepsOf(times, stepMs) {
+  const all = [];
+  times.forEach((time, i) => {
+    for (let gap = (all.at(-1) ?? time) + stepMs; i && gap <= time - stepMs / 2; gap += stepMs) all.push(gap);
+    all.push(time);
+  });
+  return all;
 }

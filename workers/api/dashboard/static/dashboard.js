@@ -9,6 +9,7 @@ import { element, muted } from "./format.js";
 import { closeStream, forget, loseStream, node, on, openStream, unwatchNode, watchNode } from "./live.js";
 import { nodeView } from "./node.js";
 import { pricesView } from "./prices.js";
+import { NUMBERS, choose, chosen, ownZone, zones } from "./settings.js";
 import { usageView } from "./usage.js";
 
 const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, bills: billsView, node: nodeView };
@@ -148,6 +149,22 @@ on("node", () => {
   of("node").textContent = node.node;
   of("simulated").hidden = !node.simulated;
 });
+
+// --- time zone and numbers --------------------------------------------------------------------------------------
+
+of("format").addEventListener("click", () => {
+  const { zone, name } = chosen();
+  const option = (value, isChosen, text = value) => element("option", { value, selected: isChosen }, text);
+  of("zone").replaceChildren(...[...new Set([ownZone, ...zones()])].map((known) =>
+    option(known, known === zone, known === ownZone ? `${known} (this browser's)` : known)));
+  of("numbers").replaceChildren(...Object.keys(NUMBERS).map((known) => option(known, known === name)));
+  of("settings").showModal();
+});
+of("settings-cancel").addEventListener("click", () => of("settings").close());
+of("settings-form").addEventListener("submit", () => choose(of("zone").value, of("numbers").value));
+addEventListener("formatchange", route);
+
+// --- light and dark ---------------------------------------------------------------------------------------------
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 

@@ -37,6 +37,11 @@ function patchNode(shown, made) {
   return patch(shown, [...made.childNodes]);
 }
 
+// A text that is the same already is not touched, so nothing is drawn anew.
+export function setText(into, text) {
+  if (into.textContent !== text) into.textContent = text;
+}
+
 // --- numbers ----------------------------------------------------------------------------------------------------
 
 // A number with so many decimals, as the reader writes numbers.
@@ -124,7 +129,9 @@ export const statusName = (status) => `${status} ${STATUSES[status] ?? ""}`.trim
 
 // --- pieces -----------------------------------------------------------------------------------------------------
 
-export const badge = (text, level) => element("span", { class: `badge ${level}` }, text);
+// A word in its colour; the sign before it is its shape, for whoever sees no colours.
+const SIGNS = { bad: "✕", warn: "!", old: "" };
+export const badge = (text, level, sign = SIGNS[level]) => element("span", { class: `badge ${level}`, ...(sign ? { "data-sign": sign } : {}) }, text);
 export const muted = (text) => element("p", { class: "muted" }, text);
 
 // Columns are [title, classes]; a cell is text or a piece. Without rows it says what is missing.

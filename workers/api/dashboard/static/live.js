@@ -1,22 +1,24 @@
-// What is true now: the stream of prices, the node's state, and the node's clock.
+// What is true now: the stream of rows, the node's state, and the node's clock.
 //
-//   on("price", event)   an asset's newest event, kept in `prices`
+//   on("rows", names)    these assets have news, kept in `rows`; each second, also when there is none
 //   on("link", state)    "off", "connecting", "live" or "lost"
 //   on("node", state)    the newest answer of /node, null when it did not come
+//   show(names)          the assets that are on the screen: no others are sent
 //
-// A price is live while the stream it came with is: silence for QUIET_MS, or an error, and none is, until the stream
+// A row is live while the stream that it came with is: silence for QUIET_MS, or an error, and none is, until the stream
 // was opened again and told it anew. The browser's clock is never believed: `nodeNow` is the latest time that the node
 // ever named, plus what has passed here since.
 
 import { get, poll } from "./client.js";
 
-const QUIET_MS = 5000; // some price changes several times a second
+const QUIET_MS = 5000; // something comes each second
 const WATCH_MS = 250;
 const NODE_POLL_MS = 1000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 10_000;
+const SETTLE_MS = 150; // whoever scrolls shows other rows with each frame
 
-export const prices = new Map(); // asset -> event, with `heardAt`
+export const rows = new Map(); // asset -> {status, price, ...}: all fields as they were told last
 const hub = new EventTarget();
 
 export function on(name, callback) {
@@ -41,18 +43,46 @@ export const nodeNow = () => ahead + performance.now();
 
 export let link = "off";
 let source = null;
-let openedAt = 0;
+let next = null; // takes the place of `source` with its first rows, so that nothing turns grey between them
+let told = new Set(); // assets of the stream that is live
+let wanted = null; // names, null: all
 let heardAt = 0;
 let failures = 0;
 let retry = null;
-let timer;
+let timer, settling;
 
-export const isLive = (event) => link === "live" && event.heardAt >= openedAt;
+export const isLive = (asset) => link === "live" && told.has(asset);
 
 function setLink(state) {
   if (link === state) return;
   link = state;
   tell("link", state);
+}
+
+export function show(names) {
+  wanted = names;
+  clearTimeout(settling);
+  const isOpen = source !== null;
+  if (!isOpen || names.every((name) => told.has(name)) && names.length > told.size / 2) return;
+  settling = setTimeout(() => { if (source) begin(); }, link === "live" ? SETTLE_MS : 0);
+}
+
+function begin() {
+  next?.close();
+  const opened = new EventSource(wanted?.length ? `/stream/rows?assets=${wanted.map(encodeURIComponent).join(",")}` : "/stream/rows");
+  let isFirst = true;
+  next = opened;
+  opened.addEventListener("rows", (event) => {
+    if (isFirst) {
+      isFirst = false;
+      source?.close();
+      source = opened;
+      next = null;
+      told = new Set();
+    }
+    take(JSON.parse(event.data));
+  });
+  opened.addEventListener("error", () => loseStream(retry));
 }
 
 // Opens the stream; `onLost` is called when it is time to try again, later each time, and never by all pages at once.
@@ -61,17 +91,18 @@ export function openStream(onLost) {
   retry = onLost;
   if (failures === 0) setLink("connecting");
   ahead = -Infinity; // the node may have another clock by now
-  openedAt = heardAt = performance.now();
-  source = new EventSource("/stream/prices");
-  source.addEventListener("price", (event) => take(JSON.parse(event.data)));
-  source.addEventListener("heartbeat", hear);
-  source.addEventListener("error", () => loseStream(onLost));
+  heardAt = performance.now();
+  begin();
+  source = next;
 }
 
 export function closeStream() {
   source?.close();
-  source = null;
+  next?.close();
+  source = next = null;
+  told = new Set();
   clearTimeout(timer);
+  clearTimeout(settling);
 }
 
 export function loseStream(onLost) {
@@ -84,31 +115,25 @@ export function loseStream(onLost) {
 export function forget() {
   closeStream();
   failures = 0;
-  prices.clear();
+  rows.clear();
   setLink("off");
 }
 
-function hear() {
+function take({ time, rows: changes }) {
   heardAt = performance.now();
   failures = 0;
+  learnTime(time);
+  for (const change of changes) {
+    rows.set(change.asset, { ...rows.get(change.asset), ...change });
+    told.add(change.asset);
+  }
   setLink("live");
+  tell("rows", changes.map((change) => change.asset));
 }
 
-function take(price) {
-  hear();
-  learnTime(price.newest_timestamp ?? price.last_timestamp);
-  price.heardAt = heardAt;
-  prices.set(price.asset, price);
-  tell("price", price);
-}
-
-// Silence means that the stream is lost, unless the node says at this moment that it has heard nothing either.
 setInterval(() => {
-  const isSilent = source !== null && performance.now() - heardAt > QUIET_MS;
-  if (isSilent && (node === null || node.assets.some(hasNews))) loseStream(retry);
+  if (source !== null && performance.now() - heardAt > QUIET_MS) loseStream(retry);
 }, WATCH_MS);
-
-const hasNews = (asset) => asset.age_ms != null && asset.age_ms < QUIET_MS / 2;
 
 // --- the node's state -------------------------------------------------------------------------------------------
 

@@ -1,11 +1,14 @@
-// The node's inside, for the operator: processes, ledger, limits, refusals, blocks, the day's figures.
+// The node's inside, for the operator: what it runs and how well, and the lists of what they may change.
 
 import { get, poll } from "./client.js";
-import { age, badge, bars, bytes, card, columns, count, element, facts, micros, moment, muted, patch, statusName, table, tiles, words } from "./format.js";
+import { age, badge, bars, bytes, card, columns, count, element, facts, micros, moment, muted, number, patch, statusName, table, tiles, words } from "./format.js";
 
 const POLL_MS = 1000;
 // What the operator changes is a part of the page that comes when it is asked for.
 const LISTS = { keys: "Keys", plans: "Plans", accounts: "Accounts", blocks: "Blocks", audit: "Audit" };
+const SAMPLES = 61; // a minute of looks
+const CPU_SAMPLES = 6;
+const DISK_TIGHT = 0.1;
 const AWAY = "Not known while the database is away.";
 
 export function nodeView(main, argument, session) {
@@ -20,8 +23,9 @@ export function nodeView(main, argument, session) {
   const content = element("div", {}, muted("Asking the node."));
   main.append(content);
   if (Object.hasOwn(LISTS, argument)) return openList(content, argument);
+  const samples = [];
   return poll(POLL_MS, async (signal) => {
-    const shown = await get("/node/inside", signal).then(insideOf).catch((error) => [element("p", { role: "alert" }, error.message)]);
+    const shown = await get("/node/inside", signal).then((state) => insideOf(state, samples)).catch((error) => [element("p", { role: "alert" }, error.message)]);
     if (!signal.aborted) patch(content, shown);
   });
 }
@@ -34,9 +38,40 @@ function openList(content, name) {
   return () => close();
 }
 
-function insideOf(state) {
-  return [ledgerCard(state.ledger), processCard(state.processes), todayCard(state.today, state.latency_bounds_ns),
-    limitCard(state.plans), refusalCard(state.refusals), blockCard(state.blocks)];
+function insideOf(state, samples) {
+  samples.push(state);
+  while (samples.length > SAMPLES) samples.shift();
+  return [headTiles(state), workCard(state, samples[0]), ledgerCard(state.ledger), processCard(state, samples.at(-CPU_SAMPLES) ?? samples[0]),
+    todayCard(state.today, state.latency_bounds_ns), limitCard(state.plans), refusalCard(state.refusals), blockCard(state.blocks)];
+}
+
+function headTiles(state) {
+  const { disk } = state;
+  const isTight = disk !== null && disk.free_bytes < DISK_TIGHT * disk.size_bytes;
+  return tiles([["Version", state.version], ["Up for", age(state.time_ms - state.started_ms), `since ${moment(state.started_ms)}`],
+    ["Disk left", disk === null ? "not known" : bytes(disk.free_bytes), disk === null ? "" : `of ${bytes(disk.size_bytes)}${isTight ? ": it is nearly full" : ""}`],
+    ["Database size", state.database_bytes === null ? "not known" : bytes(state.database_bytes)],
+    ["Requests kept", `${count(state.retention.detail_days)} days`, `sums by day ${count(state.retention.sums_months)} months`]]);
+}
+
+// What was done between two looks; totals that became smaller are of another start.
+function workCard(state, before) {
+  const seconds = (state.monotonic_ms - before.monotonic_ms) / 1000;
+  const passed = (name) => state.work[name] - before.work[name];
+  const rate = (name) => (seconds > 0 && passed(name) >= 0 ? number(passed(name) / seconds, passed(name) / seconds < 10 ? 1 : 0) : "not known");
+  const counts = state.work.answer_counts.map((total, i) => total - before.work.answer_counts[i]);
+  const answers = counts.reduce((sum, one) => sum + one, 0);
+  const within = (part) => (answers > 0 ? withinOf(counts, state.latency_bounds_ns, part * answers) : "none");
+  return card("Work", "", tiles([["Prices asked for", rate("lookups"), "a second"], ["Answers over HTTP", rate("http"), "a second"],
+    ["Datagrams", rate("udp"), "a second"], ["Reports", rate("reports"), "a second"], ["Quotes in", rate("quotes"), "a second"],
+    ["Half of the answers", within(0.5)], ["99 % of the answers", within(0.99)]]),
+  muted(seconds < 1 ? "Measured since this page was opened." : `Over the last ${Math.round(seconds)} s. Times are from a readable socket to the answer's send.`));
+}
+
+function withinOf(counts, bounds, wanted) {
+  let through = 0;
+  const at = counts.findIndex((one) => (through += one) >= wanted);
+  return at < bounds.length ? `≤ ${micros(bounds[at] / 1000)}` : `> ${micros(bounds.at(-1) / 1000)}`;
 }
 
 function ledgerCard(ledger) {
@@ -50,12 +85,20 @@ function ledgerCard(ledger) {
     ["Spool", `${bytes(ledger.spool_bytes)}, ${(100 * ledger.spool_share).toFixed(1)} % of its room${ledger.spool_writable ? "" : "; the disk refuses"}`]]));
 }
 
-function processCard(processes) {
+function processCard(state, before) {
+  const { processes } = state;
+  const seconds = (state.monotonic_ms - before.monotonic_ms) / 1000;
   const silent = processes.filter((process) => !process.alive).length;
+  const load = (process) => {
+    const then = before.processes.find((other) => other.name === process.name && other.pid === process.pid);
+    if (process.cpu_seconds === null || !then || then.cpu_seconds === null || seconds <= 0) return "";
+    return `${number(Math.max(0, 100 * (process.cpu_seconds - then.cpu_seconds) / seconds), 0)} %`;
+  };
   return card("Processes", silent ? "bad" : "good", table("Processes",
-    [["Name", ""], ["State", ""], ["Heartbeat", "number"], ["Restarts", "number"], ["PID", "number wide"]],
-    processes.map((process) => [process.name, badge(process.alive ? "alive" : "silent", process.alive ? "good" : "bad"),
-      age(process.heartbeat_age_ms), process.restarts, process.pid])));
+    [["Name", ""], ["State", ""], ["CPU", "number"], ["Memory", "number"], ["Restarts", "number"], ["Heartbeat", "number wide"], ["PID", "number wide"]],
+    processes.map((process) => [process.name, process.failing ? badge("dies again and again", "bad") : badge(process.alive ? "alive" : "silent", process.alive ? "good" : "bad"),
+      load(process), process.resident_bytes === null ? "" : bytes(process.resident_bytes), count(process.restarts), age(process.heartbeat_age_ms), process.pid])),
+  muted("CPU of one core, over the last seconds. Memory counts what processes share in each of them."));
 }
 
 function todayCard(today, bounds) {
@@ -82,7 +125,7 @@ function rate(plan) {
 
 function limitCard(plans) {
   if (plans === null) return card("Limits", "", muted(AWAY));
-  return card("Limits", "", table("Limits of the plans", [["Plan", ""], ["Rate", "number"], ["At once", "number"],
+  return card(["Limits", element("a", { href: "#/node/plans" }, "Change")], "", table("Limits of the plans", [["Plan", ""], ["Rate", "number"], ["At once", "number"],
     ["Requests a month", "number"], ["Keys", "number"], ["Own limits", "number wide"], ["Over it", ""]],
   plans.map((plan) => [plan.name, plan.rate_requests ? rate(plan) : "no limit", plan.rate_requests ? count(plan.burst) : "no limit",
     plan.monthly_quota ? count(plan.monthly_quota) : "no limit", count(plan.keys), count(plan.own_limits),
@@ -95,7 +138,7 @@ function refusalCard(refusals) {
 
 function blockCard(blocks) {
   if (blocks === null) return card("Blocked addresses", "", muted(AWAY));
-  return card("Blocked addresses", "", table("Blocked addresses", [["Network", ""], ["Reason", ""], ["Until", ""]],
+  return card(["Blocked addresses", element("a", { href: "#/node/blocks" }, "Change")], "", table("Blocked addresses", [["Network", ""], ["Reason", ""], ["Until", ""]],
     blocks.map((block) => [block.network, block.reason || "none given", block.expires_at ? moment(block.expires_at) : "unblocked by hand"]),
     "No address is blocked."));
 }

@@ -24,7 +24,7 @@ from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import bad_parameter
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.dropins.coingecko.answers import TAGS, Flag, json_answer, now_of
-from workers.api.dropins.coingecko.numbers import change_percent, iso_time, number, quotient
+from workers.api.dropins.coingecko.numbers import change_percent, iso_time, number, numbers, quotient
 from workers.api.dropins.coingecko.parameters import read_date, read_words
 from workers.api.dropins.coingecko.selection import USD, all_currencies, coin_by_id, usd_of
 from workers.api.dropins.coingecko.tickers import tickers_of
@@ -83,8 +83,8 @@ async def coin(
         pasts = await history.past.of(prices.assets)
         answer["market_data"] = _market_data(prices, asset, price, pasts, now_ns) | {"last_updated": updated}
         if sparkline:
-            closes = (await history.past.sparklines([name]))[name]
-            answer["market_data"]["sparkline_7d"] = {"price": [number(close) for close in closes]}
+            line = (await history.past.sparklines([name]))[name]
+            answer["market_data"]["sparkline_7d"] = {"price": numbers(line)}
     answer["last_updated"] = updated
     if tickers:
         answer["tickers"] = tickers_of(dashboard.memory, prices, asset, now_ns)

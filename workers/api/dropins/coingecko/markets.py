@@ -23,6 +23,7 @@ from workers.api.dropins.coingecko.numbers import (
     iso_time,
     number,
     number_or_null,
+    numbers,
     quotient,
     rounded,
 )
@@ -87,7 +88,7 @@ async def coins_markets(
         row = _identity(name) | _prices(now, then, pasts[name] if currency.asset is None else Past(), decimals)
         row["last_updated"] = iso_time(price.timestamp_ms) if price.timestamp_ms else None
         if sparkline:
-            row["sparkline_in_7d"] = {"price": [number(close) for close in lines[name]]}
+            row["sparkline_in_7d"] = {"price": numbers(lines[name])}
         for window in windows:
             row[f"price_change_percentage_{window}_in_currency"] = change_percent(now, then.get(window))
         rows.append(row)

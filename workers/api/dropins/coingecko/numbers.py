@@ -5,6 +5,7 @@ percent CHANGE_DECIMALS decimals, as CoinGecko's have. `precision` rounds to so 
 that would be 0 then keeps its first digits instead (SMALL_DIGITS).
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -38,6 +39,11 @@ def rounded(price: Decimal, decimals: int | None) -> Decimal:
 def number(value: Decimal) -> msgspec.Raw:
     """The value as JSON, in plain digits."""
     return msgspec.Raw(format(plain(value) + 0, "f").encode())  # + 0: a zero has no sign
+
+
+def numbers(texts: Iterable[str]) -> msgspec.Raw:
+    """A JSON list of numbers that are in plain digits already."""
+    return msgspec.Raw(f"[{','.join(texts)}]".encode())
 
 
 def number_or_null(value: Decimal | None) -> msgspec.Raw | None:

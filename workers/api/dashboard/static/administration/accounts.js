@@ -16,7 +16,7 @@ function show({ accounts }, state) {
   const rows = accounts.filter((account) => has(state.find, account.name, account.email, account.language)).map((account) =>
     [button("manage", account.name, account.name, "link"), account.email ?? "none", account.language, count(account.keys), moment(account.created_at)]);
   return [listCard("Accounts", make, finder("Find", state.find),
-    table("Accounts", [["Customer", ""], ["E-mail", ""], ["Language", "wide"], ["Keys", "number"], ["Since", "wide"]], rows, "No account is like that."))];
+    table("Accounts", [["Customer", "wrap"], ["E-mail", "wrap"], ["Language", "wide"], ["Keys", "number"], ["Since", "wide"]], rows, "No account is like that."))];
 }
 
 const FIELDS = (account) => [

@@ -24,7 +24,7 @@ function show({ keys }, state) {
   const rows = found.map((key) => [button("manage", key.id, `${key.prefix}…`, "link"), key.account, key.name,
     key.plan + (key.own_limits ? " *" : ""), rateText(key), limitText(key.monthly_quota), badge(key.state, LEVELS[key.state])]);
   return [listCard("Keys", button("create", "", "New key", "primary"), finder("Find", state.find),
-    table("Keys", [["Key", ""], ["Customer", ""], ["Name", "wide"], ["Plan", "wide"], ["Rate", "number wide"], ["A month", "number"], ["State", ""]],
+    table("Keys", [["Key", ""], ["Customer", "wrap"], ["Name", "wide"], ["Plan", "wide"], ["Rate", "number wide"], ["A month", "number wide"], ["State", ""]],
       rows, "No key is like that."),
     muted(`${found.some((key) => key.own_limits) ? "* with limits of its own. " : ""}${keys.length === LISTED_MAX ? `The newest ${LISTED_MAX} are shown.` : ""}`))];
 }

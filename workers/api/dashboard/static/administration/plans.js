@@ -1,8 +1,8 @@
 // Plans: what customers are held to. A change reaches every key that is on it.
 
 import { get, post } from "../client.js";
-import { badge, count, muted, table } from "../format.js";
-import { openForm } from "./form.js";
+import { badge, count, facts, muted, table } from "../format.js";
+import { openForm, openMember } from "./form.js";
 import { LIMIT_FIELDS, button, entered, limitText, listCard, rateText, rateValue } from "./pieces.js";
 
 const PATH = "/administration/plans";
@@ -14,11 +14,13 @@ const overIt = (plan) => {
   return plan.dry_run ? badge("counted only", "warn") : badge("refused", "good");
 };
 
+const priceText = (plan) => (plan.price === null ? "none" : `${plan.price} ${plan.currency}`);
+
 function show({ plans }) {
-  const rows = plans.map((plan) => [button("change", plan.name, plan.name, "link"), rateText(plan),
-    plan.rate_requests ? count(plan.burst) : "no limit", limitText(plan.monthly_quota), count(plan.keys), overIt(plan)]);
+  const rows = plans.map((plan) => [button("manage", plan.name, plan.name, "link"), rateText(plan),
+    plan.rate_requests ? count(plan.burst) : "no limit", limitText(plan.monthly_quota), count(plan.keys), priceText(plan), overIt(plan)]);
   return [listCard("Plans", button("create", "", "New plan", "primary"),
-    table("Plans", [["Plan", ""], ["Rate", "number"], ["At once", "number wide"], ["A month", "number"], ["Keys", "number"], ["Over it", "wide"]], rows),
+    table("Plans", [["Plan", ""], ["Rate", "number"], ["At once", "number wide"], ["A month", "number"], ["Keys", "number wide"], ["Price", "number"], ["Over it", "wide"]], rows),
     muted("A change reaches all keys of a plan at once, but for limits of their own."))];
 }
 
@@ -33,13 +35,33 @@ function create(_, __, { reload }) {
   });
 }
 
-function change(name, { plans }, { reload }) {
+function manage(name, { plans }, { reload }) {
   const plan = plans.find((one) => one.name === name);
+  openMember([`Plan ${name}`], [facts([["Rate", rateText(plan)], ["At once", plan.rate_requests ? count(plan.burst) : "no limit"],
+    ["A month", limitText(plan.monthly_quota)], ["Keys", count(plan.keys)], ["Over it", overIt(plan)],
+    ["Price a month", priceText(plan), plan.price_since ? `since ${plan.price_since}` : ""]])],
+  [["Limits", () => change(plan, reload)], ["Price", () => setPrice(plan, reload)]]);
+}
+
+function change(plan, reload) {
   openForm({
-    title: `Plan ${name}`, action: "Change the plan", intro: [muted(`${count(plan.keys)} keys follow at once.`)],
+    title: `Limits of plan ${plan.name}`, action: "Change the plan", intro: [muted(`${count(plan.keys)} keys follow at once.`)],
     fields: [{ ...LIMIT_FIELDS.rate, value: rateValue(plan) }, { ...LIMIT_FIELDS.burst, value: plan.burst },
       { ...LIMIT_FIELDS.quota, value: plan.monthly_quota }, { ...DRY_RUN, value: plan.dry_run }],
-    submit: (values) => set(name, values, reload),
+    submit: (values) => set(plan.name, values, reload),
+  });
+}
+
+function setPrice(plan, reload) {
+  openForm({
+    title: `Price of plan ${plan.name}`, action: "Set the price", intro: [muted("Bills of months before keep the price before.")],
+    fields: [{ name: "price", label: "A month", value: plan.price ?? "", help: "49 or 49.90", inputmode: "decimal", required: true },
+      { name: "currency", label: "Currency", value: plan.currency ?? "", help: "EUR, USD", required: true },
+      { name: "from", label: "From", help: "The first day (UTC), 2026-12-01; empty: today" }],
+    submit: async (values) => {
+      await post(`${PATH}/${encodeURIComponent(plan.name)}/price`, entered(values));
+      reload();
+    },
   });
 }
 
@@ -48,4 +70,4 @@ async function set(name, values, reload) {
   reload();
 }
 
-export const planList = { load, show, acts: { create, change } };
+export const planList = { load, show, acts: { create, manage } };
