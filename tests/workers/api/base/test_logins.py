@@ -1,6 +1,7 @@
 """Logins of people: what each role may ask for, and that a revoked one is out within a second."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +59,7 @@ async def test_who_bills_reads_bills_and_nothing_else(people: People, tmp_path: 
             if bare in PUBLIC or any(bare.startswith(root) for root in BILLING_PATHS):
                 continue
             for method in item:
-                response = await client.request(method, path.replace("{", "").replace("}", ""), json={})
+                response = await client.request(method, re.sub(r"{[^}]*}", "1", path), json={})
                 if response.status_code in (400, 422):  # refused for a parameter before anybody looked who asks
                     continue
                 assert (response.status_code, response.json()["code"]) == (403, "not_your_role"), (method, path)
