@@ -16,6 +16,7 @@ import feeds.ingest.process
 import feeds.simulator.server
 import trinity.node.database
 import workers.access.process
+import workers.api.app
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
@@ -32,6 +33,7 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
 from trinity.store.database import database_url, is_embedded
 from workers.api.base.context import Explain, ReportSettings
+from workers.request.lookups import LocalLookups
 
 _REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
 
@@ -165,6 +167,7 @@ ROLES = (
             plan.config.access,
             plan.config.node.bind_host,
             int(number),
+            workers.api.app.PATHS,
         ),
     ),
     Role(
@@ -177,6 +180,7 @@ ROLES = (
             memory.access,
             report_settings_of(plan.config),
             explainer(context, memory.node, plan.config.node.data_dir),
+            LocalLookups(memory.node.answers.words, context.catalog),
         ),
         vital=False,
     ),
@@ -240,4 +244,7 @@ def report_settings_of(config: Config) -> ReportSettings:
         udp_trusted_networks=config.request.udp_trusted_networks,
         anonymous_rate=config.access.anonymous_rate,
         trusted_proxies=config.access.trusted_proxies,
+        request_port=config.ports.tcp_port_lpo,
+        request_health_port=config.ports.health_port_lpo,
+        health_port=config.ports.health_port_lrs,
     )

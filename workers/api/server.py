@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -58,6 +59,7 @@ from workers.api.base.throttle import LoginThrottle
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
+from workers.api.lookups.lookups import Lookup, Lookups
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
@@ -122,16 +124,15 @@ def run(
     tables: AccessMemory,
     settings: ReportSettings,
     explain: Explain | None = None,
+    lookup: Lookup | None = None,
 ) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(context, memory, tables, settings, explain))
+    asyncio.run(_serve(context, open_service(context, memory, tables, settings, explain, lookup)))
 
 
-async def _serve(
-    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
-) -> None:
+async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[Service]) -> None:
     stop = asyncio.Event()
-    async with _stopped_by_signals(stop), open_service(context, memory, tables, settings, explain) as service:
+    async with _stopped_by_signals(stop), opening as service:
         server = make_server(service)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(service.parts)
@@ -172,7 +173,12 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def open_service(
-    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
+    context: ProcessContext,
+    memory: NodeView,
+    tables: AccessMemory,
+    settings: ReportSettings,
+    explain: Explain | None = None,
+    lookup: Lookup | None = None,
 ) -> AsyncIterator[Service]:
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
@@ -221,6 +227,7 @@ async def open_service(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
             Dashboard(memory.node, memory.rings),
             History(averages, explain),
+            Lookups(lookup),
             Streams(board, fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             Usage(ConcurrencyLimit(EXPORTS)),
         )

@@ -36,6 +36,9 @@ class ReportSettings(NamedTuple):
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
     trusted_proxies: tuple[str, ...] = ()
+    request_port: int = 8080  # of the request workers, of their health, and of this service's: where others are sent
+    request_health_port: int = 8081
+    health_port: int = 9091
 
     def __repr__(self) -> str:
         return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"

@@ -1,12 +1,13 @@
 """A parsed HTTP request -> its whole response. Pure, compiled: memory in, memory out.
 
 The loop makes one `RequestContext` per worker (context.py) and calls `answer_request` for each head that parse.py
-parsed, or `refuse`.
+parsed, or `refuse`. `answer_admitted` is for other processes (lookups.py).
     GET /price?asset=BTC[&exchange=kraken][&quality]   one price: 200, or 404/503 with the last good price
     GET /prices[?assets=BTC,ETH][&exchange=][&quality] several, each with its own status
     GET /assets                                        what can be asked for
     GET /health                                        this worker's own view, short
 
+Each of them also as /v1/...
 quality = max_age_ms, min_sources, max_conf_bps. HEAD is GET without the body; OPTIONS is answered for browsers.
 /health and OPTIONS need no key; all else does where keys are required, so a stranger learns nothing from it.
 Rules: what the answer is, is noted in the ledger; the caller publishes the record before it sends the bytes. A
@@ -18,6 +19,7 @@ from trinity.access.gate import charge_lookups
 from trinity.access.limit_headers import is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.answer_table import HEAD_AT
+from trinity.native.nearest import find_nearest
 from trinity.native.octets import (
     NOT_FOUND,
     Integers,
@@ -55,6 +57,7 @@ from workers.request.http.parse import (
     KEY_END,
     KEY_START,
     METHOD,
+    METHOD_GET,
     METHOD_HEAD,
     METHOD_OPTIONS,
     METHOD_OTHER,
@@ -100,6 +103,7 @@ from workers.request.http.target import (
     PATH_MALFORMED,
     PATH_PRICE,
     PATH_UNKNOWN,
+    UNKNOWN_PATH_AT,
     find_path,
     parse_query,
 )
@@ -113,7 +117,8 @@ from workers.request.ledger import (
     note_status,
 )
 
-_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"parameter":"')
+_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"field":"')
+_END_OF_ERROR = octets_of(b"}}")
 _END_OF_BAD_PARAMETER = octets_of(b'"}}')
 _NO_SUCH_EXCHANGE = -2
 
@@ -145,11 +150,32 @@ def answer_request(context: RequestContext, buffer: Octets, last: bool, now_ns: 
     error = _refusal_of(context, buffer, path, now_ns)
     if error != _ADMITTED:
         return _append_error(context, error, connection, out, at)
+    return _append_answer(context, buffer, path, outcome, connection, now_ns, out, at)
+
+
+@compiled
+def answer_admitted(context: RequestContext, buffer: Octets, start: int, end: int, now_ns: int, out: Octets) -> int:
+    """Write the response to a GET of the target `buffer[start:end]`, of somebody who was let in elsewhere; its end.
+
+    `context` has a gate of its own that nobody goes through: what the answer costs stands in its tally.
+    """
+    begin(context.ledger, HTTP)
+    context.head[METHOD] = METHOD_GET
+    path = find_path(context.query, buffer, start, end)
+    outcome = parse_query(context.query, buffer, end, path)
+    return _append_answer(context, buffer, path, outcome, CONNECTION_SILENT, now_ns, out, 0)
+
+
+@compiled_inline
+def _append_answer(
+    context: RequestContext, buffer: Octets, path: int, outcome: int, connection: int, now_ns: int, out: Octets, at: int
+) -> int:
+    """Append the response to a caller that may ask."""
     if path == PATH_MALFORMED:
         return _append_error(context, BAD_TARGET, connection, out, at)
     if path == PATH_UNKNOWN:
-        return _append_error(context, UNKNOWN_PATH, connection, out, at)
-    if head[METHOD] == METHOD_OTHER:
+        return _append_unknown_path(context, buffer, connection, out, at)
+    if context.head[METHOD] == METHOD_OTHER:
         return _append_error(context, METHOD_NOT_ALLOWED, connection, out, at)
     if path == PATH_ASSETS:
         return _append_body(context, context.assets_body, context.assets_body.size, connection, out, at)
@@ -211,6 +237,19 @@ def _append_error(context: RequestContext, error: int, connection: int, out: Oct
         with_body = context.head[METHOD] != METHOD_HEAD
         return append_limited(context.gate, error, context.body, with_body, context.stamp, connection, out, at)
     length = write_error(error, context.body)
+    return _append_body(context, context.body, length, connection, out, at)
+
+
+@compiled
+def _append_unknown_path(context: RequestContext, buffer: Octets, connection: int, out: Octets, at: int) -> int:
+    """Say what there is, here and on the other port, and which of it may have been meant."""
+    note_error(context.ledger, error_status(UNKNOWN_PATH), error_code(UNKNOWN_PATH))
+    guide, start, end = context.guide, context.query[UNKNOWN_PATH_AT], context.query[UNKNOWN_PATH_AT + 1]
+    length = append_octets(guide.body, context.body, 0)
+    nearest = find_nearest(guide.paths, guide.path_bounds, buffer, start, end)
+    if nearest != NOT_FOUND:
+        length = append_packed(guide.hints, guide.hint_bounds, nearest, context.body, length)
+    length = append_octets(_END_OF_ERROR, context.body, length)
     return _append_body(context, context.body, length, connection, out, at)
 
 
