@@ -70,7 +70,7 @@ simulate: setup-dev
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
-TEST_TOOLS := curl wrk nginx:nginx-light haproxy chromium chromedriver:chromium-driver redis-server node:nodejs npm faketime
+TEST_TOOLS := curl wrk nginx:nginx-light haproxy chromium chromedriver:chromium-driver redis-server node:nodejs npm faketime ps:procps
 PEERS := go:golang-go
 define install_missing
 	@missing=""; for tool in $(1); do \

@@ -129,7 +129,7 @@ def test_a_module_opens_with_its_strategy_and_keeps_to_its_room(path: Path) -> N
         ("trinity/markets.py", "from trinity.observe import metrics", {"trinity/observe"}),
         ("trinity/markets.py", "from trinity import vocabulary", set()),
         ("trinity/process.py", "from trinity.memory.control import Control", set()),
-        ("trinity/access/x.py", "from trinity.cli.values import without_keys", {"trinity/cli"}),
+        ("trinity/access/x.py", "from trinity.cli.text import table", {"trinity/cli"}),
         ("trinity/node/supervisor.py", "import workers.request.loop", {"workers/request"}),
         ("trinity/node/composition.py", "import workers.request.loop", set()),
         ("workers/new/x.py", "from trinity import clock", {"trinity"}),

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from trinity.cli.values import without_keys
+from trinity.access.values import without_keys
 from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
 from trinity.errors import (
@@ -33,6 +33,7 @@ from trinity.errors import (
     StoreUnavailableError,
     TrinityError,
 )
+from trinity.version import version
 
 EXIT_FOUND_WRONG = 1
 EXIT_CONFIGURATION = 2
@@ -51,6 +52,7 @@ COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "node"),
     Subcommand("simulate", "run the six simulated exchanges alone", "node"),
+    Subcommand("config", "the configuration: check it, show each value and its source, print an example", "config"),
     Subcommand("doctor", "check clock, exchanges, limits, ports and stores of this machine; say what to do", "doctor"),
     Subcommand("top", "watch assets, sources and ages of the running node", "top"),
     Subcommand("explain", "show each step of an asset's consensus, with its numbers", "explain"),
@@ -58,11 +60,13 @@ COMMANDS = (
     Subcommand("replay", "recompute the consensus from a recording, and compare it bit for bit", "record"),
     Subcommand("db", "the database: its address, the state of its tables, bring them to this version's", "db"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
-    Subcommand("plans", "plans of limits: list, set", "plans"),
-    Subcommand("accounts", "customers: list, set", "plans"),
+    Subcommand("plans", "plans of limits and what they cost: list, set, price", "plans"),
+    Subcommand("accounts", "customers: list, show, set, rename, delete", "accounts"),
+    Subcommand("bill", "a month of every customer, as a table or a file: CSV, XLSX, Parquet, JSON", "bill"),
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),
     Subcommand("blocks", "list what is blocked", "blocks"),
+    Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "audit"),
     Subcommand("mcp", "serve prices, history, explanations to language models (Model Context Protocol, stdio)", "mcp"),
     Subcommand("bench", "measure this machine", "bench"),
     Subcommand("compile", "compile the request loop now, so that the first start does not have to wait for it", "node"),
@@ -98,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed.passed_on = parsed_not
     try:
         config = load_config(os.environ, parsed.config, demo=parsed.command == "demo")
-        _prepare(config)
+        if parsed.command != "config":  # it only looks, and is asked before there is a data directory
+            _prepare(config)
         module = next(command.module for command in COMMANDS if command.name == parsed.command)
         return int(importlib.import_module(f"trinity.cli.{module}").run(config, parsed))
     except TrinityError as error:
@@ -117,6 +122,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
     common.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
     parser = _Parser(prog="trinity", description="A self-hosted crypto price oracle.")
+    parser.add_argument("--version", action="version", version=f"trinity {version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text, module in COMMANDS:
         # What follows `bench`, also --help, is for the benchmarks' own command line.

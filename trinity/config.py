@@ -1,8 +1,9 @@
 """The node's configuration: one frozen tree, decoded once and strictly, from a TOML file and the environment.
 
-Rules: unknown names in the file are errors; the environment wins over the file; secrets come from the environment or
-from a file named by `<NAME>_FILE`, never from the TOML. Everything is checked before any process starts, and an
-error names the key as the user wrote it.
+Rules: unknown names are errors, in the file and, with the prefix TRINITY_ (environment.py), in the environment, which
+wins over the file; secrets come from the environment or from a file named by `<NAME>_FILE`, never from the TOML.
+Everything is checked before any process starts, and an error names the key as the user wrote it, the file that it is
+in, and what is allowed there. The comments beside the fields are the explanations that `trinity config example` prints.
 """
 
 import ipaddress
@@ -11,14 +12,18 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from trinity.environment import check_prefixed_names, hint, read_variable
 from trinity.errors import ConfigError
 from trinity.markets import DEFAULT_PATH
 from trinity.rates import read_rate
+from trinity.schema import Setting, allowed, bounds_of, settings_of
 
+# Of a wrong value, in an error.
+_SHOWN_CHARS = 60
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
 _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
@@ -27,6 +32,8 @@ _SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": 
 OkxRegion = Literal["global", "eea", "us"]
 ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+# As rates.py reads it: text, in the file also a number.
+Rate = Annotated[int, msgspec.Meta(description="requests a second (10, 0.2) or in a time (1/5s, 90/m)")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,23 +43,23 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class NodeSection(Section, frozen=True):
     """Who this node is."""
 
-    name: str = "trinity"  # CLUSTER_NODE; part of the names of its shared memory
-    environment: str = "production"  # NODE_ENV; shown in /health, and changes nothing
-    server_type: ServerType = "APP_REPORT_SERVER"
-    data_dir: Path = Path.home() / ".local" / "share" / "trinity"
+    name: str = "trinity"  # part of the names of its shared memory
+    environment: str = "production"  # what it is for: shown in /health, and changes nothing
+    server_type: ServerType = "APP_REPORT_SERVER"  # what the node runs
+    data_dir: Path = Path.home() / ".local" / "share" / "trinity"  # logs, ledger, embedded database, compiled code
     bind_host: str = "127.0.0.1"  # loopback, until the operator decides otherwise
-    markets_file: Path = DEFAULT_PATH
+    markets_file: Path = DEFAULT_PATH  # which asset is on which exchange
 
 
 class PortsSection(Section, frozen=True):
     """Listeners; the names are those of the environment in lower case."""
 
-    tcp_port_lpo: Port = 8080
-    health_port_lpo: Port = 8081
-    tcp_port_lrs: Port = 9090
-    health_port_lrs: Port = 9091
-    udp_port_lpo: Port = 2679
-    udp_port_lrs: Port = 2680
+    tcp_port_lpo: Port = 8080  # lookups over HTTP
+    health_port_lpo: Port = 8081  # their health, and the metrics of the whole node
+    tcp_port_lrs: Port = 9090  # reports, streams, history, dashboard
+    health_port_lrs: Port = 9091  # their health, and their own metrics
+    udp_port_lpo: Port = 2679  # lookups over UDP
+    udp_port_lrs: Port = 2680  # reports over UDP
 
 
 class RequestSection(Section, frozen=True):
@@ -66,11 +73,11 @@ class RequestSection(Section, frozen=True):
 class FeedsSection(Section, frozen=True):
     """Where the exchanges are; an empty base URL means the exchange's own."""
 
-    simulated: bool = False
-    okx_region: OkxRegion = "global"
-    ws_base_urls: dict[str, str] = {}
-    rest_base_urls: dict[str, str] = {}
-    https_proxy: str = ""  # HTTPS_PROXY or https_proxy: http://host:port, for https:// and wss://
+    simulated: bool = False  # whether what the base URLs lead to are simulated exchanges: all answers then say so
+    okx_region: OkxRegion = "global"  # whose hosts OKX is asked at
+    ws_base_urls: dict[str, str] = {}  # of exchanges, by name: ws://host:port/path
+    rest_base_urls: dict[str, str] = {}  # the same for REST: http://host:port/path
+    https_proxy: str = ""  # http://host:port, for https:// and wss://
     http_proxy: str = ""  # the same for http:// and ws://
     all_proxy: str = ""  # the same where there is no other
     no_proxy: str = ""  # hosts that are reached without one
@@ -80,17 +87,19 @@ class FeedsSection(Section, frozen=True):
 class SimulatorSection(Section, frozen=True):
     """The simulated exchanges of `trinity demo` and `trinity simulate`."""
 
-    port: Port = 8090
-    seed: int = 1
-    quotes_per_second: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 300
+    port: Port = 8090  # where they listen, all six
+    seed: int = 1  # of their random market
+    quotes_per_second: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 300  # of all of them together
 
 
 class AccessSection(Section, frozen=True):
     """Who may ask, and how often."""
 
     auth: Literal["required", "optional"] = "required"  # in `trinity demo` optional, unless it is set
-    anonymous_rate: int = 0  # (rates.py) of each address without a key, when auth is optional; 0: no limit
-    # Room in shared memory; 105 MB for a million keys.
+    anonymous_rate: Rate = 0  # of each address without a key, when auth is optional; 0: no limit
+    free_rate: Rate = 10  # of each key and address for what costs no month; 0: no limit
+    rate_limit_headers: bool = True  # RateLimit on good answers to whoever has limits
+    # Room in shared memory; 121 MB for a million keys.
     keys_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 100_000
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For and PROXY headers are believed
     proxy_protocol: bool = False  # connections of trusted proxies begin with a PROXY protocol v2 header
@@ -101,7 +110,11 @@ class LedgerSection(Section, frozen=True):
 
     # A worker's, a power of two; 32 MB, five seconds and more of the highest rate.
     ring_records: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 19
-    spool_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 24, le=1 << 50)] = 10 * 1024**3
+    spool_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 24, le=1 << 50)] = 10 * 1024**3  # on disk, without a database
+    # Days of single requests, addresses, sums by minute and hour; a day more is a day's room on the disk.
+    detail_days: Annotated[int, msgspec.Meta(ge=1, le=1_100)] = 93
+    # Whole months, beside the running one, of the sums by day, which bills are made of.
+    sums_months: Annotated[int, msgspec.Meta(ge=1, le=120)] = 36
 
 
 class RecordingSection(Section, frozen=True):
@@ -115,15 +128,15 @@ class RecordingSection(Section, frozen=True):
 class ReportsSection(Section, frozen=True):
     """The reporting service."""
 
-    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # that serve reports and streams
 
 
 class StoresSection(Section, frozen=True):
     """Addresses and secrets of the stores; never in the TOML file."""
 
-    database_url: str | None = None
-    cache_url: str | None = None
-    admin_key: str | None = None
+    database_url: str | None = None  # postgresql://user:password@host:port/database; none: the embedded one
+    cache_url: str | None = None  # of a Valkey, for reports; unreachable is never an error
+    admin_key: str | None = None  # the operator's, 16 to 128 characters: it opens everything
 
 
 class Config(Section, frozen=True):
@@ -151,6 +164,14 @@ def _switch_of(text: str) -> bool:
     return _SWITCH[text.lower()]
 
 
+def _table_of(text: str) -> dict[str, str]:
+    """`kraken=ws://..., okx=ws://...`"""
+    parts = [part.partition("=") for part in _list_of(text)]
+    if not all(name.strip() and value.strip() for name, _, value in parts):
+        raise ValueError("name=value, name=value ... is expected")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
 # Environment name -> (section, field, how its text becomes the field's value).
 ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "CLUSTER_NODE": ("node", "name", str),
@@ -166,7 +187,11 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "UDP_PORT_LPO": ("ports", "udp_port_lpo", int),
     "UDP_PORT_LRS": ("ports", "udp_port_lrs", int),
     "REQUEST_WORKERS": ("request", "workers", int),
+    "REQUEST_PIN": ("request", "pin", _switch_of),
     "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
+    "FEEDS_SIMULATED": ("feeds", "simulated", _switch_of),
+    "WS_BASE_URLS": ("feeds", "ws_base_urls", _table_of),
+    "REST_BASE_URLS": ("feeds", "rest_base_urls", _table_of),
     "OKX_REGION": ("feeds", "okx_region", str),
     "HTTPS_PROXY": ("feeds", "https_proxy", str),
     "HTTP_PROXY": ("feeds", "http_proxy", str),
@@ -178,11 +203,15 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
     "AUTH": ("access", "auth", str),
     "ANONYMOUS_RATE": ("access", "anonymous_rate", str),
+    "FREE_RATE": ("access", "free_rate", str),
+    "RATE_LIMIT_HEADERS": ("access", "rate_limit_headers", _switch_of),
     "KEYS_MAX": ("access", "keys_max", int),
     "TRUSTED_PROXIES": ("access", "trusted_proxies", _list_of),
     "PROXY_PROTOCOL": ("access", "proxy_protocol", _switch_of),
     "LEDGER_RING_RECORDS": ("ledger", "ring_records", int),
     "LEDGER_SPOOL_BYTES_MAX": ("ledger", "spool_bytes_max", int),
+    "LEDGER_DETAIL_DAYS": ("ledger", "detail_days", int),
+    "LEDGER_SUMS_MONTHS": ("ledger", "sums_months", int),
     "RECORD": ("recording", "on", _switch_of),
     "RECORD_BYTES_MAX": ("recording", "bytes_max", int),
     "REPORT_PROCESSES": ("reports", "processes", int),
@@ -193,6 +222,20 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
 # Names that other programs share: there the small form is as usual, and wins (as for curl).
 _SHARED_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY")
 SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY")
+SETTINGS: Mapping[tuple[str, str], Setting] = {(entry.section, entry.field): entry for entry in settings_of(Config)}
+VARIABLES: Mapping[tuple[str, str], str] = {entry[:2]: name for name, entry in ENVIRONMENT.items()}
+DEMO = "the demo"
+
+
+class LoadedConfig(NamedTuple):
+    """A checked tree, and where each value that is no default comes from."""
+
+    config: Config
+    sources: "Sources"
+
+
+# Of a section's field: the variable's name (or DEMO), or the file.
+Sources = Mapping[tuple[str, str], str | Path]
 
 
 def load_config(environment: Mapping[str, str], file: Path | None = None, *, demo: bool = False) -> Config:
@@ -200,26 +243,38 @@ def load_config(environment: Mapping[str, str], file: Path | None = None, *, dem
 
     In a demo keys are optional unless the user says otherwise.
     """
-    tree = _read_file(file) if file is not None else {}
+    return load(environment, file, demo=demo).config
+
+
+def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool = False) -> LoadedConfig:
+    """The same, with where each value comes from."""
+    check_prefixed_names(environment, ENVIRONMENT, SECRETS)
+    tree: dict[str, Any] = {}
+    sources: dict[tuple[str, str], str | Path] = {}
+    if file is not None:
+        tree = _read_file(file)
+        sources = {(section, field): file for section, fields in tree.items() for field in fields}
     for name, (section, field, convert) in ENVIRONMENT.items():
-        text = _text_of(name, environment)
-        if text is None:
+        variable = read_variable(name, environment, may_be_file=name in SECRETS, is_shared=name in _SHARED_NAMES)
+        if variable is None:
             continue
         try:
-            value = convert(text)
+            value = convert(variable.text)
         except ValueError as error:
-            reason = str(error) if convert is not int else f"{text!r} is not a whole number"
-            raise ConfigError(name, reason) from None
+            reason = str(error) if convert is not int else f"{variable.text!r} is not {_allowed_at(section, field)}"
+            raise ConfigError(variable.name, reason) from None
         tree.setdefault(section, {})[field] = value
-    if demo and isinstance(access := tree.setdefault("access", {}), dict):
-        access.setdefault("auth", "optional")
-    _read_rates(tree)
+        sources[section, field] = variable.name
+    if demo and "auth" not in tree.setdefault("access", {}):
+        tree["access"]["auth"] = "optional"
+        sources["access", "auth"] = DEMO
+    _read_rates(tree, sources)
     try:
         config = msgspec.convert(tree, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), tree) from None
+        raise _explain(str(error), tree, sources) from None
     _check(config)
-    return config
+    return LoadedConfig(config, sources)
 
 
 def worker_count(request: RequestSection) -> int:
@@ -227,14 +282,14 @@ def worker_count(request: RequestSection) -> int:
     return request.workers or len(os.sched_getaffinity(0))
 
 
-def _read_rates(tree: dict[str, Any]) -> None:
+def _read_rates(tree: dict[str, Any], sources: Sources) -> None:
     """A rate is text in the environment, and text or a number in the file."""
-    access = tree.get("access")
-    if isinstance(access, dict) and "anonymous_rate" in access:
-        try:
-            access["anonymous_rate"] = read_rate(str(access["anonymous_rate"]))
-        except ValueError as error:
-            raise ConfigError("ANONYMOUS_RATE", str(error)) from None
+    for section, field in (place for place, setting in SETTINGS.items() if setting.kind is Rate):
+        if field in tree.get(section, {}):
+            try:
+                tree[section][field] = read_rate(str(tree[section][field]))
+            except ValueError as error:
+                raise ConfigError(_written(section, field, sources), str(error)) from None
 
 
 def _decode_path(wanted: type, value: Any) -> Any:
@@ -245,46 +300,52 @@ def _decode_path(wanted: type, value: Any) -> Any:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
+    """Its sections, all of which and whose fields there are."""
     try:
         tree = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(file), str(error)) from None
     if "stores" in tree:
         names = ", ".join(SECRETS)
-        raise ConfigError("stores", f"secrets do not belong into the file: set {names} or {SECRETS[0]}_FILE")
+        raise ConfigError(f"{file}: stores", f"secrets do not belong into the file: set {names} or {SECRETS[0]}_FILE")
+    sections = [name for name in Config.__struct_fields__ if name != "stores"]
+    for section, fields in tree.items():
+        if section not in sections:
+            places = [f"{name}.{field}" for name, field in SETTINGS if field == section]
+            advice = f"did you mean {' or '.join(places)}?" if places else hint(section, sections)
+            raise ConfigError(
+                f"{file}: {section}", f"there is no such section; {advice} (there are: {', '.join(sections)})"
+            )
+        if not isinstance(fields, dict):
+            raise ConfigError(f"{file}: {section}", f"it is a section: write [{section}] above its settings")
+        known = [field for name, field in SETTINGS if name == section]
+        for field in fields:
+            if field not in known:
+                reason = f"there is no such setting; {hint(field, known)} (there are: {', '.join(known)})"
+                raise ConfigError(f"{file}: {section}.{field}", reason)
     return tree
 
 
-def _text_of(name: str, environment: Mapping[str, str]) -> str | None:
-    text = (name in _SHARED_NAMES and environment.get(name.lower())) or environment.get(name)
-    path = environment.get(f"{name}_FILE") if name in SECRETS else None
-    if path is None:
-        return text or None
-    if text:
-        raise ConfigError(name, f"set it or {name}_FILE, not both")
-    try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"{name}_FILE", str(error)) from None
+def _written(section: str, field: str, sources: Sources) -> str:
+    """A setting as the user wrote it: the variable, or the file and the field."""
+    source = sources[section, field]
+    return f"{source}: {section}.{field}" if isinstance(source, Path) else source
 
 
-def _explain(message: str, tree: Mapping[str, Any]) -> ConfigError:
-    """What msgspec says ("... - at `$.section.field`") under the name that the user wrote; a range with the value."""
+def _allowed_at(section: str, field: str) -> str:
+    return allowed(SETTINGS[section, field].kind)
+
+
+def _explain(message: str, tree: Mapping[str, Any], sources: Sources) -> ConfigError:
+    """What msgspec says ("... - at `$.section.field`") under the name that the user wrote, with what is allowed."""
     found = re.search(r"`\$\.(\w+)\.(\w+)", message)
-    if found is None:
-        return ConfigError("configuration file", message)
-    place, value = found.groups(), tree[found[1]][found[2]]
-    name = next((name for name, entry in ENVIRONMENT.items() if entry[:2] == place), "")
-    bounds = _bounds_of(*place)
+    assert found is not None, "sections and fields are known, so it is about a value"
+    section, field = found.groups()
+    value, bounds = tree[section][field], bounds_of(SETTINGS[section, field].kind)
+    key = _written(section, field, sources)
     if bounds is not None and type(value) is int:
-        return ConfigError(name or ".".join(place), f"{value} is not between {bounds.ge} and {bounds.le}")
-    return ConfigError(f"{name} ({'.'.join(place)})" if name else ".".join(place), message)
-
-
-def _bounds_of(section: str, field: str) -> msgspec.Meta | None:
-    """The range that stands at a field; None where there is none."""
-    kind = get_type_hints(get_type_hints(Config)[section], include_extras=True)[field]
-    return next((meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)), None)
+        return ConfigError(key, f"{value} is not between {bounds.ge} and {bounds.le}")
+    return ConfigError(key, f"{str(value)[:_SHOWN_CHARS]!r} is not {_allowed_at(section, field)}")
 
 
 def _check_network(name: str, text: str) -> None:

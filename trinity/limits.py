@@ -159,6 +159,10 @@ RECOGNISED_KEYS_MAX = 65_536
 # who may ask less than once an hour is better held to a month.
 RATE_REQUESTS_MAX = 1_000_000
 RATE_SECONDS_MAX = 3600
+# A page that is opened asks some 20 things at once, and a person opens several; then it asks two or three a second.
+FREE_BURST = 200
+# Mistakes of a key in a minute that cost nothing: who types makes a few, a program that goes on is wrong or searches.
+MISTAKES_PER_MINUTE = 60
 # Lost races in a row for one limit before a request is refused: 127 workers on one key never came near.
 LIMIT_TRIES_MAX = 1_000
 # Until the keys are there for the first time: a client may ask again after a second.

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.generators import system
 from benchmarks.generators.checks import Bytes, Ints
 from benchmarks.progress import Progress
+from trinity.access.charge import charge
 from trinity.access.gate import COUNTED_WORDS, Gate, admit, make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compiled
@@ -119,7 +120,10 @@ def _ask(gate: Gate, keys: Bytes, ends: Ints, order: Ints, address: Words, times
     start_ns = system.thread_cpu_ns(timespec)
     for i in range(order.size):
         which = order[i]
-        if admit(gate, keys, ends[which], ends[which + 1], address, False, now_ns) != CODE_OK:
+        if (
+            admit(gate, keys, ends[which], ends[which + 1], address, False, False, now_ns) != CODE_OK
+            or charge(gate, 1, now_ns) != CODE_OK
+        ):
             return 0
     return system.thread_cpu_ns(timespec) - start_ns
 

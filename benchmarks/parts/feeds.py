@@ -193,7 +193,7 @@ def _attach(feed: Server, node: str) -> NodeMemory:
 
 def _wait_for_quotes(feed: Server, memory: NodeMemory) -> None:
     for _ in range(int(_START_SECONDS_MAX / _POLL_SECONDS)):
-        if memory.control.block(0).read_counter(FEED.index("oracle_quotes_total", "ws")) > 0:
+        if memory.control.block(0).read_counter(FEED.index("quotes_total", "ws")) > 0:
             return
         if feed.ended_within(_POLL_SECONDS):
             break
@@ -212,9 +212,9 @@ def _missing(memory: NodeMemory, control: Control, ahead: int) -> int:
 
 
 def _frames(memory: NodeMemory) -> int:
-    return memory.control.block(0).read_counter(FEED.index("oracle_frames_total"))
+    return memory.control.block(0).read_counter(FEED.index("frames_total"))
 
 
 def _refused(memory: NodeMemory) -> int:
     block = memory.control.block(0)
-    return sum(block.read_counter(FEED.index("oracle_parse_errors_total", reason)) for reason in REFUSAL_REASONS)
+    return sum(block.read_counter(FEED.index("parse_errors_total", reason)) for reason in REFUSAL_REASONS)

@@ -177,6 +177,6 @@ def number_in(buffer: Bytes, start: int, end: int) -> int:
 
 def _quotes_taken(memory: NodeMemory) -> int:
     """Quotes that all feeds have written so far."""
-    word = FEED.index("oracle_quotes_total", "ws")
+    word = FEED.index("quotes_total", "ws")
     feeds = [i for i, entry in enumerate(memory.card.processes) if entry.kind == "feed"]
     return sum(memory.control.block(i).read_counter(word) for i in feeds)

@@ -46,8 +46,8 @@ CHECKPOINT_NS = 10 * NS_PER_SECOND
 SEGMENT_NS = 600 * NS_PER_SECOND
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GAUGES = {
-    "feed": FEED.index("oracle_feed_recording"),
-    "consensus": CONSENSUS.index("oracle_consensus_recording"),
+    "feed": FEED.index("feed_recording"),
+    "consensus": CONSENSUS.index("consensus_recording"),
 }
 
 

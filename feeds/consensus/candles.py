@@ -62,8 +62,8 @@ BOOK_DTYPE = np.dtype(
     align=True,
 )
 _GOOD = int(AnswerState.GOOD)
-_FAILED = CONSENSUS.index("oracle_candles_failed")
-_OVERWRITTEN = CONSENSUS.index("oracle_candles_overwritten_total")
+_FAILED = CONSENSUS.index("candles_failed")
+_OVERWRITTEN = CONSENSUS.index("candles_overwritten_total")
 
 
 def _words_of_units() -> Integers:

@@ -53,10 +53,10 @@ from trinity.observe.metrics import CONSENSUS
 from trinity.process import ConsensusMemory, ProcessContext
 from trinity.vocabulary import REJECT_REASONS
 
-_INDEX_GAUGES = [CONSENSUS.index(f"oracle_{coin.lower()}_usd_index") for coin in COINS]
-_DEPEG_GAUGES = [CONSENSUS.index("oracle_stablecoin_depeg", coin) for coin in COINS]
-_UPDATES = CONSENSUS.index("oracle_price_updates_total")
-_DISAGREEMENTS = CONSENSUS.index("oracle_sources_disagree_total")
+_INDEX_GAUGES = [CONSENSUS.index("stablecoin_usd_index", coin) for coin in COINS]
+_DEPEG_GAUGES = [CONSENSUS.index("stablecoin_depeg", coin) for coin in COINS]
+_UPDATES = CONSENSUS.index("price_updates_total")
+_DISAGREEMENTS = CONSENSUS.index("sources_disagree_total")
 
 
 def run(context: ProcessContext, memory: ConsensusMemory, observers: Sequence[TurnObserver] = ()) -> None:
@@ -228,8 +228,8 @@ def _counters(exchanges: Sequence[str]) -> dict[int, int]:
     """The metric of each number that the turns count."""
     found = {COUNT_UPDATES: _UPDATES, COUNT_DISAGREEMENTS: _DISAGREEMENTS}
     for exchange, name in enumerate(exchanges):
-        found[COUNT_OFF_BOOK + exchange] = CONSENSUS.index("oracle_price_rejected_total", name, LAST_OFF_BOOK)
+        found[COUNT_OFF_BOOK + exchange] = CONSENSUS.index("price_rejected_total", name, LAST_OFF_BOOK)
         for i, reason in enumerate(REJECT_REASONS):
             place = COUNT_REJECTED + exchange * VERDICTS + VERDICT_REJECTED + i
-            found[place] = CONSENSUS.index("oracle_price_rejected_total", name, reason)
+            found[place] = CONSENSUS.index("price_rejected_total", name, reason)
     return found

@@ -22,14 +22,14 @@ SHAPE_WINDOW_NS = 60 * NS_PER_SECOND
 
 RestResult = Literal["ok", "rate_limited", "refused", "failed"]
 Gauge = Literal[
-    "oracle_ws_connected", "oracle_rest_active", "oracle_unknown_symbols", "oracle_frozen_sources"
+    "ws_connected", "rest_active", "unknown_symbols", "frozen_sources"
 ]  # the alarm's gauge is set here alone
 
-_FRAMES = FEED.index("oracle_frames_total")
-_QUOTES = {via: FEED.index("oracle_quotes_total", via.name.lower()) for via in (Via.WS, Via.REST)}
-_REFUSALS = {reason: FEED.index("oracle_parse_errors_total", reason) for reason in REFUSAL_REASONS}
-_RECONNECTS = {reason: FEED.index("oracle_ws_reconnects_total", reason) for reason in RECONNECT_REASONS}
-_ALARM = FEED.index("oracle_payload_shape_alarm")
+_FRAMES = FEED.index("frames_total")
+_QUOTES = {via: FEED.index("quotes_total", via.name.lower()) for via in (Via.WS, Via.REST)}
+_REFUSALS = {reason: FEED.index("parse_errors_total", reason) for reason in REFUSAL_REASONS}
+_RECONNECTS = {reason: FEED.index("ws_reconnects_total", reason) for reason in RECONNECT_REASONS}
+_ALARM = FEED.index("payload_shape_alarm")
 
 
 class FeedCounters:
@@ -69,10 +69,10 @@ class FeedCounters:
 
     def failure(self, way: Literal["ws", "rest"], kind: str) -> None:
         """A connection or a question came to nothing; `kind` is one of vocabulary.FAILURE_KINDS."""
-        self._block.count(FEED.index("oracle_exchange_failures_total", way, kind))
+        self._block.count(FEED.index("exchange_failures_total", way, kind))
 
     def rest(self, result: RestResult) -> None:
-        self._block.count(FEED.index("oracle_rest_requests_total", result))
+        self._block.count(FEED.index("rest_requests_total", result))
 
     def gauge(self, name: Gauge, value: float) -> None:
         self._block.set_gauge(FEED.index(name), value)

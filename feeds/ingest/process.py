@@ -141,7 +141,7 @@ class Feed:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._observer is not None:
                 self._observer.close(self._context.clock.monotonic_ns())
-            self._counters.gauge("oracle_ws_connected", 0)
+            self._counters.gauge("ws_connected", 0)
 
     async def _sleep(self) -> None:
         """Until the next check, or until a connection ended or `stop`."""
@@ -286,8 +286,8 @@ class Feed:
     def _show(self, now_ns: int, is_flowing: bool) -> None:
         """Gauges, and a log line when REST took over or handed back for good."""
         is_open = self._current is not None and self._current.connection.is_open
-        self._counters.gauge("oracle_ws_connected", is_open)
-        self._counters.gauge("oracle_rest_active", not is_flowing)
+        self._counters.gauge("ws_connected", is_open)
+        self._counters.gauge("rest_active", not is_flowing)
         if is_flowing == self._logged_flowing:
             self._flow_steady_ns = now_ns
         elif now_ns - self._flow_steady_ns > _STEADY_NS:

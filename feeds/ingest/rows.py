@@ -248,7 +248,7 @@ class Rows:
             agreed += watch.agreed
             frozen += state is RowState.FROZEN
             dead += watch.is_dead(now_ns)
-        self._counters.gauge("oracle_frozen_sources", frozen)
+        self._counters.gauge("frozen_sources", frozen)
         return Evidence(known, contradicted, agreed, frozen, dead)
 
     def _row_of(self, quote: Quote) -> FeedRow | None:
@@ -299,7 +299,7 @@ class Rows:
         self._prices.write_state(self._exchange_index, row.asset_index, state, row.left_out)
 
     def _show_unknown(self) -> None:
-        self._counters.gauge("oracle_unknown_symbols", sum(row.left_out.ws is not _PRESENT for row in self))
+        self._counters.gauge("unknown_symbols", sum(row.left_out.ws is not _PRESENT for row in self))
 
 
 class _OtherPrices:

@@ -109,7 +109,7 @@ def assert_bounded(node: Node, crowd: Crowd) -> None:
 def assert_nothing_lost(node: Node) -> None:
     """`usage_lost_total` and `usage_refused_total` are 0."""
     node.wait("the flusher", lambda: ledger(node))
-    lost, refused = node.metrics("usage_lost_total"), node.metrics("usage_refused_total")
+    lost, refused = node.metrics("trinity_usage_lost_total"), node.metrics("trinity_usage_refused_total")
     assert lost
     assert refused
     assert sum(lost) == sum(refused) == 0.0

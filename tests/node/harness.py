@@ -149,7 +149,7 @@ class Node:
         """Until every reporter says that it has its tables, and a report that reads them is not put off."""
 
         def is_there() -> bool:
-            ups = self.metrics("report_database_up")
+            ups = self.metrics("trinity_report_database_up")
             return bool(ups) and min(ups) == 1.0 and self.get("/history?asset=BTC", "TCP_PORT_LRS")[0] not in (0, 503)
 
         self.wait("reports out of the database", is_there, START_SECONDS)

@@ -103,7 +103,7 @@ def test_what_the_operator_does_to_a_key_reaches_every_worker(node: Node) -> Non
     run(node, "keys", "limit", number, "--rate", "1", "--burst", "1")
     status, _, headers = node.wait("the limit", lambda: _refused_for_its_rate(node, key), REACHED_SECONDS)
     assert (status, headers["Retry-After"], headers["RateLimit-Policy"]) == (429, "1", '"second";q=1;w=1')
-    run(node, "keys", "revoke", number)
+    run(node, "keys", "revoke", number, "--yes")
     node.wait("the end of the key", lambda: code_over_http(node, key) == "key_revoked", REACHED_SECONDS)
 
 
@@ -156,7 +156,9 @@ def test_what_a_key_has_used_outlives_the_death_of_the_whole_node(fresh_node: No
     fresh_node.kill_all()
     start_with_keys(fresh_node)
     assert {code_over_http(fresh_node, key) for _ in range(CONNECTIONS)} == {"quota_exceeded"}
-    _, refused = fresh_node.wait("the reports", lambda: _of_reports(fresh_node, f"/account?api_key={key}"), 60)
+    _, refused = fresh_node.wait(
+        "the reports", lambda: _of_reports(fresh_node, f"/node/asset?asset=BTC&api_key={key}"), 60
+    )
     assert refused["code"] == "quota_exceeded"
     assert fresh_node.stop() == 0
 
@@ -192,7 +194,7 @@ def test_wrong_keys_are_refused_whatever_their_bytes(node: Node) -> None:
             client.sendall(b"GET /assets HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 401 ")
     assert node.ask(b"BTC key=" + high)["error"]["code"] == "invalid_key"
-    assert "oracle_internal_errors_total 0" in _metric(node, "oracle_internal_errors_total")
+    assert "trinity_internal_errors_total 0" in _metric(node, "trinity_internal_errors_total")
 
 
 def _metric(node: Node, name: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.node.harness import Node
 from trinity.markets import load_catalog
+from trinity.version import version
 
 PRICE_TEXT = re.compile(r'"price":(\d+(?:\.\d+)?)[,}]')
 
@@ -108,12 +109,39 @@ def test_health_and_metrics_tell_the_truth(healthy: Node) -> None:
         assert status == 200
         assert report["simulated"] is True
         assert set(load_catalog().exchanges) <= set(report["feeds"])
-    families = {family.name for family in text_string_to_metric_families(healthy.text("/metrics", "HEALTH_PORT_LPO"))}
+        assert report["version"] == version()
+    of_node, of_reports = (
+        {family.name for family in text_string_to_metric_families(healthy.text("/metrics", port))}
+        for port in ("HEALTH_PORT_LPO", "HEALTH_PORT_LRS")
+    )
     assert {
-        "oracle_source_last_update_timestamp_seconds",
-        "oracle_price_sources_used",
-        "oracle_usdt_usd_index",
-    } <= families
+        "trinity_source_last_update_timestamp_seconds",
+        "trinity_price_sources_used",
+        "trinity_stablecoin_usd_index",
+        "trinity_report_requests",
+    } <= of_node
+    assert of_reports < of_node
+    assert "trinity_price_sources_used" not in of_reports
+    for name in healthy.health()["processes"]:
+        assert healthy.metrics("trinity_process_cpu_seconds_total", process=name)[0] > 0
+        assert healthy.metrics("trinity_process_resident_memory_bytes", process=name)[0] > 0
+    assert 0 < healthy.metrics("trinity_data_disk_free_bytes")[0] <= healthy.metrics("trinity_data_disk_size_bytes")[0]
+
+
+def test_every_process_is_called_by_its_name(healthy: Node) -> None:
+    """`ps` shows `trinity: worker 0 [node]`, the supervisor included; what `top` shows is the beginning of it."""
+    node = healthy.environment["CLUSTER_NODE"]
+    assert healthy.process is not None
+    titles = {name: f"trinity: {name.replace('-', ' ', 1)} [{node}]" for name in healthy.health()["processes"]}
+    pids = {name: healthy.pid(name) for name in titles} | {"supervisor": healthy.process.pid}
+    titles["supervisor"] = f"trinity: supervisor [{node}]"
+    for name, title in titles.items():
+        shown = subprocess.run(
+            ["ps", "-o", "comm=,args=", "-p", str(pids[name])], capture_output=True, text=True, check=True
+        )
+        short, _, whole = shown.stdout.partition(title)
+        assert short.strip() == title[:15].strip()
+        assert whole.strip() == ""
 
 
 def test_the_tools_read_a_running_node(healthy: Node) -> None:

@@ -248,8 +248,8 @@ def test_the_operator_sees_processes_ledger_limits_and_blocks(page: Page) -> Non
 def test_an_asset_shows_candles_each_exchange_and_its_sources(page: Page) -> None:
     """Charts draw, and whoever does not see them hears or reads the same numbers."""
     page.open("#/asset/BTC")
-    page.wait("a line each and the consensus", lambda: len(page.all("#lines .scatterlayer .trace")) == 7, 30)
-    page.wait("a candle", lambda: page.all("#candles .boxlayer path, #candles .ohlclayer path"), 100)
+    page.wait("a line each and the consensus", lambda: page.all('#lines[data-series="7"]'), 30)
+    page.wait("a candle", lambda: page.all("#candles[data-points] canvas"), 100)
     page.wait("six used sources", lambda: len(page.all("main table .badge.good")) == 6)
     last = page.script("return [...document.querySelectorAll('details td')].at(3).textContent")
     assert f"last {last} USD" in page.script("return document.getElementById('candles').getAttribute('aria-label')")
@@ -339,7 +339,7 @@ def _wait_filled(page: Page, path: str) -> None:
     """Until the view shows what it is for."""
     filled = {
         "#/": "tr[data-asset] .badge.good",
-        "#/asset/BTC": "#candles .plotly",
+        "#/asset/BTC": "#candles[data-points] canvas",
         "#/feeds": "[data-feed]",
         "#/usage": "td.share",
         "#/node": "main table",

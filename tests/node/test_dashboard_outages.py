@@ -59,10 +59,10 @@ def test_without_a_database_the_page_says_so_and_draws_when_it_comes(page: Page,
     page.wait("the message", lambda: page.text("main").count("Not known while the database is away") == 3)
     page.go("#/asset/BTC")
     page.wait("the message", lambda: "No candles while the database is away" in page.text("main"))
-    page.wait("the lines", lambda: page.all("#lines .scatterlayer .trace"), 30)
+    page.wait("the lines", lambda: page.all("#lines[data-points] canvas"), 30)
     assert page.complaints() == []
     database.start()
-    page.wait("a candle", lambda: page.all("#candles .boxlayer path, #candles .ohlclayer path"), 100)
+    page.wait("a candle", lambda: page.all("#candles[data-points] canvas"), 100)
     page.go("#/usage")
     page.wait("usage", lambda: tile(page, "Requests"), 30)
 

@@ -58,7 +58,7 @@ def _wait_price(node: Node) -> None:
 
 def test_a_frozen_database_is_told_by_all_who_use_it(node: Node) -> None:
     """Every process of the server stopped: health, a report and a command say so within seconds, prices go on."""
-    node.wait("the database", lambda: _metric(node, "oracle_database_up") == 1.0, 120)
+    node.wait("the database", lambda: _metric(node, "trinity_database_up") == 1.0, 120)
     node.wait("the ledger", lambda: (node.health().get("ledger") or {}).get("database_up"), 60)
     server = node.wait("a server", lambda: _postgres(node), 60)
     with frozen(server.pid):
@@ -79,7 +79,7 @@ def test_a_frozen_database_is_told_by_all_who_use_it(node: Node) -> None:
 def test_prices_go_on_while_the_database_is_killed_and_it_comes_back(node: Node) -> None:
     """SIGKILL for the server, then for the process that looks after it: both are replaced, prices go on."""
     node.wait("the database", lambda: _answers(node), 120)
-    node.wait("the gauge", lambda: _metric(node, "oracle_database_up") == 1.0, 60)
+    node.wait("the gauge", lambda: _metric(node, "trinity_database_up") == 1.0, 60)
     for victim in ("server", "owner"):
         server = node.wait("a server", lambda: _postgres(node), 60)
         pid = server.pid if victim == "server" else _database_pid(node)
@@ -106,7 +106,7 @@ def test_a_database_that_cannot_start_costs_no_price(fresh_node: Node, tmp_path:
     log = fresh_node.data_dir / "logs" / "database.jsonl"
     fresh_node.wait("the reason", lambda: log.exists() and "StoreUnavailableError" in log.read_text(), 30)
     _wait_price(fresh_node)
-    assert _metric(fresh_node, "oracle_database_up") == 0.0
+    assert _metric(fresh_node, "trinity_database_up") == 0.0
     assert (broken / "PG_VERSION").read_text() == "9\n"
     assert fresh_node.stop() == 0
 
@@ -127,7 +127,7 @@ def test_a_database_that_is_away_costs_no_price_from_the_first_second(fresh_node
         assert time.monotonic() - listening < ANSWERED_SECONDS
         fresh_node.wait_ready()
         _wait_price(fresh_node)
-        assert _metric(fresh_node, "usage_database_up") == 0.0
+        assert _metric(fresh_node, "trinity_usage_database_up") == 0.0
         assert "database" not in fresh_node.health()["processes"]
         assert fresh_node.stop() == 0
         assert "secret" not in fresh_node.output()

@@ -19,7 +19,7 @@ from trinity.markets import load_catalog
 from trinity.store.embedded import embedded_url
 
 EXCHANGES = {"coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx"}
-TOOL_NAMES = {"get_price", "get_prices", "get_history", "explain_price"}
+TOOL_NAMES = {"list_assets", "get_price", "get_prices", "get_history", "explain_price"}
 
 
 def run(node: Node, *arguments: str) -> str:
@@ -88,16 +88,10 @@ def test_http_and_the_command_line_say_the_same_of_a_recorded_moment(healthy: No
 
 
 async def test_a_language_model_s_tools_reach_a_real_node(healthy: Node) -> None:
-    """The protocol's own client over stdio: prices from one port, history and explanations from another."""
+    """The protocol's own client over stdio, without an address: the configured ports of this machine."""
     healthy.wait("the database", lambda: healthy.get("/history?asset=BTC", "TCP_PORT_LRS")[0] == 200, 120)
     store_minutes(embedded_url(healthy.data_dir), "BTC", "85000.5", range(5, 8))
-    urls = {
-        "TRINITY_URL": f"http://127.0.0.1:{healthy.ports['TCP_PORT_LPO']}",
-        "TRINITY_REPORTS_URL": f"http://127.0.0.1:{healthy.ports['TCP_PORT_LRS']}/",
-    }
-    server = StdioServerParameters(
-        command=sys.executable, args=["-m", "trinity", "mcp"], env=healthy.environment | urls
-    )
+    server = StdioServerParameters(command=sys.executable, args=["-m", "trinity", "mcp"], env=healthy.environment)
     async with stdio_client(server) as (reading, writing), ClientSession(reading, writing) as session:
         await session.initialize()
         assert {tool.name for tool in (await session.list_tools()).tools} == TOOL_NAMES
@@ -107,6 +101,7 @@ async def test_a_language_model_s_tools_reach_a_real_node(healthy: Node) -> None
             text = result.content[0].text  # type: ignore[union-attr]
             return text if result.is_error else json.loads(text)
 
+        assert (await call("list_assets"))["assets"] == [asset.name for asset in load_catalog().assets]
         price = await call("get_price", asset="btc", min_sources=3)
         assert (price["asset"], price["status"]) == ("BTC", "fresh")
         kraken = await call("get_price", asset="BTC", exchange="kraken")

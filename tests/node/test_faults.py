@@ -30,7 +30,7 @@ def _verdict_counts(node: Node, exchange: str) -> dict[str, float]:
     counts: dict[str, float] = {}
     for family in text_string_to_metric_families(node.text("/metrics", "HEALTH_PORT_LPO")):
         for sample in family.samples:
-            if sample.name == "oracle_price_rejected_total" and sample.labels["exchange"] == exchange:
+            if sample.name == "trinity_price_rejected_total" and sample.labels["exchange"] == exchange:
                 counts[sample.labels["reason"]] = sample.value
     return counts
 
@@ -161,10 +161,10 @@ def test_a_payload_of_another_shape_raises_an_alarm(healthy: Node) -> None:
     healthy.fault(exchange="coinbase", fault="bad_payload", seconds=30)
 
     def alarm() -> bool:
-        return _metric(healthy, "oracle_payload_shape_alarm", exchange="coinbase") == 1
+        return _metric(healthy, "trinity_payload_shape_alarm", exchange="coinbase") == 1
 
     healthy.wait("shape alarm", alarm, 20)
-    assert _metric(healthy, "oracle_payload_shape_alarm", exchange="okx") == 0
+    assert _metric(healthy, "trinity_payload_shape_alarm", exchange="okx") == 0
     assert _good(healthy.price())
 
 

@@ -75,7 +75,7 @@ def metric(node: Node, name: str) -> float:
 
 
 def wait_for_database(node: Node) -> None:
-    node.wait("keys out of the database", lambda: metric(node, "access_database_up") == 1.0, 60)
+    node.wait("keys out of the database", lambda: metric(node, "trinity_access_database_up") == 1.0, 60)
 
 
 def test_what_the_operator_types_reaches_every_worker(keyed: Node) -> None:
@@ -89,7 +89,7 @@ def test_what_the_operator_types_reaches_every_worker(keyed: Node) -> None:
         ("resume", 200, ""),
         ("revoke", 403, "key_revoked"),
     ):
-        trinity(keyed, "keys", word, number)
+        trinity(keyed, "keys", word, number, *(["--yes"] if word == "revoke" else []))
         wait_for(keyed, word, status, code, key)
 
 
@@ -126,7 +126,7 @@ def test_a_blocked_network_is_refused_by_every_worker(keyed: Node) -> None:
     wait_for(keyed, "the end of the block", 200, "", key, **customer)
     with psycopg.connect(embedded_url(keyed.data_dir), autocommit=True) as connection:
         connection.execute("INSERT INTO blocks (network) VALUES ('127.0.0.0/8')")  # past the command's own check
-        keyed.wait("the refusal of the block", lambda: metric(keyed, "access_blocks_refused") == 1.0)
+        keyed.wait("the refusal of the block", lambda: metric(keyed, "trinity_access_blocks_refused") == 1.0)
         assert ask(keyed, key) == (200, "")
         connection.execute("DELETE FROM blocks")
 
@@ -191,7 +191,7 @@ def test_a_start_without_the_database_knows_the_keys_of_the_snapshot(tmp_path: P
         wait_for(node, "the key", 200, "", key)
         assert ask(node, suspended) == (403, "key_suspended")
         assert ask(node, "trk_nobody") == (401, "invalid_key")
-        assert metric(node, "access_database_up") == 0.0
+        assert metric(node, "trinity_access_database_up") == 0.0
         assert node.stop() == 0
         snapshot = node.data_dir / "access.snapshot"
         raw = bytearray(snapshot.read_bytes())
@@ -200,12 +200,12 @@ def test_a_start_without_the_database_knows_the_keys_of_the_snapshot(tmp_path: P
         node.start()
         node.wait_ready()
         wait_for(node, "the refusal", 503, "keys_unavailable", key)
-        assert metric(node, "access_snapshot_errors_total") == 1.0
+        assert metric(node, "trinity_access_snapshot_errors_total") == 1.0
         assert node.stop() == 0
         node.environment = embedded
         node.start()
         node.wait_ready()
         wait_for(node, "the key", 200, "", key)
-        trinity(node, "keys", "revoke", number)
+        trinity(node, "keys", "revoke", number, "--yes")
         wait_for(node, "the revocation", 403, "key_revoked", key)
         assert node.stop() == 0

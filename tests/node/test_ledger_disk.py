@@ -39,14 +39,14 @@ def _wait_refused(node: Node) -> None:
 
     def is_said() -> bool:
         reasons = [reason["code"] for reason in node.health().get("reasons", [])]
-        return "ledger_disk_refuses" in reasons and node.metrics("usage_spool_writable") == [0.0]
+        return "ledger_disk_refuses" in reasons and node.metrics("trinity_usage_spool_writable") == [0.0]
 
     node.wait("the refusal in /health", is_said)
 
 
 def _wait_taken(node: Node) -> None:
     node.wait("the disk's consent in /health", lambda: ledger(node).get("spool_writable"))
-    assert node.metrics("usage_spool_writable") == [1.0]
+    assert node.metrics("trinity_usage_spool_writable") == [1.0]
 
 
 def _wait_answers(node: Node, crowd: Crowd) -> None:
@@ -55,7 +55,7 @@ def _wait_answers(node: Node, crowd: Crowd) -> None:
 
 
 def _lost(node: Node, what: str) -> int:
-    return int(sum(node.metrics("usage_lost_total", what=what)))
+    return int(sum(node.metrics("trinity_usage_lost_total", what=what)))
 
 
 def test_a_disk_that_refuses_costs_nothing_at_first_and_then_detail_only(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def _is_said_to_be_down(node: Node) -> bool:
     return (
         "ledger_database_down" in reasons
         and not ledger(node).get("database_up", True)
-        and node.metrics("usage_database_up") == [0.0]
-        and node.metrics("oracle_database_up") == [0.0]
+        and node.metrics("trinity_usage_database_up") == [0.0]
+        and node.metrics("trinity_database_up") == [0.0]
     )
 
 

@@ -210,12 +210,12 @@ def test_no_process_ends_a_node_that_was_ready_however_often_it_dies(fresh_node:
         return bool(messages) and all(name in messages[0] for name in victims)
 
     fresh_node.wait("the alarm", is_named)
-    assert fresh_node.metrics("oracle_process_failing", process="feed-kraken") == [1.0]
+    assert fresh_node.metrics("trinity_process_failing", process="feed-kraken") == [1.0]
     said = [line for line in lines_of(fresh_node, "supervisor") if line["event"] == "process dies again and again"]
     assert sorted(line["process"] for line in said) == sorted(victims)
     assert {line["level"] for line in said} == {"critical"}
     fresh_node.wait_all_sources()
-    fresh_node.wait("the end of the alarm", lambda: not any(fresh_node.metrics("oracle_process_failing")), 30)
+    fresh_node.wait("the end of the alarm", lambda: not any(fresh_node.metrics("trinity_process_failing")), 30)
     assert fresh_node.stop() == 0
 
 

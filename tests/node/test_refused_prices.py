@@ -128,7 +128,7 @@ def test_an_old_price_is_old_on_every_surface(ageing: Node) -> None:
     shown = _report(ageing, "/node/asset?asset=ETH")
     assert shown["age_ms"] > SURE_MS
     assert abs(shown["timestamp"] - price["timestamp"]) < APART_MS
-    assert ageing.metrics("oracle_price_age_seconds", asset="ETH")[0] > SURE_MS / 1000
+    assert ageing.metrics("trinity_price_age_seconds", asset="ETH")[0] > SURE_MS / 1000
     event = _first_event(ageing, "/stream/prices?assets=ETH")
     assert event is not None
     assert abs(event["timestamp"] - price["timestamp"]) < APART_MS
@@ -154,11 +154,11 @@ def test_a_disputed_price_is_refused_on_every_surface(disputed: Node) -> None:
         assert state["reason"].endswith("4 of them within 100 bps are needed")
     assert {row["verdict"] for row in shown["exchanges"]} == {"disputed"}
 
-    assert disputed.metrics("oracle_price_usd", asset="ETH") == []
-    assert disputed.metrics("oracle_last_price_usd", asset="ETH")[0] > 0
-    assert disputed.metrics("oracle_price_sources_used", asset="ETH") == [0.0]
-    assert disputed.metrics("oracle_source_used", asset="ETH") == [0.0] * 6
-    assert disputed.metrics("oracle_source_used", asset="BTC") == [1.0] * 6
+    assert disputed.metrics("trinity_price_usd", asset="ETH") == []
+    assert disputed.metrics("trinity_last_price_usd", asset="ETH")[0] > 0
+    assert disputed.metrics("trinity_price_sources_used", asset="ETH") == [0.0]
+    assert disputed.metrics("trinity_source_used", asset="ETH") == [0.0] * 6
+    assert disputed.metrics("trinity_source_used", asset="BTC") == [1.0] * 6
     assert "ETH" in disputed.health()["consensus"]["unavailable"]
 
     for datagram in (b"ETH", b'{"asset":"ETH"}'):

@@ -79,8 +79,8 @@ class Granted:
         self.in_month = 0
         self.written_back = 0
 
-    def take(self, true_ns: int, month: int) -> str | None:
-        """One more was granted; what that breaks."""
+    def take(self, true_ns: int, month: int, lookups: int = 1) -> str | None:
+        """One more request was granted, with so many prices; what that breaks."""
         terms = self.terms
         if terms.rate:
             passed = (true_ns - self._at_ns) / NS_PER_SECOND
@@ -88,7 +88,7 @@ class Granted:
             self._at_ns = true_ns
             if self.tokens < (-1.0 if terms.key_id == 0 else 0.0) - 1e-6:
                 return f"caller {terms} was granted more than its rate and burst"
-        if terms.quota:
+        if terms.quota and lookups:
             if month < MONTH_FLOOR:  # a clock that cannot be right: what was counted goes on
                 month = self.newest_month
             if month > self.newest_month:
@@ -96,9 +96,9 @@ class Granted:
                 self.newest_month = month
             elif month < self.newest_month - 1:
                 self.newest_month = month
-            self.in_month += 1
+            self.in_month += lookups
             if self.in_month > terms.quota:
-                return f"caller {terms} was granted {self.in_month} requests in one month"
+                return f"caller {terms} was granted {self.in_month} prices in one month"
         return None
 
     def forget_pace(self) -> None:
@@ -222,8 +222,10 @@ class Worker:
         end = routes.answer_request(self._referred, self._raw, False, now_ns, self._out, 0)
         answer = bytes(self._out[:end])
         status = int(answer[9:12])
+        body = msgspec.json.decode(answer.partition(b"\r\n\r\n")[2])
         if status != 429:
-            world.callers.broken = world.callers.granted[caller].take(world.clock.true_ns, self._month)
+            granted = world.callers.granted[caller]
+            world.callers.broken = granted.take(world.clock.true_ns, self._month, _prices_in(body))
         if fate == DIES_BEFORE:
             world.kill(self.name)
             return
@@ -235,5 +237,14 @@ class Worker:
         if fate == DIES_AFTER:
             world.kill(self.name)
             return
-        body = answer.partition(b"\r\n\r\n")[2]
-        world.callers.newest = Answer(caller, target, status, msgspec.json.decode(body))
+        world.callers.newest = Answer(caller, target, status, body)
+
+
+def _prices_in(body: Any) -> int:
+    """How many prices the caller got: those that are good, and those refused for its own limits beside the last one."""
+    own_limits = ("price_too_old", "confidence_too_wide")
+    return sum(
+        price["status"] in ("fresh", *own_limits) or "min_sources" in price["error"]["message"]
+        for price in body.get("prices", [body])
+        if "status" in price
+    )

@@ -96,7 +96,7 @@ class FeedProcess:
         is_flowing = watch is not None and watch.is_flowing(now_ns)
         evidence = rows.judge(now_ns, clock.wall_ns(), is_flowing, watch is not None and watch.is_behind)
         counters.check(now_ns)
-        counters.gauge("oracle_ws_connected", self._connection is not None)
+        counters.gauge("ws_connected", self._connection is not None)
         if self._connection is not None and watch is not None:
             verdict = watch.verdict(now_ns, evidence)
             if verdict is not None or self._connection.replace is not None:

@@ -144,7 +144,7 @@ class KeysMachine(RuleBasedStateMachine):
         self.now_ns += SECOND_NS  # the rate is not what is asked about
         text: Any = octets_of(secret.encode())
         nobody = np.zeros(2, dtype=np.uint64)
-        code = gate.admit(self.gate, text, 0, text.size, nobody, False, self.now_ns)
+        code = gate.admit(self.gate, text, 0, text.size, nobody, False, False, self.now_ns)
         return "ok" if code == vocabulary.CODE_OK else vocabulary.CODES[code]
 
 

@@ -14,11 +14,19 @@ from tests.simulation.callers import Granted, Terms
 from tests.simulation.world import Clock
 from tests.support.quota import quota_used
 from trinity.clock import NS_PER_SECOND
+from trinity.limits import MISTAKES_PER_MINUTE
 from trinity.memory.gcra import FOUND_WORDS
-from trinity.memory.limit_table import LimitTable, consume_key_rate, has_quota, take_quota
+from trinity.memory.limit_table import (
+    LimitTable,
+    consume_free_rate,
+    consume_key_rate,
+    forgive_mistake,
+    quota_left,
+    take_lookups,
+)
 
 QUOTA = 7
-PACED, COUNTED = Terms(1, 4, 6, 0), Terms(2, 0, 0, QUOTA)
+PACED, COUNTED, FREE = Terms(1, 4, 6, 0), Terms(2, 0, 0, QUOTA), Terms(1, 2, 9, 0)
 DAY_SECONDS = 86_400
 
 
@@ -31,7 +39,8 @@ class LimitsMachine(RuleBasedStateMachine):
         self.path = Path(self._undo.enter_context(tempfile.TemporaryDirectory())) / "limits"
         self.clock = Clock()
         self.boot = 0
-        self.paced, self.counted = Granted(PACED), Granted(COUNTED)
+        self.paced, self.counted, self.free = Granted(PACED), Granted(COUNTED), Granted(FREE)
+        self.mistakes: dict[tuple[int, int], int] = {}  # forgiven, by boot and minute
         self.was_set = False  # the wall clock, ever
         self.months: dict[int, int] = {}  # granted by the clock's month, while it was never set
         self.open()
@@ -70,12 +79,40 @@ class LimitsMachine(RuleBasedStateMachine):
                 assert self.paced.take(self.clock.true_ns, 0) is None
 
     @rule(count=st.integers(1, 12))
+    def ask_free(self, count: int) -> None:
+        """The same for what costs no month, whose rate is another."""
+        found = np.zeros(FOUND_WORDS, dtype=np.int64)
+        for _ in range(count):
+            if consume_free_rate(self.table.words, 1, self.clock.monotonic_ns(), FREE.rate, FREE.burst, found):
+                assert self.free.take(self.clock.true_ns, 0) is None
+
+    @rule(count=st.integers(1, 40))
+    def make_mistakes(self, count: int) -> None:
+        """The first of each minute are forgiven and no more, whatever else the key does."""
+        minute = self.boot, self.clock.monotonic_ns() // (60 * NS_PER_SECOND)
+        for _ in range(count):
+            before = self.mistakes.get(minute, 0)
+            assert forgive_mistake(self.table.words, 2, self.clock.monotonic_ns()) == (before < MISTAKES_PER_MINUTE)
+            self.mistakes[minute] = min(before + 1, MISTAKES_PER_MINUTE)
+
+    @rule(lookups=st.integers(2, QUOTA + 1))
+    def ask_for_several(self, lookups: int) -> None:
+        """All of them or none."""
+        month, before = self.month(), quota_left(self.table.words, 2, self.month(), QUOTA)
+        left = take_lookups(self.table.words, 2, month, QUOTA, lookups)
+        assert left == (before - lookups if lookups <= before else -1)
+        if left >= 0:
+            for _ in range(lookups):
+                assert self.counted.take(self.clock.true_ns, month) is None
+            self.months[month] = self.months.get(month, 0) + lookups
+
+    @rule(count=st.integers(1, 12))
     def ask_counted(self, count: int) -> None:
         """Never more than the quota in what is believed to be one month; with a right clock, all of each month."""
         month = self.month()
         for _ in range(count):
-            may = has_quota(self.table.words, 2, month, QUOTA)
-            left = take_quota(self.table.words, 2, month, QUOTA)
+            may = quota_left(self.table.words, 2, month, QUOTA) > 0
+            left = take_lookups(self.table.words, 2, month, QUOTA, 1)
             assert may == (left >= 0)
             if left >= 0:
                 assert self.counted.take(self.clock.true_ns, month) is None
@@ -98,6 +135,7 @@ class LimitsMachine(RuleBasedStateMachine):
         self.boot += 1
         if error_ns:  # TATs are placed by a clock that was wrong: a full bucket is all that may come of it
             self.paced.forget_pace()
+            self.free.forget_pace()
         self.open()
 
     @invariant()

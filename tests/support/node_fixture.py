@@ -52,7 +52,7 @@ def busy_node(simulated: bool = False) -> Iterator[NodeMemory]:
         for index in range(len(ENTRIES)):
             set_process(memory, index, beat_age_ns=100 * MS)
         for exchange_index, exchange in enumerate(CATALOG.exchanges):
-            memory.control.block(exchange_index).set_gauge(FEED.index("oracle_ws_connected"), 1.0)
+            memory.control.block(exchange_index).set_gauge(FEED.index("ws_connected"), 1.0)
             for market in CATALOG.markets_of(exchange):
                 set_source(memory, exchange, market.asset)
         for asset in CATALOG.assets:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.config import ENVIRONMENT, SECRETS, Config, load_config, worker_count
+from trinity.config import ENVIRONMENT, SECRETS, SETTINGS, VARIABLES, Config, load, load_config, worker_count
+from trinity.environment import prefixed
 from trinity.errors import ConfigError
 from trinity.rates import requests_of, seconds_of
 
@@ -42,7 +43,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"REQUEST_WORKERS": "many"}, "REQUEST_WORKERS"),
         ({"CLUSTER_NODE": "a/b"}, "CLUSTER_NODE"),
         ({"NODE_ENV": "x" * 41}, "NODE_ENV"),
-        ({"SERVER_TYPE": "LPO"}, "SERVER_TYPE (node.server_type)"),
+        ({"SERVER_TYPE": "LPO"}, "SERVER_TYPE"),
         ({"SERVER_TYPE": "WEBHOOK_SERVER"}, "SERVER_TYPE"),
         ({"SIMULATOR_QUOTES_PER_SECOND": "5001"}, "SIMULATOR_QUOTES_PER_SECOND"),
         ({"ADMIN_KEY": "a", "ADMIN_KEY_FILE": "b"}, "ADMIN_KEY"),
@@ -54,6 +55,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES"),
         ({"UDP_TRUSTED_NETWORKS": "nonsense"}, "UDP_TRUSTED_NETWORKS"),
         ({"DATABASE_URL_FILE": "/does/not/exist"}, "DATABASE_URL_FILE"),
+        ({"TRINITY_AUTH": "none"}, "TRINITY_AUTH"),
+        ({"TRINITY_REQUEST_WORKERS": "many"}, "TRINITY_REQUEST_WORKERS"),
+        ({"TRINITY_AUTH": "optional", "AUTH": "required"}, "TRINITY_AUTH"),
+        ({"TRINITY_ATUH": "optional"}, "TRINITY_ATUH"),
+        ({"WS_BASE_URLS": "kraken"}, "WS_BASE_URLS"),
     ],
 )
 def test_a_wrong_setting_names_its_key(environment: dict[str, str], key: str) -> None:
@@ -90,20 +96,74 @@ def test_a_number_outside_of_its_range_is_told_with_the_range(name: str, bounds:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("[node]\nnmae = 'a'\n", "configuration file"),
-        ("[ports]\ntcp_port_lpo = 'x'\n", "TCP_PORT_LPO (ports.tcp_port_lpo)"),
-        ("[request]\npin = 3\n", "request.pin"),
-        ("[stores]\nadmin_key = 'secret'\n", "stores"),
-        ("[[[", "trinity.toml"),
+        ("[node]\nnmae = 'a'\n", ": node.nmae"),
+        ("[ports]\ntcp_port_lpo = 'x'\n", ": ports.tcp_port_lpo"),
+        ("[request]\npin = 3\n", ": request.pin"),
+        ("[access]\nanonymous_rate = 'fast'\n", ": access.anonymous_rate"),
+        ("[feeds.ws_base_urls]\nkraken = 3\n", ": feeds.ws_base_urls"),
+        ("[stores]\nadmin_key = 'secret'\n", ": stores"),
+        ("[acess]\nauth = 'optional'\n", ": acess"),
+        ("auth = 'optional'\n", ": auth"),
+        ("access = 1\n", ": access"),
+        ("[[access]]\n", ": access"),
+        ("[[[", ""),
     ],
 )
 def test_a_wrong_file_names_the_key(tmp_path: Path, text: str, key: str) -> None:
-    """Unknown names, wrong types and secrets in the file start nothing."""
+    """Unknown names, wrong types and secrets in the file start nothing; the file is named as well."""
     file = tmp_path / "trinity.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_config({}, file)
-    assert key in caught.value.key
+    assert caught.value.key == f"{file}{key}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[node]\nnmae = 'a'\n", "did you mean name? (there are: name, environment, "),
+        ("[acess]\nauth = 'optional'\n", "did you mean access? (there are: node, ports, "),
+        ("auth = 'optional'\n", "did you mean access.auth? (there are: node, ports, "),
+        ("access = 1\n", "write [access] above its settings"),
+        ("[access]\nauth = 'none'\n", "'none' is not one of required, optional"),
+        ("[request]\npin = 3\n", "'3' is not true or false"),
+        ("[ports]\ntcp_port_lpo = 'x'\n", "'x' is not a whole number from 1 to 65535"),
+        ("[ports]\ntcp_port_lpo = 0\n", "0 is not between 1 and 65535"),
+    ],
+)
+def test_a_wrong_file_is_told_what_is_allowed(tmp_path: Path, text: str, reason: str) -> None:
+    """The nearest name and all that there are, or the values that the setting takes."""
+    file = tmp_path / "trinity.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config({}, file)
+    assert reason in caught.value.reason
+
+
+def test_every_setting_has_a_name_in_the_environment_with_the_prefix_too() -> None:
+    """TRINITY_ and its name are the same setting, and a secret's file as well."""
+    assert VARIABLES.keys() == SETTINGS.keys()
+    for name in ENVIRONMENT:
+        assert load_config({name: ""}) == load_config({prefixed(name): ""}) == Config()
+    assert load_config({"TRINITY_TCP_PORT_LPO": "4321"}) == load_config({"TCP_PORT_LPO": "4321"})
+    assert load_config({"TRINITY_ADMIN_KEY": "k" * 16}) == load_config({"ADMIN_KEY": "k" * 16})
+    urls = load_config({"TRINITY_WS_BASE_URLS": "kraken=ws://a:1/x, okx = ws://b:2"}).feeds.ws_base_urls
+    assert urls == {"kraken": "ws://a:1/x", "okx": "ws://b:2"}
+
+
+def test_the_source_of_every_value_is_known(tmp_path: Path) -> None:
+    """The variable as it is written, the file, or the demo; what has none is the default."""
+    file, key = tmp_path / "trinity.toml", tmp_path / "key"
+    file.write_text('[node]\nname = "a"\n[ports]\ntcp_port_lpo = 1234\n')
+    key.write_text("hunter2-hunter2-hunter2")
+    environment = {"TRINITY_TCP_PORT_LPO": "4321", "UDP_PORT_LPO": "999", "TRINITY_ADMIN_KEY_FILE": str(key)}
+    assert load(environment, file, demo=True).sources == {
+        ("node", "name"): file,
+        ("ports", "tcp_port_lpo"): "TRINITY_TCP_PORT_LPO",
+        ("ports", "udp_port_lpo"): "UDP_PORT_LPO",
+        ("stores", "admin_key"): "TRINITY_ADMIN_KEY_FILE",
+        ("access", "auth"): "the demo",
+    }
 
 
 def test_a_secret_can_come_from_a_file_and_is_not_in_any_error(tmp_path: Path) -> None:
@@ -125,7 +185,7 @@ def test_every_environment_name_points_at_a_field() -> None:
     assert set(SECRETS) <= set(ENVIRONMENT)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(ENVIRONMENT)), st.text(max_size=12)))
+@given(st.dictionaries(st.sampled_from(sorted({*ENVIRONMENT, *map(prefixed, ENVIRONMENT)})), st.text(max_size=12)))
 def test_any_environment_is_a_tree_or_a_configuration_error(environment: dict[str, str]) -> None:
     """Nothing but ConfigError comes out, whatever the user wrote."""
     try:

@@ -1,8 +1,7 @@
 """The gate: who may ask, decided in shared memory for each request. Compiled.
 
-    code = admit(gate, buffer, key_start, key_end, address, over_udp, now_ns)
-    code = admit_known(gate, key_id, address, now_ns)                  for who was recognised elsewhere
-    code = charge_lookups(gate, lookups, now_ns)                       once it is known how many prices are asked for
+    code = admit(gate, buffer, key_start, key_end, address, over_udp, is_free, now_ns)
+    code = admit_known(gate, key_id, address, is_free, now_ns)         for who was recognised elsewhere
         CODE_OK, or why not (index of vocabulary.CODES)
     gate.result[KEY_ID], [RETRY_AFTER_MS], [RATE] ...                  what the answer's headers and the ledger say
 
@@ -19,8 +18,9 @@ it was sent, nothing when none was. Once a second the worker calls `turn_month`.
 Rules: a key is proved once by its SHA-256, compared over all bytes; from then on this worker recognises it by a
 128-bit SipHash under a secret of its own. Only proved keys are remembered, in bounded memory, so guesses push nobody
 out. What a key may do is read from shared memory each time. A refusal takes nothing: a spent month costs no rate.
-A rate counts requests, a month lookups: each price that is asked for is one, and so is a request for none. `admit`
-takes the first, before anything is parsed; the rest is known afterwards, and costs a request for one price nothing.
+A rate counts requests, a month prices that were given: `admit` takes the request, before anything is parsed, and looks
+whether the month has anything left; charge.py takes the prices when the answer is known. What costs no month (costs.py)
+has a rate of its own, FREE_RATE, for every key that has any limit, and is not asked for its month.
 """
 
 import os
@@ -28,10 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trinity.access.months import find_month, start_of_month
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled, compiled_inline
 from trinity.config import AccessSection
-from trinity.limits import API_KEY_BYTES_MAX, IPV6_PREFIX_BITS_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
+from trinity.limits import API_KEY_BYTES_MAX, FREE_BURST, IPV6_PREFIX_BITS_MAX, KEYS_RETRY_MS, RECOGNISED_KEYS_MAX
 from trinity.memory.address_table import AddressTable, consume_address
 from trinity.memory.atomics import Words, signed, unsigned
 from trinity.memory.block_table import BlockTable, is_blocked
@@ -51,7 +52,12 @@ from trinity.memory.key_table import (
     is_loaded,
     read_terms,
 )
-from trinity.memory.limit_table import LimitTable, consume_key_rate, has_quota, quota_left, take_quota, take_rest
+from trinity.memory.limit_table import (
+    LimitTable,
+    consume_free_rate,
+    consume_key_rate,
+    quota_left,
+)
 from trinity.native.octets import Integers, Octets, append_slice
 from trinity.native.sha256 import DIGEST_WORDS, SCHEDULE_WORDS, sha256
 from trinity.native.siphash import siphash_64, siphash_128
@@ -70,7 +76,7 @@ from trinity.vocabulary import ACCESS_REFUSALS, CODE_OK, CODES, LIMIT_REFUSALS, 
 ) = (CODES.index(code) for code in ACCESS_REFUSALS)
 
 # Words of Gate.counters: a refusal's is its distance from MISSING_KEY, dry runs follow in the order of LIMIT_REFUSALS.
-_RATE_DRY_RUN, _QUOTA_DRY_RUN = (
+_RATE_DRY_RUN, QUOTA_DRY_RUN = (
     len(ACCESS_REFUSALS) + LIMIT_REFUSALS.index(CODES[code]) for code in (RATE_LIMITED, QUOTA_EXCEEDED)
 )
 COUNTED_WORDS = len(ACCESS_REFUSALS) + len(LIMIT_REFUSALS)
@@ -85,9 +91,11 @@ COUNTED_WORDS = len(ACCESS_REFUSALS) + len(LIMIT_REFUSALS)
     LEFT,  # requests left at once
     MONTHLY_QUOTA,  # 0: there is none, and the next says nothing
     QUOTA_LEFT,
+    COST,  # of the answer that was charged last: prices, or MISTAKE
     OVERRUN,  # the refusal that a dry run did not make; 0: none
+    IS_FREE,  # 1: RATE to LEFT are of the rate for what costs no month
     RESULT_WORDS,
-) = range(10)
+) = range(12)
 
 # What a worker keeps for its gate alone. A record and not arrays: compiled code then passes one pointer.
 OWN_DTYPE = np.dtype(
@@ -96,6 +104,8 @@ OWN_DTYPE = np.dtype(
         ("set_mask", np.uint64),  # number of sets less one
         ("required", np.int64),  # 1: nobody without a key
         ("anonymous_rate", np.int64),
+        ("free_rate", np.int64),
+        ("tells_limits", np.int64),  # 1: good answers as well
         ("month", np.int64),  # since the year 0
         ("month_end_ns", np.int64),  # monotonic
         ("text", np.uint8, API_KEY_BYTES_MAX),  # scratch from here on: the key where words can be read,
@@ -114,16 +124,13 @@ _WAYS, _ENTRY_WORDS = 4, 4
 _SET_WORDS = _WAYS * _ENTRY_WORDS
 _NEXT = 3
 
-_0, _1, _ALL_BITS = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
+_0, _1 = np.uint64(0), np.uint64(1)
+# An address's hash, changed so, names another cell.
+_OVER_UDP, _FREE = np.uint64(2**64 - 1), np.uint64(0x5555_5555_5555_5555)
 _SUSPENDED, _REVOKED = int(KeyState.SUSPENDED), int(KeyState.REVOKED)
 _ADDRESS_BYTES, _NETWORK_BYTES = 16, IPV6_PREFIX_BITS_MAX // 8
 _KEY_ID_MASK = (1 << GENERATION_SHIFT) - 1
 _MAPPED_MASK, _MAPPED = np.uint64(0xFFFF_FFFF), np.uint64(0xFFFF_0000)  # bytes 8 to 11 are 00 00 ff ff: IPv4
-
-# Starts of all months that a 64-bit count of nanoseconds reaches, and the first one's number since the year 0.
-_MONTHS = np.arange("1970-01", "2262-01", dtype="datetime64[M]")
-_MONTH_STARTS_NS = _MONTHS.astype("datetime64[ns]").astype(np.int64)
-_FIRST_MONTH = 1970 * 12
 
 
 class Gate(NamedTuple):
@@ -157,6 +164,8 @@ def make_gate(
     own["set_mask"] = remembered // _WAYS - 1
     own["required"] = section.auth == "required"
     own["anonymous_rate"] = section.anonymous_rate
+    own["free_rate"] = section.free_rate
+    own["tells_limits"] = section.rate_limit_headers
     return Gate(
         keys=keys.words,
         limits=limits.words,
@@ -172,38 +181,42 @@ def make_gate(
 @compiled
 def turn_month(gate: Gate, wall_ns: int, now_ns: int) -> None:
     """Say which month it is (UTC): its quotas are in force, and end when the next one begins."""
-    month = min(max(gate.own["month"] - _FIRST_MONTH, 0), _MONTH_STARTS_NS.size - 2)
-    while month > 0 and wall_ns < _MONTH_STARTS_NS[month]:
-        month -= 1
-    while month < _MONTH_STARTS_NS.size - 2 and wall_ns >= _MONTH_STARTS_NS[month + 1]:
-        month += 1
-    gate.own["month"] = _FIRST_MONTH + month
-    gate.own["month_end_ns"] = now_ns + _MONTH_STARTS_NS[month + 1] - wall_ns
+    gate.own["month"] = find_month(gate.own["month"], wall_ns)
+    gate.own["month_end_ns"] = now_ns + start_of_month(gate.own["month"] + 1) - wall_ns
 
 
 @compiled
-def admit(gate: Gate, buffer: Octets, key_start: int, key_end: int, address: Words, over_udp: bool, now_ns: int) -> int:
+def admit(
+    gate: Gate,
+    buffer: Octets,
+    key_start: int,
+    key_end: int,
+    address: Words,
+    over_udp: bool,
+    is_free: bool,
+    now_ns: int,
+) -> int:
     """CODE_OK when this caller may ask now, else the code of the refusal; the details are in `gate.result`."""
     for i in range(RESULT_WORDS):
         gate.result[i] = 0
     if is_blocked(gate.blocks, address):
         code = ADDRESS_BLOCKED
     elif key_end <= key_start and gate.own["required"] == 0:
-        code = _admit_address(gate, address, over_udp, now_ns)
+        code = _admit_address(gate, address, over_udp, is_free, now_ns)
     elif not is_loaded(gate.keys):
         gate.result[RETRY_AFTER_MS] = KEYS_RETRY_MS
         code = KEYS_UNAVAILABLE
     elif key_end <= key_start:
         code = MISSING_KEY
     else:
-        code = _admit_key(gate, buffer, key_start, key_end, now_ns)
+        code = _admit_key(gate, buffer, key_start, key_end, is_free, now_ns)
     if code != CODE_OK:
         gate.counters[code - MISSING_KEY] += _1
     return code
 
 
 @compiled
-def admit_known(gate: Gate, key_id: int, address: Words, now_ns: int) -> int:
+def admit_known(gate: Gate, key_id: int, address: Words, is_free: bool, now_ns: int) -> int:
     """As `admit`, for a key that was proved elsewhere, and with the id 0 for an address; blocks are not looked at.
 
     Counts dry runs alone. A key that is not in shared memory yet is asked to come again.
@@ -211,54 +224,34 @@ def admit_known(gate: Gate, key_id: int, address: Words, now_ns: int) -> int:
     for i in range(RESULT_WORDS):
         gate.result[i] = 0
     if key_id == 0:
-        return _admit_address(gate, address, False, now_ns)
+        return _admit_address(gate, address, False, is_free, now_ns)
     if not has_room(gate.keys, key_id) or not read_terms(gate.keys, key_id, gate.own["terms"]):
         gate.result[RETRY_AFTER_MS] = KEYS_RETRY_MS
         return KEYS_UNAVAILABLE
-    return _admit_terms(gate, key_id, now_ns)
-
-
-@compiled_inline
-def charge_lookups(gate: Gate, lookups: int, now_ns: int) -> int:
-    """CODE_OK when the month of the caller that was just admitted has room for all of them, else QUOTA_EXCEEDED."""
-    if lookups <= 1 or gate.result[MONTHLY_QUOTA] == 0 or gate.result[OVERRUN] != 0:
-        return CODE_OK
-    return _charge_rest(gate, lookups, now_ns)
-
-
-@compiled
-def _charge_rest(gate: Gate, lookups: int, now_ns: int) -> int:
-    result, key_id, quota = gate.result, gate.result[KEY_ID], gate.result[MONTHLY_QUOTA]
-    left = take_rest(gate.limits, key_id, gate.own["month"], quota, lookups)
-    if left >= 0:
-        result[QUOTA_LEFT] = left
-        return CODE_OK
-    result[QUOTA_LEFT] = quota_left(gate.limits, key_id, gate.own["month"], quota)
-    if signed(gate.own["terms"][FLAGS]) & DRY_RUN_BIT != 0:
-        gate.counters[_QUOTA_DRY_RUN] += _1
-        result[OVERRUN] = QUOTA_EXCEEDED
-        return CODE_OK
-    gate.counters[QUOTA_EXCEEDED - MISSING_KEY] += _1
-    return _refuse_month(gate, now_ns)
+    return _admit_terms(gate, key_id, is_free, now_ns)
 
 
 # --- callers without a key ------------------------------------------------------------------------------------
 
 
 @compiled_inline
-def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> int:
+def _admit_address(gate: Gate, address: Words, over_udp: bool, is_free: bool, now_ns: int) -> int:
     """The limit of an IPv4 address or an IPv6 network of 64 bits; its burst are the requests of its rate.
 
-    Datagrams have a limit of their own: their sender can be forged, and must not use up what a connection may ask.
+    Datagrams have a limit of their own: their sender can be forged, and must not use up what a connection may ask. So
+    has what costs no month, where addresses have a limit at all.
     """
-    rate = gate.own["anonymous_rate"]
+    rate, burst, other_cell = gate.own["anonymous_rate"], gate.own["anonymous_rate"] & REQUESTS_MASK, _0
+    if over_udp:
+        other_cell = _OVER_UDP
+    elif is_free and rate != 0:
+        rate, burst, other_cell = gate.own["free_rate"], FREE_BURST, _FREE
+        gate.result[IS_FREE] = 1
     if rate == 0:
         return CODE_OK
     mapped = address[0] == _0 and address[1] & _MAPPED_MASK == _MAPPED
     hashed = siphash_64(gate.addresses, 0, address, _ADDRESS_BYTES if mapped else _NETWORK_BYTES)
-    if over_udp:
-        hashed = unsigned(unsigned(hashed) ^ _ALL_BITS)
-    burst = rate & REQUESTS_MASK
+    hashed = unsigned(unsigned(hashed) ^ other_cell)
     admitted = consume_address(gate.addresses, hashed, now_ns, rate, burst, gate.own["found"])
     _tell_rate(gate, rate, burst)
     _tell_remaining(gate)
@@ -269,7 +262,7 @@ def _admit_address(gate: Gate, address: Words, over_udp: bool, now_ns: int) -> i
 
 
 @compiled_inline
-def _admit_key(gate: Gate, buffer: Octets, key_start: int, key_end: int, now_ns: int) -> int:
+def _admit_key(gate: Gate, buffer: Octets, key_start: int, key_end: int, is_free: bool, now_ns: int) -> int:
     length = key_end - key_start
     if length > API_KEY_BYTES_MAX:
         return INVALID_KEY
@@ -283,11 +276,11 @@ def _admit_key(gate: Gate, buffer: Octets, key_start: int, key_end: int, now_ns:
         if key_id == 0:
             return INVALID_KEY
         _remember(gate, key_id)
-    return _admit_terms(gate, key_id, now_ns)
+    return _admit_terms(gate, key_id, is_free, now_ns)
 
 
 @compiled_inline
-def _admit_terms(gate: Gate, key_id: int, now_ns: int) -> int:
+def _admit_terms(gate: Gate, key_id: int, is_free: bool, now_ns: int) -> int:
     """What a key's terms say, which were just read."""
     gate.result[KEY_ID] = key_id
     flags = signed(gate.own["terms"][FLAGS])
@@ -296,9 +289,9 @@ def _admit_terms(gate: Gate, key_id: int, now_ns: int) -> int:
         return KEY_REVOKED
     if state == _SUSPENDED:
         return KEY_SUSPENDED
-    code = _take_limits(gate, key_id, now_ns)
+    code = _take_free(gate, key_id, now_ns) if is_free else _take_limits(gate, key_id, now_ns)
     if code != CODE_OK and flags & DRY_RUN_BIT != 0:
-        gate.counters[_RATE_DRY_RUN if code == RATE_LIMITED else _QUOTA_DRY_RUN] += _1
+        gate.counters[_RATE_DRY_RUN if code == RATE_LIMITED else QUOTA_DRY_RUN] += _1
         gate.result[RETRY_AFTER_MS] = 0
         gate.result[OVERRUN] = code
         return CODE_OK
@@ -337,29 +330,40 @@ def _remember(gate: Gate, key_id: int) -> None:
 
 @compiled_inline
 def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
-    """One request from the rate and one lookup from the month; from neither where the month is spent already."""
+    """One request from the rate, where the month has something left; what it costs the month is known later."""
     result, pace = gate.result, signed(gate.own["terms"][PACE])
     rate, burst = pace & RATE_BITS, pace >> BURST_SHIFT
     quota = signed(gate.own["terms"][QUOTA])
     result[MONTHLY_QUOTA] = quota
     _tell_rate(gate, rate, burst)
-    if quota > 0 and not has_quota(gate.limits, key_id, gate.own["month"], quota):
-        return _refuse_month(gate, now_ns)
+    if quota > 0:
+        result[QUOTA_LEFT] = quota_left(gate.limits, key_id, gate.own["month"], quota)
+        if result[QUOTA_LEFT] == 0:
+            return refuse_month(gate, now_ns)
     if result[RATE] > 0:
         admitted = consume_key_rate(gate.limits, key_id, now_ns, rate, burst, gate.own["found"])
         _tell_remaining(gate)
         if not admitted:
             return RATE_LIMITED
-    if quota > 0:
-        left = take_quota(gate.limits, key_id, gate.own["month"], quota)
-        result[QUOTA_LEFT] = max(left, 0)
-        if left < 0:
-            return _refuse_month(gate, now_ns)
     return CODE_OK
 
 
 @compiled
-def _refuse_month(gate: Gate, now_ns: int) -> int:
+def _take_free(gate: Gate, key_id: int, now_ns: int) -> int:
+    """One call of the rate for what costs no month; whoever has no limit at all has none here."""
+    rate, terms = gate.own["free_rate"], gate.own["terms"]
+    if rate == 0 or (signed(terms[PACE]) & RATE_BITS == 0 and signed(terms[QUOTA]) == 0):
+        return CODE_OK
+    admitted = consume_free_rate(gate.limits, key_id, now_ns, rate, FREE_BURST, gate.own["found"])
+    gate.result[IS_FREE] = 1
+    _tell_rate(gate, rate, FREE_BURST)
+    _tell_remaining(gate)
+    return CODE_OK if admitted else RATE_LIMITED
+
+
+@compiled
+def refuse_month(gate: Gate, now_ns: int) -> int:
+    """The refusal of a spent month, which ends with it."""
     gate.result[RETRY_AFTER_MS] = _whole_ms(max(gate.own["month_end_ns"] - now_ns, 0))
     return QUOTA_EXCEEDED
 

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from psycopg.rows import class_row, dict_row
 
+from trinity.access import accounts
 from trinity.errors import AbsentError, InputError, RefusedError
 from trinity.store.queries import load
 from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START, KeyState
@@ -76,14 +77,12 @@ def new_key() -> str:
 def create(connection: Connection, wanted: NewKey, keys_max: int) -> tuple[Key, str]:
     """Make a key, and its account when there is none of that name; the key itself is in no other place."""
     with connection.transaction():
-        account = {"name": wanted.account, "email": wanted.email, "language": wanted.language}
-        row = connection.execute(load("keys.upsert_account"), account).fetchone()
-        assert row is not None, "an upsert returns its row"
+        account_id = accounts.upsert(connection, wanted.account, wanted.email, wanted.language)
         expires_at = None
         if wanted.lifetime is not None:
             expires_at = datetime.datetime.now(datetime.UTC) + wanted.lifetime
         fields = {
-            "account_id": row[0],
+            "account_id": account_id,
             "plan_id": plan_id(connection, wanted.plan),
             "name": wanted.name,
             "state": "active",

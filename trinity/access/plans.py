@@ -1,17 +1,18 @@
-"""Plans and accounts in PostgreSQL: what customers are held to, and who they are.
+"""Plans in PostgreSQL: what customers are held to.
 
 Rules: a change of a plan reaches every key that is on it, at once and on all nodes; limits that a key has of its own
-stay. An account comes into being with its first key.
+stay.
 """
 
 import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 from psycopg.rows import class_row
 
-from trinity.errors import InputError
+from trinity.errors import AbsentError, InputError
 from trinity.store.queries import load
 
 Connection = psycopg.Connection[Any]
@@ -29,17 +30,18 @@ class Plan(msgspec.Struct, frozen=True):
     monthly_quota: int
     dry_run: bool
     keys: int
+    price: Decimal | None = None  # a month, as it holds today; exact, and text in JSON
+    currency: str | None = None
+    price_since: datetime.date | None = None
 
 
-class Account(msgspec.Struct, frozen=True):
-    """One customer; `language` is what they prefer to read."""
+class PlanPrice(msgspec.Struct, frozen=True):
+    """What a plan costs a month, from a day (UTC) on, until its next price begins."""
 
-    id: int
-    name: str
-    email: str | None
-    language: str
-    keys: int
-    created_at: datetime.datetime
+    plan: str
+    since: datetime.date
+    price: Decimal
+    currency: str
 
 
 class PlanChange(NamedTuple):
@@ -73,17 +75,15 @@ def set_plan(connection: Connection, name: str, change: PlanChange) -> tuple[Pla
         return next(plan for plan in list_plans(connection) if plan.name == name), is_new
 
 
-def list_accounts(connection: Connection) -> list[Account]:
-    """All accounts with the number of their keys."""
-    with connection.cursor(row_factory=class_row(Account)) as cursor:
-        return cursor.execute(load("keys.accounts")).fetchall()
-
-
-def set_account(connection: Connection, name: str, email: str | None, language: str | None) -> Account:
-    """Change an account, or make it; None stays."""
-    with connection.transaction():
-        connection.execute(load("keys.upsert_account"), {"name": name, "email": email, "language": language})
-        return next(account for account in list_accounts(connection) if account.name == name)
+def set_price(
+    connection: Connection, name: str, price: Decimal, currency: str, since: datetime.date | None
+) -> PlanPrice:
+    """What a plan costs from a day on, today if none is named; AbsentError."""
+    parameters = {"name": name, "price": price, "currency": currency, "since": since}
+    row = connection.execute(load("billing.set_price"), parameters).fetchone()
+    if row is None:
+        raise AbsentError("plan", ascii(name), "`trinity plans list` shows them all")
+    return PlanPrice(name, row[0], price, currency)
 
 
 def _check_complete(name: str, change: PlanChange) -> None:

@@ -7,8 +7,14 @@ the request loop all of this is woven in. It stands here because it needs what i
 
 import numpy as np
 
-from trinity.access.gate import COUNTED_WORDS, admit_known, charge_lookups, make_gate, turn_month
-from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
+from trinity.access.charge import charge
+from trinity.access.gate import COUNTED_WORDS, admit_known, make_gate, turn_month
+from trinity.access.limit_headers import (
+    LIMIT_HEADERS_BYTES_MAX,
+    append_limit_headers,
+    append_limits_left,
+    retry_after_ms,
+)
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.block_table import is_blocked
@@ -35,7 +41,9 @@ def _ask() -> None:
     find_key(tables.keys.words, np.zeros(DIGEST_WORDS, dtype=np.uint64), np.zeros(TERMS_SLOT_WORDS, dtype=np.uint64))
     gate = make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, AccessSection())
     turn_month(gate, 0, 0)
-    admit_known(gate, 0, address_words("::"), 0)
-    charge_lookups(gate, 1, 0)
+    admit_known(gate, 0, address_words("::"), False, 0)
+    charge(gate, 1, 0)
     retry_after_ms(gate, CODE_OK)
-    append_limit_headers(gate, CODE_OK, np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8), 0)
+    out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
+    append_limit_headers(gate, CODE_OK, out, 0)
+    append_limits_left(gate, 0, out, 0)

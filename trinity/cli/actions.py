@@ -1,23 +1,26 @@
 """The operator's commands on who may ask: how one is written down, and how it runs.
 
-Rules: `prepare` checks all values (`values.py`) before there is a connection, and returns what is to be done on one.
+Rules: `prepare` checks all values (trinity/access/values.py) before there is a connection, and returns what is to be
+done on one; that is one transaction, whose changes are written down as this user's (trinity/access/audit.py).
 What a command did is an object, for programs (--json), and lines for people. A new key is in that outcome and nowhere
 else.
 """
 
 import argparse
-import datetime
+import os
+import pwd
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
+from trinity.access import values
+from trinity.access.audit import Actor, acting
 from trinity.access.keys import Connection
-from trinity.cli import values
+from trinity.cli.confirm import confirm
 from trinity.config import AccessSection, Config
-from trinity.errors import InputError, StoreSilentError, StoreUnavailableError
-from trinity.rates import requests_of, seconds_of
+from trinity.errors import StoreSilentError, StoreUnavailableError
 from trinity.store import migrate
 from trinity.store.connect import connect, reason_of
 from trinity.store.database import database_url, is_embedded
@@ -29,8 +32,8 @@ _Value = TypeVar("_Value")
 
 # An option's value for "what the key's plan has".
 OF_PLAN = "plan"
-# `for` is no name in Python.
-_DESTINATIONS = {"--for": "duration"}
+# `for` and `from` are no names in Python.
+_DESTINATIONS = {"--for": "duration", "--from": "since"}
 
 
 class ActionOutcome(NamedTuple):
@@ -44,21 +47,26 @@ Work = Callable[[Connection], ActionOutcome]
 
 
 class Argument(NamedTuple):
-    """A place or an option of a command line; an option without a default may be left out."""
+    """A place or an option of a command line; an option without a default may be left out, a switch has no value."""
 
     name: str
     text: str
     default: str | None = None
     required: bool = False
+    is_switch: bool = False
 
 
 class Action(NamedTuple):
-    """What a command line can ask for: its word, what it is for, its arguments, and how it is made ready."""
+    """What a command line can ask for: its word, what it is for, its arguments, and how it is made ready.
+
+    `ends` says, of an act that is for good, what it would end; an empty text where nothing would be lost.
+    """
 
     word: str
     text: str
     arguments: tuple[Argument, ...]
     prepare: Callable[[Parsed, AccessSection], Work]
+    ends: Callable[[Connection, Parsed], str] | None = None
 
 
 LIMITS = (
@@ -84,8 +92,12 @@ def add_actions(parser: argparse.ArgumentParser, actions: Sequence[Action]) -> N
 def add_action(parser: argparse.ArgumentParser, action: Action) -> None:
     """A command that is one action: `trinity block`."""
     parser.set_defaults(action=action)
-    for name, text, default, required in action.arguments:
-        if name.startswith("--"):
+    if action.ends is not None:
+        parser.add_argument("--yes", action="store_true", help="do not ask whether it is really wanted")
+    for name, text, default, required, is_switch in action.arguments:
+        if is_switch:
+            parser.add_argument(name, help=text, action="store_true")
+        elif name.startswith("--"):
             destination = _DESTINATIONS.get(name, name.lstrip("-").replace("-", "_"))
             parser.add_argument(name, help=text, default=default, required=required, dest=destination)
         else:
@@ -94,12 +106,16 @@ def add_action(parser: argparse.ArgumentParser, action: Action) -> None:
 
 def perform(config: Config, parsed: Parsed) -> int:
     """Do what was asked for, and print what came of it."""
-    work = parsed.action.prepare(parsed, config.access)
+    action: Action = parsed.action
+    work = action.prepare(parsed, config.access)
     url = database_url(config)
     try:
         migrate.ensure(url)
         with connect(url, "command", autocommit=True) as connection, watched(url, connection):
-            outcome = work(connection)
+            if action.ends is not None and (end := action.ends(connection, parsed)):
+                confirm(f"{parsed.command} {action.word}", end, parsed.yes)
+            with acting(connection, _actor(), _words_of(parsed)):
+                outcome = work(connection)
     except StoreSilentError:
         raise  # the node runs, and the address is right
     except (psycopg.Error, StoreUnavailableError) as error:
@@ -110,38 +126,29 @@ def perform(config: Config, parsed: Parsed) -> int:
     return 0
 
 
+def _actor() -> Actor:
+    """Whoever typed it: the user of this machine, by number where that has no name here."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return Actor(name, "command")
+
+
+def _words_of(parsed: Parsed) -> str:
+    """`keys revoke`, `block`."""
+    return " ".join(dict.fromkeys((parsed.command, parsed.action.word)))
+
+
 def given(check: Callable[[str, str], _Value], field: str, text: str | None) -> _Value | None:
     """The checked value of an option; None when it was left out."""
     return None if text is None else check(field, text)
 
 
-def given_limits(parsed: Parsed, of_plan: bool = True) -> dict[str, int | None]:
-    """The limits that were given; None, for a key only, where its plan's are wanted."""
-    options = (
-        # A burst of 0 is for plans without a rate.
-        ("burst", "--burst", parsed.burst, 1 if of_plan else 0, values.BURST_MAX),
-        ("monthly_quota", "--quota", parsed.quota, 0, values.QUOTA_MAX),
-    )
-    rate = _given_rate(parsed.rate, of_plan)
-    return rate | {
-        field: None if of_plan and text == OF_PLAN else values.whole_number(option, text, low, high)
-        for field, option, text, low, high in options
-        if text is not None
+def given_limits(parsed: Parsed, of_plan: bool = False) -> dict[str, int | None]:
+    """The limits that were given, `of_plan` for a plan itself; None, for a key only, where its plan's are wanted."""
+    texts = {"rate": parsed.rate, "burst": parsed.burst, "quota": parsed.quota}
+    given = {
+        word: None if text == OF_PLAN and not of_plan else text for word, text in texts.items() if text is not None
     }
-
-
-def _given_rate(text: str | None, of_plan: bool) -> dict[str, int | None]:
-    if text is None:
-        return {}
-    if of_plan and text == OF_PLAN:
-        return {"rate_requests": None, "rate_seconds": None}
-    rate = values.rate("--rate", text)
-    return {"rate_requests": requests_of(rate), "rate_seconds": seconds_of(rate)}
-
-
-def given_lifetime(field: str, text: str | None) -> datetime.timedelta | None:
-    """A time that is longer than nothing; None when it was left out."""
-    lifetime = given(values.duration, field, text)
-    if lifetime == datetime.timedelta():
-        raise InputError(field, "0 would be the end before the beginning")
-    return lifetime
+    return values.limits(given, of_plan=of_plan, prefix="--")

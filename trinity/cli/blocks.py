@@ -5,20 +5,20 @@ Loopback, this machine's own addresses and trusted proxies are never blocked, no
 
 import argparse
 
-from trinity.access import blocks
+from trinity.access import blocks, values
 from trinity.access.keys import Connection
 from trinity.access.networks import parse_network, protected_networks
-from trinity.cli import values
-from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_action, given_lifetime, perform
+from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_action, given, perform
 from trinity.cli.text import table, when
 from trinity.config import AccessSection, Config
+from trinity.errors import AbsentError
 from trinity.limits import BLOCKS_MAX, IPV6_PREFIX_BITS_MAX
 
 
 def _block(parsed: Parsed, section: AccessSection) -> Work:
     network = parse_network(parsed.address)
     reason = values.name("--reason", parsed.reason) if parsed.reason else ""
-    duration = given_lifetime("--for", parsed.duration)
+    duration = given(values.lifetime, "--for", parsed.duration)
     protected = protected_networks(section.trusted_proxies)
 
     def work(connection: Connection) -> ActionOutcome:
@@ -37,9 +37,14 @@ def _unblock(parsed: Parsed, _section: AccessSection) -> Work:
 
     def work(connection: Connection) -> ActionOutcome:
         removed, covering = blocks.unblock(connection, network)
-        lines = [f"{network} is unblocked" if removed else f"{network} was not blocked by itself"]
+        if not removed:
+            wider = (
+                f"{' and '.join(covering)} holds it: unblock that" if covering else "`trinity blocks` lists them all"
+            )
+            raise AbsentError("block of", str(network), wider)
+        lines = [f"{network} is unblocked"]
         lines += [f"but {wider}, which holds it, is still blocked" for wider in covering]
-        return ActionOutcome({"network": str(network), "unblocked": removed, "still_blocked_by": covering}, lines)
+        return ActionOutcome({"network": str(network), "unblocked": True, "still_blocked_by": covering}, lines)
 
     return work
 

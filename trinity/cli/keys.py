@@ -7,9 +7,8 @@ printed when it is made, and never again.
 import argparse
 from collections.abc import Callable
 
-from trinity.access import keys
+from trinity.access import keys, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
     EMAIL,
     LANGUAGE,
@@ -22,7 +21,6 @@ from trinity.cli.actions import (
     Work,
     add_actions,
     given,
-    given_lifetime,
     given_limits,
     perform,
 )
@@ -40,7 +38,7 @@ def _create_key(parsed: Parsed, section: AccessSection) -> Work:
         plan=values.name("--plan", parsed.plan),
         name=values.name("--name", parsed.name) if parsed.name else "",
         limits=keys.OwnLimits(**given_limits(parsed)),
-        lifetime=given_lifetime("--expires", parsed.expires),
+        lifetime=given(values.lifetime, "--expires", parsed.expires),
         language=given(values.language, "--language", parsed.language),
         email=given(values.email, "--email", parsed.email),
     )
@@ -120,6 +118,24 @@ def _set_state(state: KeyState) -> Callable[[Parsed, AccessSection], Work]:
     return prepare
 
 
+def _what_a_revocation_ends(connection: Connection, parsed: Parsed) -> str:
+    key = keys.find(connection, values.key_reference(parsed.key))
+    return "" if key.state == KeyState.REVOKED.word else f"{_called(key)} is refused from now on."
+
+
+def _what_a_rotation_ends(connection: Connection, parsed: Parsed) -> str:
+    """Only without a grace: then the old key is revoked."""
+    if values.duration("--grace", parsed.grace):
+        return ""
+    key = keys.find(connection, values.key_reference(parsed.key))
+    return f"{_called(key)} is refused from now on: whoever has it must get the new one first, or has none."
+
+
+def _called(key: keys.Key) -> str:
+    name = f", {key.name}" if key.name else ""
+    return f"Key {key.id} ({key.prefix}...) of {key.account}{name}"
+
+
 _KEY = Argument("key", "its number, or the first characters of it")
 
 ACTIONS = (
@@ -153,6 +169,7 @@ ACTIONS = (
         "put a new key in the place of one, which works for a while longer",
         (_KEY, Argument("--grace", "how much longer the old one works: 24h, 7d, 0", "24h")),
         _rotate_key,
+        _what_a_rotation_ends,
     ),
     Action(
         "limit",
@@ -162,7 +179,7 @@ ACTIONS = (
     ),
     Action("suspend", "refuse a key until it is resumed", (_KEY,), _set_state(KeyState.SUSPENDED)),
     Action("resume", "let a suspended key ask again", (_KEY,), _set_state(KeyState.ACTIVE)),
-    Action("revoke", "refuse a key forever", (_KEY,), _set_state(KeyState.REVOKED)),
+    Action("revoke", "refuse a key forever", (_KEY,), _set_state(KeyState.REVOKED), _what_a_revocation_ends),
 )
 
 

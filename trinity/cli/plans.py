@@ -1,13 +1,10 @@
-"""`trinity plans list | set`, `trinity accounts list | set`: what customers are held to, and who they are."""
+"""`trinity plans list | set | price`: what customers are held to, and what it costs."""
 
 import argparse
 
-from trinity.access import plans
+from trinity.access import plans, values
 from trinity.access.keys import Connection
-from trinity.cli import values
 from trinity.cli.actions import (
-    EMAIL,
-    LANGUAGE,
     LIMITS,
     Action,
     ActionOutcome,
@@ -19,7 +16,7 @@ from trinity.cli.actions import (
     given_limits,
     perform,
 )
-from trinity.cli.text import limit_text, plan_table, rate_line, table, when
+from trinity.cli.text import limit_text, plan_table, rate_line
 from trinity.config import AccessSection, Config
 
 
@@ -34,7 +31,7 @@ def _list_plans(_parsed: Parsed, _section: AccessSection) -> Work:
 def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     name = values.name("PLAN", parsed.name)
     dry_run = given(values.switch, "--dry-run", parsed.dry_run)
-    change = plans.PlanChange(**given_limits(parsed, of_plan=False), dry_run=dry_run)
+    change = plans.PlanChange(**given_limits(parsed, of_plan=True), dry_run=dry_run)
 
     def work(connection: Connection) -> ActionOutcome:
         plan, is_new = plans.set_plan(connection, name, change)
@@ -48,29 +45,21 @@ def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     return work
 
 
-def _list_accounts(_parsed: Parsed, _section: AccessSection) -> Work:
+def _price_plan(parsed: Parsed, _section: AccessSection) -> Work:
+    name = values.name("PLAN", parsed.name)
+    price, currency = values.amount("--price", parsed.price), values.currency("--currency", parsed.currency)
+    since = given(values.day, "--from", parsed.since)
+
     def work(connection: Connection) -> ActionOutcome:
-        found = plans.list_accounts(connection)
-        rows = [(a.id, a.name, a.language, a.email or "", a.keys, when(a.created_at)) for a in found]
-        return ActionOutcome({"accounts": found}, table(("id", "account", "language", "e-mail", "keys", "since"), rows))
+        made = plans.set_price(connection, name, price, currency, since)
+        return ActionOutcome(
+            {"price": made}, [f"plan {made.plan} costs {made.price} {made.currency} a month from {made.since} (UTC) on"]
+        )
 
     return work
 
 
-def _set_account(parsed: Parsed, _section: AccessSection) -> Work:
-    name = values.name("ACCOUNT", parsed.name)
-    email = given(values.email, "--email", parsed.email)
-    language = given(values.language, "--language", parsed.language)
-
-    def work(connection: Connection) -> ActionOutcome:
-        account = plans.set_account(connection, name, email, language)
-        line = f"account {account.id} {account.name}: language {account.language}, e-mail {account.email or 'none'}"
-        return ActionOutcome({"account": account}, [line])
-
-    return work
-
-
-PLAN_ACTIONS = (
+ACTIONS = (
     Action("list", "list the plans", (), _list_plans),
     Action(
         "set",
@@ -82,21 +71,23 @@ PLAN_ACTIONS = (
         ),
         _set_plan,
     ),
-)
-ACCOUNT_ACTIONS = (
-    Action("list", "list the accounts", (), _list_accounts),
     Action(
-        "set",
-        "change an account, or make one",
-        (Argument("name", "the account"), LANGUAGE, EMAIL),
-        _set_account,
+        "price",
+        "what a plan costs a month from a day on; bills of months before keep the price before",
+        (
+            Argument("name", "the plan"),
+            Argument("--price", "49 or 49.90", required=True),
+            Argument("--currency", "EUR, USD", required=True),
+            Argument("--from", "the first day (UTC), 2026-12-01; left out: today"),
+        ),
+        _price_plan,
     ),
 )
 
 
-def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """What to do, as one word, and with what."""
-    add_actions(parser, PLAN_ACTIONS if command == "plans" else ACCOUNT_ACTIONS)
+    add_actions(parser, ACTIONS)
 
 
 def run(config: Config, parsed: argparse.Namespace) -> int:

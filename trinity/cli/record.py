@@ -79,7 +79,7 @@ def _switch_of(config: Config) -> tuple[bool | None, list[str]]:
     from trinity.memory.node import NodeMemory
     from trinity.observe.metrics import CONSENSUS, FEED
 
-    gauges = {"feed": FEED.index("oracle_feed_recording"), "consensus": CONSENSUS.index("oracle_consensus_recording")}
+    gauges = {"feed": FEED.index("feed_recording"), "consensus": CONSENSUS.index("consensus_recording")}
     try:
         memory = NodeMemory.attach(config.node.name)
     except NodeAbsentError:

@@ -1,9 +1,10 @@
-"""Keys, plans and blocks as lines for people."""
+"""Accounts, keys, plans and blocks as lines for people."""
 
 import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from trinity.access.accounts import Account
 from trinity.access.keys import Key
 from trinity.access.plans import Plan
 from trinity.rates import rate_text
@@ -53,10 +54,11 @@ def plan_table(plans: Sequence[Plan]) -> list[str]:
             limit_text(plan.monthly_quota),
             "on" if plan.dry_run else "off",
             plan.keys,
+            "" if plan.price is None else f"{plan.price} {plan.currency} since {plan.price_since}",
         )
         for plan in plans
     ]
-    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "keys"), rows)
+    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "keys", "price/month"), rows)
 
 
 def key_lines(key: Key) -> list[str]:
@@ -74,6 +76,18 @@ def key_lines(key: Key) -> list[str]:
         ("replaced by", "" if key.replaced_by is None else f"key {key.replaced_by}"),
         ("created", when(key.created_at)),
         ("changed", when(key.changed_at)),
+    )
+    return [f"{what:<12} {value}" for what, value in fields if value]
+
+
+def account_lines(account: Account) -> list[str]:
+    """All about one account."""
+    fields = (
+        ("account", f"{account.id} {account.name}"),
+        ("language", account.language),
+        ("e-mail", account.email or "none"),
+        ("since", when(account.created_at)),
+        ("deleted", when(account.deleted_at)),
     )
     return [f"{what:<12} {value}" for what, value in fields if value]
 

@@ -72,7 +72,7 @@ def draw_frame(memory: NodeMemory, now_ns: int) -> RenderableType:
     """One frame; `now_ns` is monotonic."""
     sources = read_sources(memory, now_ns)
     card = memory.card
-    title = Text(f"node {card.node}", style="bold")
+    title = Text(f"node {card.node}, Trinity {card.version}", style="bold")
     if card.simulated:
         title.append("   SIMULATED PRICES", style="bold red")
     for coin, usd in read_indexes(memory).items():

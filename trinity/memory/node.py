@@ -23,8 +23,9 @@ from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control
 from trinity.memory.price_table import PriceTable
 from trinity.memory.segment import WORD_BYTES, Segment
+from trinity.version import version
 
-CARD_LAYOUT_VERSION = 2
+CARD_LAYOUT_VERSION = 3
 CARD_LAYOUT_HASH = 0  # JSON describes itself
 
 
@@ -43,6 +44,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: tuple[ProcessEntry, ...]
     catalog: Catalog
     environment: str = "production"  # NODE_ENV: what the node is for, as its operator calls it
+    version: str = msgspec.field(default_factory=version)  # of the code that the node runs
     spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets, which are in use
 
     @property

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import TextIO
 
 import msgspec
+from setproctitle import setproctitle
 
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
-from trinity.config import Config, FeedsSection, worker_count
+from trinity.config import Config, FeedsSection, NodeSection, worker_count
 from trinity.errors import ConfigError
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.markets import load_catalog
@@ -50,10 +51,13 @@ def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     Raises ConfigError, PortTakenError, DataDirTakenError or NodeRunningError before anything was started.
     """
     with claim_data_dir(config.node.data_dir):
+        set_title("supervisor", config.node.name)
         return _run_node(config, with_simulator, console)
 
 
 def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
+    # A closed terminal, or who means "reload": nothing is kept that a reload would change. The children inherit it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if with_simulator:
         config = with_simulated_exchanges(config)
     plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
@@ -87,6 +91,11 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         return stop
 
 
+def set_title(what: str, node: str) -> None:
+    """What `ps` and `top` call this process; where several nodes run, those with a name of their own have it too."""
+    setproctitle(f"trinity: {what}" + ("" if node == NodeSection().name else f" [{node}]"))
+
+
 def with_simulated_exchanges(config: Config) -> Config:
     """The same configuration with the simulated exchanges of this node in the place of the real ones."""
     address = f"{host_in_url(local_host(config.node.bind_host))}:{config.simulator.port}"
@@ -110,6 +119,7 @@ class ProcessRun:
     memory: SharedMemory
 
     def __call__(self) -> None:
+        set_title(f"{self.role.kind} {self.instance}".rstrip(), self.context.node)
         log = open_log(self.context.name, self.plan.config.node.data_dir)
         log.info("started", extra={"fields": {"pid": os.getpid()}})
         self.role.start(dataclasses.replace(self.context, log=log), self.memory, self.plan, self.instance)

@@ -38,7 +38,7 @@ def run(context: ProcessContext, data_dir: Path) -> None:
             raise _StopAskedError
         select.select([], [], [], _TURN_MS / 1000)
 
-    up = DATABASE.index("oracle_database_up")
+    up = DATABASE.index("database_up")
     context.block.set_gauge(up, 0.0)
     context.block.beat(context.clock.monotonic_ns())
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -48,8 +48,7 @@ from trinity.node.supervisor import (
 )
 from trinity.process import EXIT_BOOT_FAILURE
 
-# SIGHUP: the terminal was closed.
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
 _EXIT_CRASHED = 1
 
@@ -177,9 +176,7 @@ class Launcher:
 
     def _catch_signals(self) -> None:
         for number in _SIGNALS:
-            # An ignored SIGHUP is the wish of nohup.
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, lambda _number, _frame: None)
+            signal.signal(number, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._signal_write_fd, warn_on_full_buffer=False)
 
     def _wait(self) -> list[Event]:

@@ -32,6 +32,7 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
 from trinity.store.database import database_url, is_embedded
+from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
 from workers.request.lookups import LocalLookups
 
@@ -108,7 +109,12 @@ ROLES = (
         lambda _: [""],
         2,
         lambda context, _memory, plan, _: workers.operator.process.run(
-            context, plan.node_uuid, plan.config.node.data_dir, database_url(plan.config), plan.config.stores.cache_url
+            context,
+            plan.node_uuid,
+            plan.config.node.data_dir,
+            database_url(plan.config),
+            plan.config.stores.cache_url,
+            retention_of(plan.config),
         ),
         vital=False,
     ),
@@ -189,7 +195,7 @@ ROLES = (
         lambda _: [""],
         2,
         lambda context, memory, plan, _: workers.health.server.run(
-            context, memory.view(), plan.config.ports, plan.config.node.bind_host
+            context, memory.view(), plan.config.ports, plan.config.node
         ),
     ),
 )
@@ -230,6 +236,11 @@ def recording_of(config: Config) -> RecordSettings:
     return RecordSettings(config.node.data_dir, config.recording.bytes_max)
 
 
+def retention_of(config: Config) -> Retention:
+    """How long the ledger is kept."""
+    return Retention(config.ledger.detail_days, config.ledger.sums_months)
+
+
 def report_settings_of(config: Config) -> ReportSettings:
     """The reporter's part of the configuration."""
     return ReportSettings(
@@ -243,8 +254,11 @@ def report_settings_of(config: Config) -> ReportSettings:
         cache_url=config.stores.cache_url,
         udp_trusted_networks=config.request.udp_trusted_networks,
         anonymous_rate=config.access.anonymous_rate,
+        free_rate=config.access.free_rate,
+        rate_limit_headers=config.access.rate_limit_headers,
         trusted_proxies=config.access.trusted_proxies,
         request_port=config.ports.tcp_port_lpo,
         request_health_port=config.ports.health_port_lpo,
         health_port=config.ports.health_port_lrs,
+        retention=retention_of(config),
     )

@@ -1,8 +1,10 @@
 """Every metric of the node, declared once: which process counts it, and in which word of its block.
 
-Rules: names follow Prometheus (`_total` for counters, base units). A process counts into its own block of the
-control segment through the index that `Register.index` gives; the health process alone exports them. Label values
-are closed sets of trinity/vocabulary.py, so that every series has its word before the first event.
+Rules: names follow Prometheus (`_total` for counters, base units), and stand here without the prefix that all of them
+get where they are exported (workers/health/exposition.py). No asset or exchange is part of a name: it is a label. A
+process counts into its own block of the control segment through the index that `Register.index` gives; the health
+process alone exports them. Label values are closed sets of trinity/vocabulary.py, so that every series has its word
+before the first event.
 """
 
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import COUNTER_WORDS
+from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
     EXCHANGE_WAYS,
@@ -59,91 +62,90 @@ class Register:
 
 
 FEED = Register(
-    Metric("oracle_frames_total", "counter", "Frames received from the exchange."),
-    Metric("oracle_quotes_total", "counter", "Quotes written to the table.", (("via", ("ws", "rest")),)),
+    Metric("frames_total", "counter", "Frames received from the exchange."),
+    Metric("quotes_total", "counter", "Quotes written to the table.", (("via", ("ws", "rest")),)),
     Metric(
-        "oracle_parse_errors_total",
+        "parse_errors_total",
         "counter",
         "Frames or parts of frames refused.",
         (("reason", REFUSAL_REASONS),),
     ),
     Metric(
-        "oracle_ws_reconnects_total",
+        "ws_reconnects_total",
         "counter",
         "WebSocket connections given up.",
         (("reason", RECONNECT_REASONS),),
     ),
-    Metric("oracle_ws_connected", "gauge", "1 while the WebSocket is connected."),
+    Metric("ws_connected", "gauge", "1 while the WebSocket is connected."),
     Metric(
-        "oracle_rest_requests_total",
+        "rest_requests_total",
         "counter",
         "REST requests by outcome.",
         (("result", ("ok", "rate_limited", "refused", "failed")),),
     ),
     Metric(
-        "oracle_exchange_failures_total",
+        "exchange_failures_total",
         "counter",
         "Connections and REST questions that brought no answer of the exchange's service, by what happened.",
         (("way", EXCHANGE_WAYS), ("kind", FAILURE_KINDS)),
     ),
-    Metric("oracle_rest_active", "gauge", "1 while REST stands in for the WebSocket."),
-    Metric("oracle_payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
+    Metric("rest_active", "gauge", "1 while REST stands in for the WebSocket."),
+    Metric("payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
     Metric(
-        "oracle_unknown_symbols",
+        "unknown_symbols",
         "gauge",
         "Configured symbols that the exchange does not know or acknowledge.",
     ),
-    Metric("oracle_frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
-    Metric("oracle_feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
+    Metric("frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
+    Metric("feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
 )
 
 CONSENSUS = Register(
-    Metric("oracle_price_updates_total", "counter", "Consensus prices published."),
+    Metric("price_updates_total", "counter", "Consensus prices published."),
     Metric(
-        "oracle_price_rejected_total",
+        "price_rejected_total",
         "counter",
         "Sources left out of a consensus price; last_off_book: their last price alone.",
         (("exchange", EXCHANGES), ("reason", REJECT_REASONS)),
     ),
-    Metric("oracle_sources_disagree_total", "counter", "Times that an asset lost its majority."),
-    Metric("oracle_usdt_usd_index", "gauge", "Measured USDT/USD, 0 when there is none."),
-    Metric("oracle_usdc_usd_index", "gauge", "Measured USDC/USD, 0 when there is none."),
+    Metric("sources_disagree_total", "counter", "Times that an asset lost its majority."),
+    Metric("stablecoin_usd_index", "gauge", "Measured price in USD, 0 when there is none.", (("asset", COINS),)),
     Metric(
-        "oracle_stablecoin_depeg",
+        "stablecoin_depeg",
         "gauge",
         "0 at par, 1 when more than 50 bps off for a minute, 2 when more than 200 bps off.",
-        (("coin", ("USDT", "USDC")),),
+        (("asset", COINS),),
     ),
-    Metric("oracle_candles_overwritten_total", "counter", "Minutes lost because no database took them in time."),
-    Metric("oracle_candles_failed", "gauge", "1 when candles cannot be written; prices are served all the same."),
-    Metric("oracle_consensus_recording", "gauge", "1 while decisions are recorded, -1 when an error ended it."),
+    Metric("candles_overwritten_total", "counter", "Minutes lost because no database took them in time."),
+    Metric("candles_failed", "gauge", "1 when candles cannot be written; prices are served all the same."),
+    Metric("consensus_recording", "gauge", "1 while decisions are recorded, -1 when an error ended it."),
 )
 
 REQUEST = Register(
-    Metric("oracle_http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
-    Metric("oracle_udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
-    Metric("oracle_lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric("http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
+    Metric("udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
+    Metric("lookups_total", "counter", "Prices looked up, over all protocols."),
     Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
-    Metric("oracle_http_connections", "gauge", "Open HTTP connections."),
-    Metric("oracle_http_connections_total", "counter", "HTTP connections accepted."),
-    Metric("oracle_http_connections_refused_total", "counter", "Connections turned away for want of room."),
-    Metric("oracle_http_connections_refused_last_second", "gauge", "Of them, in the last second."),
-    Metric("oracle_http_connections_displaced_total", "counter", "Idle connections that gave way to new ones."),
+    Metric("http_connections", "gauge", "Open HTTP connections."),
+    Metric("http_connections_total", "counter", "HTTP connections accepted."),
+    Metric("http_connections_refused_total", "counter", "Connections turned away for want of room."),
+    Metric("http_connections_refused_last_second", "gauge", "Of them, in the last second."),
+    Metric("http_connections_displaced_total", "counter", "Idle connections that gave way to new ones."),
     Metric(
-        "oracle_proxy_headers_refused_total",
+        "proxy_headers_refused_total",
         "counter",
         "Connections of trusted proxies that were closed for their PROXY header.",
     ),
-    Metric("oracle_access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
+    Metric("access_refusals_total", "counter", "Callers turned away.", (("code", ACCESS_REFUSALS),)),
     Metric(
-        "oracle_limit_dry_run_total",
+        "limit_dry_run_total",
         "counter",
         "Requests over the limit of a plan that only counts them.",
         (("code", LIMIT_REFUSALS),),
     ),
-    Metric("oracle_internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
+    Metric("internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
     Metric(
-        "oracle_http_request_duration_seconds",
+        "http_request_duration_seconds",
         "histogram",
         "Time from a readable socket to the answer's send.",
         (("le", (*DURATION_BOUNDS, "+Inf", "sum")),),
@@ -202,7 +204,7 @@ REPORTER = Register(
 )
 
 DATABASE = Register(
-    Metric("oracle_database_up", "gauge", "1 while the embedded PostgreSQL accepts connections."),
+    Metric("database_up", "gauge", "1 while the embedded PostgreSQL accepts connections."),
 )
 
 ACCESS = Register(

@@ -219,7 +219,7 @@ def read_sources(memory: NodeMemory, now_ns: int) -> list[SourceView]:
 
 def read_exchanges(memory: NodeMemory, sources: list[SourceView]) -> list[ExchangeView]:
     """All exchanges, summed up from their rows."""
-    connected_word = FEED.index("oracle_ws_connected")
+    connected_word = FEED.index("ws_connected")
     blocks = {entry.name: index for index, entry in enumerate(memory.card.processes) if entry.kind == "feed"}
     views = []
     for exchange in memory.card.catalog.exchanges:

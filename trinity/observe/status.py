@@ -97,6 +97,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "status": status,
         "reasons": reasons,
         "node": reading.memory.card.node,
+        "version": reading.memory.card.version,
         "environment": reading.memory.card.environment,
         "simulated": reading.memory.card.simulated,
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
@@ -118,7 +119,7 @@ def _names_over(reading: Reading, kind: str, gauge: str, limit: float) -> list[s
 
 
 def _full_workers(reading: Reading) -> list[str]:
-    return _names_over(reading, "worker", "oracle_http_connections_refused_last_second", 0)
+    return _names_over(reading, "worker", "http_connections_refused_last_second", 0)
 
 
 def _full_reporters(reading: Reading) -> list[str]:

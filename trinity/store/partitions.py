@@ -1,7 +1,7 @@
 """Daily partitions of the big tables, made ahead and dropped when over age; old rows of the small tables.
 
-Rules: days are UTC. A partition is made for any day that a record has, be it years away, so that no clock makes a load
-fail. Nodes do this one after the other. The connection must not be inside a transaction.
+Rules: days and months are UTC. A partition is made for any day that a record has, be it years away, so that no clock
+makes a load fail. Nodes do this one after the other. The connection must not be inside a transaction.
 
 A clock that is ahead must not cost the ledger:
 
@@ -11,7 +11,8 @@ A clock that is ahead must not cost the ledger:
                                over all nodes, restarts and connections: what a wrong clock costs a week is a fortnight
 
 The last day that was given up stands in the database. What is left of it or older (a reader was in the way, a node
-whose clock is behind) goes at the next call. The small tables keep what is not older than the oldest partition.
+whose clock is behind) goes at the next call. The small tables reckon from the oldest partition, so a wrong clock costs
+them no more: hours go with it, candles and the sums by day, which bills are made of, after a time of their own.
 """
 
 import datetime
@@ -26,7 +27,8 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.store import queries
 from trinity.store.connect import AnyConnection
 
-DAYS_KEPT = 93
+# Of prices, as charts ask for them.
+CANDLE_DAYS = 93
 TABLES = ("usage_runs", "usage_minute", "refusal_minute", "report_usage_log")
 
 _DAYS_BACK, _DAYS_AHEAD = 1, 3
@@ -46,6 +48,13 @@ _DELETE_NS_MAX = 5 * NS_PER_SECOND
 _LOCK_KEY = 0x1F1A5D33
 
 
+class Retention(NamedTuple):
+    """How long what is kept."""
+
+    detail_days: int  # single requests, addresses, sums by minute and hour
+    sums_months: int  # sums by day; never shorter than the detail
+
+
 class Retired(NamedTuple):
     """What a call did."""
 
@@ -59,8 +68,8 @@ def make_ahead(connection: AnyConnection, now: datetime.datetime) -> tuple[str, 
     return ensure_days(connection, [today + number * _DAY for number in range(-_DAYS_BACK, _DAYS_AHEAD + 1)])
 
 
-def retire(connection: AnyConnection, clock: Clock, log: logging.Logger) -> Retired:
-    """Give up the oldest day that is over age, if one may go by now, and delete the small tables' rows before it."""
+def retire(connection: AnyConnection, clock: Clock, log: logging.Logger, retention: Retention) -> Retired:
+    """Give up the oldest day that is over age, if one may go by now, and delete the small tables' rows by it."""
     row = connection.execute(queries.load("partitions.now")).fetchone()
     assert row is not None
     node, database = datetime.datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, datetime.UTC), row[0]
@@ -68,13 +77,19 @@ def retire(connection: AnyConnection, clock: Clock, log: logging.Logger) -> Reti
         fields = {"node": node.isoformat(), "database": database.isoformat()}
         log.error("the clocks of node and database differ: nothing old is removed", extra={"fields": fields})
         return Retired((), 0)
-    first_kept = min(node, database).astimezone(datetime.UTC).date() - DAYS_KEPT * _DAY
+    first_kept = min(node, database).astimezone(datetime.UTC).date() - retention.detail_days * _DAY
     try:
         with connection.transaction():
             dropped, oldest_left = _drop_over_age(connection, first_kept)
     except psycopg.errors.LockNotAvailable:  # somebody reads them: the next call tries again
         return Retired((), 0)
-    return Retired(dropped, _delete_before(connection, min(oldest_left, first_kept), clock))
+    return Retired(dropped, _delete_old(connection, min(oldest_left, first_kept), clock, retention))
+
+
+def first_day_of_sums(today: datetime.date, months: int) -> datetime.date:
+    """The first day of so many whole months before this one."""
+    number = today.year * 12 + today.month - 1 - months
+    return datetime.date(max(1, number // 12), number % 12 + 1, 1)
 
 
 def ensure_days(connection: AnyConnection, days: Collection[datetime.date]) -> tuple[str, ...]:
@@ -133,16 +148,22 @@ def _day_of(partition: str) -> datetime.date:
     return datetime.datetime.strptime(partition[-8:], "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
 
 
-def _delete_before(connection: AnyConnection, oldest: datetime.date, clock: Clock) -> int:
+def _delete_old(connection: AnyConnection, oldest: datetime.date, clock: Clock, retention: Retention) -> int:
     """Delete in turns, so that no table waits for another one's backlog; what is left goes at the next call."""
-    start = datetime.datetime.combine(oldest, datetime.time(), datetime.UTC)
+    today = oldest + retention.detail_days * _DAY
+    of_days = min(oldest, first_day_of_sums(today, retention.sums_months))
+    first_kept = {
+        "hours": oldest, "days": of_days, "hours_of_all": oldest, "days_of_all": of_days,
+        "candles": today - CANDLE_DAYS * _DAY,
+    }  # fmt: skip
     until_ns = clock.monotonic_ns() + _DELETE_NS_MAX
-    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all"), _ROWS_MAX) | {
+    limits = dict.fromkeys(("hours", "days", "hours_of_all", "days_of_all", "audit"), _ROWS_MAX) | {
         "candles": _ROWS_OF_ASSET_MAX
     }
     deleted = 0
     while limits:
         for rows, limit in tuple(limits.items()):
+            start = datetime.datetime.combine(first_kept[rows], datetime.time(), datetime.UTC)
             with connection.transaction():
                 gone = connection.execute(queries.load(f"partitions.delete_old_{rows}"), [start, limit]).rowcount
             deleted += gone

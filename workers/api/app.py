@@ -13,11 +13,12 @@ Rules
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
@@ -26,17 +27,21 @@ from litestar.types import ControllerRouterHandler
 
 from workers.api import documentation
 from workers.api.accounts import account, signin
+from workers.api.administration import routes as administration
+from workers.api.administration.administrator import Administration
 from workers.api.base.auth import provide_caller
+from workers.api.base.compression import make_compression
 from workers.api.base.context import Parts, ReportSettings
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import GUIDE, HANDLERS, schemas_of
 from workers.api.dashboard import node_state, page
-from workers.api.dropins import coingecko, hermes, udf
+from workers.api.dropins import hermes, hermes_past, udf
+from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.lookups import lookups
 from workers.api.openapi.document import Ports
 from workers.api.streams import events as streams
-from workers.api.streams import sockets
+from workers.api.streams import rows, sockets
 from workers.api.usage import usage
 from workers.api.usage.export import Usage
 from workers.api.version import Versioned
@@ -56,12 +61,14 @@ OWN: tuple[ControllerRouterHandler, ...] = (
     node_state.show_node,
     node_state.show_asset,
     node_state.show_inside,
+    administration.ROUTER,
     signin.show_session,
     signin.open_session,
     signin.end_session,
     page.show_page,
     page.show_file,
     streams.stream_prices,
+    rows.stream_rows,
     sockets.price_socket,
 )
 # In the shapes of other services.
@@ -69,6 +76,8 @@ FOREIGN: tuple[ControllerRouterHandler, ...] = (
     hermes.price_feeds,
     hermes.latest_prices,
     hermes.stream_updates,
+    hermes_past.past_prices,
+    hermes_past.average_prices,
     coingecko.ROUTER,
     udf.ROUTER,
 )
@@ -78,7 +87,7 @@ ROUTES = (*OWN, *FOREIGN)
 _HEALTH_PATHS = ("/live", "/ready", "/metrics")
 # A key may stand in the query of every call.
 _KEY_PARAMETER = "api_key"
-# No call of this service has a body that is larger than a login form.
+# No call of this service has a body that is larger than a form.
 BODY_BYTES_MAX = 64 * 1024
 # What a page of another origin may send, and may read of the answer. Any header: a preflight gets back by name what it
 # asks for, Authorization too, which an asterisk does not mean (Fetch, 3.3.4).
@@ -96,10 +105,12 @@ class Features(NamedTuple):
     """The features' pieces, by the names under which handlers get them."""
 
     accounts: signin.Accounts
+    administration: Administration
     dashboard: node_state.Dashboard
     history: history.History
     lookups: lookups.Lookups
     streams: streams.Streams
+    rows: rows.RowBoard
     usage: Usage
 
 
@@ -122,8 +133,9 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         ),
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, HTTPException: _on_http},
         cors_config=_CORS,
+        compression_config=make_compression(),
         openapi_config=OpenAPIConfig(
             title="Trinity",
             version=documentation.API_VERSION,
@@ -170,6 +182,14 @@ def _guide(settings: ReportSettings) -> dict[str, int]:
 
 def _ports(settings: ReportSettings) -> Ports:
     return Ports(settings.tcp_port, settings.request_port, settings.request_health_port, settings.health_port)
+
+
+def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What no route answers is refused in the words of the service that was meant."""
+    if request.scope["path"].startswith(f"{coingecko.PATH}/"):
+        return coingecko.refuse_path(request, error)
+    refused: Response[bytes] = HANDLERS[HTTPException](request, error)
+    return refused
 
 
 def _provide(piece: object) -> Provide:

@@ -18,6 +18,7 @@ from litestar.datastructures import ResponseHeader
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.params import FromPath
 
+from trinity.access.costs import MISTAKES
 from workers.api.base.problems import ProblemError
 from workers.api.openapi.document import complete
 
@@ -26,7 +27,7 @@ DESCRIPTION = (
     "Prices, usage reports, history and explanations of a Trinity node, all its HTTP ports. A path with /v1 has a bare "
     "name, too, which is the same call. Errors are problem+json (RFC 9457) with a stable `code`, those of prices "
     '{"error":{"code":...}}; `field` names what is at fault. Every response has an X-Request-Id. Times are ISO 8601 or '
-    "seconds since 1970. A stream of prices is also a WebSocket: /v1/ws."
+    f"seconds since 1970. A stream of prices is also a WebSocket: /v1/ws. {MISTAKES}"
 )
 # Where the application keeps what the document needs beside the router: (own paths, ports).
 DOCUMENT = "document"

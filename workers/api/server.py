@@ -13,22 +13,18 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import psycopg
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from trinity.clock import NS_PER_SECOND, Clock
-from trinity.config import AccessSection
+from trinity.clock import NS_PER_SECOND
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
@@ -44,6 +40,7 @@ from trinity.store.watch import Watch
 from workers.api.accounts.ended import FILE_NAME, EndedSessions
 from workers.api.accounts.session import Sessions
 from workers.api.accounts.signin import Accounts
+from workers.api.administration.administrator import CHANGES_AT_ONCE, Administration
 from workers.api.app import Features, make_app
 from workers.api.base.admission import make_admission
 from workers.api.base.cache import Cache
@@ -54,15 +51,18 @@ from workers.api.base.direct import Duplicates
 from workers.api.base.door import BOUNDS, GuardedApp, make_guard
 from workers.api.base.forwarded import Callers
 from workers.api.base.keys import Keys
+from workers.api.base.pool import POOL_CONNECTIONS_MAX, make_pool
 from workers.api.base.prices import Prices
 from workers.api.base.throttle import LoginThrottle
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
+from workers.api.history.past import PastPrices
 from workers.api.lookups.lookups import Lookup, Lookups
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
+from workers.api.streams.rows import RowBoard
 from workers.api.streams.sockets import SOCKETS
 from workers.api.usage.datagram import ReportDatagrams
 from workers.api.usage.export import EXPORTS, Usage
@@ -70,18 +70,8 @@ from workers.api.usage.export import EXPORTS, Usage
 BEAT_SECONDS = 0.2
 # Less than the supervisor's DRAIN_STAGE_MAX_NS.
 DRAIN_SECONDS = 1.2
-# Connections of one process to PostgreSQL: reports take milliseconds, exports (EXPORTS.most) minutes.
-POOL_CONNECTIONS_MAX = 8
-# A call waits so long for a connection before it is told that the database does not answer.
-POOL_WAIT_SECONDS = 2.0
-# A connection that was good so short a time ago is given out unasked: the question takes as long as a short report.
-# After a restart of the database each connection can fail one call within that time.
-CHECKED_NS = NS_PER_SECOND
 # A report is an index scan of milliseconds: whatever takes longer than this holds others up.
 STATEMENT_SECONDS = 20.0
-# Reports only read; and their plans follow the span that is asked for, so that other days are not even looked at.
-# Compiling one takes longer than any of them runs.
-_REPORT_OPTIONS = "-c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off"
 # Whether the tables are those of this version is asked so often, and whether the database answers is said.
 CHECK_NS = 5 * NS_PER_SECOND
 WATCH_SECONDS = 0.5
@@ -183,7 +173,6 @@ async def open_service(
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
-    section = AccessSection(auth=settings.auth, anonymous_rate=settings.anonymous_rate)
     watch = Watch(settings.database_url)
 
     async def connect_guarded() -> psycopg.AsyncConnection[Any]:
@@ -191,21 +180,23 @@ async def open_service(
         watch.guard(connection)
         return connection
 
-    pool = _make_pool(url, watch, context.clock)
+    pool = make_pool(url, watch, context.clock)
     watch.start()
     await pool.open(wait=False)
     calls = CallLog(context.block, connect_guarded, context.clock)
     cache = Cache(settings.cache_url, context.clock, context.block)
-    draining = asyncio.Event()
-    started_ns = context.control.read_node_word(NODE_STARTED_NS)
+    draining, started_ns = asyncio.Event(), context.control.read_node_word(NODE_STARTED_NS)
     prices = Prices(context.catalog, memory.node.answers)
     board = PriceBoard(prices, context.clock, started_ns)
     averages = Averages(pool)
-    fanout = Fanout(board, context.clock)
+    rows = RowBoard(board, context.clock, started_ns)
+    fanout, row_fanout = Fanout(board, context.clock), Fanout(rows, context.clock)
     endless = {
         "calls": calls.run(context.log),
         "board": board.run(draining),
         "fanout": fanout.run(),
+        "rows": rows.run(draining),
+        "row fanout": row_fanout.run(),
         "averages": averages.run(context.clock),
         "database": _watch_database(context, settings.database_url, watch),
     }
@@ -218,17 +209,19 @@ async def open_service(
             prices=prices,
             keys=Keys(pool, context.clock, tables.keys),
             callers=Callers(settings.trusted_proxies, tables.blocks),
-            admission=make_admission(context, tables, section),
+            admission=make_admission(context, tables, settings.access),
             calls=calls,
             cache=cache,
             login_throttle=LoginThrottle(),
         )
         features = Features(
             Accounts(Sessions(settings.admin_key), EndedSessions(settings.data_dir / FILE_NAME)),
+            Administration(tables.keys.keys_max, asyncio.Semaphore(CHANGES_AT_ONCE)),
             Dashboard(memory.node, memory.rings),
-            History(averages, explain),
+            History(averages, PastPrices(pool, context.clock), explain),
             Lookups(lookup),
-            Streams(board, fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
+            Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
+            rows,
             Usage(ConcurrencyLimit(EXPORTS)),
         )
         yield Service(parts, features, draining, tasks)
@@ -239,49 +232,6 @@ async def open_service(
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
-
-
-def _make_pool(url: str, watch: Watch, clock: Clock) -> "Pool":
-    async def guard(connection: psycopg.AsyncConnection[Any]) -> None:
-        watch.guard(connection)
-
-    return Pool(
-        watch,
-        make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} {_REPORT_OPTIONS}"),
-        min_size=1,
-        max_size=POOL_CONNECTIONS_MAX,
-        check=_checker(clock),
-        configure=guard,
-        open=False,
-        timeout=POOL_WAIT_SECONDS,
-        kwargs={"autocommit": True},
-    )
-
-
-class Pool(AsyncConnectionPool):
-    """The pool; nobody waits for a connection of a database that answers nobody."""
-
-    def __init__(self, watch: Watch, conninfo: str, **options: Any) -> None:
-        super().__init__(conninfo, **options)
-        self._watch = watch
-
-    async def getconn(self, timeout: float | None = None) -> Any:
-        if not self._watch.is_up:
-            raise PoolTimeout("the database does not answer")
-        return await super().getconn(timeout)
-
-
-def _checker(clock: Clock) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
-    """Asks a connection whether it is good, unless it was asked a moment ago."""
-    checked_at_ns: WeakKeyDictionary[psycopg.AsyncConnection[Any], int] = WeakKeyDictionary()
-
-    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
-        now_ns = clock.monotonic_ns()
-        if now_ns - checked_at_ns.get(connection, -CHECKED_NS) >= CHECKED_NS:
-            await AsyncConnectionPool.check_connection(connection)
-            checked_at_ns[connection] = now_ns
-
-    return check
 
 
 async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> None:

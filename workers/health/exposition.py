@@ -1,12 +1,14 @@
-"""All metrics of the node as Prometheus text, read from shared memory at the scrape.
+"""The metrics of the node as Prometheus text, read from shared memory and the kernel at the scrape.
 
 Rules: names and words come from `trinity/observe/metrics.py`; a process's own counters get its label (`exchange` for a
 feed, `worker` for a request worker, `reporter` for one of the reports). Nothing is kept here: a restarted health
-process shows the same numbers.
+process shows the same numbers. One address has all of them (`node_families`); that of the reporting service has its
+own only (`report_families`), so that who scrapes both counts no price twice.
 
 Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
 """
 
+import platform
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,77 +22,128 @@ from prometheus_client.registry import Collector
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
+from trinity.observe.machine import DiskRoom, read_process_use
 from trinity.observe.metrics import FLUSHER, REGISTERS, Register
 from trinity.observe.metrics import Metric as DeclaredMetric
 from trinity.observe.readings import AssetView, ExchangeView, ProcessView, SourceView
 from trinity.observe.status import Reading, report_ready, report_reports_ready
 
+# Of every metric's name; all others in this project are without it.
+PREFIX = "trinity_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # The label that tells processes of one kind apart; a kind with a single process needs none.
-_PROCESS_LABELS = {"feed": "exchange", "worker": "worker", "reporter": "reporter"}
+_REPORTER = "reporter"
+_PROCESS_LABELS = {"feed": "exchange", "worker": "worker", _REPORTER: "reporter"}
 
 
-def render_metrics(reading: Reading) -> bytes:
+def render_metrics(families: Iterable[Metric]) -> bytes:
     """The text of /metrics."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(reading))
+    registry.register(_Collected(families))
     return generate_latest(registry)
 
 
-class _Collected(Collector):
-    """prometheus_client's view of one reading."""
+def node_families(reading: Reading, disk: DiskRoom | None) -> Iterator[Metric]:
+    """All of the node."""
+    yield _build_family(reading)
+    yield from _node_families(reading)
+    yield _reports_family(reading)
+    yield from _disk_families(disk)
+    yield from _process_families(reading.processes)
+    yield from _source_families(reading.sources)
+    yield from _exchange_families(reading.exchanges)
+    yield from _asset_families(reading.assets)
+    for kind, register in REGISTERS.items():
+        yield from _register_families(reading, kind, register)
+    yield from _ledger_families(reading)
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+
+def report_families(reading: Reading, _disk: DiskRoom | None) -> Iterator[Metric]:
+    """The reporting service's own."""
+    yield _build_family(reading)
+    yield _reports_family(reading)
+    yield from _process_families([view for view in reading.processes if view.kind == _REPORTER])
+    yield from _register_families(reading, _REPORTER, REGISTERS[_REPORTER])
+
+
+class _Collected(Collector):
+    """prometheus_client's view of the families."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        reading = self._reading
-        yield from _node_families(reading)
-        yield from _process_families(reading.processes)
-        yield from _source_families(reading.sources)
-        yield from _exchange_families(reading.exchanges)
-        yield from _asset_families(reading.assets)
-        for kind, register in REGISTERS.items():
-            yield from _register_families(reading, kind, register)
-        yield from _ledger_families(reading)
+        return map(_with_prefix, self._families)
+
+
+def _with_prefix(family: Metric) -> Metric:
+    family.name = PREFIX + family.name
+    family.samples = [sample._replace(name=PREFIX + sample.name) for sample in family.samples]
+    return family
 
 
 def _node_families(reading: Reading) -> Iterator[Metric]:
     ready, _ = report_ready(reading)
-    yield GaugeMetricFamily("oracle_ready", "1 when lookups may be sent to this node.", value=float(ready))
+    yield GaugeMetricFamily("ready", "1 when lookups may be sent to this node.", value=float(ready))
+    simulated = float(reading.memory.card.simulated)
+    yield GaugeMetricFamily("simulated", "1 when the exchanges are simulated.", value=simulated)
+
+
+def _build_family(reading: Reading) -> Metric:
+    """As is usual, a gauge that is always 1: the labels are what it says."""
+    family = GaugeMetricFamily("build_info", "1; what this node runs.", labels=["version", "python"])
+    family.add_metric([reading.memory.card.version, platform.python_version()], 1.0)
+    return family
+
+
+def _reports_family(reading: Reading) -> Metric:
     ready, _ = report_reports_ready(reading)
     text = "1 when calls of the reporting service may be sent to this node."
-    yield GaugeMetricFamily("oracle_reports_ready", text, value=float(ready))
-    simulated = float(reading.memory.card.simulated)
-    yield GaugeMetricFamily("oracle_simulated", "1 when the exchanges are simulated.", value=simulated)
+    return GaugeMetricFamily("reports_ready", text, value=float(ready))
+
+
+def _disk_families(disk: DiskRoom | None) -> Iterator[Metric]:
+    """Of the data directory's file system; none while it does not answer."""
+    if disk is not None:
+        text = "Size of the file system with the data directory."
+        yield GaugeMetricFamily("data_disk_size_bytes", text, value=float(disk.size_bytes))
+        text = "Room left there for the node."
+        yield GaugeMetricFamily("data_disk_free_bytes", text, value=float(disk.free_bytes))
 
 
 def _process_families(views: list[ProcessView]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("oracle_process_up", "1 when the process makes progress.", labels=["process"])
+    up = GaugeMetricFamily("process_up", "1 when the process makes progress.", labels=["process"])
     age = GaugeMetricFamily(
-        "oracle_process_heartbeat_age_seconds", "Time since the data loop's last turn.", labels=["process"]
+        "process_heartbeat_age_seconds", "Time since the data loop's last turn.", labels=["process"]
     )
-    failing = GaugeMetricFamily("oracle_process_failing", "1 while it dies again and again.", labels=["process"])
-    restarts = CounterMetricFamily("oracle_process_restarts", "Starts after the first.", labels=["process"])
+    failing = GaugeMetricFamily("process_failing", "1 while it dies again and again.", labels=["process"])
+    restarts = CounterMetricFamily("process_restarts", "Starts after the first.", labels=["process"])
+    cpu = CounterMetricFamily("process_cpu_seconds", "Processor time since it started.", labels=["process"])
+    memory = GaugeMetricFamily(
+        "process_resident_memory_bytes", "Memory in use, with what the processes share.", labels=["process"]
+    )
     for view in views:
         up.add_metric([view.name], float(view.alive))
         failing.add_metric([view.name], float(view.failing))
         restarts.add_metric([view.name], view.restarts)
         if view.heartbeat_age_ns is not None:
             age.add_metric([view.name], view.heartbeat_age_ns / NS_PER_SECOND)
-    yield from (up, age, failing, restarts)
+        if (use := read_process_use(view.pid)) is not None:
+            cpu.add_metric([view.name], use.cpu_seconds)
+            memory.add_metric([view.name], float(use.resident_bytes))
+    yield from (up, age, failing, restarts, cpu, memory)
 
 
 def _source_families(views: list[SourceView]) -> Iterator[Metric]:
     labels = ["exchange", "asset"]
     updated = GaugeMetricFamily(
-        "oracle_source_last_update_timestamp_seconds", "Receipt of the newest quote, wall clock.", labels=labels
+        "source_last_update_timestamp_seconds", "Receipt of the newest quote, wall clock.", labels=labels
     )
     state = GaugeMetricFamily(
-        "oracle_source_state", "0 unknown, 1 starting, 2 live, 3 quiet, 4 stale, 5 frozen.", labels=labels
+        "source_state", "0 unknown, 1 starting, 2 live, 3 quiet, 4 stale, 5 frozen.", labels=labels
     )
-    used = GaugeMetricFamily("oracle_source_used", "1 when the source is part of the consensus price.", labels=labels)
+    used = GaugeMetricFamily("source_used", "1 when the source is part of the consensus price.", labels=labels)
     for view in views:
         key = [view.exchange, view.asset]
         state.add_metric(key, float(view.state))
@@ -101,7 +154,7 @@ def _source_families(views: list[SourceView]) -> Iterator[Metric]:
 
 
 def _exchange_families(views: list[ExchangeView]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("oracle_feed_up", "1 when the exchange delivers, by WebSocket or REST.", labels=["exchange"])
+    up = GaugeMetricFamily("feed_up", "1 when the exchange delivers, by WebSocket or REST.", labels=["exchange"])
     for view in views:
         up.add_metric([view.exchange], float(view.status != "down"))
     yield up
@@ -109,32 +162,32 @@ def _exchange_families(views: list[ExchangeView]) -> Iterator[Metric]:
 
 # Name, help and value of each gauge that an asset has; None leaves the series out.
 _ASSET_GAUGES: tuple[tuple[str, str, Callable[[AssetView], float | None]], ...] = (
-    ("oracle_price_fresh", "1 when the asset's price is served.", lambda view: float(view.fresh)),
+    ("price_fresh", "1 when the asset's price is served.", lambda view: float(view.fresh)),
     (
-        "oracle_price_usd",
+        "price_usd",
         "Consensus price; absent while it is refused.",
         lambda view: None if view.price is None else float(view.price),
     ),
     (
-        "oracle_last_price_usd",
+        "last_price_usd",
         "The last good price, while there is no other.",
         lambda view: None if view.last_price is None else float(view.last_price),
     ),
     (
-        "oracle_price_age_seconds",
+        "price_age_seconds",
         "Age of the price, or of the last good one: that of the oldest quote which its median stands on.",
         lambda view: None if view.age_ns is None else view.age_ns / NS_PER_SECOND,
     ),
-    ("oracle_price_sources_used", "Sources in the price; 0 while it is refused.", lambda view: float(view.sources)),
-    ("oracle_price_sources_good", "Sources that no step left out.", lambda view: float(view.voters)),
-    ("oracle_price_sources_rejected", "Sources left out of the price.", lambda view: float(view.rejected)),
-    ("oracle_price_sources_required", "Fewest sources that make a price.", lambda view: float(view.sources_required)),
+    ("price_sources_used", "Sources in the price; 0 while it is refused.", lambda view: float(view.sources)),
+    ("price_sources_good", "Sources that no step left out.", lambda view: float(view.voters)),
+    ("price_sources_rejected", "Sources left out of the price.", lambda view: float(view.rejected)),
+    ("price_sources_required", "Fewest sources that make a price.", lambda view: float(view.sources_required)),
     (
-        "oracle_price_disagreement_ratio",
+        "price_disagreement_ratio",
         "(highest - lowest) / price before any source was left out.",
         lambda view: view.disagreement_ratio,
     ),
-    ("oracle_price_confidence_ratio", "Confidence / price; absent while refused.", lambda view: view.confidence_ratio),
+    ("price_confidence_ratio", "Confidence / price; absent while refused.", lambda view: view.confidence_ratio),
 )
 
 

@@ -1,9 +1,9 @@
-"""The health servers: one process, two ports (LPO and LRS), the same routes.
+"""The health servers: one process, two ports (LPO and LRS), with the same paths.
 
     GET /live      200 while this process's loop runs
     GET /ready     200 when lookups (LPO) or calls of the reporting service (LRS) may be sent here, else 503 and why
     GET /health    every feed, process and age; 200, or 503 when the node is down
-    GET /metrics   Prometheus text
+    GET /metrics   Prometheus text: of the whole node (LPO), of the reporting service (LRS)
 
 Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404,
 another method a 405, both as JSON. Connections that bring no request are shut in time, and are bounded
@@ -15,56 +15,72 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from prometheus_client.metrics_core import Metric
 
-from trinity.config import PortsSection
+from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
 from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import bind_socket
+from trinity.observe.machine import DiskRoom, read_disk_room
 from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
 from trinity.process import NodeView, ProcessContext
-from workers.health.exposition import CONTENT_TYPE, render_metrics
+from workers.health.exposition import CONTENT_TYPE, node_families, render_metrics, report_families
 
 BEAT_SECONDS = 0.2
 # Health answers are made within milliseconds; a drain waits no longer for their readers.
 DRAIN_SECONDS = 0.5
+# How full a disk is its file system knows at once; a network's may be away.
+DISK_SECONDS = 1.0
 # A few probes, a Prometheus or two and an operator's browser; several hundred are somebody's mistake, or malice.
 BOUNDS = ConnectionBounds(most=256, of_address=128)
 
-ReadyReport = Callable[[Reading], tuple[bool, Json]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def run(context: ProcessContext, memory: NodeView, ports: PortsSection, bind_host: str) -> None:
+class HealthSite(NamedTuple):
+    """What a health port says of the service whose health it is."""
+
+    ready_report: Callable[[Reading], tuple[bool, Json]]
+    families: Callable[[Reading, DiskRoom | None], Iterator[Metric]]
+
+
+LOOKUPS = HealthSite(report_ready, node_families)
+REPORTS = HealthSite(report_reports_ready, report_families)
+
+
+def run(context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(context, memory, ports, bind_host))
+    asyncio.run(_serve(context, memory, ports, node))
 
 
-async def _serve(context: ProcessContext, memory: NodeView, ports: PortsSection, bind_host: str) -> None:
+async def _serve(context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sites = (
-        ("HEALTH_PORT_LPO", ports.health_port_lpo, report_ready),
-        ("HEALTH_PORT_LRS", ports.health_port_lrs, report_reports_ready),
+        ("HEALTH_PORT_LPO", ports.health_port_lpo, LOOKUPS),
+        ("HEALTH_PORT_LRS", ports.health_port_lrs, REPORTS),
     )
     guard, ports_here = Guard(BOUNDS), {port for _, port, _ in sites}
     async with contextlib.AsyncExitStack() as ending:
-        for name, port, ready_report in sites:
-            app = make_app(context, memory, ready_report, _seen_by(guard, context))
+        for name, port, service in sites:
+            app = make_app(context, memory, service, node.data_dir, _seen_by(guard, context))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()
             ending.push_async_callback(runner.cleanup)
             try:
-                await web.SockSite(runner, bind_socket(bind_host, port, socket.SOCK_STREAM)).start()
+                await web.SockSite(runner, bind_socket(node.bind_host, port, socket.SOCK_STREAM)).start()
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    raise PortTakenError(name, bind_host, port) from error
+                    raise PortTakenError(name, node.bind_host, port) from error
                 raise
         while not stop.is_set():
             now_ns = context.clock.monotonic_ns()
@@ -89,9 +105,9 @@ def _seen_by(guard: Guard, context: ProcessContext) -> Middleware:
 
 
 def make_app(
-    context: ProcessContext, memory: NodeView, ready_report: ReadyReport, *around: Middleware
+    context: ProcessContext, memory: NodeView, service: HealthSite, data_dir: Path, *around: Middleware
 ) -> web.Application:
-    """The routes over one node's shared memory; /ready is of the service whose health this is."""
+    """The routes over one node's shared memory; /ready and /metrics are of the service whose health this is."""
     card = memory.node.card
 
     def read() -> Reading:
@@ -101,7 +117,7 @@ def make_app(
         return _json(200, {"live": True, "node": card.node, "simulated": card.simulated})
 
     async def ready(_request: web.Request) -> web.Response:
-        is_ready, body = ready_report(read())
+        is_ready, body = service.ready_report(read())
         return _json(200 if is_ready else 503, body)
 
     async def health(_request: web.Request) -> web.Response:
@@ -109,13 +125,21 @@ def make_app(
         return _json(200 if is_up else 503, body)
 
     async def metrics(_request: web.Request) -> web.Response:
-        text = render_metrics(read())
+        text = render_metrics(service.families(read(), await _disk_of(data_dir)))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
     app = web.Application(middlewares=[*around, _refuse_as_json])
     routes = {"/live": live, "/ready": ready, "/health": health, "/metrics": metrics}
     app.add_routes([web.get(path, handler) for path, handler in routes.items()])
     return app
+
+
+async def _disk_of(data_dir: Path) -> DiskRoom | None:
+    """None where the disk does not answer in time: the other metrics are not to wait for it, nor is the heartbeat."""
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(read_disk_room, data_dir), DISK_SECONDS)
+    except TimeoutError:
+        return None
 
 
 @web.middleware

@@ -35,6 +35,7 @@ class Work(NamedTuple):
     clock: Clock
     candles: CandleTable
     publish: Publish
+    retention: partitions.Retention
     log: logging.Logger
 
 
@@ -55,7 +56,7 @@ JOBS = (
     ),
     Job(
         "retention", 3600, "database", "drops the day that is over age, and the small tables' rows before it",
-        lambda work: partitions.retire(work.connection, work.clock, work.log),
+        lambda work: partitions.retire(work.connection, work.clock, work.log, work.retention),
     ),
     Job(
         "batches", 3600, "database", "deletes the batches that no ring needs any more",

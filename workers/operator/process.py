@@ -32,6 +32,7 @@ from trinity.observe.metrics import OPERATOR
 from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
+from trinity.store.partitions import Retention
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
 from workers.operator.daily import publisher
@@ -49,7 +50,9 @@ _LAST_SECONDS = 1.0
 _UP, _ACTIVE = OPERATOR.index("operator_database_up"), OPERATOR.index("operator_active")
 
 
-def run(context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cache_url: str | None) -> None:
+def run(
+    context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cache_url: str | None, retention: Retention
+) -> None:
     """Do what is due until SIGTERM, SIGINT or the DRAIN command."""
     stopping = threading.Event()
 
@@ -60,7 +63,7 @@ def run(context: ProcessContext, node: uuid.UUID, data_dir: Path, url: str, cach
     signal.signal(signal.SIGINT, stop)
     poll = select.poll()
     poll.register(context.control_fd, select.POLLIN)
-    operator = Operator(context, node, CandleTable(data_dir / CANDLES, context.log), url, cache_url)
+    operator = Operator(context, node, CandleTable(data_dir / CANDLES, context.log), url, cache_url, retention)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -76,10 +79,16 @@ class Operator(SessionThread):
     """The thread that migrates and runs the jobs."""
 
     def __init__(
-        self, context: ProcessContext, node: uuid.UUID, candles: CandleTable, url: str, cache_url: str | None
+        self,
+        context: ProcessContext,
+        node: uuid.UUID,
+        candles: CandleTable,
+        url: str,
+        cache_url: str | None,
+        retention: Retention,
     ) -> None:
         super().__init__("operator", url, context.clock)
-        self._node, self._candles = node, candles
+        self._node, self._candles, self._retention = node, candles, retention
         self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
@@ -103,7 +112,9 @@ class Operator(SessionThread):
                 self._outage.up()
                 self._on_good()
                 self._jobs.begin_anew()
-                work = Work(connection, self._node, self._clock, self._candles, self._publish, self._log)
+                work = Work(
+                    connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log
+                )
                 while not self._stopping.is_set():
                     self._ask_lock(connection)
                     self._jobs.run_due(work, lambda: self.is_active)

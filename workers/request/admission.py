@@ -24,8 +24,8 @@ from workers.request.forwarded import ADDRESS, Caller
 from workers.request.ledger import TALLY_KEY, TALLY_PROTOCOL, UsageRecorder
 
 _GATE_WORDS = [
-    *(REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS),
-    *(REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS),
+    *(REQUEST.index("access_refusals_total", code) for code in ACCESS_REFUSALS),
+    *(REQUEST.index("limit_dry_run_total", code) for code in LIMIT_REFUSALS),
 ]
 assert list(range(_GATE_WORDS[0], _GATE_WORDS[0] + COUNTED_WORDS)) == _GATE_WORDS, "the gate counts in one row of words"
 
@@ -46,10 +46,17 @@ def is_barred(gate: Gate, caller: Caller) -> bool:
 
 @compiled_inline
 def admit_caller(
-    gate: Gate, ledger: UsageRecorder, caller: Caller, buffer: Octets, key_start: int, key_end: int, now_ns: int
+    gate: Gate,
+    ledger: UsageRecorder,
+    caller: Caller,
+    buffer: Octets,
+    key_start: int,
+    key_end: int,
+    is_free: bool,
+    now_ns: int,
 ) -> int:
     """CODE_OK, or the index in vocabulary.CODES of why not."""
     over_udp = ledger.tally[TALLY_PROTOCOL] != HTTP
-    code = admit(gate, buffer, key_start, key_end, caller.words[ADDRESS : ADDRESS + 2], over_udp, now_ns)
+    code = admit(gate, buffer, key_start, key_end, caller.words[ADDRESS : ADDRESS + 2], over_udp, is_free, now_ns)
     ledger.tally[TALLY_KEY] = gate.result[KEY_ID]
     return code

@@ -9,9 +9,10 @@ HTTP and UDP are two skins over this file. How a skin uses it, for asset number 
     verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)     GOOD, or why not
     at = write_price(record, verdict, assets, asset, now_ns, out, at)                the JSON object, good or error
     VERDICT_STATUS[verdict]                                    the HTTP status of that object when it stands alone
+    VERDICT_LOOKUPS[verdict]                                   what it costs, for gate.charge
 
     count = parse_assets(assets, buffer, start, end, wanted)   "BTC,ETH"; -1: an empty name or too many
-    at = write_prices(table_words, record, assets, exchanges, buffer, wanted, count, exchange, now_ns, ..., out, at)
+    at, lookups = write_prices(table_words, record, assets, exchanges, buffer, wanted, count, ..., out, at)
 
 Python side: `make_names` for `assets` and `exchanges`, `make_record` for the scratch record, both made once per worker.
 `record.fields["price"]` and so on are the numbers of ANSWER_DTYPE, `record.octets` its texts.
@@ -27,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.access.charge import MISTAKE
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import ALIASES_MAX, ASSET_NAME_BYTES_MAX, ASSETS_MAX
@@ -88,6 +90,13 @@ _VERDICTS = (
 
 VERDICT_CODES = tuple(verdict.code for verdict in _VERDICTS)
 VERDICT_STATUS = np.array([verdict.status for verdict in _VERDICTS], dtype=np.int64)
+# What is refused for the client's own limits costs as well: the node has the price, and gives it as the last good one.
+# That the node has none costs nobody anything.
+VERDICT_LOOKUPS = np.zeros(len(_VERDICTS), dtype=np.int64)
+for _verdict in (GOOD, PRICE_TOO_OLD, FEWER_THAN_MIN_SOURCES, CONFIDENCE_TOO_WIDE):
+    VERDICT_LOOKUPS[_verdict] = 1
+for _verdict in (UNKNOWN_MARKET, UNKNOWN_ASSET):
+    VERDICT_LOOKUPS[_verdict] = MISTAKE
 # Answers by AnswerState, for a state that is not GOOD; an unknown state is as good as none.
 _OF_STATE = np.full(len(AnswerState), STALE_PRICE, dtype=np.int64)
 _OF_STATE[AnswerState.GOOD] = GOOD
@@ -342,11 +351,12 @@ def write_prices(
     max_conf_milli_bps: int,
     out: Octets,
     at: int,
-) -> int:
-    """Append `{"prices":[...]}` over `count` rows of `wanted`, each good or with its own error.
+) -> tuple[int, int]:
+    """Append `{"prices":[...]}` over `count` rows of `wanted`, each good or with its own error; and what they cost.
 
     `buffer` is only read for the names of unknown assets. At most PRICE_BYTES_MAX bytes an asset.
     """
+    lookups = 0
     at = append_octets(_PRICES, out, at)
     for i in range(count):
         if i > 0:
@@ -357,5 +367,6 @@ def write_prices(
         else:
             read_answer(table_words, row_of(exchanges, asset, exchange), record)
             verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
+            lookups += max(0, VERDICT_LOOKUPS[verdict])
             at = write_price(record, verdict, assets, asset, now_ns, out, at)
-    return append_octets(_END_OF_PRICES, out, at)
+    return append_octets(_END_OF_PRICES, out, at), lookups

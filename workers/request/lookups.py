@@ -6,7 +6,7 @@ decided here as everywhere (http/routes.py). No shared memory is written.
 
 import numpy as np
 
-from trinity.access.gate import COUNTED_WORDS
+from trinity.access.gate import COST, COUNTED_WORDS
 from trinity.compiled import compile_for, has_code_for, refer_to
 from trinity.config import AccessSection
 from trinity.markets import Catalog, load_catalog
@@ -16,7 +16,7 @@ from trinity.native.octets import Octets, octets_of
 from trinity.vocabulary import HTTP_STATUSES
 from workers.request.http.context import RequestContext, make_private_context, response_bytes_max
 from workers.request.http.routes import answer_admitted
-from workers.request.ledger import TALLY_LOOKUPS, TALLY_STATUS
+from workers.request.ledger import TALLY_STATUS
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -26,15 +26,15 @@ class LocalLookups:
 
     def __init__(self, table_words: Words, catalog: Catalog) -> None:
         context = _context(table_words, catalog)
-        self._context, self._tally = refer_to(context), context.ledger.tally
+        self._context, self._tally, self._gate = refer_to(context), context.ledger.tally, context.gate.result
         self._out = _room_for(context)
 
     def __call__(self, target: bytes, now_ns: int) -> tuple[int, int, bytes]:
-        """Status, lookups that it costs, and body of GET `target` at `now_ns` (monotonic)."""
+        """Status, cost (prices, or charge.MISTAKE) and body of GET `target` at `now_ns` (monotonic)."""
         octets = octets_of(target)
         end = answer_admitted(self._context, octets, 0, octets.size, now_ns, self._out)
         body = self._out[:end].tobytes().partition(_HEAD_END)[2]
-        return int(HTTP_STATUSES[self._tally[TALLY_STATUS]]), int(self._tally[TALLY_LOOKUPS]), body
+        return int(HTTP_STATUSES[self._tally[TALLY_STATUS]]), int(self._gate[COST]), body
 
 
 def warm_up() -> None:

@@ -102,11 +102,11 @@ _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is nea
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
 _BACKLOG = 4096
 
-_CONNECTIONS_GAUGE = metrics.REQUEST.index("oracle_http_connections")
-_REFUSING_GAUGE = metrics.REQUEST.index("oracle_http_connections_refused_last_second")
-_REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
-_DROPPED_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", "dropped")
-_DURATION = "oracle_http_request_duration_seconds"
+_CONNECTIONS_GAUGE = metrics.REQUEST.index("http_connections")
+_REFUSING_GAUGE = metrics.REQUEST.index("http_connections_refused_last_second")
+_REFUSED_WORD = metrics.REQUEST.index("http_connections_refused_total")
+_DROPPED_WORD = metrics.REQUEST.index("udp_datagrams_total", "dropped")
+_DURATION = "http_request_duration_seconds"
 _DURATION_WORD = metrics.REQUEST.index(_DURATION, metrics.DURATION_BOUNDS[0])
 _DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
 _DRAIN = int(Command.DRAIN)

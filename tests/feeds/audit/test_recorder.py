@@ -11,9 +11,9 @@ from feeds.audit.segments import FOLDER, list_segments, read_segment
 from tests.feeds.audit.small_node import frames_of, small_node
 from trinity.observe.metrics import CONSENSUS, FEED
 
-FEED_GAUGE = FEED.index("oracle_feed_recording")
-UPDATES = CONSENSUS.index("oracle_price_updates_total")
-CONSENSUS_GAUGE = CONSENSUS.index("oracle_consensus_recording")
+FEED_GAUGE = FEED.index("feed_recording")
+UPDATES = CONSENSUS.index("price_updates_total")
+CONSENSUS_GAUGE = CONSENSUS.index("consensus_recording")
 
 
 def test_off_by_default_and_switched_at_run_time(tmp_path: Path) -> None:

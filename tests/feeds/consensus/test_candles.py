@@ -241,7 +241,7 @@ def test_a_disk_without_candles_costs_no_price(context: OpenContext, tmp_path: P
     Aggregator(context, context.of_consensus, candles).turn()
 
     assert candles == []
-    assert context.block.read_gauge(CONSENSUS.index("oracle_candles_failed")) == 1
+    assert context.block.read_gauge(CONSENSUS.index("candles_failed")) == 1
     record = context.answers.read(context.answers.row_of(1))
     assert record is not None
     assert int(record["sources"][0]) == 3

@@ -88,7 +88,7 @@ def test_a_review_publishes_the_price_and_each_exchanges_own(context: OpenContex
     assert [body(answer(context, BTC, i))["price"] for i in range(6)] == [float(price) for price in PRICES]
     assert body(answer(context, BTC, 3))["currency"] == "USDT"
     assert [context.answers.read_verdict(i, BTC) for i in range(6)] == [VERDICT_USED] * 6
-    assert counted(context, "oracle_price_updates_total") == 2, "BTC and USDT"
+    assert counted(context, "price_updates_total") == 2, "BTC and USDT"
 
 
 def test_nothing_new_is_not_published_again(context: OpenContext, clock: ManualClock) -> None:
@@ -113,7 +113,7 @@ def test_a_rejection_is_counted_once_however_long_it_lasts(context: OpenContext,
         process.turn()
         clock.advance(1)
 
-    assert counted(context, "oracle_price_rejected_total", "okx", "outlier") == 1
+    assert counted(context, "price_rejected_total", "okx", "outlier") == 1
     assert context.answers.read_verdict(5, BTC) == VERDICT_REJECTED + REJECT_REASONS.index("outlier")
     assert body(answer(context, BTC))["rejected"] == 1
 
@@ -162,7 +162,7 @@ def test_a_lost_majority_is_counted_once_and_logged(
     row = answer(context, BTC)
     assert AnswerState(int(row["state"])) is AnswerState.SOURCES_DISAGREE
     assert bytes(row["price_text"][: int(row["price_text_length"])]) == b"71002.5"
-    assert counted(context, "oracle_sources_disagree_total") == 1
+    assert counted(context, "sources_disagree_total") == 1
     assert states_told(caplog) == ["sources_disagree"]
 
 

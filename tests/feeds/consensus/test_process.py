@@ -193,8 +193,8 @@ def test_a_depeg_is_measured_used_and_raised(context: OpenContext, clock: Manual
     process.turn()
 
     assert context.answers.read_index(0) == pytest.approx(0.97)
-    assert context.block.read_gauge(CONSENSUS.index("oracle_usdt_usd_index")) == pytest.approx(0.97)
-    assert context.block.read_gauge(CONSENSUS.index("oracle_stablecoin_depeg", "USDT")) == 2
+    assert context.block.read_gauge(CONSENSUS.index("stablecoin_usd_index", "USDT")) == pytest.approx(0.97)
+    assert context.block.read_gauge(CONSENSUS.index("stablecoin_depeg", "USDT")) == 2
     assert int(consensus(context)["sources"]) == 6
     assert Aggregator(context, context.of_consensus)._pegs["USDT"].level == 2
 
@@ -331,7 +331,7 @@ def test_a_killed_process_is_replaced_without_losing_a_price(live_context: OpenC
         process.kill()
         process.join()
         assert served(live_context) == 71000
-    updates = CONSENSUS.index("oracle_price_updates_total")
+    updates = CONSENSUS.index("price_updates_total")
     counted = live_context.block.read_counter(updates)
     with running(live_context):
         write_live(live_context, ["71001"] * 6)

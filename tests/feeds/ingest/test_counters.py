@@ -20,7 +20,7 @@ def context(make_context: Callable[..., OpenContext]) -> OpenContext:
 
 
 def alarm(context: OpenContext) -> float:
-    return context.block.read_gauge(FEED.index("oracle_payload_shape_alarm"))
+    return context.block.read_gauge(FEED.index("payload_shape_alarm"))
 
 
 def test_everything_is_counted_in_its_own_word(context: OpenContext) -> None:
@@ -31,19 +31,19 @@ def test_everything_is_counted_in_its_own_word(context: OpenContext) -> None:
     counters.refusal("bad_number", "x")
     counters.reconnect("planned")
     counters.rest("rate_limited")
-    counters.gauge("oracle_unknown_symbols", 2)
+    counters.gauge("unknown_symbols", 2)
     for _ in range(2):
         counters.check(1)  # publishes, and only once
     for name, *labels in (
-        ("oracle_frames_total",),
-        ("oracle_quotes_total", "rest"),
-        ("oracle_parse_errors_total", "bad_number"),
-        ("oracle_ws_reconnects_total", "planned"),
-        ("oracle_rest_requests_total", "rate_limited"),
+        ("frames_total",),
+        ("quotes_total", "rest"),
+        ("parse_errors_total", "bad_number"),
+        ("ws_reconnects_total", "planned"),
+        ("rest_requests_total", "rate_limited"),
     ):
         assert context.block.read_counter(FEED.index(name, *labels)) == 1
-    assert context.block.read_counter(FEED.index("oracle_quotes_total", "ws")) == 0
-    assert context.block.read_gauge(FEED.index("oracle_unknown_symbols")) == 2
+    assert context.block.read_counter(FEED.index("quotes_total", "ws")) == 0
+    assert context.block.read_gauge(FEED.index("unknown_symbols")) == 2
 
 
 @pytest.mark.parametrize("reason", REFUSAL_REASONS)

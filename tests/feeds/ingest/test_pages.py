@@ -74,7 +74,7 @@ def serving(page: bytes) -> Iterator[int]:
 
 def _failures(context: OpenContext, way: str, kind: str = "") -> int:
     kinds = [kind] if kind else FAILURE_KINDS
-    return sum(context.block.read_counter(FEED.index("oracle_exchange_failures_total", way, one)) for one in kinds)
+    return sum(context.block.read_counter(FEED.index("exchange_failures_total", way, one)) for one in kinds)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -91,7 +91,7 @@ async def test_a_page_is_counted_by_kind_and_the_feed_goes_on(
         if rest_kind:
             await until(lambda: _failures(run.context, "rest", rest_kind) >= 1)
         else:  # a page with status 200 is what the decoder refuses
-            await until(lambda: run.counter("oracle_rest_requests_total", "refused") >= 1)
+            await until(lambda: run.counter("rest_requests_total", "refused") >= 1)
         assert not run.task.done()
         lost = [record for record in caplog.records if record.getMessage() == "connection given up"]
         details = [str(record.__dict__["fields"]["detail"]) for record in lost]
@@ -110,7 +110,7 @@ async def test_a_feed_recovers_from_a_page(venue: Any, start_feed: Any, until: U
     run = start_feed()
     await until(lambda: _failures(run.context, "ws", "status") >= 2 and _failures(run.context, "rest", "redirect") >= 2)
     venue.is_refusing, venue.rest_status = False, 200
-    await until(lambda: run.counter("oracle_quotes_total", "ws") > 0, 30)
+    await until(lambda: run.counter("quotes_total", "ws") > 0, 30)
 
 
 @pytest.mark.parametrize("exchange", ["kraken", "okx", "gemini"])

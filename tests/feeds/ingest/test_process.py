@@ -53,7 +53,7 @@ async def test_quotes_reach_the_table_and_wake_the_consensus(venue: Any, start_f
     assert quote.bid.received_at_ns <= run.context.clock.monotonic_ns()
     assert run.state(BTC) is RowState.LIVE
     assert os.eventfd_read(run.context.wake_fd) > 0
-    await until(lambda: run.gauge("oracle_ws_connected") == 1)
+    await until(lambda: run.gauge("ws_connected") == 1)
 
 
 async def test_missing_exchange_time_stays_missing(venue: Any, start_feed: Any, until: Until) -> None:
@@ -82,7 +82,7 @@ async def test_a_closed_connection_is_opened_again(venue: Any, start_feed: Any, 
     await until(lambda: venue.opened == 2 and len(venue.sockets) == 1)
     seen = run.quote(BTC).newest.received_at_ns
     await until(lambda: run.quote(BTC).newest.received_at_ns > seen)
-    assert run.counter("oracle_ws_reconnects_total", "closed") == 1
+    assert run.counter("ws_reconnects_total", "closed") == 1
 
 
 async def test_rest_takes_over_and_hands_back(venue: Any, start_feed: Any, until: Until) -> None:
@@ -93,15 +93,15 @@ async def test_rest_takes_over_and_hands_back(venue: Any, start_feed: Any, until
     for socket in list(venue.sockets):
         await socket.close()
     await until(lambda: all(run.via(asset) is Via.REST for asset in range(3)))
-    assert run.gauge("oracle_rest_active") == 1
+    assert run.gauge("rest_active") == 1
     assert run.state(BTC) is RowState.LIVE
-    assert run.counter("oracle_rest_requests_total", "ok") > 0
+    assert run.counter("rest_requests_total", "ok") > 0
     venue.is_refusing = False
     await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)), 30)
-    await until(lambda: run.gauge("oracle_rest_active") == 0)
+    await until(lambda: run.gauge("rest_active") == 0)
     asked = len(venue.rest_paths)
-    seen = run.counter("oracle_quotes_total", "ws")
-    await until(lambda: run.counter("oracle_quotes_total", "ws") > seen + 60)
+    seen = run.counter("quotes_total", "ws")
+    await until(lambda: run.counter("quotes_total", "ws") > seen + 60)
     assert len(venue.rest_paths) <= asked + 1
 
 
@@ -112,7 +112,7 @@ async def test_a_connection_that_only_pings_is_replaced(venue: Any, start_feed: 
     venue.is_sending = False
     await until(lambda: run.via(BTC) is Via.REST)
     venue.prices["BTC-USD"] = 70100.0
-    await until(lambda: run.counter("oracle_ws_reconnects_total", "stale") == 1)
+    await until(lambda: run.counter("ws_reconnects_total", "stale") == 1)
     assert run.state(BTC) is RowState.LIVE
     venue.is_sending = True
     await until(lambda: run.via(BTC) is Via.WS)
@@ -127,8 +127,8 @@ async def test_a_quiet_market_is_not_reconnected(
     await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)))
     venue.is_sending = False
     await until(lambda: run.via(BTC) is Via.REST)
-    reads = run.counter("oracle_rest_requests_total", "ok")
-    await until(lambda: run.counter("oracle_rest_requests_total", "ok") > reads + 4, 30)
+    reads = run.counter("rest_requests_total", "ok")
+    await until(lambda: run.counter("rest_requests_total", "ok") > reads + 4, 30)
     assert venue.opened == 1
     assert run.state(BTC) is RowState.LIVE
 
@@ -140,7 +140,7 @@ async def test_one_quiet_asset_goes_to_rest_alone(venue: Any, start_feed: Any, u
     await until(lambda: run.via(SOL) is Via.REST)
     assert run.via(BTC) is Via.WS
     await until(lambda: venue.rest_paths[-1:] == ["/ticker?symbols=SOL-USD"])
-    assert run.gauge("oracle_rest_active") == 0
+    assert run.gauge("rest_active") == 0
     venue.silent_symbols.clear()
     await until(lambda: run.via(SOL) is Via.WS)
 
@@ -163,11 +163,11 @@ async def test_a_frozen_price_is_dropped_and_its_connection_replaced(
 
     await until(has_frozen)
     assert run.state(ETH) is RowState.LIVE
-    await until(lambda: run.gauge("oracle_frozen_sources") == 1)
+    await until(lambda: run.gauge("frozen_sources") == 1)
 
     def has_replaced() -> bool:
         run.write_others(BTC, 70200.0)
-        return run.counter("oracle_ws_reconnects_total", "frozen") == 1
+        return run.counter("ws_reconnects_total", "frozen") == 1
 
     await until(has_replaced, 30)
     venue.prices["BTC-USD"] = 70200.0
@@ -199,7 +199,7 @@ async def test_an_unknown_symbol_is_named_and_left_out(
     run = start_feed()
     await until(lambda: run.via(BTC) is Via.WS and run.via(SOL) is Via.WS)
     assert run.state(ETH) is RowState.UNKNOWN
-    assert run.gauge("oracle_unknown_symbols") == 1
+    assert run.gauge("unknown_symbols") == 1
     told = warnings_of(caplog, "symbol unknown to the exchange, left out")
     assert [(fields["symbol"], fields["ws"]) for fields in told] == [("ETH-USD", "unknown_symbol")]
     assert ["subscribe", "BTC-USD", "SOL-USD"] in venue.received
@@ -209,7 +209,7 @@ async def test_an_exchange_that_knows_nothing_is_asked_again(venue: Any, start_f
     """All symbols refused is an outage, not a delisting: a new connection asks for all of them."""
     venue.unknown = dict.fromkeys(("BTC-USD", "ETH-USD", "SOL-USD"), False)
     run = start_feed()
-    await until(lambda: run.counter("oracle_ws_reconnects_total", "error") >= 1)
+    await until(lambda: run.counter("ws_reconnects_total", "error") >= 1)
     venue.unknown = {}
     await until(lambda: all(run.via(asset) is Via.WS for asset in range(3)), 30)
 
@@ -223,8 +223,8 @@ async def test_a_planned_replacement_overlaps(venue: Any, start_feed: Any, until
     await until(lambda: venue.opened == 2)
     assert old in venue.sockets
     await until(lambda: len(venue.sockets) == 1 and old not in venue.sockets)
-    assert run.counter("oracle_ws_reconnects_total", "planned") == 1
-    assert run.counter("oracle_rest_requests_total", "ok") <= 1
+    assert run.counter("ws_reconnects_total", "planned") == 1
+    assert run.counter("rest_requests_total", "ok") <= 1
 
 
 async def test_a_reply_goes_back_on_the_same_connection(venue: Any, start_feed: Any, until: Until) -> None:
@@ -243,8 +243,8 @@ async def test_a_changed_payload_raises_the_alarm_once(
     await until(lambda: run.via(BTC) is Via.WS)
     for _ in range(50):
         await venue.sockets[0].send("<html>")
-    await until(lambda: run.gauge("oracle_payload_shape_alarm") == 1)
-    await until(lambda: run.counter("oracle_parse_errors_total", "not_json") == 50)
+    await until(lambda: run.gauge("payload_shape_alarm") == 1)
+    await until(lambda: run.counter("parse_errors_total", "not_json") == 50)
     assert len(warnings_of(caplog, "payload shape alarm")) == 1
 
 
@@ -253,9 +253,9 @@ async def test_an_oversized_frame_costs_the_connection_only(venue: Any, start_fe
     run = start_feed()
     await until(lambda: run.via(BTC) is Via.WS)
     await venue.sockets[0].send("x" * 300_000)
-    await until(lambda: run.counter("oracle_parse_errors_total", "too_large") == 1)
+    await until(lambda: run.counter("parse_errors_total", "too_large") == 1)
     await until(lambda: venue.opened == 2)
-    assert run.counter("oracle_ws_reconnects_total", "error") == 1
+    assert run.counter("ws_reconnects_total", "error") == 1
 
 
 async def test_a_price_with_too_many_digits_is_refused(venue: Any, start_feed: Any, until: Until) -> None:
@@ -263,7 +263,7 @@ async def test_a_price_with_too_many_digits_is_refused(venue: Any, start_feed: A
     run = start_feed()
     await until(lambda: run.via(BTC) is Via.WS)
     await venue.sockets[0].send('["quote", "BTC-USD", "123456789.1234567890123", null]')
-    await until(lambda: run.counter("oracle_parse_errors_total", "bad_number") == 1)
+    await until(lambda: run.counter("parse_errors_total", "bad_number") == 1)
     assert run.quote(BTC).ask.price < 100_000
 
 
@@ -319,7 +319,7 @@ async def test_a_real_decoder_feeds_from_its_simulated_exchange(
             return quote is not None and quote.via is Via.WS
 
         await until(lambda: all(is_live(asset) for asset in range(3)))
-        refused = [FEED.index("oracle_parse_errors_total", reason) for reason in REFUSAL_REASONS]
+        refused = [FEED.index("parse_errors_total", reason) for reason in REFUSAL_REASONS]
         assert not any(context.block.read_counter(word) for word in refused)
         feed.stop()
         await serving

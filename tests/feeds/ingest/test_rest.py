@@ -34,7 +34,7 @@ class Pump:
         self.task = asyncio.create_task(self.pump.run())
 
     def results(self, result: str) -> int:
-        return self.context.block.read_counter(FEED.index("oracle_rest_requests_total", result))
+        return self.context.block.read_counter(FEED.index("rest_requests_total", result))
 
 
 @pytest.fixture
@@ -130,5 +130,5 @@ async def test_a_body_beyond_the_limit_is_refused(venue: Any, start: Any, until:
     venue.rest_padding = 5 * 1024 * 1024
     pump = start()
     await until(lambda: pump.results("refused") >= 1)
-    assert pump.context.block.read_counter(FEED.index("oracle_parse_errors_total", "too_large")) >= 1
+    assert pump.context.block.read_counter(FEED.index("parse_errors_total", "too_large")) >= 1
     assert pump.context.prices.read(0, 0) is None

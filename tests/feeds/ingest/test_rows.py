@@ -53,7 +53,7 @@ class Table:
         return self.context.prices.read_state(0, asset)
 
     def refusals(self, reason: str) -> int:
-        return self.context.block.read_counter(FEED.index("oracle_parse_errors_total", reason))
+        return self.context.block.read_counter(FEED.index("parse_errors_total", reason))
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_the_other_exchanges_freeze_a_row_only_while_they_are_fresh(table: Table
     assert go("101", RowState.LIVE) is RowState.FROZEN
     evidence = table.judge()
     assert (evidence.rows, evidence.frozen) == (3, 1)
-    assert table.context.block.read_gauge(FEED.index("oracle_frozen_sources")) == 1
+    assert table.context.block.read_gauge(FEED.index("frozen_sources")) == 1
     table.clock.advance(4.5)
     table.ws("100.5")
     table.judge()

@@ -5,6 +5,7 @@ import hashlib
 
 import numpy as np
 
+from trinity.access.charge import charge
 from trinity.access.gate import (
     COUNTED_WORDS,
     Gate,
@@ -27,7 +28,10 @@ CALLER = "192.0.2.1"
 class Door:
     """A gate with its tables, and one key to come in with."""
 
-    def __init__(self, auth: str = "required", anonymous_rate: int = 0, loaded: bool = True) -> None:
+    def __init__(
+        self, auth: str = "required", anonymous_rate: int = 0, loaded: bool = True, free_rate: int = 10
+    ) -> None:
+        self.free_rate = free_rate
         self.access = AccessMemory.private(16)
         self.counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
         self.gate = self.worker(auth, anonymous_rate)
@@ -37,7 +41,7 @@ class Door:
 
     def worker(self, auth: str = "required", anonymous_rate: int = 0, remembered: int = 64) -> Gate:
         """Another worker's gate over the same tables."""
-        section = AccessSection(auth=auth, anonymous_rate=anonymous_rate)  # type: ignore[arg-type]
+        section = AccessSection(auth=auth, anonymous_rate=anonymous_rate, free_rate=self.free_rate)  # type: ignore[arg-type]
         access = self.access
         gate = make_gate(
             access.keys, access.limits, access.addresses, access.blocks, self.counters, section, remembered
@@ -53,11 +57,16 @@ class Door:
 
     def ask(
         self, key: bytes = b"", address: str = CALLER, now_ns: int = NOW_NS, gate: Gate | None = None,
-        over_udp: bool = False,
+        over_udp: bool = False, is_free: bool = False,
     ) -> str:  # fmt: skip
         buffer = np.frombuffer(b"key=" + key + b"&more", dtype=np.uint8).copy()
         words = address_words(address)
-        return CODES[admit(gate or self.gate, buffer, 4, 4 + len(key), words, over_udp, now_ns)]
+        return CODES[admit(gate or self.gate, buffer, 4, 4 + len(key), words, over_udp, is_free, now_ns)]
+
+    def buy(self, lookups: int = 1, key: bytes = KEY, now_ns: int = NOW_NS, gate: Gate | None = None) -> str:
+        """Ask, and be charged for the answer: so many prices, or a MISTAKE."""
+        code = self.ask(key, now_ns=now_ns, gate=gate)
+        return code if code != "ok" else CODES[charge(gate or self.gate, lookups, now_ns)]
 
     def told(self, word: int) -> int:
         return int(self.gate.result[word])

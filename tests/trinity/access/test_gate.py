@@ -12,6 +12,7 @@ from tests.support.quota import quota_used
 from tests.trinity.access.door import CALLER, KEY, NOW_NS, WALL, Door
 from trinity.access.gate import (
     BURST,
+    IS_FREE,
     KEY_ID,
     LEFT,
     MONTHLY_QUOTA,
@@ -22,11 +23,10 @@ from trinity.access.gate import (
     RESULT_WORDS,
     RETRY_AFTER_MS,
     admit_known,
-    charge_lookups,
     turn_month,
 )
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from trinity.limits import API_KEY_BYTES_MAX
+from trinity.limits import API_KEY_BYTES_MAX, FREE_BURST
 from trinity.native.addresses import address_words
 from trinity.rates import rate_of
 from trinity.vocabulary import ACCESS_REFUSALS, CODES, KeyState
@@ -154,7 +154,7 @@ def test_a_month_ends_a_quota_and_the_next_brings_it_back() -> None:
     """The refusal says when the month ends; a rate beside it is kept too."""
     door = Door()
     door.allow(KEY, rate=100, burst=100, quota=2)
-    assert [(door.ask(KEY), door.told(QUOTA_LEFT)) for _ in range(2)] == [("ok", 1), ("ok", 0)]
+    assert [(door.buy(), door.told(QUOTA_LEFT)) for _ in range(2)] == [("ok", 1), ("ok", 0)]
     assert door.ask(KEY) == "quota_exceeded"
     assert (door.told(MONTHLY_QUOTA), door.told(QUOTA_LEFT)) == (2, 0)
     assert door.told(RETRY_AFTER_MS) == 3600 * 1000, "an hour before March"
@@ -167,68 +167,57 @@ def test_a_spent_month_is_called_so_however_fast_it_is_asked_for_and_costs_no_ra
     """Ten refusals at one moment say when the month ends; a larger quota then finds the whole burst."""
     door = Door()
     door.allow(KEY, rate=1, burst=3, quota=1)
-    assert door.ask(KEY) == "ok"
+    assert door.buy() == "ok"
     assert [door.ask(KEY) for _ in range(10)] == ["quota_exceeded"] * 10
     assert (door.told(RATE), door.told(RETRY_AFTER_MS)) == (1, 3600 * 1000)
     door.allow(KEY, rate=1, burst=3, quota=1000)
     assert [door.ask(KEY) for _ in range(3)] == ["ok", "ok", "rate_limited"]
 
 
-def test_a_month_counts_lookups_and_a_refusal_takes_none() -> None:
-    """Each price that is asked for is one; what does not fit is refused whole, and what is left stays."""
+def test_looking_at_a_month_takes_nothing_of_it() -> None:
+    """`admit` says whether there is anything left; what an answer costs is taken when it is there (charge.py)."""
     door = Door()
-    door.allow(KEY, quota=10)
-    for lookups, code, left in ((4, "ok", 6), (1, "ok", 5), (6, "quota_exceeded", 5), (5, "ok", 0), (1, None, 0)):
-        asked = door.ask(KEY)
-        if code is None:
-            assert asked == "quota_exceeded"
-            continue
-        assert asked == "ok"
-        assert CODES[charge_lookups(door.gate, lookups, NOW_NS)] == code
-        assert door.told(QUOTA_LEFT) == left
-        assert (door.told(RETRY_AFTER_MS) > 0) == (code != "ok")
-    assert door.refused("quota_exceeded") == 2
-    assert quota_used(door.access.limits, 7)[1] == 10
-
-
-def test_several_lookups_in_dry_run_are_counted_and_let_go_on() -> None:
-    """Once a request, whatever it asks for."""
-    door = Door()
-    door.allow(KEY, quota=5, dry_run=True)
-    assert door.ask(KEY) == "ok"
-    assert CODES[charge_lookups(door.gate, 6, NOW_NS)] == "ok"
-    assert CODES[door.told(OVERRUN)] == "quota_exceeded"
-    assert door.in_dry_run("quota_exceeded") == 1
+    door.allow(KEY, quota=1)
+    assert [(door.ask(KEY), door.told(QUOTA_LEFT)) for _ in range(5)] == [("ok", 1)] * 5
     assert quota_used(door.access.limits, 7)[1] == 0
 
 
-@given(quota=st.integers(1, 40), asked=st.lists(st.integers(1, 15), max_size=12))
-def test_lookups_are_charged_to_the_last_one(quota: int, asked: list[int]) -> None:
-    """Never more than the quota, and nothing is lost to what was refused."""
-    door = Door()
-    door.allow(KEY, quota=quota)
-    used = 0
-    for lookups in asked:
-        admitted = door.ask(KEY) == "ok" and CODES[charge_lookups(door.gate, lookups, NOW_NS)] == "ok"
-        assert admitted == (used + lookups <= quota)
-        used += lookups if admitted else 0
-        assert quota_used(door.access.limits, 7)[1] == used
+def test_what_costs_no_month_has_a_rate_of_its_own_and_is_let_in_when_the_month_is_spent() -> None:
+    """FREE_BURST at once and then FREE_RATE; the plan's rate is untouched, and so is the month."""
+    door = Door(free_rate=10)
+    door.allow(KEY, rate=1, burst=1, quota=1)
+    assert door.buy() == "ok"
+    assert [door.ask(KEY, is_free=True) for _ in range(FREE_BURST + 1)] == ["ok"] * FREE_BURST + ["rate_limited"]
+    told = [door.told(word) for word in (IS_FREE, RATE, RATE_SECONDS, LEFT, MONTHLY_QUOTA, RETRY_AFTER_MS)]
+    assert told == [1, 10, 1, 0, 0, 100]
+    assert door.ask(KEY, is_free=True, now_ns=NOW_NS + 100 * NS_PER_MS) == "ok"
+    assert door.ask(KEY) == "quota_exceeded"
+    assert quota_used(door.access.limits, 7)[1] == 1
 
 
-def test_without_a_key_or_a_quota_lookups_cost_nothing() -> None:
-    """A rate counts requests."""
-    door = Door("optional", anonymous_rate=2)
-    assert [(door.ask(), CODES[charge_lookups(door.gate, 256, NOW_NS)]) for _ in range(2)] == [("ok", "ok")] * 2
-    door.allow(KEY)
-    assert door.ask(KEY) == "ok"
-    assert CODES[charge_lookups(door.gate, 256, NOW_NS)] == "ok"
+def test_who_has_no_limit_has_none_for_what_is_free_and_without_a_free_rate_nobody_has() -> None:
+    """FREE_RATE=0, and a plan of neither rate nor quota."""
+    for door, terms in ((Door(), {}), (Door(free_rate=0), {"rate": 1, "burst": 1, "quota": 1})):
+        door.allow(KEY, **terms)
+        assert {door.ask(KEY, is_free=True) for _ in range(FREE_BURST + 50)} == {"ok"}
+        assert [door.told(word) for word in (IS_FREE, RATE, MONTHLY_QUOTA)] == [0, 0, 0]
+
+
+def test_addresses_have_a_cell_of_their_own_for_what_is_free() -> None:
+    """Beside the one for prices; where addresses have no limit there is none here."""
+    door = Door("optional", anonymous_rate=2, free_rate=10)
+    assert [door.ask() for _ in range(3)] == ["ok", "ok", "rate_limited"]
+    assert [door.ask(is_free=True) for _ in range(FREE_BURST + 1)] == ["ok"] * FREE_BURST + ["rate_limited"]
+    assert (door.told(IS_FREE), door.told(RATE)) == (1, 10)
+    open_door = Door("optional", free_rate=10)
+    assert {open_door.ask(is_free=True) for _ in range(FREE_BURST + 50)} == {"ok"}
 
 
 def test_a_plan_in_dry_run_counts_and_refuses_nobody() -> None:
     """What would have been refused stands in the metric, by code."""
     door = Door()
     door.allow(KEY, rate=1, burst=2, quota=1, dry_run=True)
-    assert [door.ask(KEY) for _ in range(4)] == ["ok"] * 4
+    assert [door.buy() for _ in range(4)] == ["ok"] * 4
     assert (door.told(RETRY_AFTER_MS), CODES[door.told(OVERRUN)]) == (0, "quota_exceeded")
     door.allow(KEY, rate=1, burst=1, dry_run=True)
     assert door.ask(KEY) == "ok"
@@ -274,7 +263,7 @@ def test_who_is_known_already_is_held_to_the_same_limits() -> None:
     nobody = address_words(CALLER)
 
     def known(key_id: int) -> str:
-        return CODES[admit_known(door.gate, key_id, nobody, NOW_NS)]
+        return CODES[admit_known(door.gate, key_id, nobody, False, NOW_NS)]
 
     door.allow(KEY, rate=1, burst=2)
     assert [door.ask(KEY), known(7), known(7), door.ask(KEY)] == ["ok", "ok", "rate_limited", "rate_limited"]

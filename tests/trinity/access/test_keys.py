@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from trinity.access import keys
+from trinity.access.accounts import list_accounts
 from trinity.access.keys import Connection, NewKey, OwnLimits
-from trinity.access.plans import list_accounts
 from trinity.errors import AbsentError, InputError, RefusedError
 from trinity.limits import API_KEY_BYTES_MAX
 from trinity.vocabulary import KeyState

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from trinity.access.gate import (
     COUNTED_WORDS,
+    IS_FREE,
     KEYS_UNAVAILABLE,
     LEFT,
     MONTHLY_QUOTA,
@@ -19,7 +20,14 @@ from trinity.access.gate import (
     Gate,
     make_gate,
 )
-from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, is_ended_by_time, retry_after_ms
+from trinity.access.limit_headers import (
+    LIMIT_HEADERS_BYTES_MAX,
+    append_limit_headers,
+    append_limits_left,
+    is_ended_by_time,
+    retry_after_ms,
+)
+from trinity.clock import NS_PER_SECOND
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.vocabulary import ACCESS_REFUSALS, CODES
@@ -29,10 +37,11 @@ pytestmark = pytest.mark.uncompiled
 LARGEST = 2**63 - 1001
 
 
-def gate_that_told(**words: int) -> Gate:
+def gate_that_told(tells: bool = True, **words: int) -> Gate:
     """A gate whose last decision left these words."""
     access, counters = AccessMemory.private(), np.zeros(COUNTED_WORDS, dtype=np.uint64)
-    gate = make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, AccessSection(), 4)
+    section = AccessSection(rate_limit_headers=tells)
+    gate = make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section, 4)
     names = {
         "retry_ms": RETRY_AFTER_MS,
         "rate": RATE,
@@ -40,6 +49,7 @@ def gate_that_told(**words: int) -> Gate:
         "left": LEFT,
         "quota": MONTHLY_QUOTA,
         "quota_left": QUOTA_LEFT,
+        "is_free": IS_FREE,
     }
     for name, value in words.items():
         gate.result[names[name]] = value
@@ -91,3 +101,37 @@ def test_any_numbers_fit_the_room_that_is_kept_for_them(numbers: list[int], code
     retry_ms, rate, left, quota, quota_left = numbers
     lines = lines_of(gate_that_told(retry_ms=retry_ms, rate=rate, left=left, quota=quota, quota_left=quota_left), code)
     assert lines[0] == f"Retry-After: {-(-retry_ms // 1000)}"
+
+
+def left_of(gate: Gate, now_ns: int = 0) -> str:
+    out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
+    return bytes(out[: append_limits_left(gate, now_ns, out, 0)]).decode()
+
+
+def test_a_good_answer_tells_what_is_left_of_each_limit() -> None:
+    """The month with the seconds until it ends; without a limit, or with the headers switched off, there is no word."""
+    terms = {"rate": 5, "seconds": 1, "left": 4}
+    month = {"quota": 100, "quota_left": 93}
+    assert left_of(gate_that_told(**terms)) == 'RateLimit: "second";r=4\r\n'
+    for words, line in ((terms | month, '"second";r=4, "month";r=93;t=60'), (month, '"month";r=93;t=60')):
+        gate = gate_that_told(**words)
+        gate.own["month_end_ns"] = 60 * NS_PER_SECOND
+        assert left_of(gate, 1) == f"RateLimit: {line}\r\n"
+    assert left_of(gate_that_told()) == ""
+    assert left_of(gate_that_told(tells=False, **terms, **month)) == ""
+
+
+def test_what_costs_no_month_is_called_free() -> None:
+    """In good answers and in refusals: it is another limit than that of prices."""
+    gate = gate_that_told(rate=10, seconds=1, left=7, is_free=1, retry_ms=100)
+    assert left_of(gate) == 'RateLimit: "free";r=7\r\n'
+    assert lines_of(gate, RATE_LIMITED)[1:] == ['RateLimit-Policy: "free";q=10;w=1', 'RateLimit: "free";r=7;t=1']
+
+
+@given(st.lists(st.integers(0, LARGEST), min_size=4, max_size=4))
+def test_any_numbers_of_a_good_answer_fit_the_room(numbers: list[int]) -> None:
+    """As above: the bound of every response holds."""
+    rate, left, quota, quota_left = numbers
+    gate = gate_that_told(rate=rate, left=left, quota=quota, quota_left=quota_left)
+    gate.own["month_end_ns"] = LARGEST - NS_PER_SECOND
+    assert left_of(gate).count("\r\n") == (1 if rate or quota else 0)

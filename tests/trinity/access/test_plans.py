@@ -48,13 +48,3 @@ def test_a_rate_without_a_burst_is_refused(connection: Connection) -> None:
         with pytest.raises(InputError, match="--burst"):
             plans.set_plan(connection, name, PlanChange(5, 0, 0))
     assert plans.list_plans(connection) == before
-
-
-def test_an_account_is_made_and_changed(connection: Connection) -> None:
-    """Language and address stay when they are not given."""
-    made = plans.set_account(connection, "Jürgen & 子", None, "de")
-    assert (made.language, made.email, made.keys) == ("de", None, 0)
-    changed = plans.set_account(connection, "Jürgen & 子", "j@example.org", None)
-    assert (changed.id, changed.language, changed.email) == (made.id, "de", "j@example.org")
-    assert plans.set_account(connection, "other", None, None).language == "en"
-    assert [account.name for account in plans.list_accounts(connection)] == ["Jürgen & 子", "other"]

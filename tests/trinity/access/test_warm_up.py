@@ -12,12 +12,14 @@ def test_it_warms_up_what_the_reports_ask() -> None:
     """Every compiled function that workers/api/base/admission.py takes from the gate and its headers is called here."""
     warm_up()
     asked, warmed = (_taken(ROOT / path) for path in ("workers/api/base/admission.py", "trinity/access/warm_up.py"))
-    assert {"admit_known", "charge_lookups", "append_limit_headers"} <= asked <= warmed
+    assert {"admit_known", "charge", "append_limit_headers", "append_limits_left"} <= asked <= warmed
 
 
 def _taken(path: Path) -> set[str]:
     """The functions that a file imports from the modules with compiled code."""
-    rooms = ("trinity.access.gate", "trinity.access.limit_headers", "trinity.memory.block_table")
+    rooms = [
+        f"trinity.{room}" for room in ("access.charge", "access.gate", "access.limit_headers", "memory.block_table")
+    ]
     return {
         alias.name
         for node in ast.walk(ast.parse(path.read_text()))

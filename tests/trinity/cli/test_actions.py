@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.trinity.cli.conftest import Run, trinity_json  # noqa: F401 - a fixture
-from trinity.cli import blocks, keys, plans
-from trinity.cli.actions import given_lifetime, given_limits
+from trinity.cli import accounts, blocks, keys, plans
+from trinity.cli.actions import given_limits
 from trinity.errors import InputError
 
 
@@ -29,13 +29,13 @@ def test_every_action_can_be_typed() -> None:
     """Whatever is in the tables has a help and takes its arguments."""
     for module, command, actions in (
         (keys, "keys", keys.ACTIONS),
-        (plans, "plans", plans.PLAN_ACTIONS),
-        (plans, "accounts", plans.ACCOUNT_ACTIONS),
+        (plans, "plans", plans.ACTIONS),
+        (accounts, "accounts", accounts.ACTIONS),
         *((blocks, action.word, [action]) for action in blocks.ACTIONS),
     ):
         for action in actions:
             words = [] if module is blocks else [action.word]
-            for name, text, _, required in action.arguments:
+            for name, text, _, required, _ in action.arguments:
                 words += [name, "1"] if required else [] if name.startswith("--") else ["1"]
                 assert text
             assert parse(module, command, *words).action == action
@@ -47,14 +47,7 @@ def test_limits_are_numbers_or_the_plans() -> None:
     parsed = argparse.Namespace(rate="5", burst=None, quota="plan")
     assert given_limits(parsed) == {"rate_requests": 5, "rate_seconds": 1, "monthly_quota": None}
     with pytest.raises(InputError, match="--quota"):
-        given_limits(parsed, of_plan=False)
-
-
-def test_a_lifetime_is_longer_than_nothing() -> None:
-    """None when it was left out."""
-    assert given_lifetime("--for", None) is None
-    with pytest.raises(InputError, match="--for"):
-        given_lifetime("--for", "0")
+        given_limits(parsed, of_plan=True)
 
 
 def test_without_a_node_the_commands_say_what_to_start(trinity_json: Run) -> None:  # noqa: F811

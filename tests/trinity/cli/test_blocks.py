@@ -7,16 +7,25 @@ from trinity.__main__ import main
 
 
 def test_networks_are_blocked_listed_and_unblocked(typed: Run) -> None:
-    """Narrow IPv6 is widened; what was not blocked is no error; wider blocks that remain are named."""
+    """Narrow IPv6 is widened; wider blocks that remain are named."""
     code, found, _ = typed("block", "2001:db8::1", "--reason", "flood", "--for", "1h")
     assert (code, found["block"]["network"], found["block"]["reason"]) == (0, "2001:db8::/64", "flood")
     assert [block["network"] for block in typed("blocks")[1]["blocks"]] == ["2001:db8::/64"]
     assert typed("unblock", "2001:db8::")[1]["unblocked"] is True
-    assert typed("unblock", "2001:db8::")[:2] == (
-        0, {"network": "2001:db8::/64", "unblocked": False, "still_blocked_by": []},
-    )  # fmt: skip
     typed("block", "203.0.113.0/24")
+    typed("block", "203.0.113.9")
     assert typed("unblock", "203.0.113.9")[1]["still_blocked_by"] == ["203.0.113.0/24"]
+
+
+def test_unblocking_what_is_not_blocked_is_told(typed: Run) -> None:
+    """Exit code 1 and nothing on standard output: where to look, or which wider block holds the address."""
+    code, content, error = typed("unblock", "203.0.113.9")
+    assert (code, content, error["error"]["kind"]) == (1, None, "AbsentError")
+    assert error["error"]["message"] == "there is no block of 203.0.113.9/32: `trinity blocks` lists them all"
+    typed("block", "203.0.113.0/24")
+    code, _, error = typed("unblock", "203.0.113.9")
+    assert code == 1
+    assert error["error"]["message"].endswith("203.0.113.0/24 holds it: unblock that")
 
 
 def test_people_get_lines(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,6 +38,7 @@ def test_people_get_lines(typed: Run, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == "203.0.113.0/24 is blocked until it is unblocked\n"
     assert main(["blocks"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["block", "203.0.113.5"]) == 0
     assert main(["unblock", "203.0.113.5"]) == 0
     assert "but 203.0.113.0/24, which holds it, is still blocked" in capsys.readouterr().out
 

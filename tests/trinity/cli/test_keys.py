@@ -30,7 +30,7 @@ def test_a_keys_whole_life(typed: Run) -> None:
         ("suspend", "suspended", True), ("suspend", "suspended", False), ("resume", "active", True),
         ("revoke", "revoked", True),
     ):  # fmt: skip
-        code, found, _ = typed("keys", word, number)
+        code, found, _ = typed("keys", word, number, *(["--yes"] if word == "revoke" else []))
         assert (code, found["key"]["state"], found["changed"]) == (0, state, is_change)
     everything = str(typed("keys", "list")) + str(typed("keys", "show", number))
     assert secret not in everything

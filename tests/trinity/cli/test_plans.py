@@ -1,4 +1,4 @@
-"""`trinity plans` and `trinity accounts`, as they are typed, on a real PostgreSQL"""
+"""`trinity plans`, as they are typed, on a real PostgreSQL"""
 
 import pytest
 
@@ -15,23 +15,13 @@ def test_plans_are_set_and_listed(typed: Run) -> None:
     assert [(plan["name"], plan["dry_run"]) for plan in listed][::4] == [("free", True), ("gold", False)]
 
 
-def test_accounts_are_set_and_listed(typed: Run) -> None:
-    """With the language that the customer prefers."""
-    assert typed("accounts", "set", "acme", "--language", "de", "--email", "a@example.org")[0] == 0
-    (account,) = typed("accounts", "list")[1]["accounts"]
-    assert (account["name"], account["language"], account["email"]) == ("acme", "de", "a@example.org")
-
-
 def test_people_get_lines(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """One a plan and one an account."""
+    """One a plan."""
     assert main(["plans", "set", "free", "--dry-run", "on"]) == 0
     assert "only counted" in capsys.readouterr().out
     assert main(["plans", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["free", "10", "20", "1000000", "on", "0"]
-    assert main(["accounts", "set", "acme"]) == 0
-    assert main(["accounts", "list"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["1", "acme", "en"]
 
 
 def test_a_rate_below_one_a_second_is_set_and_shown(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,8 +49,6 @@ WRONG = [
     ("--rate: ", ["plans", "set", "gold", "--dry-run", "on"]),
     ("--burst: ", ["plans", "set", "free", "--burst", "0"]),
     ("PLAN: ", ["plans", "set", " "]),
-    ("ACCOUNT: ", ["accounts", "set", "a\nb"]),
-    ("--email: ", ["accounts", "set", "a", "--email", "nobody"]),
 ]
 
 

@@ -1,12 +1,11 @@
 """trinity/memory/address_table.py"""
 
-import multiprocessing
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.forks import at_once
 from trinity.limits import ADDRESS_CELLS
 from trinity.memory.address_table import BUCKETS, CELLS, WORDS, AddressTable, consume_address
 from trinity.memory.gcra import FOUND_WORDS
@@ -83,7 +82,7 @@ def test_no_address_gets_more_than_its_limit_and_one_more_each_time_it_was_away(
             assert (count - 4) * SECOND <= 2 * window_ns
 
 
-def _spend_at_once(table: AddressTable, results: "multiprocessing.SimpleQueue[list[int]]") -> None:
+def _spend_at_once(table: AddressTable) -> list[int]:
     found = np.zeros(FOUND_WORDS, dtype=np.int64)
     counts = [0] * 200
     for address in range(200):
@@ -91,20 +90,14 @@ def _spend_at_once(table: AddressTable, results: "multiprocessing.SimpleQueue[li
             counts[address] += bool(
                 consume_address(table.words, hashed(1 + address % 4, address), NOW_NS, 1, 20, found)
             )
-    results.put(counts)
+    return counts
 
 
 def test_four_processes_give_an_address_its_limit_and_not_one_more(segment_name: str) -> None:
     """200 addresses that are new to all four at the same time: each gets one cell, and 20 requests."""
     table = AddressTable.create(segment_name)
-    context = multiprocessing.get_context("fork")
-    results: multiprocessing.SimpleQueue[list[int]] = context.SimpleQueue()
-    processes = [context.Process(target=_spend_at_once, args=(table, results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    counts = [results.get() for _ in processes]
-    for process in processes:
-        process.join()
+    _spend_at_once(AddressTable.private())  # what is compiled is loaded before the fork
+    counts = at_once(_spend_at_once, table)
     assert table.segment is not None
     table.segment.unlink()
     assert [sum(column) for column in zip(*counts, strict=True)] == [20] * 200

@@ -1,22 +1,35 @@
 """trinity/memory/limit_table.py"""
 
-import multiprocessing
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.forks import at_once
 from tests.support.quota import quota_used
 from trinity.errors import LayoutError
+from trinity.limits import MISTAKES_PER_MINUTE
 from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
-from trinity.memory.limit_table import LimitTable, bytes_needed, consume_key_rate, has_quota, take_quota
+from trinity.memory.limit_table import (
+    LAYOUT_VERSION,
+    MAGIC,
+    LimitTable,
+    bytes_needed,
+    consume_free_rate,
+    consume_key_rate,
+    forgive_mistake,
+    quota_left,
+    take_lookups,
+)
 
 SECOND = 1_000_000_000
 NOW_NS = 1_000 * SECOND
@@ -45,28 +58,24 @@ def spend(table: LimitTable, key_id: int) -> None:
         assert take(table, key_id) == 0
 
 
-def _take_many(path: Path, count: int, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
+def _take_many(path: Path, count: int) -> tuple[int, ...]:
     table = open_table(path)
     gate = table.words
     found = np.zeros(FOUND_WORDS, dtype=np.int64)
     paced = sum(bool(consume_key_rate(gate, 3, NOW_NS, 1, 10_000, found)) for _ in range(count))
-    under_quota = sum(take_quota(gate, 3, MONTH, 10_000) >= 0 for _ in range(count))
-    results.put((paced, under_quota))
+    under_quota = sum(take_lookups(gate, 3, MONTH, 10_000, 1) >= 0 for _ in range(count))
+    free = sum(bool(consume_free_rate(gate, 3, NOW_NS, 1, 10_000, found)) for _ in range(count))
+    forgiven = sum(bool(forgive_mistake(gate, 3, NOW_NS)) for _ in range(count))
+    return paced, under_quota, free, forgiven
 
 
 def test_four_processes_on_one_key_get_the_limit_and_not_one_more(tmp_path: Path) -> None:
-    """32,000 requests at one moment against a burst of 10,000, and as many against a quota of 10,000."""
+    """32,000 requests at one moment against bursts and a quota of 10,000, and against the mistakes of a minute."""
     path = tmp_path / "limits"
     open_table(path)
-    context = multiprocessing.get_context("fork")
-    results: multiprocessing.SimpleQueue[tuple[int, int]] = context.SimpleQueue()
-    processes = [context.Process(target=_take_many, args=(path, 8_000, results)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    counts = [results.get() for _ in processes]
-    for process in processes:
-        process.join()
-    assert [sum(column) for column in zip(*counts, strict=True)] == [10_000, 10_000]
+    _take_many(path, 0)  # what is compiled is loaded before the fork
+    counts = at_once(_take_many, path, 8_000)
+    assert [sum(column) for column in zip(*counts, strict=True)] == [10_000, 10_000, 10_000, MISTAKES_PER_MINUTE]
 
 
 def test_limits_survive_a_restart(tmp_path: Path) -> None:
@@ -75,7 +84,7 @@ def test_limits_survive_a_restart(tmp_path: Path) -> None:
     table = open_table(path)
     spend(table, 2)
     for _ in range(3):
-        take_quota(table.words, 2, MONTH, 100)
+        take_lookups(table.words, 2, MONTH, 100, 1)
     again = open_table(path, now_ns=NOW_NS + 5, wall_ns=WALL_NS + 5)
     assert take(again, 2) == SECOND
     assert quota_used(again, 2) == (MONTH, 3)
@@ -91,7 +100,7 @@ def test_limits_survive_the_death_of_who_counted(tmp_path: Path) -> None:
     if child == 0:
         table = open_table(path)
         spend(table, 1)
-        take_quota(table.words, 1, MONTH, 100)
+        take_lookups(table.words, 1, MONTH, 100, 1)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     again = open_table(path)
@@ -148,6 +157,117 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, what: str, co
     assert path.read_bytes() == content
 
 
+def layout_1(counts: dict[int, tuple[int, int]], capacity: int, boot_id: bytes = BOOT) -> bytes:
+    """A file as it was before: two words a key, TAT and quota."""
+    words = np.zeros(8 + 2 * capacity, dtype=np.uint64)
+    words[0], words[1], words[2], words[5] = MAGIC, 1, capacity, WALL_NS - NOW_NS
+    words[3:5] = np.frombuffer(boot_id, dtype=np.uint64)
+    for key_id, (tat_ns, used) in counts.items():
+        words[8 + 2 * key_id], words[9 + 2 * key_id] = tat_ns, MONTH << 48 | used
+    return words.tobytes()
+
+
+@given(
+    counts=st.dictionaries(st.integers(0, 20), st.tuples(st.integers(0, 2**62), st.integers(0, 2**40)), max_size=8),
+    keys_max=st.integers(1, 40),
+)
+def test_a_file_of_the_layout_before_is_brought_forward_with_every_count(
+    tmp_path_factory: pytest.TempPathFactory, counts: dict[int, tuple[int, int]], keys_max: int
+) -> None:
+    """Rates and months go on where they were, whether KEYS_MAX grew or not; what is new begins anew."""
+    path = tmp_path_factory.mktemp("before") / "limits"
+    path.write_bytes(layout_1(counts, 21))
+    table = open_table(path, keys_max)
+    assert (int(table.words[1]), int(table.words[2])) == (LAYOUT_VERSION, max(21, keys_max + 1))
+    entries = table.words[8:].reshape(-1, 4)
+    for key_id in range(21):
+        tat_ns, used = counts.get(key_id, (0, 0))
+        assert list(entries[key_id]) == [tat_ns, MONTH << 48 | used if key_id in counts else 0, 0, 0]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_of_the_layout_before_is_whole_whenever_its_upgrade_is_killed(tmp_path: Path) -> None:
+    """At each system call of the way: the next start finds the old file or the new one, with every count."""
+    path = tmp_path / "limits"
+    for calls in range(1, 40):
+        path.write_bytes(layout_1({2: (NOW_NS + SECOND, 5)}, 11))
+        child = os.fork()
+        if child == 0:
+            sys.setprofile(_killer(calls))
+            open_table(path)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert quota_used(open_table(path), 2) == (MONTH, 5)
+        if os.WIFEXITED(status):
+            break
+    assert calls > 10, "it was killed on its way"
+
+
+def _killer(calls: int) -> Callable[[FrameType, str, object], None]:
+    """Ends the process at its so-manieth call into C: files are opened, written and renamed there."""
+    left = calls
+
+    def profile(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal left
+        left -= event == "c_call"
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return profile
+
+
+def test_looking_changes_nothing_and_finds_nothing_where_nothing_is(tmp_path: Path) -> None:
+    """For tools beside the node: no file is made, none of another layout is read, and none is written."""
+    path = tmp_path / "limits"
+    assert LimitTable.look(path) is None
+    path.write_bytes(layout_1({}, 11))
+    assert LimitTable.look(path) is None
+    take_lookups(open_table(path).words, 3, MONTH, 100, 7)
+    before = path.read_bytes()
+    found = LimitTable.look(path)
+    assert found is not None
+    assert list(found.used(np.array([1, 3, 10_000]), MONTH)) == [0, 7, 0]
+    with pytest.raises(ValueError, match="read-only"):
+        found.words[0] = 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.uncompiled
+@given(newest=st.integers(0, MONTH + 3), count=st.integers(0, 50), month=st.integers(MONTH - 30, MONTH + 3))
+def test_what_is_shown_as_used_is_what_the_quota_goes_by(newest: int, count: int, month: int) -> None:
+    """Of many keys at once, in every case of a clock that is or was wrong."""
+    table = LimitTable.private(2)
+    table.words[8 + 4 + 1] = newest << 48 | count
+    assert table.used(np.array([1]), month)[0] == 100 - quota_left(table.words, 1, month, 100)
+
+
+@pytest.mark.uncompiled
+@given(st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 20, 59, 60, 61, 200]), st.booleans()), max_size=150))
+def test_mistakes_are_forgiven_by_the_minute_also_where_clocks_differ(steps: list[tuple[int, bool]]) -> None:
+    """A worker whose turn began before the minute did counts in the one that has begun: nothing is forgiven twice."""
+    table, at_seconds, minute, count = LimitTable.private(1), 1_000, 0, 0
+    for seconds, is_late in steps:
+        at_seconds += seconds
+        if at_seconds // 60 != minute:
+            minute, count = at_seconds // 60, 0
+            assert forgive_mistake(table.words, 1, at_seconds * SECOND)
+            count += 1
+        said_seconds = minute * 60 - 1 if is_late else at_seconds
+        assert forgive_mistake(table.words, 1, said_seconds * SECOND) == (count < MISTAKES_PER_MINUTE)
+        count = min(count + 1, MISTAKES_PER_MINUTE)
+
+
+@pytest.mark.uncompiled
+def test_mistakes_of_another_boot_are_forgotten() -> None:
+    """Its minutes are not comparable."""
+    table = LimitTable.private(1)
+    for _ in range(MISTAKES_PER_MINUTE):
+        assert forgive_mistake(table.words, 1, 10**6 * SECOND)
+    assert not forgive_mistake(table.words, 1, 10**6 * SECOND)
+    assert forgive_mistake(table.words, 1, 60 * SECOND)
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
@@ -189,7 +309,7 @@ def test_a_month_admits_its_quota_and_a_clock_set_back_gives_nothing_again(quota
         month = max(min(month + step, newest + 1), newest - 1)
         if month > newest:
             newest, used = month, 0
-        left = int(take_quota(table.words, 1, month, quota))
+        left = int(take_lookups(table.words, 1, month, quota, 1))
         assert left == (quota - used - 1 if used < quota else -1)
         used = min(used + 1, quota)
         assert quota_used(table, 1) == (newest, used)
@@ -200,34 +320,34 @@ def test_a_month_far_ahead_was_an_error_and_its_count_goes_on_in_the_month_of_no
     """A clock that was a year ahead for a moment does not take the quota of a year, nor give one away."""
     table = LimitTable.private(1)
     for _ in range(3):
-        assert take_quota(table.words, 1, MONTH + 12, 5) >= 0
-    assert take_quota(table.words, 1, MONTH, 5) == 1
+        assert take_lookups(table.words, 1, MONTH + 12, 5, 1) >= 0
+    assert take_lookups(table.words, 1, MONTH, 5, 1) == 1
     assert quota_used(table, 1) == (MONTH, 4)
-    assert take_quota(table.words, 1, MONTH + 1, 5) == 4
+    assert take_lookups(table.words, 1, MONTH + 1, 5, 1) == 4
 
 
 @pytest.mark.uncompiled
 def test_a_machine_that_boots_in_1970_gives_no_month_again() -> None:
     """Before the clock is set and after: the month goes on, for a key that began without a clock as well."""
     table, year_0 = LimitTable.private(2), 1970 * 12
-    assert [int(take_quota(table.words, 1, MONTH, 3)) for _ in range(2)] == [2, 1]
-    assert [int(take_quota(table.words, 1, year_0, 3)) for _ in range(2)] == [0, -1]
-    assert not has_quota(table.words, 1, year_0, 3)
-    assert take_quota(table.words, 1, MONTH, 3) == -1
+    assert [int(take_lookups(table.words, 1, MONTH, 3, 1)) for _ in range(2)] == [2, 1]
+    assert [int(take_lookups(table.words, 1, year_0, 3, 1)) for _ in range(2)] == [0, -1]
+    assert quota_left(table.words, 1, year_0, 3) == 0
+    assert take_lookups(table.words, 1, MONTH, 3, 1) == -1
     assert quota_used(table, 1) == (MONTH, 3)
-    assert [int(take_quota(table.words, 2, month, 3)) for month in (year_0, year_0, MONTH, MONTH)] == [2, 1, 0, -1]
-    assert take_quota(table.words, 1, MONTH + 1, 3) == 2
+    assert [int(take_lookups(table.words, 2, month, 3, 1)) for month in (year_0, year_0, MONTH, MONTH)] == [2, 1, 0, -1]
+    assert take_lookups(table.words, 1, MONTH + 1, 3, 1) == 2
 
 
 @pytest.mark.uncompiled
 def test_looking_at_a_quota_takes_nothing() -> None:
     """As often as one looks; the next month has all of it again."""
     table = LimitTable.private(1)
-    assert take_quota(table.words, 1, MONTH, 2) == 1
-    assert all(has_quota(table.words, 1, MONTH, 2) for _ in range(5))
-    assert take_quota(table.words, 1, MONTH, 2) == 0
-    assert not has_quota(table.words, 1, MONTH, 2)
-    assert has_quota(table.words, 1, MONTH + 1, 2)
+    assert take_lookups(table.words, 1, MONTH, 2, 1) == 1
+    assert all(quota_left(table.words, 1, MONTH, 2) > 0 for _ in range(5))
+    assert take_lookups(table.words, 1, MONTH, 2, 1) == 0
+    assert quota_left(table.words, 1, MONTH, 2) == 0
+    assert quota_left(table.words, 1, MONTH + 1, 2) > 0
     assert quota_used(table, 1) == (MONTH, 2)
 
 

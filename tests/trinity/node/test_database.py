@@ -18,7 +18,7 @@ from trinity.node import database
 from trinity.observe.metrics import DATABASE
 from trinity.store.embedded import embedded_url
 
-UP = DATABASE.index("oracle_database_up")
+UP = DATABASE.index("database_up")
 START_SECONDS = 120.0
 
 

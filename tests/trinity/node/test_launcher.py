@@ -82,7 +82,7 @@ def test_a_killed_process_is_replaced_and_the_others_live_on() -> None:
         assert psutil.pid_exists(pids["stubborn"][0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_drains_and_leaves_no_process(number: int) -> None:
     """The DRAIN command comes before SIGTERM; everything ends in order, with exit code 0 and no message."""
     with tiny_node("serve", "serve") as node:

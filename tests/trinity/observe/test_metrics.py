@@ -19,6 +19,6 @@ def test_every_series_has_a_word_of_its_own(kind: str) -> None:
 def test_an_undeclared_series_is_an_error() -> None:
     """A misspelt reason cannot vanish into a shared word."""
     with pytest.raises(KeyError):
-        FEED.index("oracle_parse_errors_total", "typo")
+        FEED.index("parse_errors_total", "typo")
     with pytest.raises(KeyError):
-        CONSENSUS.index("oracle_parse_errors_total", SHAPE_REASONS[0])
+        CONSENSUS.index("parse_errors_total", SHAPE_REASONS[0])

@@ -235,7 +235,7 @@ def test_who_turns_connections_away_is_not_ready_and_not_down() -> None:
     """A worker without room, a reporter that accepts nobody: each the readiness of its own service, while it lives."""
     reporter = [entry.kind for entry in ENTRIES].index("reporter")
     with busy_node() as memory:
-        refused = REQUEST.index("oracle_http_connections_refused_last_second")
+        refused = REQUEST.index("http_connections_refused_last_second")
         memory.control.block(WORKER_1).set_gauge(refused, 3.0)
         ready, body = report_ready(read_node(memory, NOW_NS, ()))
         assert (ready, _codes(body)) == (False, ["worker_full"])

@@ -10,12 +10,23 @@ import pytest
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection, connect
-from trinity.store.partitions import DAYS_KEPT, TABLES, ensure_days, make_ahead, partition_name, retire
+from trinity.store.partitions import (
+    CANDLE_DAYS,
+    TABLES,
+    Retention,
+    ensure_days,
+    first_day_of_sums,
+    make_ahead,
+    partition_name,
+    retire,
+)
 
 # The real time: the database's clock counts as well.
 NOW = datetime.datetime.fromtimestamp(SystemClock().wall_ns() / NS_PER_SECOND, datetime.UTC)
 DAY = datetime.timedelta(days=1)
 LOG = logging.getLogger("tests.partitions")
+DAYS_KEPT = 93
+KEPT = Retention(DAYS_KEPT, sums_months=36)
 ADD_ROW = """
     INSERT INTO usage_runs (second, base_id, key_id, node_id, rows, protocol, status, code, weight, words)
     VALUES (%s, 0, 0, 1, 1, 0, 200, 0, 1, '{0,0,0,1}')
@@ -91,11 +102,11 @@ def test_a_day_is_given_up_each_twelve_hours_oldest_first(connection: AnyConnect
     ensure_days(connection, days)
     for day in (days[2], days[1]):
         expected = {partition_name(table, day) for table in TABLES}
-        assert set(retire(connection, NodeClock(), LOG).dropped) == expected
+        assert set(retire(connection, NodeClock(), LOG, KEPT).dropped) == expected
         _let_pass(connection, hours=11)
-        assert retire(connection, NodeClock(), LOG).dropped == ()
+        assert retire(connection, NodeClock(), LOG, KEPT).dropped == ()
         _let_pass(connection, hours=1)
-    assert retire(connection, NodeClock(), LOG).dropped == ()
+    assert retire(connection, NodeClock(), LOG, KEPT).dropped == ()
     assert partition_name("usage_runs", days[0]) in _partitions(connection, "usage_runs")
 
 
@@ -107,7 +118,7 @@ def test_both_clocks_half_a_year_ahead_cost_a_day_and_its_sums(connection: AnyCo
     connection.execute("INSERT INTO assets (name) VALUES ('BTC')")
     connection.execute("INSERT INTO price_minute VALUES (1, %s, 1, 1, 1, 1, 6, 0, 1, 1, 1, 1)", [days[1]])
     for _ in range(5):
-        retire(connection, NodeClock(), LOG)
+        retire(connection, NodeClock(), LOG, KEPT)
     assert _partitions(connection, "usage_runs") == [partition_name("usage_runs", day.date()) for day in days[1:]]
     assert connection.execute("SELECT count(*) FROM usage_hour").fetchone() == (2,)
     assert connection.execute("SELECT count(*) FROM price_minute").fetchone() == (1,)
@@ -118,7 +129,7 @@ def test_what_comes_in_for_a_day_that_is_given_up_delays_no_other(connection: An
     old = [datetime.date(1970, 1, 1), NOW.date() - 2 * DAYS_KEPT * DAY]
     for _ in range(2):
         ensure_days(connection, old)
-        retire(connection, NodeClock(), LOG)
+        retire(connection, NodeClock(), LOG, KEPT)
         _let_pass(connection, hours=12)
     assert _partitions(connection, "usage_runs") == []
 
@@ -127,9 +138,9 @@ def test_a_time_of_the_future_is_no_reason_to_keep_everything_for_ever(connectio
     """A clock that was ahead when a day was given up is right again."""
     days = [NOW.date() - number * DAY for number in (182, 181)]
     ensure_days(connection, days)
-    retire(connection, NodeClock(), LOG)
+    retire(connection, NodeClock(), LOG, KEPT)
     _let_pass(connection, hours=-9_000)
-    assert len(retire(connection, NodeClock(), LOG).dropped) == len(TABLES)
+    assert len(retire(connection, NodeClock(), LOG, KEPT).dropped) == len(TABLES)
 
 
 @pytest.mark.parametrize("hours", [-2, 2, 9_600])
@@ -139,7 +150,7 @@ def test_nothing_goes_while_the_clocks_differ(
     """Whichever of the two is wrong: neither partitions nor sums; the log says so."""
     ensure_days(connection, [NOW.date() - 182 * DAY])
     _add_sums(connection, NOW - 182 * DAY)
-    assert retire(connection, NodeClock(NOW + datetime.timedelta(hours=hours)), LOG) == ((), 0)
+    assert retire(connection, NodeClock(NOW + datetime.timedelta(hours=hours)), LOG, KEPT) == ((), 0)
     assert "nothing old is removed" in caplog.text
 
 
@@ -147,7 +158,7 @@ def test_a_clock_set_back_drops_nothing(connection: AnyConnection) -> None:
     """All that is there is of the future then."""
     make_ahead(connection, NOW)
     make_ahead(connection, NOW - 400 * DAY)
-    assert retire(connection, NodeClock(NOW - 400 * DAY), LOG).dropped == ()
+    assert retire(connection, NodeClock(NOW - 400 * DAY), LOG, KEPT).dropped == ()
     assert len(_partitions(connection, "usage_runs")) == 10
 
 
@@ -158,24 +169,39 @@ def test_a_partition_that_is_read_stays_until_the_next_call(connection: AnyConne
     _add_sums(connection, NOW - (DAYS_KEPT + 1) * DAY)
     with connect(database_url, "reader") as reader:
         reader.execute("SELECT count(*) FROM usage_minute").fetchone()
-        assert retire(connection, NodeClock(), LOG) == ((), 0)
+        assert retire(connection, NodeClock(), LOG, KEPT) == ((), 0)
         assert ensure_days(connection, [NOW.date() + 10 * DAY]), "a reader holds up no new partition"
         connection.execute(ADD_ROW, [NOW])
-    assert retire(connection, NodeClock(), LOG) == (tuple(partition_name(table, old) for table in sorted(TABLES)), 2)
+    dropped = tuple(partition_name(table, old) for table in sorted(TABLES))
+    assert retire(connection, NodeClock(), LOG, KEPT) == (dropped, 2)
 
 
 def test_old_rows_of_the_small_tables_go(connection: AnyConnection) -> None:
-    """Hours, days and candles; what is young enough stays."""
-    old, young = NOW - (DAYS_KEPT + 2) * DAY, NOW - (DAYS_KEPT - 2) * DAY
+    """Hours with the detail, candles after 93 days whatever it has, days after years; what is young enough stays."""
+    retention = Retention(30, sums_months=36)
+    of_days = datetime.datetime.combine(first_day_of_sums(NOW.date(), 36), datetime.time(), datetime.UTC)
+    borders = {"usage_hour": NOW - 30 * DAY, "price_minute": NOW - CANDLE_DAYS * DAY, "usage_day": of_days}
     connection.execute("INSERT INTO assets (name) VALUES ('BTC')")
-    for time in (old, young):
+    for days in (-2, 2):
         for table in ("usage_hour", "usage_day"):
+            time = borders[table] + days * DAY
             connection.execute(f"INSERT INTO {table} VALUES (%s, 0, 0, 0, 200, 1, 1, 1, 1, '{{}}')", [time])
+        time = borders["price_minute"] + days * DAY
         connection.execute("INSERT INTO price_minute VALUES (1, %s, 1, 1, 1, 1, 6, 0, 1, 1, 1, 1)", [time])
-    assert retire(connection, NodeClock(), LOG).rows_deleted == 5
-    sums = [(table, "start") for table in ("usage_hour", "usage_day", "usage_hour_all", "usage_day_all")]
-    for table, column in (*sums, ("price_minute", "minute")):
-        assert connection.execute(f"SELECT {column} FROM {table}").fetchall() == [(young,)]
+    assert retire(connection, NodeClock(), LOG, retention).rows_deleted == 5
+    for table, border in borders.items():
+        column = "minute" if table == "price_minute" else "start"
+        for each in {table, table if table == "price_minute" else f"{table}_all"}:
+            assert connection.execute(f"SELECT {column} FROM {each}").fetchall() == [(border + 2 * DAY,)]
+
+
+@pytest.mark.parametrize(
+    ("today", "months", "expected"),
+    [("2026-11-29", 36, "2023-11-01"), ("2026-01-31", 1, "2025-12-01"), ("2026-12-01", 12, "2025-12-01")],
+)
+def test_whole_months_of_sums_are_kept(today: str, months: int, expected: str) -> None:
+    """So many before the running one, from the first day of the first."""
+    assert first_day_of_sums(datetime.date.fromisoformat(today), months) == datetime.date.fromisoformat(expected)
 
 
 @pytest.mark.parametrize(("step_seconds", "deleted"), [(0, 215 + 1), (3, 2 * 10 + 1)])
@@ -187,9 +213,9 @@ def test_more_old_rows_than_one_transaction_takes_go_in_one_call(
     old = NOW - (DAYS_KEPT + 2) * DAY
     insert = "INSERT INTO usage_hour SELECT %s, key, 0, 0, 200, 1, 1, 1, 1, '{}' FROM generate_series(1, %s) AS key"
     connection.execute(insert, [old, 215])
-    found = retire(connection, NodeClock(step_seconds=step_seconds), LOG).rows_deleted
+    found = retire(connection, NodeClock(step_seconds=step_seconds), LOG, KEPT).rows_deleted
     assert found == deleted, "and the sum over all keys"
-    assert retire(connection, NodeClock(), LOG).rows_deleted == 216 - deleted
+    assert retire(connection, NodeClock(), LOG, KEPT).rows_deleted == 216 - deleted
 
 
 def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
@@ -204,7 +230,7 @@ def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
         with connect(database_url, "node", autocommit=True) as own:
             barrier.wait()
             made.extend(make_ahead(own, NOW))
-            dropped.extend(retire(own, NodeClock(), LOG).dropped)
+            dropped.extend(retire(own, NodeClock(), LOG, KEPT).dropped)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -17,7 +17,7 @@ from tests.workers.access.test_database import insert_keys
 from tests.workers.access.test_tables import blocked
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
-from trinity.memory.limit_table import take_quota
+from trinity.memory.limit_table import take_lookups
 from trinity.store.watch import Watch
 from workers.access import database
 from workers.access import sync as sync_module
@@ -208,7 +208,7 @@ async def test_a_number_that_another_key_has_now_begins_with_nothing_counted(
     await sync.compare(connection)
     month = 2026 * 12
     for number in (1, 2):
-        assert take_quota(context.tables.limits.words, number, month, 5) == 4
+        assert take_lookups(context.tables.limits.words, number, month, 5, 1) == 4
     await connection.execute("UPDATE api_keys SET digest = sha256('another'), state = 'active' WHERE id = 1")
     await connection.execute("UPDATE api_keys SET state = 'suspended' WHERE id = 2")
     await sync.compare(connection)

@@ -25,6 +25,7 @@ from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import NodeView, ProcessContext
+from trinity.store.partitions import Retention
 from trinity.vocabulary import KeyState
 from workers.api.app import make_app
 from workers.api.base.calls import AccountedApp
@@ -86,10 +87,10 @@ def table_of(*keys: str) -> KeyTable:
 
 
 def settings_of(data_dir: Path, **changes: object) -> ReportSettings:
-    """Settings of a test: keys are required, the operator has one, there is no database."""
+    """Settings of a test: keys are required, the operator has one, no database, the usage below is young enough."""
     settings = ReportSettings(
         bind_host="127.0.0.1", tcp_port=0, udp_port=0, data_dir=data_dir, auth="required", admin_key=ADMIN_KEY,
-        database_url=NO_DATABASE, cache_url=None,
+        database_url=NO_DATABASE, cache_url=None, retention=Retention(detail_days=1_000, sums_months=36),
     )  # fmt: skip
     return settings._replace(**changes)  # type: ignore[arg-type]
 

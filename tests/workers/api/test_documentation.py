@@ -4,7 +4,12 @@ import re
 
 import httpx
 
+from trinity.access.costs import MISTAKES, TABLE, cost_of
 from workers.api.documentation import render_page
+from workers.request.http import target
+
+# Routes that are no calls of the document.
+_UNDOCUMENTED = ("/ws", "/docs", "/openapi.json")
 
 
 async def test_the_page_needs_no_other_host(optional_client: httpx.AsyncClient) -> None:
@@ -35,6 +40,8 @@ async def test_each_call_of_this_port_can_be_tried(optional_client: httpx.AsyncC
     document = (await optional_client.get("/openapi.json")).json()
     page = (await optional_client.get("/docs")).text
     for path, item in document["paths"].items():
+        if "get" not in item:
+            continue
         section = page.split(f"<code>GET {path}</code>")[1].split("</section>")[0]
         if path in ("/v1/health", "/health", "/live", "/ready", "/metrics"):
             assert "<form" not in section
@@ -56,11 +63,23 @@ async def test_the_document_says_what_an_error_is(optional_client: httpx.AsyncCl
     assert set(problem) <= set(schema["properties"])
     assert set(schema["required"]) <= set(problem)
     for path, item in document["paths"].items():
-        responses = item["get"]["responses"]
+        responses = next(operation for method, operation in item.items() if method != "servers")["responses"]
         assert not {"400", "500"} & set(responses)
         (media,) = responses["4XX"]["content"]
         is_problem = not path.startswith(("/api/v3", "/udf")) and "servers" not in item
         assert media == ("application/problem+json" if is_problem else "application/json"), path
+
+
+async def test_the_document_says_what_each_call_costs(optional_client: httpx.AsyncClient) -> None:
+    """In the words of the one table, which has no row that stands for no route of either port."""
+    document = (await optional_client.get("/openapi.json")).json()
+    assert MISTAKES in document["info"]["description"]
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "servers" and operation.get("security") != []:
+                assert operation["description"].endswith(f"Of the month: {cost_of(path).value}."), path
+    paths = {*(path.removeprefix("/v1") for path in document["paths"]), *target.PATHS, *_UNDOCUMENTED}
+    assert [row.path for row in TABLE if not any(f"{path}/".startswith(f"{row.path}/") for path in paths)] == []
 
 
 def test_what_a_document_says_is_escaped() -> None:

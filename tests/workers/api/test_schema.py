@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.support.database import DatabaseServer
 from tests.support.node_fixture import busy_node
 from tests.workers.api.conftest import ADMIN_KEY, reporter_of, settings_of
 from workers.api.base.context import ReportSettings
@@ -28,11 +30,13 @@ def _run_one(wanted: ReportSettings) -> None:
 
 
 @pytest.fixture
-def served_url(usage_url: str, tmp_path: Path) -> Iterator[str]:
-    """A reporter process over a database with usage."""
+def served_url(usage_url: str, database_server: DatabaseServer, tmp_path: Path) -> Iterator[str]:
+    """A reporter process over a database with usage, of its own: the operator's questions change it."""
+    with psycopg.connect(database_server.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE asked TEMPLATE usage STRATEGY FILE_COPY")
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-    wanted = settings_of(tmp_path, database_url=usage_url, tcp_port=port, udp_port=port)
+    wanted = settings_of(tmp_path, database_url=database_server.url("asked"), tcp_port=port, udp_port=port)
     process = multiprocessing.get_context("spawn").Process(target=_run_one, args=(wanted,))
     process.start()
     url = f"http://127.0.0.1:{port}"

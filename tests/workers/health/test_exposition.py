@@ -1,8 +1,12 @@
 """/metrics, read back with prometheus_client's own parser."""
 
+import os
+import platform
 import re
+from collections.abc import Callable, Iterator
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.node_fixture import (
@@ -17,21 +21,25 @@ from tests.support.node_fixture import (
     set_process,
 )
 from tests.trinity.observe.test_status import ring_with
-from trinity.memory.answer_table import AnswerState
-from trinity.memory.control import FAILING
+from trinity.memory.answer_table import COINS, AnswerState
+from trinity.memory.control import FAILING, PID
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
+from trinity.observe.machine import DiskRoom
 from trinity.observe.metrics import CONSENSUS, DURATION_BOUNDS, FEED, REGISTERS, REQUEST
-from trinity.observe.status import read_node
-from workers.health.exposition import render_metrics
+from trinity.observe.status import Reading, read_node
+from trinity.version import version
+from workers.health.exposition import PREFIX, node_families, render_metrics, report_families
 
 WORKER_0 = len(CATALOG.exchanges) + 1
 CONSENSUS_PROCESS = len(CATALOG.exchanges)
+DISK = DiskRoom(size_bytes=10**12, free_bytes=10**11)
+Families = Callable[[Reading, DiskRoom | None], Iterator[Metric]]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def _samples(memory: NodeMemory, *rings: UsageRing) -> Samples:
-    text = render_metrics(read_node(memory, NOW_NS, rings)).decode()
+def _samples(memory: NodeMemory, *rings: UsageRing, families: Families = node_families) -> Samples:
+    text = render_metrics(families(read_node(memory, NOW_NS, rings), DISK)).decode()
     samples: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -59,7 +67,7 @@ def test_every_declared_metric_is_there_before_the_first_event() -> None:
         names = {name for name, _ in _samples(memory)}
         for register in REGISTERS.values():
             for metric in register.metrics:
-                assert {metric.name, f"{metric.name}_bucket"} & names, metric.name
+                assert {PREFIX + metric.name, f"{PREFIX}{metric.name}_bucket"} & names, metric.name
 
 
 def test_the_documented_names_carry_what_was_written() -> None:
@@ -69,22 +77,22 @@ def test_the_documented_names_carry_what_was_written() -> None:
         memory.control.block(2).write(FAILING, 1)
         samples = _samples(memory)
         source = {"exchange": "kraken", "asset": "BTC"}
-        assert _value(samples, "oracle_source_last_update_timestamp_seconds", **source) == WALL_NS / SECOND
-        assert _value(samples, "oracle_source_state", **source) == 2
-        assert _value(samples, "oracle_source_used", **source) == 1
-        assert _value(samples, "oracle_price_sources_used", asset="BTC") == 5
-        assert _value(samples, "oracle_price_sources_rejected", asset="BTC") == 1
-        assert _value(samples, "oracle_price_usd", asset="BTC") == 71002.5
-        assert _value(samples, "oracle_price_age_seconds", asset="BTC") == 0.03
-        assert _value(samples, "oracle_price_disagreement_ratio", asset="BTC") == pytest.approx(1.69e-4)
-        assert _value(samples, "oracle_feed_up", exchange="kraken") == 1
-        assert _value(samples, "oracle_process_restarts_total", process="feed-kraken") == 3
-        assert _value(samples, "oracle_process_failing", process="feed-kraken") == 1
-        assert _value(samples, "oracle_process_failing", process="health") == 0
-        assert _value(samples, "oracle_process_heartbeat_age_seconds", process="feed-kraken") == 2
-        assert _value(samples, "oracle_process_up", process="feed-kraken") == 1
-        assert _value(samples, "oracle_ready") == 1
-        assert _value(samples, "oracle_simulated") == 1
+        assert _value(samples, "trinity_source_last_update_timestamp_seconds", **source) == WALL_NS / SECOND
+        assert _value(samples, "trinity_source_state", **source) == 2
+        assert _value(samples, "trinity_source_used", **source) == 1
+        assert _value(samples, "trinity_price_sources_used", asset="BTC") == 5
+        assert _value(samples, "trinity_price_sources_rejected", asset="BTC") == 1
+        assert _value(samples, "trinity_price_usd", asset="BTC") == 71002.5
+        assert _value(samples, "trinity_price_age_seconds", asset="BTC") == 0.03
+        assert _value(samples, "trinity_price_disagreement_ratio", asset="BTC") == pytest.approx(1.69e-4)
+        assert _value(samples, "trinity_feed_up", exchange="kraken") == 1
+        assert _value(samples, "trinity_process_restarts_total", process="feed-kraken") == 3
+        assert _value(samples, "trinity_process_failing", process="feed-kraken") == 1
+        assert _value(samples, "trinity_process_failing", process="health") == 0
+        assert _value(samples, "trinity_process_heartbeat_age_seconds", process="feed-kraken") == 2
+        assert _value(samples, "trinity_process_up", process="feed-kraken") == 1
+        assert _value(samples, "trinity_ready") == 1
+        assert _value(samples, "trinity_simulated") == 1
 
 
 def test_a_refused_price_is_absent_and_no_source_is_used() -> None:
@@ -93,45 +101,46 @@ def test_a_refused_price_is_absent_and_no_source_is_used() -> None:
         set_answer(memory, "BTC", AnswerState.SOURCES_DISAGREE)
         samples = _samples(memory)
         btc = frozenset({("asset", "BTC")})
-        assert ("oracle_price_usd", btc) not in samples
-        assert ("oracle_price_confidence_ratio", btc) not in samples
-        assert ("oracle_last_price_usd", frozenset({("asset", "ETH")})) not in samples
-        assert _value(samples, "oracle_last_price_usd", asset="BTC") == 71002.5
-        assert _value(samples, "oracle_price_fresh", asset="BTC") == 0
-        assert _value(samples, "oracle_price_sources_used", asset="BTC") == 0
-        assert _value(samples, "oracle_price_sources_good", asset="BTC") == 5
-        assert _value(samples, "oracle_source_used", exchange="kraken", asset="BTC") == 0
-        assert _value(samples, "oracle_source_used", exchange="kraken", asset="ETH") == 1
+        assert ("trinity_price_usd", btc) not in samples
+        assert ("trinity_price_confidence_ratio", btc) not in samples
+        assert ("trinity_last_price_usd", frozenset({("asset", "ETH")})) not in samples
+        assert _value(samples, "trinity_last_price_usd", asset="BTC") == 71002.5
+        assert _value(samples, "trinity_price_fresh", asset="BTC") == 0
+        assert _value(samples, "trinity_price_sources_used", asset="BTC") == 0
+        assert _value(samples, "trinity_price_sources_good", asset="BTC") == 5
+        assert _value(samples, "trinity_source_used", exchange="kraken", asset="BTC") == 0
+        assert _value(samples, "trinity_source_used", exchange="kraken", asset="ETH") == 1
 
 
 def test_counters_and_gauges_come_from_the_blocks_with_their_process_as_label() -> None:
     """A feed's by exchange, a worker's by worker, the consensus without one."""
     with busy_node() as memory:
-        memory.control.block(2).count(FEED.index("oracle_parse_errors_total", "bad_number"), 7)
+        memory.control.block(2).count(FEED.index("parse_errors_total", "bad_number"), 7)
         consensus = memory.control.block(CONSENSUS_PROCESS)
-        consensus.count(CONSENSUS.index("oracle_price_rejected_total", "okx", "outlier"), 2)
-        consensus.set_gauge(CONSENSUS.index("oracle_usdt_usd_index"), 0.9991)
-        memory.control.block(WORKER_0 + 1).count(REQUEST.index("oracle_http_responses_total", "503"), 4)
+        consensus.count(CONSENSUS.index("price_rejected_total", "okx", "outlier"), 2)
+        consensus.set_gauge(CONSENSUS.index("stablecoin_usd_index", "USDT"), 0.9991)
+        memory.control.block(WORKER_0 + 1).count(REQUEST.index("http_responses_total", "503"), 4)
         samples = _samples(memory)
-        assert _value(samples, "oracle_parse_errors_total", exchange="kraken", reason="bad_number") == 7
-        assert _value(samples, "oracle_parse_errors_total", exchange="okx", reason="bad_number") == 0
-        assert _value(samples, "oracle_ws_connected", exchange="okx") == 1
-        assert _value(samples, "oracle_price_rejected_total", exchange="okx", reason="outlier") == 2
-        assert _value(samples, "oracle_usdt_usd_index") == 0.9991
-        assert _value(samples, "oracle_http_responses_total", worker="1", status="503") == 4
-        assert _value(samples, "oracle_http_responses_total", worker="0", status="503") == 0
+        assert _value(samples, "trinity_parse_errors_total", exchange="kraken", reason="bad_number") == 7
+        assert _value(samples, "trinity_parse_errors_total", exchange="okx", reason="bad_number") == 0
+        assert _value(samples, "trinity_ws_connected", exchange="okx") == 1
+        assert _value(samples, "trinity_price_rejected_total", exchange="okx", reason="outlier") == 2
+        assert _value(samples, "trinity_stablecoin_usd_index", asset="USDT") == 0.9991
+        assert _value(samples, "trinity_http_responses_total", worker="1", status="503") == 4
+        assert _value(samples, "trinity_http_responses_total", worker="0", status="503") == 0
 
 
 def test_a_histogram_is_summed_up_over_its_buckets() -> None:
     """The words hold each bucket alone; Prometheus wants them cumulative, and the sum in seconds."""
-    name = "oracle_http_request_duration_seconds"
+    word = "http_request_duration_seconds"
+    name = PREFIX + word
     with busy_node() as memory:
         block = memory.control.block(WORKER_0)
         first, second = DURATION_BOUNDS[:2]
-        block.count(REQUEST.index(name, first), 3)
-        block.count(REQUEST.index(name, second), 2)
-        block.count(REQUEST.index(name, "+Inf"), 1)
-        block.count(REQUEST.index(name, "sum"), 1_500_000_000)
+        block.count(REQUEST.index(word, first), 3)
+        block.count(REQUEST.index(word, second), 2)
+        block.count(REQUEST.index(word, "+Inf"), 1)
+        block.count(REQUEST.index(word, "sum"), 1_500_000_000)
         samples = _samples(memory)
         assert _value(samples, f"{name}_bucket", worker="0", le=first) == 3
         assert _value(samples, f"{name}_bucket", worker="0", le=second) == 5
@@ -141,11 +150,15 @@ def test_a_histogram_is_summed_up_over_its_buckets() -> None:
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
-    """One prefix for each of oracle, ledger, access, reports and operator, and `_total` on counters only."""
+    """One prefix for all of them, once; no asset, exchange or coin in a name, and `_total` on counters only."""
     with busy_node() as memory:
-        text = render_metrics(read_node(memory, NOW_NS, ())).decode()
+        text = render_metrics(node_families(read_node(memory, NOW_NS, ()), DISK)).decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    assert all(name.startswith(("oracle_", "usage_", "access_", "report_", "operator_")) for name in kinds)
+    assert all(name.startswith("trinity_") and name.count("trinity") == 1 for name in kinds)
+    words = {word for name in kinds for word in name.split("_")}
+    assert not words & {
+        name.lower() for name in (*CATALOG.exchanges, *(asset.name for asset in CATALOG.assets), *COINS)
+    }
     assert {name for name, kind in kinds.items() if kind == "counter"} == {
         name for name in kinds if name.endswith("_total")
     }
@@ -158,9 +171,14 @@ def test_a_dead_flusher_s_alarm_follows_the_rings() -> None:
         for share, alarm in ((0.0, 0.0), (0.5, 1.0), (0.0, 0.0)):
             set_process(memory, flusher, beat_age_ns=60 * SECOND)
             samples = _samples(memory, ring_with(int(1024 * share)))
-            assert (_value(samples, "usage_ring_share"), _value(samples, "usage_alarm")) == (share, alarm)
+            assert (_value(samples, "trinity_usage_ring_share"), _value(samples, "trinity_usage_alarm")) == (
+                share,
+                alarm,
+            )
         set_process(memory, flusher, beat_age_ns=0)
-        assert _value(_samples(memory, ring_with(512)), "usage_alarm") == 0.0, "one that lives speaks for itself"
+        assert _value(_samples(memory, ring_with(512)), "trinity_usage_alarm") == 0.0, (
+            "one that lives speaks for itself"
+        )
 
 
 def test_each_service_has_its_readiness() -> None:
@@ -170,4 +188,39 @@ def test_each_service_has_its_readiness() -> None:
             for index, process in enumerate(memory.card.processes):
                 set_process(memory, index, beat_age_ns=60 * SECOND if process.kind == entry else 0)
             samples = _samples(memory)
-            assert (_value(samples, "oracle_ready"), _value(samples, "oracle_reports_ready")) == ready
+            assert (_value(samples, "trinity_ready"), _value(samples, "trinity_reports_ready")) == ready
+
+
+def test_the_build_and_the_disk_are_told() -> None:
+    """Version of the node and of its Python as labels of a 1; size and room of the data directory's file system."""
+    with busy_node() as memory:
+        samples = _samples(memory)
+        assert _value(samples, "trinity_build_info", version=version(), python=platform.python_version()) == 1
+        assert _value(samples, "trinity_data_disk_size_bytes") == DISK.size_bytes
+        assert _value(samples, "trinity_data_disk_free_bytes") == DISK.free_bytes
+        silent = render_metrics(node_families(read_node(memory, NOW_NS, ()), None)).decode()
+        assert "data_disk" not in silent, "a disk that does not answer has no size"
+
+
+def test_processor_time_and_memory_are_told_of_who_lives() -> None:
+    """By the process's name; one that is gone has no sample."""
+    with busy_node() as memory:
+        memory.control.block(0).write(PID, os.getpid())
+        memory.control.block(1).write(PID, 2**22 + 1)
+        first, second = (entry.name for entry in memory.card.processes[:2])
+        samples = _samples(memory)
+        assert _value(samples, "trinity_process_cpu_seconds_total", process=first) > 0
+        assert _value(samples, "trinity_process_resident_memory_bytes", process=first) > 1_000_000
+        assert ("trinity_process_resident_memory_bytes", frozenset({("process", second)})) not in samples
+
+
+def test_the_reporting_service_s_address_has_its_own_only() -> None:
+    """What it gives is part of the one address that gives all, and no price, feed or worker is in it."""
+    with busy_node() as memory:
+        all_of_it, own = _samples(memory), _samples(memory, families=report_families)
+        assert own.items() <= all_of_it.items()
+        others = {name for name, _ in own} - {"trinity_build_info", "trinity_reports_ready"}
+        assert all(name.startswith(("trinity_report_", "trinity_process_")) for name in others)
+        of = {dict(labels)["process"] for name, labels in own if name.startswith("trinity_process_")}
+        assert of == {entry.name for entry in memory.card.processes if entry.kind == "reporter"}
+        assert {name for name, _ in all_of_it if name.startswith("trinity_report_")} <= {name for name, _ in own}

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,14 +14,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.support.clocks import ManualClock
 from tests.support.contexts import context_of
 from tests.support.node_fixture import NOW_NS, SECOND, busy_node, empty_node, set_process
-from trinity.config import PortsSection
+from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.node import NodeMemory
-from trinity.observe.status import report_ready
 from trinity.process import NodeView, ProcessContext
-from workers.health.server import BOUNDS, _serve, make_app
+from trinity.version import version
+from workers.health.server import BOUNDS, LOOKUPS, _serve, make_app
+
+NODE = NodeSection()
 
 
 def _context(memory: NodeMemory, clock: ManualClock) -> ProcessContext:
@@ -36,11 +39,11 @@ def _clock(now_ns: int = NOW_NS) -> ManualClock:
 @pytest.mark.parametrize(
     ("path", "status"), [("/live", 200), ("/ready", 200), ("/health", 200), ("/metrics", 200), ("/", 404)]
 )
-async def test_a_busy_node_answers_every_route(path: str, status: int) -> None:
+async def test_a_busy_node_answers_every_route(path: str, status: int, tmp_path: Path) -> None:
     """GET and HEAD, none of it to be cached."""
     with busy_node() as memory:
         async with TestClient(
-            TestServer(make_app(_context(memory, _clock()), NodeView(memory), report_ready))
+            TestServer(make_app(_context(memory, _clock()), NodeView(memory), LOOKUPS, tmp_path))
         ) as client:
             for method in ("GET", "HEAD"):
                 async with client.request(method, path) as response:
@@ -49,11 +52,13 @@ async def test_a_busy_node_answers_every_route(path: str, status: int) -> None:
                     assert (await response.read() == b"") == (method == "HEAD")
 
 
-async def test_the_status_follows_the_memory_at_once() -> None:
+async def test_the_status_follows_the_memory_at_once(tmp_path: Path) -> None:
     """Ready while a price is fresh, not ready the moment when none is: nothing is cached."""
     with busy_node() as memory:
         clock = _clock()
-        async with TestClient(TestServer(make_app(_context(memory, clock), NodeView(memory), report_ready))) as client:
+        async with TestClient(
+            TestServer(make_app(_context(memory, clock), NodeView(memory), LOOKUPS, tmp_path))
+        ) as client:
             assert (await client.get("/ready")).status == 200
             clock.now_ns += 60 * SECOND
             for path in ("/ready", "/health"):
@@ -63,11 +68,11 @@ async def test_the_status_follows_the_memory_at_once() -> None:
             assert (await client.get("/live")).status == 200, "the process itself lives"
 
 
-async def test_refusals_are_json_with_a_code() -> None:
+async def test_refusals_are_json_with_a_code(tmp_path: Path) -> None:
     """404 for an unknown path, 405 with Allow for another method."""
     with empty_node() as memory:
         async with TestClient(
-            TestServer(make_app(_context(memory, _clock()), NodeView(memory), report_ready))
+            TestServer(make_app(_context(memory, _clock()), NodeView(memory), LOOKUPS, tmp_path))
         ) as client:
             response = await client.get("/nothing?x=<script>")
             assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_path")
@@ -85,7 +90,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
-    """8081 and 9091 give the same answers out of one process; ready is of the service behind each."""
+    """8081 and 9091 give the same health out of one process; ready and metrics are of the service behind each."""
     lpo, lrs = _free_ports(2)
     with busy_node() as memory:
         reporter = [entry.kind for entry in memory.card.processes].index("reporter")
@@ -93,7 +98,7 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
         context = _context(memory, _clock())
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(context, NodeView(memory), ports, "127.0.0.1"))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE))
         async with asyncio.timeout(10):
             while context.block.read(HEARTBEAT_NS) == 0:
                 await asyncio.sleep(0.01)
@@ -104,7 +109,11 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
                         bodies.append(await response.json())
                     async with session.get(f"http://127.0.0.1:{port}/ready") as response:
                         assert response.status == (200 if port == lpo else 503)
+                texts = [await (await session.get(f"http://127.0.0.1:{port}/metrics")).text() for port in (lpo, lrs)]
             assert bodies[0] == bodies[1]
+            assert bodies[0]["version"] == version()
+            assert ["trinity_price_fresh" in text for text in texts] == [True, False]
+            assert all("trinity_report_requests_total" in text for text in texts)
             os.kill(os.getpid(), signal.SIGTERM)
             await server
 
@@ -115,7 +124,7 @@ async def test_a_taken_port_is_named() -> None:
         taken, (free,) = holder.getsockname()[1], _free_ports(1)
         ports = PortsSection(health_port_lpo=free, health_port_lrs=taken)
         with pytest.raises(PortTakenError, match=f"HEALTH_PORT_LRS={taken}"):
-            await _serve(_context(memory, _clock()), NodeView(memory), ports, "127.0.0.1")
+            await _serve(_context(memory, _clock()), NodeView(memory), ports, NODE)
 
 
 @pytest.mark.parametrize("first_bytes", [b"", b"GET /live HTTP/1.1\r\nHost: x\r\n"])
@@ -127,7 +136,7 @@ async def test_silent_connections_take_nobody_s_place(first_bytes: bytes) -> Non
         context = _context(memory, clock)
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(context, NodeView(memory), ports, "::"))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NodeSection(bind_host="::")))
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(30):
             while context.block.read(HEARTBEAT_NS) == 0:

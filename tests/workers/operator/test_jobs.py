@@ -20,6 +20,7 @@ from trinity.memory.control import ProcessBlock
 from trinity.observe.metrics import OPERATOR
 from trinity.store import partitions
 from trinity.store.connect import connect
+from trinity.store.partitions import Retention
 from trinity.vocabulary import OPERATOR_JOBS
 from workers.operator import jobs as module
 from workers.operator.jobs import JOBS, Job, Jobs, Work
@@ -39,7 +40,7 @@ def work(database_url: str, tmp_path: Path) -> Iterator[Work]:
     with connect(database_url, "tests", autocommit=True) as connection:
         connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'n')", [NODE])
         clock = ManualClock(NOW * NS_PER_SECOND, 0)
-        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, LOG)
+        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, Retention(93, 36), LOG)
 
 
 def _run(work: Work, block: ProcessBlock, *, is_active: bool = True) -> None:

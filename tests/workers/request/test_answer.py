@@ -178,7 +178,10 @@ def test_one_bad_asset_never_fails_the_others(table: Any) -> None:
     count = answer.parse_assets(ASSETS, request, 0, request.size, wanted)
     out = np.zeros(8 * answer.PRICE_BYTES_MAX, dtype=np.uint8)
     record = answer.make_record()
-    end = answer.write_prices(words, record, ASSETS, EXCHANGES, request, wanted, count, CONSENSUS, NOW, 0, 0, 0, out, 0)
+    end, lookups = answer.write_prices(
+        words, record, ASSETS, EXCHANGES, request, wanted, count, CONSENSUS, NOW, 0, 0, 0, out, 0
+    )
+    assert lookups == 2, "what has no price costs nothing"
     prices = json.loads(bytes(out[:end]))["prices"]
     assert [price["status"] for price in prices] == [
         "fresh",

@@ -197,8 +197,8 @@ def test_keys_of_any_bytes_are_wrong_and_no_error(node: Any, warm: None) -> None
         for datagram in (b"BTC key=" + high, b'{"asset":"BTC","api_key":"' + high[:60] + b'"}'):
             udp.send(datagram)
             assert json.loads(udp.recv(4096))["error"]["code"] == "invalid_key"
-    assert node.counter("oracle_internal_errors_total") == 0
-    assert node.counter("oracle_access_refusals_total", "invalid_key") == 6
+    assert node.counter("internal_errors_total") == 0
+    assert node.counter("access_refusals_total", "invalid_key") == 6
 
 
 # --- limits ---------------------------------------------------------------------------------------------------
@@ -288,4 +288,4 @@ def test_a_proxy_that_does_not_say_who_asks_is_counted(node: Any, warm: None) ->
         with socket.create_connection((HOST, node.ports.tcp_port_lpo), timeout=10) as bare:
             bare.sendall(head)
             assert bare.recv(1) == b""
-    assert node.counter("oracle_proxy_headers_refused_total") == 2
+    assert node.counter("proxy_headers_refused_total") == 2

@@ -69,10 +69,10 @@ def test_httpx_gets_prices_over_one_connection(worker: Any) -> None:
             answer = client.get(url(worker, "/price"), params={"asset": asset})
             assert (answer.status_code, answer.json()["asset"]) == (200, asset.upper())
         assert client.get(url(worker, "/price?asset=DOGE")).json()["error"]["code"] == "stale_price"
-    assert worker.counter("oracle_http_connections_total") == 1
-    assert worker.counter("oracle_http_responses_total", "200") == 15
-    assert worker.counter("oracle_http_responses_total", "503") == 1
-    assert worker.counter("oracle_lookups_total") == 16
+    assert worker.counter("http_connections_total") == 1
+    assert worker.counter("http_responses_total", "200") == 15
+    assert worker.counter("http_responses_total", "503") == 1
+    assert worker.counter("lookups_total") == 16
 
 
 async def test_aiohttp_gets_many_prices_at_once(worker: Any) -> None:
@@ -242,7 +242,7 @@ def test_datagrams_are_answered_beside_http(worker: Any) -> None:
             assert json.loads(client.recv(4096))["asset"] == "BTC"
             other.sendall(request("/price?asset=BTC"))
             assert read_responses(other, 1)[0][0] == 200
-    assert worker.counter("oracle_udp_datagrams_total", "answered") == 10
+    assert worker.counter("udp_datagrams_total", "answered") == 10
 
 
 def test_a_price_that_ages_while_the_node_runs_is_no_longer_served(node: Any, warm: None, make_answer: Any) -> None:
@@ -287,7 +287,7 @@ def test_draining_answers_what_is_in_flight_and_ends_with_exit_code_0(worker: An
         kept.sendall(request("/health"))
         read_responses(kept, 1)
         half.sendall(request("/price?asset=BTC")[:-1])
-        wait_until(lambda: worker.counter("oracle_http_connections_total") == 2, "both connections")
+        wait_until(lambda: worker.counter("http_connections_total") == 2, "both connections")
         if way == "command":
             context.block.write(COMMAND, Command.DRAIN)
             os.eventfd_write(context.control_fd, 1)

@@ -1,24 +1,14 @@
--- Accounts, plans, keys and blocks: what the operator's commands ask and change.
-
--- name: upsert_account
--- Empty values leave what is there.
-INSERT INTO accounts (name, email, language)
-VALUES (%(name)s, %(email)s, coalesce(%(language)s, 'en'))
-ON CONFLICT (name) DO UPDATE SET
-    email = coalesce(%(email)s, accounts.email),
-    language = coalesce(%(language)s, accounts.language)
-RETURNING id;
-
--- name: accounts
-SELECT a.id, a.name, a.email, a.language, count(k.id) AS keys, a.created_at
-FROM accounts AS a LEFT JOIN api_keys AS k ON k.account_id = a.id
-GROUP BY a.id
-ORDER BY a.id;
+-- Plans, keys and blocks: what the operator's commands ask and change.
 
 -- name: plans
-SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys
+SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys,
+    price.price, price.currency, price.since AS price_since
 FROM plans AS p LEFT JOIN api_keys AS k ON k.plan_id = p.id
-GROUP BY p.id
+LEFT JOIN LATERAL (
+    SELECT * FROM plan_prices AS kept WHERE kept.plan_id = p.id AND kept.since <= (now() AT TIME ZONE 'UTC')::date
+    ORDER BY kept.since DESC LIMIT 1
+) AS price ON true
+GROUP BY p.id, price.price, price.currency, price.since
 ORDER BY p.id;
 
 -- name: plan_id

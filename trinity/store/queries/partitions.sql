@@ -56,6 +56,9 @@ WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_hour_all WHERE start < %s ORDER BY
 DELETE FROM usage_day_all
 WHERE ctid = ANY(ARRAY(SELECT ctid FROM usage_day_all WHERE start < %s ORDER BY start LIMIT %s));
 
+-- name: delete_old_audit
+DELETE FROM audit_log WHERE ctid = ANY(ARRAY(SELECT ctid FROM audit_log WHERE time < %s ORDER BY time LIMIT %s));
+
 -- name: delete_old_candles
 -- The key begins with the asset: its index finds the old minutes of each.
 DELETE FROM price_minute

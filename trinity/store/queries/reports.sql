@@ -12,6 +12,9 @@ SELECT (SELECT array_agg(id) FROM api_keys WHERE account_id = account.id)
 FROM accounts AS account
 WHERE account.id = %(account_id)s;
 
+-- name: account_by_name
+SELECT id FROM accounts WHERE name = %(name)s;
+
 -- name: account_of_key
 SELECT account_id FROM api_keys WHERE id = %(key_id)s;
 
@@ -26,47 +29,41 @@ COPY report_usage_log (time, request_id, account_id, key_id, path, status, laten
 WITH sums AS (
     SELECT CASE %(granularity)s WHEN 'whole' THEN %(minute_from)s
                 ELSE date_trunc(%(granularity)s, start, %(zone)s) END AS bucket,
-           CASE %(group_by)s WHEN 'key' THEN key_id WHEN 'asset' THEN asset_id WHEN 'protocol' THEN protocol
+           CASE %(group_by)s WHEN 'key' THEN key_id WHEN 'account' THEN coalesce(key.account_id, 0)
+                              WHEN 'asset' THEN asset_id WHEN 'protocol' THEN protocol
                               WHEN 'status' THEN status ELSE 0 END AS member,
-           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups,
+           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(billable(lookups, status))::bigint AS billable,
            coalesce(sum(requests) FILTER (WHERE status >= 400), 0)::bigint AS errors, sum(latency_sum_ns) AS latency_sum_ns
     FROM usage_between(
         %(over_keys)s, %(key_ids)s, %(minute_from)s, %(hour_from)s, %(day_from)s, %(day_to)s, %(hour_to)s, %(minute_to)s
-    )
+    ) AS part
+    LEFT JOIN api_keys AS key ON %(group_by)s = 'account' AND key.id = part.key_id
     GROUP BY 1, 2
 )
-SELECT bucket, CASE %(group_by)s
-           WHEN 'asset' THEN coalesce((SELECT name FROM assets WHERE id = member), '')
-           WHEN 'protocol' THEN (%(protocols)s::text[])[member + 1]
-           WHEN 'key' THEN member::text
-           WHEN 'status' THEN member::text
-           ELSE 'all' END,
-       requests, lookups, errors, round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision
-FROM sums
+SELECT bucket, called."group", called.name, called.account,
+       requests, lookups, billable, errors, round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision
+FROM sums CROSS JOIN LATERAL usage_group(%(group_by)s, member, %(protocols)s) AS called
 ORDER BY bucket, member;
 
 -- name: top
 -- The members of the group with the most requests.
 WITH sums AS (
-    SELECT CASE %(group_by)s WHEN 'key' THEN key_id WHEN 'asset' THEN asset_id WHEN 'protocol' THEN protocol
+    SELECT CASE %(group_by)s WHEN 'key' THEN key_id WHEN 'account' THEN coalesce(key.account_id, 0)
+                              WHEN 'asset' THEN asset_id WHEN 'protocol' THEN protocol
                               WHEN 'status' THEN status ELSE 0 END AS member,
-           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups,
+           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(billable(lookups, status))::bigint AS billable,
            coalesce(sum(requests) FILTER (WHERE status >= 400), 0)::bigint AS errors, sum(latency_sum_ns) AS latency_sum_ns
     FROM usage_between(
         %(over_keys)s, %(key_ids)s, %(minute_from)s, %(hour_from)s, %(day_from)s, %(day_to)s, %(hour_to)s, %(minute_to)s
-    )
+    ) AS part
+    LEFT JOIN api_keys AS key ON %(group_by)s = 'account' AND key.id = part.key_id
     GROUP BY 1
     ORDER BY 2 DESC, 1
     LIMIT %(limit)s
 )
-SELECT CASE %(group_by)s
-           WHEN 'asset' THEN coalesce((SELECT name FROM assets WHERE id = member), '')
-           WHEN 'protocol' THEN (%(protocols)s::text[])[member + 1]
-           WHEN 'key' THEN member::text
-           WHEN 'status' THEN member::text
-           ELSE 'all' END,
-       requests, lookups, errors, round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision
-FROM sums
+SELECT called."group", called.name, called.account,
+       requests, lookups, billable, errors, round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision
+FROM sums CROSS JOIN LATERAL usage_group(%(group_by)s, member, %(protocols)s) AS called
 ORDER BY requests DESC, member;
 
 -- name: latency
@@ -74,7 +71,8 @@ ORDER BY requests DESC, member;
 WITH sums AS (
     SELECT CASE %(granularity)s WHEN 'whole' THEN %(minute_from)s
                 ELSE date_trunc(%(granularity)s, start, %(zone)s) END AS bucket,
-           CASE %(group_by)s WHEN 'key' THEN key_id WHEN 'asset' THEN asset_id WHEN 'protocol' THEN protocol
+           CASE %(group_by)s WHEN 'key' THEN key_id WHEN 'account' THEN coalesce(key.account_id, 0)
+                              WHEN 'asset' THEN asset_id WHEN 'protocol' THEN protocol
                               WHEN 'status' THEN status ELSE 0 END AS member,
            sum(requests)::bigint AS requests, sum(latency_sum_ns) AS latency_sum_ns,
            ARRAY[sum(latency_buckets[1]), sum(latency_buckets[2]), sum(latency_buckets[3]), sum(latency_buckets[4]), sum(latency_buckets[5]),
@@ -82,21 +80,17 @@ WITH sums AS (
                  sum(latency_buckets[11]), sum(latency_buckets[12]), sum(latency_buckets[13]), sum(latency_buckets[14]), sum(latency_buckets[15])]::bigint[] AS buckets
     FROM usage_between(
         %(over_keys)s, %(key_ids)s, %(minute_from)s, %(hour_from)s, %(day_from)s, %(day_to)s, %(hour_to)s, %(minute_to)s
-    )
+    ) AS part
+    LEFT JOIN api_keys AS key ON %(group_by)s = 'account' AND key.id = part.key_id
     GROUP BY 1, 2
 )
-SELECT bucket, CASE %(group_by)s
-           WHEN 'asset' THEN coalesce((SELECT name FROM assets WHERE id = member), '')
-           WHEN 'protocol' THEN (%(protocols)s::text[])[member + 1]
-           WHEN 'key' THEN member::text
-           WHEN 'status' THEN member::text
-           ELSE 'all' END,
+SELECT bucket, called."group", called.name, called.account,
        requests, round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision,
        round((latency_quantile(buckets, %(bounds)s, 0.5) / 1000)::numeric, 3)::double precision,
        round((latency_quantile(buckets, %(bounds)s, 0.9) / 1000)::numeric, 3)::double precision,
        round((latency_quantile(buckets, %(bounds)s, 0.99) / 1000)::numeric, 3)::double precision,
        round((latency_quantile(buckets, %(bounds)s, 0.999) / 1000)::numeric, 3)::double precision
-FROM sums
+FROM sums CROSS JOIN LATERAL usage_group(%(group_by)s, member, %(protocols)s) AS called
 ORDER BY bucket, member;
 
 -- name: summary
@@ -108,14 +102,14 @@ WITH kept AS MATERIALIZED (
     )
 ), sums AS (
     SELECT grouping(status, protocol, asset_id) AS part, coalesce(status, protocol, asset_id, 0) AS member,
-           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(latency_sum_ns)::bigint AS latency_sum_ns
+           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(billable(lookups, status))::bigint AS billable, sum(latency_sum_ns)::bigint AS latency_sum_ns
     FROM kept
     GROUP BY GROUPING SETS ((), (status), (protocol), (asset_id))
 )
 SELECT part, CASE part WHEN 6 THEN coalesce((SELECT name FROM assets WHERE id = member), '')
                        WHEN 5 THEN (%(protocols)s::text[])[member + 1]
                        ELSE member::text END,
-       requests, lookups, latency_sum_ns,
+       requests, lookups, latency_sum_ns, billable,
        CASE part WHEN 7 THEN (SELECT ARRAY[sum(latency_buckets[1]), sum(latency_buckets[2]), sum(latency_buckets[3]), sum(latency_buckets[4]), sum(latency_buckets[5]),
                  sum(latency_buckets[6]), sum(latency_buckets[7]), sum(latency_buckets[8]), sum(latency_buckets[9]), sum(latency_buckets[10]),
                  sum(latency_buckets[11]), sum(latency_buckets[12]), sum(latency_buckets[13]), sum(latency_buckets[14]), sum(latency_buckets[15])]::bigint[] FROM kept) END
@@ -126,7 +120,7 @@ ORDER BY part, requests DESC, member;
 -- The same as rows for tables, without the histogram.
 WITH sums AS (
     SELECT grouping(status, protocol, asset_id) AS part, coalesce(status, protocol, asset_id, 0) AS member,
-           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(latency_sum_ns) AS latency_sum_ns
+           sum(requests)::bigint AS requests, sum(lookups)::bigint AS lookups, sum(billable(lookups, status))::bigint AS billable, sum(latency_sum_ns) AS latency_sum_ns
     FROM usage_between(
         %(over_keys)s, %(key_ids)s, %(minute_from)s, %(hour_from)s, %(day_from)s, %(day_to)s, %(hour_to)s, %(minute_to)s
     )
@@ -137,7 +131,7 @@ SELECT CASE part WHEN 7 THEN 'all' WHEN 6 THEN 'asset' WHEN 5 THEN 'protocol' EL
                  WHEN 6 THEN coalesce((SELECT name FROM assets WHERE id = member), '')
                  WHEN 5 THEN (%(protocols)s::text[])[member + 1]
                  ELSE member::text END,
-       coalesce(requests, 0), coalesce(lookups, 0),
+       coalesce(requests, 0), coalesce(lookups, 0), coalesce(billable, 0),
        round(latency_sum_ns / nullif(requests, 0) / 1000, 3)::double precision
 FROM sums
 ORDER BY part DESC, requests DESC, member;

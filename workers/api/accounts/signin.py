@@ -7,8 +7,8 @@
 Rules: the cookies are HttpOnly and SameSite=Strict, so no script reads them and no other site sends them. A customer's
 holds the key itself and a nonce; the key is asked after at each call, so that a revoked one ends at once. A session
 that was ended is ended here and for all processes (ended.py), whoever still has its cookie. Whatever changes something
-with a cookie carries its token in X-CSRF-Token. Signing in is JSON and, where a browser says whence it comes, from this
-origin: a form of another site signs nobody in. A caller that sends a key needs no cookie.
+with a cookie carries its token in X-CSRF-Token. Signing in is JSON from this origin (base/origin.py): a form of another
+site signs nobody in. A caller that sends a key needs no cookie.
 """
 
 import os
@@ -28,6 +28,7 @@ from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, k
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
+from workers.api.base.origin import check_origin
 from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
 
 SESSION_COOKIE = "trinity_session"
@@ -99,7 +100,7 @@ async def open_session(
     accounts: NamedDependency[Accounts],
 ) -> Response[SessionState]:
     """Take a key and give cookies for it."""
-    _check_origin(request)
+    check_origin(request)
     caller = await _identify(parts, data.key, caller_address(request.scope))
     if caller.is_admin:
         name = SESSION_COOKIE
@@ -134,17 +135,6 @@ def end_session(
 def _is_admins(parts: Parts, accounts: Accounts, session: str) -> bool:
     now_seconds = parts.context.clock.wall_ns() // NS_PER_SECOND
     return accounts.sessions.is_open(session, now_seconds) and not accounts.ended.is_ended(session)
-
-
-def _check_origin(request: Request[Any, Any, Any]) -> None:
-    """A form of another site may send a key that its user did not type; it cannot send JSON, nor hide its origin."""
-    if request.content_type[0] != "application/json":
-        raise ProblemError(415, "body_not_accepted", "sign in with Content-Type: application/json", "Content-Type")
-    origin = request.headers.get("origin")
-    if origin is None or request.headers.get("sec-fetch-site") == "same-origin":
-        return  # no browser, or one that knows it, whatever a proxy made of the host's name
-    if origin.partition("://")[2].lower() != request.headers.get("host", "").lower():
-        raise ProblemError(403, "foreign_origin", "sign in from a page of this service", "Origin")
 
 
 def _state_of(parts: Parts, caller: ApiCaller) -> SessionState:

@@ -2,19 +2,25 @@
 
 Rules: a call here and a lookup on 8080 count together, so no plan is got around by the port. Who calls is known already
 (auth.py): a key by its id, anybody else by the address. What a key may do is read from shared memory each time; one
-that is not there yet comes again in a moment. A call that names several assets is one of the rate, and of the month one
-for each: `charge` takes the rest when it is known how many there are, as the request workers do. A refusal has the
-code, the sentence and the headers of the request workers: both take them from trinity. A plan's dry run is counted, and
-goes on.
+that is not there yet comes again in a moment. What costs no month has a rate of its own. What does is charged when the
+answer is known, and before it goes out: by the handler that knows how many prices it gives (`charge`), else when its
+status is there (`settle`): one, a mistake of the caller, or nothing. A refusal has the code, the sentence and the
+headers of the request workers: both take them from trinity. A plan's dry run is counted, and goes on.
 """
 
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
 
 import numpy as np
 
-from trinity.access.gate import COUNTED_WORDS, OVERRUN, Gate, admit_known, charge_lookups, make_gate, turn_month
-from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, retry_after_ms
+from trinity.access.charge import MISTAKE, charge
+from trinity.access.gate import COUNTED_WORDS, OVERRUN, Gate, admit_known, make_gate, turn_month
+from trinity.access.limit_headers import (
+    LIMIT_HEADERS_BYTES_MAX,
+    append_limit_headers,
+    append_limits_left,
+    retry_after_ms,
+)
 from trinity.clock import Clock
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
@@ -27,15 +33,19 @@ from workers.api.base.problems import refusal_of
 
 _REFUSED = {code: REPORTER.index("report_access_refusals_total", code) for code in ACCESS_REFUSALS}
 _DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+# Statuses that tell the caller what it did wrong; the CoinGecko-shaped routes say 422.
+_MISTAKES = (400, 404, 405, 413, 415, 422)
 # Keys are proved elsewhere, so the gate has none to recognise: its smallest room.
 _RECOGNISED = 4
 
 
-class Admitted(NamedTuple):
+@dataclass
+class Admitted:
     """What the gate knew about a caller when it was let in: others come in before its call is worked on."""
 
     result: np.ndarray[tuple[int], np.dtype[np.int64]]
     terms: np.ndarray[tuple[int], np.dtype[np.uint64]]
+    is_charged: bool = False
 
 
 class Admission:
@@ -47,20 +57,32 @@ class Admission:
         self._block = block
         self._out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
 
-    def admit(self, key_id: int, address: IPv4Address | IPv6Address) -> Admitted:
+    def admit(self, key_id: int, address: IPv4Address | IPv6Address, is_free: bool) -> Admitted:
         """Take one request from the key, or with the id 0 from the address; ProblemError when there is none left."""
         now_ns = self._clock.monotonic_ns()
         turn_month(self._gate, self._clock.wall_ns(), now_ns)
-        self._judge(int(admit_known(self._gate, key_id, address_words(str(address)), now_ns)))
+        self._judge(int(admit_known(self._gate, key_id, address_words(str(address)), is_free, now_ns)))
         return Admitted(self._gate.result.copy(), self._gate.own["terms"].copy())
 
     def charge(self, admitted: Admitted, lookups: int) -> None:
-        """Take from the key's month what so many lookups cost beyond the one that was taken; ProblemError as above."""
+        """Take what the answer costs from the key's month, or count a MISTAKE; ProblemError as above."""
+        admitted.is_charged = True
         self._gate.result[:] = admitted.result
         if self._gate.result[OVERRUN] != CODE_OK:
             return  # a dry run that was counted when it was let in
         self._gate.own["terms"] = admitted.terms
-        self._judge(int(charge_lookups(self._gate, lookups, self._clock.monotonic_ns())))
+        self._judge(int(charge(self._gate, lookups, self._clock.monotonic_ns())))
+        admitted.result[:] = self._gate.result
+
+    def settle(self, admitted: Admitted, status: int) -> dict[str, str]:
+        """Charge an answer of this status that was not charged yet; the headers that tell a good one's limits."""
+        is_good = 200 <= status < 300
+        if (is_good or status in _MISTAKES) and not admitted.is_charged:
+            self.charge(admitted, 1 if is_good else MISTAKE)
+        if not is_good:
+            return {}
+        self._gate.result[:] = admitted.result
+        return self._lines(append_limits_left(self._gate, self._clock.monotonic_ns(), self._out, 0))
 
     def _judge(self, index: int) -> None:
         """Count a dry run, raise a refusal."""
@@ -76,7 +98,10 @@ class Admission:
     def _headers(self, index: int) -> dict[str, str]:
         if retry_after_ms(self._gate, index) == 0:
             return {}
-        end = append_limit_headers(self._gate, index, self._out, 0)
+        return self._lines(append_limit_headers(self._gate, index, self._out, 0))
+
+    def _lines(self, end: int) -> dict[str, str]:
+        """The header lines in the first `end` bytes of what was written."""
         lines = bytes(self._out[:end]).decode().splitlines()
         return dict(line.split(": ", 1) for line in lines)
 

@@ -37,6 +37,8 @@ def explain_decoding(error: Exception, allowed: Mapping[str, Sequence[str]]) -> 
     """msgspec's sentence without its path, and the path's field; with the values where `allowed` has them."""
     text = str(error)
     found = _NAMED.search(text) or _PLACE.search(text)
-    field = found[1] if found and found[1] else None
+    field: str | None = found[1] if found and found[1] else None
     detail = _PLACE.sub("", text)
-    return (f"{detail}: it is one of {', '.join(allowed[field])}" if field in allowed else detail), field
+    if field is not None and field in allowed:
+        detail = f"{detail}: it is one of {', '.join(allowed[field])}"
+    return detail, field

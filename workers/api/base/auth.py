@@ -9,13 +9,15 @@ Rules
   refused within that time. A stream is asked about its key again while it runs (`check_again`).
 - A wrong key is a failed try of its address (throttle.py), wherever it was sent. While one has to wait, ADMIN_KEY
   is not accepted from it and wrong keys are a 429; a customer's good key goes on, whoever else guesses from there.
-- One call is one request of the caller's plan (admission.py), and of its month a lookup for each asset that it names
-  (`charge`); a stream costs that when it is opened. ADMIN_KEY has no limit.
+- What a call costs stands in one table (trinity/access/costs.py); whatever somebody who is signed in to the dashboard
+  asks for costs no month. A handler that knows how many prices it gives says so (`charge`); admission.py does the rest.
+  ADMIN_KEY has no limit.
 
 `ApiCaller` is injected as `caller` into every handler that asks for it. Another way to sign in (the dashboard's cookie)
 puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
 """
 
+import functools
 import hashlib
 import hmac
 from typing import Any, Literal, NamedTuple
@@ -26,11 +28,12 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.types import Scope
 
+from trinity.access.costs import Cost, cost_of
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import API_KEY_BYTES_MAX
 from trinity.vocabulary import KeyState
 from workers.api.base.admission import Admitted
-from workers.api.base.calls import caller_address
+from workers.api.base.calls import caller_address, path_of
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
 from workers.api.base.keys import KeyRow
@@ -60,6 +63,11 @@ class ApiCaller(NamedTuple):
     def is_admin(self) -> bool:
         return self.kind == "admin"
 
+    @property
+    def sees_all_usage(self) -> bool:
+        """Whether reports of every account are theirs to read."""
+        return self.kind in ("admin", "billing")
+
 
 ADMIN = ApiCaller("admin")
 ANONYMOUS = ApiCaller("anonymous")
@@ -72,12 +80,19 @@ async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> ApiCall
     caller = signed_in or await identify(parts, key_of(scope), caller_address(scope), parts.login_throttle)
     state["caller"] = caller
     if not caller.is_admin:
-        state["admitted"] = parts.admission.admit(caller.key_id, caller_address(scope))
+        admitted = admit(parts, scope, caller)
+        state.update(admitted=admitted, settle=functools.partial(parts.admission.settle, admitted))
     return caller
 
 
+def admit(parts: Parts, scope: Scope, caller: ApiCaller) -> Admitted:
+    """Take one request of whoever calls; raises 429."""
+    is_free = "signed_in" in scope["state"] or cost_of(path_of(scope)) is Cost.FREE
+    return parts.admission.admit(caller.key_id, caller_address(scope), is_free)
+
+
 def charge(parts: Parts, scope: Scope, lookups: int) -> None:
-    """Take the rest of what an answer with so many assets' prices costs the caller's month; raises 429."""
+    """Take what an answer with so many prices costs the caller's month; raises 429."""
     admitted: Admitted | None = scope["state"].get("admitted")
     if admitted is not None:
         parts.admission.charge(admitted, lookups)

@@ -11,6 +11,8 @@ Rules
 - The path of a call is its route's template (`path_of`), in the row and in the log.
 - Answers are about a caller and a moment: nobody keeps one (`Cache-Control: no-store`) whose handler does not say else.
 - HEAD is GET whose body is left out; what has no end is ended with its headers.
+- What `state["settle"]` says of the status of an answer to somebody who was let in goes out with it: headers, or a
+  refusal in its place.
 - What a handler put into `state["on_end"]` is called when its response has ended, however that was.
 - A reader that takes nothing for `STALL_SECONDS` is gone: its response ends, and what it held is free.
 """
@@ -32,7 +34,7 @@ from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
 from workers.api.base.forwarded import Address, Callers, address_of
-from workers.api.base.problems import refusal_of, refuse
+from workers.api.base.problems import ProblemError, refusal_of, refuse
 
 # Rows that wait for the database: ten minutes of 100 calls a second, some 20 MB.
 ROWS_WAITING_MAX = 60_000
@@ -205,10 +207,22 @@ class CallAnswer:
         self._send = send
         self._header = (b"x-request-id", request_id.encode())
         self._is_head = scope.get("method") == "HEAD"
+        self._scope = scope
+        self._is_replaced = False
 
     async def send(self, message: Any) -> None:
         """Note a message and pass it on; TimeoutError when nobody takes it."""
         kind = message["type"]
+        if self._is_replaced:
+            return
+        if kind == "http.response.start" and (settle := self._scope["state"].get("settle")) is not None:
+            try:
+                told = settle(message["status"])
+            except ProblemError as refusal:
+                await refuse(self._scope, self.send, refusal)
+                self._is_replaced = True
+                return
+            message["headers"] = [*message.get("headers", ()), *_packed(told)]
         if kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
             headers = [*message.get("headers", ()), self._header]
@@ -235,6 +249,10 @@ class CallAnswer:
     async def _pass_on(self, message: Message) -> None:
         async with asyncio.timeout(STALL_SECONDS):
             await self._send(message)
+
+
+def _packed(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 class AccountedApp:

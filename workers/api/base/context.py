@@ -7,12 +7,16 @@ each brings a piece of its own (`Features` in app.py), injected by its own name.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.clock import NS_PER_SECOND
+from trinity.config import AccessSection
 from trinity.process import ProcessContext
+from trinity.store.partitions import Retention
 from workers.api.base.admission import Admission
 from workers.api.base.cache import Cache
 from workers.api.base.calls import CallLog
@@ -35,10 +39,23 @@ class ReportSettings(NamedTuple):
     cache_url: str | None
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
+    free_rate: int = 0
+    rate_limit_headers: bool = True
     trusted_proxies: tuple[str, ...] = ()
     request_port: int = 8080  # of the request workers, of their health, and of this service's: where others are sent
     request_health_port: int = 8081
     health_port: int = 9091
+    retention: Retention = Retention(detail_days=93, sums_months=36)
+
+    @property
+    def access(self) -> AccessSection:
+        """What of it the gate goes by."""
+        return AccessSection(
+            auth=self.auth,
+            anonymous_rate=self.anonymous_rate,
+            free_rate=self.free_rate,
+            rate_limit_headers=self.rate_limit_headers,
+        )
 
     def __repr__(self) -> str:
         return f"ReportSettings(bind_host={self.bind_host!r}, tcp_port={self.tcp_port}, udp_port={self.udp_port})"
@@ -62,3 +79,7 @@ class Parts:
     calls: CallLog
     cache: Cache
     login_throttle: LoginThrottle  # of wrong keys over TCP
+
+    def now(self) -> datetime:
+        """The time of the node's clock."""
+        return datetime.fromtimestamp(self.context.clock.wall_ns() / NS_PER_SECOND, UTC)

@@ -1,7 +1,7 @@
 """What callers may ask for, as text, and what it means: moments, spans, zones, names. Pure.
 
 Rules: each reader takes the parameter's name and refuses with it (`ProblemError`, 400, `field`). A moment is ISO 8601,
-in the caller's zone where it names none, or seconds or milliseconds since 1970. A span is at most `SPAN_DAYS_MAX` long.
+in the caller's zone where it names none, or seconds or milliseconds since 1970. A span is at most so many days long.
 """
 
 import functools
@@ -38,7 +38,12 @@ class TimeSpan(NamedTuple):
 
 
 def read_span(
-    start: str | None, end: str | None, zone_name: str, now: datetime, default: timedelta = timedelta(days=1)
+    start: str | None,
+    end: str | None,
+    zone_name: str,
+    now: datetime,
+    default: timedelta = timedelta(days=1),
+    days_max: int = SPAN_DAYS_MAX,
 ) -> TimeSpan:
     """The span of `from`, `to` and `tz`; what is missing is now, and `default` before the end."""
     zone = read_zone(zone_name)
@@ -46,8 +51,8 @@ def read_span(
     first = read_moment(start, "from", zone) if start is not None else last - default
     if first >= last:
         raise bad_parameter("from" if end is None else "to", "`from` must be before `to`")
-    if last - first > timedelta(days=SPAN_DAYS_MAX):
-        raise bad_parameter("from", f"at most {SPAN_DAYS_MAX} days can be asked for at once")
+    if last - first > timedelta(days=days_max):
+        raise bad_parameter("from", f"at most {days_max} days can be asked for at once")
     return TimeSpan(first, last, zone)
 
 

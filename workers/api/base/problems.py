@@ -162,12 +162,16 @@ def _on_problem(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 
 def _on_validation(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+    return _respond(request, wrong_parameter(request, error))
+
+
+def wrong_parameter(request: Request[Any, Any, Any], error: ValidationException) -> ProblemError:
     """Litestar names the Python argument: `from_` is the parameter `from`; what is allowed there says the document."""
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     missing = _MISSING.search(error.detail)
     field = missing[1] if missing else str(first.get("key", "")).removesuffix("_")
     if field == _BODY:
-        return _respond(request, ProblemError(400, "bad_parameter", *explain_decoding(first["message"], {})))
+        return ProblemError(400, "bad_parameter", *explain_decoding(first["message"], {}))
     words = schemas_of(request).get(field)
     if words is None:
         detail = str(first.get("message") or error.detail)
@@ -175,7 +179,7 @@ def _on_validation(request: Request[Any, Any, Any], error: ValidationException) 
         detail = f"{field} is missing: {words.get('description') or in_words(words)}"
     else:
         detail = f"{field} is {in_words(words)}, not {_shown(request.query_params.get(field, ''))}"
-    return _respond(request, ProblemError(400, "bad_parameter", detail, field or None))
+    return ProblemError(400, "bad_parameter", detail, field or None)
 
 
 def schemas_of(connection: ASGIConnection[Any, Any, Any, Any]) -> dict[str, dict[str, Any]]:

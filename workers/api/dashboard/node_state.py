@@ -3,7 +3,7 @@
 Rules: read from shared memory when it is asked for, as the health service does and with the same words; only blocks,
 plans and the day's figures come from the database, and are null while it does not answer. `time_ms` is the node's own
 clock, so that nobody needs to trust another one for an age; `database` says whether reports and history can be asked.
-`/node` has all prices and costs a key as many lookups; the page of somebody who is signed in asks each second, for one.
+`/node` has all prices and costs a key as many lookups; a signed-in page asks each second, for none.
 """
 
 from dataclasses import dataclass
@@ -50,14 +50,13 @@ async def show_node(
     parts: NamedDependency[Parts],
     dashboard: NamedDependency[Dashboard],
 ) -> Json:
-    """The node's state and its reasons, each feed, each asset: with a key as many lookups, to a signed-in page one."""
+    """The node's state and its reasons, each feed, each asset: with a key as many lookups, to a signed-in page none."""
     clock = parts.context.clock
     now_ns = clock.monotonic_ns()
-    if "signed_in" not in request.scope["state"]:
-        charge(parts, request.scope, len(dashboard.memory.card.catalog.assets))
     _, health = report_health(read_node(dashboard.memory, now_ns, dashboard.rings))
     assets = [_asset_of(view) for view in read_assets(dashboard.memory, now_ns)]
-    shown = {name: health[name] for name in ("status", "reasons", "node", "simulated", "feeds")}
+    charge(parts, request.scope, sum(asset["price"] is not None for asset in assets))
+    shown = {name: health[name] for name in ("status", "reasons", "node", "version", "simulated", "feeds")}
     return {
         **shown,
         "time_ms": clock.wall_ns() // NS_PER_MS,
@@ -157,8 +156,8 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
 def _refusals_of(memory: NodeMemory) -> Json:
     """What the gates of all workers refused since the node started, by code, and what a dry run let pass."""
     blocks = [memory.control.block(i) for i, entry in enumerate(memory.card.processes) if entry.kind == "worker"]
-    series = {code: REQUEST.index("oracle_access_refusals_total", code) for code in ACCESS_REFUSALS}
-    series |= {f"{code}_dry_run": REQUEST.index("oracle_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
+    series = {code: REQUEST.index("access_refusals_total", code) for code in ACCESS_REFUSALS}
+    series |= {f"{code}_dry_run": REQUEST.index("limit_dry_run_total", code) for code in LIMIT_REFUSALS}
     return {name: sum(block.read_counter(word) for block in blocks) for name, word in series.items()}
 
 

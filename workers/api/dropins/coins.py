@@ -1,4 +1,4 @@
-"""What other price services call our assets: CoinGecko's ids and names, Pyth's feed ids.
+"""What other price services call our assets and exchanges: CoinGecko's ids and names, Pyth's feed ids.
 
 Rules: the lists are those that CoinGecko and Pyth publish. An asset that is not in them (an operator's own) has its
 lower-case ticker as CoinGecko id. Every asset also has a feed id of our own, SHA-256 of "Crypto.<asset>/USD", so that
@@ -73,6 +73,23 @@ _KNOWN: Mapping[str, Coin] = {
         ("XRP", "XRP", "ripple", "ec5d399846a9209f3fe5881d70aae9268c94339ff9817e8d18ff19fa05eea1c8"),
     )
 }  # fmt: skip
+
+
+class ExchangeNames(NamedTuple):
+    """An exchange's name, and its id at CoinGecko."""
+
+    name: str
+    coingecko_id: str
+
+
+EXCHANGES: Mapping[str, ExchangeNames] = {
+    "coinbase": ExchangeNames("Coinbase Exchange", "gdax"),
+    "gemini": ExchangeNames("Gemini", "gemini"),
+    "kraken": ExchangeNames("Kraken", "kraken"),
+    "gateio": ExchangeNames("Gate", "gate"),
+    "cryptocom": ExchangeNames("Crypto.com Exchange", "crypto_com"),
+    "okx": ExchangeNames("OKX", "okex"),
+}
 
 
 def coin_of(asset: str) -> Coin:

@@ -7,13 +7,14 @@
 Rules: a price is an integer, an exponent and a confidence. The exponent is fixed for a feed (coins.py): a price with
 more digits is rounded half to even, and a confidence up, so that it never claims too much. `binary` is empty, because
 nothing here is signed: what needs a signature for a blockchain cannot come from this node, and `parsed=false` is
-refused. A price that is not fresh is left out, never sent with an old publish time; when none of those asked for is
-fresh, the answer is a 503.
+refused. A price that is not fresh is left out, never sent with an old publish time, and `left_out` says why; when none
+of those asked for is fresh, the answer is a 503. As with Pyth, prices want a key and the list of feeds does not. The
+past is in hermes_past.py.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -37,10 +38,12 @@ from workers.api.streams.fanout import StreamOrder
 
 # Both ids of every asset.
 IDS_MAX = 2 * ASSETS_MAX
+ID_CHARS_MAX = 66
+UNKNOWN = "unknown_price_id"
 _NOTE = "unsigned: prices of this node, for reading; there is no payload for a blockchain"
 # Pyth's words for a market without closing hours.
 _ALWAYS_OPEN = "America/New_York;O,O,O,O,O,O,O;"
-_FOREIGN = {"any_parameters": True}
+FOREIGN = {"any_parameters": True}
 
 Ids = Annotated[list[str], QueryParameter(name="ids[]", description="feed ids, 64 hexadecimal digits each")]
 Flag = bool | None
@@ -50,25 +53,30 @@ def parsed_of(price: Price, ema: tuple[Decimal, Decimal]) -> dict[str, Any]:
     """One feed as Hermes writes it."""
     decimals = coin_of(price.asset).feed_decimals
     publish_time = price.timestamp_ms // 1000
-
-    def rpc_price(value: Decimal, confidence: Decimal) -> dict[str, Any]:
-        return {
-            "price": str(round(value.scaleb(decimals))),
-            "conf": str(math.ceil(confidence.scaleb(decimals))),
-            "expo": -decimals,
-            "publish_time": publish_time,
-        }
-
+    confidence = Decimal(price.confidence).scaleb(-price.scale)
     return {
         "id": feed_id_of(price.asset),
-        "price": rpc_price(price.usd, Decimal(price.confidence).scaleb(-price.scale)),
-        "ema_price": rpc_price(*ema),
+        "price": rpc_price(price.usd, confidence, decimals, publish_time),
+        "ema_price": rpc_price(*ema, decimals, publish_time),
         "metadata": {"slot": None, "proof_available_time": publish_time, "prev_publish_time": None},
     }
 
 
-def _update(parsed: bytes) -> bytes:
-    return b'{"binary":{"encoding":"hex","data":[]},"parsed":[%s],"note":"%s"}' % (parsed, _NOTE.encode())
+def rpc_price(value: Decimal, confidence: Decimal, decimals: int, publish_time: int) -> dict[str, Any]:
+    """A price with the feed's fixed exponent."""
+    return {
+        "price": str(round(value.scaleb(decimals))),
+        "conf": str(math.ceil(confidence.scaleb(decimals))),
+        "expo": -decimals,
+        "publish_time": publish_time,
+    }
+
+
+def update_of(parsed: bytes, left_out: Mapping[str, str]) -> bytes:
+    """The whole answer; `left_out` has the code of each feed that was asked for and is not in it."""
+    rest = [{"id": feed, "code": code} for feed, code in left_out.items()]
+    told = b',"left_out":' + msgspec.json.encode(rest) if rest else b""
+    return b'{"binary":{"encoding":"hex","data":[]},"parsed":[%s]%s,"note":"%s"}' % (parsed, told, _NOTE.encode())
 
 
 def stream_encoder(averages: Averages) -> StreamEncoder:
@@ -78,9 +86,9 @@ def stream_encoder(averages: Averages) -> StreamEncoder:
         return msgspec.json.encode(parsed_of(price, averages.known(price))) if price.is_fresh else b""
 
     def frame(cursor: str, items: Sequence[bytes]) -> bytes:
-        return b"id: %s\ndata: %s\n\n" % (cursor.encode(), _update(b",".join(items)))
+        return b"id: %s\ndata: %s\n\n" % (cursor.encode(), update_of(b",".join(items), {}))
 
-    return StreamEncoder("hermes", encode_item, frame)
+    return StreamEncoder("hermes", frame, encode_item)
 
 
 @functools.cache
@@ -95,22 +103,29 @@ def find_feeds(prices: Prices, ids: Sequence[str], ignore_unknown: bool) -> tupl
     """Indexes of the assets in the order asked for, without repetitions."""
     if not 0 < len(ids) <= IDS_MAX:
         raise bad_parameter("ids[]", f"between 1 and {IDS_MAX} feed ids, not {len(ids)}")
-    feeds = _feeds(prices.assets, prices.aliases)
-    wanted = {id_: feeds.get(id_.lower().removeprefix("0x")) for id_ in ids}
-    unknown = [id_[:66] for id_, asset in wanted.items() if asset is None]
-    if unknown and not ignore_unknown:
-        raise ProblemError(404, "unknown_price_id", f"Price ids not found: {', '.join(unknown[:10])}", "ids[]")
-    return tuple(dict.fromkeys(asset for asset in wanted.values() if asset is not None))
+    if (unknown := unknown_feeds(prices, ids)) and not ignore_unknown:
+        raise ProblemError(404, UNKNOWN, f"Price ids not found: {', '.join(unknown[:10])}", "ids[]")
+    found = (_find(prices, id_) for id_ in ids)
+    return tuple(dict.fromkeys(asset for asset in found if asset is not None))
 
 
-def _check(parsed: Flag, encoding: str) -> None:
+def unknown_feeds(prices: Prices, ids: Sequence[str]) -> list[str]:
+    """The ids that no feed has, cut to what an id may have."""
+    return [id_[:ID_CHARS_MAX] for id_ in dict.fromkeys(ids) if _find(prices, id_) is None]
+
+
+def _find(prices: Prices, id_: str) -> int | None:
+    return _feeds(prices.assets, prices.aliases).get(id_.lower().removeprefix("0x"))
+
+
+def check_form(parsed: Flag, encoding: str) -> None:
     if parsed is False:
         raise bad_parameter("parsed", "false leaves nothing: this node signs no payload")
     if encoding not in ("hex", "base64"):
-        raise bad_parameter("encoding", f"{encoding[:16]!r} is neither hex nor base64")
+        raise bad_parameter("encoding", f"{encoding[:16]!r} is not one of hex, base64")
 
 
-@get("/v2/price_feeds", opt=_FOREIGN, tags=["hermes"], sync_to_thread=False)
+@get("/v2/price_feeds", opt=FOREIGN, tags=["hermes"], sync_to_thread=False)
 def price_feeds(
     parts: NamedDependency[Parts],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
@@ -137,7 +152,7 @@ def price_feeds(
     return feeds
 
 
-@get("/v2/updates/price/latest", opt=_FOREIGN, tags=["hermes"])
+@get("/v2/updates/price/latest", opt=FOREIGN, tags=["hermes"])
 async def latest_prices(
     request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
@@ -149,22 +164,24 @@ async def latest_prices(
     ignore_invalid_price_ids: FromQuery[bool] = False,
 ) -> Response[bytes]:
     """The newest prices, as Hermes answers them; `binary` is empty, because nothing is signed."""
-    _check(parsed, encoding)
+    check_form(parsed, encoding)
     prices, clock = parts.prices, parts.context.clock
     now_ns = clock.monotonic_ns()
     wanted = find_feeds(prices, ids, ignore_invalid_price_ids)
-    charge(parts, request.scope, len(wanted))
     read = [prices.read(asset, now_ns) for asset in wanted]
     fresh = [price for price in read if price.is_fresh]
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])
         raise ProblemError(503, read[0].code, f"no fresh price of {names}", "ids[]", {"Retry-After": "1"})
+    charge(parts, request.scope, len(fresh))
     averages = await history.averages.of(fresh, clock.wall_ns())
     body = b",".join(msgspec.json.encode(parsed_of(price, averages[price.asset])) for price in fresh)
-    return Response(_update(body), media_type="application/json", headers={"Cache-Control": "no-store"})
+    left_out = {feed_id_of(price.asset): price.code for price in read if not price.is_fresh}
+    left_out |= dict.fromkeys(unknown_feeds(prices, ids), UNKNOWN)
+    return Response(update_of(body, left_out), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-@get("/v2/updates/price/stream", opt=_FOREIGN, media_type=EVENT_STREAM, tags=["hermes"])
+@get("/v2/updates/price/stream", opt=FOREIGN, media_type=EVENT_STREAM, tags=["hermes"])
 async def stream_updates(
     request: Request[Any, Any, Any],
     parts: NamedDependency[Parts],
@@ -177,11 +194,11 @@ async def stream_updates(
     ignore_invalid_price_ids: FromQuery[bool] = False,
 ) -> Stream:
     """The same as server-sent events, as prices change."""
-    _check(parsed, encoding)
+    check_form(parsed, encoding)
     prices, clock = parts.prices, parts.context.clock
     wanted = tuple(sorted(find_feeds(prices, ids, ignore_invalid_price_ids)))
     now_ns = clock.monotonic_ns()
     await history.averages.of([prices.read(asset, now_ns) for asset in wanted], clock.wall_ns())
     seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
     order = StreamOrder(stream_encoder(history.averages), wanted)
-    return await open_stream(request, parts, streams, caller, order, seen)
+    return await open_stream(request, parts, streams, caller, streams.fanout, order, seen)

@@ -3,44 +3,48 @@
     GET /udf/config                     what this feed can
     GET /udf/time                       the node's time, in seconds
     GET /udf/symbols?symbol=BTC         one symbol; also BTCUSD, BTC/USD, TRINITY:BTC, Crypto.BTC/USD
+    GET /udf/symbol_info?group=TRINITY  all symbols as a table
     GET /udf/search?query=bit           symbols by name; type, exchange, limit
-    GET /udf/history                    candles: symbol, resolution, from, to, countback
+    GET /udf/history                    bars: symbol, resolution, from, to, countback
+    GET /udf/quotes?symbols=BTC,ETH     prices now, and the day so far
 
-Rules: bars are the candles of price_minute; a bucket without a price has no bar, and where there is none at all the
-answer is `no_data`, with the time of the last bar before, if there is one. `countback` goes before `from`: so many bars
-before `to`, across gaps. A symbol's decimals are fixed (coins.py), because a chart asks once. There are no volumes.
-Errors are UDF's: {"s":"error","errmsg":...}, with our code beside it and an HTTP status of their own.
+Rules: bars are made of the minutes of price_minute (bars.py); a bar without a price is not there, and where there is
+none at all the answer is `no_data`, with the time of the last bar before, if there is one. `countback` goes before
+`from`: so many bars before `to`, across gaps. What is ahead of now is not there yet. A symbol's decimals are fixed
+(coins.py), because a chart asks once. There are no volumes. A quote that cannot be given is an error at its place and
+spoils no other. Errors are UDF's: {"s":"error","errmsg":...}, with our code and field beside it and an HTTP status of
+their own.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-import psycopg
 from litestar import MediaType, Request, Response, Router, get
 from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.params import FromQuery, QueryParameter
 
 from trinity.clock import NS_PER_SECOND
-from trinity.store.queries import load
-from workers.api.base.auth import ApiCaller
+from workers.api.base.auth import ApiCaller, charge
 from workers.api.base.context import Parts
-from workers.api.base.prices import Prices
-from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of
+from workers.api.base.parameters import NAMES_MAX
+from workers.api.base.prices import Price, Prices
+from workers.api.base.problems import DATABASE_ERRORS, ProblemError, bad_parameter, problem_of, wrong_parameter
+from workers.api.dropins.bars import BARS_MAX, RESOLUTIONS, Day, fetch_bars, fetch_days, last_before
 from workers.api.dropins.coins import coin_of
-from workers.api.history.candles import STEPS, Candle, Granularity, fetch_candles
 
 EXCHANGE = "TRINITY"
 TYPE = "crypto"
-_RESOLUTIONS: dict[str, Granularity] = {"1": "1m", "5": "5m", "60": "1h", "1D": "1d", "D": "1d"}
-RESOLUTIONS = ("1", "5", "60", "1D")
-# A chart asks for 300 to 2,000 bars; a request for more gets the newest of them.
-BARS_MAX = 10_000
+CURRENCY = "USD"
+# Older charts leave the 1 out.
+_SHORT = {"D": "1D", "W": "1W"}
+_MULTIPLIERS = [name for name in RESOLUTIONS if name.isdigit()]
 SYMBOLS_FOUND_MAX = 50
 _TIME_MAX = 32_503_680_000  # the year 3000
 
-Seconds = Annotated[int, QueryParameter(ge=0, le=_TIME_MAX)]
+Currency = Annotated[str, QueryParameter(name="currencyCode", description="USD; there is no other")]
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @get("/config", tags=["udf"], sync_to_thread=False)
@@ -54,7 +58,7 @@ def config(caller: NamedDependency[ApiCaller]) -> dict[str, Any]:  # noqa: ARG00
         "supports_time": True,
         "supported_resolutions": list(RESOLUTIONS),
         "exchanges": [{"value": EXCHANGE, "name": "Trinity", "desc": "Trinity, consensus of the exchanges"}],
-        "symbols_types": [{"name": "crypto", "value": TYPE}],
+        "symbols_types": [{"name": "Crypto", "value": TYPE}],
     }
 
 
@@ -69,15 +73,16 @@ def symbols(
     parts: NamedDependency[Parts],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
     symbol: FromQuery[str],
+    currency: Currency = CURRENCY,
 ) -> dict[str, Any]:
     """One symbol."""
-    prices = parts.prices
-    name = prices.assets[find_symbol(prices, symbol)]
+    _check_currency(currency)
+    name = parts.prices.assets[find_symbol(parts.prices, symbol)]
     return {
         "name": name,
         "ticker": name,
         "full_name": f"{EXCHANGE}:{name}",
-        "description": f"{coin_of(name).name} / US Dollar",
+        "description": describe(name),
         "type": TYPE,
         "session": "24x7",
         "timezone": "Etc/UTC",
@@ -88,13 +93,48 @@ def symbols(
         "pricescale": 10 ** coin_of(name).chart_decimals,
         "has_intraday": True,
         "has_daily": True,
-        "has_weekly_and_monthly": False,
-        "intraday_multipliers": ["1", "5", "60"],
+        "has_weekly_and_monthly": True,
+        "intraday_multipliers": _MULTIPLIERS,
+        "daily_multipliers": ["1"],
+        "weekly_multipliers": ["1"],
+        "monthly_multipliers": [],
         "supported_resolutions": list(RESOLUTIONS),
         "visible_plots_set": "ohlc",
         "volume_precision": 0,
         "data_status": "streaming",
-        "currency_code": "USD",
+        "currency_code": CURRENCY,
+    }
+
+
+@get("/symbol_info", tags=["udf"], sync_to_thread=False)
+def symbol_info(
+    parts: NamedDependency[Parts],
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
+    group: Annotated[str, QueryParameter(description="TRINITY, or all when left empty")] = "",
+) -> dict[str, Any]:
+    """All symbols as a table: a list has a value for each, anything else is that of all."""
+    if group.upper() not in ("", EXCHANGE):
+        raise ProblemError(404, "unknown_group", f"{group[:16]!r} is not one of {EXCHANGE}", "group")
+    names = parts.prices.assets
+    return {
+        "symbol": names,
+        "ticker": names,
+        "description": [describe(name) for name in names],
+        "exchange-listed": EXCHANGE,
+        "exchange-traded": EXCHANGE,
+        "type": TYPE,
+        "session-regular": "24x7",
+        "timezone": "Etc/UTC",
+        "minmovement": 1,
+        "pricescale": [10 ** coin_of(name).chart_decimals for name in names],
+        "has-intraday": True,
+        "has-no-volume": True,
+        "has-daily": True,
+        "has-weekly-and-monthly": True,
+        "intraday-multipliers": [_MULTIPLIERS] * len(names),
+        "supported-resolutions": [list(RESOLUTIONS)] * len(names),
+        "volume-precision": 0,
+        "currency-code": CURRENCY,
     }
 
 
@@ -118,7 +158,7 @@ def search(
                 {
                     "symbol": asset,
                     "full_name": f"{EXCHANGE}:{asset}",
-                    "description": f"{name} / US Dollar",
+                    "description": describe(asset),
                     "exchange": EXCHANGE,
                     "ticker": asset,
                     "type": TYPE,
@@ -132,79 +172,127 @@ async def history(
     parts: NamedDependency[Parts],
     caller: NamedDependency[ApiCaller],  # noqa: ARG001
     symbol: FromQuery[str],
-    resolution: FromQuery[str],
-    to: Seconds,
-    from_: Annotated[int | None, QueryParameter(name="from", ge=0, le=_TIME_MAX)] = None,
+    resolution: Annotated[str, QueryParameter(description=", ".join(RESOLUTIONS))],
+    to: Annotated[int | None, QueryParameter(le=_TIME_MAX, description="seconds since 1970; now")] = None,
+    from_: Annotated[int | None, QueryParameter(name="from", le=_TIME_MAX, description="seconds since 1970")] = None,
     countback: Annotated[int | None, QueryParameter(ge=1, le=BARS_MAX, description="so many bars before `to`")] = None,
+    currency: Currency = CURRENCY,
 ) -> Response[bytes]:
-    """Candles as parallel lists, oldest first."""
+    """Bars as parallel lists, oldest first."""
     name = parts.prices.assets[find_symbol(parts.prices, symbol)]
-    granularity = _RESOLUTIONS.get(resolution)
-    if granularity is None:
+    step = RESOLUTIONS.get(_SHORT.get(resolution, resolution))
+    if step is None:
         raise bad_parameter("resolution", f"{resolution[:16]!r} is not one of {', '.join(RESOLUTIONS)}")
-    if from_ is None and countback is None:
-        raise bad_parameter("from", "say from, or countback")
-    step = STEPS[granularity]
-    now = datetime.fromtimestamp(parts.context.clock.wall_ns() / NS_PER_SECOND, UTC)
-    end = min(datetime.fromtimestamp(to, UTC), now)
-    back = countback * step if countback is not None else timedelta(seconds=max(0, to - (from_ or 0)))
-    start = end - min(back, BARS_MAX * step)
+    _check_currency(currency)
+    now = parts.context.clock.wall_ns() // NS_PER_SECOND
+    to = now if to is None else to
+    if countback is None and from_ is None:
+        raise bad_parameter("from", "say when the range begins, or countback")
+    if countback is None and from_ is not None and from_ > to:
+        raise bad_parameter("from", f"{from_} must not be after to={to}")
+    start = _EPOCH if countback is not None else _moment_of(from_ or 0)
+    end = _moment_of(min(to, now + 1))  # the bar that begins in this second is there
     async with parts.pool.connection() as connection:
-        candles = await _bars(connection, name, granularity, start, end)
-        if countback is not None and len(candles) < countback:
-            first = await _first_of(connection, name, granularity, countback, end)
-            candles = await _bars(connection, name, granularity, first, end) if first < start else candles
-        if not candles:
-            return _json(await _no_data(connection, name, step, start))
-    candles = candles[-countback:] if countback is not None else candles
+        bars = await fetch_bars(connection, name, step, start, end, countback or BARS_MAX) if start < end else []
+        if not bars:
+            before = await last_before(connection, name, step, min(start, end))
+            return _json({"s": "no_data"} | ({} if before is None else {"nextTime": before}))
     columns = {
         "s": "ok",
-        "t": [int(candle.start.timestamp()) for candle in candles],
-        "o": [float(candle.open) for candle in candles],
-        "h": [float(candle.high) for candle in candles],
-        "l": [float(candle.low) for candle in candles],
-        "c": [float(candle.close) for candle in candles],
+        "t": [bar.time for bar in bars],
+        "o": [float(bar.open) for bar in bars],
+        "h": [float(bar.high) for bar in bars],
+        "l": [float(bar.low) for bar in bars],
+        "c": [float(bar.close) for bar in bars],
     }
     return _json(columns)
 
 
-async def _bars(
-    connection: psycopg.AsyncConnection[Any], asset: str, granularity: Granularity, start: datetime, end: datetime
-) -> list[Candle]:
-    """The bars that begin in the range, its end left out."""
-    candles = await fetch_candles(connection, asset, granularity, start, end) if start < end else []
-    return [candle for candle in candles if start <= candle.start < end]
+@get("/quotes", tags=["udf"])
+async def quotes(
+    request: Request[Any, Any, Any],
+    parts: NamedDependency[Parts],
+    caller: NamedDependency[ApiCaller],  # noqa: ARG001
+    symbols: Annotated[str, QueryParameter(description="symbols, separated by commas")],
+) -> Response[bytes]:
+    """Prices now, and what happened since midnight UTC; what has no fresh price is an error at its place."""
+    names = symbols.split(",")
+    if len(names) > NAMES_MAX:
+        raise ProblemError(400, "too_many_assets", f"at most {NAMES_MAX} symbols, not {len(names)}", "symbols")
+    clock = parts.context.clock
+    now_ns = clock.monotonic_ns()
+    found = {name: _find(parts.prices, name) for name in names}
+    read = {name: parts.prices.read(asset, now_ns) for name, asset in found.items() if asset is not None}
+    charge(parts, request.scope, len(read))
+    days = await _days_of(parts, [price.asset for price in read.values()])
+    return _json({"s": "ok", "d": [_quote_of(name, read.get(name), days) for name in names]})
 
 
-async def _first_of(
-    connection: psycopg.AsyncConnection[Any], asset: str, granularity: Granularity, count: int, end: datetime
-) -> datetime:
-    """Where the last `count` bars before the end begin, however large the gaps between them; the end without any."""
-    parameters = {"asset": asset, "step": STEPS[granularity], "count": count, "end": end}
-    row = await (await connection.execute(load("udf.first_of"), parameters)).fetchone()
-    return row[0] if row is not None and row[0] is not None else end
+def _quote_of(name: str, price: Price | None, days: dict[str, Day]) -> dict[str, Any]:
+    """One symbol's quote, or why there is none; `name` as it was asked for."""
+    if price is None or not price.is_fresh:
+        code = "unknown_symbol" if price is None else price.code
+        return {"s": "error", "n": name, "errmsg": code, "v": {}}
+    asset, usd = price.asset, price.usd
+    values: dict[str, Any] = {
+        "short_name": asset,
+        "exchange": EXCHANGE,
+        "description": describe(asset),
+        "original_name": f"{EXCHANGE}:{asset}",
+        "lp": float(usd),
+    }
+    day = days.get(asset)
+    if day is not None and day.open is not None and day.high is not None and day.low is not None:
+        values |= {
+            "ch": float(usd - day.open),
+            "chp": round(float((usd - day.open) / day.open * 100), 4),
+            "open_price": float(day.open),
+            "high_price": float(max(usd, day.high)),
+            "low_price": float(min(usd, day.low)),
+        }
+    if day is not None and day.previous_close is not None:
+        values["prev_close_price"] = float(day.previous_close)
+    return {"s": "ok", "n": name, "v": values}
 
 
-async def _no_data(
-    connection: psycopg.AsyncConnection[Any], asset: str, step: timedelta, before: datetime
-) -> dict[str, Any]:
-    """With the time of the last bar before."""
-    row = await (await connection.execute(load("udf.last_before"), {"asset": asset, "before": before})).fetchone()
-    if row is None or row[0] is None:
-        return {"s": "no_data"}
-    seconds = int(row[0].timestamp())
-    return {"s": "no_data", "nextTime": seconds - seconds % (step // timedelta(seconds=1))}
+async def _days_of(parts: Parts, assets: list[str]) -> dict[str, Day]:
+    """The days so far; none while the database is away, and prices go on without it."""
+    try:
+        async with parts.pool.connection() as connection:
+            now = _moment_of(parts.context.clock.wall_ns() // NS_PER_SECOND)
+            return await fetch_days(connection, assets, now)
+    except DATABASE_ERRORS:
+        return {}
+
+
+def describe(asset: str) -> str:
+    """What a symbol is, for people."""
+    return f"{coin_of(asset).name} / US Dollar"
 
 
 def find_symbol(prices: Prices, symbol: str) -> int:
     """The asset that a chart's symbol means."""
+    asset = _find(prices, symbol)
+    if asset is None:
+        detail = f"{symbol[:32]!r} is unknown; /udf/search finds all that there are"
+        raise ProblemError(404, "unknown_symbol", detail, "symbol")
+    return asset
+
+
+def _find(prices: Prices, symbol: str) -> int | None:
     name = symbol.rpartition(":")[2].upper().removeprefix("CRYPTO.")
     asset = prices.find(name)
-    if asset is None:
-        asset = prices.find(name.removesuffix("USD").removesuffix("/"))
-    if asset is None:
-        raise ProblemError(404, "unknown_symbol", "unknown_symbol", "symbol")
-    return asset
+    return prices.find(name.removesuffix("USD").removesuffix("/")) if asset is None else asset
+
+
+def _check_currency(currency: str) -> None:
+    if currency.upper() != CURRENCY:
+        raise bad_parameter("currencyCode", f"{currency[:16]!r} is not one of {CURRENCY}")
+
+
+def _moment_of(seconds: int) -> datetime:
+    """Nothing is older than 1970: charts ask for times before it."""
+    return datetime.fromtimestamp(max(0, seconds), UTC)
 
 
 def _json(value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -212,15 +300,14 @@ def _json(value: dict[str, Any], status: int = 200, headers: dict[str, str] | No
 
 
 def _as_udf(_request: Request[Any, Any, Any], error: ProblemError) -> Response[bytes]:
-    body = {"s": "error", "errmsg": error.detail, "code": error.code, "field": error.field}
+    field, message = error.field or "", error.detail
+    message = message if message.startswith(field) else f"{field}: {message}"  # all that a chart shows
+    body = {"s": "error", "errmsg": message, "code": error.code, "field": error.field}
     return _json(body, error.status, error.headers)
 
 
 def _as_wrong(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
-    first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
-    field = str(first.get("key", "")).removesuffix("_")
-    detail = str(first.get("message") or error.detail)
-    return _as_udf(request, ProblemError(400, "bad_parameter", f"{field}: {detail}" if field else detail, field))
+    return _as_udf(request, wrong_parameter(request, error))
 
 
 def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -229,7 +316,7 @@ def _as_away(request: Request[Any, Any, Any], error: Exception) -> Response[byte
 
 ROUTER = Router(
     path="/udf",
-    route_handlers=[config, server_time, symbols, search, history],
+    route_handlers=[config, server_time, symbols, symbol_info, search, history, quotes],
     opt={"any_parameters": True},
     exception_handlers={
         ProblemError: _as_udf,

@@ -34,6 +34,7 @@ from workers.api.history.candles import (
     fetch_candles,
     gaps_of,
 )
+from workers.api.history.past import PastPrices
 
 # Five days of minutes; 1.3 MB of JSON.
 CANDLES_MAX = 7_200
@@ -61,6 +62,7 @@ class History:
     """What this feature brings to its handlers (`history`)."""
 
     averages: Averages
+    past: PastPrices
     explain: Explain | None = None
     # One recorded moment at a time: it is some hundred milliseconds of one processor.
     explanations: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

@@ -40,6 +40,27 @@ ANSWERS: dict[str, Answer] = {
     "/api/v3/coins/{coin_id}/market_chart/range": Answer(
         foreign.GeckoChart, {"coin_id": "bitcoin", "vs_currency": "usd", "from": 1774742400, "to": 1774828800}
     ),
+    "/api/v3/coins/markets": Answer(list[foreign.GeckoNamed], {"vs_currency": "usd"}),
+    "/api/v3/coins/{coin_id}": Answer(foreign.GeckoNamed, {"coin_id": "bitcoin"}),
+    "/api/v3/coins/{coin_id}/history": Answer(foreign.GeckoNamed, {"coin_id": "bitcoin", "date": "29-03-2026"}),
+    "/api/v3/coins/{coin_id}/ohlc": Answer(
+        list[list[float]], {"coin_id": "bitcoin", "vs_currency": "usd", "days": "1"}
+    ),
+    "/api/v3/coins/{coin_id}/ohlc/range": Answer(
+        list[list[float]], {"coin_id": "bitcoin", "vs_currency": "usd", "from": 1774742400, "to": 1774828800}
+    ),
+    "/api/v3/coins/{coin_id}/tickers": Answer(foreign.GeckoTickers, {"coin_id": "bitcoin"}),
+    "/api/v3/exchange_rates": Answer(foreign.GeckoRates),
+    "/api/v3/simple/token_price/{platform}": Answer(foreign.GeckoPrices, {"platform": "ethereum"}),
+    "/v2/updates/price/{publish_time}": Answer(foreign.HermesUpdate, {"publish_time": 1774742400, "ids[]": _BITCOIN}),
+    "/v2/updates/twap/{window_seconds}/latest": Answer(
+        foreign.HermesAverages, {"window_seconds": 300, "ids[]": _BITCOIN}
+    ),
+    "/udf/quotes": Answer(foreign.UdfQuotes, {"symbols": "BTC"}),
+    "/udf/symbol_info": Answer(foreign.UdfSymbols),
+    "/reports/accounts": Answer(reports.RowReport, needs="admin"),
+    "/reports/billing": Answer(reports.RowReport, {"month": "2026-03"}, needs="admin"),
+    "/reports/plans": Answer(reports.RowReport, needs="admin"),
     "/udf/config": Answer(foreign.UdfConfig),
     "/udf/time": Answer(str, media="text/plain"),
     "/udf/symbols": Answer(foreign.UdfSymbol, {"symbol": "BTC"}),

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from trinity.access.costs import cost_of
 from trinity.native.nearest import VERSION
 from workers.api.base.problems import MEDIA_TYPE, ProblemBody
 from workers.api.openapi.answers import ANSWERS, EXPORTS, OPERATIONS, WITH_EXPORTS
@@ -42,7 +43,7 @@ def complete(document: Json, own_paths: Collection[str], ports: Ports) -> Json:
     paths: Json = {}
     for path, item in document["paths"].items():
         name = f"{VERSION}{path}" if path in own_paths else path
-        paths[name] = {method: _completed(path, operation) for method, operation in item.items()}
+        paths[name] = {method: _completed(path, method, operation) for method, operation in item.items()}
     for operation in OPERATIONS:
         paths[operation.path] = {"servers": _servers_of(operation, ports), "get": _described(operation)}
     components = document["components"]
@@ -54,21 +55,17 @@ def complete(document: Json, own_paths: Collection[str], ports: Ports) -> Json:
     }
 
 
-def example_of(path: str) -> Any:
-    """What a node once answered; None for what is no JSON."""
-    return _examples().get(path)
-
-
 @functools.cache
-def _examples() -> Mapping[str, Any]:
+def examples() -> Mapping[str, Any]:
+    """What a node once answered, by path."""
     found: Mapping[str, Any] = json.loads((files("workers.api.openapi") / "examples.json").read_text())
     return found
 
 
-def _completed(path: str, operation: Json) -> Json:
+def _completed(path: str, method: str, operation: Json) -> Json:
     """An operation of the router, with the shape of its answer and of its refusals, and with example values."""
     responses = {status: found for status, found in operation["responses"].items() if status < "4"}
-    answer = ANSWERS.get(path)
+    answer = ANSWERS.get(path) if method == "get" else None
     if answer is not None:
         operation = operation | {"parameters": _with_examples(operation.get("parameters", []), answer.ask)}
         content = {answer.media: _content(path, answer.shape)}
@@ -76,7 +73,15 @@ def _completed(path: str, operation: Json) -> Json:
             content |= {media: {"schema": {"type": "string"}} for media in EXPORTS}
         responses[_GOOD] = {"description": _summary_of(operation), "content": content}
     shape, media = (ForeignRefusal, _JSON) if path.startswith(_FOREIGN) else (ProblemBody, MEDIA_TYPE)
-    return operation | {"summary": _summary_of(operation), "responses": responses | _refusals(shape, media)}
+    return operation | {
+        "summary": _summary_of(operation),
+        "description": _with_cost(path, operation.get("description", "")),
+        "responses": responses | _refusals(shape, media),
+    }
+
+
+def _with_cost(path: str, text: str) -> str:
+    return f"{text}\n\nOf the month: {cost_of(path).value}."
 
 
 def _described(operation: Operation) -> Json:
@@ -90,7 +95,7 @@ def _described(operation: Operation) -> Json:
     described = {
         "tags": [operation.tag],
         "operationId": f"{operation.services[0]}{bare.title().replace('/', '')}",
-        "description": operation.text,
+        "description": operation.text if operation.is_public else _with_cost(operation.path, operation.text),
         "parameters": _with_examples(parameters, operation.answer.ask),
         "responses": {
             _GOOD: {
@@ -110,7 +115,7 @@ def _summary_of(operation: Json) -> str:
 
 
 def _content(path: str, shape: Any) -> Json:
-    example = example_of(path)
+    example = examples().get(path)
     return {"schema": _schema_of(shape)} | ({} if example is None else {"example": example})
 
 

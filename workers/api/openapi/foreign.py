@@ -151,3 +151,55 @@ class UdfBars(OptionalMembers):
     c: tuple[float, ...] = ()
     v: tuple[float, ...] = ()
     nextTime: int | None = None  # noqa: N815 - UDF's own name
+
+
+class GeckoNamed(OptionalMembers):
+    """A coin with what CoinGecko's call has beside its names; members that this node cannot fill are null."""
+
+    id: str
+    symbol: str
+    name: str
+    current_price: float | None = None
+    market_data: dict[str, Any] | None = None
+
+
+class GeckoTickers(OptionalMembers):
+    """What each exchange says of a coin."""
+
+    name: str
+    tickers: list[dict[str, Any]]
+
+
+class GeckoRate(OptionalMembers):
+    """One bitcoin in another unit."""
+
+    name: str
+    unit: str
+    value: float | None
+    type: str
+
+
+class GeckoRates(msgspec.Struct):
+    """One bitcoin in each unit."""
+
+    rates: dict[str, GeckoRate]
+
+
+class HermesAverages(OptionalMembers):
+    """Averages by time of several feeds."""
+
+    binary: HermesBinary
+    parsed: list[dict[str, Any]] | None = None
+
+
+class UdfQuotes(OptionalMembers):
+    """The newest prices of symbols; `s` is `ok` or `error`."""
+
+    s: str
+    d: tuple[dict[str, Any], ...] = ()
+
+
+class UdfSymbols(OptionalMembers):
+    """All symbols as columns."""
+
+    symbol: list[str]

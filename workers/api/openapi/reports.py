@@ -298,3 +298,9 @@ class NodeInside(msgspec.Struct):
     plans: list[dict[str, Any]] | None
     blocks: list[dict[str, Any]] | None
     today: dict[str, Any] | None
+
+
+class RowReport(OptionalMembers):
+    """Rows of accounts, plans or a month's bills, by the columns of docs/billing.md."""
+
+    rows: list[dict[str, Any]]

@@ -30,16 +30,23 @@ CHUNKS_BYTES_MAX = 16 * 1024**2
 _CHUNK_KEY_BYTES = 512
 
 
+def body_of(price: Price) -> bytes:
+    """The object of a lookup."""
+    return price.body
+
+
 class StreamEncoder(NamedTuple):
     """How a stream words prices: `encode_item` gives an asset's part (b"": nothing may be said), `frame` joins parts.
 
-    `heartbeat` is what fills a silence: a comment of server-sent events, which foreign clients pass over.
+    `heartbeat` is what fills a silence: a comment of server-sent events, which foreign clients pass over. What a stream
+    begins with goes through `begin`.
     """
 
     name: str
-    encode_item: Callable[[Price], bytes]
     frame: Callable[[str, Sequence[bytes]], bytes]
+    encode_item: Callable[[Price], bytes] = body_of
     heartbeat: bytes = b": heartbeat\n\n"
+    begin: Callable[[bytes], bytes] = bytes
 
 
 class PriceBoard:
@@ -102,18 +109,11 @@ class PriceBoard:
 
     def cursor(self, assets: tuple[int, ...]) -> str:
         """What a client may show to be continued: it has everything of this subscription up to the newest tick."""
-        return f"{self._life}-{_checksum(assets):x}-{self.tick:x}"
+        return cursor_of(self._life, assets, self.tick)
 
     def seen_by(self, cursor: str | None, assets: tuple[int, ...]) -> int:
         """What the owner of `cursor` has seen; nothing, for a cursor of another life, node or subscription."""
-        parts = (cursor or "").split("-")
-        if len(parts) != 3 or parts[:2] != [self._life, f"{_checksum(assets):x}"]:
-            return NOTHING_SEEN
-        try:
-            seen = int(parts[2], 16)
-        except ValueError:
-            return NOTHING_SEEN
-        return seen if 0 < seen <= self._clock.monotonic_ns() else NOTHING_SEEN
+        return seen_of(cursor, self._life, assets, self._clock.monotonic_ns())
 
     async def turn(self) -> None:
         """Wait for the next change, QUIET_SECONDS at most."""
@@ -141,6 +141,23 @@ class PriceBoard:
         if encoder.name not in items:
             items[encoder.name] = encoder.encode_item(self.newest[asset])
         return items[encoder.name]
+
+
+def cursor_of(life: str, assets: tuple[int, ...], tick: int) -> str:
+    """What says that everything of these assets is known up to this tick of this life."""
+    return f"{life}-{_checksum(assets):x}-{tick:x}"
+
+
+def seen_of(cursor: str | None, life: str, assets: tuple[int, ...], now_ns: int) -> int:
+    """The tick of a cursor; NOTHING_SEEN for one of another life or subscription, or of no sense."""
+    parts = (cursor or "").split("-")
+    if len(parts) != 3 or parts[:2] != [life, f"{_checksum(assets):x}"]:
+        return NOTHING_SEEN
+    try:
+        seen = int(parts[2], 16)
+    except ValueError:
+        return NOTHING_SEEN
+    return seen if 0 < seen <= now_ns else NOTHING_SEEN
 
 
 def _checksum(assets: tuple[int, ...]) -> int:

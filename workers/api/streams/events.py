@@ -19,8 +19,9 @@ A name that no asset has spoils nothing: one event says so, when the stream begi
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 from litestar import Request, get
@@ -40,7 +41,7 @@ from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
 from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
 from workers.api.streams.board import QUIET_SECONDS, PriceBoard, StreamEncoder
-from workers.api.streams.fanout import HEARTBEAT_NS, Fanout, Reader, StreamOrder
+from workers.api.streams.fanout import HEARTBEAT_NS, Board, Fanout, Reader, StreamOrder
 
 # A key that was revoked, and an address that was blocked, keep an open stream for no longer than this.
 CHECK_NS = 5 * NS_PER_SECOND
@@ -69,6 +70,7 @@ class Streams:
 
     board: PriceBoard
     fanout: Fanout
+    row_fanout: Fanout  # of the dashboard's rows
     events: ConcurrencyLimit  # of streams of events, whoever's words they are in
     sockets: ConcurrencyLimit  # of WebSockets
 
@@ -85,7 +87,7 @@ def _events(cursor: str, events: Sequence[bytes]) -> bytes:
     return b"%sid: %s\n%s" % (b"".join(events[:-1]), cursor.encode(), events[-1])
 
 
-EVENTS = StreamEncoder("events", _event, _events, b"event: heartbeat\ndata: {}\n\n")
+EVENTS = StreamEncoder("events", _events, _event, b"event: heartbeat\ndata: {}\n\n")
 
 
 @get(
@@ -110,7 +112,8 @@ async def stream_prices(
     wanted, unknown = parse_assets(streams.board, assets)
     seen = streams.board.seen_by(request.headers.get("last-event-id"), wanted)
     order = StreamOrder(EVENTS, wanted, interval_ms * NS_PER_MS)
-    return await open_stream(request, parts, streams, caller, order, seen, b"".join(map(_event_of, unknown)))
+    head = b"".join(map(_event_of, unknown))
+    return await open_stream(request, parts, streams, caller, streams.fanout, order, seen, head)
 
 
 async def open_stream(
@@ -118,9 +121,11 @@ async def open_stream(
     parts: Parts,
     streams: Streams,
     caller: ApiCaller,
+    fanout: Fanout,
     order: StreamOrder,
     seen: int,
     head: bytes = b"",
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Stream:
     """The endless response, begun with `head`, when there is a place for it; past the server where that can be."""
     address = caller_address(request.scope)
@@ -131,8 +136,8 @@ async def open_stream(
         connection = None
     streams.events.check(name)  # others may have come meanwhile
     charge(parts, request.scope, len(order.assets))
-    chunks = _chunks(parts, streams, caller, address, order, seen, head, connection)
-    return Stream(chunks, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+    chunks = _chunks(parts, streams, caller, address, fanout, order, seen, head, connection)
+    return Stream(chunks, media_type=EVENT_STREAM, headers={**STREAM_HEADERS, **headers})
 
 
 async def _chunks(
@@ -140,6 +145,7 @@ async def _chunks(
     streams: Streams,
     caller: ApiCaller,
     address: Address,
+    fanout: Fanout,
     order: StreamOrder,
     seen: int,
     head: bytes,
@@ -149,18 +155,19 @@ async def _chunks(
 
     def take() -> bytes:
         nonlocal seen
-        chunk, seen = streams.board.take(order.encoder, order.assets, seen)
+        chunk, seen = fanout.board.take(order.encoder, order.assets, seen)
         return chunk
 
     with streams.events.acquire(caller_name(caller, address)):
-        yield b"retry: %d\n\n%s" % (RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN), head)
+        retry_ms = RETRY_MS_MIN + secrets.randbelow(RETRY_MS_MAX - RETRY_MS_MIN)
+        yield order.encoder.begin(b"retry: %d\n\n%s" % (retry_ms, head))
         try:
             if connection is not None:
-                await _fan_out(parts, streams.fanout, caller, address, streams.fanout.add(connection, order, seen))
+                await _fan_out(parts, fanout, caller, address, fanout.add(connection, order, seen))
                 return
             interval_ms = order.interval_ns // NS_PER_MS
             async for chunk in paced(
-                parts, streams.board, caller, address, take, lambda: interval_ms, order.encoder.heartbeat
+                parts, fanout.board, caller, address, take, lambda: interval_ms, order.encoder.heartbeat
             ):
                 yield chunk
         except ProblemError:
@@ -178,7 +185,7 @@ async def _fan_out(parts: Parts, fanout: Fanout, caller: ApiCaller, address: Add
 
 async def paced(
     parts: Parts,
-    board: PriceBoard,
+    board: Board,
     caller: ApiCaller,
     address: Address,
     take: Callable[[], bytes],

@@ -11,11 +11,11 @@ loop has other work: 4,000 clients of 25 assets are some 50 ms of writes.
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from trinity.clock import NS_PER_SECOND, Clock
 from workers.api.base.direct import BodyPiece, CallConnection
-from workers.api.streams.board import QUIET_SECONDS, TICK_SECONDS, PriceBoard, StreamEncoder
+from workers.api.streams.board import QUIET_SECONDS, TICK_SECONDS, StreamEncoder
 
 HEARTBEAT_NS = 15 * NS_PER_SECOND
 # As long as any answer's reader may take nothing (base/calls.py).
@@ -25,6 +25,22 @@ _WRITES_AT_ONCE = 50
 # Behind a turn's writes the loop is free for so much of the time that they took.
 _REST = 0.25
 _WITH_THE_NEXT_CHANGE = 1 << 63
+
+
+class Board(Protocol):
+    """What prices come from: the board of all changes, or the rows of each second."""
+
+    tick: int
+    is_closed: bool
+
+    def poll(self) -> bool:
+        """Look for something new, where that does not wait for its turn."""
+
+    def take(self, encoder: StreamEncoder, assets: tuple[int, ...], seen: int) -> tuple[bytes, int]:
+        """What is new since `seen`, and what is seen after it."""
+
+    async def turn(self) -> None:
+        """Wait for the next change."""
 
 
 class StreamOrder(NamedTuple):
@@ -59,8 +75,8 @@ class _News(NamedTuple):
 class Fanout:
     """All streams of this process that are written here."""
 
-    def __init__(self, board: PriceBoard, clock: Clock) -> None:
-        self._board = board
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self.board = board
         self._clock = clock
         self._readers: dict[Reader, None] = {}  # in the order in which they came
         self._news = _News(None, 0, 0, None)
@@ -81,14 +97,14 @@ class Fanout:
     async def run(self) -> None:
         """Serve all of them until the board is closed; then they end."""
         tick = due_ns = 0
-        while not self._board.is_closed:
-            if self._board.tick == tick:
+        while not self.board.is_closed:
+            if self.board.tick == tick:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._seconds_until(due_ns)):
-                        await self._board.turn()
+                        await self.board.turn()
             started_ns = self._clock.monotonic_ns()
-            self._board.poll()
-            tick = self._board.tick
+            self.board.poll()
+            tick = self.board.tick
             due_ns = await self._serve_all()
             took = (self._clock.monotonic_ns() - started_ns) / NS_PER_SECOND
             await asyncio.sleep(max(took * _REST, TICK_SECONDS - took))
@@ -105,7 +121,7 @@ class Fanout:
         due_ns = _WITH_THE_NEXT_CHANGE
         readers = list(self._readers)
         for first in range(0, len(readers), _WRITES_AT_ONCE):
-            self._board.poll()  # who comes late in a turn gets what is newest then
+            self.board.poll()  # who comes late in a turn gets what is newest then
             now_ns = self._clock.monotonic_ns()
             for reader in readers[first : first + _WRITES_AT_ONCE]:
                 due_ns = min(due_ns, self._serve(reader, now_ns))
@@ -133,9 +149,9 @@ class Fanout:
 
     def _news_of(self, reader: Reader) -> BodyPiece | None:
         """What this one has not seen yet: mostly what the one before it got."""
-        news, tick = self._news, self._board.tick
+        news, tick = self._news, self.board.tick
         if news.tick != tick or news.seen != reader.seen or news.order != reader.order:
-            chunk, _ = self._board.take(reader.order.encoder, reader.order.assets, reader.seen)
+            chunk, _ = self.board.take(reader.order.encoder, reader.order.assets, reader.seen)
             news = self._news = _News(reader.order, reader.seen, tick, BodyPiece.of(chunk) if chunk else None)
         reader.seen = tick
         return news.piece

@@ -12,9 +12,10 @@
 Rules: as for server-sent events (events.py), of which this is another skin; `subscribe` adds, its `interval_ms` holds
 for the connection. A message is JSON in a text frame or a binary one. A wrong message is answered by what is wrong with
 it and changes nothing; one of more than MESSAGE_BYTES_MAX closes the connection (1009). A `subscribe` that adds assets
-is a request that names them, as on 8080: one of the rate, and of the month a lookup for each. Messages are taken one at
-a time, MESSAGES_PER_SECOND at most: who sends more waits. Whoever is not let in gets a problem instead of a WebSocket;
-whoever would not be let in any more is closed with 4000 and the status that they would get.
+is a request that names them, as on 8080: one of the rate, and of the month a lookup for each; opening alone costs no
+month. Messages are taken one at a time, MESSAGES_PER_SECOND at most: who sends more waits. Whoever is not let in gets a
+problem instead of a WebSocket; whoever would not be let in any more is closed with 4000 and the status that they would
+get.
 """
 
 import asyncio
@@ -28,13 +29,12 @@ from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 
 from workers.api.base.allowed import explain_decoding
-from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, caller_name, provide_caller
+from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, admit, caller_name, provide_caller
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import ConcurrencyBounds
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address
 from workers.api.base.parameters import refuse_unknown
-from workers.api.base.prices import Price
 from workers.api.base.problems import ProblemError, problem_of, refuse
 from workers.api.streams.board import NOTHING_SEEN, PriceBoard, StreamEncoder
 from workers.api.streams.events import INTERVAL_MS_MAX, Streams, find_assets, paced
@@ -75,15 +75,11 @@ _MESSAGES = msgspec.json.Decoder(Subscribe | Unsubscribe | Ping)
 _ALLOWED = {"type": ("subscribe", "unsubscribe", "ping")}
 
 
-def _body(price: Price) -> bytes:
-    return price.body
-
-
 def _message(cursor: str, bodies: Sequence[bytes]) -> bytes:
     return b'{"type":"prices","id":"%s","prices":[%s]}' % (cursor.encode(), b",".join(bodies))
 
 
-MESSAGES = StreamEncoder("messages", _body, _message, b'{"type":"heartbeat"}')
+MESSAGES = StreamEncoder("messages", _message, heartbeat=b'{"type":"heartbeat"}')
 
 
 class Subscription:
@@ -169,7 +165,7 @@ async def price_socket(
 
     def charge(lookups: int) -> None:
         if not caller.is_admin:
-            parts.admission.charge(parts.admission.admit(caller.key_id, address), lookups)
+            parts.admission.charge(admit(parts, socket.scope, caller), lookups)
 
     subscription = Subscription(streams.board, charge)
     with streams.sockets.acquire(name):

@@ -29,12 +29,12 @@ from workers.api.base.auth import ApiCaller, identify, require_usage_reader
 from workers.api.base.calls import Call
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, NetworkSet, address_of
-from workers.api.base.parameters import TimeSpan, read_period, read_zone
+from workers.api.base.parameters import read_period, read_zone
 from workers.api.base.problems import ProblemError, problem_of, refusal_of
 from workers.api.base.throttle import LoginThrottle
 from workers.api.usage.selection import Selection
 from workers.api.usage.summary import summarize
-from workers.api.usage.usage import UsageSums, now_of, span_of_period
+from workers.api.usage.usage import UsageSums, detail_from_of, span_of_period
 
 # Fits every network path without a fragment (QUIC's minimum).
 REPLY_BYTES_MAX = 1_200
@@ -153,7 +153,7 @@ async def reply_to(
         caller = await identify(parts, request.api_key or None, address, throttle)
         require_usage_reader(caller)
         if not caller.is_admin:
-            parts.admission.admit(caller.key_id, address)
+            parts.admission.admit(caller.key_id, address, is_free=True)
         summary = await _summary(parts, caller, read_period(request.period, "period"))
         return 200, _fitted({**_identity(identity), "report": "summary", "period": request.period, **summary}), caller
     except Exception as error:
@@ -196,10 +196,9 @@ def _request_of(fields: dict[str, Any]) -> ReportRequest:
 
 async def _summary(parts: Parts, caller: ApiCaller, period: Any) -> dict[str, Any]:
     zone = read_zone("UTC")
-    now = now_of(parts)
-    span = span_of_period(period, now, TimeSpan(now - period, now, zone))
-    selection = Selection(None if caller.is_admin else list(caller.key_ids))
-    body = await summarize(parts, UsageSums(span, selection, None, "all").parameters(), span)
+    span = span_of_period(period, parts.now(), zone, detail_from_of(parts))
+    selection = Selection(None if caller.sees_all_usage else list(caller.key_ids))
+    body = await summarize(parts, UsageSums(span, selection, None, "all", detail_from_of(parts)).parameters(), span)
     summary: dict[str, Any] = msgspec.json.decode(body)
     return summary
 

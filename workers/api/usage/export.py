@@ -1,16 +1,15 @@
-"""Rows out of the database to a client, as JSON, CSV or Parquet, in constant memory.
+"""Rows out of the database to a client, as JSON, CSV, XLSX or Parquet, in constant memory.
 
 Rules
-- One statement gives the same columns to every format. CSV is written by PostgreSQL itself (COPY), Parquet is made of
-  that CSV a piece at a time, JSON a piece of rows at a time.
+- One statement gives the same columns to every format. CSV is written by PostgreSQL itself (COPY), Parquet and XLSX are
+  made of that CSV a piece at a time (columns.py says how values are written), JSON a piece of rows at a time.
+- A workbook can be read when it is whole: it is made on the disk, of so many rows at most, and then sent.
 - The first piece is there before the answer begins: what goes wrong until then is a problem with its status. What goes
   wrong later breaks the connection off, so that nobody takes half an answer for the whole.
-- Long answers have a few places, and an account has some of them: CSV and Parquet take one from the start, JSON when
+- Long answers have a few places, and an account has some of them: files take one from the start, JSON when
   there is more than one piece of it, and then before it begins. Whoever holds a place holds a connection, so they must
   read: a reader that stops is given up by calls.py, one that drips is here, and what either held is free at once.
 - JSON of one piece is answered out of cache.py where that has it.
-- A text that a spreadsheet could take for a formula is never part of a row: names are codes, numbers,
-  addresses and the letters and digits of assets.
 """
 
 import asyncio
@@ -18,14 +17,15 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response
+from litestar.params import QueryParameter
 from litestar.response import Stream
 from litestar.types import Scope
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.observe.metrics import REPORTER
@@ -35,15 +35,18 @@ from workers.api.base.cache import question_of
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
-from workers.api.base.problems import query_timeout
+from workers.api.base.problems import ProblemError, query_timeout
+from workers.api.usage.columns import Column, Format, copy_statement, head_line
 
-Format = Literal["json", "csv", "parquet"]
-Kind = Literal["time", "text", "integer", "number"]
+FormatParameter = Annotated[
+    Format | None, QueryParameter(name="format", description="Else Accept decides; JSON by default.")
+]
 Rows = list[dict[str, Any]]
 
 MEDIA_TYPES: dict[Format, str] = {
     "json": "application/json",
     "csv": "text/csv",  # the framework adds the charset
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "parquet": "application/vnd.apache.parquet",
 }
 # The first piece of an answer must be there by then; the statement itself may go on for an export's length.
@@ -67,20 +70,14 @@ EXPORTS = ConcurrencyBounds("export", most=4, max_per_client=2, retry_after_seco
 _EXPORTS = REPORTER.index("report_exports")
 
 
-class Column(NamedTuple):
-    """One column of a report."""
-
-    name: str
-    kind: Kind
-
-
 class Query(NamedTuple):
-    """A statement of queries/reports.sql and everything that its rows need."""
+    """A statement of queries/ and everything that its rows need; `file` is what they are called as a file."""
 
     statement: str
     parameters: dict[str, Any]
     columns: tuple[Column, ...]
     zone: ZoneInfo
+    file: str
 
 
 def format_of(wanted: Format | None, accept: str) -> Format:
@@ -88,7 +85,7 @@ def format_of(wanted: Format | None, accept: str) -> Format:
     if wanted is not None:
         return wanted
     kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
-    return next((name for name in ("csv", "parquet") if MEDIA_TYPES[name].partition(";")[0] in kinds), "json")
+    return next((name for name in ("csv", "xlsx", "parquet") if MEDIA_TYPES[name].partition(";")[0] in kinds), "json")
 
 
 @dataclass(frozen=True)
@@ -109,6 +106,7 @@ async def deliver(
     makers: dict[Format, Callable[[], AsyncGenerator[bytes]]] = {
         "json": lambda: json_pieces(parts, usage, query, holder, head),
         "csv": lambda: csv_pieces(parts, usage, query, holder),
+        "xlsx": lambda: xlsx_pieces(parts, usage, query, holder, head),
         "parquet": lambda: parquet_pieces(parts, usage, query, holder),
     }
     pieces = makers[wanted]()
@@ -124,7 +122,7 @@ async def deliver(
             return Response(first, media_type=MEDIA_TYPES["json"])
         headers = {}
     else:
-        headers = {"Content-Disposition": f'attachment; filename="{query.statement}.{wanted}"'}
+        headers = {"Content-Disposition": f'attachment; filename="{query.file}.{wanted}"'}
     return Stream(_read_along(parts.context.clock, first, pieces), media_type=MEDIA_TYPES[wanted], headers=headers)
 
 
@@ -147,12 +145,12 @@ async def json_pieces(
 ) -> AsyncGenerator[bytes]:
     """`{<head>,"rows":[...]}`; the connection is free before the last piece is given away."""
     names = [column.name for column in query.columns]
-    yielded = msgspec.json.encode(head).removesuffix(b"}") + b',"rows":['
+    yielded = msgspec.json.encode(head).removesuffix(b"}") + (b',"rows":[' if head else b'"rows":[')
     async with contextlib.AsyncExitStack() as place:
         async with _connection(parts, query.zone) as connection, connection.cursor() as cursor:
             rows: Rows = []
             is_first = True
-            async for row in cursor.stream(load(f"reports.{query.statement}"), query.parameters, size=PIECE_ROWS):
+            async for row in cursor.stream(load(query.statement), query.parameters, size=PIECE_ROWS):
                 if len(rows) == PIECE_ROWS:  # and there is one more
                     if is_first:
                         await place.enter_async_context(_export(parts, usage, holder))
@@ -164,18 +162,16 @@ async def json_pieces(
 
 
 async def csv_pieces(
-    parts: Parts, usage: Usage, query: Query, holder: str, piece_bytes: int = PIECE_BYTES
+    parts: Parts, usage: Usage, query: Query, holder: str, piece_bytes: int = PIECE_BYTES, wanted: Format = "csv"
 ) -> AsyncGenerator[bytes]:
     """CSV with a header line; times are in the query's zone, with their offset. A piece ends with a row."""
-    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(sql.SQL(load(f"reports.{query.statement}")))
+    statement = copy_statement(load(query.statement), query.columns, wanted)
     async with (
         _export(parts, usage, holder),
         _connection(parts, query.zone) as connection,
         connection.cursor() as cursor,
     ):
-        rows: list[bytes | bytearray | memoryview] = [
-            ",".join(column.name for column in query.columns).encode() + b"\n"
-        ]
+        rows: list[bytes | bytearray | memoryview] = [head_line(query.columns)]
         size = 0
         async with cursor.copy(statement, query.parameters) as copy:
             async for row in copy:
@@ -189,18 +185,53 @@ async def csv_pieces(
 
 async def parquet_pieces(parts: Parts, usage: Usage, query: Query, holder: str) -> AsyncGenerator[bytes]:
     """Parquet with one row group a piece of CSV; times are instants in UTC."""
-    # Imported here: it takes a second, and 60 MB of a process that may never be asked for it.
-    from workers.api.usage.parquet import ParquetMaker
-
+    try:
+        # Imported here: it takes a second, and 60 MB of a process that may never be asked for it.
+        from workers.api.usage.parquet import ParquetMaker
+    except ModuleNotFoundError:
+        raise parquet_missing() from None
     maker = await asyncio.to_thread(ParquetMaker, query.columns)
-    header = True
     in_utc = query._replace(zone=ZoneInfo("UTC"))
-    async with contextlib.aclosing(csv_pieces(parts, usage, in_utc, holder, GROUP_BYTES)) as pieces:
-        async for piece in pieces:
-            rows = piece.partition(b"\n")[2] if header else piece
-            header = False
+    async with contextlib.aclosing(_rows_for(parts, usage, in_utc, holder, "parquet")) as pieces:
+        async for rows in pieces:
             yield await asyncio.to_thread(maker.add, rows)
     yield await asyncio.to_thread(maker.finish)
+
+
+async def xlsx_pieces(
+    parts: Parts, usage: Usage, query: Query, holder: str, head: dict[str, Any]
+) -> AsyncGenerator[bytes]:
+    """A workbook, made whole before its first piece; times are those of the zone's clocks."""
+    # Imported here, for who is asked for it.
+    from workers.api.usage.xlsx import ROWS_MAX, TooManyRowsError, XlsxMaker, pieces_of
+
+    about = {"report": query.file, **head}
+    with await asyncio.to_thread(XlsxMaker, query.columns, about, parts.settings.data_dir) as maker:
+        async with contextlib.aclosing(_rows_for(parts, usage, query, holder, "xlsx")) as pieces:
+            try:
+                async for rows in pieces:
+                    await asyncio.to_thread(maker.add, rows)
+            except TooManyRowsError:
+                detail = f"a workbook has at most {ROWS_MAX} rows here: ask for csv or parquet, or a shorter span"
+                raise ProblemError(400, "range_too_large", detail, "format") from None
+        await asyncio.to_thread(maker.finish)
+        for piece in pieces_of(maker.path, PIECE_BYTES):
+            yield piece
+
+
+def parquet_missing() -> ProblemError:
+    """What a node without Arrow says."""
+    detail = "this node makes no Parquet: install trinity-oracle[parquet], or ask for csv or xlsx"
+    return ProblemError(400, "format_not_installed", detail, "format")
+
+
+async def _rows_for(parts: Parts, usage: Usage, query: Query, holder: str, wanted: Format) -> AsyncGenerator[bytes]:
+    """Large pieces of CSV without its header, as another file is made of them."""
+    is_first = True
+    async with contextlib.aclosing(csv_pieces(parts, usage, query, holder, GROUP_BYTES, wanted)) as pieces:
+        async for piece in pieces:
+            yield piece.partition(b"\n")[2] if is_first else piece
+            is_first = False
 
 
 def _holder_of(scope: Scope) -> str:

@@ -15,7 +15,7 @@ from trinity.store.queries import load
 from workers.api.base.context import Parts
 from workers.api.base.parameters import SPAN_DAYS_MAX, TimeSpan
 from workers.api.base.problems import bad_parameter, query_timeout
-from workers.api.usage.export import Column
+from workers.api.usage.columns import Column
 
 PAGE_ROWS = 100
 PAGE_ROWS_MAX = 1_000

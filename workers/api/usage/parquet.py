@@ -7,27 +7,30 @@ Imported only by who makes Parquet: Arrow takes a second to load, and starts thr
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-if TYPE_CHECKING:
-    from workers.api.usage.export import Column
+from workers.api.usage.columns import Column, Kind
 
-_TYPES = {
+_TYPES: dict[Kind, Any] = {
     "time": pa.timestamp("us", tz="UTC"),
+    "day": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
     "text": pa.string(),
+    "name": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
+    "amount": pa.decimal128(18, 4),
 }
 
 
 class ParquetMaker:
     """A file that is written forward only; each call returns the bytes that are ready."""
 
-    def __init__(self, columns: "Sequence[Column]") -> None:
+    def __init__(self, columns: Sequence[Column]) -> None:
         self._sink = _Sink()
         self._schema = pa.schema([(column.name, _TYPES[column.kind]) for column in columns])
         self._writer = pyarrow.parquet.ParquetWriter(self._sink, self._schema, compression="zstd")

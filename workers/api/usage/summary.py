@@ -34,7 +34,7 @@ async def summarize(parts: Parts, parameters: dict[str, Any], span: TimeSpan) ->
 
 def summary_of(rows: list[tuple[Any, ...]], parameters: dict[str, Any], span: TimeSpan) -> dict[str, Any]:
     """The statement's rows as one object."""
-    whole = next((row for row in rows if row[0] == _WHOLE), (_WHOLE, "", 0, 0, 0, None))
+    whole = next((row for row in rows if row[0] == _WHOLE), (_WHOLE, "", 0, 0, 0, 0, None))
     requests = whole[2] or 0
     statuses = {row[1]: row[2] for row in rows if row[0] == _STATUS}
     return {
@@ -43,10 +43,11 @@ def summary_of(rows: list[tuple[Any, ...]], parameters: dict[str, Any], span: Ti
         "tz": span.zone.key,
         "requests": requests,
         "lookups": whole[3] or 0,
+        "billable": whole[5] or 0,
         "errors": sum(count for status, count in statuses.items() if int(status) >= 400),
         "latency_us": {
             "mean": round(whole[4] / requests / NS_PER_US, 3) if requests else None,
-            **{name: quantile_us(whole[5], share) if requests else None for name, share in _SHARES.items()},
+            **{name: quantile_us(whole[6], share) if requests else None for name, share in _SHARES.items()},
         },
         "statuses": statuses,
         "protocols": {row[1]: row[2] for row in rows if row[0] == _PROTOCOL},

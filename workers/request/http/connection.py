@@ -83,13 +83,13 @@ from workers.request.http.slots import (
 from workers.request.http.slow_clients import drop_input, end_if_due, linger, resume, stall
 from workers.request.ledger import TALLY_LOOKUPS, TALLY_STATUS, record
 
-_STATUS_WORD = metrics.REQUEST.index("oracle_http_responses_total", HTTP_STATUSES[0])
-_LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
-_ACCEPTED_WORD = metrics.REQUEST.index("oracle_http_connections_total")
-_ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
-_REFUSED_WORD = metrics.REQUEST.index("oracle_http_connections_refused_total")
-_DISPLACED_WORD = metrics.REQUEST.index("oracle_http_connections_displaced_total")
-_BAD_PREFACE_WORD = metrics.REQUEST.index("oracle_proxy_headers_refused_total")
+_STATUS_WORD = metrics.REQUEST.index("http_responses_total", HTTP_STATUSES[0])
+_LOOKUPS_WORD = metrics.REQUEST.index("lookups_total")
+_ACCEPTED_WORD = metrics.REQUEST.index("http_connections_total")
+_ERRORS_WORD = metrics.REQUEST.index("internal_errors_total")
+_REFUSED_WORD = metrics.REQUEST.index("http_connections_refused_total")
+_DISPLACED_WORD = metrics.REQUEST.index("http_connections_displaced_total")
+_BAD_PREFACE_WORD = metrics.REQUEST.index("proxy_headers_refused_total")
 _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity.access.gate import Gate
-from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers
+from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, append_limits_left
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import next_request_id
@@ -232,6 +232,27 @@ def append_response(
     at = append_packed(_HEADS, _HEAD_BOUNDS, status, out, at)
     at = append_integer(body_length, out, at)
     at = append_octets(_LINE_END, out, at)
+    at = append_head_end(stamp, connection, out, at)
+    return append_slice(body, 0, body_length, out, at) if with_body else at
+
+
+@compiled
+def append_good(
+    gate: Gate,
+    body: Octets,
+    body_length: int,
+    with_body: bool,
+    stamp: Stamp,
+    connection: int,
+    now_ns: int,
+    out: Octets,
+    at: int,
+) -> int:
+    """Append a response of status 200 to a caller that the gate let in: it is told what is left of its limits."""
+    at = append_packed(_HEADS, _HEAD_BOUNDS, STATUS_OK, out, at)
+    at = append_integer(body_length, out, at)
+    at = append_octets(_LINE_END, out, at)
+    at = append_limits_left(gate, now_ns, out, at)
     at = append_head_end(stamp, connection, out, at)
     return append_slice(body, 0, body_length, out, at) if with_body else at
 

@@ -10,13 +10,18 @@ parsed, or `refuse`. `answer_admitted` is for other processes (lookups.py).
 Each of them also as /v1/...
 quality = max_age_ms, min_sources, max_conf_bps. HEAD is GET without the body; OPTIONS is answered for browsers.
 /health and OPTIONS need no key; all else does where keys are required, so a stranger learns nothing from it.
-Rules: what the answer is, is noted in the ledger; the caller publishes the record before it sends the bytes. A
+Rules: what the answer is, is noted in the ledger; the caller publishes the record before it sends the bytes. What it
+costs the month, prices or a mistake, is charged before that too, and an answer that cannot be paid is refused. A
 parameter that is unknown, repeated or malformed is refused by name: a misspelt limit must not be dropped silently.
 Percent-encoding is undone in place, in the bytes of this request, which nobody reads again.
 """
 
-from trinity.access.gate import charge_lookups
-from trinity.access.limit_headers import is_ended_by_time
+import numpy as np
+
+from trinity.access.charge import MISTAKE, charge
+from trinity.access.costs import Cost, cost_of
+from trinity.access.gate import COST
+from trinity.access.limit_headers import append_limits_left, is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.answer_table import HEAD_AT
 from trinity.native.nearest import find_nearest
@@ -39,6 +44,7 @@ from workers.request.answer import (
     GOOD,
     UNKNOWN,
     UNKNOWN_ASSET,
+    VERDICT_LOOKUPS,
     Names,
     append_shown,
     find_name,
@@ -79,6 +85,7 @@ from workers.request.http.response import (
     STATUS_NO_CONTENT,
     UNKNOWN_EXCHANGE,
     UNKNOWN_PATH,
+    append_good,
     append_head_end,
     append_limited,
     append_no_content,
@@ -103,6 +110,7 @@ from workers.request.http.target import (
     PATH_MALFORMED,
     PATH_PRICE,
     PATH_UNKNOWN,
+    PATHS,
     UNKNOWN_PATH_AT,
     find_path,
     parse_query,
@@ -125,6 +133,9 @@ _NO_SUCH_EXCHANGE = -2
 _HEALTHY, _HEALTHY_BOUNDS = pack_texts([b'{"status":"degraded"', b'{"status":"ok"'])
 (_BRACE,) = b"}"
 _ADMITTED = -1
+# By path; what has none costs as a mistake does.
+_IS_FREE = np.zeros(PATH_MALFORMED + 1, dtype=np.bool_)
+_IS_FREE[: len(PATHS)] = [cost_of(path) is Cost.FREE for path in PATHS]
 
 
 @compiled_inline
@@ -157,9 +168,10 @@ def answer_request(context: RequestContext, buffer: Octets, last: bool, now_ns: 
 def answer_admitted(context: RequestContext, buffer: Octets, start: int, end: int, now_ns: int, out: Octets) -> int:
     """Write the response to a GET of the target `buffer[start:end]`, of somebody who was let in elsewhere; its end.
 
-    `context` has a gate of its own that nobody goes through: what the answer costs stands in its tally.
+    `context` has a gate of its own that nobody goes through: what the answer costs stands in its result.
     """
     begin(context.ledger, HTTP)
+    context.gate.result[COST] = 0
     context.head[METHOD] = METHOD_GET
     path = find_path(context.query, buffer, start, end)
     outcome = parse_query(context.query, buffer, end, path)
@@ -172,20 +184,20 @@ def _append_answer(
 ) -> int:
     """Append the response to a caller that may ask."""
     if path == PATH_MALFORMED:
-        return _append_error(context, BAD_TARGET, connection, out, at)
+        return _append_mistake(context, BAD_TARGET, connection, now_ns, out, at)
     if path == PATH_UNKNOWN:
-        return _append_unknown_path(context, buffer, connection, out, at)
+        return _append_unknown_path(context, buffer, connection, now_ns, out, at)
     if context.head[METHOD] == METHOD_OTHER:
-        return _append_error(context, METHOD_NOT_ALLOWED, connection, out, at)
+        return _append_mistake(context, METHOD_NOT_ALLOWED, connection, now_ns, out, at)
     if path == PATH_ASSETS:
-        return _append_body(context, context.assets_body, context.assets_body.size, connection, out, at)
+        return _append_good(context, context.assets_body, context.assets_body.size, connection, now_ns, out, at)
     if path == PATH_HEALTH:
         length = _write_health(context, now_ns)
         return _append_body(context, context.body, length, connection, out, at)
     if outcome == BAD_ENCODING:
-        return _append_error(context, BAD_TARGET, connection, out, at)
+        return _append_mistake(context, BAD_TARGET, connection, now_ns, out, at)
     if outcome == BAD_PARAMETER:
-        return _append_bad_parameter(context, buffer, connection, out, at)
+        return _append_bad_parameter(context, buffer, connection, now_ns, out, at)
     if path == PATH_PRICE:
         return _append_price(context, buffer, connection, now_ns, out, at)
     return _append_prices(context, buffer, connection, now_ns, out, at)
@@ -217,7 +229,7 @@ def _refusal_of(context: RequestContext, buffer: Octets, path: int, now_ns: int)
         start, end = head[KEY_START], head[KEY_END]
     elif query[2 * API_KEY] != NOT_FOUND:
         start, end = query[2 * API_KEY], query[2 * API_KEY + 1]
-    code = admit_caller(context.gate, context.ledger, context.caller, buffer, start, end, now_ns)
+    code = admit_caller(context.gate, context.ledger, context.caller, buffer, start, end, _IS_FREE[path], now_ns)
     return _ADMITTED if code == CODE_OK else error_of_access(code)
 
 
@@ -227,6 +239,20 @@ def _append_body(context: RequestContext, body: Octets, length: int, connection:
     with_body = context.head[METHOD] != METHOD_HEAD
     status = context.ledger.tally[TALLY_STATUS]
     return append_response(status, body, length, with_body, context.stamp, connection, out, at)
+
+
+@compiled
+def _append_good(
+    context: RequestContext, body: Octets, length: int, connection: int, now_ns: int, out: Octets, at: int
+) -> int:
+    with_body = context.head[METHOD] != METHOD_HEAD
+    return append_good(context.gate, body, length, with_body, context.stamp, connection, now_ns, out, at)
+
+
+@compiled
+def _append_mistake(context: RequestContext, error: int, connection: int, now_ns: int, out: Octets, at: int) -> int:
+    code = charge(context.gate, MISTAKE, now_ns)
+    return _append_error(context, error if code == CODE_OK else error_of_access(code), connection, out, at)
 
 
 @compiled
@@ -241,8 +267,13 @@ def _append_error(context: RequestContext, error: int, connection: int, out: Oct
 
 
 @compiled
-def _append_unknown_path(context: RequestContext, buffer: Octets, connection: int, out: Octets, at: int) -> int:
+def _append_unknown_path(
+    context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int
+) -> int:
     """Say what there is, here and on the other port, and which of it may have been meant."""
+    code = charge(context.gate, MISTAKE, now_ns)
+    if code != CODE_OK:
+        return _append_error(context, error_of_access(code), connection, out, at)
     note_error(context.ledger, error_status(UNKNOWN_PATH), error_code(UNKNOWN_PATH))
     guide, start, end = context.guide, context.query[UNKNOWN_PATH_AT], context.query[UNKNOWN_PATH_AT + 1]
     length = append_octets(guide.body, context.body, 0)
@@ -254,7 +285,12 @@ def _append_unknown_path(context: RequestContext, buffer: Octets, connection: in
 
 
 @compiled
-def _append_bad_parameter(context: RequestContext, buffer: Octets, connection: int, out: Octets, at: int) -> int:
+def _append_bad_parameter(
+    context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int
+) -> int:
+    code = charge(context.gate, MISTAKE, now_ns)
+    if code != CODE_OK:
+        return _append_error(context, error_of_access(code), connection, out, at)
     note_error(context.ledger, error_status(BAD_ASSETS), error_code(BAD_ASSETS))  # both are bad_parameter
     length = append_octets(_BAD_PARAMETER_BODY, context.body, 0)
     length = append_shown(buffer, context.query[BAD_NAME], context.query[BAD_NAME + 1], context.body, length)
@@ -268,23 +304,27 @@ def _append_price(context: RequestContext, buffer: Octets, connection: int, now_
     query = context.query
     name_start, name_end = query[2 * ASSET], query[2 * ASSET + 1]
     if name_start in (NOT_FOUND, name_end):
-        return _append_error(context, MISSING_ASSET, connection, out, at)
+        return _append_mistake(context, MISSING_ASSET, connection, now_ns, out, at)
     exchange = _exchange_of(context.exchanges, query, buffer)
     if exchange == _NO_SUCH_EXCHANGE:
-        return _append_error(context, UNKNOWN_EXCHANGE, connection, out, at)
+        return _append_mistake(context, UNKNOWN_EXCHANGE, connection, now_ns, out, at)
     asset = find_name(context.assets, buffer, name_start, name_end)
+    record, verdict = context.record, UNKNOWN_ASSET
+    if asset != UNKNOWN:
+        read_answer(context.table_words, row_of(context.exchanges, asset, exchange), record)
+        verdict = judge(record, now_ns, query[LIMITS], query[LIMITS + 1], query[LIMITS + 2])
+    code = charge(context.gate, VERDICT_LOOKUPS[verdict], now_ns)
+    if code != CODE_OK:
+        return _append_error(context, error_of_access(code), connection, out, at)
+    note_price(context.ledger, asset, exchange, verdict)
     if asset == UNKNOWN:
-        note_price(context.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
         length = write_unknown_asset(buffer, name_start, name_end, context.body, 0)
         return _append_body(context, context.body, length, connection, out, at)
-    record = context.record
-    read_answer(context.table_words, row_of(context.exchanges, asset, exchange), record)
-    verdict = judge(record, now_ns, query[LIMITS], query[LIMITS + 1], query[LIMITS + 2])
-    note_price(context.ledger, asset, exchange, verdict)
     if verdict != GOOD:
         length = write_price(record, verdict, context.assets, asset, now_ns, context.body, 0)
         return _append_body(context, context.body, length, connection, out, at)
     at = append_slice(record.octets, HEAD_AT, record.fields["head_length"], out, at)
+    at = append_limits_left(context.gate, now_ns, out, at)
     at = append_head_end(context.stamp, connection, out, at)
     if context.head[METHOD] == METHOD_HEAD:
         return at
@@ -297,7 +337,7 @@ def _append_prices(context: RequestContext, buffer: Octets, connection: int, now
     query, wanted = context.query, context.wanted
     exchange = _exchange_of(context.exchanges, query, buffer)
     if exchange == _NO_SUCH_EXCHANGE:
-        return _append_error(context, UNKNOWN_EXCHANGE, connection, out, at)
+        return _append_mistake(context, UNKNOWN_EXCHANGE, connection, now_ns, out, at)
     if query[2 * ASSET_LIST] == NOT_FOUND:
         count = context.assets["count"]
         for asset in range(count):
@@ -305,12 +345,8 @@ def _append_prices(context: RequestContext, buffer: Octets, connection: int, now
     else:
         count = parse_assets(context.assets, buffer, query[2 * ASSET_LIST], query[2 * ASSET_LIST + 1], wanted)
         if count == UNKNOWN:
-            return _append_error(context, BAD_ASSETS, connection, out, at)
-    code = charge_lookups(context.gate, count, now_ns)
-    if code != CODE_OK:
-        return _append_error(context, error_of_access(code), connection, out, at)
-    note_prices(context.ledger, wanted[0, 0], count, exchange)
-    length = write_prices(
+            return _append_mistake(context, BAD_ASSETS, connection, now_ns, out, at)
+    length, lookups = write_prices(
         context.table_words,
         context.record,
         context.assets,
@@ -326,7 +362,11 @@ def _append_prices(context: RequestContext, buffer: Octets, connection: int, now
         context.body,
         0,
     )
-    return _append_body(context, context.body, length, connection, out, at)
+    code = charge(context.gate, lookups, now_ns)
+    if code != CODE_OK:
+        return _append_error(context, error_of_access(code), connection, out, at)
+    note_prices(context.ledger, wanted[0, 0], count, exchange)
+    return _append_good(context, context.body, length, connection, now_ns, out, at)
 
 
 @compiled

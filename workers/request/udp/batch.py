@@ -55,11 +55,11 @@ _OUTBOX_BYTES = 64 * 1024 + UDP_REPLY_BYTES_MAX
 _QUEUE_BYTES = 4 * 1024 * 1024
 _BATCHES_MAX = 8  # in one turn of the loop, so that a flood of datagrams cannot starve HTTP
 
-_RESULT_WORD = metrics.REQUEST.index("oracle_udp_datagrams_total", UDP_RESULTS[0])
+_RESULT_WORD = metrics.REQUEST.index("udp_datagrams_total", UDP_RESULTS[0])
 _DROPPED = UDP_RESULTS.index("dropped")
-_LOOKUPS_WORD = metrics.REQUEST.index("oracle_lookups_total")
+_LOOKUPS_WORD = metrics.REQUEST.index("lookups_total")
 _UNRECORDED_WORD = metrics.REQUEST.index("usage_refused_total")
-_ERRORS_WORD = metrics.REQUEST.index("oracle_internal_errors_total")
+_ERRORS_WORD = metrics.REQUEST.index("internal_errors_total")
 
 
 def prepare_queue(bound: socket.socket) -> None:

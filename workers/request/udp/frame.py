@@ -39,6 +39,7 @@ from workers.request.answer import (
     PRICE_TOO_OLD,
     UNKNOWN,
     UNKNOWN_ASSET,
+    VERDICT_LOOKUPS,
     Names,
     Record,
     age_ms_of,
@@ -85,13 +86,13 @@ def answer_frame(
     at: int,
     now_ns: int,
 ) -> tuple[int, int]:
-    """(position behind the reply, lookups) of a frame that `check_frame` found good and whose sender may ask."""
+    """(position behind the reply, what its prices cost) of a frame that is good and whose sender may ask."""
     count = byte_at(request, start + COUNT_AT)
     min_sources = byte_at(request, start + 7)
     max_age_ms = _read_u32(request, start + 16)
     max_conf_milli_bps = _read_u32(request, start + 20)
     with_last_good = byte_at(request, start + 5) & FLAG_LAST_GOOD != 0
-    time_ms = 0
+    time_ms = lookups = 0
     out = _write_header(request, start, FRAME_OK, count, reply, at)
     for i in range(count):
         name = start + HEADER_BYTES + i * NAME_BYTES
@@ -105,6 +106,7 @@ def answer_frame(
             record.fields["has_last_good"] = 0
             record.fields["rejected"] = 0
         verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
+        lookups += max(0, VERDICT_LOOKUPS[verdict])
         age_ms = AGE_NONE
         if verdict == GOOD or record.fields["has_last_good"] == 1:
             age_ms = min(age_ms_of(record, now_ns), AGE_NONE - 1)
@@ -112,7 +114,7 @@ def answer_frame(
                 time_ms = record.fields["timestamp_ms"] + age_ms
         out = _write_record(record, verdict, with_last_good, age_ms, reply, out)
     _put(time_ms, 8, reply, at + 16)
-    return out, count
+    return out, lookups
 
 
 @compiled

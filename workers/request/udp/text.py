@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trinity.access.gate import Gate, charge_lookups
+from trinity.access.charge import MISTAKE, charge
+from trinity.access.gate import Gate
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import (
     UDP_ASSETS_MAX,
@@ -44,6 +45,7 @@ from workers.request.answer import (
     PRICE_BYTES_MAX,
     UNKNOWN,
     UNKNOWN_ASSET,
+    VERDICT_LOOKUPS,
     Names,
     Record,
     find_name,
@@ -180,14 +182,14 @@ def _may_be_longer(context: DatagramContext, trusted: bool) -> bool:
 @compiled_inline
 def _admit(context: DatagramContext, request: Octets, key_start: int, key_end: int, now_ns: int) -> int:
     """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask."""
-    code = admit_caller(context.gate, context.ledger, context.caller, request, key_start, key_end, now_ns)
+    code = admit_caller(context.gate, context.ledger, context.caller, request, key_start, key_end, False, now_ns)
     return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
 
 
 @compiled_inline
 def _charge(context: DatagramContext, lookups: int, now_ns: int) -> int:
-    """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask for so many."""
-    code = charge_lookups(context.gate, lookups, now_ns)
+    """NO_PROBLEM, or the index in _PROBLEMS of why an answer of so many prices, or a MISTAKE, is not sent."""
+    code = charge(context.gate, lookups, now_ns)
     return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
 
 
@@ -200,29 +202,34 @@ def _answer_binary(
 ) -> tuple[int, int, int]:
     if not is_request_frame(request, start, end):
         return at, DROPPED, 0
-    status, problem = check_frame(request, start, end), NO_PROBLEM
-    if status == FRAME_OK:
-        key_start, key_end = frame_key(request, start)
-        problem = _admit(context, request, key_start, key_end, now_ns)
-        if problem == NO_PROBLEM:
-            problem = _charge(context, byte_at(request, start + COUNT_AT), now_ns)
-    elif is_barred(context.gate, context.caller):
-        problem = ADDRESS_BLOCKED
-    else:
+    status = check_frame(request, start, end)
+    if status != FRAME_OK:
+        if is_barred(context.gate, context.caller):
+            return _refuse_frame(context, request, start, ADDRESS_BLOCKED, reply, at), ERROR, 0
         note_bad_frame(context.ledger, status)
         return write_frame_status(request, start, status, 0, reply, at), ERROR, 0
+    key_start, key_end = frame_key(request, start)
+    problem = _admit(context, request, key_start, key_end, now_ns)
     if problem != NO_PROBLEM:
-        note_problem(context.ledger, problem)
-        status = FRAME_MISSING_KEY + problem - MISSING_KEY
-        wait_ms = wait_ms_of(context.gate, problem)
-        return write_frame_status(request, start, status, wait_ms, reply, at), ERROR, 0
+        return _refuse_frame(context, request, start, problem, reply, at), ERROR, 0
     reply_end, lookups = answer_frame(
         context.table_words, context.record, context.assets, context.exchanges, request, start, reply, at, now_ns
     )
-    name = start + HEADER_BYTES
+    problem = _charge(context, lookups, now_ns)
+    if problem != NO_PROBLEM:
+        return _refuse_frame(context, request, start, problem, reply, at), ERROR, 0
+    name, count = start + HEADER_BYTES, byte_at(request, start + COUNT_AT)
     first = find_name(context.assets, request, name, end_of_name(request, name))
-    note_prices(context.ledger, first, lookups, CONSENSUS)
-    return reply_end, ANSWERED, lookups
+    note_prices(context.ledger, first, count, CONSENSUS)
+    return reply_end, ANSWERED, count
+
+
+@compiled
+def _refuse_frame(context: DatagramContext, request: Octets, start: int, problem: int, reply: Octets, at: int) -> int:
+    """Write the frame that says which refusal of the gate it is."""
+    note_problem(context.ledger, problem)
+    status = FRAME_MISSING_KEY + problem - MISSING_KEY
+    return write_frame_status(request, start, status, wait_ms_of(context.gate, problem), reply, at)
 
 
 # --- text: NAMES[@EXCHANGE][ key=KEY] -------------------------------------------------------------------------
@@ -241,11 +248,9 @@ def _answer_text(
     problem = _admit(context, request, key_start, key_end, now_ns)
     if problem == NO_PROBLEM:
         problem = _parse_names(context, request, start, names_end)
-    if problem == NO_PROBLEM:
-        problem = _charge(context, context.query[json.COUNT], now_ns)
-    if problem != NO_PROBLEM:
-        return write_problem(context.gate, context.ledger, context.query, request, problem, reply, at), ERROR, 0
-    return _write_answer(context, request, reply, at, now_ns), ANSWERED, context.query[json.COUNT]
+        if problem != NO_PROBLEM:
+            problem = _of_mistake(context, problem, now_ns)
+    return _answer_query(context, problem, request, reply, at, now_ns)
 
 
 @compiled_inline
@@ -315,37 +320,57 @@ def _answer_json(
         return _write_refusal(context, request, problem, reply, at), ERROR, 0
     problem = _admit(context, request, query[json.KEY_START], query[json.KEY_END], now_ns)
     if problem == NO_PROBLEM and outcome != json.QUERY_OK:
-        problem = _PROBLEM_OF_QUERY[outcome]
-    if problem == NO_PROBLEM:
-        problem = _charge(context, query[json.COUNT], now_ns)
-    if problem != NO_PROBLEM:
-        return write_problem(context.gate, context.ledger, context.query, request, problem, reply, at), ERROR, 0
-    return _write_answer(context, request, reply, at, now_ns), ANSWERED, query[json.COUNT]
+        problem = _of_mistake(context, _PROBLEM_OF_QUERY[outcome], now_ns)
+    return _answer_query(context, problem, request, reply, at, now_ns)
+
+
+# --- both -----------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _of_mistake(context: DatagramContext, problem: int, now_ns: int) -> int:
+    """The problem of a sender that was let in, or that it has made too many of them."""
+    refusal = _charge(context, MISTAKE, now_ns)
+    return problem if refusal == NO_PROBLEM else refusal
 
 
 @compiled_inline
-def _write_answer(context: DatagramContext, request: Octets, reply: Octets, at: int, now_ns: int) -> int:
-    """Append the object of one asset, or `{"prices":[...]}`, as the query has it."""
+def _answer_query(
+    context: DatagramContext, problem: int, request: Octets, reply: Octets, at: int, now_ns: int
+) -> tuple[int, int, int]:
+    """The prices of the query, or the problem; also that they cannot be paid."""
+    if problem == NO_PROBLEM:
+        end, lookups = _write_answer(context, request, reply, at, now_ns)
+        problem = _charge(context, lookups, now_ns)
+        if problem == NO_PROBLEM:
+            return end, ANSWERED, context.query[json.COUNT]
+    return write_problem(context.gate, context.ledger, context.query, request, problem, reply, at), ERROR, 0
+
+
+@compiled_inline
+def _write_answer(context: DatagramContext, request: Octets, reply: Octets, at: int, now_ns: int) -> tuple[int, int]:
+    """Append the object of one asset, or `{"prices":[...]}`, as the query has it; (its end, what it costs)."""
     query = context.query
     max_age_ms, min_sources = query[json.MAX_AGE_MS], query[json.MIN_SOURCES]
     max_conf, exchange = query[json.MAX_CONF_MILLI_BPS], query[json.EXCHANGE]
     body = write_id(query, request, reply, at)
     if query[json.IS_LIST] == 1:
         note_prices(context.ledger, context.wanted[0, 0], query[json.COUNT], exchange)
-        end = write_prices(
+        end, lookups = write_prices(
             context.table_words, context.record, context.assets, context.exchanges, request, context.wanted,
             query[json.COUNT], exchange, now_ns, max_age_ms, min_sources, max_conf, reply, body,
         )  # fmt: skip
     elif context.wanted[0, 0] == UNKNOWN:
         note_price(context.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
-        end = write_unknown_asset(request, context.wanted[0, 1], context.wanted[0, 2], reply, body)
+        end, lookups = write_unknown_asset(request, context.wanted[0, 1], context.wanted[0, 2], reply, body), MISTAKE
     else:
         asset = context.wanted[0, 0]
         read_answer(context.table_words, row_of(context.exchanges, asset, exchange), context.record)
         verdict = judge(context.record, now_ns, max_age_ms, min_sources, max_conf)
         note_price(context.ledger, asset, exchange, verdict)
+        lookups = VERDICT_LOOKUPS[verdict]
         end = write_price(context.record, verdict, context.assets, asset, now_ns, reply, body)
-    return join_id(reply, at, body, end)
+    return join_id(reply, at, body, end), lookups
 
 
 @compiled

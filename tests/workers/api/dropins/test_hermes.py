@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pyth_hermes import AsyncHermesClient
 
 from tests.support.node_fixture import CATALOG
 from tests.workers.api.conftest import ADMIN_KEY
@@ -60,6 +62,7 @@ async def test_a_price_that_is_not_fresh_is_left_out(service: Live, client: http
     service.publish("BTC", state=AnswerState.STALE)
     answer = await client.get(LATEST, params={"ids[]": [BTC, ETH]})
     assert [feed["id"] for feed in answer.json()["parsed"]] == [ETH]
+    assert answer.json()["left_out"] == [{"id": BTC, "code": "stale_price"}]
     refused = await client.get(LATEST, params={"ids[]": BTC})
     assert (refused.status_code, refused.json()["code"]) == (503, "stale_price")
 
@@ -142,10 +145,10 @@ def client_folder() -> Path:
     return folder
 
 
-async def ask(url: str, client_folder: Path, key: str) -> Any:
+async def ask(url: str, client_folder: Path, options: dict[str, Any], moment: int = 0) -> Any:
     """What the real client gets from this address for BTC and ETH."""
     process = await asyncio.create_subprocess_exec(
-        "node", str(CLIENT / "ask.mjs"), url, "X-API-Key", key, "0x" + BTC, ETH,
+        "node", str(CLIENT / "ask.mjs"), url, json.dumps(options), str(moment), "0x" + BTC, ETH,
         env={**os.environ, "CLIENT_FOLDER": str(client_folder)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -154,30 +157,66 @@ async def ask(url: str, client_folder: Path, key: str) -> Any:
     return json.loads(output)
 
 
-@pytest.mark.parametrize("auth", ["optional", "required"])
-async def test_the_real_client_moves_by_its_base_url(tmp_path: Path, client_folder: Path, auth: str) -> None:
-    """@pythnetwork/hermes-client checks every answer against its own schema; a key goes in as a header."""
+@pytest.mark.parametrize(
+    ("auth", "options"),
+    [
+        ("optional", {}),
+        ("required", {"accessToken": ADMIN_KEY}),
+        ("required", {"headers": {"X-API-Key": ADMIN_KEY}}),
+    ],
+)
+async def test_the_real_client_moves_by_its_base_url(
+    tmp_path: Path, client_folder: Path, auth: str, options: dict[str, Any]
+) -> None:
+    """@pythnetwork/hermes-client checks every answer against its own schema; a key is its access token, or a header."""
     async with live(tmp_path, auth=auth) as service:
-        got = await ask(service.url, client_folder, ADMIN_KEY if auth == "required" else "")
+        got = await ask(service.url, client_folder, options)
     assert [feed["attributes"]["symbol"] for feed in got["feeds"]] == ["Crypto.BTC/USD"]
     assert [of(feed["price"]) for feed in got["latest"]["parsed"]] == [Decimal("71002.5")] * 2
     assert "Price ids not found" in got["unknown"]
     assert len(got["ignored"]["parsed"]) == 1
+    assert got["ignored"]["left_out"] == [{"id": "0x" + "ab" * 32, "code": "unknown_price_id"}]
     assert {feed["id"] for feed in got["streamed"]["parsed"]} == {BTC, ETH}
 
 
-async def test_the_real_client_gets_averages_of_stored_minutes(
+async def test_the_real_client_gets_the_past_and_averages_of_stored_minutes(
     tmp_path: Path, client_folder: Path, database_url: str
 ) -> None:
     """BTC stood at 70,000 for hours: its EMA is near that, in single answers and in streams; ETH has no minutes."""
     store_minutes(database_url, "BTC", "70000")
+    moment = int(time.time()) - 600
     async with live(tmp_path, database_url=database_url) as service:
-        got = await ask(service.url, client_folder, "")
+        got = await ask(service.url, client_folder, {}, moment)
     for answer in (got["latest"], got["streamed"]):
         feeds = {feed["id"]: feed for feed in answer["parsed"]}
         assert of(feeds[BTC]["price"]) == of(feeds[ETH]["ema_price"]) == Decimal("71002.5")
         assert 70_000 < of(feeds[BTC]["ema_price"]) < 70_100
         assert feeds[BTC]["ema_price"]["expo"] == feeds[BTC]["price"]["expo"] == -8
+    (past,) = got["past"]["parsed"]
+    assert (past["id"], of(past["price"])) == (BTC, 70_000)
+    assert moment <= past["price"]["publish_time"] < moment + 60
+    assert got["past"]["left_out"] == [{"id": ETH, "code": "no_price"}]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pyth_hermes")
+async def test_the_python_client_moves_by_its_base_url(tmp_path: Path, database_url: str) -> None:
+    """pyth-hermes: feeds by their symbol, prices now and past, and the stream; its key goes in as a bearer's."""
+    store_minutes(database_url, "BTC", "70000")
+    moment = int(time.time()) - 600
+    async with (
+        live(tmp_path, auth="required", database_url=database_url) as service,
+        AsyncHermesClient(service.url, api_key=ADMIN_KEY, max_retries=0) as client,
+    ):
+        feed = await client.get_feed_id("Crypto.BTC/USD")
+        assert feed == BTC
+        assert await client.get_price_decimal(feed) == Decimal("71002.5")
+        (past,) = (await client.get_price_at(moment, [feed])).parsed or []
+        assert (past.to_decimal(), past.price.publish_time // 60) == (70_000, moment // 60)
+        async for update in client.stream_prices([feed, ETH]):
+            assert {found.id for found in update.parsed or []} == {BTC, ETH}
+            break
+        with pytest.raises(httpx.HTTPStatusError, match="404"):
+            await client.get_latest_price(["ab" * 32])
 
 
 async def test_a_renamed_coin_is_found_by_both_names(service: Live, client: httpx.AsyncClient) -> None:

@@ -27,7 +27,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.items = self.frames = 0
-        self.encoder = StreamEncoder("counting", self._encode_item, self._frame)
+        self.encoder = StreamEncoder("counting", self._frame, self._encode_item)
 
     def _encode_item(self, price: Price) -> bytes:
         self.items += 1

@@ -22,8 +22,8 @@ TICK_NS = int(TICK_SECONDS * NS_PER_SECOND)
 NAMES = [asset.name for asset in CATALOG.assets]
 ENCODER = StreamEncoder(
     "plain",
-    lambda price: f"{price.asset}={price.usd}".encode(),
     lambda _, items: b" ".join(items),
+    lambda price: f"{price.asset}={price.usd}".encode(),
     b"heartbeat",
 )
 

@@ -20,10 +20,10 @@ from tests.workers.api.live import live, tiny_receive_buffer
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
 from workers.api.base import calls
+from workers.api.usage.columns import Column
 from workers.api.usage.export import (
     EXPORTS,
     READER_BYTES_PER_SECOND_MIN,
-    Column,
     Query,
     _read_along,
     csv_pieces,
@@ -55,8 +55,8 @@ async def test_the_whole_log_comes_in_pieces(usage_client: httpx.AsyncClient, us
     assert row == (len(lines) - 1,)
     assert lines[0].startswith("time,request_id,")
     times = [line.partition(",")[0] for line in lines[1:]]
-    assert times[0].startswith("2026-03-27 00:00")
-    assert response.headers["Content-Disposition"] == 'attachment; filename="log_rows.csv"'
+    assert times[0].startswith("2026-03-27T00:00")
+    assert response.headers["Content-Disposition"] == 'attachment; filename="trinity-log-2026-03-27-2026-03-30.csv"'
 
 
 def _scope() -> Any:
@@ -124,7 +124,8 @@ async def test_nine_readers_of_json_that_stop_lock_nobody_out(
     usage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than the pool has connections: a few hold one, the others are refused, and the next caller is served."""
-    many = "SELECT now(), repeat('x', 600), number, number, number, 0.5 FROM generate_series(1, 20000) AS number"
+    columns = "now(), repeat('x', 600), '', '', number, number, number, number, 0.5"
+    many = f"SELECT {columns} FROM generate_series(1, 20000) AS number"
     monkeypatch.setattr("workers.api.usage.export.load", lambda name: many if name == "reports.usage" else load(name))
     async with live(tmp_path, database_url=usage_url, auth="required") as service:
         loop = asyncio.get_running_loop()
@@ -180,7 +181,9 @@ async def test_memory_does_not_grow_with_the_rows(usage_url: str, tmp_path: Path
     """36 MB pass through a few MB."""
 
     async with opened(settings_of(tmp_path, database_url=usage_url)) as made:
-        query = Query("log_rows", {}, (Column("number", "integer"),), ZoneInfo("UTC"))
+        query = Query(
+            "reports.log_rows", {}, (Column("number", "integer"), Column("text", "text")), ZoneInfo("UTC"), "log"
+        )
         many = "SELECT number, repeat('x', 600) FROM generate_series(1, 60000) AS number"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("workers.api.usage.export.load", lambda name: many if "log_rows" in name else load(name))

@@ -5,7 +5,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet
 
-from workers.api.usage.export import Column
+from workers.api.usage.columns import Column
 from workers.api.usage.parquet import ParquetMaker
 
 COLUMNS = (Column("time", "time"), Column("name", "text"), Column("count", "integer"), Column("mean", "number"))

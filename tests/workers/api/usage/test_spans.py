@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workers.api.base.parameters import TimeSpan
 from workers.api.base.problems import ProblemError
-from workers.api.usage.spans import Granularity, Pieces, check_minutes, cut
+from workers.api.usage.spans import Granularity, Pieces, check, cut
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _ZONES = (
@@ -56,10 +56,11 @@ def _bucket(moment: datetime, zone: ZoneInfo, granularity: Granularity) -> objec
         "minute": moment.replace(second=0, microsecond=0),
         "hour": (local.date(), local.hour, local.utcoffset()),
         "day": local.date(),
+        "month": (local.year, local.month),
     }[granularity]
 
 
-@given(spans, st.sampled_from(["minute", "hour", "day", None]))
+@given(spans, st.sampled_from(["minute", "hour", "day", "month", None]))
 def test_every_minute_of_a_span_is_counted_once(span: TimeSpan, granularity: Granularity | None) -> None:
     """The pieces adjoin, begin and end with whole minutes, and are made of whole sums."""
     position = span.start.replace(second=0, microsecond=0)
@@ -70,7 +71,7 @@ def test_every_minute_of_a_span_is_counted_once(span: TimeSpan, granularity: Gra
     assert position - _MINUTE < span.end <= position
 
 
-@given(spans, st.sampled_from(["minute", "hour", "day"]))
+@given(spans, st.sampled_from(["minute", "hour", "day", "month"]))
 def test_no_sum_lies_in_two_buckets(span: TimeSpan, granularity: Granularity) -> None:
     """Also where days have 23 or 25 hours, and where hours begin at half past or a quarter to."""
     for start, unit in _sums_of(cut(span, granularity)):
@@ -88,6 +89,10 @@ def test_no_sum_lies_in_two_buckets(span: TimeSpan, granularity: Granularity) ->
         ("UTC", "minute", 93, False, "granularity"),
         ("UTC", "minute", 8, True, None),
         ("Europe/Berlin", "hour", 93, True, None),
+        ("UTC", "hour", 101, True, "granularity"),
+        ("Europe/Berlin", "month", 365, True, "tz"),
+        ("UTC", "month", 3_650, True, None),
+        ("UTC", "day", 3_650, True, None),
     ],
 )
 def test_nothing_scans_all_minutes(
@@ -96,11 +101,30 @@ def test_nothing_scans_all_minutes(
     """What would is refused by the name of the parameter that asks for it."""
     pieces = cut(TimeSpan(_NEW_YEAR, _NEW_YEAR + days * _DAY, ZoneInfo(zone)), granularity)
     if field is None:
-        check_minutes(pieces, granularity, is_of_all)
+        check(pieces, granularity, is_of_all, _NEW_YEAR.date())
     else:
         with pytest.raises(ProblemError) as refused:
-            check_minutes(pieces, granularity, is_of_all)
+            check(pieces, granularity, is_of_all, _NEW_YEAR.date())
         assert (refused.value.code, refused.value.field) == ("range_too_large", field)
+
+
+@pytest.mark.parametrize(
+    ("zone", "granularity", "is_kept"),
+    [("UTC", "day", True), ("UTC", "month", True), ("UTC", None, True), ("UTC", "hour", False),
+     ("UTC", "minute", False), ("Europe/Berlin", "day", False)],
+)  # fmt: skip
+def test_what_is_kept_no_more_is_refused(zone: str, granularity: Granularity | None, is_kept: bool) -> None:
+    """Of days whose hours are gone there are whole days of UTC; less than there was is never given as all of it."""
+    span = TimeSpan(_NEW_YEAR, _NEW_YEAR + 5 * _DAY, ZoneInfo(zone))
+    detail_from = (_NEW_YEAR + 3 * _DAY).date()
+    if is_kept:
+        check(cut(span, granularity), granularity, True, detail_from)
+    else:
+        with pytest.raises(ProblemError, match="tz=UTC") as refused:
+            check(cut(span, granularity), granularity, True, detail_from)
+        assert (refused.value.code, refused.value.field) == ("detail_gone", "from")
+    ends_within = span._replace(start=_NEW_YEAR + 3 * _DAY)
+    check(cut(ends_within, granularity), granularity, True, detail_from)
 
 
 @pytest.mark.parametrize(("granularity", "sums"), [(None, 91 + 2 * 23), ("day", 91 + 2 * 23), ("hour", 93 * 24 - 2)])

@@ -66,10 +66,10 @@ async def test_the_same_question_is_answered_out_of_memory(usage_url: str, tmp_p
 
 def test_rows_without_a_name_are_no_asset() -> None:
     """Lists of prices and requests without an asset are in the whole only."""
-    rows = [(part, name, 5, 5, 5_000, [0, 5, *[0] * 13]) for part, name in ((7, "0"), (6, ""), (6, "BTC"))]
+    rows = [(part, name, 5, 5, 5_000, 4, [0, 5, *[0] * 13]) for part, name in ((7, "0"), (6, ""), (6, "BTC"))]
     now = datetime(2026, 1, 1, tzinfo=UTC)
     found = summary_of(rows, {"minute_from": now, "minute_to": now}, TimeSpan(now, now, ZoneInfo("UTC")))
-    assert (found["requests"], found["top_assets"]) == (5, {"BTC": 5})
+    assert (found["requests"], found["billable"], found["top_assets"]) == (5, 4, {"BTC": 5})
     assert found["latency_us"] == {"mean": 1.0, "p50": 1.5, "p90": 1.9, "p99": 1.99}
 
 

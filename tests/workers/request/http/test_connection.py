@@ -38,7 +38,7 @@ def test_a_request_in_single_bytes_is_answered_once_when_it_is_whole(bench: Benc
     answer = read_all(client)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["asset"] == "BTC"
-    assert bench.count("oracle_http_responses_total", "200") == 1
+    assert bench.count("http_responses_total", "200") == 1
 
 
 def test_nothing_is_answered_unasked(bench: Bench) -> None:
@@ -168,7 +168,7 @@ def test_where_nobody_gives_way_a_client_is_told_and_closed(bench: Bench) -> Non
         push_ready(bench.at, slot)
     third = bench.open()
     assert read_all(third).startswith(b"HTTP/1.1 503 ")
-    assert bench.count("oracle_http_connections_refused_total") == 1
+    assert bench.count("http_connections_refused_total") == 1
     bench.serve_ready()
     first.close()
     bench.serve(0, EPOLLIN | EPOLLRDHUP)
@@ -185,7 +185,7 @@ def test_an_internal_error_costs_one_connection_and_is_counted(bench: Bench) -> 
     broken.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
     connections.serve_event(refer_to(bench.at), refer_to(context), bench.counters, 0, EPOLLIN, NOW)
     assert broken.recv(1) == b""
-    assert bench.count("oracle_internal_errors_total") == 1
+    assert bench.count("internal_errors_total") == 1
     sound.send(PRICE)
     bench.serve(1)
     assert read_all(sound).startswith(b"HTTP/1.1 200 OK")

@@ -34,7 +34,7 @@ def is_closed(client: socket.socket) -> bool:
 
 def counts(bench: Bench) -> tuple[int, int]:
     """Connections that gave way, and that were refused."""
-    names = ("oracle_http_connections_displaced_total", "oracle_http_connections_refused_total")
+    names = ("http_connections_displaced_total", "http_connections_refused_total")
     return bench.count(names[0]), bench.count(names[1])
 
 

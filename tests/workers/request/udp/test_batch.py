@@ -60,8 +60,8 @@ def test_several_batches_are_answered_in_order(post: Post) -> None:
         post.client.send(b'{"asset":"BTC","id":%d}' % i)
     post.serve()
     assert [json.loads(post.client.recv(4096))["id"] for _ in range(count)] == list(range(count))
-    assert post.count("oracle_udp_datagrams_total", "answered") == count
-    assert post.count("oracle_lookups_total") == count
+    assert post.count("udp_datagrams_total", "answered") == count
+    assert post.count("lookups_total") == count
 
 
 def test_each_sender_gets_its_own_answer(post: Post) -> None:
@@ -84,7 +84,7 @@ def test_an_oversized_datagram_is_dropped_and_the_next_one_answered(post: Post) 
     post.client.send(b"BTC")
     post.serve()
     assert json.loads(post.client.recv(4096))["status"] == "fresh"
-    assert post.count("oracle_udp_datagrams_total", "dropped") == 1
+    assert post.count("udp_datagrams_total", "dropped") == 1
 
 
 def test_an_internal_error_costs_one_datagram(post: Post) -> None:
@@ -92,7 +92,7 @@ def test_an_internal_error_costs_one_datagram(post: Post) -> None:
     broken = post.mailbox._replace(outbox=np.zeros(4, dtype=np.uint8))
     post.client.send(b"BTC")
     batch.serve_datagrams(refer_to(broken), post.counters, post.server.fileno(), NOW)
-    assert post.count("oracle_internal_errors_total") == 1
+    assert post.count("internal_errors_total") == 1
     post.client.send(b"BTC")
     post.serve()
     assert json.loads(post.client.recv(4096))["asset"] == "BTC"
@@ -156,4 +156,4 @@ def test_a_worker_keeps_its_queue_for_what_may_be_answered(post: Post) -> None:
     post.client.send(b"BTC".ljust(512))
     post.serve()
     assert json.loads(post.client.recv(4096))["asset"] == "BTC"
-    assert post.count("oracle_udp_datagrams_total", "dropped") == 0  # the loop adds what the kernel says, each second
+    assert post.count("udp_datagrams_total", "dropped") == 0  # the loop adds what the kernel says, each second

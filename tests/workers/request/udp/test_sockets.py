@@ -21,7 +21,7 @@ def client_of(worker: Any) -> Client:
 
 
 def counts(worker: Any) -> list[int]:
-    return [worker.counter("oracle_udp_datagrams_total", result) for result in RESULTS]
+    return [worker.counter("udp_datagrams_total", result) for result in RESULTS]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -64,8 +64,8 @@ def test_every_datagram_is_counted_by_its_result(worker: Any) -> None:
             if replied:
                 assert udp.recv(65535).startswith(b"{")
         wait_for(lambda: counts(worker) == [2, 1, 3])
-    assert worker.counter("oracle_lookups_total") == 2
-    assert worker.counter("oracle_internal_errors_total") == 0
+    assert worker.counter("lookups_total") == 2
+    assert worker.counter("internal_errors_total") == 0
 
 
 def test_noise_costs_the_worker_nothing(worker: Any) -> None:
@@ -80,5 +80,5 @@ def test_noise_costs_the_worker_nothing(worker: Any) -> None:
             udp.sendto(noise, (HOST, worker.ports.udp_port_lpo))
             if sent % 500 == 0:  # less than the socket's queue holds
                 wait_for(lambda sent=sent: sum(counts(worker)) == sent)
-    assert worker.counter("oracle_internal_errors_total") == 0
+    assert worker.counter("internal_errors_total") == 0
     assert client_of(worker).prices("ETH", via="binary")[0]["price"] == Decimal("71002.5")

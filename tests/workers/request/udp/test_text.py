@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from tests.workers.request.udp.datagram_place import (
     frame,
     key_frame,
 )
-from trinity.limits import UDP_ASSETS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
+from trinity.limits import MISTAKES_PER_MINUTE, UDP_ASSETS_MAX, UDP_REPLY_BYTES_MAX, UDP_REQUEST_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE
 from trinity.vocabulary import KeyState
 from workers.request.ledger import TALLY_KEY
@@ -202,20 +203,20 @@ def test_the_longest_reply_fits_its_buffer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "lookups"),
+    ("request_", "asked", "lookups"),
     [
-        (key_frame(b"month", (b"BTC", b"ETH", b"NONE")), 3),
-        (b"BTC,ETH key=month", 2),
-        (b"BTC key=month", 1),
-        (b'{"assets":["BTC","ETH","BTC"],"api_key":"month"}', 3),
-        (b'{"asset":"BTC","api_key":"month"}', 1),
+        (key_frame(b"month", (b"BTC", b"ETH", b"NONE")), 3, 2),
+        (b"BTC,ETH key=month", 2, 2),
+        (b"BTC key=month", 1, 1),
+        (b'{"assets":["BTC","ETH","NONE","BTC"],"api_key":"month"}', 4, 3),
+        (b'{"asset":"BTC","api_key":"month"}', 1, 1),
     ],
 )
-def test_each_asset_of_a_datagram_is_a_lookup_of_the_month(request_: bytes, lookups: int) -> None:
+def test_each_price_of_a_datagram_is_a_lookup_of_the_month(request_: bytes, asked: int, lookups: int) -> None:
     """In all three forms; what the month has no room for is refused whole, and takes nothing."""
     limits = PLACE.access.limits
     before = quota_used(limits, MONTH_KEY_ID)[1]
-    assert ask(request_)[1:] == ("answered", lookups)
+    assert ask(request_)[1:] == ("answered", asked)
     assert quota_used(limits, MONTH_KEY_ID)[1] == before + lookups
     key = hashlib.sha256(b"month").digest()
     PLACE.access.keys.write(MONTH_KEY_ID, key, KeyState.ACTIVE, 0, 0, before + 2 * lookups - 1, dry_run=False)
@@ -226,3 +227,22 @@ def test_each_asset_of_a_datagram_is_a_lookup_of_the_month(request_: bytes, look
     assert (result, found) == ("error", 0)
     assert b"quota_exceeded" in reply or reply[5] == 10
     assert quota_used(limits, MONTH_KEY_ID)[1] == before + lookups
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"NOPE key=typing",
+        b"BTC@nope key=typing",
+        b'{"asset":"NOPE","api_key":"typing"}',
+        b'{"asset":"BTC","x":1,"api_key":"typing"}',
+    ],
+)
+def test_mistakes_of_a_sender_are_counted_and_behind_the_bound_they_cost(request_: bytes) -> None:
+    """As over HTTP, in text and JSON."""
+    limits, key = PLACE.access.limits, hashlib.sha256(b"typing").digest()
+    PLACE.access.keys.write(MONTH_KEY_ID + 1, key, KeyState.ACTIVE, 0, 0, MONTHLY_QUOTA, dry_run=False)
+    limits.forget(np.array([MONTH_KEY_ID + 1]))
+    for used in (*[0] * MISTAKES_PER_MINUTE, 1, 2):
+        assert b"quota_exceeded" not in ask(request_)[0]
+        assert quota_used(limits, MONTH_KEY_ID + 1)[1] == used

@@ -1,11 +1,12 @@
 // One asset: its price, candles, each exchange's own line, and why each source counts or not.
 
 import { get, poll } from "./client.js";
-import { colour, draw } from "./charts.js";
-import { age, badge, card, digitsOf, element, muted, patch, price, table, tiles, words } from "./format.js";
+import { newChart } from "./charts.js";
+import { age, badge, card, dayAndClock, digitsOf, element, muted, patch, price, table, tiles, words } from "./format.js";
 import { isLive, node, nodeNow, on, prices } from "./live.js";
 
 const CANDLE_HOURS = { "1m": 3, "5m": 12, "1h": 24 * 7, "1d": 24 * 90 };
+const STEP_MS = { "1m": 60_000, "5m": 300_000, "1h": 3_600_000, "1d": 86_400_000 };
 const STEP_NAMES = { "1m": "minute", "5m": "5 minutes", "1h": "hour", "1d": "day" };
 const LINE_POINTS = 600; // ten minutes
 const POLL_MS = 1000;
@@ -16,7 +17,7 @@ const LINE_COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5"
 // Of a refused price no source is good news.
 const VERDICT_LEVELS = { used: "good", disputed: "bad" };
 
-const lines = new Map(); // asset -> exchange -> {x, y}; lives on while other views are shown
+const lines = new Map(); // asset -> exchange -> points; lives on while other views are shown
 
 // An asset is known when the node's state is: nothing is asked about one that does not exist.
 export function assetView(main, asset) {
@@ -38,18 +39,17 @@ export function assetView(main, asset) {
 
 function openAsset(main, asset) {
   const now = element("div");
-  const candles = newChart("candles", `Candles of ${asset}`);
-  const each = newChart("lines", `${asset} on each exchange`);
+  const candles = newFigure("candles", `Candles of ${asset}`);
+  const each = newFigure("lines", `${asset} on each exchange`);
   const sources = element("div", {}, muted("Asking the node."));
   const choice = element("select", { id: "granularity" },
     Object.entries(STEP_NAMES).map(([name, text]) => element("option", { value: name }, text)));
   main.append(now,
     card("Candles", "", element("p", { class: "choice" }, element("label", { for: "granularity" }, "One candle a"), choice),
-      candles.box, candles.note, candles.data),
-    card("Each exchange", "", each.box, each.note), card("Why this price", "", sources));
+      candles.chart.root, candles.note, candles.data),
+    card("Each exchange", "", each.chart.root, each.note), card("Why this price", "", sources));
 
   const showNow = () => patch(now, nowOf(asset));
-  const redraw = () => { candles.redraw(); each.redraw(); };
   let stopCandles = () => {};
   const drawCandles = () => {
     stopCandles();
@@ -62,7 +62,6 @@ function openAsset(main, asset) {
     drawCandles();
   };
   choice.addEventListener("change", drawCandles);
-  addEventListener("themechange", redraw);
   showNow();
   watch();
   const ends = [on("price", (event) => event.asset === asset && showNow()), on("link", showNow), on("node", watch),
@@ -72,16 +71,16 @@ function openAsset(main, asset) {
     ends.forEach((end) => end());
     stopCandles();
     clearInterval(timer);
-    removeEventListener("themechange", redraw);
+    candles.chart.remove();
+    each.chart.remove();
   };
 }
 
 // A picture, the sentence below it, and a table of its data; hidden while there is nothing to draw.
-function newChart(id, label) {
-  const box = element("div", { class: "chart", id, role: "img", "aria-label": label, hidden: true });
-  const chart = { box, note: muted("Asking the node."), data: element("div"), label, traces: null, digits: 2 };
-  chart.redraw = () => chart.traces && draw(box, chart.traces(), chart.digits).catch((error) => { chart.note.textContent = error.message; });
-  return chart;
+function newFigure(id, label) {
+  const figure = { chart: newChart(id, label), note: muted("Asking the node."), data: element("div") };
+  figure.draw = (series, options) => figure.chart.draw(series, options).catch((error) => { figure.note.textContent = error.message; });
+  return figure;
 }
 
 function nowOf(asset) {
@@ -108,34 +107,33 @@ const candleTurn = (asset, granularity, chart) => async (signal) => {
     const found = (await get(`/history?${query}`, signal)).candles.filter((candle) => candle.close != null);
     if (signal.aborted) return;
     if (!found.length) return showNoCandles(chart, "No candle yet: the first one closes at the end of this minute.");
-    showCandles(chart, asset, STEP_NAMES[granularity], found);
+    showCandles(chart, asset, granularity, found);
   } catch (error) {
     if (!signal.aborted) showNoCandles(chart, `No candles: ${error.message}`);
   }
 };
 
 function showNoCandles(chart, why) {
-  chart.box.hidden = true;
-  chart.traces = null;
+  chart.chart.hide();
   chart.note.textContent = why;
   patch(chart.data, []);
 }
 
-function showCandles(chart, asset, step, found) {
-  const at = (candle) => candle.start.slice(0, 16).replace("T", " ");
-  const of = (field) => found.map((candle) => candle[field]);
-  const lows = Math.min(...of("low")), highs = Math.max(...of("high"));
-  chart.digits = digitsOf(highs);
-  chart.traces = () => [{ type: "candlestick", name: asset, x: found.map(at), open: of("open"), high: of("high"), low: of("low"),
-    close: of("close"), increasing: { line: { color: colour("--up") } }, decreasing: { line: { color: colour("--down") } } }];
-  chart.box.hidden = false;
-  chart.box.setAttribute("aria-label", `${chart.label}, one a ${step}, ${at(found[0])} to ${at(found.at(-1))} UTC: `
-    + `lowest ${price(lows, chart.digits)}, highest ${price(highs, chart.digits)}, last ${price(found.at(-1).close, chart.digits)} USD`);
-  chart.note.textContent = `${found.length} candles, times in UTC. A time without a good price is a gap.`;
-  const rows = [...found].reverse().map((candle) => [at(candle), ...["open", "high", "low", "close"].map((field) => price(candle[field], chart.digits))]);
-  patch(chart.data, [element("details", {}, element("summary", {}, "The same as a table"),
-    table(`Candles of ${asset}`, [["Begin, UTC", ""], ["Open", "number"], ["High", "number"], ["Low", "number"], ["Close", "number"]], rows))]);
-  chart.redraw();
+function showCandles(figure, asset, granularity, found) {
+  const step = STEP_NAMES[granularity], stepMs = STEP_MS[granularity];
+  const at = (candle) => Date.parse(candle.start);
+  const lows = Math.min(...found.map((candle) => candle.low)), highs = Math.max(...found.map((candle) => candle.high));
+  const digits = digitsOf(highs), format = (value) => price(value, digits);
+  const byTime = new Map(found.map((candle) => [at(candle), candle]));
+  const points = [];
+  for (let time = at(found[0]); time <= at(found.at(-1)); time += stepMs) points.push({ ...byTime.get(time), time });
+  figure.chart.hear(`${figure.chart.label}, one a ${step}, ${dayAndClock(at(found[0]))} to ${dayAndClock(at(found.at(-1)))}: `
+    + `lowest ${format(lows)}, highest ${format(highs)}, last ${format(found.at(-1).close)} USD`);
+  figure.note.textContent = `${found.length} candles. A time without a good price is a gap.`;
+  const rows = [...found].reverse().map((candle) => [dayAndClock(at(candle)), ...["open", "high", "low", "close"].map((field) => format(candle[field]))]);
+  patch(figure.data, [element("details", {}, element("summary", {}, "The same as a table"),
+    table(`Candles of ${asset}`, [["Begin", ""], ["Open", "number"], ["High", "number"], ["Low", "number"], ["Close", "number"]], rows))]);
+  figure.draw([{ kind: "candles", name: asset, points }], { format, stepMs, range: granularity });
 }
 
 const sourceTurn = (asset, chart, into) => async (signal) => {
@@ -151,30 +149,30 @@ const sourceTurn = (asset, chart, into) => async (signal) => {
 };
 
 function remember(asset, state) {
-  const nowMs = nodeNow(), at = new Date(nowMs).toISOString().slice(0, 23).replace("T", " ");
+  const nowMs = nodeNow(), time = Math.round(nowMs / 1000) * 1000;
   const series = lines.get(asset) ?? new Map();
   const wasAway = nowMs - series.lastMs > GAP_MS;
   series.lastMs = nowMs;
   const values = [...state.exchanges.map((source) => [source.exchange, source.price_usd]),
     ["consensus", state.status === "fresh" ? state.price : null]];
   for (const [name, value] of values) {
-    const line = series.get(name) ?? { x: [], y: [] };
-    for (const y of wasAway ? [null, value] : [value]) { line.x.push(at); line.y.push(y); }
-    while (line.x.length > LINE_POINTS) { line.x.shift(); line.y.shift(); }
+    const line = series.get(name) ?? [];
+    if (wasAway && line.length && time - line.at(-1).time > POLL_MS) line.push({ time: time - POLL_MS });
+    if (line.at(-1)?.time !== time) line.push({ time, value });
+    while (line.length > LINE_POINTS) line.shift();
     series.set(name, line);
   }
   lines.set(asset, series);
 }
 
-function showLines(asset, chart, state) {
-  chart.digits = digitsOf(state.price ?? state.last_price ?? 1);
-  chart.traces = () => [...lines.get(asset)].map(([name, line], i) => ({ type: "scatter", mode: "lines", name, x: [...line.x], y: [...line.y],
-    line: name === "consensus" ? { color: colour("--ink"), width: 3 } : { color: colour(LINE_COLOURS[i % LINE_COLOURS.length]), width: 1.5 } }));
-  chart.box.hidden = false;
-  chart.box.setAttribute("aria-label", `${chart.label}, in USD: `
+function showLines(asset, figure, state) {
+  const digits = digitsOf(state.price ?? state.last_price ?? 1);
+  figure.chart.hear(`${figure.chart.label}, in USD: `
     + state.exchanges.map((source) => `${source.exchange} ${price(source.price_usd)}`).join(", "));
-  chart.note.textContent = "Since this page was opened, once a second, in USD; times in UTC. A gap: no good price.";
-  chart.redraw();
+  figure.note.textContent = "Since this page was opened, once a second, in USD. A gap: no good price.";
+  figure.draw([...lines.get(asset)].map(([name, points], i) => ({ kind: "line", name, points,
+    ...(name === "consensus" ? { colour: "--ink", width: 3 } : { colour: LINE_COLOURS[i % LINE_COLOURS.length] }) })),
+  { format: (value) => price(value, digits), stepMs: POLL_MS });
 }
 
 function sourcesOf(asset, state) {

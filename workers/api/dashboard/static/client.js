@@ -3,10 +3,11 @@
 const ANSWER_MS = 5000; // the node answers within milliseconds: whoever needs this long does not answer
 
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, field = null) {
     super(message);
     this.status = status;
     this.code = code;
+    this.field = field; // the one that is to blame
   }
 }
 
@@ -20,7 +21,7 @@ async function ask(path, options, signal) {
   } catch {
     throw new ApiError(response?.status ?? 0, "unreachable", "The node does not answer.");
   }
-  if (!response.ok) throw new ApiError(response.status, body.code ?? "", body.detail ?? body.title ?? response.statusText);
+  if (!response.ok) throw new ApiError(response.status, body.code ?? "", body.detail ?? body.title ?? response.statusText, body.field);
   return body;
 }
 

@@ -5,12 +5,12 @@ import { assetView } from "./asset.js";
 import { get, post } from "./client.js";
 import { feedsView } from "./feeds.js";
 import { element, muted } from "./format.js";
-import { insideView } from "./inside.js";
 import { closeStream, forget, loseStream, node, on, openStream, unwatchNode, watchNode } from "./live.js";
+import { nodeView } from "./node.js";
 import { pricesView } from "./prices.js";
 import { usageView } from "./usage.js";
 
-const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, node: insideView };
+const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, node: nodeView };
 const of = (id) => document.getElementById(id);
 const main = of("main");
 

@@ -1,9 +1,13 @@
-// Numbers, ages and pieces of page. Text only ever enters the page as text, never as markup.
+// Numbers, times and pieces of page, in the zone and the number format that the reader chose (settings.js). Text only
+// ever enters the page as text, never as markup.
+
+import { chosen } from "./settings.js";
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === true) made.setAttribute(name, "");
+    if (name === "style") made.style.cssText = value; // as an attribute the page's policy refuses it
+    else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, value);
   }
   made.append(...children.flat().map((child) => (child instanceof Node ? child : String(child ?? ""))));
@@ -25,44 +29,92 @@ function patchNode(shown, made) {
     return undefined;
   }
   for (const { name } of [...shown.attributes]) if (!made.hasAttribute(name) && name !== "open") shown.removeAttribute(name);
-  for (const { name, value } of made.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
+  for (const { name, value } of made.attributes) {
+    if (shown.getAttribute(name) === value) continue;
+    if (name === "style") shown.style.cssText = value;
+    else shown.setAttribute(name, value);
+  }
   return patch(shown, [...made.childNodes]);
 }
 
 // --- numbers ----------------------------------------------------------------------------------------------------
 
+// A number with so many decimals, as the reader writes numbers.
+export function number(value, digits = 0) {
+  const { locale, grouped } = chosen().numbers;
+  return value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: grouped });
+}
+
 // So many decimals that neighbours in time have the same: six figures of a price, cents at least.
 export const digitsOf = (value) => Math.min(12, Math.max(2, 5 - Math.floor(Math.log10(Math.abs(value) || 1))));
 
-export function price(value, digits = digitsOf(value)) {
-  if (value == null) return "none";
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+export const price = (value, digits = digitsOf(value)) => (value == null ? "none" : number(value, digits));
+export const count = (value) => (value == null ? "none" : number(value));
+export const share = (part, whole) => (whole ? `${number(100 * part / whole, 1)} %` : "none");
+
+// Hundredths of a percent, with as many decimals as say something.
+export const bps = (value) => (value == null ? "none" : number(value, Math.abs(value) < 10 ? 2 : Math.abs(value) < 1000 ? 1 : 0));
+export const percent = (value) => (value == null ? "none" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${number(Math.abs(value), 2)} %`);
+
+// --- times ------------------------------------------------------------------------------------------------------
+
+const formats = new Map(); // made once for each zone: making one takes longer than using it a thousand times
+
+function partsOf(ms, zone) {
+  if (!formats.has(zone)) {
+    formats.set(zone, new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", year: "numeric", month: "2-digit",
+      day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }));
+  }
+  return Object.fromEntries(formats.get(zone).formatToParts(ms).map(({ type, value }) => [type, value]));
 }
 
-export const count = (value) => (value == null ? "none" : value.toLocaleString("en"));
-export const share = (part, whole) => (whole ? `${(100 * part / whole).toFixed(1)} %` : "none");
+const partsHere = (ms) => partsOf(ms, chosen().zone);
+
+// How far the chosen zone is ahead of UTC at this moment.
+export function zoneOffsetMs(ms) {
+  const { year, month, day: date, hour, minute, second } = partsHere(ms);
+  return Date.UTC(year, month - 1, date, hour, minute, second) - Math.floor(ms / 1000) * 1000;
+}
+
+export const zoneName = () => chosen().zone;
+
+export function clock(ms, seconds = false) {
+  const { hour, minute, second } = partsHere(ms);
+  return seconds ? `${hour}:${minute}:${second}` : `${hour}:${minute}`;
+}
+
+export function day(ms) {
+  const { year, month, day: date } = partsHere(ms);
+  return `${year}-${month}-${date}`;
+}
+
+export const dayAndClock = (ms, seconds = false) => `${day(ms)} ${clock(ms, seconds)}`;
+
+// A time of the API, or in ms, to the second.
+export const moment = (at) => (at ? dayAndClock(new Date(at).getTime(), true) : "never");
 
 export function age(ms) {
   if (ms == null) return "never";
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
-  if (ms < 90_000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms < 5_400_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+  if (ms < 90_000) return `${number(ms / 1000, 1)} s`;
+  if (ms < 5_400_000) return `${Math.round(ms / 60_000)} min`;
+  return ms < 172_800_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.round(ms / 86_400_000)} d`;
 }
 
 export function micros(us) {
   if (us == null) return "none";
-  return us < 1000 ? `${Number(us.toPrecision(3))} µs` : `${Number((us / 1000).toPrecision(3))} ms`;
+  const [value, unit] = us < 1000 ? [us, "µs"] : [us / 1000, "ms"];
+  return `${number(value, value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
 }
 
 export function bytes(value) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
-  return `${value.toFixed(unit ? 1 : 0)} ${units[unit]}`;
+  return `${number(value, unit ? 1 : 0)} ${units[unit]}`;
 }
 
 export const words = (code) => code.replaceAll("_", " ");
-export const moment = (iso) => (iso ? `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC` : "never");
 
 const STATUSES = {
   200: "answered", 400: "bad request", 401: "no key, or a wrong one", 403: "forbidden", 404: "not found",

@@ -4,19 +4,34 @@ import { get, poll } from "./client.js";
 import { age, badge, bars, bytes, card, columns, count, element, facts, micros, moment, muted, patch, statusName, table, tiles, words } from "./format.js";
 
 const POLL_MS = 1000;
+// What the operator changes is a part of the page that comes when it is asked for.
+const LISTS = { keys: "Keys", plans: "Plans", accounts: "Accounts", blocks: "Blocks", audit: "Audit" };
 const AWAY = "Not known while the database is away.";
 
-export function insideView(main, _, session) {
-  const content = element("div", {}, muted("Asking the node."));
-  main.append(element("h1", {}, "Node"), content);
+export function nodeView(main, argument, session) {
+  main.append(element("h1", {}, "Node"));
   if (session.kind !== "admin") {
-    patch(content, [element("div", { class: "card" }, muted("The node's inside is for the operator: log in with the admin key."))]);
+    main.append(element("div", { class: "card" }, muted("The node's inside is for the operator: log in with the admin key.")));
     return () => {};
   }
+  const tabs = ["", ...Object.keys(LISTS)].map((name) => element("a", { href: name ? `#/node/${name}` : "#/node",
+    "aria-current": name === argument ? "page" : null }, LISTS[name] ?? "State"));
+  main.append(element("nav", { class: "tabs", "aria-label": "Of the node" }, tabs));
+  const content = element("div", {}, muted("Asking the node."));
+  main.append(content);
+  if (Object.hasOwn(LISTS, argument)) return openList(content, argument);
   return poll(POLL_MS, async (signal) => {
     const shown = await get("/node/inside", signal).then(insideOf).catch((error) => [element("p", { role: "alert" }, error.message)]);
     if (!signal.aborted) patch(content, shown);
   });
+}
+
+function openList(content, name) {
+  let isGone = false;
+  let close = () => { isGone = true; };
+  import("./administration/view.js").then(({ listView }) => { if (!isGone) close = listView(content, name); },
+    () => patch(content, [element("p", { role: "alert" }, "This part of the page did not come: load it again.")]));
+  return () => close();
 }
 
 function insideOf(state) {

@@ -1,4 +1,4 @@
-"""What an operator may write on the command line about keys, plans and blocks: text -> checked value.
+"""What an operator may write about keys, plans and blocks, on the command line and on the page: text -> checked value.
 
 Rules: pure. Every refusal is an InputError that names the field as the user wrote it, and shows no more of a value than
 is no secret.
@@ -6,9 +6,11 @@ is no secret.
 
 import datetime
 import re
+from collections.abc import Mapping
+from decimal import Decimal
 
 from trinity.errors import InputError
-from trinity.rates import read_rate
+from trinity.rates import read_rate, requests_of, seconds_of
 from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START
 
 # PostgreSQL's integer.
@@ -27,6 +29,9 @@ _KEY_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 _WHOLE_KEY = re.compile(rf"({KEY_START}[A-Za-z0-9_-]{{{KEY_PREFIX_CHARS - len(KEY_START)}}})[A-Za-z0-9_-]+")
 # RFC 5646: a language, then subtags; "en", "pt-BR", "zh-Hant-TW".
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?", re.ASCII)
+_CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
+_DAY = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -80,6 +85,34 @@ def duration(field: str, text: str) -> datetime.timedelta:
     return datetime.timedelta(seconds=seconds)
 
 
+def lifetime(field: str, text: str) -> datetime.timedelta:
+    """A time that is longer than nothing."""
+    found = duration(field, text)
+    if not found:
+        raise InputError(field, "0 would be the end before the beginning")
+    return found
+
+
+def limits(given: Mapping[str, str | None], *, of_plan: bool, prefix: str = "") -> dict[str, int | None]:
+    """The columns that `rate`, `burst` and `quota` mean; None, for a key alone, is what its plan has.
+
+    `of_plan`: they are a plan's own. A field is named with `prefix` before it, as the user wrote it.
+    """
+    # A burst of 0 is for plans without a rate.
+    bounds = {"burst": ("burst", 0 if of_plan else 1, BURST_MAX), "quota": ("monthly_quota", 0, QUOTA_MAX)}
+    columns: dict[str, int | None] = {}
+    for word, text in given.items():
+        field = prefix + word
+        if word == "rate":
+            found = None if text is None else rate(field, text)
+            columns["rate_requests"] = None if found is None else requests_of(found)
+            columns["rate_seconds"] = None if found is None else seconds_of(found)
+        else:
+            column, low, high = bounds[word]
+            columns[column] = None if text is None else whole_number(field, text, low, high)
+    return columns
+
+
 def name(field: str, text: str) -> str:
     """A name for people, in any script, on one line."""
     stripped = text.strip()
@@ -100,6 +133,31 @@ def email(field: str, text: str) -> str:
     if len(text) > 254 or not text.isprintable() or not _EMAIL.fullmatch(text):
         raise InputError(field, f"{text!a} is not an e-mail address")
     return text
+
+
+def amount(field: str, text: str) -> Decimal:
+    """Money, exactly as it is written: 49, 49.00, 0.0005."""
+    if not _AMOUNT.fullmatch(text):
+        raise InputError(field, f"{text[:20]!a} is not an amount like 49 or 49.90, of up to 9 digits and 4 decimals")
+    return Decimal(text)
+
+
+def currency(field: str, text: str) -> str:
+    """A code of ISO 4217."""
+    if not _CURRENCY.fullmatch(text):
+        raise InputError(field, f"{text[:20]!a} is not a currency's code of three letters, like EUR")
+    return text.upper()
+
+
+def day(field: str, text: str) -> datetime.date:
+    """A day as ISO 8601 has it."""
+    try:
+        found = datetime.date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise InputError(field, f"{text[:20]!a} is not a day like 2026-12-01")
+    return found
 
 
 def switch(field: str, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""trinity/cli/values.py"""
+"""trinity/access/values.py"""
 
 import datetime
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trinity.access import values
 from trinity.access.keys import new_key
-from trinity.cli import values
 from trinity.errors import InputError
 from trinity.vocabulary import KEY_PREFIX_CHARS
 
@@ -20,6 +20,12 @@ GOOD: list[tuple[Callable[[], Any], Any]] = [
     (lambda: values.duration("--for", "90s"), datetime.timedelta(seconds=90)),
     (lambda: values.duration("--for", "2w"), datetime.timedelta(days=14)),
     (lambda: values.duration("--grace", "0"), datetime.timedelta()),
+    (lambda: values.lifetime("--for", "1h"), datetime.timedelta(hours=1)),
+    (
+        lambda: values.limits({"rate": "1/5s", "quota": None}, of_plan=False),
+        {"rate_requests": 1, "rate_seconds": 5, "monthly_quota": None},
+    ),
+    (lambda: values.limits({"burst": "0"}, of_plan=True), {"burst": 0}),
     (lambda: values.name("--account", " Jürgen & 子 "), "Jürgen & 子"),
     (lambda: values.language("--language", "zh-Hant-TW"), "zh-Hant-TW"),
     (lambda: values.email("--email", "a@example.org"), "a@example.org"),
@@ -43,6 +49,10 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: values.duration("--for", "1y"), "--for"),
     (lambda: values.duration("--for", "-1h"), "--for"),
     (lambda: values.duration("--for", "999999999w"), "--for"),
+    (lambda: values.lifetime("--for", "0"), "--for"),
+    (lambda: values.limits({"burst": "0"}, of_plan=False, prefix="--"), "--burst"),
+    (lambda: values.limits({"quota": "-1"}, of_plan=True), "quota"),
+    (lambda: values.limits({"rate": "x"}, of_plan=True), "rate"),
     (lambda: values.name("--account", "  "), "--account"),
     (lambda: values.name("--account", "a\nb"), "--account"),
     (lambda: values.name("--account", "a\0b"), "--account"),

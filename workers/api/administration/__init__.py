@@ -1,0 +1,1 @@
+"""What the operator changes over HTTP: keys, plans, accounts, blocks; and who changed what."""

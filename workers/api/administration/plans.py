@@ -1,0 +1,52 @@
+"""`/administration/plans`: what customers are held to."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from trinity.access import plans, values
+from trinity.access.plans import Plan, PlanChange
+from workers.api.administration.administrator import Administrator
+from workers.api.administration.bodies import LimitsBody, read_body, takes
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class PlanBody(LimitsBody, kw_only=True):
+    """What of a plan is to be another; what is left out stays. A new plan needs rate, burst and quota."""
+
+    dry_run: bool | None = None
+
+
+class PlanList(msgspec.Struct):
+    """All plans, with the number of their keys."""
+
+    plans: list[Plan]
+
+
+class OnePlan(msgspec.Struct):
+    """The plan as it is now; `created`: it is new."""
+
+    plan: Plan
+    created: bool
+
+
+@get("/plans", tags=["administration"])
+async def list_plans(administrator: NamedDependency[Administrator]) -> PlanList:
+    """All plans."""
+    return PlanList(await administrator.do("plans list", plans.list_plans))
+
+
+@post("/plans/{plan:str}", status_code=200, tags=["administration"], operation_class=takes(PlanBody))
+async def set_plan(request: AnyRequest, plan: FromPath[str], administrator: NamedDependency[Administrator]) -> OnePlan:
+    """Change a plan, or make it; all keys on it follow at once, but for limits of their own."""
+    body = await read_body(request, PlanBody)
+    name = values.name("plan", plan)
+    change = PlanChange(**body.columns(of_plan=True), dry_run=body.dry_run)
+    return await administrator.do("plans set", lambda found: OnePlan(*plans.set_plan(found, name, change)))
+
+
+HANDLERS = (list_plans, set_plan)
