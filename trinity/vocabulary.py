@@ -168,18 +168,40 @@ ACCESS_REFUSALS = CODES[CODES.index("missing_key") : CODES.index("keys_unavailab
 LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
 
 
+# Which field of a request is at fault, by code and cause; a parameter that nobody knows is named where it is found.
+_FIELDS = {
+    ("unknown_market", ""): "exchange",
+    ("price_too_old", ""): "max_age_ms",
+    ("too_few_sources", "min_sources"): "min_sources",
+    ("confidence_too_wide", ""): "max_conf_bps",
+    ("unknown_asset", ""): "asset",
+    ("missing_asset", ""): "asset",
+    ("missing_asset", "udp"): "asset",
+    ("bad_parameter", "assets"): "assets",
+    ("bad_parameter", "key_repeated"): "api_key",
+    ("unknown_exchange", ""): "exchange",
+}
+
+
 class Problem(NamedTuple):
-    """Why a request is refused, as it is said to the client."""
+    """Why a request is refused, as it is said to the client; `field` is empty where no field is at fault."""
 
     status: int
     code: str
     text: str
+    field: str = ""
+
+    @property
+    def members(self) -> str:
+        """What stands inside of `"error":{...}`; none of it needs an escape."""
+        return f'"code":"{self.code}","message":"{self.text}"' + (f',"field":"{self.field}"' if self.field else "")
 
 
 def problem_for(code: str, cause: str = "") -> Problem:
     """The refusal of this code, in the words of the cause; KeyError for one that is not in the table."""
     outcome = _BY_CODE[code]
-    return Problem(outcome.status, code, outcome.causes[cause] if cause else outcome.text)
+    text = outcome.causes[cause] if cause else outcome.text
+    return Problem(outcome.status, code, text, _FIELDS.get((code, cause), ""))
 
 
 _BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}

@@ -1,6 +1,7 @@
 """trinity/vocabulary.py: numbers that are stored, one text for each refusal, and SQL that says the same."""
 
 import ast
+import json
 import re
 from itertools import chain
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import trinity
 from trinity import vocabulary
 from trinity.limits import UDP_PAYLOAD_BYTES_MAX
-from trinity.vocabulary import CODES, EXCHANGES, HTTP_STATUSES, OUTCOMES, KeyState, problem_for, status_reason
+from trinity.vocabulary import _FIELDS, CODES, EXCHANGES, HTTP_STATUSES, OUTCOMES, KeyState, problem_for, status_reason
 
 ROOT = Path(trinity.__file__).parent.parent
 SQL = {path.name: path.read_text() for path in (ROOT / "trinity" / "store").rglob("*.sql")}
@@ -58,12 +59,22 @@ def test_every_refusal_has_a_status_that_is_counted_and_texts_that_need_no_escap
 
 def test_a_refusal_is_found_by_code_and_cause() -> None:
     """The usual sentence, a sharper one, and an error for what is not in the table."""
-    assert problem_for("missing_key") == (401, "missing_key", OUTCOMES[CODES.index("missing_key")].text)
+    assert problem_for("missing_key") == (401, "missing_key", OUTCOMES[CODES.index("missing_key")].text, "")
     assert problem_for("missing_key", "udp").text.startswith("an API key is needed: key=")
     with pytest.raises(KeyError):
         problem_for("typo")
     with pytest.raises(KeyError):
         problem_for("missing_key", "typo")
+
+
+def test_a_refusal_names_the_field_that_is_at_fault() -> None:
+    """By code and cause, as the members of an error object that need no escape."""
+    assert problem_for("too_few_sources").field == ""
+    problem = problem_for("too_few_sources", "min_sources")
+    assert json.loads(f"{{{problem.members}}}") == {
+        "code": "too_few_sources", "message": "fewer sources than min_sources", "field": "min_sources",
+    }  # fmt: skip
+    assert {problem_for(*place).field for place in _FIELDS} == set(_FIELDS.values())
 
 
 def test_the_gates_refusals_stand_in_a_row() -> None:

@@ -10,6 +10,7 @@ MISTAKES_PER_MINUTE, counted by key in the whole node, and then as much as a pri
 import numpy as np
 
 from trinity.access.gate import (
+    COST,
     KEY_ID,
     MISSING_KEY,
     MONTHLY_QUOTA,
@@ -35,6 +36,7 @@ _1 = np.uint64(1)
 @compiled_inline
 def charge(gate: Gate, lookups: int, now_ns: int) -> int:
     """CODE_OK when the month has room for this answer, else QUOTA_EXCEEDED: it is not to be sent."""
+    gate.result[COST] = lookups
     if lookups == 0 or gate.result[MONTHLY_QUOTA] == 0 or gate.result[OVERRUN] != 0:
         return CODE_OK
     return _charge(gate, lookups, now_ns)

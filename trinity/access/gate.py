@@ -91,10 +91,11 @@ COUNTED_WORDS = len(ACCESS_REFUSALS) + len(LIMIT_REFUSALS)
     LEFT,  # requests left at once
     MONTHLY_QUOTA,  # 0: there is none, and the next says nothing
     QUOTA_LEFT,
+    COST,  # of the answer that was charged last: prices, or MISTAKE
     OVERRUN,  # the refusal that a dry run did not make; 0: none
     IS_FREE,  # 1: RATE to LEFT are of the rate for what costs no month
     RESULT_WORDS,
-) = range(11)
+) = range(12)
 
 # What a worker keeps for its gate alone. A record and not arrays: compiled code then passes one pointer.
 OWN_DTYPE = np.dtype(

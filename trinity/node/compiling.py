@@ -14,6 +14,7 @@ import feeds.consensus.candles
 import feeds.consensus.process
 import feeds.ingest.intake
 import trinity.access.warm_up
+import trinity.native.nearest
 import workers.request.loop
 from trinity.compiled import prepare_cache
 from trinity.memory.atomics import fence, load_acquire, store_release
@@ -70,6 +71,7 @@ _WARM_UPS = (
     feeds.consensus.candles.warm_up,
     feeds.ingest.intake.warm_up,
     trinity.access.warm_up.warm_up,
+    trinity.native.nearest.warm_up,
 )
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import feeds.ingest.process
 import feeds.simulator.server
 import trinity.node.database
 import workers.access.process
+import workers.api.app
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
@@ -34,6 +35,7 @@ from trinity.store.database import database_url, is_embedded
 from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
 from workers.operator.mail import Mailer
+from workers.request.lookups import LocalLookups
 
 _REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
 
@@ -174,6 +176,7 @@ ROLES = (
             plan.config.access,
             plan.config.node.bind_host,
             int(number),
+            workers.api.app.PATHS,
         ),
     ),
     Role(
@@ -186,6 +189,7 @@ ROLES = (
             memory.access,
             report_settings_of(plan.config),
             explainer(context, memory.node, plan.config.node.data_dir),
+            LocalLookups(memory.node.answers.words, context.catalog),
         ),
         vital=False,
     ),
@@ -256,5 +260,8 @@ def report_settings_of(config: Config) -> ReportSettings:
         free_rate=config.access.free_rate,
         rate_limit_headers=config.access.rate_limit_headers,
         trusted_proxies=config.access.trusted_proxies,
+        request_port=config.ports.tcp_port_lpo,
+        request_health_port=config.ports.health_port_lpo,
+        health_port=config.ports.health_port_lrs,
         retention=retention_of(config),
     )

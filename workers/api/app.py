@@ -1,8 +1,8 @@
 """The routes of the reporting service: one literal list, and what every handler of it may ask for.
 
 Rules
-- A feature adds its handlers to `ROUTES`, and what it alone works with to `Features`. A handler asks by name for
-  `parts: NamedDependency[Parts]`, `caller: NamedDependency[ApiCaller]` and its feature's piece.
+- A feature adds its handlers to `OWN`, or to `FOREIGN`, and what it alone works with to `Features`. A handler asks by
+  name for `parts: NamedDependency[Parts]`, `caller: NamedDependency[ApiCaller]` and its feature's piece.
 - What the OpenAPI document does not name is refused by name: an unknown or repeated query parameter is a 400, also for
   what is not in the document at all (the page, the session). Foreign clients send more than they say; a handler for
   them has `opt={"any_parameters": True}`.
@@ -10,6 +10,7 @@ Rules
 - Errors are problem+json (problems.py); the id of the request is put in by calls.py.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from litestar import Litestar, Request, Response
@@ -30,20 +31,27 @@ from workers.api.administration import routes as administration
 from workers.api.administration.administrator import Administration
 from workers.api.base.auth import provide_caller
 from workers.api.base.compression import make_compression
-from workers.api.base.context import Parts
+from workers.api.base.context import Parts, ReportSettings
 from workers.api.base.parameters import refuse_unknown
-from workers.api.base.problems import HANDLERS, schemas_of
+from workers.api.base.problems import GUIDE, HANDLERS, schemas_of
 from workers.api.dashboard import day, inside, node_state, page
 from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
+from workers.api.lookups import lookups
+from workers.api.openapi.document import Ports
 from workers.api.streams import events as streams
 from workers.api.streams import rows, sockets
 from workers.api.usage import usage
 from workers.api.usage.export import Usage
+from workers.api.version import Versioned
 
-ROUTES: tuple[ControllerRouterHandler, ...] = (
+OWN: tuple[ControllerRouterHandler, ...] = (
     documentation.openapi_json,
+    documentation.show_documentation_file,
+    lookups.show_price,
+    lookups.show_prices,
+    lookups.show_assets,
     account.show_account,
     usage.router,
     history.show_history,
@@ -63,6 +71,9 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     streams.stream_prices,
     rows.stream_rows,
     sockets.price_socket,
+)
+# In the shapes of other services.
+FOREIGN: tuple[ControllerRouterHandler, ...] = (
     hermes.price_feeds,
     hermes.latest_prices,
     hermes.stream_updates,
@@ -71,7 +82,10 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     coingecko.ROUTER,
     udf.ROUTER,
 )
+ROUTES = (*OWN, *FOREIGN)
 
+# Of the health port of this service.
+_HEALTH_PATHS = ("/live", "/ready", "/metrics")
 # A key may stand in the query of every call.
 _KEY_PARAMETER = "api_key"
 # No call of this service has a body that is larger than a form.
@@ -102,6 +116,7 @@ class Features(NamedTuple):
     administration: Administration
     dashboard: node_state.Dashboard
     history: history.History
+    lookups: lookups.Lookups
     streams: streams.Streams
     rows: rows.RowBoard
     usage: Usage
@@ -110,23 +125,30 @@ class Features(NamedTuple):
 def make_app(parts: Parts, features: Features) -> Litestar:
     """The application over one process's parts."""
     pieces = {"parts": parts, **features._asdict()}
-    return Litestar(
+    app = Litestar(
         list(ROUTES),
         dependencies={
             **{name: _provide(piece) for name, piece in pieces.items()},
             "caller": Provide(provide_caller),
         },
-        state=State({"parts": parts, "accounts": features.accounts}),
+        state=State(
+            {
+                "parts": parts,
+                "accounts": features.accounts,
+                GUIDE: _guide(parts.settings),
+                documentation.DOCUMENT: (_OWN_PATHS, _ports(parts.settings)),
+            }
+        ),
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
         exception_handlers={**HANDLERS, HTTPException: _on_http},
         cors_config=_CORS,
         compression_config=make_compression(),
         openapi_config=OpenAPIConfig(
-            title="Trinity reports",
+            title="Trinity",
             version=documentation.API_VERSION,
             description=documentation.DESCRIPTION,
-            openapi_router=Router(path="/docs", route_handlers=[], include_in_schema=False),
+            openapi_router=documentation.page_router(),
             render_plugins=[documentation.DocumentPage()],
             use_handler_docstrings=True,
             components=Components(security_schemes=_SECURITY),
@@ -135,6 +157,39 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+    app.asgi_handler = Versioned(app.asgi_handler, _OWN_PATHS)
+    return app
+
+
+def _paths_of(routes: Iterable[Any]) -> Iterator[str]:
+    for route in routes:
+        if isinstance(route, Router):
+            yield from (found.path for found in route.routes)
+        else:
+            yield from route.paths
+
+
+def _beginnings_of(routes: Iterable[Any]) -> tuple[str, ...]:
+    """Paths up to what stands in them itself; the page is asked for by nobody who mistypes."""
+    return tuple(sorted({path.partition("/{")[0] for path in _paths_of(routes)} - {"/"}))
+
+
+_OWN_PATHS = (*_beginnings_of(OWN), "/docs")
+# What this service answers, for whoever asks for something else.
+PATHS = (*_OWN_PATHS, *_beginnings_of(FOREIGN))
+
+
+def _guide(settings: ReportSettings) -> dict[str, int]:
+    """All paths of the node, each with the port that answers it; this one's where several do."""
+    return (
+        dict.fromkeys(_HEALTH_PATHS, settings.health_port)
+        | {"/health": settings.request_port}
+        | dict.fromkeys(PATHS, settings.tcp_port)
+    )
+
+
+def _ports(settings: ReportSettings) -> Ports:
+    return Ports(settings.tcp_port, settings.request_port, settings.request_health_port, settings.health_port)
 
 
 def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -1,32 +1,44 @@
-"""The OpenAPI document, and a page of it that needs no other host: plain HTML made from the document.
+"""The OpenAPI document, and a page of it where each call can be tried: plain HTML made from the document.
 
-Rules: everything on the page comes out of the document, escaped; no script, no font, no image from anywhere. What the
-framework says of errors is replaced by what they are (problems.py).
+Rules: everything on the page comes out of the document, escaped. Its script and style are files of this service, and
+its policy forbids all others; what it tries it asks of this service alone, with the key that was typed, which is not
+kept.
 """
 
+import hashlib
+import json
+from functools import cache
 from html import escape
+from importlib.resources import files
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Request, Response, Router, get
+from litestar.datastructures import ResponseHeader
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.params import FromPath
 
-from trinity.access.costs import MISTAKES, cost_of
-from workers.api.base.problems import MEDIA_TYPE, ProblemBody
+from trinity.access.costs import MISTAKES
+from workers.api.base.problems import ProblemError
+from workers.api.openapi.document import complete
 
 API_VERSION = "1"
 DESCRIPTION = (
-    "Usage reports, prices and explanations of a Trinity node. Errors are problem+json (RFC 9457) with a stable "
-    "`code`; every response has an X-Request-Id. Times are ISO 8601 or seconds since 1970. What a call costs "
-    f"of a key's month stands beside it. {MISTAKES}"
+    "Prices, usage reports, history and explanations of a Trinity node, all its HTTP ports. A path with /v1 has a bare "
+    "name, too, which is the same call. Errors are problem+json (RFC 9457) with a stable `code`, those of prices "
+    '{"error":{"code":...}}; `field` names what is at fault. Every response has an X-Request-Id. Times are ISO 8601 or '
+    f"seconds since 1970. A stream of prices is also a WebSocket: /v1/ws. {MISTAKES}"
 )
+# Where the application keeps what the document needs beside the router: (own paths, ports).
+DOCUMENT = "document"
 
-_STYLE = """
-:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-code,pre{font:14px/1.4 ui-monospace,monospace}section{border-top:1px solid #8886;padding:.5rem 0}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0}
-h2 code{font-size:1.1rem}nav a{margin-right:1rem}
-"""
+_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+_PAGE_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_FILES = {"docs.js": "text/javascript", "docs.css": "text/css"}
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
@@ -34,24 +46,40 @@ def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The OpenAPI document."""
     state = request.app.state
     if "openapi_json" not in state:
-        state["openapi_json"] = msgspec.json.encode(with_problems(request.app.openapi_schema.to_schema()))
+        state["openapi_json"] = msgspec.json.encode(document_of(request.app))
     return Response(state["openapi_json"], media_type="application/json")
 
 
-def with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with every error as the problem that it is."""
-    (_, schemas) = msgspec.json.schema_components([ProblemBody], ref_template="#/components/schemas/{name}")
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
-    components = document["components"]
-    components["schemas"] = components.get("schemas", {}) | schemas
-    components["responses"] = {"Problem": {"description": "Refused or failed; `code` says why.", "content": content}}
-    for path, item in document["paths"].items():
-        for operation in item.values():
-            operation["description"] = f"{operation.get('description', '')}\n\nOf the month: {cost_of(path).value}."
-            good = {status: found for status, found in operation["responses"].items() if status < "4"}
-            problem = {"$ref": "#/components/responses/Problem"}
-            operation["responses"] = good | {"4XX": problem, "5XX": problem}
-    return document
+def document_of(app: Litestar) -> dict[str, Any]:
+    """The whole document of an application."""
+    own_paths, ports = app.state[DOCUMENT]
+    return complete(app.openapi_schema.to_schema(), own_paths, ports)
+
+
+@get("/openapi/{name:str}", include_in_schema=False, sync_to_thread=False)
+def show_documentation_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
+    """The page's script and style."""
+    if name not in _FILES:
+        raise ProblemError(404, "unknown_path", "there is no such file")
+    content, etag = _read(name)
+    headers = {**_PAGE_HEADERS, "ETag": etag, "Cache-Control": "no-cache"}
+    is_known = request.headers.get("if-none-match") == etag
+    status = 304 if is_known else 200
+    return Response(b"" if is_known else content, status_code=status, headers=headers, media_type=_FILES[name])
+
+
+@cache
+def _read(name: str) -> tuple[bytes, str]:
+    content = (files("workers.api.openapi") / name).read_bytes()
+    return content, f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+
+
+def page_router() -> Router:
+    """Where the framework puts the page."""
+    headers = [
+        ResponseHeader(name=name, value=value, documentation_only=False) for name, value in _PAGE_HEADERS.items()
+    ]
+    return Router(path="/docs", route_handlers=[], include_in_schema=False, response_headers=headers)
 
 
 class DocumentPage(OpenAPIRenderPlugin):
@@ -62,31 +90,83 @@ class DocumentPage(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
         """The page."""
-        return render_page(openapi_schema).encode()
+        return render_page(document_of(request.app)).encode()
 
 
 def render_page(document: dict[str, Any]) -> str:
     """The document as HTML."""
     info = document["info"]
     operations = [
-        (method.upper(), path, operation)
+        (method.upper(), path, operation, item.get("servers", []))
         for path, item in sorted(document.get("paths", {}).items())
         for method, operation in item.items()
+        if method != "servers"
     ]
-    sections = "".join(_section(*operation) for operation in operations)
+    tags = sorted({tag for _, _, operation, _ in operations for tag in operation.get("tags", ["other"])})
+    sections = "".join(
+        f'<h1 id="{escape(tag)}">{escape(tag)}</h1>'
+        + "".join(_section(*found) for found in operations if tag in found[2].get("tags", ["other"]))
+        for tag in tags
+    )
+    links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in tags)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/openapi/docs.css">'
+        '<script type="module" src="/openapi/docs.js"></script></head><body>'
         f"<main><h1>{escape(info['title'])}</h1><p>{escape(info.get('description', ''))}</p>"
-        f'<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>{sections}</main></body></html>'
+        '<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>'
+        '<p><label>API key, for trying <input id="key" type="password" autocomplete="off"></label></p>'
+        f"<nav>{links}</nav>{sections}</main></body></html>"
     )
 
 
-def _section(method: str, path: str, operation: dict[str, Any]) -> str:
-    rows = "".join(_parameter_row(parameter) for parameter in operation.get("parameters", []))
+def _section(method: str, path: str, operation: dict[str, Any], servers: list[dict[str, Any]]) -> str:
+    parameters = operation.get("parameters", [])
+    rows = "".join(_parameter_row(parameter) for parameter in parameters)
     table = f"<table><tr><th>parameter<th>type<th>what</tr>{rows}</table>" if rows else ""
     text = escape(operation.get("description") or operation.get("summary") or "")
-    return f"<section><h2><code>{method} {escape(path)}</code></h2><p>{text}</p>{table}</section>"
+    is_here = method == "GET" and (not servers or any(server["url"] == "/" for server in servers))
+    form = _form(path, parameters) if is_here else ""
+    return (
+        f"<section><h2><code>{method} {escape(path)}</code></h2><p>{text}</p>{_elsewhere(path, servers)}{table}{form}"
+        f"{_example(operation)}</section>"
+    )
+
+
+def _elsewhere(path: str, servers: list[dict[str, Any]]) -> str:
+    """The other ports that answer this; the script makes them links."""
+    return "".join(
+        f'<p>{escape(server["description"])}: <a data-port="{escape(server["url"].rpartition(":")[2])}" '
+        f'data-path="{escape(path)}"><code>{escape(server["url"])}</code></a></p>'
+        for server in servers
+        if server["url"] != "/"
+    )
+
+
+def _form(path: str, parameters: list[dict[str, Any]]) -> str:
+    fields = "".join(f"<label>{escape(found['name'])}{_field(found)}</label>" for found in parameters)
+    return f'<form data-path="{escape(path)}">{fields}<button>Try it</button></form><pre hidden></pre>'
+
+
+def _field(parameter: dict[str, Any]) -> str:
+    name, value = escape(parameter["name"]), str(parameter.get("example", ""))
+    values = [str(found) for found in parameter.get("schema", {}).get("enum") or () if found is not None]
+    if values:
+        options = "".join(
+            f"<option{' selected' if found == value else ''}>{escape(found)}</option>" for found in ("", *values)
+        )
+        return f'<select name="{name}">{options}</select>'
+    required = " required" if parameter.get("required") else ""
+    return f'<input name="{name}" value="{escape(value)}"{required}>'
+
+
+def _example(operation: dict[str, Any]) -> str:
+    """What a node once answered."""
+    found = next(iter(operation.get("responses", {}).get("200", {}).get("content", {}).values()), {})
+    if "example" not in found:
+        return ""
+    text = json.dumps(found["example"], indent=2, ensure_ascii=False)
+    return f"<details><summary>an answer</summary><pre>{escape(text)}</pre></details>"
 
 
 def _parameter_row(parameter: dict[str, Any]) -> str:

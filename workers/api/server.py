@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,7 @@ from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
 from workers.api.history.past import PastPrices
+from workers.api.lookups.lookups import Lookup, Lookups
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
@@ -114,16 +116,15 @@ def run(
     tables: AccessMemory,
     settings: ReportSettings,
     explain: Explain | None = None,
+    lookup: Lookup | None = None,
 ) -> None:
     """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(context, memory, tables, settings, explain))
+    asyncio.run(_serve(context, open_service(context, memory, tables, settings, explain, lookup)))
 
 
-async def _serve(
-    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
-) -> None:
+async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[Service]) -> None:
     stop = asyncio.Event()
-    async with _stopped_by_signals(stop), open_service(context, memory, tables, settings, explain) as service:
+    async with _stopped_by_signals(stop), opening as service:
         server = make_server(service)
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(service.parts)
@@ -164,7 +165,12 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def open_service(
-    context: ProcessContext, memory: NodeView, tables: AccessMemory, settings: ReportSettings, explain: Explain | None
+    context: ProcessContext,
+    memory: NodeView,
+    tables: AccessMemory,
+    settings: ReportSettings,
+    explain: Explain | None = None,
+    lookup: Lookup | None = None,
 ) -> AsyncIterator[Service]:
     """What the process serves, with the tasks behind it; the database need not be there."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
@@ -181,8 +187,7 @@ async def open_service(
     await pool.open(wait=False)
     calls = CallLog(context.block, connect_guarded, context.clock)
     cache = Cache(settings.cache_url, context.clock, context.block)
-    draining = asyncio.Event()
-    started_ns = context.control.read_node_word(NODE_STARTED_NS)
+    draining, started_ns = asyncio.Event(), context.control.read_node_word(NODE_STARTED_NS)
     prices = Prices(context.catalog, memory.node.answers)
     board = PriceBoard(prices, context.clock, started_ns)
     averages = Averages(pool)
@@ -217,6 +222,7 @@ async def open_service(
             Administration(tables.keys.keys_max, asyncio.Semaphore(CHANGES_AT_ONCE)),
             Dashboard(memory.node, memory.rings, MachineFigures(context.clock, settings.data_dir, pool)),
             History(averages, PastPrices(pool, context.clock), explain),
+            Lookups(lookup),
             Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             rows,
             Usage(ConcurrencyLimit(EXPORTS)),

@@ -104,10 +104,7 @@ for _state, _code in ERROR_CODES.items():
     _OF_STATE[_state] = VERDICT_CODES.index(_code)
 
 _ERRORS, _ERROR_BOUNDS = pack_texts(
-    [
-        f'{{"error":{{"code":"{code}","message":"{text}"}},"status":"{code}","asset":"'.encode()
-        for _, code, text in _VERDICTS
-    ]
+    [f'{{"error":{{{verdict.members}}},"status":"{verdict.code}","asset":"'.encode() for verdict in _VERDICTS]
 )
 _LAST_PRICE = octets_of(b'","last_price":')
 _LAST_TIMESTAMP = octets_of(b',"last_timestamp":')

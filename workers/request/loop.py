@@ -18,6 +18,7 @@ import resource
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,7 @@ from trinity.net.ports import bind_socket, is_any
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
 from trinity.vocabulary import LATENCY_BOUNDS_NS
+from workers.request import lookups
 from workers.request.admission import gate_counters
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
@@ -136,8 +138,9 @@ def run(
     access: AccessSection,
     bind_host: str,
     worker: int,
+    report_paths: Sequence[str] = (),
 ) -> None:
-    """Serve until the supervisor says DRAIN or SIGTERM comes.
+    """Serve until the supervisor says DRAIN or SIGTERM comes; `report_paths` are answered by another service.
 
     Raises PortTakenError when a port cannot be bound, OSError for other failures of the system.
     """
@@ -162,6 +165,8 @@ def run(
             caller=make_caller(access.trusted_proxies),
             gate=make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, access),
             ledger=make_ledger(memory.ring.words, context.catalog),
+            ports=ports,
+            report_paths=report_paths,
         )
         networks = trusted_networks(request.udp_trusted_networks)
         room = connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -175,13 +180,14 @@ def run(
 
 
 def warm_up() -> None:
-    """Compile the loop, or load it from the cache: the supervisor does it once, before it forks."""
+    """Compile the loop and what others call of it, or load it: the supervisor does it once, before it forks."""
     compile_for(_serve, refer_to(_example()))
+    lookups.warm_up()
 
 
 def is_compiled() -> bool:
-    """Whether the loop only has to be loaded."""
-    return has_code_for(_serve, refer_to(_example()))
+    """Whether all of it only has to be loaded."""
+    return has_code_for(_serve, refer_to(_example())) and lookups.is_compiled()
 
 
 def _example() -> Worker:

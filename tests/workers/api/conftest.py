@@ -31,6 +31,7 @@ from workers.api.app import make_app
 from workers.api.base.calls import AccountedApp
 from workers.api.base.context import Parts, ReportSettings
 from workers.api.server import Service, open_service
+from workers.request.lookups import LocalLookups
 
 KEYS = 16  # more than any of the databases here has
 ADMIN_KEY = "the-operator-s-own-key"
@@ -55,6 +56,11 @@ def reporter_of(
     index = [entry.kind for entry in ENTRIES].index("health")
     context = context_of(memory, index, clock, name="reporter-0", kind="reporter")
     return Given(context, NodeView(memory, rings), tables or tables_of())
+
+
+def lookup_of(memory: NodeMemory) -> LocalLookups:
+    """The workers' way to answer, as the composition gives it."""
+    return LocalLookups(memory.answers.words, memory.card.catalog)
 
 
 def tables_of(keys: KeyTable | None = None, blocks: BlockTable | None = None) -> AccessMemory:
@@ -100,7 +106,7 @@ async def service(settings: ReportSettings, tables: AccessMemory | None = None) 
 async def opened(settings: ReportSettings, tables: AccessMemory | None = None) -> AsyncIterator[Service]:
     """What such a process serves, the features' own pieces as well."""
     with busy_node() as memory:
-        async with open_service(*reporter_of(memory, tables), settings, None) as made:
+        async with open_service(*reporter_of(memory, tables), settings, lookup=lookup_of(memory)) as made:
             yield made
 
 

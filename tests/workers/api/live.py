@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.support.node_fixture import CATALOG, empty_node
-from tests.workers.api.conftest import reporter_of, settings_of, tables_of
+from tests.workers.api.conftest import lookup_of, reporter_of, settings_of, tables_of
 from tests.workers.request.conftest import answer_of
 from trinity.memory.access import AccessMemory
 from trinity.memory.block_table import BlockTable
@@ -61,7 +61,7 @@ async def live(
         for asset in CATALOG.assets:
             publish(memory, asset.name)
         tables = tables_of(keys, blocks)
-        async with open_service(*reporter_of(memory, tables), settings, None) as made:
+        async with open_service(*reporter_of(memory, tables), settings, lookup=lookup_of(memory)) as made:
             server = make_server(made)
             serving = asyncio.create_task(server.serve())
             try:

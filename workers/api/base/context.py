@@ -43,6 +43,9 @@ class ReportSettings(NamedTuple):
     free_rate: int = 0
     rate_limit_headers: bool = True
     trusted_proxies: tuple[str, ...] = ()
+    request_port: int = 8080  # of the request workers, of their health, and of this service's: where others are sent
+    request_health_port: int = 8081
+    health_port: int = 9091
     retention: Retention = Retention(detail_days=93, sums_months=36)
 
     @property

@@ -113,5 +113,4 @@ class Prices:
 
 
 def _refusal(asset: str, code: str) -> bytes:
-    message = problem_for(code).text
-    return f'{{"error":{{"code":"{code}","message":"{message}"}},"status":"{code}","asset":"{asset}"}}'.encode()
+    return f'{{"error":{{{problem_for(code).members}}},"status":"{code}","asset":"{asset}"}}'.encode()

@@ -17,11 +17,12 @@ import psycopg_pool
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 from litestar.openapi.spec import Parameter
 from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from trinity.errors import TrinityError
+from trinity.native.nearest import nearest_of
 from trinity.vocabulary import KEY_START, problem_for, status_reason
 from workers.api.base.allowed import explain_decoding, in_words
 
@@ -41,6 +42,9 @@ _MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
 # What the framework calls the body of a call, and how much of a wrong value is said again.
 _BODY = "data"
 _SHOWN_MAX = 32
+# Where the application keeps its paths with their ports, and those that are told although nobody asked for them.
+GUIDE = "guide"
+_ELSEWHERE = ("/health", "/metrics")
 _METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _DATABASE_RETRY_SECONDS = 2
 # The database does not answer, or its tables are still being made.
@@ -52,7 +56,7 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
 
 
 class ProblemBody(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The body of every error."""
+    """The body of every error; `nearest` is a path that may have been meant, on `port` of this node."""
 
     type: str
     title: str
@@ -62,6 +66,8 @@ class ProblemBody(msgspec.Struct, omit_defaults=True, kw_only=True):
     request_id: str
     instance: str = ""
     field: str | None = None
+    nearest: str | None = None
+    port: int | None = None
 
 
 class ProblemError(TrinityError):
@@ -85,7 +91,8 @@ def refusal_of(
     code: str, cause: str = "", *, field: str | None = None, headers: dict[str, str] | None = None
 ) -> ProblemError:
     """A refusal of the node's own table (trinity/vocabulary.py), as the request workers make it too."""
-    return ProblemError(*problem_for(code, cause), field, headers)
+    problem = problem_for(code, cause)
+    return ProblemError(problem.status, code, problem.text, field or problem.field or None, headers)
 
 
 def bad_parameter(field: str, detail: str) -> ProblemError:
@@ -143,8 +150,8 @@ def problem_of(error: Exception) -> ProblemError:
     return ProblemError(500, "internal_error", "this is a fault of the service; its log has the request id")
 
 
-def _respond(request: Request[Any, Any, Any], problem: ProblemError) -> Response[bytes]:
-    body = body_of(problem, request.scope["state"].get("request_id", ""))
+def _respond(request: Request[Any, Any, Any], problem: ProblemError, **more: Any) -> Response[bytes]:
+    body = msgspec.structs.replace(body_of(problem, request.scope["state"].get("request_id", "")), **more)
     return Response(
         msgspec.json.encode(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )
@@ -197,8 +204,20 @@ def _shown(text: str) -> str:
 
 def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     status = error.status_code
+    if isinstance(error, NotFoundException):
+        return _on_unknown_path(request)
     code = _CODES.get(status, "bad_request" if status < 500 else "internal_error")
     return _respond(request, ProblemError(status, code, error.detail, headers=error.headers))
+
+
+def _on_unknown_path(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """What there is on this port and the others, and which of it may have been meant."""
+    guide: dict[str, int] = request.app.state[GUIDE]
+    nearest = nearest_of(list(guide), request.scope["path"])
+    places = " and ".join(f"{path} is on port {port}" for path, port in guide.items() if path in _ELSEWHERE)
+    detail = f"there is no such path; /docs lists those of this port, {places}"
+    problem = ProblemError(404, _CODES[404], detail)
+    return _respond(request, problem, nearest=nearest, port=guide[nearest] if nearest else None)
 
 
 def _on_nesting(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -27,6 +27,8 @@ from workers.api.base.problems import refusal_of
 from workers.api.dashboard.machine import MachineFigures
 
 DATABASE_UP = REPORTER.index("report_database_up")
+# Of a price that a rate of six decimals has converted.
+_USD_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _price_of(memory: NodeMemory, asset: int, exchange: str, indexes: dict[str, 
     if record is not None and served_state(record, now_ns) is AnswerState.GOOD:
         price = Decimal(int(record["price"][0])).scaleb(-int(record["scale"][0]))
     rate = 1.0 if market.quote == "USD" else indexes.get(market.quote)
-    usd = float(price) * rate if price is not None and rate is not None else None
+    usd = float(f"{float(price) * rate:.{_USD_DIGITS}g}") if price is not None and rate is not None else None
     return {"currency": market.quote, "price": None if price is None else float(price), "price_usd": usd}
 
 

@@ -29,8 +29,10 @@ STEPS: dict[Granularity, timedelta] = {
     "1h": timedelta(hours=1),
     "1d": timedelta(days=1),
 }
-# Digits that an average is rounded to, half to even; sums are exact up to here.
-AVERAGE_DIGITS = 24
+# Digits that an average is rounded to, half to even: those of the finest price, and some. Sums are exact up to here.
+AVERAGE_DIGITS = 12
+# Of a share of time: 10**-6 of an hour is 4 ms.
+_SHARE_DIGITS = 6
 _MS = timedelta(milliseconds=1)
 
 Connection = psycopg.AsyncConnection[Any]
@@ -122,7 +124,7 @@ async def fetch_candles(
                 plain(confidence),
                 sources,
                 samples,
-                weighted_ms / ((finish - begin) / _MS),
+                _share_of(weighted_ms, finish - begin),
             )
         )
     return candles
@@ -148,7 +150,11 @@ async def fetch_average(connection: Connection, asset: str, start: datetime, end
     row = await cursor.fetchone()
     assert row is not None, "a sum without GROUP BY is one row"
     weighted_sum, weighted_ms, minutes = row
-    return Average(average_of(weighted_sum, weighted_ms), weighted_ms / ((end - start) / _MS), minutes)
+    return Average(average_of(weighted_sum, weighted_ms), _share_of(weighted_ms, end - start), minutes)
+
+
+def _share_of(weighted_ms: int, span: timedelta) -> float:
+    return round(weighted_ms / (span / _MS), _SHARE_DIGITS)
 
 
 def average_of(weighted_sum: Decimal | None, weighted_ms: int) -> Decimal | None:

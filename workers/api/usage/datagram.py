@@ -167,7 +167,7 @@ def within(reply: bytes, room: int) -> bytes:
     """The reply if it is no longer than its request, else what fits of a request for padding, else nothing."""
     if len(reply) <= room:
         return reply
-    _, code, message = problem_for("pad_request")
+    _, code, message, _ = problem_for("pad_request")
     for error in ({"code": code, "message": message, "bytes": len(reply)}, {"code": code}):
         short = msgspec.json.encode({"error": error})
         if len(short) <= room:

@@ -5,28 +5,41 @@ allocates. It knows nothing of sockets. The datagrams' context (udp/text.py) sha
 """
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from trinity.access.gate import Gate, make_gate
-from trinity.config import AccessSection
+from trinity.config import AccessSection, PortsSection
 from trinity.limits import ASSETS_MAX
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import HEAD_BYTES
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import private_ring
-from trinity.native.octets import Integers, Octets, octets_of
+from trinity.native.octets import Integers, Octets, octets_of, pack_texts
+from trinity.vocabulary import problem_for
 from workers.request.answer import PRICE_BYTES_MAX, Names, Record, make_names, make_record
 from workers.request.forwarded import Caller, make_caller
 from workers.request.http.parse import HEAD_WORDS
-from workers.request.http.response import HEAD_BYTES_MAX, Stamp, make_stamp
-from workers.request.http.target import QUERY_WORDS
+from workers.request.http.response import HEAD_BYTES_MAX, Stamp, make_stamp, open_body
+from workers.request.http.target import PATHS, QUERY_WORDS
 from workers.request.ledger import UsageRecorder, make_ledger
 
 _BODY_FRAME_BYTES = 1024  # what stands around the prices, and every other body but that of /assets
+_PORTS = PortsSection()
 _PRIVATE_RECORDS = 1 << 12  # of a ring that nobody drains
+
+
+class Guide(NamedTuple):
+    """What whoever asks for an unknown path is told; `hints` are the members that name the nearest of `paths`."""
+
+    body: Octets  # up to the hint
+    paths: Octets
+    path_bounds: Integers
+    hints: Octets
+    hint_bounds: Integers
 
 
 class RequestContext(NamedTuple):
@@ -50,6 +63,7 @@ class RequestContext(NamedTuple):
     body: Octets
     assets_body: Octets  # of GET /assets
     health_body: Octets  # of GET /health, between status and number of fresh assets
+    guide: Guide
 
 
 def make_context(
@@ -61,8 +75,10 @@ def make_context(
     caller: Caller,
     gate: Gate,
     ledger: UsageRecorder,
+    ports: PortsSection = _PORTS,
+    report_paths: Sequence[str] = (),
 ) -> RequestContext:
-    """A worker's memory, over the words of the node's answer table."""
+    """A worker's memory, over the words of the node's answer table; `report_paths` are answered on TCP_PORT_LRS."""
     names = [asset.name for asset in catalog.assets]
     markets: dict[str, list[str]] = {name: [] for name in names}
     for market in catalog.markets:
@@ -86,7 +102,18 @@ def make_context(
         body=np.zeros(_BODY_FRAME_BYTES + ASSETS_MAX * PRICE_BYTES_MAX, dtype=np.uint8),
         assets_body=octets_of(_json(assets_body)),
         health_body=octets_of(b"," + _json(health_body)[1:-1] + b',"fresh":'),
+        guide=make_guide(ports, report_paths),
     )
+
+
+def make_guide(ports: PortsSection, report_paths: Sequence[str]) -> Guide:
+    """Of the paths of both ports."""
+    places = dict.fromkeys(report_paths, ports.tcp_port_lrs) | dict.fromkeys(PATHS, ports.tcp_port_lpo)
+    hints = [f',"nearest":"{path}","port":{port}'.encode() for path, port in places.items()]
+    problem = problem_for("unknown_path")
+    text = f"{problem.text}; reports, history, streams and the documentation (/docs) are on port {ports.tcp_port_lrs}"
+    body = octets_of(open_body(problem._replace(text=text)))
+    return Guide(body, *pack_texts([path.encode() for path in places]), *pack_texts(hints))
 
 
 def response_bytes_max(context: RequestContext) -> int:

@@ -101,12 +101,12 @@ ERRORS = (
 
 def open_body(problem: Problem) -> bytes:
     """The body of an error, up to where more may be said of it."""
-    return f'{{"error":{{"code":"{problem.code}","message":"{problem.text}"'.encode()
+    return f'{{"error":{{{problem.members}'.encode()
 
 
 _BODIES, _BODY_BOUNDS = pack_texts([open_body(problem) + b"}}" for problem in ERRORS])
-_ERROR_STATUS = np.array([status_index(status) for status, _, _ in ERRORS], dtype=np.int64)
-_ERROR_CODE = np.array([CODES.index(code) for _, code, _ in ERRORS], dtype=np.int64)
+_ERROR_STATUS = np.array([status_index(problem.status) for problem in ERRORS], dtype=np.int64)
+_ERROR_CODE = np.array([CODES.index(problem.code) for problem in ERRORS], dtype=np.int64)
 _FIRST_ACCESS_CODE = CODES.index("missing_key")
 
 # --- connection header and stamp ------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """A parsed HTTP request -> its whole response. Pure, compiled: memory in, memory out.
 
 The loop makes one `RequestContext` per worker (context.py) and calls `answer_request` for each head that parse.py
-parsed, or `refuse`.
+parsed, or `refuse`. `answer_admitted` is for other processes (lookups.py).
     GET /price?asset=BTC[&exchange=kraken][&quality]   one price: 200, or 404/503 with the last good price
     GET /prices[?assets=BTC,ETH][&exchange=][&quality] several, each with its own status
     GET /assets                                        what can be asked for
     GET /health                                        this worker's own view, short
 
+Each of them also as /v1/...
 quality = max_age_ms, min_sources, max_conf_bps. HEAD is GET without the body; OPTIONS is answered for browsers.
 /health and OPTIONS need no key; all else does where keys are required, so a stranger learns nothing from it.
 Rules: what the answer is, is noted in the ledger; the caller publishes the record before it sends the bytes. What it
@@ -19,9 +20,11 @@ import numpy as np
 
 from trinity.access.charge import MISTAKE, charge
 from trinity.access.costs import Cost, cost_of
+from trinity.access.gate import COST
 from trinity.access.limit_headers import append_limits_left, is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.answer_table import HEAD_AT
+from trinity.native.nearest import find_nearest
 from trinity.native.octets import (
     NOT_FOUND,
     Integers,
@@ -60,6 +63,7 @@ from workers.request.http.parse import (
     KEY_END,
     KEY_START,
     METHOD,
+    METHOD_GET,
     METHOD_HEAD,
     METHOD_OPTIONS,
     METHOD_OTHER,
@@ -107,6 +111,7 @@ from workers.request.http.target import (
     PATH_PRICE,
     PATH_UNKNOWN,
     PATHS,
+    UNKNOWN_PATH_AT,
     find_path,
     parse_query,
 )
@@ -120,7 +125,8 @@ from workers.request.ledger import (
     note_status,
 )
 
-_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"parameter":"')
+_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"field":"')
+_END_OF_ERROR = octets_of(b"}}")
 _END_OF_BAD_PARAMETER = octets_of(b'"}}')
 _NO_SUCH_EXCHANGE = -2
 
@@ -155,11 +161,33 @@ def answer_request(context: RequestContext, buffer: Octets, last: bool, now_ns: 
     error = _refusal_of(context, buffer, path, now_ns)
     if error != _ADMITTED:
         return _append_error(context, error, connection, out, at)
+    return _append_answer(context, buffer, path, outcome, connection, now_ns, out, at)
+
+
+@compiled
+def answer_admitted(context: RequestContext, buffer: Octets, start: int, end: int, now_ns: int, out: Octets) -> int:
+    """Write the response to a GET of the target `buffer[start:end]`, of somebody who was let in elsewhere; its end.
+
+    `context` has a gate of its own that nobody goes through: what the answer costs stands in its result.
+    """
+    begin(context.ledger, HTTP)
+    context.gate.result[COST] = 0
+    context.head[METHOD] = METHOD_GET
+    path = find_path(context.query, buffer, start, end)
+    outcome = parse_query(context.query, buffer, end, path)
+    return _append_answer(context, buffer, path, outcome, CONNECTION_SILENT, now_ns, out, 0)
+
+
+@compiled_inline
+def _append_answer(
+    context: RequestContext, buffer: Octets, path: int, outcome: int, connection: int, now_ns: int, out: Octets, at: int
+) -> int:
+    """Append the response to a caller that may ask."""
     if path == PATH_MALFORMED:
         return _append_mistake(context, BAD_TARGET, connection, now_ns, out, at)
     if path == PATH_UNKNOWN:
-        return _append_mistake(context, UNKNOWN_PATH, connection, now_ns, out, at)
-    if head[METHOD] == METHOD_OTHER:
+        return _append_unknown_path(context, buffer, connection, now_ns, out, at)
+    if context.head[METHOD] == METHOD_OTHER:
         return _append_mistake(context, METHOD_NOT_ALLOWED, connection, now_ns, out, at)
     if path == PATH_ASSETS:
         return _append_good(context, context.assets_body, context.assets_body.size, connection, now_ns, out, at)
@@ -235,6 +263,24 @@ def _append_error(context: RequestContext, error: int, connection: int, out: Oct
         with_body = context.head[METHOD] != METHOD_HEAD
         return append_limited(context.gate, error, context.body, with_body, context.stamp, connection, out, at)
     length = write_error(error, context.body)
+    return _append_body(context, context.body, length, connection, out, at)
+
+
+@compiled
+def _append_unknown_path(
+    context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int
+) -> int:
+    """Say what there is, here and on the other port, and which of it may have been meant."""
+    code = charge(context.gate, MISTAKE, now_ns)
+    if code != CODE_OK:
+        return _append_error(context, error_of_access(code), connection, out, at)
+    note_error(context.ledger, error_status(UNKNOWN_PATH), error_code(UNKNOWN_PATH))
+    guide, start, end = context.guide, context.query[UNKNOWN_PATH_AT], context.query[UNKNOWN_PATH_AT + 1]
+    length = append_octets(guide.body, context.body, 0)
+    nearest = find_nearest(guide.paths, guide.path_bounds, buffer, start, end)
+    if nearest != NOT_FOUND:
+        length = append_packed(guide.hints, guide.hint_bounds, nearest, context.body, length)
+    length = append_octets(_END_OF_ERROR, context.body, length)
     return _append_body(context, context.body, length, connection, out, at)
 
 

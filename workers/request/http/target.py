@@ -1,12 +1,14 @@
 """The target of an HTTP request: where its path is, and the value of each query parameter. Pure, compiled.
 
 Rules: positions are those of the request's buffer. Percent-encoding is undone in place, in bytes that nobody reads
-again; `+` is a plus. A parameter is known by its exact name, at most once; what each path takes is a table.
+again; `+` is a plus. `/v1` may stand in front of each path. A parameter is known by its exact name, at most once; what
+each path takes is a table.
 """
 
 import numpy as np
 
 from trinity.compiled import compiled, compiled_inline
+from trinity.native.nearest import VERSION
 from trinity.native.octets import (
     NOT_FOUND,
     Integers,
@@ -20,8 +22,9 @@ from trinity.native.octets import (
 )
 
 PATHS = ("/price", "/prices", "/assets", "/health")
-_PATHS, _PATH_BOUNDS = pack_texts([path.encode() for path in PATHS])
-PATH_PRICE, PATH_PRICES, PATH_ASSETS, PATH_HEALTH, PATH_UNKNOWN, PATH_MALFORMED = range(6)
+PATH_PRICE, PATH_PRICES, PATH_ASSETS, PATH_HEALTH, PATH_UNKNOWN, PATH_MALFORMED = range(len(PATHS) + 2)
+# Each of them, then each with its version in front.
+_PATHS, _PATH_BOUNDS = pack_texts([f"{version}{path}".encode() for version in ("", VERSION) for path in PATHS])
 _SCHEMES, _SCHEME_BOUNDS = pack_texts([b"http://", b"https://"])
 
 _PARAMETERS, _PARAMETER_BOUNDS = pack_texts(
@@ -43,7 +46,8 @@ BAD_NAME = LIMITS + 3
 KEYS = BAD_NAME + 2
 _NAME_END = KEYS + 1  # of the pair that is being read
 _QUERY_START = _NAME_END + 1
-QUERY_WORDS = _QUERY_START + 1
+UNKNOWN_PATH_AT = _QUERY_START + 1  # start and end of a path that is none
+QUERY_WORDS = UNKNOWN_PATH_AT + 2
 
 FINE, BAD_ENCODING, BAD_PARAMETER = range(3)
 _SLASH, _QUESTION_MARK, _AMPERSAND, _EQUALS = b"/?&="
@@ -64,7 +68,10 @@ def find_path(query: Integers, buffer: Octets, start: int, end: int) -> int:
     if decoded_end == NOT_FOUND:
         return PATH_MALFORMED
     path = find_text(_PATHS, _PATH_BOUNDS, buffer, path_start, decoded_end)
-    return PATH_UNKNOWN if path == NOT_FOUND else path
+    if path == NOT_FOUND:
+        query[UNKNOWN_PATH_AT], query[UNKNOWN_PATH_AT + 1] = path_start, decoded_end
+        return PATH_UNKNOWN
+    return path if path < PATH_UNKNOWN else path - PATH_UNKNOWN
 
 
 @compiled_inline

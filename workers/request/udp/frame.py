@@ -6,7 +6,7 @@ All numbers are little-endian. Request, at least 40 bytes; bytes behind the name
     4   1  version 1                    16  4  max_age_ms, 0: not stated
     5   1  flags: 1 LAST_GOOD, 2 KEY    20  4  max_conf_milli_bps (1/1000 basis points), 0: not stated
     6   1  count of names, 1 to 64      24  16 * count  names, any case, filled up with zero bytes
-    7   1  min_sources, 0: not stated       with KEY: 1 byte length of the API key, 1 to 128, then the key
+    7   1  min_sources, 0: not stated       with KEY: 1 byte length of the API key, up to 128, then the key; 0: none
 
 Reply, 24 + 22 * count bytes, so 1,432 at most; a record for each name, in the order asked:
 
@@ -150,7 +150,7 @@ def check_frame(request: Octets, start: int, end: int) -> int:
         if end == names_end:
             return FRAME_BAD_REQUEST
         length = byte_at(request, names_end)  # above API_KEY_BYTES_MAX it is a wrong key, for the gate to refuse
-        if length < 1 or end < names_end + 1 + length:
+        if end < names_end + 1 + length:
             return FRAME_BAD_REQUEST
     return FRAME_OK
 

@@ -40,8 +40,8 @@ _PROBLEMS = (
 NO_PROBLEM = -1
 BAD_TEXT, BAD_JSON, BAD_PARAMETER, MISSING_ASSET, UNKNOWN_EXCHANGE, PAD_REQUEST, MISSING_KEY = range(7)
 ADDRESS_BLOCKED = MISSING_KEY + ACCESS_REFUSALS.index("address_blocked")
-_PROBLEM_STATUS = np.array([HTTP_STATUSES.index(str(status)) for status, _, _ in _PROBLEMS], dtype=np.int64)
-_PROBLEM_CODE = np.array([CODES.index(code) for _, code, _ in _PROBLEMS], dtype=np.int64)
+_PROBLEM_STATUS = np.array([HTTP_STATUSES.index(str(problem.status)) for problem in _PROBLEMS], dtype=np.int64)
+_PROBLEM_CODE = np.array([CODES.index(problem.code) for problem in _PROBLEMS], dtype=np.int64)
 _FIRST_ACCESS_CODE = CODES.index("missing_key")
 assert tuple(_PROBLEM_CODE[MISSING_KEY:]) == tuple(range(_FIRST_ACCESS_CODE, _FIRST_ACCESS_CODE + len(ACCESS_REFUSALS)))
 _CODE_OF_FRAME = np.zeros(FRAME_PAD_REQUEST, dtype=np.int64)
@@ -49,12 +49,11 @@ _CODE_OF_FRAME[FRAME_BAD_REQUEST], _CODE_OF_FRAME[FRAME_BAD_VERSION] = (
     CODES.index(code) for code in ("bad_request", "bad_version")
 )
 
-_TEXTS, _TEXT_BOUNDS = pack_texts(
-    [f'{{"error":{{"code":"{code}","message":"{message}'.encode() for _, code, message in _PROBLEMS]
-)
-_SHORT_TEXTS, _SHORT_BOUNDS = pack_texts([f'{{"error":{{"code":"{code}"}}}}'.encode() for _, code, _ in _PROBLEMS])
+# Without the last quote: more may follow.
+_TEXTS, _TEXT_BOUNDS = pack_texts([f'{{"error":{{{problem.members[:-1]}'.encode() for problem in _PROBLEMS])
+_SHORT_TEXTS, _SHORT_BOUNDS = pack_texts([f'{{"error":{{"code":"{problem.code}"}}}}'.encode() for problem in _PROBLEMS])
 _TEXT_END = octets_of(b'"}}')
-_PARAMETER = octets_of(b'","parameter":"')
+_FIELD = octets_of(b'","field":"')
 _BYTES = octets_of(b'","bytes":')
 _NUMBER_END = octets_of(b"}}")
 _RETRY_AFTER = octets_of(b'","retry_after_ms":')
@@ -101,7 +100,7 @@ def write_problem(
     body = write_id(query, request, reply, at)
     end = append_packed(_TEXTS, _TEXT_BOUNDS, problem, reply, body)
     if problem == BAD_PARAMETER:
-        end = append_octets(_PARAMETER, reply, end)
+        end = append_octets(_FIELD, reply, end)
         end = append_shown(request, query[json.BAD_START], query[json.BAD_END], reply, end)
     wait_ms = wait_ms_of(gate, problem)
     if wait_ms > 0:

@@ -277,8 +277,8 @@ def _parse_names(context: DatagramContext, request: Octets, start: int, end: int
 
 @compiled
 def _is_key(request: Octets, start: int, end: int) -> bool:
-    """Whether this is `key=` and a key: no space, no control bytes; its length and the rest are the gate's."""
-    if end - start <= _KEY.size:
+    """Whether this is `key=` and a key, or none: no space, no control bytes; its length and the rest are the gate's."""
+    if end - start < _KEY.size:
         return False
     for i in range(start, end):
         byte = byte_at(request, i)

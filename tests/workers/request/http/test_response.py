@@ -71,7 +71,7 @@ def test_an_answer_without_a_record_has_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("error", range(len(response.ERRORS)))
 def test_every_error_is_a_whole_json_response(error: int) -> None:
     """Status, code and text are those of the table; h11 finds the length right."""
-    status, code, message = response.ERRORS[error]
+    status, code, message, field = response.ERRORS[error]
     body, out = np.zeros(400, dtype=np.uint8), np.zeros(1000, dtype=np.uint8)
     length = response.write_error(error, body)
     stamp = response.make_stamp(private_ring(0, 1))
@@ -81,7 +81,7 @@ def test_every_error_is_a_whole_json_response(error: int) -> None:
     head, read = parse(bytes(out[:end]))
     headers = dict(head.headers)
     assert head.status_code == status
-    assert json.loads(read) == {"error": {"code": code, "message": message}}
+    assert json.loads(read)["error"] == {"code": code, "message": message} | ({"field": field} if field else {})
     assert headers[b"connection"] == b"close"
     assert headers[b"cache-control"] == b"no-store"
     assert (headers.get(b"allow") is not None) == (status == 405)
@@ -115,5 +115,5 @@ def test_options_is_answered_for_browsers() -> None:
 
 def test_every_status_that_can_be_answered_is_counted() -> None:
     """All statuses of the error table are declared in the metrics."""
-    assert {str(status) for status, _, _ in response.ERRORS} <= set(HTTP_STATUSES)
+    assert {str(problem.status) for problem in response.ERRORS} <= set(HTTP_STATUSES)
     assert response.ERRORS[: len(http1.REFUSALS)] == http1.REFUSALS

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from trinity.compiled import jit_enabled, refer_to
+from trinity.config import PortsSection
 from trinity.limits import SPARE_ASSETS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
 from trinity.native.octets import octets_of
 from workers.request.http import parse, routes
-from workers.request.http.context import response_bytes_max
+from workers.request.http.context import make_guide, response_bytes_max
 
 pytestmark = pytest.mark.uncompiled
 
@@ -106,6 +107,61 @@ def test_what_cannot_be_answered_has_a_status_and_a_stable_code(
     """Each failure is JSON with its own code, and the status that HTTP clients act on."""
     found, _, body = site.ask(target)
     assert (found, body["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ("/price", "asset"),
+        ("/price?asset=NOPE", "asset"),
+        ("/prices?assets=BTC,,", "assets"),
+        ("/price?asset=BTC&exchange=nyse", "exchange"),
+        ("/price?asset=BTC&exchange=okx", "exchange"),
+        ("/price?asset=BTC&max_age=1", "max_age"),
+        ("/price?asset=BTC&max_age_ms=x", "max_age_ms"),
+        ("/price?asset=BTC&max_age_ms=999", "max_age_ms"),
+        ("/price?asset=BTC&min_sources=6", "min_sources"),
+        ("/price?asset=BTC&max_conf_bps=2.464", "max_conf_bps"),
+        ("/price?asset=BTC&api_key=a&api_key=b", "api_key"),
+        ("/price?asset=SOL", None),
+        ("/nothing", None),
+    ],
+)
+def test_an_error_names_the_field_that_is_at_fault(site: Site, target: str, field: str | None) -> None:
+    """And none where the request is as it should be."""
+    assert site.ask(target)[2]["error"].get("field") == field
+
+
+@pytest.mark.parametrize(
+    ("target", "nearest", "port"),
+    [
+        ("/pric?asset=BTC", "/price", 18080),
+        ("/v1/PRICES", "/prices", 18080),
+        ("/history?asset=BTC", "/history", 19090),
+        ("/reports/usag", "/reports/usage", 19090),
+        ("/quote", None, None),
+        ("http://h", None, None),
+    ],
+)
+def test_an_unknown_path_is_told_where_to_go(site: Site, target: str, nearest: str | None, port: int | None) -> None:
+    """What there is, on which port the rest is, and which path may have been meant."""
+    guide = make_guide(PortsSection(tcp_port_lpo=18080, tcp_port_lrs=19090), ("/history", "/reports/usage"))
+    site.referred = refer_to(site.context._replace(guide=guide))
+    try:
+        status, _, body = site.ask(target)
+    finally:
+        site.referred = refer_to(site.context)
+    assert (status, body["error"]["code"]) == (404, "unknown_path")
+    assert "/price, /prices, /assets and /health" in body["error"]["message"]
+    assert "port 19090" in body["error"]["message"]
+    assert (body["error"].get("nearest"), body["error"].get("port")) == (nearest, port)
+
+
+def test_a_path_may_have_its_version_in_front(site: Site) -> None:
+    """/v1/... is the same answer, byte for byte behind the head."""
+    for target in ("/price?asset=BTC", "/price?asset=SOL", "/prices?assets=BTC,ETH", "/assets", "/health"):
+        plain, versioned = site.ask(target), site.ask(f"/v1{target}")
+        assert (plain[0], plain[2]) == (versioned[0], versioned[2])
 
 
 @pytest.mark.parametrize(

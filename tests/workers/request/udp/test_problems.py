@@ -11,6 +11,7 @@ from trinity.access.keys import new_key
 from trinity.limits import KEYS_RETRY_MS
 from trinity.vocabulary import CODES, PROTOCOLS, SOURCES
 from workers.request.ledger import TALLY_CODE, TALLY_LOOKUPS, record
+from workers.request.udp.frame import FRAME_MISSING_KEY
 
 
 @pytest.mark.uncompiled
@@ -57,12 +58,22 @@ def test_who_may_not_ask_is_told_so_before_what_is_wrong_with_the_question() -> 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize(
     "broken",
-    [key_frame(b"")[:-1], key_frame(b""), key_frame(b"k")[:-1], key_frame(b"x" * 129)[:-1], key_frame(b"k")[:-2]],
+    [key_frame(b"")[:-1], key_frame(b"k")[:-1], key_frame(b"x" * 129)[:-1], key_frame(b"k")[:-2]],
 )
-def test_a_frame_whose_key_is_cut_or_empty_is_bad(broken: bytes) -> None:
+def test_a_frame_whose_key_is_cut_is_bad(broken: bytes) -> None:
     """It is answered with a header that says bad_request."""
     reply, result, _ = ask(broken)
     assert (reply[5], len(reply), result) == (1, 24, "error")
+
+
+@pytest.mark.uncompiled
+def test_an_empty_key_alone_is_no_key() -> None:
+    """In every form of a datagram, as over HTTP."""
+    for request_ in (b"BTC key=", b'{"asset":"BTC","api_key":""}', key_frame(b"")):
+        assert ask(request_, auth="optional")[1] == "answered"
+    for request_ in (b"BTC key=", b'{"asset":"BTC","api_key":""}'):
+        assert code_of(ask(request_, auth="required")[0]) == "missing_key"
+    assert ask(key_frame(b""), auth="required")[0][5] == FRAME_MISSING_KEY
 
 
 @pytest.mark.uncompiled
@@ -90,7 +101,7 @@ def test_two_keys_are_refused_before_one_of_them_pays() -> None:
     before = PLACE.access.limits.words.copy()
     for keys in ((b"slow", b"k"), (b"k", b"slow"), (b"slow", b"slow")):
         error = json.loads(ask(b'{"asset":"BTC","api_key":"%b","api_key":"%b"}' % keys, auth="required")[0])["error"]
-        assert (error["code"], error["parameter"]) == ("bad_parameter", "api_key")
+        assert (error["code"], error["field"]) == ("bad_parameter", "api_key")
     assert (PLACE.access.limits.words == before).all()
 
 

@@ -1,0 +1,16 @@
+"""Shapes of answers: foreign."""
+
+import inspect
+
+import msgspec
+
+from workers.api.openapi import foreign
+from workers.api.openapi.words import AnyOf
+
+
+def test_every_shape_says_what_it_is() -> None:
+    """The document has the sentence, and the shape at least one member or one of several shapes."""
+    for name, shape in inspect.getmembers(foreign, inspect.isclass):
+        if shape.__module__ == foreign.__name__:
+            assert inspect.getdoc(shape), name
+            assert shape.shapes if issubclass(shape, AnyOf) else msgspec.structs.fields(shape), name

@@ -1,0 +1,1 @@
+"""Prices of one moment on the reporting port, as the request workers give them."""

@@ -1,0 +1,1 @@
+"""The OpenAPI document of the whole node: what the router cannot say of itself."""

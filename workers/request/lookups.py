@@ -1,0 +1,61 @@
+"""Lookups for a process that is no request worker: the workers' own machine code, over the same table.
+
+Rules: whoever asks was let in, is charged and is written down elsewhere; what a lookup refuses and how it says so is
+decided here as everywhere (http/routes.py). No shared memory is written.
+"""
+
+import numpy as np
+
+from trinity.access.gate import COST, COUNTED_WORDS
+from trinity.compiled import compile_for, has_code_for, refer_to
+from trinity.config import AccessSection
+from trinity.markets import Catalog, load_catalog
+from trinity.memory.access import AccessMemory
+from trinity.memory.atomics import Words
+from trinity.native.octets import Octets, octets_of
+from trinity.vocabulary import HTTP_STATUSES
+from workers.request.http.context import RequestContext, make_private_context, response_bytes_max
+from workers.request.http.routes import answer_admitted
+from workers.request.ledger import TALLY_STATUS
+
+_HEAD_END = b"\r\n\r\n"
+
+
+class LocalLookups:
+    """Answers targets of HTTP requests, out of the words of the node's answer table."""
+
+    def __init__(self, table_words: Words, catalog: Catalog) -> None:
+        context = _context(table_words, catalog)
+        self._context, self._tally, self._gate = refer_to(context), context.ledger.tally, context.gate.result
+        self._out = _room_for(context)
+
+    def __call__(self, target: bytes, now_ns: int) -> tuple[int, int, bytes]:
+        """Status, cost (prices, or charge.MISTAKE) and body of GET `target` at `now_ns` (monotonic)."""
+        octets = octets_of(target)
+        end = answer_admitted(self._context, octets, 0, octets.size, now_ns, self._out)
+        body = self._out[:end].tobytes().partition(_HEAD_END)[2]
+        return int(HTTP_STATUSES[self._tally[TALLY_STATUS]]), int(self._gate[COST]), body
+
+
+def warm_up() -> None:
+    """Compile it, or load it: the supervisor does it once, before it forks."""
+    compile_for(answer_admitted, *_examples())
+
+
+def is_compiled() -> bool:
+    """Whether it only has to be loaded."""
+    return has_code_for(answer_admitted, *_examples())
+
+
+def _examples() -> tuple[object, ...]:
+    context = _context(np.zeros(1, dtype=np.uint64), load_catalog())
+    return refer_to(context), octets_of(b"/"), 0, 0, 0, _room_for(context)
+
+
+def _context(table_words: Words, catalog: Catalog) -> RequestContext:
+    counters = np.zeros(COUNTED_WORDS, dtype=np.uint64)
+    return make_private_context(table_words, catalog, counters, AccessSection(), AccessMemory.private(1))
+
+
+def _room_for(context: RequestContext) -> Octets:
+    return np.zeros(response_bytes_max(context), dtype=np.uint8)
