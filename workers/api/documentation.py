@@ -162,7 +162,7 @@ def _field(parameter: dict[str, Any]) -> str:
 
 def _example(operation: dict[str, Any]) -> str:
     """What a node once answered."""
-    found = next(iter(operation.get("responses", {}).get("200", {}).get("content", {}).values()), {})
+    found: dict[str, Any] = next(iter(operation.get("responses", {}).get("200", {}).get("content", {}).values()), {})
     if "example" not in found:
         return ""
     text = json.dumps(found["example"], indent=2, ensure_ascii=False)
