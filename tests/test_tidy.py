@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trinity.config import ENVIRONMENT
+from trinity.environment import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("trinity", "feeds", "workers", "benchmarks")

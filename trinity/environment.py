@@ -1,4 +1,4 @@
-"""How a setting is called in the environment: by its name, and by TRINITY_ and its name.
+"""How each setting is called in the environment: by its name, and by TRINITY_ and its name; which name sets what.
 
 Rules: with the prefix a misspelt name is found, because nobody else uses it: an unknown one is an error that says the
 nearest. The bare names are those of the specification, and stay. A setting that is given both ways and differently is
@@ -9,9 +9,9 @@ may be a secret.
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trinity.errors import ConfigError
 
@@ -21,6 +21,86 @@ _CLIENT_NAMES = frozenset({"TRINITY_URL", "TRINITY_API_KEY"})
 # Kubernetes and Docker tell a container where a service named "trinity" is, under names like these.
 _SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+_SWITCH = {"1": True, "on": True, "true": True, "yes": True, "0": False, "off": False, "false": False, "no": False}
+
+
+def _list_of(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _switch_of(text: str) -> bool:
+    if text.lower() not in _SWITCH:
+        raise ValueError(f"{text!r} is neither on nor off")
+    return _SWITCH[text.lower()]
+
+
+def _table_of(text: str) -> dict[str, str]:
+    """`kraken=ws://..., okx=ws://...`"""
+    parts = [part.partition("=") for part in _list_of(text)]
+    if not all(name.strip() and value.strip() for name, _, value in parts):
+        raise ValueError("name=value, name=value ... is expected")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
+# Environment name -> (section, field, how its text becomes the field's value).
+ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
+    "CLUSTER_NODE": ("node", "name", str),
+    "NODE_ENV": ("node", "environment", str),
+    "SERVER_TYPE": ("node", "server_type", str),
+    "TRINITY_DATA_DIR": ("node", "data_dir", str),
+    "BIND_HOST": ("node", "bind_host", str),
+    "MARKETS_FILE": ("node", "markets_file", str),
+    "TCP_PORT_LPO": ("ports", "tcp_port_lpo", int),
+    "HEALTH_PORT_LPO": ("ports", "health_port_lpo", int),
+    "TCP_PORT_LRS": ("ports", "tcp_port_lrs", int),
+    "HEALTH_PORT_LRS": ("ports", "health_port_lrs", int),
+    "UDP_PORT_LPO": ("ports", "udp_port_lpo", int),
+    "UDP_PORT_LRS": ("ports", "udp_port_lrs", int),
+    "REQUEST_WORKERS": ("request", "workers", int),
+    "REQUEST_PIN": ("request", "pin", _switch_of),
+    "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
+    "FEEDS_SIMULATED": ("feeds", "simulated", _switch_of),
+    "WS_BASE_URLS": ("feeds", "ws_base_urls", _table_of),
+    "REST_BASE_URLS": ("feeds", "rest_base_urls", _table_of),
+    "OKX_REGION": ("feeds", "okx_region", str),
+    "HTTPS_PROXY": ("feeds", "https_proxy", str),
+    "HTTP_PROXY": ("feeds", "http_proxy", str),
+    "ALL_PROXY": ("feeds", "all_proxy", str),
+    "NO_PROXY": ("feeds", "no_proxy", str),
+    "SOCKS_PROXY": ("feeds", "socks_proxy", str),
+    "SIMULATOR_PORT": ("simulator", "port", int),
+    "SIMULATOR_SEED": ("simulator", "seed", int),
+    "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
+    "AUTH": ("access", "auth", str),
+    "ANONYMOUS_RATE": ("access", "anonymous_rate", str),
+    "FREE_RATE": ("access", "free_rate", str),
+    "RATE_LIMIT_HEADERS": ("access", "rate_limit_headers", _switch_of),
+    "KEYS_MAX": ("access", "keys_max", int),
+    "TRUSTED_PROXIES": ("access", "trusted_proxies", _list_of),
+    "PROXY_PROTOCOL": ("access", "proxy_protocol", _switch_of),
+    "LEDGER_RING_RECORDS": ("ledger", "ring_records", int),
+    "LEDGER_SPOOL_BYTES_MAX": ("ledger", "spool_bytes_max", int),
+    "LEDGER_DETAIL_DAYS": ("ledger", "detail_days", int),
+    "LEDGER_SUMS_MONTHS": ("ledger", "sums_months", int),
+    "RECORD": ("recording", "on", _switch_of),
+    "RECORD_BYTES_MAX": ("recording", "bytes_max", int),
+    "REPORT_PROCESSES": ("reports", "processes", int),
+    "SMTP_HOST": ("mail", "smtp_host", str),
+    "SMTP_PORT": ("mail", "smtp_port", int),
+    "SMTP_SECURITY": ("mail", "smtp_security", str),
+    "SMTP_CA_FILE": ("mail", "smtp_ca_file", str),
+    "SMTP_USER": ("mail", "smtp_user", str),
+    "SMTP_FROM": ("mail", "smtp_from", str),
+    "OPERATOR_EMAIL": ("mail", "operator_email", str),
+    "DATABASE_URL": ("stores", "database_url", str),
+    "CACHE_URL": ("stores", "cache_url", str),
+    "ADMIN_KEY": ("stores", "admin_key", str),
+    "SMTP_PASSWORD": ("stores", "smtp_password", str),
+}
+# Names that other programs share: there the small form is as usual, and wins (as for curl).
+SHARED_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY")
+SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY", "SMTP_PASSWORD")
+VARIABLES: Mapping[tuple[str, str], str] = {entry[:2]: name for name, entry in ENVIRONMENT.items()}
 
 
 class Variable(NamedTuple):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.config import ENVIRONMENT, SECRETS, SETTINGS, VARIABLES, Config, load, load_config, worker_count
-from trinity.environment import prefixed
+from trinity.config import SETTINGS, Config, load, load_config, worker_count
+from trinity.environment import ENVIRONMENT, SECRETS, VARIABLES, prefixed
 from trinity.errors import ConfigError
 from trinity.rates import rate_of, requests_of, seconds_of
 

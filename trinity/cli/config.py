@@ -14,8 +14,8 @@ from typing import Any
 
 import trinity.config
 from trinity.cli.text import table
-from trinity.config import ENVIRONMENT, SETTINGS, VARIABLES, Config, LoadedConfig
-from trinity.environment import misspelt, prefixed
+from trinity.config import SETTINGS, Config, LoadedConfig
+from trinity.environment import ENVIRONMENT, SECRETS, VARIABLES, misspelt, prefixed
 from trinity.markets import DEFAULT_PATH, load_catalog
 from trinity.net.egress import read_proxies
 from trinity.schema import Setting, allowed, comments_of
@@ -29,7 +29,8 @@ _ACTIONS = {
 }
 _DEFAULT = "default"
 _HIDDEN = "***"
-_SECRET_PLACES = {ENVIRONMENT[name][:2] for name in trinity.config.SECRETS}
+_SECRET_PLACES = {ENVIRONMENT[name][:2] for name in SECRETS}
+_ADDRESS = re.compile(r"\w+://")
 # user:password@ of any address, and what PostgreSQL takes behind the question mark.
 _USER = re.compile(r"//.*@")
 _PASSWORD = re.compile(r"((?:ssl)?password=)[^&]*")
@@ -99,7 +100,8 @@ def example() -> Iterator[str]:
 
 def _example_of(setting: Setting, comment: str) -> Iterator[str]:
     name = VARIABLES[setting.section, setting.field]
-    what = f"{comment[:1].upper()}{comment[1:]} ({allowed(setting.kind)})"
+    first = comment[:1] if _ADDRESS.match(comment) else comment[:1].upper()
+    what = f"{first}{comment[1:]} ({allowed(setting.kind)})"
     if (setting.section, setting.field) in _SECRET_PLACES:
         yield f"# {setting.field}: not here but in {prefixed(name)}, or in the file that {prefixed(name)}_FILE names."
         yield f"# {what}"

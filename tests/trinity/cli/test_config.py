@@ -9,8 +9,8 @@ import pytest
 from tests.trinity.cli.conftest import Run
 from trinity.__main__ import main
 from trinity.cli.config import example
-from trinity.config import ENVIRONMENT, SETTINGS, Config, load_config
-from trinity.environment import prefixed
+from trinity.config import SETTINGS, Config, load_config
+from trinity.environment import ENVIRONMENT, prefixed
 
 
 def test_the_example_is_the_defaults(tmp_path: Path) -> None:
