@@ -19,7 +19,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ExceptionHandlersMap
 
-from trinity.access.audit import Actor, Connection, acting
+from trinity.access.audit import Actor, Connection, Via, acting
 from trinity.errors import AbsentError, InputError, RefusedError, StoreUnavailableError, TrinityError
 from trinity.store.connect import connect
 from trinity.store.watch import watched
@@ -75,7 +75,7 @@ async def provide_administrator(
     require_operator(caller)
     if request.method not in _SAFE_METHODS:
         check_origin(request)
-    via = "page" if "session" in request.scope["state"] else "api"
+    via: Via = "page" if "session" in request.scope["state"] else "api"
     actor = Actor(caller.name or "admin", via, str(caller_address(request.scope)))
     return Administrator(actor, parts.settings.database_url, administration.free)
 

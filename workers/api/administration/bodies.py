@@ -49,7 +49,7 @@ def takes(body: type[msgspec.Struct]) -> type[Operation]:
     @dataclass
     class Documented(Operation):
         def __post_init__(self) -> None:
-            self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=components[name])})  # type: ignore[arg-type]
+            self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=components[name])})
 
     return Documented
 
