@@ -105,7 +105,8 @@ def rows(page: Page, caption: str) -> dict[str, str]:
     """A table's first two columns, by its caption."""
     source = f"""
         const tables = [...document.querySelectorAll('main table')];
-        const rows = tables.find((table) => table.caption.textContent === {json.dumps(caption)})?.tBodies[0].rows ?? [];
+        const found = tables.find((table) => table.caption?.textContent === {json.dumps(caption)});
+        const rows = found?.tBodies[0].rows ?? [];
         return [...rows].map((row) => [row.cells[0].textContent, row.cells[1].textContent])"""
     return {str(name): str(value) for name, value in page.script(source)}
 

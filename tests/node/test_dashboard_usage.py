@@ -14,6 +14,7 @@ from tests.node.browser import Page, visit
 from tests.node.harness import Node, new_node
 from tests.node.test_dashboard import ADMIN_KEY, ask, rows, section, tile, trinity
 from trinity.store.embedded import embedded_url
+from trinity.vocabulary import LATENCY_BUCKETS
 
 QUOTA = 20
 A_DAY = 700  # of the other customer, on each of the days before
@@ -22,7 +23,7 @@ _DAY = datetime.timedelta(days=1)
 _PUT = """
 INSERT INTO usage_day (start, key_id, asset_id, protocol, status, node_id, requests, lookups, latency_sum_ns,
     latency_buckets)
-VALUES (%s, 2, (SELECT min(id) FROM assets), 0, 200, 1, %s, %s, 0, array_fill(0::bigint, ARRAY[15]))
+VALUES (%s, 2, (SELECT min(id) FROM assets), 0, 200, 1, %s, %s, 0, %s)
 """
 
 
@@ -43,7 +44,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         today = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         with psycopg.connect(embedded_url(started.data_dir), autocommit=True) as connection:
             for days in range(1, DAYS + 1):
-                connection.execute(_PUT, [today - days * _DAY, A_DAY, A_DAY])
+                connection.execute(_PUT, [today - days * _DAY, A_DAY, A_DAY, [A_DAY] + [0] * (LATENCY_BUCKETS - 1)])
         yield started
         assert started.stop() == 0
 
@@ -148,6 +149,11 @@ def test_axe_finds_nothing_serious_and_it_fits_a_phone(page: Page, theme: str) -
         page.wait("the charts", lambda: page.all("#month[data-points]") and page.all("#time[data-points]"), 30)
         assert page.serious_violations() == []
         page.on_phone()
-        assert page.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        page.open("#/usage")
+        page.wait("the charts", lambda: page.all("#month[data-points]") and page.all("#time[data-points]"), 30)
+        wide = "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth)"
+        outside = page.script(f"return {wide}.map((e) => e.tagName + '.' + e.className).slice(0, 9)")
+        is_fit = page.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert is_fit, outside
     finally:
         page.script("localStorage.removeItem('theme')")
