@@ -4,7 +4,7 @@ import { get, poll } from "./client.js";
 import { newChart } from "./charts.js";
 import { changeOf, days, nameOf, watchDay } from "./day.js";
 import { exchangesPart } from "./exchanges.js";
-import { age, badge, bps, card, dayAndClock, digitsOf, element, muted, number, patch, percent, price, table, tiles, words, zoneName } from "./format.js";
+import { age, badge, bps, card, dayAndClock, digitsOf, element, number, patch, percent, price, table, tiles, words, zoneName } from "./format.js";
 import { isLive, link, node, nodeNow, on, rows, show } from "./live.js";
 
 const MINUTE_MS = 60_000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS;
@@ -88,15 +88,14 @@ function stateOf(asset) {
 }
 
 function nowOf(asset) {
-  const row = rows.get(asset);
-  if (row === undefined) return muted("No news of this asset yet.");
+  const row = rows.get(asset) ?? {};
   const live = isLive(asset), fresh = row.status === "fresh";
   const digits = digitsOf(row.price ?? row.last_price ?? 1);
   const stamp = row.timestamp ?? row.last_timestamp;
   const state = !live ? badge(link === "lost" ? "no connection" : "waiting", "old", "?") : fresh ? badge("fresh", "good")
-    : row.status === "sources_disagree" ? badge("disputed", "bad", "≠") : badge(words(row.status), "bad");
+    : row.status === undefined ? badge("waiting", "old", "…") : row.status === "sources_disagree" ? badge("disputed", "bad", "≠") : badge(words(row.status), "bad");
   const change = changeOf(asset, row.price), day = days.get(asset);
-  const shown = [["Price, USD", fresh ? price(row.price, digits) : "refused"], ["Status", state],
+  const shown = [["Price, USD", fresh ? price(row.price, digits) : row.status ? "refused" : "…"], ["Status", state],
     ["24 h", change == null ? "unknown" : element("span", { class: change > 0 ? "up" : change < 0 ? "down" : "" }, percent(change))],
     ["24 h low to high", day?.high_24h == null ? "unknown" : `${price(day.low_24h, digits)} – ${price(day.high_24h, digits)}`],
     ["Confidence", fresh ? `± ${bps(row.confidence_bps)}` : "none", fresh ? "bps" : ""],

@@ -37,7 +37,7 @@ export const colour = (name) => getComputedStyle(document.documentElement).getPr
 export function newChart(id, label) {
   const box = element("div", { class: "chart", id, role: "img", "aria-label": label });
   const legend = element("p", { class: "legend", "aria-hidden": "true" });
-  const root = element("div", { class: "figure", hidden: true }, legend, box);
+  const root = element("div", { class: "figure" }, legend, box);
   const drawn = new Drawing(box, legend);
   return {
     root,

@@ -44,10 +44,15 @@ export function setText(into, text) {
 
 // --- numbers ----------------------------------------------------------------------------------------------------
 
+const numbers = new Map(); // made once for each form: making one takes longer than using it a thousand times
+
 // A number with so many decimals, as the reader writes numbers.
 export function number(value, digits = 0) {
-  const { locale, grouped } = chosen().numbers;
-  return value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: grouped });
+  const { name, numbers: { locale, grouped } } = chosen(), key = `${name} ${digits}`;
+  if (!numbers.has(key)) {
+    numbers.set(key, new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: grouped }));
+  }
+  return numbers.get(key).format(value);
 }
 
 // So many decimals that neighbours in time have the same: six figures of a price, cents at least.
@@ -63,7 +68,7 @@ export const percent = (value) => (value == null ? "none" : `${value > 0 ? "+" :
 
 // --- times ------------------------------------------------------------------------------------------------------
 
-const formats = new Map(); // made once for each zone: making one takes longer than using it a thousand times
+const formats = new Map(); // by zone, as above
 
 function partsOf(ms, zone) {
   if (!formats.has(zone)) {

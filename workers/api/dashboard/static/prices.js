@@ -24,20 +24,24 @@ setInterval(() => {
 }, SAMPLE_MS);
 
 const known = (asset, field) => rows.get(asset)?.[field] ?? null;
+// For the order alone: rows that are far from the screen are not told, but the node says each second what they are.
+const NODE_NAMES = { spread_bps: "disagreement_bps" };
+const found = (asset, field) => known(asset, field)
+  ?? node?.assets.find((one) => one.asset === asset)?.[NODE_NAMES[field] ?? field] ?? null;
 const stampOf = (asset) => known(asset, "timestamp") ?? known(asset, "last_timestamp");
 
 // Title, classes, what it is sorted by (the larger first where it is a number), and its long name.
 const COLUMNS = [
   ["Asset", "", (asset) => asset],
-  ["Price, USD", "number", (asset) => known(asset, "price")],
-  ["Status", "", (asset) => (isLive(asset) ? known(asset, "status") : null)],
-  ["24 h", "number", (asset) => changeOf(asset, known(asset, "price")), "Change in 24 hours"],
+  ["Price, USD", "number", (asset) => found(asset, "price")],
+  ["Status", "", (asset) => found(asset, "status")],
+  ["24 h", "number", (asset) => changeOf(asset, found(asset, "price")), "Change in 24 hours"],
   ["High", "number wide", (asset) => days.get(asset)?.high_24h ?? null, "Highest in 24 hours, USD"],
   ["Low", "number wide", (asset) => days.get(asset)?.low_24h ?? null, "Lowest in 24 hours, USD"],
-  ["Spread", "number wide", (asset) => known(asset, "spread_bps"), "How far the exchanges are apart, in hundredths of a percent"],
-  ["± bps", "number wide", (asset) => known(asset, "confidence_bps"), "Confidence, in hundredths of a percent of the price"],
-  ["Sources", "number wide", (asset) => known(asset, "sources")],
-  ["Age", "number wide", (asset) => stampOf(asset)],
+  ["Spread", "number wide", (asset) => found(asset, "spread_bps"), "How far the exchanges are apart, in hundredths of a percent"],
+  ["± bps", "number wide", (asset) => found(asset, "confidence_bps"), "Confidence, in hundredths of a percent of the price"],
+  ["Sources", "number wide", (asset) => found(asset, "sources")],
+  ["Age", "number wide", (asset) => found(asset, "timestamp")],
   ["Last 2 min", "wide", null],
 ];
 const [ASSET, PRICE, STATUS, CHANGE, HIGH, LOW, SPREAD, CONFIDENCE, SOURCES, AGE, LINE] = COLUMNS.keys();
@@ -138,7 +142,7 @@ class Overview {
   showDays() {
     this.lines.forEach((line) => this.showDay(line));
     this.order();
-    this.filter();
+    this.showNote();
   }
 
   showDay(line) {
@@ -147,7 +151,6 @@ class Overview {
     setText(line.cells[HIGH], day?.high_24h == null ? "" : price(day.high_24h, digits));
     setText(line.cells[LOW], day?.low_24h == null ? "" : price(day.low_24h, digits));
     this.showChange(line, rows.get(line.asset) ?? {});
-    this.showNote();
   }
 
   showNote() {
