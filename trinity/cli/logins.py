@@ -55,7 +55,7 @@ def _what_a_revocation_ends(connection: Connection, parsed: Parsed) -> str:
         login = logins.find(connection, values.name("NAME", parsed.name))
     except AbsentError:
         return ""
-    return "" if login.revoked_at else f"the login {login.name} ({login.role}) and its open sessions"
+    return "" if login.revoked_at else f"The login {login.name} ({login.role}) ends, and its open sessions with it."
 
 
 _NAME = Argument("name", "whose login it is")

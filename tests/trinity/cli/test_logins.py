@@ -30,6 +30,16 @@ def test_people_are_told_that_a_secret_is_shown_once(typed: Run, capsys: pytest.
     assert "this once" in lines[2]
 
 
+def test_what_a_revocation_ends_is_said_in_a_sentence(typed: Run) -> None:
+    """Nobody can be asked here, so the exit code is 2 and nothing is changed."""
+    typed("logins", "create", "Anna", "--role", "billing")
+    code, _, error = typed("logins", "revoke", "Anna")
+    assert code == 2
+    said = "--yes: The login Anna (billing) ends, and its open sessions with it. That is for good, "
+    assert error["error"]["message"].startswith(said)
+    assert typed("logins", "list")[1]["logins"][0]["revoked_at"] is None
+
+
 @pytest.mark.parametrize(
     ("code", "start", "words"),
     [
