@@ -131,6 +131,7 @@ def test_a_customer_and_the_operator_are_told_what_is_used_and_warned(node: Node
     node.wait("the ledger", lambda: run(node, "keys", "show", number)["key"]["last_used_at"], 60)
     (listed,) = [found for found in run(node, "keys", "list")["keys"] if found["id"] == int(number)]
     assert (listed["used"], listed["last_used_at"] is not None) == (50, True)
+    assert run(node, "accounts", "show", "alan")["keys"] == [listed]
     received = mails.received
     node.wait("the mail", lambda: any(mail.recipients == ["alan@example.com"] for mail in received), 60)
     (mail,) = [mail for mail in received if mail.recipients == ["alan@example.com"]]

@@ -16,6 +16,7 @@ from trinity.cli.actions import (
     given,
     perform,
 )
+from trinity.cli.keys import with_use
 from trinity.cli.text import account_lines, key_table, table, when
 from trinity.config import AccessSection, Config
 from trinity.errors import InputError
@@ -40,7 +41,7 @@ def _show_account(parsed: Parsed, _section: AccessSection) -> Work:
 
     def work(connection: Connection) -> ActionOutcome:
         account = accounts.find(connection, name)
-        found = keys.list_keys(connection, name, None, _SHOWN_KEYS_MAX)
+        found = with_use(keys.list_keys(connection, name, None, _SHOWN_KEYS_MAX), parsed.data_dir)
         lines = [*account_lines(account), "", *(key_table(found) if found else ["no keys"])]
         return ActionOutcome({"account": account, "keys": found}, lines)
 
@@ -124,4 +125,5 @@ def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
     """Do it; errors name what is wrong."""
+    parsed.data_dir = config.node.data_dir
     return perform(config, parsed)

@@ -61,7 +61,7 @@ def _list_keys(parsed: Parsed, _section: AccessSection) -> Work:
     plan = given(values.name, "--plan", parsed.plan)
 
     def work(connection: Connection) -> ActionOutcome:
-        found = _with_use(keys.list_keys(connection, account, plan, count), parsed.data_dir)
+        found = with_use(keys.list_keys(connection, account, plan, count), parsed.data_dir)
         lines = key_table(found) if found else ["no keys"]
         if len(found) == count:
             lines.append(f"the newest {count}; --count shows more")
@@ -74,13 +74,13 @@ def _show_key(parsed: Parsed, _section: AccessSection) -> Work:
     reference = values.key_reference(parsed.key)
 
     def work(connection: Connection) -> ActionOutcome:
-        (key,) = _with_use([keys.find(connection, reference)], parsed.data_dir)
+        (key,) = with_use([keys.find(connection, reference)], parsed.data_dir)
         return ActionOutcome({"key": key}, key_lines(key))
 
     return work
 
 
-def _with_use(found: Sequence[keys.Key], data_dir: Path) -> list[keys.Key]:
+def with_use(found: Sequence[keys.Key], data_dir: Path) -> list[keys.Key]:
     """The keys with what they have used of this month, by the limits of the node in this data directory."""
     # Only these two need it, and it brings numba: half a second.
     import numpy as np

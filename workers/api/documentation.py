@@ -7,6 +7,7 @@ kept.
 
 import hashlib
 import json
+import re
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -39,6 +40,7 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _FILES = {"docs.js": "text/javascript", "docs.css": "text/css"}
+_CODE = re.compile(r"`([^`]+)`")
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
@@ -111,9 +113,10 @@ def render_page(document: dict[str, Any]) -> str:
     links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in tags)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])}</title>'
-        '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/openapi/docs.css">'
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="/static/docs/icon.svg">'
+        '<link rel="stylesheet" href="/openapi/docs.css">'
         '<script type="module" src="/openapi/docs.js"></script></head><body>'
-        f"<main><h1>{escape(info['title'])}</h1><p>{escape(info.get('description', ''))}</p>"
+        f"<main><h1>{escape(info['title'])}</h1><p>{_prose(info.get('description', ''))}</p>"
         '<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>'
         '<p><label>API key, for trying <input id="key" type="password" autocomplete="off"></label></p>'
         f"<nav>{links}</nav>{sections}</main></body></html>"
@@ -124,13 +127,18 @@ def _section(method: str, path: str, operation: dict[str, Any], servers: list[di
     parameters = operation.get("parameters", [])
     rows = "".join(_parameter_row(parameter) for parameter in parameters)
     table = f"<table><tr><th>parameter<th>type<th>what</tr>{rows}</table>" if rows else ""
-    text = escape(operation.get("description") or operation.get("summary") or "")
+    text = _prose(operation.get("description") or operation.get("summary") or "")
     is_here = method == "GET" and (not servers or any(server["url"] == "/" for server in servers))
     form = _form(path, parameters) if is_here else ""
     return (
         f"<section><h2><code>{method} {escape(path)}</code></h2><p>{text}</p>{_elsewhere(path, servers)}{table}{form}"
         f"{_example(operation)}</section>"
     )
+
+
+def _prose(text: str) -> str:
+    """Sentences, with what stands in backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _elsewhere(path: str, servers: list[dict[str, Any]]) -> str:
@@ -172,7 +180,7 @@ def _example(operation: dict[str, Any]) -> str:
 def _parameter_row(parameter: dict[str, Any]) -> str:
     name = escape(parameter["name"]) + ("" if not parameter.get("required") else " (required)")
     kind = escape(_type_of(parameter.get("schema", {})))
-    return f"<tr><td><code>{name}</code><td>{kind}<td>{escape(parameter.get('description', ''))}</tr>"
+    return f"<tr><td><code>{name}</code><td>{kind}<td>{_prose(parameter.get('description', ''))}</tr>"
 
 
 def _type_of(schema: dict[str, Any]) -> str:

@@ -104,7 +104,7 @@ async def test_a_page_may_send_any_header_and_the_preflight_costs_nothing(tmp_pa
     [
         ("/history?asset=BTC&granularity=2m", "granularity", "one of 1m, 5m, 1h, 1d, not '2m'"),
         ("/history", "asset", "asset is missing"),
-        ("/price_at?asset=BTC", "timestamp", "timestamp is missing"),
+        ("/price_at?asset=BTC", "timestamp", "timestamp is missing: The moment: ISO 8601"),
         ("/stream/prices?interval_ms=x", "interval_ms", "a whole number from 0 to 60000, not 'x'"),
         ("/stream/prices?interval_ms=trk_secret", "interval_ms", "not ''"),
         ("/twap?asset=BTC&min_coverage=7", "min_coverage", "a number from 0 to 1"),

@@ -20,7 +20,7 @@ async def test_the_page_needs_no_other_host(optional_client: httpx.AsyncClient) 
     for path in document["paths"]:
         assert path in page
     assert re.findall(r'(?:src|href)="([^"#][^"]*)"', page) == [
-        "/openapi/docs.css", "/openapi/docs.js", "/openapi.json",
+        "/static/docs/icon.svg", "/openapi/docs.css", "/openapi/docs.js", "/openapi.json",
     ]  # fmt: skip
     assert not re.search(r"<script>|<style|<img|@import| style=| on[a-z]+=", page)
     for name in ("docs.css", "docs.js"):
@@ -29,6 +29,8 @@ async def test_the_page_needs_no_other_host(optional_client: httpx.AsyncClient) 
         assert not re.search(r"https?://[a-z]|import |eval|innerHTML", file.text)
         again = await optional_client.get(f"/openapi/{name}", headers={"If-None-Match": file.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
+    assert (await optional_client.get("/static/docs/icon.svg")).status_code == 200
+    assert "`" not in page.replace("&#x27;", "")
     assert (await optional_client.get("/openapi/document.py")).status_code == 404
     policy = (await optional_client.get("/docs")).headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self';")

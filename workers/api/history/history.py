@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import QueryParameter
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.errors import AbsentError, TrinityError
@@ -151,7 +151,7 @@ async def show_price_at(
     caller: NamedDependency[ApiCaller],  # noqa: ARG001 - as above
     parts: NamedDependency[Parts],
     asset: AssetParameter,
-    timestamp: FromQuery[str],
+    timestamp: Annotated[str, QueryParameter(description="The moment: ISO 8601 or seconds since 1970.")],
     tz: ZoneParameter = "UTC",
 ) -> Response[bytes]:
     """The minute that covers a moment: `price` is its average by time, the resolution is one minute."""

@@ -14,18 +14,19 @@ _BITCOIN = "e62df6c8b4a85fe1a67db44dc12de5db330f7ac66b72dc658afedf0f4a415b43"
 
 ANSWERS: dict[str, Answer] = {
     "/reports/summary": Answer(reports.SummaryReport, _SPAN, needs="key"),
-    "/reports/usage": Answer(reports.UsageReport, _SPAN | {"granularity": "hour"}, needs="key"),
+    "/reports/usage": Answer(reports.UsageReport, _SPAN | {"granularity": "day"}, needs="key"),
     "/reports/top": Answer(reports.TopReport, _SPAN | {"by": "asset"}, needs="key"),
     "/reports/latency": Answer(reports.LatencyReport, _SPAN, needs="key"),
     "/reports/log": Answer(reports.LogPage, _SPAN | {"limit": 2}, needs="key"),
     "/reports/errors": Answer(reports.ErrorReport, _SPAN, needs="key"),
-    "/history": Answer(reports.HistoryAnswer, {"asset": "BTC", "granularity": "1m"}),
+    "/history": Answer(reports.CandlesAnswer, {"asset": "BTC", "granularity": "1m"}),
     "/twap": Answer(reports.AverageAnswer, {"asset": "BTC", "min_coverage": 0}),
     "/price_at": Answer(reports.PastPrice, {"asset": "BTC", "timestamp": "2026-03-29T12:00:00Z"}),
     "/explain": Answer(reports.Explanation, {"asset": "BTC"}),
     "/node": Answer(reports.NodeState),
-    "/node/asset": Answer(reports.AssetState, {"asset": "BTC"}),
+    "/node/asset": Answer(reports.AssetAnswer, {"asset": "BTC"}),
     "/node/inside": Answer(reports.NodeInside, needs="admin"),
+    "/node/day": Answer(reports.NodeDay),
     "/stream/prices": Answer(str, {"assets": "BTC,ETH", "interval_ms": 1000}, _EVENTS),
     "/v2/price_feeds": Answer(list[foreign.HermesFeed], {"query": "btc"}),
     "/v2/updates/price/latest": Answer(foreign.HermesUpdate, {"ids[]": _BITCOIN}),
@@ -49,6 +50,11 @@ ANSWERS: dict[str, Answer] = {
     "/api/v3/coins/{coin_id}/ohlc/range": Answer(
         list[list[float]], {"coin_id": "bitcoin", "vs_currency": "usd", "from": 1774742400, "to": 1774828800}
     ),
+    "/api/v3/search": Answer(foreign.GeckoSearch, {"query": "btc"}),
+    "/api/v3/search/trending": Answer(foreign.GeckoSearch),
+    "/api/v3/global": Answer(foreign.GeckoWorld),
+    "/api/v3/exchanges/list": Answer(list[foreign.GeckoExchange]),
+    "/api/v3/key": Answer(foreign.GeckoKey, needs="key"),
     "/api/v3/coins/{coin_id}/tickers": Answer(foreign.GeckoTickers, {"coin_id": "bitcoin"}),
     "/api/v3/exchange_rates": Answer(foreign.GeckoRates),
     "/api/v3/simple/token_price/{platform}": Answer(foreign.GeckoPrices, {"platform": "ethereum"}),
@@ -68,7 +74,11 @@ ANSWERS: dict[str, Answer] = {
     "/udf/history": Answer(foreign.UdfBars, {"symbol": "BTC", "resolution": "1", "from": 1774742400, "to": 1774828800}),
 }
 # Beside JSON, for the same question.
-EXPORTS = (_CSV, "application/vnd.apache.parquet")
+EXPORTS = (
+    _CSV,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.apache.parquet",
+)
 WITH_EXPORTS = "/reports/"
 
 _QUALITY = (

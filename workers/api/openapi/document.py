@@ -39,10 +39,10 @@ class Ports(NamedTuple):
 
 
 def complete(document: Json, own_paths: Collection[str], ports: Ports) -> Json:
-    """The router's document with what it cannot say; `own_paths` are those with a version."""
+    """The router's document with what it cannot say; `own_paths` are those with a version, up to a `{`."""
     paths: Json = {}
     for path, item in document["paths"].items():
-        name = f"{VERSION}{path}" if path in own_paths else path
+        name = f"{VERSION}{path}" if path.partition("/{")[0] in own_paths else path
         paths[name] = {method: _completed(path, method, operation) for method, operation in item.items()}
     for operation in OPERATIONS:
         paths[operation.path] = {"servers": _servers_of(operation, ports), "get": _described(operation)}

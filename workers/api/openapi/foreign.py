@@ -185,6 +185,62 @@ class GeckoRates(msgspec.Struct):
     rates: dict[str, GeckoRate]
 
 
+class GeckoFound(msgspec.Struct):
+    """A coin that a search found."""
+
+    id: str
+    name: str
+    api_symbol: str
+    symbol: str
+    market_cap_rank: int | None
+    thumb: str
+    large: str
+
+
+class GeckoSearch(OptionalMembers):
+    """What a search found: coins; of the rest this node knows nothing."""
+
+    coins: list[GeckoFound]
+    exchanges: tuple[dict[str, Any], ...] = ()
+    icos: tuple[str, ...] = ()
+    categories: tuple[dict[str, Any], ...] = ()
+    nfts: tuple[dict[str, Any], ...] = ()
+
+
+class GeckoWorldFigures(OptionalMembers):
+    """Of the whole market; what this node cannot know is null or empty."""
+
+    active_cryptocurrencies: int
+    markets: int
+    updated_at: int
+
+
+class GeckoWorld(msgspec.Struct):
+    """The whole market."""
+
+    data: GeckoWorldFigures
+
+
+class GeckoExchange(msgspec.Struct):
+    """An exchange by CoinGecko's id of it."""
+
+    id: str
+    name: str
+
+
+class GeckoKey(msgspec.Struct):
+    """The plan, limits and use of the key that asks; null is what has no limit."""
+
+    plan: str
+    rate_limit_request_per_minute: int | None
+    monthly_call_credit: int | None
+    current_total_monthly_calls: int | None
+    current_remaining_monthly_calls: int | None
+    api_key_rate_limit_request_per_minute: int | None
+    api_key_monthly_call_credit: int | None
+    api_key_current_total_monthly_calls: int | None
+
+
 class HermesAverages(OptionalMembers):
     """Averages by time of several feeds."""
 

@@ -174,7 +174,7 @@ class GapShape(msgspec.Struct):
     end: datetime
 
 
-class HistoryAnswer(msgspec.Struct, rename={"from_": "from"}):
+class CandlesAnswer(msgspec.Struct, rename={"from_": "from"}):
     """Candles of the consensus price, and the ranges without one."""
 
     asset: str
@@ -260,6 +260,7 @@ class NodeState(msgspec.Struct):
     status: str
     reasons: list[Reason]
     node: str
+    version: str
     simulated: bool
     feeds: dict[str, FeedHealth]
     time_ms: int
@@ -281,17 +282,41 @@ class ExchangeRow(msgspec.Struct):
     verdict: str
 
 
-class AssetState(NodeAsset):
+class AssetAnswer(NodeAsset):
     """One asset, with what each exchange says."""
 
     majority_window_bps: int
     exchanges: list[ExchangeRow]
 
 
+class AssetDay(msgspec.Struct):
+    """One asset's last 24 hours, in USD; null is what the node has no candles of."""
+
+    asset: str
+    name: str
+    price_24h: float | None
+    high_24h: float | None
+    low_24h: float | None
+
+
+class NodeDay(msgspec.Struct):
+    """Each asset's name and its last 24 hours."""
+
+    assets: list[AssetDay]
+
+
 class NodeInside(msgspec.Struct):
     """Processes, ledger, limits and refusals; null is what the database knows, while it does not answer."""
 
+    version: str
+    started_ms: int
+    time_ms: int
+    monotonic_ms: int
+    retention: dict[str, int]
+    disk: dict[str, int] | None
+    database_bytes: int | None
     processes: list[ProcessHealth]
+    work: dict[str, Any]
     ledger: dict[str, Any] | None
     refusals: dict[str, int]
     latency_bounds_ns: list[int]

@@ -189,10 +189,14 @@ async def stream_rows(
         str | None, QueryParameter(description="names with commas between them; all when left out")
     ] = None,
 ) -> Stream:
-    """The dashboard's rows, once a second: of each asset the fields that changed, as `event: rows`; packed by gzip."""
-    wanted, _ = parse_assets(streams.board, assets)
+    """The dashboard's rows, once a second: of each asset the fields that changed, as `event: rows`; packed by gzip.
+
+    What there is not is told first, each by an `event: unknown` with the refusal of a lookup.
+    """
+    wanted, unknown = parse_assets(streams.board, assets)
     is_packed = accepts_gzip(request.headers.get("accept-encoding", ""))
     headers = {"Vary": "Accept-Encoding"} | ({"Content-Encoding": ENCODING} if is_packed else {})
     seen = rows.seen_by(request.headers.get("last-event-id"), wanted)
     order = StreamOrder(PACKED if is_packed else PLAIN, wanted)
-    return await open_stream(request, parts, streams, caller, streams.row_fanout, order, seen, headers=headers)
+    head = b"".join(b"event: unknown\ndata: %s\n\n" % body for body in unknown)
+    return await open_stream(request, parts, streams, caller, streams.row_fanout, order, seen, head, headers)

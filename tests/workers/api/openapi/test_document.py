@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 
 from workers.api.openapi.answers import ANSWERS, OPERATIONS
 from workers.api.openapi.document import examples
+from workers.api.usage.export import MEDIA_TYPES
 
 # What has no GET changes something, and says what it made.
 ABSENT: dict[str, Any] = {"responses": {"200": {"content": {}}}}
@@ -38,8 +39,16 @@ async def test_all_ports_are_there_and_own_paths_have_their_version(optional_cli
     ]  # fmt: skip
     assert {"/v1/history", "/v1/reports/usage", "/api/v3/simple/price", "/udf/history", "/v2/price_feeds"} <= set(paths)
     assert not {"/price", "/history", "/v1/udf/history"} & set(paths)
+    assert not [path for path in paths if path.startswith("/administration")], "what has a parameter in it, too"
+    assert "/v1/administration/keys/{key}/limit" in paths
     for operation in OPERATIONS:
         assert ("security" in paths[operation.path]["get"]) is operation.is_public
+
+
+async def test_a_report_is_offered_in_each_of_its_forms(optional_client: httpx.AsyncClient) -> None:
+    """JSON, CSV, XLSX and Parquet, by the media types that they are sent with."""
+    operation = (await _document(optional_client))["paths"]["/v1/reports/usage"]["get"]
+    assert set(operation["responses"]["200"]["content"]) == {name.partition(";")[0] for name in MEDIA_TYPES.values()}
 
 
 async def test_every_schema_is_one_and_every_reference_leads_somewhere(optional_client: httpx.AsyncClient) -> None:

@@ -178,6 +178,17 @@ async def test_a_message_comes_each_second_also_when_nothing_moves(service: Live
     assert times == sorted(set(times))
 
 
+async def test_an_unknown_asset_is_told_and_spoils_nothing(service: Live) -> None:
+    """Before the rows of the others, in the words of a lookup."""
+    url = f"{service.url}/stream/rows?assets=NOPE,BTC"
+    async with httpx.AsyncClient() as client, client.stream("GET", url) as response:
+        events = Events(response)
+        name, refused = await events.next()
+        assert (name, refused["asset"], refused["error"]["code"]) == ("unknown", "NOPE", "unknown_asset")
+        name, data = await events.next()
+        assert (name, [row["asset"] for row in data["rows"]]) == ("rows", ["BTC"])
+
+
 @pytest.mark.parametrize(
     ("query", "status", "field"), [("assets=NOPE", 404, "assets"), ("assets=", 400, "assets"), ("view=1", 400, "view")]
 )

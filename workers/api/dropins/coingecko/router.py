@@ -36,7 +36,7 @@ _ROUTES = (
 
 
 ROUTER = Router(path=PATH, route_handlers=list(_ROUTES), opt={"any_parameters": True}, exception_handlers=HANDLERS)
-_PATHS = ", ".join(sorted(path for route in _ROUTES for path in route.paths))
+_PATHS = ", ".join(sorted(path.replace(":str}", "}") for route in _ROUTES for path in route.paths))
 
 
 def refuse_path(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
