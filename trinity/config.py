@@ -31,6 +31,8 @@ from trinity.schema import Setting, allowed, bounds_of, settings_of
 
 # Of a wrong value, in an error.
 _SHOWN_CHARS = 60
+# Seven bits of a request id.
+_RINGS_MAX = 128
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
 _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
@@ -229,6 +231,11 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     return LoadedConfig(config, sources)
 
 
+def ring_count(config: Config) -> int:
+    """Processes that write usage records: the request workers, then those that serve reports."""
+    return worker_count(config.request) + config.reports.processes
+
+
 def worker_count(request: RequestSection) -> int:
     """Request workers to start: as configured, else one for each CPU this process may use."""
     return request.workers or len(os.sched_getaffinity(0))
@@ -343,6 +350,9 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
+    if ring_count(config) > _RINGS_MAX:
+        reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
+        raise ConfigError("REQUEST_WORKERS", reason)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
         raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")
     if config.node.server_type == "WEBHOOK_SERVER":

@@ -93,7 +93,7 @@ class WorkerMemory:
 
 @dataclass(frozen=True)
 class NodeView:
-    """Of a process that tells how the node does: its memory, and the rings of its workers and of former ones."""
+    """Of a process that tells how the node does: its memory, and all of its usage rings."""
 
     node: NodeMemory
     rings: tuple[UsageRing, ...] = ()

@@ -221,8 +221,9 @@ def status_reason(status: int) -> str:
 
 # --- usage records --------------------------------------------------------------------------------------------
 
-PROTOCOLS = ("http", "udp_text", "udp_json", "udp_binary")
-HTTP, UDP_TEXT, UDP_JSON, UDP_BINARY = range(len(PROTOCOLS))
+# `reports`: HTTP and WebSocket on the port of the reporting service.
+PROTOCOLS = ("http", "udp_text", "udp_json", "udp_binary", "reports")
+HTTP, UDP_TEXT, UDP_JSON, UDP_BINARY, REPORTS = range(len(PROTOCOLS))
 
 # Where a price came from. A list of prices has the source that was asked for.
 SOURCES = ("none", "consensus", *EXCHANGES)

@@ -184,7 +184,7 @@ def test_a_secret_can_come_from_a_file_and_is_not_in_any_error(tmp_path: Path) -
         ({"SMTP_HOST": "mail.example.com", "SMTP_FROM": "no address"}, "SMTP_FROM"),
         ({"OPERATOR_EMAIL": "one@example.com, two@example.com"}, "OPERATOR_EMAIL"),
         ({"SMTP_USER": "node", "SMTP_SECURITY": "none"}, "SMTP_SECURITY"),
-        ({"SMTP_SECURITY": "ssl"}, "SMTP_SECURITY (mail.smtp_security)"),
+        ({"SMTP_SECURITY": "ssl"}, "SMTP_SECURITY"),
     ],
 )
 def test_mail_that_could_not_be_sent_starts_nothing(environment: dict[str, str], key: str) -> None:

@@ -26,7 +26,7 @@ def test_every_number_fits_its_field_and_means_one_thing() -> None:
 
 def test_numbers_of_stored_records_never_change() -> None:
     """Rows of the last 93 days hold these numbers: the first of each tuple stay where they are."""
-    assert vocabulary.PROTOCOLS[:4] == ("http", "udp_text", "udp_json", "udp_binary")
+    assert vocabulary.PROTOCOLS[:5] == ("http", "udp_text", "udp_json", "udp_binary", "reports")
     assert vocabulary.SOURCES[:8] == ("none", "consensus", *EXCHANGES)
     assert EXCHANGES[:6] == ("coinbase", "gemini", "kraken", "gateio", "cryptocom", "okx")
     assert CODES[:8] == (

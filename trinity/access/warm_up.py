@@ -1,4 +1,4 @@
-"""Compile what Python calls of the access tables and of the gate, or load it, by calling each once.
+"""Compile what Python calls of the access tables, the gate and the usage ring, or load it, by calling each once.
 
 The callers are the process that writes keys, the reports, which ask for each of their callers, and the benchmarks; in
 the request loop all of this is woven in. It stands here because it needs what is installed first and no more
@@ -20,6 +20,7 @@ from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.block_table import is_blocked
 from trinity.memory.key_table import DIGEST_BYTES, DIGEST_WORDS, TERMS_SLOT_WORDS, KeyTable, find_key
+from trinity.memory.usage_ring import append_record, private_ring
 from trinity.native.addresses import address_words
 from trinity.vocabulary import CODE_OK, KeyState
 
@@ -49,3 +50,4 @@ def _ask() -> None:
     out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
     append_limit_headers(gate, CODE_OK, out, 0)
     append_limits_left(gate, 0, out, 0)
+    append_record(private_ring(0, 1), 0, address_words("::"), np.zeros(2, dtype=np.uint64), *(0,) * 7)

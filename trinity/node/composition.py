@@ -24,7 +24,7 @@ import workers.health.server
 import workers.ledger.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
-from trinity.config import Config, FeedsSection, NodeSection, worker_count
+from trinity.config import Config, FeedsSection, NodeSection, ring_count
 from trinity.errors import ConfigError
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.markets import load_catalog
@@ -146,7 +146,7 @@ def build_processes(
 def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> tuple[UsageRing, ...]:
     """The usage rings, empty, and at positions that none of them had before; what they held is in the spool."""
     section, data_dir, wall_seconds = config.ledger, config.node.data_dir, clock.wall_ns() // NS_PER_SECOND
-    rings = open_rings(data_dir, worker_count(config.request), section.ring_records, wall_seconds, log)
+    rings = open_rings(data_dir, ring_count(config), section.ring_records, wall_seconds, log)
     flusher = next(i for i, entry in enumerate(memory.card.processes) if entry.kind == "flusher")
     if not workers.ledger.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
         reason = "usage records of a former run wait in it, and neither its spool nor its reserve takes them"

@@ -1,8 +1,8 @@
-"""The node's data directory: who works in it, the node's identity, and the workers' usage rings.
+"""The node's data directory: who works in it, the node's identity, and the usage rings.
 
     lock           locked (flock) by the node that runs here; a second node is refused
     node-uuid      made at the first start: what the database knows the node by, whatever its name
-    usage/ring-<n> the ring of worker n; ring-<n>.<second>.unreadable: what stood there and was none
+    usage/ring-<n> the ring of writer n, workers first; ring-<n>.<second>.unreadable: what stood there and was none
 
 Rules: claimed before anything else is made, because rings and spool have one writer each. The lock belongs to the open
 file, which the children inherit: it is free again when the last process of the node has ended.
@@ -59,9 +59,9 @@ def node_uuid(data_dir: Path) -> uuid.UUID:
 
 
 def open_rings(
-    data_dir: Path, workers: int, capacity: int, wall_seconds: int, log: logging.Logger
+    data_dir: Path, writers: int, capacity: int, wall_seconds: int, log: logging.Logger
 ) -> tuple[UsageRing, ...]:
-    """The rings of all workers in the order of their numbers, then those of former workers, which may hold records.
+    """The rings of all writers in the order of their numbers, then those of former ones, which may hold records.
 
     A file that is no ring is set aside loudly, and a new ring made. Raises ConfigError when there is no room for them.
     """
@@ -70,13 +70,13 @@ def open_rings(
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)  # addresses and keys' numbers are nobody else's business
         found = (_RING_NAME.fullmatch(path.name) for path in folder.iterdir())
-        former = sorted(number for match in found if match and (number := int(match[1])) >= workers)
+        former = sorted(number for match in found if match and (number := int(match[1])) >= writers)
         return tuple(
             _open_ring(folder / f"ring-{number}", number, capacity, wall_seconds, log)
-            for number in (*range(workers), *former)
+            for number in (*range(writers), *former)
         )
     except OSError as error:
-        needed = workers * capacity * 64 // 2**20
+        needed = writers * capacity * 64 // 2**20
         reason = f"{folder}: {error.strerror}: the usage rings need {needed} MB (LEDGER_RING_RECORDS)"
         raise ConfigError("TRINITY_DATA_DIR", reason) from None
 

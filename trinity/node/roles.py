@@ -55,7 +55,7 @@ class SharedMemory:
 
     node: NodeMemory
     access: AccessMemory
-    rings: tuple[UsageRing, ...]  # each worker's at the worker's number, then those that former workers left
+    rings: tuple[UsageRing, ...]  # the workers' by number, the reporters', then those that former ones left
     wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
 
     def of_feed(self) -> FeedMemory:
@@ -66,6 +66,9 @@ class SharedMemory:
 
     def of_worker(self, number: int) -> WorkerMemory:
         return WorkerMemory(self.node.answers, self.access, self.rings[number])
+
+    def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
+        return self.rings[worker_count(plan.config.request) + number]
 
     def view(self) -> NodeView:
         return NodeView(self.node, self.rings)
@@ -183,10 +186,11 @@ ROLES = (
         "reporter",
         lambda plan: [str(number) for number in range(plan.config.reports.processes)],
         0,
-        lambda context, memory, plan, _number: workers.api.server.run(
+        lambda context, memory, plan, number: workers.api.server.run(
             context,
             memory.view(),
             memory.access,
+            memory.ring_of_reporter(plan, int(number)),
             report_settings_of(plan.config),
             explainer(context, memory.node, plan.config.node.data_dir),
             LocalLookups(memory.node.answers.words, context.catalog),

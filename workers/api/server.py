@@ -29,6 +29,7 @@ from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailab
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import NODE_STARTED_NS
+from trinity.memory.usage_ring import UsageRing
 from trinity.net.guard import Guard, queued
 from trinity.net.ports import bind_socket
 from trinity.observe.log import Outage
@@ -114,12 +115,13 @@ def run(
     context: ProcessContext,
     memory: NodeView,
     tables: AccessMemory,
+    ring: UsageRing,
     settings: ReportSettings,
     explain: Explain | None = None,
     lookup: Lookup | None = None,
 ) -> None:
-    """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(context, open_service(context, memory, tables, settings, explain, lookup)))
+    """Serve until SIGTERM; raises PortTakenError with the port's name. `ring` is of its own usage records."""
+    asyncio.run(_serve(context, open_service(context, memory, tables, ring, settings, explain, lookup)))
 
 
 async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[Service]) -> None:
@@ -168,6 +170,7 @@ async def open_service(
     context: ProcessContext,
     memory: NodeView,
     tables: AccessMemory,
+    ring: UsageRing,
     settings: ReportSettings,
     explain: Explain | None = None,
     lookup: Lookup | None = None,
@@ -212,7 +215,7 @@ async def open_service(
             keys=Keys(pool, context.clock, tables.keys),
             logins=Logins(pool, context.clock),
             callers=Callers(settings.trusted_proxies, tables.blocks),
-            admission=make_admission(context, tables, settings.access),
+            admission=make_admission(context, tables, ring.words, settings.access),
             calls=calls,
             cache=cache,
             login_throttle=LoginThrottle(),

@@ -91,7 +91,7 @@ def test_rings_are_emptied_and_moved_on_before_anybody_writes(
     (former, _) = open_rings(tmp_path, 2, config.ledger.ring_records, 1000, LOG)
     assert append_record(former.words, 1, np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.uint64), *[0] * 7)
     rings = prepare_rings(config, memory, SystemClock(), LOG)
-    assert [ring.number for ring in rings] == [0, 1]
+    assert [ring.number for ring in rings] == [0, 1, 2]
     now = SystemClock().wall_ns() // NS_PER_SECOND
     for ring in rings:
         assert ring.written == ring.released

@@ -102,7 +102,7 @@ def test_every_role_says_on_which_nodes_it_runs() -> None:
 @pytest.fixture
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
-        rings: Any = tuple(object() for _ in range(3))
+        rings = tuple(object.__new__(UsageRing) for _ in range(4))
         yield SharedMemory(node, AccessMemory.private(), rings, 7)
 
 
@@ -115,8 +115,8 @@ HANDED: dict[str, tuple[type, ...]] = {
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
-    "worker": (WorkerMemory,),
-    "reporter": (NodeView, AccessMemory),
+    "worker": (WorkerMemory, tuple),  # the paths of the reporting service
+    "reporter": (NodeView, AccessMemory, UsageRing),
     "health": (NodeView,),
 }
 _MEMORY = (
@@ -136,7 +136,7 @@ _MEMORY = (
 def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     role: roles.Role, shared: SharedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its `run` gets the context first, then its memory; a worker gets the ring of its own number."""
+    """Its `run` gets the context, then its memory; a worker the ring of its number, a reporter one behind them."""
     given: list[Any] = []
     for module in (
         roles.trinity.node.database,
@@ -154,9 +154,13 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     monkeypatch.setattr(roles, "open_candles", lambda *_: [])
     for recorder in ("FrameRecorder", "DecisionRecorder"):
         monkeypatch.setattr(roles, recorder, lambda *_: None)
+    monkeypatch.setattr(roles, "LocalLookups", lambda *_: None)
     context: Any = object.__new__(ProcessContext)
+    object.__setattr__(context, "catalog", CATALOG)
     role.start(context, shared, _plan(), "1")
     assert given[0] is context
     assert tuple(type(value) for value in given[1:] if type(value) in _MEMORY) == HANDED[role.kind]
     if role.kind == "worker":
         assert given[1].ring is shared.rings[1]
+    if role.kind == "reporter":
+        assert given[3] is shared.rings[3]

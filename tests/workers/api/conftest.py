@@ -23,7 +23,7 @@ from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.usage_ring import UsageRing, private_ring
 from trinity.process import NodeView, ProcessContext
 from trinity.store.partitions import Retention
 from trinity.vocabulary import KeyState
@@ -33,6 +33,7 @@ from workers.api.base.context import Parts, ReportSettings
 from workers.api.server import Service, open_service
 from workers.request.lookups import LocalLookups
 
+RING_RECORDS = 1024
 KEYS = 16  # more than any of the databases here has
 ADMIN_KEY = "the-operator-s-own-key"
 NO_DATABASE = "postgresql:///none?host=/nonexistent"
@@ -44,6 +45,7 @@ class Given(NamedTuple):
     context: ProcessContext
     memory: NodeView
     tables: AccessMemory
+    ring: UsageRing
 
 
 def reporter_of(
@@ -55,7 +57,9 @@ def reporter_of(
     """In the place of the health process, which counts nothing itself; with tables of its own."""
     index = [entry.kind for entry in ENTRIES].index("health")
     context = context_of(memory, index, clock, name="reporter-0", kind="reporter")
-    return Given(context, NodeView(memory, rings), tables or tables_of())
+    return Given(
+        context, NodeView(memory, rings), tables or tables_of(), UsageRing(Path(), private_ring(2, RING_RECORDS))
+    )
 
 
 def lookup_of(memory: NodeMemory) -> LocalLookups:

@@ -6,6 +6,9 @@ that is not there yet comes again in a moment. What costs no month has a rate of
 answer is known, and before it goes out: by the handler that knows how many prices it gives (`charge`), else when its
 status is there (`settle`): one, a mistake of the caller, or nothing. A refusal has the code, the sentence and the
 headers of the request workers: both take them from trinity. A plan's dry run is counted, and goes on.
+
+What an answer costs the month is its usage record as well, in a ring of this process's own: the ledger has it exactly
+once, as it has the answers of the request workers. What is free has none.
 """
 
 from dataclasses import dataclass
@@ -25,18 +28,22 @@ from trinity.access.months import find_month, start_of_month
 from trinity.clock import Clock
 from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
+from trinity.memory.atomics import Words
 from trinity.memory.control import ProcessBlock
 from trinity.memory.limit_table import LimitTable
+from trinity.memory.usage_ring import append_record
 from trinity.native.addresses import address_words
 from trinity.observe.metrics import REPORTER
 from trinity.process import ProcessContext
-from trinity.vocabulary import ACCESS_REFUSALS, CODE_OK, CODES, LIMIT_REFUSALS
+from trinity.vocabulary import ACCESS_REFUSALS, CODE_OK, CODES, LIMIT_REFUSALS, REPORTS, SOURCE_CONSENSUS
 from workers.api.base.problems import refusal_of
 
 _REFUSED = {code: REPORTER.index("report_access_refusals_total", code) for code in ACCESS_REFUSALS}
 _DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
 # Statuses that tell the caller what it did wrong; the CoinGecko-shaped routes say 422.
 _MISTAKES = (400, 404, 405, 413, 415, 422)
+_NO_ASSET = np.zeros(2, dtype=np.uint64)
+_STATUS_OK = 200
 # Keys are proved elsewhere, so the gate has none to recognise: its smallest room.
 _RECOGNISED = 4
 
@@ -47,34 +54,41 @@ class Admitted:
 
     result: np.ndarray[tuple[int], np.dtype[np.int64]]
     terms: np.ndarray[tuple[int], np.dtype[np.uint64]]
+    key_id: int
+    address: Words
+    is_free: bool
+    at_ns: int
     is_charged: bool = False
 
 
 class Admission:
     """One process's view of the node's limits."""
 
-    def __init__(self, gate: Gate, clock: Clock, block: ProcessBlock) -> None:
+    def __init__(self, gate: Gate, ring: Words, clock: Clock, block: ProcessBlock) -> None:
         self._gate = gate
+        self._ring = ring
         self._clock = clock
         self._block = block
         self._out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
 
     def admit(self, key_id: int, address: IPv4Address | IPv6Address, is_free: bool) -> Admitted:
         """Take one request from the key, or with the id 0 from the address; ProblemError when there is none left."""
-        now_ns = self._clock.monotonic_ns()
+        now_ns, words = self._clock.monotonic_ns(), address_words(str(address))
         turn_month(self._gate, self._clock.wall_ns(), now_ns)
-        self._judge(int(admit_known(self._gate, key_id, address_words(str(address)), is_free, now_ns)))
-        return Admitted(self._gate.result.copy(), self._gate.own["terms"].copy())
+        self._judge(int(admit_known(self._gate, key_id, words, is_free, now_ns)))
+        return Admitted(self._gate.result.copy(), self._gate.own["terms"].copy(), key_id, words, is_free, now_ns)
 
     def charge(self, admitted: Admitted, lookups: int) -> None:
-        """Take what the answer costs from the key's month, or count a MISTAKE; ProblemError as above."""
+        """Take what the answer costs from the key's month and write it down, or count a MISTAKE; raises as above."""
         admitted.is_charged = True
-        self._gate.result[:] = admitted.result
-        if self._gate.result[OVERRUN] != CODE_OK:
-            return  # a dry run that was counted when it was let in
-        self._gate.own["terms"] = admitted.terms
-        self._judge(int(charge(self._gate, lookups, self._clock.monotonic_ns())))
-        admitted.result[:] = self._gate.result
+        now_ns = self._clock.monotonic_ns()
+        if admitted.result[OVERRUN] == CODE_OK:  # else a dry run that was counted when it was let in
+            self._gate.result[:] = admitted.result
+            self._gate.own["terms"] = admitted.terms
+            self._judge(int(charge(self._gate, lookups, now_ns)))
+            admitted.result[:] = self._gate.result
+        if lookups > 0 and not admitted.is_free:
+            self._record(admitted, lookups, now_ns)
 
     def settle(self, admitted: Admitted, status: int) -> dict[str, str]:
         """Charge an answer of this status that was not charged yet; the headers that tell a good one's limits."""
@@ -92,6 +106,22 @@ class Admission:
         month = int(find_month(0, wall_ns))
         used = LimitTable(self._gate.limits).used(np.array([key_id]), month)
         return int(used[0]), int(start_of_month(month + 1))
+
+    def _record(self, admitted: Admitted, lookups: int, now_ns: int) -> None:
+        """A full ring never stops an answer: it is counted there."""
+        append_record(
+            self._ring,
+            self._clock.wall_ns(),
+            admitted.address,
+            _NO_ASSET,
+            max(0, now_ns - admitted.at_ns),
+            admitted.key_id,
+            _STATUS_OK,
+            lookups,
+            REPORTS,
+            SOURCE_CONSENSUS,
+            CODE_OK,
+        )
 
     def _judge(self, index: int) -> None:
         """Count a dry run, raise a refusal."""
@@ -115,9 +145,9 @@ class Admission:
         return dict(line.split(": ", 1) for line in lines)
 
 
-def make_admission(context: ProcessContext, tables: AccessMemory, section: AccessSection) -> Admission:
-    """Over the node's tables."""
-    return Admission(_gate_over(tables, section), context.clock, context.block)
+def make_admission(context: ProcessContext, tables: AccessMemory, ring: Words, section: AccessSection) -> Admission:
+    """Over the node's tables; `ring`: the words of this process's usage ring."""
+    return Admission(_gate_over(tables, section), ring, context.clock, context.block)
 
 
 def _gate_over(tables: AccessMemory, section: AccessSection) -> Gate:

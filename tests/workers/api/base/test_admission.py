@@ -34,10 +34,11 @@ from trinity.config import AccessSection
 from trinity.limits import FREE_BURST, MISTAKES_PER_MINUTE
 from trinity.memory.access import AccessMemory
 from trinity.memory.limit_table import quota_left
+from trinity.memory.usage_ring import UsageRing
 from trinity.native.addresses import address_words
 from trinity.native.octets import octets_of
 from trinity.observe.metrics import REPORTER
-from trinity.vocabulary import CODES, KeyState
+from trinity.vocabulary import CODES, REPORTS, KeyState
 from workers.api.base.admission import make_admission
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
@@ -97,7 +98,9 @@ async def served(usage_url: str, tmp_path: Path) -> AsyncIterator[Served]:
         parts.admission._gate.own["free_rate"] = 10
         client.headers["X-API-Key"] = "key-1"
         parts.admission._clock = StandingClock()
-        yield Served(parts, tables, client)
+        served = Served(parts, tables, client)
+        keep_fresh(served)
+        yield served
 
 
 async def test_every_call_takes_one_request_of_the_key_s_rate(served: Served) -> None:
@@ -134,7 +137,7 @@ async def test_a_month_spent_on_lookups_is_spent_here_as_well(served: Served) ->
 
     assert (await served.client.get(_PRICE)).status_code == 200
     assert look_up() == "ok"
-    response = await served.client.get(_PRICE)
+    response = await served.client.get("/twap?asset=BTC")
     assert (response.status_code, response.json()["code"]) == (429, "quota_exceeded")
     assert response.headers["RateLimit-Policy"] == '"month";q=2'
     assert int(response.headers["Retry-After"]) > 0
@@ -255,7 +258,6 @@ async def test_opening_a_stream_is_one_request(tmp_path: Path) -> None:
 
 async def test_every_asset_that_a_call_names_is_a_lookup_of_the_month(served: Served) -> None:
     """As on 8080: a call that the month has no room for is refused as a whole and takes nothing."""
-    keep_fresh(served)
     whole = (await served.client.get("/node", headers={"X-API-Key": ADMIN_KEY})).json()["assets"]
     many = (
         ("/api/v3/simple/price?vs_currencies=usd&symbols=btc,eth,BTC", 2),
@@ -275,6 +277,27 @@ async def test_every_asset_that_a_call_names_is_a_lookup_of_the_month(served: Se
         assert _spent(served) == spent + lookups, "a refusal takes nothing"
         assert (await served.client.get(path, headers={"X-API-Key": ADMIN_KEY})).status_code == 200
         assert _spent(served) == spent + lookups, "the operator has no month"
+
+
+async def test_what_an_answer_costs_the_month_is_its_usage_record(served: Served) -> None:
+    """Of every kind of call, also in a dry run; what is free, a mistake or refused has none."""
+    allow(served.tables, quota=1_000)
+    for path in (*CALLS, "/account", "/price?asset=NOPE", "/prices?assets=BTC,ETH,NOPE"):
+        await served.client.get(path)
+    found = _records(served)
+    assert int(found["assets"].sum()) == _spent(served) > len(CALLS)
+    assert {(record["key_id"], record["status"], record["protocol"]) for record in found} == {(1, 200, REPORTS)}
+    allow(served.tables, quota=1, dry_run=True)
+    await served.client.get("/price?asset=BTC")
+    assert len(_records(served)) == len(found) + 1
+    allow(served.tables, quota=1)
+    assert (await served.client.get("/price?asset=BTC")).status_code == 429
+    assert len(_records(served)) == len(found) + 1
+
+
+def _records(served: Served) -> np.ndarray[Any, Any]:
+    ring = UsageRing(Path(), served.parts.admission._ring)
+    return ring.read(ring.released, ring.capacity)
 
 
 async def test_calls_that_wait_do_not_pay_for_one_another(served: Served) -> None:
@@ -354,8 +377,8 @@ async def test_a_report_over_udp_costs_no_month_and_is_held_to_the_rate_for_that
 def test_an_ipv6_network_is_one_caller_and_a_mapped_address_is_ipv4(first: str, same: str, other: str) -> None:
     """As for lookups: the cells are those of the request workers."""
     with busy_node() as memory:
-        context, _, tables = reporter_of(memory, clock=StandingClock())
-        admission = make_admission(context, tables, AccessSection(auth="optional", anonymous_rate=1))
+        context, _, tables, ring = reporter_of(memory, clock=StandingClock())
+        admission = make_admission(context, tables, ring.words, AccessSection(auth="optional", anonymous_rate=1))
         admission.admit(0, ipaddress.ip_address(first), is_free=False)
         with pytest.raises(ProblemError, match="429 rate_limited"):
             admission.admit(0, ipaddress.ip_address(same), is_free=False)
