@@ -103,6 +103,7 @@ def _publish_until(memory: NodeMemory, clock: SystemClock, count: int, done: Con
 def report_alone(memory: NodeMemory, port: int, folder: Path, database_url: str = "host=/nonexistent") -> None:
     """The reporting service alone, without a database where none is given."""
     from trinity.memory.access import AccessMemory
+    from trinity.memory.usage_ring import UsageRing, private_ring
     from trinity.process import NodeView, ProcessContext
     from workers.api.base.context import ReportSettings
     from workers.api.server import run
@@ -112,7 +113,7 @@ def report_alone(memory: NodeMemory, port: int, folder: Path, database_url: str 
         bind_host="127.0.0.1", tcp_port=port, udp_port=free_port(socket.SOCK_DGRAM), data_dir=folder, auth="optional",
         admin_key=None, database_url=database_url, cache_url=None,
     )  # fmt: skip
-    run(context, NodeView(memory), AccessMemory.private(), settings)
+    run(context, NodeView(memory), AccessMemory.private(), UsageRing(Path(), private_ring(0, 1 << 16)), settings)
 
 
 def wait_for_port(port: int) -> None:

@@ -9,6 +9,7 @@ those of usage_rows.py, without limits.
 import hashlib
 import os
 import sys
+from pathlib import Path
 
 from benchmarks.servers.processes import data_dir
 from trinity.clock import SystemClock
@@ -17,6 +18,8 @@ from trinity.markets import load_catalog
 
 ADMIN_KEY = "benchmark-operator"
 KEYS = 200
+# Nobody empties it: what comes when it is full is counted, as on a node whose flusher stands.
+_RING_RECORDS = 1 << 16
 
 
 def main(arguments: list[str]) -> None:
@@ -25,6 +28,7 @@ def main(arguments: list[str]) -> None:
     prepare_cache(data_dir())
     from trinity.memory.access import AccessMemory
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
+    from trinity.memory.usage_ring import UsageRing, private_ring
     from trinity.process import NodeView, ProcessContext
     from trinity.vocabulary import KeyState
     from workers.api.base.context import ReportSettings
@@ -42,7 +46,8 @@ def main(arguments: list[str]) -> None:
             bind_host="127.0.0.1", tcp_port=int(port), udp_port=int(port), data_dir=data_dir(), auth="required",
             admin_key=ADMIN_KEY, database_url=url, cache_url=None,
         )  # fmt: skip
-        run(context, NodeView(memory), access, settings)
+        ring = UsageRing(Path(), private_ring(0, _RING_RECORDS))
+        run(context, NodeView(memory), access, ring, settings)
     finally:
         memory.unlink()
 

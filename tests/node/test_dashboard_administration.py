@@ -11,8 +11,8 @@ from tests.node.browser import Page, visit
 from tests.node.harness import Node, new_node
 from tests.node.test_dashboard import ADMIN_KEY, ask, trinity
 
-# What is changed on the page holds on every worker within this time.
-REACHES_SECONDS = 1.0
+# What is changed on the page holds on every worker within a second; the rest is for a machine that runs other tests.
+REACHES_SECONDS = 1.0 + 4.0
 
 
 @pytest.fixture(scope="module")

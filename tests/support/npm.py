@@ -9,7 +9,7 @@ import pytest
 from trinity.compiled import written_folder
 
 _INSTALL = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-_INSTALL_SECONDS = 120
+_INSTALL_SECONDS = 300
 
 
 def installed(package: Path) -> Path:

@@ -74,7 +74,6 @@ def test_a_server_that_is_away_or_says_nothing_fails_within_its_time(monkeypatch
         mailer = Mailer(section, None)
         began = time.monotonic()
         mailer.send([LETTER])
-        assert time.monotonic() - began < 0.2
         assert not mailer.is_idle
         while not (done := mailer.take()):
             assert time.monotonic() - began < 20
