@@ -36,8 +36,15 @@ def _look(port: int, secret: str, revoke: Callable[[], object]) -> None:
         page.press(secret + Keys.ENTER)
         page.wait("the bills", lambda: "=Corner Shop" in page.text("main table"))
         assert (page.text("h1"), "49.90 EUR" in page.text("main table")) == ("Bills", True)
+        shown = [link.text for link in page.all("nav a") if link.is_displayed()]
+        assert shown == ["Usage", "Bills", "API"], "no way leads to what the role is refused"
         page.go("#/node")
         page.wait("still the bills", lambda: page.text("h1") == "Bills" and page.all("main table"))
+        assert page.texts("nav a[aria-current]") == ["Bills"]
+        page.go("#/usage")
+        page.wait("the customers", lambda: "=Corner Shop" in page.texts("#account option"))
+        page.go("#/bills")
+        page.wait("the bills again", lambda: page.text("h1") == "Bills" and page.all("main table"))
         assert page.serious_violations() == []
         assert page.complaints() == [], "nothing was asked that the role is refused"
         links = page.script("return [...document.querySelectorAll('main a')].map((link) => link.getAttribute('href'))")
@@ -49,7 +56,9 @@ def _look(port: int, secret: str, revoke: Callable[[], object]) -> None:
         assert page.complaints(), "a browser tells of each refusal"
 
 
-async def test_who_bills_sees_bills_alone_until_their_login_is_revoked(database_url: str, tmp_path: Path) -> None:
+async def test_who_bills_sees_usage_and_bills_alone_until_their_login_is_revoked(
+    database_url: str, tmp_path: Path
+) -> None:
     """On a node without ADMIN_KEY; whatever view is asked for, and nothing is asked that would be refused."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         secret = logins.create(connection, "Anna", "billing")[1]

@@ -13,6 +13,7 @@ import { NUMBERS, choose, chosen, ownZone, zones } from "./settings.js";
 import { usageView } from "./usage.js";
 
 const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, bills: billsView, node: nodeView };
+const OF_BILLING = ["usage", "bills"]; // what who bills sees
 const of = (id) => document.getElementById(id);
 const main = of("main");
 
@@ -23,14 +24,19 @@ let leave = () => {};
 
 function route() {
   if (session === null) return;
-  const [name, argument] = placeOf(location.hash);
+  const [asked, argument] = placeOf(location.hash);
+  const bills = session.kind === "billing";
+  const name = bills && !OF_BILLING.includes(asked) ? "bills" : asked;
   leave();
   main.replaceChildren();
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.getAttribute("href") === (name === "asset" || name === "" ? "#/" : `#/${name}`)) link.setAttribute("aria-current", "page");
+  for (const link of document.querySelectorAll("nav a[href^='#']")) {
+    const view = link.getAttribute("href").slice(2);
+    link.hidden = bills && !OF_BILLING.includes(view);
+    if (view === (name === "asset" ? "" : name)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const view = session.kind === "billing" ? billsView : !session.may_read ? closedView : Object.hasOwn(VIEWS, name) ? VIEWS[name] : absentView;
+  of("link").hidden = bills; // nothing of it comes by the stream
+  const view = !bills && !session.may_read ? closedView : Object.hasOwn(VIEWS, name) ? VIEWS[name] : absentView;
   leave = view(main, argument, session);
   document.title = `${main.querySelector("h1").textContent} - Trinity`;
 }
