@@ -110,6 +110,9 @@ _BAD_PARAMETER = {
     "key_repeated": "give the API key once: as X-API-Key, as Authorization: Bearer or as api_key",
 }
 
+# Short: a datagram that asks so is small, and its reply is no longer.
+_UNKNOWN_EXCHANGE = {"udp": "no such exchange"}
+
 # In the order of their numbers in usage records.
 OUTCOMES = (
     Outcome("ok", 200),
@@ -135,7 +138,7 @@ OUTCOMES = (
     Outcome("method_not_allowed", 405, "GET, HEAD and OPTIONS are served"),
     Outcome("missing_asset", 400, "say which asset, as in /price?asset=BTC", {"udp": "say which asset"}),
     Outcome("bad_parameter", 400, "unknown, repeated or malformed parameter", _BAD_PARAMETER),
-    Outcome("unknown_exchange", 404, "no such exchange; GET /assets lists them"),
+    Outcome("unknown_exchange", 404, f"no such exchange: it is one of {', '.join(EXCHANGES)}", _UNKNOWN_EXCHANGE),
     Outcome("request_timeout", 408, "the request did not arrive in time"),
     Outcome("too_many_connections", 503, "this worker has no free connection"),
     Outcome("pad_request", 400, "the reply is longer than the request"),
@@ -180,6 +183,7 @@ _FIELDS = {
     ("bad_parameter", "assets"): "assets",
     ("bad_parameter", "key_repeated"): "api_key",
     ("unknown_exchange", ""): "exchange",
+    ("unknown_exchange", "udp"): "exchange",
 }
 
 

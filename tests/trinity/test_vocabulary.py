@@ -135,3 +135,10 @@ def test_statements_know_the_key_states_by_the_same_words_and_numbers() -> None:
     for name, text in SQL.items():
         for word in re.findall(r"\bstate (?:=|<>) '(\w+)'", text):
             assert word in {state.word for state in states}, name
+
+
+def test_an_unknown_exchange_is_told_those_that_there_are() -> None:
+    """Over HTTP; a datagram's reply stays short, since it is no longer than its request."""
+    assert problem_for("unknown_exchange").text.endswith("one of coinbase, gemini, kraken, gateio, cryptocom, okx")
+    said = problem_for("unknown_exchange", "udp")
+    assert (said.text, said.field) == ("no such exchange", "exchange")

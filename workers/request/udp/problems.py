@@ -32,7 +32,7 @@ _PROBLEMS = (
     problem_for("bad_request", "udp_json"),
     problem_for("bad_parameter"),
     problem_for("missing_asset", "udp"),
-    problem_for("unknown_exchange"),
+    problem_for("unknown_exchange", "udp"),
     problem_for("pad_request"),
     problem_for("missing_key", "udp"),
     *map(problem_for, ACCESS_REFUSALS[1:]),
