@@ -13,7 +13,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -179,16 +179,10 @@ async def open_service(
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its warnings repeat the address; we have a metric
     url = bounded(settings.database_url, context.name, STATEMENT_SECONDS)
     watch = Watch(settings.database_url)
-
-    async def connect_guarded() -> psycopg.AsyncConnection[Any]:
-        connection = await psycopg.AsyncConnection.connect(url)
-        watch.guard(connection)
-        return connection
-
     pool = make_pool(url, watch, context.clock)
     watch.start()
     await pool.open(wait=False)
-    calls = CallLog(context.block, connect_guarded, context.clock)
+    calls = CallLog(context.block, _guarded(url, watch), context.clock)
     cache = Cache(settings.cache_url, context.clock, context.block)
     draining, started_ns = asyncio.Event(), context.control.read_node_word(NODE_STARTED_NS)
     prices = Prices(context.catalog, memory.node.answers)
@@ -238,6 +232,17 @@ async def open_service(
         await asyncio.wait(tasks, timeout=1)
         await cache.close()
         await pool.close(timeout=1)
+
+
+def _guarded(url: str, watch: Watch) -> Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]:
+    """How to connect, under the watch."""
+
+    async def connect() -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(url)
+        watch.guard(connection)
+        return connection
+
+    return connect
 
 
 async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> None:

@@ -24,7 +24,7 @@ ANSWERS: dict[str, Answer] = {
     "/price_at": Answer(reports.PastPrice, {"asset": "BTC", "timestamp": "2026-03-29T12:00:00Z"}),
     "/explain": Answer(reports.Explanation, {"asset": "BTC"}),
     "/node": Answer(reports.NodeState),
-    "/node/asset": Answer(reports.AssetState, {"asset": "BTC"}),
+    "/node/asset": Answer(reports.NodeAssetState, {"asset": "BTC"}),
     "/node/inside": Answer(reports.NodeInside, needs="admin"),
     "/stream/prices": Answer(str, {"assets": "BTC,ETH", "interval_ms": 1000}, _EVENTS),
     "/v2/price_feeds": Answer(list[foreign.HermesFeed], {"query": "btc"}),

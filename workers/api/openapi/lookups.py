@@ -137,7 +137,7 @@ class Readiness(msgspec.Struct):
     simulated: bool
 
 
-class LeftOut(OptionalMembers):
+class LeftOutWays(OptionalMembers):
     """Why an exchange is not asked for an asset, over each way; null where it is."""
 
     message: str
@@ -156,7 +156,7 @@ class FeedHealth(msgspec.Struct):
     newest_age_ms: int | None
     frozen: list[str]
     unknown: list[str]
-    left_out: dict[str, LeftOut]
+    left_out: dict[str, LeftOutWays]
 
 
 class ConsensusHealth(msgspec.Struct):

@@ -281,7 +281,7 @@ class ExchangeRow(msgspec.Struct):
     verdict: str
 
 
-class AssetState(NodeAsset):
+class NodeAssetState(NodeAsset):
     """One asset, with what each exchange says."""
 
     majority_window_bps: int
