@@ -16,7 +16,7 @@ from trinity.native.octets import Octets, octets_of
 from trinity.vocabulary import HTTP_STATUSES
 from workers.request.http.context import RequestContext, make_private_context, response_bytes_max
 from workers.request.http.routes import answer_admitted
-from workers.request.ledger import TALLY_STATUS
+from workers.request.ledger import TALLY_CODE, TALLY_STATUS
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -29,12 +29,13 @@ class LocalLookups:
         self._context, self._tally, self._gate = refer_to(context), context.ledger.tally, context.gate.result
         self._out = _room_for(context)
 
-    def __call__(self, target: bytes, now_ns: int) -> tuple[int, int, bytes]:
-        """Status, cost (prices, or charge.MISTAKE) and body of GET `target` at `now_ns` (monotonic)."""
+    def __call__(self, target: bytes, now_ns: int) -> tuple[int, int, int, bytes]:
+        """Status, its code (an index), cost (prices, or charge.MISTAKE) and body of GET `target` at `now_ns` (monotonic)."""
         octets = octets_of(target)
         end = answer_admitted(self._context, octets, 0, octets.size, now_ns, self._out)
         body = self._out[:end].tobytes().partition(_HEAD_END)[2]
-        return int(HTTP_STATUSES[self._tally[TALLY_STATUS]]), int(self._gate[COST]), body
+        status = int(HTTP_STATUSES[self._tally[TALLY_STATUS]])
+        return status, int(self._tally[TALLY_CODE]), int(self._gate[COST]), body
 
 
 def warm_up() -> None:

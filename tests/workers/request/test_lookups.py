@@ -49,7 +49,7 @@ def test_the_answer_is_a_worker_s_byte_for_byte(private: Private, path: str, giv
     head, _, body = out[:end].tobytes().partition(b"\r\n\r\n")
     record = private.record()
     cost_there = int(private.context.gate.result[COST])
-    status, cost, told = LocalLookups(private.words, CATALOG)(target, NOW_NS)
+    status, _, cost, told = LocalLookups(private.words, CATALOG)(target, NOW_NS)
     assert (status, told) == (status_of(head), body)
     assert (status, cost) == (record["status"], cost_there)
 

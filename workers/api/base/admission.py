@@ -43,7 +43,7 @@ _DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in
 # Statuses that tell the caller what it did wrong; the CoinGecko-shaped routes say 422.
 _MISTAKES = (400, 404, 405, 413, 415, 422)
 _NO_ASSET = np.zeros(2, dtype=np.uint64)
-_STATUS_OK = 200
+STATUS_OK = 200
 # Keys are proved elsewhere, so the gate has none to recognise: its smallest room.
 _RECOGNISED = 4
 
@@ -78,7 +78,7 @@ class Admission:
         self._judge(int(admit_known(self._gate, key_id, words, is_free, now_ns)))
         return Admitted(self._gate.result.copy(), self._gate.own["terms"].copy(), key_id, words, is_free, now_ns)
 
-    def charge(self, admitted: Admitted, lookups: int) -> None:
+    def charge(self, admitted: Admitted, lookups: int, status: int = STATUS_OK, code: int = CODE_OK) -> None:
         """Take what the answer costs from the key's month and write it down, or count a MISTAKE; raises as above."""
         admitted.is_charged = True
         now_ns = self._clock.monotonic_ns()
@@ -88,7 +88,7 @@ class Admission:
             self._judge(int(charge(self._gate, lookups, now_ns)))
             admitted.result[:] = self._gate.result
         if lookups > 0 and not admitted.is_free:
-            self._record(admitted, lookups, now_ns)
+            self._record(admitted, lookups, status, code, now_ns)
 
     def settle(self, admitted: Admitted, status: int) -> dict[str, str]:
         """Charge an answer of this status that was not charged yet; the headers that tell a good one's limits."""
@@ -107,7 +107,7 @@ class Admission:
         used = LimitTable(self._gate.limits).used(np.array([key_id]), month)
         return int(used[0]), int(start_of_month(month + 1))
 
-    def _record(self, admitted: Admitted, lookups: int, now_ns: int) -> None:
+    def _record(self, admitted: Admitted, lookups: int, status: int, code: int, now_ns: int) -> None:
         """A full ring never stops an answer: it is counted there."""
         append_record(
             self._ring,
@@ -116,11 +116,11 @@ class Admission:
             _NO_ASSET,
             max(0, now_ns - admitted.at_ns),
             admitted.key_id,
-            _STATUS_OK,
+            status,
             lookups,
             REPORTS,
             SOURCE_CONSENSUS,
-            CODE_OK,
+            code,
         )
 
     def _judge(self, index: int) -> None:

@@ -36,8 +36,8 @@ from litestar.types import Scope
 from trinity.access.costs import Cost, cost_of
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import API_KEY_BYTES_MAX
-from trinity.vocabulary import LOGIN_START, KeyState
-from workers.api.base.admission import Admitted
+from trinity.vocabulary import CODE_OK, LOGIN_START, KeyState
+from workers.api.base.admission import STATUS_OK, Admitted
 from workers.api.base.calls import caller_address, path_of
 from workers.api.base.context import Parts
 from workers.api.base.forwarded import Address, network_of
@@ -119,11 +119,11 @@ def admit(parts: Parts, scope: Scope, caller: ApiCaller) -> Admitted:
     return parts.admission.admit(caller.key_id, caller_address(scope), is_free)
 
 
-def charge(parts: Parts, scope: Scope, lookups: int) -> None:
-    """Take what an answer with so many prices costs the caller's month; raises 429."""
+def charge(parts: Parts, scope: Scope, lookups: int, status: int = STATUS_OK, code: int = CODE_OK) -> None:
+    """Take what an answer with so many prices costs the caller's month; raises 429. `code`: index of CODES."""
     admitted: Admitted | None = scope["state"].get("admitted")
     if admitted is not None:
-        parts.admission.charge(admitted, lookups)
+        parts.admission.charge(admitted, lookups, status, code)
 
 
 def key_of(scope: Scope) -> str | None:

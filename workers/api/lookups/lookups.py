@@ -20,7 +20,7 @@ from workers.api.base.context import Parts
 from workers.api.base.problems import DATABASE_ERRORS, ProblemError, problem_of
 
 # The target of a request and the time (monotonic) -> status, what it costs (prices, or charge.MISTAKE), body.
-Lookup = Callable[[bytes, int], tuple[int, int, bytes]]
+Lookup = Callable[[bytes, int], tuple[int, int, int, bytes]]
 
 AnyRequest = Request[Any, Any, Any]
 _JSON = "application/json"
@@ -51,8 +51,8 @@ def _answer(path: bytes, request: AnyRequest, parts: Parts, lookups: Lookups) ->
         raise ProblemError(503, "not_available", "this service was started without the node's prices")
     pairs = request.scope["query_string"].split(b"&")
     target = path + b"?" + b"&".join(pair for pair in pairs if not _is_key(pair))
-    status, cost, body = lookups.lookup(target, parts.context.clock.monotonic_ns())
-    charge(parts, request.scope, cost)
+    status, code, cost, body = lookups.lookup(target, parts.context.clock.monotonic_ns())
+    charge(parts, request.scope, cost, status, code)
     return Response(body, status_code=status, media_type=_JSON)
 
 

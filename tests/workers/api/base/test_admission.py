@@ -287,6 +287,11 @@ async def test_what_an_answer_costs_the_month_is_its_usage_record(served: Served
     found = _records(served)
     assert int(found["assets"].sum()) == _spent(served) > len(CALLS)
     assert {(record["key_id"], record["status"], record["protocol"]) for record in found} == {(1, 200, REPORTS)}
+    refused = await served.client.get("/price?asset=BTC&min_sources=20")
+    (*found, last) = _records(served)
+    assert refused.status_code == last["status"] == 503
+    assert (CODES[last["code"]], last["assets"]) == ("too_few_sources", 1)
+    found = _records(served)
     allow(served.tables, quota=1, dry_run=True)
     await served.client.get("/price?asset=BTC")
     assert len(_records(served)) == len(found) + 1

@@ -26,7 +26,7 @@ async def test_a_lookup_is_the_workers_own(tmp_path: Path) -> None:
             "/price?asset=BTC&exchange=nyse", "/prices?assets=BTC,NOPE,ETH", "/prices?assets=BTC,,", "/prices",
             "/assets",
         ):  # fmt: skip
-            status, _, body = worker(target.encode(), SystemClock().monotonic_ns())
+            status, _, _, body = worker(target.encode(), SystemClock().monotonic_ns())
             for answer in (await client.get(target), await client.get(f"/v1{target}")):
                 assert (answer.status_code, answer.content) == (status, body)
                 assert answer.headers["Content-Type"] == "application/json"
