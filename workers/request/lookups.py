@@ -30,7 +30,7 @@ class LocalLookups:
         self._out = _room_for(context)
 
     def __call__(self, target: bytes, now_ns: int) -> tuple[int, int, int, bytes]:
-        """Status, its code (an index), cost (prices, or charge.MISTAKE) and body of GET `target` at `now_ns` (monotonic)."""
+        """Status, index of its code, cost (prices, or charge.MISTAKE), body of GET `target` at `now_ns` (monotonic)."""
         octets = octets_of(target)
         end = answer_admitted(self._context, octets, 0, octets.size, now_ns, self._out)
         body = self._out[:end].tobytes().partition(_HEAD_END)[2]
