@@ -106,7 +106,7 @@ class CandleAnswer(TypedDict, total=False):
 
 
 @_open
-class HistoryAnswer(TypedDict):
+class ToolCandles(TypedDict):
     """Candles, oldest first; `gaps` are the ranges without any price."""
 
     asset: str
@@ -199,10 +199,10 @@ def make_server(node: Node) -> MCPServer[Any]:
 
     async def get_history(
         asset: Asset = "BTC", granularity: Granularity = "1h", start: Start = None, end: End = None
-    ) -> HistoryAnswer:
+    ) -> ToolCandles:
         """Candles of the consensus price of an asset in USD, from `start` to `end`, at most 7,200."""
         query = {"asset": asset, "granularity": granularity, "from": start, "to": end}
-        return cast(HistoryAnswer, await _get(node.reports_url, "/history", node.key, query))
+        return cast(ToolCandles, await _get(node.reports_url, "/history", node.key, query))
 
     async def explain_price(asset: Asset = "BTC") -> ExplanationAnswer:
         """How the price of an asset comes about now: every exchange's quote, age, conversion, verdict, the result."""

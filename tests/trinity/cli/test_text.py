@@ -8,7 +8,9 @@ from trinity.access.keys import Key
 from trinity.cli.text import key_lines, key_table, limit_text, table, when
 
 MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-KEY = Key(7, "trk_abcdefgh", "shop", "acme", "free", "active", 10, 1, 10.0, 20, 0, True, True, None, 9, MOMENT, MOMENT)
+KEY = Key(
+    7, "trk_abcdefgh", "shop", "acme", "free", "active", 10, 1, 10.0, 20, 0, True, True, None, 9, MOMENT, MOMENT, MOMENT
+)  # fmt: skip
 
 
 def test_columns_are_as_wide_as_needed_and_numbers_stand_to_the_right() -> None:
@@ -26,8 +28,8 @@ def test_a_key_is_shown_with_everything_but_itself() -> None:
         assert part in text
     assert "until" not in text
     head, line, note = key_table([KEY])
-    assert head.split() == ["id", "prefix", "state", "plan", "rate/s", "quota/month", "account", "name", "until"]
-    assert line.split() == ["7", "trk_abcdefgh", "active", "free*", "10", "unlimited", "acme", "shop"]
+    assert " ".join(head.split()) == "id prefix state plan rate/s quota/month used last used account name until"
+    assert " ".join(line.split()) == "7 trk_abcdefgh active free* 10 unlimited - 2026-01-02 03:04:05Z acme shop"
     assert note == "* with limits of its own"
 
 

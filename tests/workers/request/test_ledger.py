@@ -84,7 +84,7 @@ def test_what_is_no_request_leaves_a_record_too(private: Any, error: int) -> Non
     out = np.zeros(2000, dtype=np.uint8)
     routes.refuse(private.context, error, out, 0)
     found = private.record()
-    status, code, _ = response.ERRORS[error]
+    status, code, *_ = response.ERRORS[error]
     assert (found["status"], CODES[found["code"]], found["asset"], found["assets"]) == (status, code, b"", 0)
     assert found["request_id"] == int(bytes(out).split(b"X-Request-Id: ")[1][:16], 16)
 

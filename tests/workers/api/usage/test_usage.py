@@ -233,7 +233,7 @@ _SQL = (
 async def test_sql_in_a_parameter_is_only_text(usage_client: httpx.AsyncClient, usage_url: str, path: str) -> None:
     """Each parameter of each report refuses it by name; nothing is executed."""
     document = (await usage_client.get("/openapi.json")).json()
-    names = [parameter["name"] for parameter in document["paths"][f"/reports/{path}"]["get"]["parameters"]]
+    names = [parameter["name"] for parameter in document["paths"][f"/v1/reports/{path}"]["get"]["parameters"]]
     assert {"from", "to", "tz", "account", "key"} <= set(names)
     for name in names:
         for text in _SQL:

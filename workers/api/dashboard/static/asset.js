@@ -26,7 +26,7 @@ const NOW_MS = 500;
 export function assetView(main, asset) {
   let close = () => {};
   main.append(element("p", { class: "back" }, element("a", { href: "#/" }, "All prices")),
-    element("h1", {}, asset, " ", element("small", { id: "name" }, nameOf(asset))));
+    element("h1", {}, asset, " ", element("small", { id: "asset-name" }, nameOf(asset))));
   const open = () => {
     if (node === null) return;
     stopWaiting();
@@ -58,7 +58,7 @@ function openAsset(main, asset) {
     patch(now, [nowOf(asset)]);
     candles.showLink();
   };
-  const showName = () => { document.getElementById("name").textContent = nameOf(asset); };
+  const showName = () => { document.getElementById("asset-name").textContent = nameOf(asset); };
   showNow();
   const ends = [on("rows", showNow), on("link", showNow), on("node", () => candles.watchDatabase()), watchDay(showName), each.close];
   const timer = setInterval(showNow, NOW_MS);

@@ -8,7 +8,7 @@ const COLUMNS = [["Customer", ""], ["Plan", ""], ["Price", "number"], ["Due", "n
   ["Answers", "number"], ["Billable", "number"], ["Beyond the plan", "number"]];
 const FILES = ["xlsx", "csv", "parquet", "json"];
 
-export function billsView(main, _, session) {
+export function view(main, _, session) {
   const month = element("input", { type: "month", id: "month", value: thisMonth(), max: thisMonth() });
   const content = element("div", {}, muted("Asking the node."));
   main.append(element("h1", {}, "Bills"), element("p", {}, element("label", { for: "month" }, "Month (UTC) "), month), content);

@@ -2,17 +2,15 @@
 // A view is a function (main, argument, session) -> what to do when it is left. Who may not read asks for nothing.
 
 import { assetView } from "./asset.js";
-import { billsView } from "./bills.js";
 import { get, post } from "./client.js";
 import { feedsView } from "./feeds.js";
-import { element, muted } from "./format.js";
+import { element, muted, patch } from "./format.js";
 import { closeStream, forget, loseStream, node, on, openStream, unwatchNode, watchNode } from "./live.js";
 import { nodeView } from "./node.js";
 import { pricesView } from "./prices.js";
 import { NUMBERS, choose, chosen, ownZone, zones } from "./settings.js";
-import { usageView } from "./usage.js";
 
-const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: usageView, bills: billsView, node: nodeView };
+const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: later("Usage", () => import("./usage.js")), bills: later("Bills", () => import("./bills.js")), node: nodeView };
 const OF_BILLING = ["usage", "bills"]; // what who bills sees
 const of = (id) => document.getElementById(id);
 const main = of("main");
@@ -48,6 +46,21 @@ function placeOf(hash) {
   } catch {
     return ["?", ""]; // no view has this name
   }
+}
+
+// A view whose file comes when it is opened first. Its module exports it as `view`.
+function later(title, load) {
+  return (into, argument, who) => {
+    let isGone = false;
+    let close = () => { isGone = true; };
+    into.append(element("h1", {}, title));
+    load().then(({ view }) => {
+      if (isGone) return;
+      into.replaceChildren();
+      close = view(into, argument, who);
+    }, () => patch(into, [element("h1", {}, title), element("p", { role: "alert" }, "This part of the page did not come: load it again.")]));
+    return () => close();
+  };
 }
 
 function absentView(into) {

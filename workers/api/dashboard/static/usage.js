@@ -18,7 +18,7 @@ const FORMATS = { csv: "CSV", xlsx: "Excel", parquet: "Parquet" };
 let range = "24h";
 let account = "";
 
-export function usageView(main, argument, session) {
+export function view(main, argument, session) {
   main.append(element("h1", {}, "Usage"));
   if (session.kind === "anonymous") {
     main.append(element("div", { class: "card" }, muted("Usage belongs to a key. Log in with yours, or as the operator.")));
@@ -26,8 +26,8 @@ export function usageView(main, argument, session) {
   }
   const seesAll = session.kind !== "key";
   account = seesAll ? argument : "";
-  const view = skeleton(seesAll);
-  main.append(view.bar, view.failure, view.content);
+  const parts = skeleton(seesAll);
+  main.append(parts.bar, parts.failure, parts.content);
   let stop = () => {};
   const start = () => {
     stop();
@@ -37,21 +37,21 @@ export function usageView(main, argument, session) {
       const isThere = node?.database ?? true; // who bills does not see the node: the reports say themselves that it is away
       if (isThere && performance.now() - askedAt < POLL_MS) return;
       askedAt = isThere ? performance.now() : -POLL_MS;
-      const failure = isThere ? await load(view, session, signal).then(() => "", (error) => error.message)
+      const failure = isThere ? await load(parts, session, signal).then(() => "", (error) => error.message)
         : "Usage is not known while the database is away.";
       if (signal.aborted) return;
-      view.failure.textContent = failure;
-      view.failure.hidden = failure === "";
-      view.content.hidden = failure !== "" && !view.isFilled;
+      parts.failure.textContent = failure;
+      parts.failure.hidden = failure === "";
+      parts.content.hidden = failure !== "" && !parts.isFilled;
     });
   };
-  view.range.addEventListener("change", () => { range = view.range.value; start(); });
-  view.account.addEventListener("change", () => { location.hash = view.account.value ? `#/usage/${view.account.value}` : "#/usage"; });
+  parts.range.addEventListener("change", () => { range = parts.range.value; start(); });
+  parts.account.addEventListener("change", () => { location.hash = parts.account.value ? `#/usage/${parts.account.value}` : "#/usage"; });
   start();
   return () => {
     stop();
-    view.month.remove();
-    view.time.remove();
+    parts.month.remove();
+    parts.time.remove();
   };
 }
 
