@@ -348,7 +348,7 @@ def test_axe_finds_nothing_serious(page: Page, theme: str) -> None:
 
 
 def test_every_view_fits_a_phone(page: Page) -> None:
-    """At 360 pixels nothing but a table's own frame scrolls sideways; each price's status and the word that all is simulated are in sight."""
+    """At 360 pixels nothing but a table's own frame scrolls sideways; status and the word "simulated" are in sight."""
     page.on_phone()
     page.open()
     page.log_in(ADMIN_KEY)
