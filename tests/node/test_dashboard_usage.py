@@ -140,7 +140,7 @@ def test_a_time_without_requests_leads_on(page: Page) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious_and_it_fits_a_phone(page: Page, theme: str) -> None:
-    """With charts, in both themes; at 360 pixels nothing scrolls sideways."""
+    """With charts, in both themes; at 360 pixels nothing scrolls sideways, and no chart covers "simulated"."""
     page.open()
     page.script(f"localStorage.setItem('theme', '{theme}')")
     try:
@@ -155,5 +155,11 @@ def test_axe_finds_nothing_serious_and_it_fits_a_phone(page: Page, theme: str) -
         outside = page.script(f"return {wide}.map((e) => e.tagName + '.' + e.className).slice(0, 9)")
         is_fit = page.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert is_fit, outside
+        assert page.script("const bar = document.querySelector('nav'); return bar.scrollWidth <= bar.clientWidth")
+        page.script("document.querySelector('#month').scrollIntoView({ block: 'end' })")
+        assert page.script(
+            "const box = document.querySelector('#simulated').getBoundingClientRect();"
+            "return !!document.elementFromPoint(innerWidth / 2, box.top + box.height / 2)?.closest('#simulated')"
+        )
     finally:
         page.script("localStorage.removeItem('theme')")
