@@ -43,6 +43,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
             pass
         today = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         with psycopg.connect(embedded_url(started.data_dir), autocommit=True) as connection:
+            named = connection.cursor()
+            started.wait("the ledger", lambda: named.execute("SELECT 1 FROM assets LIMIT 1").fetchone(), 60)
             for days in range(1, DAYS + 1):
                 connection.execute(_PUT, [today - days * _DAY, A_DAY, A_DAY, [A_DAY] + [0] * (LATENCY_BUCKETS - 1)])
         yield started
