@@ -7,8 +7,8 @@ answer is known, and before it goes out: by the handler that knows how many pric
 status is there (`settle`): one, a mistake of the caller, or nothing. A refusal has the code, the sentence and the
 headers of the request workers: both take them from trinity. A plan's dry run is counted, and goes on.
 
-What an answer costs the month is its usage record as well, in a ring of this process's own: the ledger has it exactly
-once, as it has the answers of the request workers. What is free has none.
+What an answer costs a key's month is its usage record as well, in a ring of this process's own: the ledger has it
+exactly once, as it has the answers of the request workers. What is free has none, and neither has who has no month.
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class Admission:
             self._gate.own["terms"] = admitted.terms
             self._judge(int(charge(self._gate, lookups, now_ns)))
             admitted.result[:] = self._gate.result
-        if lookups > 0 and not admitted.is_free:
+        if lookups > 0 and admitted.key_id and not admitted.is_free:
             self._record(admitted, lookups, status, code, now_ns)
 
     def settle(self, admitted: Admitted, status: int) -> dict[str, str]:
