@@ -75,7 +75,7 @@ function begin() {
   opened.addEventListener("rows", (event) => {
     if (isFirst) {
       isFirst = false;
-      source?.close();
+      if (source !== opened) source?.close();
       source = opened;
       next = null;
       told = new Set();
