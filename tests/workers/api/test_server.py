@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.node_fixture import busy_node
 from tests.trinity.store.frozen import frozen, running_server
-from tests.workers.api.conftest import ADMIN_KEY, client_to, reporter_of, service, settings_of
+from tests.workers.api.conftest import ADMIN_KEY, Given, client_to, reporter_of, service, settings_of
 from trinity.errors import BugError, PortTakenError
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import REPORTER
@@ -49,6 +49,10 @@ async def _until_up(port: int) -> None:
                 await asyncio.sleep(0.02)
 
 
+async def _serving(reporter: Given, settings: ReportSettings) -> None:
+    await _serve(reporter.context, open_service(*reporter, settings))
+
+
 async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> None:
     """Without a database as well; what has no end is told to end."""
     port = _free_port()
@@ -56,7 +60,7 @@ async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> N
         reporter = reporter_of(memory)
         context = reporter.context
         context.block.write(HEARTBEAT_NS, 0)
-        serving = asyncio.create_task(_serve(*reporter, settings_of(tmp_path, tcp_port=port), None))
+        serving = asyncio.create_task(_serving(reporter, settings_of(tmp_path, tcp_port=port)))
         await _until_up(port)
         assert context.block.read(HEARTBEAT_NS) > 0
         async with httpx.AsyncClient() as client:
@@ -82,7 +86,7 @@ async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: py
         with busy_node() as memory:
             async with asyncio.timeout(20):
                 with pytest.raises((RuntimeError, BugError), match=error):
-                    await _serve(*reporter_of(memory), settings_of(tmp_path, tcp_port=_free_port()), None)
+                    await _serving(reporter_of(memory), settings_of(tmp_path, tcp_port=_free_port()))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with busy_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"TCP_PORT_LRS={port}"):
-            await _serve(*reporter_of(memory), settings_of(tmp_path, tcp_port=port), None)
+            await _serving(reporter_of(memory), settings_of(tmp_path, tcp_port=port))
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
