@@ -145,8 +145,8 @@ class MailSection(Section, frozen=True):
 
     smtp_host: str = ""  # the mail server
     smtp_port: Port = 587  # where it listens
-    smtp_security: Literal["starttls", "tls", "none"] = "starttls"  # tls from the first byte is usual on port 465
-    smtp_ca_file: str | None = None  # of a server whose certificate is its owner's; else the system's authorities
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"  # TLS from the first byte is usual on port 465
+    smtp_ca_file: str = ""  # of a server whose certificate is its owner's; else the system's authorities
     smtp_user: str = ""  # none: it is asked without a password
     smtp_from: str = ""  # the address that the mails come from
     operator_email: str = ""  # who gets a copy

@@ -102,7 +102,8 @@ def deliver(section: MailSection, password: str | None, letter: Letter) -> None:
     message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=section.smtp_from.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no machine answers it
     message.set_content(letter.text)
-    host, port, context = section.smtp_host, section.smtp_port, ssl.create_default_context(cafile=section.smtp_ca_file)
+    host, port = section.smtp_host, section.smtp_port
+    context = ssl.create_default_context(cafile=section.smtp_ca_file or None)
     if section.smtp_security == "tls":
         server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=MAIL_STEP_SECONDS, context=context)
     else:

@@ -56,7 +56,8 @@ async def test_who_bills_reads_bills_and_nothing_else(people: People, tmp_path: 
         asked = 0
         for path, item in document["paths"].items():
             bare = path.removeprefix("/v1")
-            if bare in PUBLIC or any(bare.startswith(root) for root in BILLING_PATHS):
+            # What has servers of its own is of another port.
+            if "servers" in item or bare in PUBLIC or any(bare.startswith(root) for root in BILLING_PATHS):
                 continue
             for method in item:
                 response = await client.request(method, re.sub(r"{[^}]*}", "1", path), json={})
