@@ -20,7 +20,8 @@ MONTH = f"{datetime.now(UTC):%Y-%m}"
 def billed(typed: Run, database_url: str) -> Run:
     """Two customers on a plan with a price."""
     for account in ("acme", "=1+1"):
-        assert typed("keys", "create", "--account", account, "--plan", "standard")[0] == 0
+        code, said, errors = typed("keys", "create", "--account", account, "--plan", "standard")
+        assert code == 0, (said, errors)
     assert typed("plans", "price", "standard", "--price", "49.90", "--currency", "eur")[0] == 0
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO usage_day VALUES (date_trunc('day', now()), 1, 0, 0, 200, 1, 3, 7, 1, '{}')")

@@ -21,6 +21,8 @@ from workers.api.server import run
 EXAMPLES = 20
 # Answers without an end have tests of their own.
 ENDLESS = "stream"
+# Prices of the test's node grow old meanwhile, and are refused then.
+REFUSED_PRICES = ("stale_price", "too_few_sources", "price_too_old")
 
 
 def _run_one(wanted: ReportSettings) -> None:
@@ -54,8 +56,8 @@ def test_no_question_is_answered_with_a_5xx(served_url: str) -> None:
     asked = []
     for found in schema.get_all_operations():
         operation = found.ok()
-        if ENDLESS in operation.path:
-            continue
+        if ENDLESS in operation.path or "servers" in schema.raw_schema["paths"][operation.path]:
+            continue  # what has servers of its own is of another port
 
         @settings(
             max_examples=EXAMPLES, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
@@ -64,7 +66,8 @@ def test_no_question_is_answered_with_a_5xx(served_url: str) -> None:
         def ask(case: schemathesis.Case) -> None:
             answer = case.call(headers={"X-API-Key": ADMIN_KEY}, timeout=30)
             asked.append(answer.status_code)
-            assert answer.status_code < 500, f"{case.method} {case.path} {case.query}: {answer.content!r}"
+            is_refused_price = answer.status_code == 503 and answer.json()["code"] in REFUSED_PRICES
+            assert answer.status_code < 500 or is_refused_price, f"{case.method} {case.path}: {answer.content!r}"
             if answer.status_code >= 400:
                 assert answer.json()["code"]
 

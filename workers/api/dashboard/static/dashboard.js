@@ -143,12 +143,14 @@ of("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const key = of("key").value;
   of("key").value = "";
+  unwatchNode(); // it would go on as who signs in, who may be refused it
   try {
     await post("/session", { key, name: of("name").value });
     dialog.close();
     start();
   } catch (error) {
     of("login-error").textContent = error.message;
+    watchNode(start);
   }
 });
 
