@@ -137,7 +137,7 @@ def _told_ns(access: AccessMemory, section: AccessSection, text: bytes, turns: i
     gate, timespec = _gate(access, section, 4), system.make_timespec()
     _set_terms(access, [text], _LIMITED)
     address, key = np.zeros(2, dtype=np.uint64), np.frombuffer(text, dtype=np.uint8).copy()
-    assert admit(gate, key, 0, key.size, address, False, False, 0) == CODE_OK
+    assert admit(gate, key, 0, key.size, address, False, False, system.monotonic_ns(timespec)) == CODE_OK, "refused"
     out = np.zeros(LIMIT_HEADERS_BYTES_MAX, dtype=np.uint8)
     times = [_tell(gate, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]
     return round(statistics.median(times) / REQUESTS, 1)
