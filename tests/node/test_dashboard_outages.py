@@ -130,7 +130,7 @@ def test_a_closed_node_shows_nothing_before_a_key_is_entered(driver: webdriver.C
             page.log_in(key)
             page.wait("prices", lambda: len(page.all(FRESH)) > 5)
             page.go("#/usage")
-            page.wait("own usage", lambda: "your account" in page.text("main"), 30)
+            page.wait("own usage", lambda: "This month" in page.text("main"), 30)
             page.go("#/node")
             page.wait("the inside is the operator's", lambda: "for the operator" in page.text("main"))
             page.go("#/")

@@ -92,6 +92,7 @@ export function openStream(onLost) {
   if (failures === 0) setLink("connecting");
   ahead = -Infinity; // the node may have another clock by now
   heardAt = performance.now();
+  wanted = null; // all rows anew, none is left grey; who scrolls on says again what is on the screen
   begin();
   source = next;
 }
