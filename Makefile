@@ -32,7 +32,7 @@ test: setup-dev test-tools
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long"
 
 # What takes minutes: nodes that start, are flooded and are killed again and again, a million events of the simulation,
-# the tests of the benchmarks. Every change must pass these as well (.ci/run).
+# the tests of the benchmarks: before a release, and behind a change of what they are about.
 test-long: setup-dev test-tools
 	$(BIN)/trinity compile
 	$(PYTEST) -m long
