@@ -10,5 +10,6 @@ def test_an_explanation_is_an_object(trinity_json: Run, monkeypatch: pytest.Monk
     """It names the asset, whatever the case it was asked in."""
     with busy_node() as memory:
         monkeypatch.setenv("CLUSTER_NODE", memory.card.node)
-        code, explained, _ = trinity_json("explain", "btc")
-    assert (code, explained["asset"]) == (0, "BTC")
+        code, explained, errors = trinity_json("explain", "btc")
+    assert code == 0, errors
+    assert explained["asset"] == "BTC"
