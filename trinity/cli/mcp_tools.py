@@ -255,6 +255,6 @@ def refusal_of(status: int, body: Mapping[str, Any]) -> str:
     error = body.get("error")
     error = error if isinstance(error, Mapping) else body
     code, text = error.get("code", f"http_{status}"), error.get("message") or error.get("detail") or ""
-    names = ("parameter", "field", "asset", "last_price", "last_timestamp", "age_ms", "request_id")
+    names = ("field", "asset", "last_price", "last_timestamp", "age_ms", "request_id")
     details = {name: found for name in names if (found := body.get(name, error.get(name))) is not None}
     return f"{code}: {text}" + (f" {json.dumps(details)}" if details else "")
