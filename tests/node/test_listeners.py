@@ -104,7 +104,7 @@ def test_one_address_closes_no_listener(
             if number % 1_000 == 999:
                 started = time.monotonic()
                 assert ask("127.0.0.1", port, PATHS[port_name]) == 200
-                assert time.monotonic() - started < 8
+                assert time.monotonic() - started < 15
         for ready in ("HEALTH_PORT_LPO", "HEALTH_PORT_LRS"):
             assert ask("127.0.0.1", node.ports[ready], "/ready") == 200
         assert ask("::1", port, PATHS[port_name]) == 200

@@ -137,7 +137,7 @@ def test_a_database_that_freezes_is_down_within_seconds(shared: OpenContext, sta
         with frozen(server.server.pid):
             began = time.monotonic()
             wait("the silence", lambda: gauge(shared, "access_database_up") == 0)
-            assert time.monotonic() - began < SILENCE_SECONDS + 3
+            assert time.monotonic() - began < SILENCE_SECONDS + 6
         wait("its return", lambda: gauge(shared, "access_database_up") == 1)
 
 
