@@ -9,6 +9,8 @@ else.
 import argparse
 import os
 import pwd
+import select
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,6 +23,7 @@ from trinity.access.keys import Connection
 from trinity.cli.confirm import confirm
 from trinity.config import AccessSection, Config
 from trinity.errors import StoreSilentError, StoreUnavailableError
+from trinity.node.data_dir import is_claimed
 from trinity.store import migrate
 from trinity.store.connect import connect, reason_of
 from trinity.store.database import database_url, is_embedded
@@ -32,6 +35,8 @@ _Value = TypeVar("_Value")
 
 # An option's value for "what the key's plan has".
 OF_PLAN = "plan"
+# A node's first start answers lookups after 4 s and has made its database after 10 s, on two busy processors.
+_DATABASE_TRIES, _DATABASE_WAIT_SECONDS = 120, 0.25
 # `for` and `from` are no names in Python.
 _DESTINATIONS = {"--for": "duration", "--from": "since"}
 
@@ -110,7 +115,7 @@ def perform(config: Config, parsed: Parsed) -> int:
     work = action.prepare(parsed, config.access)
     url = database_url(config)
     try:
-        migrate.ensure(url)
+        _await_database(config, url)
         with connect(url, "command", autocommit=True) as connection, watched(url, connection):
             if action.ends is not None and (end := action.ends(connection, parsed)):
                 confirm(f"{parsed.command} {action.word}", end, parsed.yes)
@@ -120,10 +125,30 @@ def perform(config: Config, parsed: Parsed) -> int:
         raise  # the node runs, and the address is right
     except (psycopg.Error, StoreUnavailableError) as error:
         reason = reason_of(error) if isinstance(error, psycopg.Error) else error.reason
-        advice = "start the node, it has the database" if is_embedded(config) else "check DATABASE_URL"
+        advice = "check DATABASE_URL"
+        if is_embedded(config):
+            is_here = is_claimed(config.node.data_dir)
+            advice = "logs/database.jsonl says why" if is_here else "start the node, it has the database"
         raise StoreUnavailableError(f"{advice} ({reason})") from None
     print_result(outcome.content, outcome.lines, parsed.as_json)
     return 0
+
+
+def _await_database(config: Config, url: str) -> None:
+    """A database with today's tables; one that the node of this directory is still starting is waited for."""
+    for number in range(_DATABASE_TRIES):
+        try:
+            migrate.ensure(url)
+        except StoreSilentError:
+            raise
+        except StoreUnavailableError:
+            if number == _DATABASE_TRIES - 1 or not (is_embedded(config) and is_claimed(config.node.data_dir)):
+                raise
+            if number == 0:
+                print("waiting for the node's database, which is starting", file=sys.stderr)
+            select.select([], [], [], _DATABASE_WAIT_SECONDS)
+        else:
+            return
 
 
 def _actor() -> Actor:

@@ -44,6 +44,18 @@ def claim_data_dir(data_dir: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def is_claimed(data_dir: Path) -> bool:
+    """Whether a node works in this directory now."""
+    try:
+        with (data_dir / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def node_uuid(data_dir: Path) -> uuid.UUID:
     """The node's identity; made when it is not there. Only under the directory's lock."""
     path = data_dir / "node-uuid"

@@ -1,14 +1,20 @@
 """trinity/cli/actions.py"""
 
 import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.trinity.cli.conftest import Run, trinity_json  # noqa: F401 - a fixture
-from trinity.cli import accounts, blocks, keys, plans
+from tests.trinity.store.frozen import running_server
+from trinity.cli import accounts, actions, blocks, keys, plans
 from trinity.cli.actions import given_limits
 from trinity.errors import InputError
+from trinity.node.data_dir import claim_data_dir
 
 
 def parse(module: Any, command: str, *words: str) -> argparse.Namespace:
@@ -55,3 +61,32 @@ def test_without_a_node_the_commands_say_what_to_start(trinity_json: Run) -> Non
     code, _, error = trinity_json("keys", "list")
     assert (code, error["error"]["kind"]) == (1, "StoreUnavailableError")
     assert "start the node" in error["error"]["message"]
+
+
+def test_a_database_that_the_node_is_starting_is_waited_for(tmp_path: Path) -> None:
+    """A command right behind the first start says what it waits for, and then does what it was asked."""
+    environment = os.environ | {"TRINITY_DATA_DIR": str(tmp_path)}
+    environment.pop("DATABASE_URL", None)
+    with claim_data_dir(tmp_path):
+        command = subprocess.Popen(
+            [sys.executable, "-m", "trinity", "keys", "list"],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert command.stderr is not None
+        assert "waiting for the node's database" in command.stderr.readline()
+        with running_server(tmp_path):
+            printed, told = command.communicate(timeout=60)
+    assert (command.returncode, printed, told) == (0, "no keys\n", "")
+
+
+def test_a_database_that_does_not_come_is_not_waited_for_forever(
+    trinity_json: Run,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node is there, its database is not: the command says where to look."""
+    monkeypatch.setattr(actions, "_DATABASE_TRIES", 1)
+    with claim_data_dir(tmp_path):
+        code, _, error = trinity_json("keys", "list")
+    assert code == 1
+    assert "logs/database.jsonl" in error["error"]["message"]

@@ -9,7 +9,7 @@ import pytest
 
 from trinity.errors import ConfigError, DataDirTakenError
 from trinity.node import data_dir as module
-from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
+from trinity.node.data_dir import claim_data_dir, is_claimed, node_uuid, open_rings
 
 LOG = logging.getLogger("tests.data_dir")
 
@@ -34,9 +34,11 @@ def test_a_killed_node_leaves_its_directory_free(tmp_path: Path) -> None:
             os.write(write_fd, b"x")
             signal.pause()
     os.read(read_fd, 1)
+    assert is_claimed(tmp_path)
     os.kill(child, signal.SIGKILL)
     with claim_data_dir(tmp_path):
         pass
+    assert not is_claimed(tmp_path)
     os.waitpid(child, 0)
     os.close(read_fd)
     os.close(write_fd)
