@@ -11,7 +11,7 @@ import pytest
 
 from tests.trinity.cli.conftest import Run, trinity_json  # noqa: F401 - a fixture
 from tests.trinity.store.frozen import running_server
-from trinity.cli import accounts, actions, blocks, keys, plans
+from trinity.cli import accounts, blocks, keys, plans
 from trinity.cli.actions import given_limits
 from trinity.errors import InputError
 from trinity.node.data_dir import claim_data_dir
@@ -85,7 +85,7 @@ def test_a_database_that_does_not_come_is_not_waited_for_forever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The node is there, its database is not: the command says where to look."""
-    monkeypatch.setattr(actions, "_DATABASE_TRIES", 1)
+    monkeypatch.setattr("trinity.cli.actions._DATABASE_TRIES", 1)
     with claim_data_dir(tmp_path):
         code, _, error = trinity_json("keys", "list")
     assert code == 1
