@@ -15,7 +15,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from tests.node.harness import Node, new_node
+from tests.node.harness import START_SECONDS, Node, new_node
 from trinity.client import Client, OracleError
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.embedded import embedded_url
