@@ -208,6 +208,7 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     if file is not None:
         tree = _read_file(file)
         sources = {(section, field): file for section, fields in tree.items() for field in fields}
+        _decode({section: dict(fields) for section, fields in tree.items()}, sources)  # also what a variable wins over
     for name, (section, field, convert) in ENVIRONMENT.items():
         variable = read_variable(name, environment, may_be_file=name in SECRETS, is_shared=name in SHARED_NAMES)
         if variable is None:
@@ -222,11 +223,7 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     if demo and "auth" not in tree.setdefault("access", {}):
         tree["access"]["auth"] = "optional"
         sources["access", "auth"] = DEMO
-    _read_rates(tree, sources)
-    try:
-        config = msgspec.convert(tree, Config, dec_hook=_decode_path)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error), tree, sources) from None
+    config = _decode(tree, sources)
     _check(config)
     return LoadedConfig(config, sources)
 
@@ -239,6 +236,15 @@ def ring_count(config: Config) -> int:
 def worker_count(request: RequestSection) -> int:
     """Request workers to start: as configured, else one for each CPU this process may use."""
     return request.workers or len(os.sched_getaffinity(0))
+
+
+def _decode(tree: dict[str, Any], sources: Sources) -> Config:
+    """The tree by its types and bounds; its rates are numbers afterwards."""
+    _read_rates(tree, sources)
+    try:
+        return msgspec.convert(tree, Config, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), tree, sources) from None
 
 
 def _read_rates(tree: dict[str, Any], sources: Sources) -> None:

@@ -54,8 +54,8 @@ def test_a_bill_counts_what_was_asked(node: Node, tmp_path: Path) -> None:
     assert json.loads(path.read_text())["rows"] == [row]
 
 
-def test_who_bills_signs_in_and_sees_bills_alone_until_they_are_revoked(node: Node) -> None:
-    """By name and secret on a node without ADMIN_KEY; no other view opens, and a revocation ends the session."""
+def test_who_bills_sees_usage_and_bills_alone_until_their_login_is_revoked(node: Node) -> None:
+    """By name and secret on a node without ADMIN_KEY; whatever view is asked for, nothing is that would be refused."""
     secret = trinity(node, "logins", "create", "Anna", "--role", "billing")["secret"]
     with browser() as driver, visit(driver, node) as page:
         page.open()
@@ -67,13 +67,21 @@ def test_who_bills_signs_in_and_sees_bills_alone_until_they_are_revoked(node: No
         page.wait("the bills", lambda: "=Corner Shop" in page.text("main table"))
         assert page.text("h1") == "Bills"
         assert "49.90 EUR" in page.text("main table")
+        shown = [link.text for link in page.all("nav a") if link.is_displayed()]
+        assert shown == ["Usage", "Bills", "API"], "no way leads to what the role is refused"
         page.go("#/node")
         page.wait("still the bills", lambda: page.text("h1") == "Bills" and page.all("main table"))
+        assert page.texts("nav a[aria-current]") == ["Bills"]
+        page.go("#/usage")
+        page.wait("the customers", lambda: "=Corner Shop" in page.texts("#account option"))
+        page.go("#/bills")
+        page.wait("the bills again", lambda: page.text("h1") == "Bills" and page.all("main table"))
         assert page.serious_violations() == []
         assert page.complaints() == []
-        link = page.script("return [...document.querySelectorAll('main a')].map((a) => a.getAttribute('href'))[0]")
+        links = page.script("return [...document.querySelectorAll('main a')].map((link) => link.getAttribute('href'))")
+        assert len(links) == 4
         fetched = "return fetch(arguments[0]).then((r) => r.headers.get('Content-Disposition'))"
-        assert "trinity-bill-" in driver.execute_script(fetched, link)  # type: ignore[no-untyped-call]
+        assert "trinity-bill-" in driver.execute_script(fetched, links[0])  # type: ignore[no-untyped-call]
         trinity(node, "logins", "revoke", "Anna", "--yes")
         refused = "return fetch('/reports/accounts').then((r) => r.status)"
         node.wait("the end of the session", lambda: page.script(refused) == 403, 10)

@@ -241,6 +241,7 @@ def test_the_operator_sees_processes_ledger_limits_and_blocks(page: Page) -> Non
     page.open("#/node")
     page.log_in(ADMIN_KEY)
     page.wait("processes", lambda: rows(page, "Processes").get("worker-0") == "alive")
+    assert rows(page, "Processes")["supervisor"] == "alive"
     assert tile(page, "Lag").endswith(" s")
     page.wait("rows", lambda: int(tile(page, "Loaded").split("rows")[0].replace(",", "")) >= WITH_KEY, 30)
     assert tile(page, "Database") == "takes records"
@@ -250,6 +251,7 @@ def test_the_operator_sees_processes_ledger_limits_and_blocks(page: Page) -> Non
         "pro": "1,000 a second",
         "unlimited": "no limit",
     }
+    assert "Prices a month" in section(page, "Limits")
     assert rows(page, "Blocked addresses") == {"203.0.113.0/24": "scraping"}
     assert "rate limited" in section(page, "Refused since the start")
     page.script("document.querySelector('main .scroll').focus()")

@@ -71,6 +71,35 @@ def choose(page: Page, field: str, text: str) -> None:
     )
 
 
+# What charts write from now on, and where each text begins.
+_SPY = """
+    window.written = [];
+    const real = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, x, ...rest) {
+      const left = this.textAlign === "center" ? x - this.measureText(text).width / 2 : x;
+      window.written.push([text, left]);
+      return real.call(this, text, x, ...rest);
+    };
+    dispatchEvent(new Event("themechange"));
+"""
+
+
+def test_counts_begin_at_zero_and_every_date_is_whole(page: Page) -> None:
+    """No axis has a number below 0, and no date begins left of its chart, in each range."""
+    page.open("#/usage")
+    page.log_in(ADMIN_KEY)
+    page.wait("the chart", lambda: page.all("#month canvas") and page.all("#time canvas"), 30)
+    for text in ("Last 24 hours", "Last 30 days"):
+        choose(page, "range", text)
+        page.wait(text, lambda text=text: text in page.text("main") and page.all("#time[data-points] canvas"))
+        page.script(_SPY)
+        written = page.wait("the axes", lambda: page.script("return window.written"))
+        dates = [left for label, left in written if label.startswith("20")]
+        assert dates
+        assert min(dates) > -1, "the library aligns to half a pixel"
+        assert [label for label, _ in written if label[0] in "-−"] == []  # noqa: RUF001 - both are a minus
+
+
 def test_a_spent_month_is_read_by_its_customer_and_the_page_costs_nothing_of_it(page: Page) -> None:
     """The page says that it is spent, with limit and reset, polls on, and the count stays where it was."""
     page.open("#/usage")

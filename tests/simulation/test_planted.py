@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from feeds.consensus.cycle import live_faulty
@@ -18,6 +19,8 @@ from tests.simulation.runner import replay, run
 from tests.simulation.world import World
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.access import AccessMemory
+from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS
+from trinity.memory.cell import COUNTER_WORDS
 from trinity.memory.limit_table import LimitTable
 
 pytestmark = pytest.mark.long
@@ -40,7 +43,11 @@ def found(monkeypatch: pytest.MonkeyPatch, plant: Callable[[], World], name: str
 
 
 class _PlantedAggregator(Aggregator):
-    """Publishes what `change` makes of each decision, over what was published."""
+    """Publishes what `change` makes of each decision.
+
+    In the slot that the turn has just published, which nobody reads meanwhile. A second version of a row would be a
+    fault of its own: a turn publishes each row once, and a death within it (faults.py) takes back one version.
+    """
 
     def turn(self) -> None:
         super().turn()
@@ -55,7 +62,9 @@ class _PlantedAggregator(Aggregator):
             if decision.price is not None:
                 changed = self.change(decision)
                 rendered = render_consensus(market.assets[asset].name, changed, names, rules.min_sources, None)
-                market.answers.write(market.answers.row_of(asset), rendered.record)
+                base = market.answers.row_of(asset) * ROW_WORDS
+                slot = base + COUNTER_WORDS + (int(market.answers.words[base]) & 1) * SLOT_WORDS
+                market.answers.words[slot : slot + SLOT_WORDS] = rendered.record.view(np.uint64)
 
     def change(self, decision: Decision) -> Decision:
         raise NotImplementedError

@@ -3,6 +3,10 @@
 A seed that fails prints its shortest history as a test; such tests stand at the end of this file, forever.
 """
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.simulation.runner import replay
@@ -30,6 +34,23 @@ def test_a_history_is_a_function_of_its_seed_and_a_world_of_its_history() -> Non
                 world.apply(history[-1])
             runs.append((history, world.prices.words.tobytes(), world.answers.words.tobytes()))
     assert runs[0] == runs[1]
+
+
+def test_a_seed_proposes_the_same_in_every_process() -> None:
+    """The order of sets, which is another in each process, is not in a history."""
+    script = (
+        "from tests.simulation.weather import Weather; from tests.simulation.world import Action;"
+        "weather = Weather('1/0', Action, {'deaths', 'bad disk', 'reboots'});"
+        "print([weather.propose(None) for _ in range(200)])"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True,
+            timeout=60, check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(texts) == 1
 
 
 # --- what seeds have found ----------------------------------------------------------------------------------------

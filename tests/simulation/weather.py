@@ -47,8 +47,8 @@ class Weather:
         drawn = {name for name in _TROUBLES if self._rng.random() < 0.35}
         self.troubles = drawn if troubles is None else set(troubles)
         weights = dict(_FAIR)
-        for name in self.troubles:
-            for kind, weight in _TROUBLES[name].items():
+        for name, kinds in _TROUBLES.items():  # in the table's order: that of a set is another in every process
+            for kind, weight in kinds.items() if name in self.troubles else ():
                 weights[kind] = weights.get(kind, 0) + weight
         self._kinds, self._weights = list(weights), list(weights.values())
         self._pace_ms = self._rng.choice(_PACES_MS)

@@ -32,6 +32,20 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert config.node.data_dir == tmp_path
 
 
+@pytest.mark.parametrize(("text", "environment", "key"), [
+    ('[ports]\ntcp_port_lpo = "many"\n', {"TCP_PORT_LPO": "4321"}, "ports.tcp_port_lpo"),
+    ('[access]\nanonymous_rate = "fast"\n', {"ANONYMOUS_RATE": "10"}, "access.anonymous_rate"),
+])  # fmt: skip
+def test_a_wrong_value_in_the_file_is_told_although_a_variable_wins_over_it(
+    tmp_path: Path, text: str, environment: dict[str, str], key: str
+) -> None:
+    """It would be found on the day on which the variable is gone."""
+    file = tmp_path / "trinity.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=key):
+        load_config(environment, file)
+
+
 @pytest.mark.parametrize(
     ("environment", "key"),
     [

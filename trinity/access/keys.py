@@ -167,7 +167,7 @@ def _insert(connection: Connection, fields: dict[str, Any], keys_max: int) -> tu
     if number > keys_max:
         reason = f"the nodes have room for keys up to {keys_max}: set KEYS_MAX higher and start them again"
         raise RefusedError(f"key {number}", reason)
-    return _show(connection, number), secret
+    return msgspec.structs.replace(_show(connection, number), used=0), secret
 
 
 def _id_of(connection: Connection, reference: int | str) -> int:

@@ -18,6 +18,7 @@ from trinity.config import SETTINGS, Config, LoadedConfig
 from trinity.environment import ENVIRONMENT, SECRETS, VARIABLES, misspelt, prefixed
 from trinity.markets import DEFAULT_PATH, load_catalog
 from trinity.net.egress import read_proxies
+from trinity.net.ports import check_host
 from trinity.schema import Setting, allowed, comments_of
 from trinity.store.database import database_url
 from trinity.terminal import print_result
@@ -71,6 +72,7 @@ def check_beyond_the_tree(config: Config) -> None:
     load_catalog(config.node.markets_file)
     read_proxies(config.feeds)
     database_url(config)
+    check_host(config.node.bind_host)
 
 
 def shown(setting: Setting, loaded: LoadedConfig) -> Any:

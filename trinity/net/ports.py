@@ -85,12 +85,19 @@ def is_any(bound: socket.socket) -> bool:
     return bound.getsockname()[0] in _ANY_HOSTS
 
 
+def check_host(host: str) -> None:
+    """ConfigError where the host has no address of this machine: on some free port it can be bound."""
+    check_port(Listener("BIND_HOST", 0, "", udp=True), host)
+
+
 def check_port(listener: Listener, host: str) -> None:
     """Bind the port once; raises PortTakenError, or ConfigError where the host or the port can never be bound."""
     try:
         with bind_socket(host, listener.port, socket.SOCK_DGRAM if listener.udp else socket.SOCK_STREAM) as probe:
             if not listener.udp:
                 probe.listen()
+    except UnicodeError:  # a label of it is empty or longer than 63
+        raise ConfigError("BIND_HOST", f"{host!r} is no host's name") from None
     except PermissionError:
         raise ConfigError(listener.name, f"{listener.port} needs privileges: use a port above 1023") from None
     except OSError as error:

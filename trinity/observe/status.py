@@ -103,7 +103,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
         "consensus": _consensus_of(reading),
         "ledger": reading.ledger._asdict() if reading.ledger is not None and reading.ledger.flusher_alive else None,
-        "processes": {view.name: _process_of(view) for view in reading.processes},
+        "processes": {view.name: process_of(view) for view in reading.processes},
     }
 
 
@@ -264,7 +264,8 @@ def _consensus_of(reading: Reading) -> Json:
     }
 
 
-def _process_of(view: ProcessView) -> Json:
+def process_of(view: ProcessView) -> Json:
+    """A process as the reports say it."""
     return {
         "kind": view.kind,
         "alive": view.alive,

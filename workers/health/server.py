@@ -72,7 +72,7 @@ async def _serve(context: ProcessContext, memory: NodeView, ports: PortsSection,
     guard, ports_here = Guard(BOUNDS), {port for _, port, _ in sites}
     async with contextlib.AsyncExitStack() as ending:
         for name, port, service in sites:
-            app = make_app(context, memory, service, node.data_dir, _seen_by(guard, context))
+            app = make_app(context, memory, service, node.data_dir, ports, _seen_by(guard, context))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()
             ending.push_async_callback(runner.cleanup)
@@ -105,7 +105,12 @@ def _seen_by(guard: Guard, context: ProcessContext) -> Middleware:
 
 
 def make_app(
-    context: ProcessContext, memory: NodeView, service: HealthSite, data_dir: Path, *around: Middleware
+    context: ProcessContext,
+    memory: NodeView,
+    service: HealthSite,
+    data_dir: Path,
+    ports: PortsSection,
+    *around: Middleware,
 ) -> web.Application:
     """The routes over one node's shared memory; /ready and /metrics are of the service whose health this is."""
     card = memory.node.card
@@ -128,8 +133,8 @@ def make_app(
         text = render_metrics(service.families(read(), await _disk_of(data_dir)))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
-    app = web.Application(middlewares=[*around, _refuse_as_json])
     routes = {"/live": live, "/ready": ready, "/health": health, "/metrics": metrics}
+    app = web.Application(middlewares=[*around, _refusing_as_json(", ".join(routes), ports)])
     app.add_routes([web.get(path, handler) for path, handler in routes.items()])
     return app
 
@@ -142,16 +147,22 @@ async def _disk_of(data_dir: Path) -> DiskRoom | None:
         return None
 
 
-@web.middleware
-async def _refuse_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        return _refusal(404, "unknown_path", f"{request.path} is not here: try /live, /ready, /health, /metrics")
-    except web.HTTPMethodNotAllowed as error:
-        response = _refusal(405, "method_not_allowed", f"{request.method} is not possible here: use GET")
-        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-        return response
+def _refusing_as_json(paths: str, ports: PortsSection) -> Middleware:
+    """Says what there is instead, here and on the other ports."""
+    there_are = f"there are {paths}; lookups are on port {ports.tcp_port_lpo}, reports on port {ports.tcp_port_lrs}"
+
+    @web.middleware
+    async def refuse_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return _refusal(404, "unknown_path", f"{request.path} is not here: {there_are}")
+        except web.HTTPMethodNotAllowed as error:
+            response = _refusal(405, "method_not_allowed", f"{request.method} is not possible here: use GET")
+            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+            return response
+
+    return refuse_as_json
 
 
 def _refusal(status: int, code: str, message: str) -> web.Response:

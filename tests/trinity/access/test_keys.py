@@ -46,6 +46,7 @@ def test_a_new_key_has_its_plans_limits_and_its_account(connection: Connection) 
     key, _ = keys.create(connection, NewKey("acme", "standard", name="shop", language="de"), KEYS_MAX)
     second, _ = make(connection)
     assert (key.rate_per_second, key.burst, key.monthly_quota, key.own_limits) == (100, 200, 100_000_000, False)
+    assert key.used == 0, "it is known, although no node has counted yet"
     assert (key.account, key.name, key.state, key.expires_at) == ("acme", "shop", "active", None)
     (account,) = list_accounts(connection)
     assert (account.name, account.language, account.keys) == ("acme", "de", 2)
@@ -72,8 +73,8 @@ def test_a_key_is_found_by_its_number_and_by_any_beginning_that_is_its_own(conne
     """A beginning that fits several is refused with their numbers, one that fits none as well."""
     first, _ = make(connection)
     second, _ = make(connection)
-    assert keys.find(connection, first.id) == first
-    assert keys.find(connection, second.prefix) == second
+    assert keys.find(connection, first.id).prefix == first.prefix
+    assert keys.find(connection, second.prefix).id == second.id
     with pytest.raises(InputError, match=f"fits several keys .{first.id}, {second.id}"):
         keys.find(connection, "trk_")
     for absent in (999, "trk_zzzzzzzz", "%", "_"):

@@ -46,6 +46,16 @@ def test_people_get_a_line_an_entry(typed: Run, capsys: pytest.CaptureFixture[st
     assert more == "the newest 2; --count shows more"
 
 
+def test_money_has_the_digits_that_it_was_written_with(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """As text, as every amount: 19.90 is no 19.9."""
+    for price in ("19.90", "25"):
+        typed("plans", "price", "pro", "--price", price, "--currency", "EUR", "--from", "2026-01-01")
+    assert [(e["before"] or {}).get("price") for e in typed("audit")[1]["entries"]] == ["19.90", None]
+    assert [e["after"]["price"] for e in typed("audit")[1]["entries"]] == ["25", "19.90"]
+    assert main(["audit"]) == 0
+    assert 'price: "19.90" -> "25"' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("option", "value"), [("--count", "0"), ("--by", "\n"), ("--kind", ""), ("--name", "x" * 101)])
 def test_what_is_wrong_is_named(typed: Run, option: str, value: str) -> None:
     """Exit code 2, and the option."""

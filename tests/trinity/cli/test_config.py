@@ -40,6 +40,7 @@ def test_a_good_configuration_is_good(trinity_json: Run, tmp_path: Path, monkeyp
     ("MARKETS_FILE", "/does/not/exist", "/does/not/exist"),
     ("DATABASE_URL", "mysql://x", "DATABASE_URL: postgresql://"),
     ("SOCKS_PROXY", "socks5://x", "SOCKS_PROXY: "),
+    ("BIND_HOST", "nohost.invalid", "BIND_HOST: 'nohost.invalid'"),
 ])  # fmt: skip
 def test_what_a_start_would_refuse_is_refused(
     trinity_json: Run, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str

@@ -17,7 +17,8 @@ def test_a_keys_whole_life(typed: Run) -> None:
     assert secret.startswith(key["prefix"])
     listed = typed("keys", "list")[1]["keys"]
     assert [row["id"] for row in listed] == [key["id"]]
-    assert typed("keys", "show", key["prefix"])[1]["key"] == key
+    assert key["used"] == 0, "it is new"
+    assert typed("keys", "show", key["prefix"])[1]["key"] == key | {"used": None}, "there is no node here that counts"
     limited = typed("keys", "limit", str(key["id"]), "--rate", "5", "--burst", "9")[1]["key"]
     assert (limited["rate_per_second"], limited["burst"]) == (5, 9)
     limited = typed("keys", "limit", str(key["id"]), "--rate", "plan", "--burst", "plan", "--plan", "pro")[1]["key"]

@@ -6,7 +6,16 @@ import pytest
 
 from trinity.config import Config, PortsSection
 from trinity.errors import ConfigError, PortTakenError
-from trinity.net.ports import Listener, bind_socket, check_port, host_in_url, is_any, listeners_of, local_host
+from trinity.net.ports import (
+    Listener,
+    bind_socket,
+    check_host,
+    check_port,
+    host_in_url,
+    is_any,
+    listeners_of,
+    local_host,
+)
 
 
 def _tcp(port: int) -> Listener:
@@ -64,11 +73,19 @@ def test_connections_of_a_node_that_just_ended_do_not_hinder_the_next() -> None:
     check_port(_tcp(port), "127.0.0.1")
 
 
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "not an address"])
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "not an address", "a..b", "a" * 64])
 def test_an_address_that_is_not_ours_is_a_configuration_error(host: str) -> None:
-    """BIND_HOST is named, not the port."""
+    """BIND_HOST is named, not the port; with a port and without one."""
     with pytest.raises(ConfigError, match="BIND_HOST"):
         check_port(_tcp(1), host)
+    with pytest.raises(ConfigError, match="BIND_HOST"):
+        check_host(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::"])
+def test_an_address_of_this_machine_can_be_bound(host: str) -> None:
+    """Whatever is taken on it."""
+    check_host(host)
 
 
 @pytest.mark.parametrize(("bound", "found"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")])

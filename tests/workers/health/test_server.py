@@ -24,6 +24,7 @@ from trinity.version import version
 from workers.health.server import BOUNDS, LOOKUPS, _serve, make_app
 
 NODE = NodeSection()
+PORTS = PortsSection(tcp_port_lpo=18080, tcp_port_lrs=19090)
 
 
 def _context(memory: NodeMemory, clock: ManualClock) -> ProcessContext:
@@ -43,7 +44,7 @@ async def test_a_busy_node_answers_every_route(path: str, status: int, tmp_path:
     """GET and HEAD, none of it to be cached."""
     with busy_node() as memory:
         async with TestClient(
-            TestServer(make_app(_context(memory, _clock()), NodeView(memory), LOOKUPS, tmp_path))
+            TestServer(make_app(_context(memory, _clock()), NodeView(memory), LOOKUPS, tmp_path, PORTS))
         ) as client:
             for method in ("GET", "HEAD"):
                 async with client.request(method, path) as response:
@@ -57,7 +58,7 @@ async def test_the_status_follows_the_memory_at_once(tmp_path: Path) -> None:
     with busy_node() as memory:
         clock = _clock()
         async with TestClient(
-            TestServer(make_app(_context(memory, clock), NodeView(memory), LOOKUPS, tmp_path))
+            TestServer(make_app(_context(memory, clock), NodeView(memory), LOOKUPS, tmp_path, PORTS))
         ) as client:
             assert (await client.get("/ready")).status == 200
             clock.now_ns += 60 * SECOND
@@ -69,13 +70,18 @@ async def test_the_status_follows_the_memory_at_once(tmp_path: Path) -> None:
 
 
 async def test_refusals_are_json_with_a_code(tmp_path: Path) -> None:
-    """404 for an unknown path, 405 with Allow for another method."""
+    """404 for an unknown path, with where it may be, 405 with Allow for another method."""
     with empty_node() as memory:
         async with TestClient(
-            TestServer(make_app(_context(memory, _clock()), NodeView(memory), LOOKUPS, tmp_path))
+            TestServer(make_app(_context(memory, _clock()), NodeView(memory), LOOKUPS, tmp_path, PORTS))
         ) as client:
             response = await client.get("/nothing?x=<script>")
-            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_path")
+            assert response.status == 404
+            assert (await response.json())["error"] == {
+                "code": "unknown_path",
+                "message": "/nothing is not here: there are /live, /ready, /health, /metrics; "
+                "lookups are on port 18080, reports on port 19090",
+            }
             response = await client.post("/live", data=b"x")
             assert (response.status, (await response.json())["error"]["code"]) == (405, "method_not_allowed")
             assert response.headers["Allow"] == "GET, HEAD"

@@ -76,7 +76,7 @@ LEFT JOIN LATERAL (
 ) AS price ON true
 WHERE account.created_at < %(end)s AND (line.account_id IS NOT NULL OR account.deleted_at >= %(start)s IS NOT FALSE)
   AND (%(account_ids)s::integer[] IS NULL OR account.id = ANY(%(account_ids)s))
-ORDER BY account.name, account.id, plan.id;
+ORDER BY lower(account.name), account.name, account.id, plan.id;
 
 -- name: accounts
 SELECT account.id, account.name, string_agg(DISTINCT plan.name, ', ' ORDER BY plan.name), count(key.id),
@@ -87,7 +87,7 @@ LEFT JOIN api_keys AS key ON key.account_id = account.id AND key.state <> 'revok
 LEFT JOIN plans AS plan ON plan.id = key.plan_id
 WHERE account.deleted_at IS NULL AND (%(account_ids)s::integer[] IS NULL OR account.id = ANY(%(account_ids)s))
 GROUP BY account.id
-ORDER BY account.name, account.id;
+ORDER BY lower(account.name), account.name, account.id;
 
 -- name: plans
 SELECT plan.name, plan.monthly_quota, kept.price, kept.currency, kept.since

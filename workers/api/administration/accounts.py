@@ -64,7 +64,12 @@ async def list_accounts(
     return AccountList(await administrator.do("accounts list", lambda found: accounts.list_accounts(found, deleted)))
 
 
-@post("/accounts/{account:str}", status_code=200, tags=["administration"], operation_class=takes(AccountBody))
+@post(
+    "/accounts/{account:str}",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(AccountBody, email="shop@example.com"),
+)
 async def set_account(
     request: AnyRequest, account: FromPath[str], administrator: NamedDependency[Administrator]
 ) -> OneAccount:
@@ -80,7 +85,12 @@ async def set_account(
     return await administrator.do("accounts set", work)
 
 
-@post("/accounts/{account:str}/rename", status_code=200, tags=["administration"], operation_class=takes(NameBody))
+@post(
+    "/accounts/{account:str}/rename",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(NameBody, name="Corner Shop"),
+)
 async def rename_account(
     request: AnyRequest, account: FromPath[str], administrator: NamedDependency[Administrator]
 ) -> OneAccount:
@@ -91,7 +101,12 @@ async def rename_account(
     return OneAccount(renamed)
 
 
-@post("/accounts/{account:str}/delete", status_code=200, tags=["administration"], operation_class=takes(EndBody))
+@post(
+    "/accounts/{account:str}/delete",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(EndBody, confirm="Corner Shop", revoke_keys=True),
+)
 async def delete_account(
     request: AnyRequest, account: FromPath[str], administrator: NamedDependency[Administrator]
 ) -> EndedAccount:

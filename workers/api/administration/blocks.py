@@ -68,7 +68,12 @@ async def list_blocks(administrator: NamedDependency[Administrator]) -> BlockLis
     return BlockList(await administrator.do("blocks", blocks.list_blocks))
 
 
-@post("/blocks", status_code=200, tags=["administration"], operation_class=takes(BlockBody))
+@post(
+    "/blocks",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(BlockBody, address="203.0.113.0/24", reason="scraping"),
+)
 async def block(
     request: AnyRequest, administrator: NamedDependency[Administrator], parts: NamedDependency[Parts]
 ) -> OneBlock:
@@ -85,7 +90,12 @@ async def block(
     return await administrator.do("block", work)
 
 
-@post("/blocks/remove", status_code=200, tags=["administration"], operation_class=takes(AddressBody))
+@post(
+    "/blocks/remove",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(AddressBody, address="203.0.113.7"),
+)
 async def unblock(request: AnyRequest, administrator: NamedDependency[Administrator]) -> Unblocked:
     """Answer an address or a network again."""
     body = await read_body(request, AddressBody)

@@ -42,14 +42,16 @@ class LimitsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         return values.limits(given, of_plan=of_plan)
 
 
-def takes(body: type[msgspec.Struct]) -> type[Operation]:
-    """The documentation of a handler that reads this body: for its `operation_class`."""
+def takes(body: type[msgspec.Struct], **example: object) -> type[Operation]:
+    """The documentation of a handler that reads this body, with an example: for its `operation_class`."""
     ((_, components), name) = msgspec.json.schema_components([body]), body.__name__
 
     @dataclass
     class Documented(Operation):
         def __post_init__(self) -> None:
-            self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=components[name])})
+            self.request_body = RequestBody(
+                {"application/json": OpenAPIMediaType(schema=components[name], example=example)}
+            )
 
     return Documented
 

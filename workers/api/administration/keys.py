@@ -88,7 +88,12 @@ async def list_keys(
     return KeyList(await administrator.do("keys list", lambda found: keys.list_keys(found, account, plan, count)))
 
 
-@post("/keys", status_code=201, tags=["administration"], operation_class=takes(NewKeyBody))
+@post(
+    "/keys",
+    status_code=201,
+    tags=["administration"],
+    operation_class=takes(NewKeyBody, account="Corner Shop", plan="standard"),
+)
 async def create_key(
     request: AnyRequest,
     administrator: NamedDependency[Administrator],
@@ -113,7 +118,9 @@ async def create_key(
     return await administrator.do("keys create", work)
 
 
-@post("/keys/{key:str}/rotate", status_code=200, tags=["administration"], operation_class=takes(RotationBody))
+@post(
+    "/keys/{key:str}/rotate", status_code=200, tags=["administration"], operation_class=takes(RotationBody, grace="7d")
+)
 async def rotate_key(
     request: AnyRequest,
     key: FromPath[str],
@@ -133,7 +140,12 @@ async def rotate_key(
     return await administrator.do("keys rotate", work)
 
 
-@post("/keys/{key:str}/limit", status_code=200, tags=["administration"], operation_class=takes(KeyLimitsBody))
+@post(
+    "/keys/{key:str}/limit",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(KeyLimitsBody, rate="1/5s", burst=None),
+)
 async def limit_key(request: AnyRequest, key: FromPath[str], administrator: NamedDependency[Administrator]) -> OneKey:
     """Give a key another plan, or limits of its own."""
     body = await read_body(request, KeyLimitsBody)
@@ -162,7 +174,12 @@ async def resume_key(request: AnyRequest, key: FromPath[str], administrator: Nam
     return await administrator.do("keys resume", _setting(key, KeyState.ACTIVE))
 
 
-@post("/keys/{key:str}/revoke", status_code=200, tags=["administration"], operation_class=takes(ConfirmationBody))
+@post(
+    "/keys/{key:str}/revoke",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(ConfirmationBody, confirm="trk_Zm9vYmFy"),
+)
 async def revoke_key(request: AnyRequest, key: FromPath[str], administrator: NamedDependency[Administrator]) -> OneKey:
     """Refuse a key forever; its first characters confirm it."""
     body = await read_body(request, ConfirmationBody)

@@ -48,7 +48,12 @@ async def list_plans(administrator: NamedDependency[Administrator]) -> PlanList:
     return PlanList(await administrator.do("plans list", plans.list_plans))
 
 
-@post("/plans/{plan:str}", status_code=200, tags=["administration"], operation_class=takes(PlanBody))
+@post(
+    "/plans/{plan:str}",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(PlanBody, rate="90/m", quota=1_000_000),
+)
 async def set_plan(request: AnyRequest, plan: FromPath[str], administrator: NamedDependency[Administrator]) -> OnePlan:
     """Change a plan, or make it; all keys on it follow at once, but for limits of their own."""
     body = await read_body(request, PlanBody)
@@ -57,7 +62,12 @@ async def set_plan(request: AnyRequest, plan: FromPath[str], administrator: Name
     return await administrator.do("plans set", lambda found: OnePlan(*plans.set_plan(found, name, change)))
 
 
-@post("/plans/{plan:str}/price", status_code=200, tags=["administration"], operation_class=takes(PriceBody))
+@post(
+    "/plans/{plan:str}/price",
+    status_code=200,
+    tags=["administration"],
+    operation_class=takes(PriceBody, price="49.90", currency="EUR"),
+)
 async def price_plan(
     request: AnyRequest, plan: FromPath[str], administrator: NamedDependency[Administrator]
 ) -> PlanPrice:

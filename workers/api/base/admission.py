@@ -13,6 +13,7 @@ exactly once, as it has the answers of the request workers. What is free has non
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,11 +31,13 @@ from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words
 from trinity.memory.control import ProcessBlock
+from trinity.memory.key_table import BURST_SHIFT, DRY_RUN_BIT
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.usage_ring import append_record
 from trinity.native.addresses import address_words
 from trinity.observe.metrics import REPORTER
 from trinity.process import ProcessContext
+from trinity.rates import RATE_BITS, requests_of, seconds_of
 from trinity.vocabulary import ACCESS_REFUSALS, CODE_OK, CODES, LIMIT_REFUSALS, REPORTS, SOURCE_CONSENSUS
 from workers.api.base.problems import refusal_of
 
@@ -48,6 +51,16 @@ STATUS_OK = 200
 _RECOGNISED = 4
 
 
+class KeyLimits(NamedTuple):
+    """What a key is held to; 0 is no limit."""
+
+    requests: int
+    seconds: int
+    burst: int
+    month: int
+    dry_run: bool
+
+
 @dataclass
 class Admitted:
     """What the gate knew about a caller when it was let in: others come in before its call is worked on."""
@@ -59,6 +72,13 @@ class Admitted:
     is_free: bool
     at_ns: int
     is_charged: bool = False
+
+    @property
+    def limits(self) -> KeyLimits:
+        """Those of the key, by this node's own table."""
+        flags, pace, quota = (int(word) for word in self.terms)
+        rate = pace & RATE_BITS
+        return KeyLimits(requests_of(rate), seconds_of(rate), pace >> BURST_SHIFT, quota, flags & DRY_RUN_BIT != 0)
 
 
 class Admission:

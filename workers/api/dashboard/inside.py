@@ -16,7 +16,8 @@ from trinity.clock import NS_PER_MS
 from trinity.memory.control import NODE_STARTED_NS, ProcessBlock
 from trinity.memory.node import NodeMemory
 from trinity.observe.metrics import DURATION_BOUNDS, FEED, REPORTER, REQUEST
-from trinity.observe.status import read_node, report_health
+from trinity.observe.readings import ProcessView
+from trinity.observe.status import process_of, read_node, report_health
 from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, HTTP_STATUSES, LATENCY_BOUNDS_NS, LIMIT_REFUSALS, UDP_RESULTS
 from workers.api.base.auth import ApiCaller, require_operator
@@ -44,7 +45,8 @@ async def show_inside(
         "retention": parts.settings.retention._asdict(),
         **dashboard.machine.read(),
         "processes": [
-            {"name": view.name, **health["processes"][view.name], **use_of(view)} for view in reading.processes
+            {"name": view.name, **process_of(view), **use_of(view)}
+            for view in (_supervisor_of(memory), *reading.processes)
         ],
         "work": _work_of(memory),
         "ledger": health["ledger"],  # null while the flusher is away
@@ -52,6 +54,12 @@ async def show_inside(
         "latency_bounds_ns": LATENCY_BOUNDS_NS,  # of all counts of latencies; one more count has no bound
         **await _from_database(parts),
     }
+
+
+def _supervisor_of(memory: NodeMemory) -> ProcessView:
+    """The process that starts all others: with it they end, so it lives whenever one is asked. It has no heartbeat."""
+    pid = memory.control.segment.owner_pid
+    return ProcessView("supervisor", "supervisor", pid, 0, True, None, draining=False, failing=False)
 
 
 def _work_of(memory: NodeMemory) -> Json:

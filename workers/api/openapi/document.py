@@ -72,6 +72,9 @@ def _completed(path: str, method: str, operation: Json) -> Json:
         if path.startswith(WITH_EXPORTS):
             content |= {media: {"schema": {"type": "string"}} for media in EXPORTS}
         responses[_GOOD] = {"description": _summary_of(operation), "content": content}
+    elif method == "get" and path in examples():  # the router knows its shape
+        (media, shown), *_ = responses[_GOOD]["content"].items()
+        responses[_GOOD] = responses[_GOOD] | {"content": {media: shown | {"example": examples()[path]}}}
     shape, media = (ForeignRefusal, _JSON) if path.startswith(_FOREIGN) else (ProblemBody, MEDIA_TYPE)
     return operation | {
         "summary": _summary_of(operation),

@@ -109,8 +109,10 @@ from workers.request.http.target import (
     PATH_HEALTH,
     PATH_MALFORMED,
     PATH_PRICE,
+    PATH_PRICES,
     PATH_UNKNOWN,
     PATHS,
+    TAKEN_BY,
     UNKNOWN_PATH_AT,
     find_path,
     parse_query,
@@ -125,7 +127,10 @@ from workers.request.ledger import (
     note_status,
 )
 
-_BAD_PARAMETER_BODY = octets_of(open_body(problem_for("bad_parameter")) + b',"field":"')
+_REFUSED = problem_for("bad_parameter")
+# By path, of which two look something up; up to the name that is at fault.
+_TOLD = [_REFUSED._replace(text=f"{_REFUSED.text}; there are: {TAKEN_BY[path]}") for path in (PATH_PRICE, PATH_PRICES)]
+_BAD_PARAMETER_BODIES, _BAD_PARAMETER_BOUNDS = pack_texts([open_body(told) + b',"field":"' for told in _TOLD])
 _END_OF_ERROR = octets_of(b"}}")
 _END_OF_BAD_PARAMETER = octets_of(b'"}}')
 _NO_SUCH_EXCHANGE = -2
@@ -197,7 +202,7 @@ def _append_answer(
     if outcome == BAD_ENCODING:
         return _append_mistake(context, BAD_TARGET, connection, now_ns, out, at)
     if outcome == BAD_PARAMETER:
-        return _append_bad_parameter(context, buffer, connection, now_ns, out, at)
+        return _append_bad_parameter(context, buffer, path, connection, now_ns, out, at)
     if path == PATH_PRICE:
         return _append_price(context, buffer, connection, now_ns, out, at)
     return _append_prices(context, buffer, connection, now_ns, out, at)
@@ -286,13 +291,13 @@ def _append_unknown_path(
 
 @compiled
 def _append_bad_parameter(
-    context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int
+    context: RequestContext, buffer: Octets, path: int, connection: int, now_ns: int, out: Octets, at: int
 ) -> int:
     code = charge(context.gate, MISTAKE, now_ns)
     if code != CODE_OK:
         return _append_error(context, error_of_access(code), connection, out, at)
     note_error(context.ledger, error_status(BAD_ASSETS), error_code(BAD_ASSETS))  # both are bad_parameter
-    length = append_octets(_BAD_PARAMETER_BODY, context.body, 0)
+    length = append_packed(_BAD_PARAMETER_BODIES, _BAD_PARAMETER_BOUNDS, path, context.body, 0)
     length = append_shown(buffer, context.query[BAD_NAME], context.query[BAD_NAME + 1], context.body, length)
     length = append_octets(_END_OF_BAD_PARAMETER, context.body, length)
     return _append_body(context, context.body, length, connection, out, at)

@@ -27,14 +27,15 @@ PATH_PRICE, PATH_PRICES, PATH_ASSETS, PATH_HEALTH, PATH_UNKNOWN, PATH_MALFORMED 
 _PATHS, _PATH_BOUNDS = pack_texts([f"{version}{path}".encode() for version in ("", VERSION) for path in PATHS])
 _SCHEMES, _SCHEME_BOUNDS = pack_texts([b"http://", b"https://"])
 
-_PARAMETERS, _PARAMETER_BOUNDS = pack_texts(
-    [b"asset", b"assets", b"exchange", b"max_age_ms", b"min_sources", b"max_conf_bps", b"api_key"]
-)
+_NAMES = ("asset", "assets", "exchange", "max_age_ms", "min_sources", "max_conf_bps", "api_key")
+_PARAMETERS, _PARAMETER_BOUNDS = pack_texts([name.encode() for name in _NAMES])
 ASSET, ASSET_LIST, EXCHANGE, MAX_AGE_MS, MIN_SOURCES, MAX_CONF_BPS, API_KEY, _PARAMETER_COUNT = range(8)
 # Which parameters each path takes: the others are refused there. Where nothing is looked up, the caller of
 # `parse_query` wants the key only, and minds no outcome.
 _TAKES = np.ones((PATH_MALFORMED + 1, _PARAMETER_COUNT), dtype=np.bool_)
 _TAKES[PATH_PRICE, ASSET_LIST] = _TAKES[PATH_PRICES, ASSET] = False
+# The same as words, for whoever is refused.
+TAKEN_BY = [", ".join(name for name, is_taken in zip(_NAMES, taken, strict=True) if is_taken) for taken in _TAKES]
 # Decimals of max_age_ms, min_sources and max_conf_bps: basis points to 1/1000, as the table holds them.
 _LIMIT_DECIMALS = np.array([0, 0, 3], dtype=np.int64)
 

@@ -13,6 +13,7 @@ import pytest
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, tables_of
 from trinity.memory.access import AccessMemory
 from trinity.memory.limit_table import take_lookups
+from trinity.rates import rate_of
 from trinity.vocabulary import KeyState
 from workers.api.accounts.account import warning_of
 from workers.api.base.context import Parts
@@ -110,12 +111,18 @@ async def test_a_key_without_a_quota_is_told_the_ledger_s_sum_and_its_last_use(a
 
 
 async def test_who_is_no_key_is_told_so_and_a_database_that_is_away_stops_nobody(asked: Asked, tmp_path: Path) -> None:
-    """The operator has no plan; without a database a key is told who it is."""
+    """The operator has no plan; without a database a key is told who it is, its limits and what they have counted."""
     assert (await asked.client.get("/key", headers={"X-API-Key": ADMIN_KEY})).json() == {"kind": "admin"}
     tables = tables_of()
+    tables.keys.write(2, hashlib.sha256(b"key-2").digest(), KeyState.ACTIVE, rate_of(1, 5), 20, QUOTA, dry_run=True)
     tables.keys.mark_loaded()
     async with service(settings_of(tmp_path), tables) as (_, app), client_to(app) as client:
-        assert (await client.get("/key", headers={"X-API-Key": "key-1"})).json() == {"kind": "key", "key_id": 1}
+        limits = {"requests": None, "seconds": 1, "burst": None, "month": None, "dry_run": False}
+        found = (await client.get("/key", headers={"X-API-Key": "key-1"})).json()
+        assert found == {"kind": "key", "key_id": 1, "limits": limits}
+        found = (await client.get("/key", headers={"X-API-Key": "key-2"})).json()
+        assert found["limits"] == {"requests": 1, "seconds": 5, "burst": 20, "month": QUOTA, "dry_run": True}
+        assert (found["month"]["used"], found["month"]["left"]) == (0, QUOTA)
 
 
 def test_a_warning_is_due_from_the_first_lookup_that_reaches_its_share() -> None:

@@ -25,7 +25,7 @@ async def test_a_plan_has_a_price_from_a_day_on(operator: httpx.AsyncClient) -> 
     assert (pro["price"], pro["currency"]) == ("49.90", "EUR")
     (entry,) = (await listed(operator, "audit"))["entries"]
     assert (entry["action"], entry["kind"], entry["name"]) == ("plans price", "price", "pro")
-    assert entry["after"]["price"] == 49.9
+    assert entry["after"]["price"] == "49.90"
 
 
 @pytest.mark.parametrize(

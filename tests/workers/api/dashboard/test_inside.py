@@ -1,6 +1,7 @@
 """workers/api/dashboard/inside.py"""
 
 import asyncio
+import os
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,7 @@ async def test_the_inside_is_the_operator_s_alone(optional_client: httpx.AsyncCl
     """Without the admin key it is refused; with it, it answers also while there is no database."""
     assert (await optional_client.get("/node/inside")).status_code == 403
     inside = (await optional_client.get("/node/inside", headers={"X-API-Key": ADMIN_KEY})).json()
-    assert {process["name"] for process in inside["processes"]}
+    assert {process["name"] for process in inside["processes"]} > {"supervisor"}
     assert inside["refusals"]["missing_key"] >= 0
     assert "ledger" in inside
     assert inside["plans"] is inside["blocks"] is inside["today"] is None, "not known, which is not none"
@@ -76,4 +77,7 @@ async def test_work_is_the_total_of_all_workers(tmp_path: Path) -> None:
     assert len(after["answer_counts"]) == len(inside["latency_bounds_ns"]) + 1
     assert after["answer_counts"][-1] - before["answer_counts"][-1] == 3 * count
     assert inside["started_ms"] == 1000
+    supervisor = inside["processes"][0]
+    assert (supervisor["name"], supervisor["pid"], supervisor["alive"]) == ("supervisor", os.getpid(), True)
+    assert supervisor["resident_bytes"] > 0, "it made the memory, and is measured like all others"
     assert inside["version"]

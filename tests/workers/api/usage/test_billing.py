@@ -317,6 +317,15 @@ async def test_a_customer_sees_their_own_bill_alone(customers: Customers, biller
     assert (await biller.get("/reports/billing", params={"month": "2026-01"})).status_code == 401
 
 
+async def test_customers_stand_in_the_order_of_their_names(customers: Customers, biller: httpx.AsyncClient) -> None:
+    """As people look for them: small letters among the large ones, in bills and in the list of accounts."""
+    accounts = (await biller.get("/reports/accounts")).json()["rows"]
+    for rows in (accounts, await _bill(biller, FIRST)):
+        shown = list(dict.fromkeys(row["account"] for row in rows))
+        assert shown == sorted(NAMES, key=lambda name: (name.lower(), name))
+        assert shown.index("delta") < shown.index("Jürgen & 子")
+
+
 async def test_plans_are_listed_with_their_prices(customers: Customers, biller: httpx.AsyncClient) -> None:
     """One row a price, in the order of their days; a plan without one has a row too."""
     for price, since in (("49", "2026-01-01"), ("59.90", "2026-06-01")):

@@ -132,6 +132,13 @@ def test_an_error_names_the_field_that_is_at_fault(site: Site, target: str, fiel
     assert site.ask(target)[2]["error"].get("field") == field
 
 
+@pytest.mark.parametrize(("path", "names"), [("price", "asset, exchange"), ("prices", "assets, exchange")])
+def test_a_parameter_that_is_none_is_told_which_there_are(site: Site, path: str, names: str) -> None:
+    """Those of this path, as the reporting service says them."""
+    message = site.ask(f"/{path}?max_age=1")[2]["error"]["message"]
+    assert message.endswith(f"; there are: {names}, max_age_ms, min_sources, max_conf_bps, api_key")
+
+
 @pytest.mark.parametrize(
     ("target", "nearest", "port"),
     [

@@ -4,7 +4,7 @@ import { get, poll } from "./client.js";
 import { newChart } from "./charts.js";
 import { changeOf, days, nameOf, watchDay } from "./day.js";
 import { exchangesPart } from "./exchanges.js";
-import { age, badge, bps, card, dayAndClock, digitsOf, element, number, patch, percent, price, table, tiles, words, zoneName } from "./format.js";
+import { age, badge, bps, card, dayAndClock, digitsOf, element, number, patch, percent, price, table, tiles, UNKNOWN, words, zoneName } from "./format.js";
 import { isLive, link, node, nodeNow, on, rows, show } from "./live.js";
 
 const MINUTE_MS = 60_000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS;
@@ -96,10 +96,10 @@ function nowOf(asset) {
     : row.status === undefined ? badge("waiting", "old", "…") : row.status === "sources_disagree" ? badge("disputed", "bad", "≠") : badge(words(row.status), "bad");
   const change = changeOf(asset, row.price), day = days.get(asset);
   const shown = [["Price, USD", fresh ? price(row.price, digits) : row.status ? "refused" : "…"], ["Status", state],
-    ["24 h", change == null ? "unknown" : element("span", { class: change > 0 ? "up" : change < 0 ? "down" : "" }, percent(change))],
-    ["24 h low to high", day?.high_24h == null ? "unknown" : `${price(day.low_24h, digits)} – ${price(day.high_24h, digits)}`],
+    ["24 h", change == null ? UNKNOWN : element("span", { class: change > 0 ? "up" : change < 0 ? "down" : "" }, percent(change))],
+    ["24 h low to high", day?.high_24h == null ? UNKNOWN : `${price(day.low_24h, digits)} – ${price(day.high_24h, digits)}`],
     ["Confidence", fresh ? `± ${bps(row.confidence_bps)}` : "none", fresh ? "bps" : ""],
-    ["Exchanges apart", fresh ? bps(row.spread_bps) : "unknown", fresh ? "bps" : ""],
+    ["Exchanges apart", fresh ? bps(row.spread_bps) : UNKNOWN, fresh ? "bps" : ""],
     ["Sources", fresh ? number(row.sources) : "0", fresh ? `of ${number(row.sources + row.rejected)}` : ""],
     ["Age", stamp == null ? "never" : age(nodeNow() - stamp)]];
   return element("div", { class: live ? "now" : "now old" }, tiles(shown));

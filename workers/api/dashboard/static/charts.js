@@ -13,14 +13,18 @@
 // and no value at all where nothing is known: that is a gap, which no line crosses. All series of a chart share their
 // times, since the library counts points and not seconds. Colours are names of the style sheet's. `limits` of a series
 // are lines across: {value, name, colour}. Options: `format`, value -> text; `stepMs` between points, for the clock of
-// the axis; `range`, a word: when it changes, or nobody has moved the chart, all of it is shown; `isOld`: all is grey.
+// the axis; `smallest` between values, 1 for what is counted: its axis begins at 0; `range`, a word: when it changes, or
+// nobody has moved the chart, all of it is shown; `isOld`: all is grey.
 // A chart is a picture: whoever does not see it needs its label, and its data in a table beside it.
 
 import { clock, day, dayAndClock, element, price, zoneOffsetMs } from "./format.js";
 
 const OLD = "--old";
 const SECOND_STEPS_MS = 60_000; // below that, the clock of the axis has seconds
+// The library moves a label away from the edge that would cut it where bars are narrower than half of so many letters.
+const WHOLE_LABELS = { fixLeftEdge: true, tickMarkMaxCharacterLength: 13 };
 const BAND_ALPHA = "33";
+const TOP_MARGIN = 0.2, BOTTOM_MARGIN = 0.1; // of the height
 
 let library;
 
@@ -82,7 +86,7 @@ class Drawing {
       layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif", panes: { enableResize: false } },
       handleScroll: { mouseWheel: false, vertTouchDrag: false },
       handleScale: { mouseWheel: false },
-      timeScale: { timeVisible: true, minBarSpacing: 0.05, lockVisibleTimeRangeOnResize: true },
+      timeScale: { timeVisible: true, minBarSpacing: 0.05, lockVisibleTimeRangeOnResize: true, ...WHOLE_LABELS },
     });
     this.#chart.subscribeCrosshairMove((at) => this.#showLegend(at));
     return this.#apply();
@@ -120,7 +124,7 @@ class Drawing {
     drawn.one = one;
     drawn.paint = paint;
     drawn.series.applyOptions({ ...this.#paintOf(one.kind, paint, options), ...(one.width ? { lineWidth: one.width } : {}),
-      lastValueVisible: !!one.isNamed, priceLineVisible: false, title: "",
+      autoscaleInfoProvider: isCounted(options) ? fromZero : undefined, lastValueVisible: !!one.isNamed, priceLineVisible: false, title: "",
       priceFormat: { type: "custom", formatter: options.format ?? price, minMove: options.smallest ?? 1e-8 } });
     drawn.series.setData(one.points.map((point) => this.#pointOf(one.kind, point, options)));
     drawn.limits.forEach((line) => drawn.series.removePriceLine(line));
@@ -157,7 +161,7 @@ class Drawing {
     return {
       layout: { background: { color: colour("--card") }, textColor: colour("--muted") },
       grid: { vertLines: { color: line }, horzLines: { color: line } },
-      rightPriceScale: { borderColor: line },
+      rightPriceScale: { borderColor: line, scaleMargins: { top: TOP_MARGIN, bottom: isCounted(options) ? 0 : BOTTOM_MARGIN } },
       timeScale: { borderColor: line, secondsVisible: seconds, tickMarkFormatter: (time, kind) => tick(at(time), kind, seconds) },
       crosshair: { horzLine: { labelBackgroundColor: colour("--accent-back") }, vertLine: { labelBackgroundColor: colour("--accent-back") } },
       localization: { timeFormatter: (time) => dayAndClock(at(time), seconds), priceFormatter: format },
@@ -175,6 +179,14 @@ class Drawing {
     });
     this.#legend.replaceChildren(...parts);
   }
+}
+
+const isCounted = (options) => options.smallest === 1;
+
+// Nothing was asked less than never: the library would leave room below, and write numbers there.
+function fromZero(found) {
+  const info = found();
+  return info && { ...info, priceRange: { minValue: 0, maxValue: Math.max(1, info.priceRange?.maxValue ?? 1) } };
 }
 
 const keyOf = (one) => `${one.kind} ${one.name}`;

@@ -58,6 +58,9 @@ export function number(value, digits = 0) {
 // So many decimals that neighbours in time have the same: six figures of a price, cents at least.
 export const digitsOf = (value) => Math.min(12, Math.max(2, 5 - Math.floor(Math.log10(Math.abs(value) || 1))));
 
+// What cannot be said now, wherever a figure would stand.
+export const UNKNOWN = "unknown";
+
 export const price = (value, digits = digitsOf(value)) => (value == null ? "none" : number(value, digits));
 export const count = (value) => (value == null ? "none" : number(value));
 export const share = (part, whole) => (whole ? `${number(100 * part / whole, 1)} %` : "none");

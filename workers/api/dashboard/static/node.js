@@ -1,7 +1,7 @@
 // The node's inside, for the operator: what it runs and how well, and the lists of what they may change.
 
 import { get, poll } from "./client.js";
-import { age, badge, bars, bytes, card, columns, count, element, facts, micros, moment, muted, number, patch, statusName, table, tiles, words } from "./format.js";
+import { age, badge, bars, bytes, card, columns, count, element, facts, micros, moment, muted, number, patch, statusName, table, tiles, UNKNOWN, words } from "./format.js";
 
 const POLL_MS = 1000;
 // What the operator changes is a part of the page that comes when it is asked for.
@@ -49,8 +49,8 @@ function headTiles(state) {
   const { disk } = state;
   const isTight = disk !== null && disk.free_bytes < DISK_TIGHT * disk.size_bytes;
   return tiles([["Version", state.version], ["Up for", age(state.time_ms - state.started_ms), `since ${moment(state.started_ms)}`],
-    ["Disk left", disk === null ? "not known" : bytes(disk.free_bytes), disk === null ? "" : `of ${bytes(disk.size_bytes)}${isTight ? ": it is nearly full" : ""}`],
-    ["Database size", state.database_bytes === null ? "not known" : bytes(state.database_bytes)],
+    ["Disk left", disk === null ? UNKNOWN : bytes(disk.free_bytes), disk === null ? "" : `of ${bytes(disk.size_bytes)}${isTight ? ": it is nearly full" : ""}`],
+    ["Database size", state.database_bytes === null ? UNKNOWN : bytes(state.database_bytes)],
     ["Requests kept", `${count(state.retention.detail_days)} days`, `sums by day ${count(state.retention.sums_months)} months`]]);
 }
 
@@ -58,7 +58,7 @@ function headTiles(state) {
 function workCard(state, before) {
   const seconds = (state.monotonic_ms - before.monotonic_ms) / 1000;
   const passed = (name) => state.work[name] - before.work[name];
-  const rate = (name) => (seconds > 0 && passed(name) >= 0 ? number(passed(name) / seconds, passed(name) / seconds < 10 ? 1 : 0) : "not known");
+  const rate = (name) => (seconds > 0 && passed(name) >= 0 ? number(passed(name) / seconds, passed(name) / seconds < 10 ? 1 : 0) : UNKNOWN);
   const counts = state.work.answer_counts.map((total, i) => total - before.work.answer_counts[i]);
   const answers = counts.reduce((sum, one) => sum + one, 0);
   const within = (part) => (answers > 0 ? withinOf(counts, state.latency_bounds_ns, part * answers) : "none");
@@ -91,13 +91,14 @@ function processCard(state, before) {
   const silent = processes.filter((process) => !process.alive).length;
   const load = (process) => {
     const then = before.processes.find((other) => other.name === process.name && other.pid === process.pid);
-    if (process.cpu_seconds === null || !then || then.cpu_seconds === null || seconds <= 0) return "";
+    if (process.cpu_seconds === null || !then || then.cpu_seconds === null || seconds <= 0) return UNKNOWN;
     return `${number(Math.max(0, 100 * (process.cpu_seconds - then.cpu_seconds) / seconds), 0)} %`;
   };
   return card("Processes", silent ? "bad" : "good", table("Processes",
     [["Name", ""], ["State", ""], ["CPU", "number"], ["Memory", "number"], ["Restarts", "number"], ["Heartbeat", "number wide"], ["PID", "number wide"]],
     processes.map((process) => [process.name, process.failing ? badge("dies again and again", "bad") : badge(process.alive ? "alive" : "silent", process.alive ? "good" : "bad"),
-      load(process), process.resident_bytes === null ? "" : bytes(process.resident_bytes), count(process.restarts), age(process.heartbeat_age_ms), process.pid])),
+      load(process), process.resident_bytes === null ? UNKNOWN : bytes(process.resident_bytes), count(process.restarts),
+      process.kind === "supervisor" ? "none" : age(process.heartbeat_age_ms), process.pid])),
   muted("CPU of one core, over the last seconds. Memory counts what processes share in each of them."));
 }
 
@@ -126,7 +127,7 @@ function rate(plan) {
 function limitCard(plans) {
   if (plans === null) return card("Limits", "", muted(AWAY));
   return card(["Limits", element("a", { href: "#/node/plans" }, "Change")], "", table("Limits of the plans", [["Plan", ""], ["Rate", "number"], ["At once", "number"],
-    ["Requests a month", "number"], ["Keys", "number"], ["Own limits", "number wide"], ["Over it", ""]],
+    ["Prices a month", "number"], ["Keys", "number"], ["Own limits", "number wide"], ["Over it", ""]],
   plans.map((plan) => [plan.name, plan.rate_requests ? rate(plan) : "no limit", plan.rate_requests ? count(plan.burst) : "no limit",
     plan.monthly_quota ? count(plan.monthly_quota) : "no limit", count(plan.keys), count(plan.own_limits),
     !plan.rate_requests && !plan.monthly_quota ? "nothing to refuse" : plan.dry_run ? badge("counted only", "warn") : badge("refused", "good")]), "There is no plan."));

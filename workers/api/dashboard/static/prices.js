@@ -2,7 +2,7 @@
 // A row is made once and its cells change in place. Only rows on the screen, and those near it, are told.
 
 import { changeOf, days, nameOf, watchDay } from "./day.js";
-import { age, badge, bps, digitsOf, drawSpark, element, muted, number, patch, percent, price, setText, spark, tiles, words } from "./format.js";
+import { age, badge, bps, digitsOf, drawSpark, element, muted, number, patch, percent, price, setText, spark, tiles, UNKNOWN, words } from "./format.js";
 import { isLive, link, node, nodeNow, on, rows, show } from "./live.js";
 
 const POINTS = 120; // values in a line
@@ -135,7 +135,7 @@ class Overview {
 
   showChange(line, row) {
     const change = changeOf(line.asset, row.price);
-    setText(line.cells[CHANGE], change == null ? "" : percent(change));
+    setText(line.cells[CHANGE], change == null ? UNKNOWN : percent(change));
     line.cells[CHANGE].className = `number ${change > 0 ? "up" : change < 0 ? "down" : ""}`;
   }
 
@@ -148,8 +148,8 @@ class Overview {
   showDay(line) {
     const day = days.get(line.asset), digits = digitsOf(day?.high_24h ?? 1);
     setText(line.name, nameOf(line.asset));
-    setText(line.cells[HIGH], day?.high_24h == null ? "" : price(day.high_24h, digits));
-    setText(line.cells[LOW], day?.low_24h == null ? "" : price(day.low_24h, digits));
+    setText(line.cells[HIGH], day?.high_24h == null ? UNKNOWN : price(day.high_24h, digits));
+    setText(line.cells[LOW], day?.low_24h == null ? UNKNOWN : price(day.low_24h, digits));
     this.showChange(line, rows.get(line.asset) ?? {});
   }
 
@@ -241,12 +241,12 @@ function stateOf(asset) {
 function summaryOf() {
   if (node === null) {
     const state = badge(link === "lost" ? "no answer" : "asking", "old");
-    return [tiles([["Node", state], ["Fresh prices", "unknown"], ["Exchanges live", "unknown"], ["USDT in USD", "unknown"], ["USDC in USD", "unknown"]])];
+    return [tiles([["Node", state], ["Fresh prices", UNKNOWN], ["Exchanges live", UNKNOWN], ["USDT in USD", UNKNOWN], ["USDC in USD", UNKNOWN]])];
   }
   const feeds = Object.values(node.feeds);
   const fresh = node.assets.filter((asset) => asset.status === "fresh").length;
   const level = { ok: "good", degraded: "warn", down: "bad" }[node.status];
-  const coins = Object.entries(node.usd_indexes).map(([coin, usd]) => [`${coin} in USD`, usd == null ? "unknown" : number(usd, 5)]);
+  const coins = Object.entries(node.usd_indexes).map(([coin, usd]) => [`${coin} in USD`, usd == null ? UNKNOWN : number(usd, 5)]);
   return [tiles([["Node", badge(node.status, level)], ["Fresh prices", number(fresh), `of ${number(node.assets.length)}`],
     ["Exchanges live", number(feeds.filter((feed) => feed.status === "ws").length), `of ${number(feeds.length)}`], ...coins])];
 }

@@ -11,8 +11,6 @@ import psycopg_pool
 from litestar import Request, get
 from litestar.di import NamedDependency
 
-from trinity.memory.key_table import PACE, QUOTA
-from trinity.rates import RATE_BITS, requests_of, seconds_of
 from trinity.store.queries import load
 from workers.api.base.admission import Admitted
 from workers.api.base.auth import ApiCaller
@@ -31,8 +29,8 @@ async def show_key(
     if caller.kind == "anonymous":
         raise refusal_of("missing_key")
     admitted: Admitted | None = request.scope["state"].get("admitted")
-    rate, quota = (0, 0) if admitted is None else (int(admitted.terms[PACE]) & RATE_BITS, int(admitted.terms[QUOTA]))
-    a_minute = requests_of(rate) * _SECONDS_PER_MINUTE // seconds_of(rate) if rate else None
+    requests, seconds, _, quota, _ = (0, 1, 0, 0, False) if admitted is None else admitted.limits
+    a_minute = requests * _SECONDS_PER_MINUTE // seconds if requests else None
     used = parts.admission.month_of(caller.key_id)[0] if quota else None
     left = None if used is None else max(quota - used, 0)
     return {
