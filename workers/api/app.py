@@ -211,8 +211,8 @@ _SECURITY: dict[str, SecurityScheme | Reference] = {
 }
 
 
-def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The guard of every route."""
+async def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route; async, for Litestar takes any other to a thread and back, call by call."""
     if not handler.opt.get("any_parameters"):
         known = {name: schema.get("type") == "array" for name, schema in schemas_of(connection).items()}
         refuse_unknown(connection.query_params.multi_items(), known | {_KEY_PARAMETER: False})
