@@ -23,6 +23,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.router import Router
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from workers.api import documentation
@@ -158,7 +159,19 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         logging_config=None,
     )
     app.asgi_handler = Versioned(app.asgi_handler, _OWN_PATHS)
+    _inject_in_turn(app)
     return app
+
+
+def _inject_in_turn(app: Litestar) -> None:
+    """One dependency after the other: of those that need no other Litestar makes tasks, and none of ours waits.
+
+    The tasks of two are a third of what a small answer costs.
+    """
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for _, model in route.route_handler_map.values():
+                model.dependency_batches = [{found} for batch in model.dependency_batches for found in batch]
 
 
 def _paths_of(routes: Iterable[Any]) -> Iterator[str]:
