@@ -18,7 +18,7 @@ from trinity.limits import IPV6_PREFIX_BITS_MAX
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAPPED_BITS = 96
-_MAPPED_BASE = 0xFFFF << 32
+MAPPED_BASE = 0xFFFF << 32
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 # Where Linux lists the addresses of this machine, all of its network name space.
@@ -57,7 +57,7 @@ def normalised(network: Network) -> Network:
 
 def range_of(network: Network) -> tuple[int, int]:
     """First and last address on the 128-bit line, IPv4 as ::ffff:a.b.c.d."""
-    base = _MAPPED_BASE if network.version == 4 else 0
+    base = MAPPED_BASE if network.version == 4 else 0
     return base + int(network.network_address), base + int(network.broadcast_address)
 
 

@@ -33,6 +33,8 @@ all who show it: `served_state`, `standing_of`.
 
 import enum
 import hashlib
+import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +90,9 @@ PRICE_TEXT_AT, HEAD_AT, BODY_AT = (int(ANSWER_DTYPE.fields[name][1]) for name in
 # The head and the body: what of a record is not carried on beside a price that cannot be given.
 _TEXTS_WORD = HEAD_AT // WORD_BYTES
 assert HEAD_AT % WORD_BYTES == 0
+_FIELDS = {name: field[0] for name, field in ANSWER_DTYPE.fields.items()}
+_RECORD = struct.Struct("=" + "".join({8: "q", 4: "i"}.get(it.itemsize, f"{it.itemsize}s") for it in _FIELDS.values()))
+assert _RECORD.size == ANSWER_DTYPE.itemsize, "no gaps between the fields"
 
 INDEX_WORDS = 8
 # The coins of the index words, in their order.
@@ -125,7 +130,11 @@ def served_state(record: NDArray[np.void] | None, now_ns: int) -> AnswerState:
     """What a request worker makes of a record at `now_ns` (monotonic): GOOD only for as long as it is valid."""
     if record is None:
         return AnswerState.EMPTY
-    state, valid_until_ns = int(record["state"][0]), int(record["valid_until_ns"][0])
+    return state_at(int(record["state"][0]), int(record["valid_until_ns"][0]), now_ns)
+
+
+def state_at(state: int, valid_until_ns: int, now_ns: int) -> AnswerState:
+    """The same of a record's two numbers."""
     if state not in ERROR_CODES and not (state == AnswerState.GOOD and now_ns < valid_until_ns):
         return AnswerState.STALE
     return AnswerState(state)
@@ -180,6 +189,12 @@ class AnswerTable:
         answer = np.zeros(1, dtype=ANSWER_DTYPE)
         found = snapshot(self.words, row * ROW_WORDS, SLOT_WORDS, answer.view(np.uint64))
         return answer if found else None
+
+    def read_values(self, row: int) -> dict[str, Any] | None:
+        """The same as values by field, texts as bytes: 2 us in all, where each field of a record costs one."""
+        slot = np.empty(SLOT_WORDS, dtype=np.uint64)
+        found = snapshot(self.words, row * ROW_WORDS, SLOT_WORDS, slot)
+        return dict(zip(_FIELDS, _RECORD.unpack(slot.tobytes()), strict=True)) if found else None
 
     def write_verdict(self, exchange: int, asset: int, verdict: int) -> None:
         """Say what became of a source; only the consensus process may call it."""

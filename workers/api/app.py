@@ -23,6 +23,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Reference, SecurityScheme
 from litestar.router import Router
+from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from workers.api import documentation
@@ -158,7 +159,19 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         logging_config=None,
     )
     app.asgi_handler = Versioned(app.asgi_handler, _OWN_PATHS)
+    _inject_in_turn(app)
     return app
+
+
+def _inject_in_turn(app: Litestar) -> None:
+    """One dependency after the other: of those that need no other Litestar makes tasks, and none of ours waits.
+
+    The tasks of two are a third of what a small answer costs.
+    """
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for _, model in route.route_handler_map.values():
+                model.dependency_batches = [{found} for batch in model.dependency_batches for found in batch]
 
 
 def _paths_of(routes: Iterable[Any]) -> Iterator[str]:
@@ -211,8 +224,8 @@ _SECURITY: dict[str, SecurityScheme | Reference] = {
 }
 
 
-def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The guard of every route."""
+async def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route; async, for Litestar takes any other to a thread and back, call by call."""
     if not handler.opt.get("any_parameters"):
         known = {name: schema.get("type") == "array" for name, schema in schemas_of(connection).items()}
         refuse_unknown(connection.query_params.multi_items(), known | {_KEY_PARAMETER: False})

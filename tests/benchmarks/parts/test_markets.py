@@ -13,7 +13,7 @@ from trinity.clock import SystemClock
 def test_a_small_run_answers_each_question(tmp_path: Path) -> None:
     """With latencies and processor time that are more than nothing."""
     found = measure_markets(tmp_path, 10, Progress(SystemClock()))
-    assert len(found["questions"]) == 4
+    assert len(found["questions"]) == 6
     for row in found["questions"].values():
         assert 0 < row["p50_ms"] <= row["p99_ms"]
         assert row["cpu_ms"] > 0

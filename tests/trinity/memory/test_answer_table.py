@@ -33,6 +33,20 @@ def test_an_answer_is_read_as_it_was_written(segment_name: str) -> None:
     table.segment.unlink()
 
 
+def test_a_row_s_values_are_the_fields_of_its_record(segment_name: str) -> None:
+    """Each by its name, whatever the bits are; a row that nobody wrote has none."""
+    table = AnswerTable.create(segment_name, 6, 25, 32)
+    answer = np.frombuffer(np.random.default_rng(7).bytes(ANSWER_DTYPE.itemsize), ANSWER_DTYPE)
+    table.write(table.row_of(3, 2), answer)
+    values = table.read_values(table.row_of(3, 2))
+    assert values is not None
+    assert list(values) == list(ANSWER_DTYPE.names or ())
+    for name, value in values.items():
+        assert value == (answer[name].tobytes() if isinstance(value, bytes) else int(answer[name][0]))
+    assert table.read_values(table.row_of(3)) is None
+    table.segment.unlink()
+
+
 def test_rows_of_all_assets_and_exchanges_are_distinct(segment_name: str) -> None:
     """No two (asset, exchange) pairs share a row, and none lies outside."""
     table = AnswerTable.create(segment_name, 6, 25, 32)

@@ -1,15 +1,18 @@
 """What holds for every route: unknown parameters, unknown paths, the form of an error."""
 
 import ast
+import asyncio
 import ipaddress
 import uuid
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.workers.api.conftest import ADMIN_KEY, client_to, service, settings_of, tables_of
 from trinity.memory.block_table import BlockTable
+from trinity.store import migrate
 from workers.api.accounts.signin import SESSION_COOKIE
 from workers.api.base import context
 
@@ -41,6 +44,32 @@ async def test_an_unknown_parameter_is_refused_by_name(optional_client: httpx.As
     response = await optional_client.get("/account?granularty=day")
     body = response.json()
     assert (response.status_code, body["code"], body["field"]) == (400, "unknown_parameter", "granularty")
+
+
+async def test_a_call_is_answered_in_its_own_task(
+    optional_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread looks at its parameters, and no task brings what its handler works with: they cost half of a call."""
+    loop = asyncio.get_running_loop()
+    in_threads: list[Any] = []
+    in_tasks: list[Any] = []
+    run_in_executor = loop.run_in_executor
+
+    def note_thread(executor: Any, function: Any, *arguments: Any) -> Any:
+        in_threads.append(function.args[0])
+        return run_in_executor(executor, function, *arguments)
+
+    def note_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        in_tasks.append(work)
+        return asyncio.Task(work, loop=loop, **options)
+
+    monkeypatch.setattr(loop, "run_in_executor", note_thread)
+    loop.set_task_factory(note_task)
+    for path in ("/api/v3/simple/price?ids=bitcoin&vs_currencies=usd", "/account"):
+        assert (await optional_client.get(path)).status_code == 200
+    loop.set_task_factory(None)
+    assert set(in_threads) <= {migrate.check}, "which the service itself asks now and then"
+    assert in_tasks == []
 
 
 @pytest.mark.parametrize("path", ["/", "/session", "/static/0/page.js", "/openapi.json", "/docs"])

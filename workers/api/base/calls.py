@@ -23,6 +23,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 import psycopg
@@ -108,28 +109,35 @@ class CallLog:
             return
         async with asyncio.timeout(WRITE_TIMEOUT_SECONDS), await self._open() as connection:
             while waiting > 0 and self._rows:
-                batch = min(batch, waiting, len(self._rows))
-                rows = [self._rows[index] for index in range(batch)]
+                rows = self._next_of_a_day(min(batch, waiting))
+                batch = len(rows)
                 try:
                     await _copy(connection, rows)
                 except (psycopg.Error, ValueError) as error:
                     if not _is_of_a_row(error):
                         raise
-                    if batch > 1:
+                    has_no_table = getattr(error, "sqlstate", None) == _NO_PARTITION
+                    if batch > 1 and not has_no_table:
                         batch //= 2  # the one that is to blame is found in a few steps, the others go through
                         continue
-                    self._put_aside(rows[0], error)
+                    self._put_aside(rows, has_no_table)
                 else:
                     self._forget_until(rows[-1])
                 waiting -= batch
                 batch = max(1, waiting)
 
-    def _put_aside(self, row: Call, error: Exception) -> None:
-        self._forget_until(row)
-        if getattr(error, "sqlstate", None) == _NO_PARTITION:
-            self._rows.append(row)
+    def _put_aside(self, rows: list[Call], has_no_table: bool) -> None:
+        """What waits for its day's table does so behind all others; what is wrong itself is lost."""
+        self._forget_until(rows[-1])
+        if has_no_table:
+            self._rows.extend(rows)
         else:
             self._block.count(_LOST)
+
+    def _next_of_a_day(self, most: int) -> list[Call]:
+        """The first rows, as far as they are of one day, which has a table for all of them or for none."""
+        day = self._rows[0].time.date()
+        return list(takewhile(lambda row: row.time.date() == day, islice(self._rows, most)))
 
     def _forget_until(self, last: Call) -> None:
         """Forget the rows up to this one; some were lost meanwhile when there was no room."""

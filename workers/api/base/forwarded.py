@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from trinity.access.networks import range_of
+from trinity.access.networks import MAPPED_BASE, range_of
 from trinity.limits import IPV6_PREFIX_BITS_MAX
 from trinity.memory.block_table import BlockTable, is_blocked
 
@@ -107,4 +107,4 @@ def _words(headers: Headers, name: bytes) -> list[str]:
 
 def _number_of(address: Address) -> int:
     """On the 128-bit line, on which IPv4 is mapped."""
-    return range_of(ipaddress.ip_network(address))[0]
+    return int(address) + (MAPPED_BASE if address.version == 4 else 0)

@@ -1,6 +1,6 @@
 """Prices as this service gives them: out of the answer table, by the rules and in the words of the request workers.
 
-Rules: what is fresh is what a request worker would serve (`served_state`), so a dead consensus process gives
+Rules: what is fresh is what a request worker would serve (`state_at`), so a dead consensus process gives
 `stale_price` and never an old number. `body` is the JSON object that a lookup gives at the same moment. Only
 consensus prices; names in any case. The caller says what time it is.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from trinity.clock import NS_PER_MS
 from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.markets import Catalog
-from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable, served_state
+from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, AnswerTable, state_at
 from trinity.memory.atomics import load_acquire
 from trinity.vocabulary import KEY_START, problem_for
 
@@ -85,30 +85,29 @@ class Prices:
     def read(self, asset: int, now_ns: int) -> Price:
         """The newest price, judged at `now_ns` (monotonic)."""
         name = self.assets[asset]
-        answer = self._answers.read(self._rows[asset])
-        if answer is None:
+        row = self._answers.read_values(self._rows[asset])
+        if row is None:
             return Price(name, ERROR_CODES[AnswerState.EMPTY], _refusal(name, ERROR_CODES[AnswerState.EMPTY]))
-        row = answer[0]
-        state = served_state(answer, now_ns)
+        state = state_at(row["state"], row["valid_until_ns"], now_ns)
         code = FRESH if state is AnswerState.GOOD else ERROR_CODES[state]
         if state is AnswerState.GOOD:
-            body = bytes(row["body"][: int(row["body_length"])])
+            body = row["body"][: row["body_length"]]
         else:
             body = _refusal(name, code)
             if row["has_last_good"]:
-                age_ms = max(0, now_ns - int(row["received_at_ns"])) // NS_PER_MS
-                text = bytes(row["price_text"][: int(row["price_text_length"])])
+                age_ms = max(0, now_ns - row["received_at_ns"]) // NS_PER_MS
+                text = row["price_text"][: row["price_text_length"]]
                 last = b',"last_price":%s,"last_timestamp":%d,"age_ms":%d}' % (text, row["timestamp_ms"], age_ms)
                 body = body[:-1] + last
         return Price(
             name,
             code,
             body,
-            int(row["valid_until_ns"]),
-            int(row["price"]),
-            int(row["scale"]),
-            int(row["confidence"]),
-            int(row["timestamp_ms"]),
+            row["valid_until_ns"],
+            row["price"],
+            row["scale"],
+            row["confidence"],
+            row["timestamp_ms"],
         )
 
 

@@ -20,8 +20,9 @@ from tests.workers.api.live import live
 from trinity.clock import SystemClock
 from trinity.net.ports import bind_socket
 from trinity.observe.metrics import REPORTER
+from trinity.store.partitions import ensure_days
 from workers.api.base import calls
-from workers.api.base.calls import AccountedApp, Call, CallLog
+from workers.api.base.calls import AccountedApp, Call, CallLog, _copy
 from workers.api.usage.datagram import ReportDatagrams
 
 
@@ -129,13 +130,37 @@ async def test_a_row_that_the_database_never_takes_holds_up_no_other(database_ur
             _call("/5"),
         ):
             log._rows.append(row)
-        await log.write_waiting()  # no day has a table yet: nothing is lost but what can never be written
-        assert len(log._rows) == 4
+        await log.write_waiting()  # no day has a table yet: nothing is lost
+        assert len(log._rows) == 5
         _make_room(database_url)
         await log.write_waiting()
         assert not log._rows
         assert sorted(_rows(database_url)) == [(path, 200) for path in ("/1", "/2", "/4", "/5")]
         assert block.read_counter(REPORTER.index("report_log_lost_total")) == 1
+
+
+async def test_a_day_without_a_table_costs_one_try_however_many_rows_wait(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows wait together, behind those of a day that has one."""
+    day = datetime.now(UTC).replace(hour=12)
+    with psycopg.connect(database_url) as connection:
+        ensure_days(connection, [day.date()])
+    tried = []
+
+    async def copy(connection: Any, rows: list[Call]) -> None:
+        tried.append(len(rows))
+        await _copy(connection, rows)
+
+    monkeypatch.setattr(calls, "_copy", copy)
+    with empty_node() as memory:
+        log = CallLog(memory.control.block(0), lambda: psycopg.AsyncConnection.connect(database_url), SystemClock())
+        late = [_call("/late")._replace(time=day + timedelta(days=400)) for _ in range(100)]
+        log._rows.extend([*late, *(_call("/in time")._replace(time=day) for _ in range(10))])
+        await log.write_waiting()
+        assert tried == [100, 10]
+        assert list(log._rows) == late
+        assert _rows(database_url) == [("/in time", 200)] * 10
 
 
 async def test_a_database_without_the_table_is_waited_for(empty_database_url: str) -> None:

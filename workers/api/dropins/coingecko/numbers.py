@@ -5,13 +5,12 @@ percent CHANGE_DECIMALS decimals, as CoinGecko's have. `precision` rounds to so 
 that would be 0 then keeps its first digits instead (SMALL_DIGITS).
 """
 
+import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
-
-from workers.api.history.candles import plain
 
 QUOTIENT_DIGITS = 12
 CHANGE_DECIMALS = 5
@@ -38,7 +37,10 @@ def rounded(price: Decimal, decimals: int | None) -> Decimal:
 
 def number(value: Decimal) -> msgspec.Raw:
     """The value as JSON, in plain digits."""
-    return msgspec.Raw(format(plain(value) + 0, "f").encode())  # + 0: a zero has no sign
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return msgspec.Raw((text if text != "-0" else "0").encode())
 
 
 def numbers(texts: Iterable[str]) -> msgspec.Raw:
@@ -60,4 +62,10 @@ def change_percent(now: Decimal | None, then: Decimal | None) -> msgspec.Raw | N
 
 def iso_time(milliseconds: int) -> str:
     """A moment as 2026-01-31T12:00:00.000Z."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_iso_second(seconds)}.{rest:03}Z"
+
+
+@functools.lru_cache(maxsize=64)  # the prices of a table are all of the same few seconds
+def _iso_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -49,6 +49,10 @@ async def test_changes_and_extremes_are_those_of_the_candles_and_of_now(tmp_path
         _, in_bitcoin = await ask(client.get_coins_markets, vs_currency="btc", **arguments)
         assert (in_bitcoin["current_price"], in_bitcoin["price_change_percentage_24h"]) == (0.5, 0)
         assert (in_bitcoin["high_24h"], in_bitcoin["low_24h"]) == (None, None)
+        for price, high, change in (("78000", 78_000, 18_000), ("60000", 75_000, 0)):
+            service.publish("BTC", price)
+            bitcoin, _ = await ask(client.get_coins_markets, vs_currency="usd", **arguments)
+            assert (bitcoin["high_24h"], bitcoin["price_change_24h"]) == (high, change), "at once"
 
 
 async def test_a_day_whose_beginning_is_not_known_has_no_extremes_and_no_change(
@@ -71,6 +75,30 @@ async def test_a_price_that_is_not_fresh_is_null(service: Live) -> None:
     for currency, prices in (("usd", [None, 71002.5]), ("btc", [None, None])):
         rows = await ask(client.get_coins_markets, vs_currency=currency, ids="bitcoin,ethereum")
         assert [row["current_price"] for row in rows] == prices
+
+
+async def test_what_changes_shows_in_the_next_answer(service: Live) -> None:
+    """A price, its refusal, another question: no answer is made out of the last one."""
+    async with httpx.AsyncClient(base_url=service.url) as client:
+
+        async def prices(query: str = "", currency: str = "usd") -> dict[str, float | None]:
+            path = f"/api/v3/coins/markets?vs_currency={currency}&symbols=btc,eth,sol{query}"
+            return {row["symbol"]: row["current_price"] for row in (await client.get(path)).json()}
+
+        before = await prices()
+        assert list(before.values()) == [71002.5] * 3
+        for price in ("35501.25", "35501.26", "71002.5"):
+            service.publish("ETH", price)
+            assert await prices() == before | {"eth": float(price)}
+        service.publish("SOL", state=AnswerState.SOURCES_DISAGREE)
+        assert await prices() == before | {"sol": None}
+        service.publish("ETH", "142005")
+        assert await prices(currency="eth") == {"btc": 0.5, "eth": 1, "sol": None}
+        assert list(await prices("&order=id_desc&per_page=2")) == ["sol", "eth"]
+        assert list(await prices("&order=id_asc&per_page=2&page=2")) == ["sol"]
+        assert await prices("&precision=0") == {"btc": 71002, "eth": 142005, "sol": None}
+        service.publish("SOL", "1.5")
+        assert await prices() == {"btc": 71002.5, "eth": 142005, "sol": 1.5}
 
 
 async def test_coins_are_chosen_by_id_name_or_symbol_and_by_page(optional_client: httpx.AsyncClient) -> None:

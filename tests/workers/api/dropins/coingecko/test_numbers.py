@@ -62,6 +62,25 @@ def test_a_change_has_five_decimals_and_zero_has_no_sign(now: str, then: str, pe
     assert change_percent(None, Decimal(1)) is change_percent(Decimal(1), None) is number_or_null(None) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("1E+3", "1000"),
+        ("100", "100"),
+        ("71002.50", "71002.5"),
+        ("0.000", "0"),
+        ("-0.00", "0"),
+        ("1E-9", "0.000000001"),
+    ],
+)
+def test_a_number_has_no_digit_that_means_nothing(value: str, text: str) -> None:
+    """No exponent, no zeros behind the point, no sign of a zero."""
+    assert text_of(number(Decimal(value))) == text
+
+
 def test_a_moment_has_milliseconds_and_a_z() -> None:
-    """As CoinGecko writes them."""
+    """As CoinGecko writes them; the last one of a second is not the next one's."""
     assert iso_time(1_769_860_800_123) == "2026-01-31T12:00:00.123Z"
+    assert iso_time(1_769_860_800_999) == "2026-01-31T12:00:00.999Z"
+    assert iso_time(1_769_860_801_000) == "2026-01-31T12:00:01.000Z"
+    assert iso_time(7) == "1970-01-01T00:00:00.007Z"
