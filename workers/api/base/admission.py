@@ -28,6 +28,7 @@ from trinity.access.limit_headers import (
 from trinity.access.months import find_month, start_of_month
 from trinity.clock import Clock
 from trinity.config import AccessSection
+from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words
 from trinity.memory.control import ProcessBlock
@@ -45,7 +46,6 @@ _REFUSED = {code: REPORTER.index("report_access_refusals_total", code) for code 
 _DRY_RUN = {code: REPORTER.index("report_limit_dry_run_total", code) for code in LIMIT_REFUSALS}
 # Statuses that tell the caller what it did wrong; the CoinGecko-shaped routes say 422.
 _MISTAKES = (400, 404, 405, 413, 415, 422)
-_NO_ASSET = np.zeros(2, dtype=np.uint64)
 STATUS_OK = 200
 # Keys are proved elsewhere, so the gate has none to recognise: its smallest room.
 _RECOGNISED = 4
@@ -72,6 +72,7 @@ class Admitted:
     is_free: bool
     at_ns: int
     is_charged: bool = False
+    asset: str = ""  # the one that it is about
 
     @property
     def limits(self) -> KeyLimits:
@@ -133,7 +134,7 @@ class Admission:
             self._ring,
             self._clock.wall_ns(),
             admitted.address,
-            _NO_ASSET,
+            _words_of(admitted.asset),
             max(0, now_ns - admitted.at_ns),
             admitted.key_id,
             status,
@@ -163,6 +164,11 @@ class Admission:
         """The header lines in the first `end` bytes of what was written."""
         lines = bytes(self._out[:end]).decode().splitlines()
         return dict(line.split(": ", 1) for line in lines)
+
+
+def _words_of(asset: str) -> Words:
+    """A name as a usage record has it; a bytearray, because numba compiles again for what cannot be written."""
+    return np.frombuffer(bytearray(asset.encode().ljust(ASSET_NAME_BYTES_MAX, b"\0")), dtype=np.uint64)
 
 
 def make_admission(context: ProcessContext, tables: AccessMemory, ring: Words, section: AccessSection) -> Admission:

@@ -24,7 +24,7 @@ puts its ApiCaller into `scope["state"]["signed_in"]` before the handlers run.
 import functools
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import psycopg
@@ -98,6 +98,7 @@ async def provide_caller(scope: Scope, parts: NamedDependency[Parts]) -> ApiCall
         raise ProblemError(403, "not_your_role", "the role billing reads reports, bills, accounts and plans alone")
     if not caller.sees_all_usage:
         admitted = admit(parts, scope, caller)
+        admitted.asset = _asset_of(parts, scope)
         state.update(admitted=admitted, settle=functools.partial(parts.admission.settle, admitted))
     return caller
 
@@ -117,6 +118,22 @@ def admit(parts: Parts, scope: Scope, caller: ApiCaller) -> Admitted:
     """Take one request of whoever calls; raises 429."""
     is_free = "signed_in" in scope["state"] or cost_of(path_of(scope)) is Cost.FREE
     return parts.admission.admit(caller.key_id, caller_address(scope), is_free)
+
+
+def _asset_of(parts: Parts, scope: Scope) -> str:
+    """The asset that the call is about; empty where it names none or several, or it is said by another name."""
+    sent = ASGIConnection[Any, Any, Any, Any](scope).query_params
+    named = [*sent.getall("asset", []), *sent.getall("assets", [])]
+    index = parts.prices.find(named[0]) if len(named) == 1 else None
+    return "" if index is None else parts.prices.assets[index]
+
+
+def charge_prices(parts: Parts, scope: Scope, assets: Collection[str]) -> None:
+    """As `charge`, for an answer with the prices of these: one alone stands in the usage record."""
+    admitted: Admitted | None = scope["state"].get("admitted")
+    if admitted is not None and len(assets) == 1:
+        (admitted.asset,) = assets
+    charge(parts, scope, len(assets))
 
 
 def charge(parts: Parts, scope: Scope, lookups: int, status: int = STATUS_OK, code: int = CODE_OK) -> None:

@@ -25,7 +25,7 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import ProblemError, bad_parameter
@@ -173,7 +173,7 @@ async def latest_prices(
     if read and not fresh:
         names = ", ".join(f"{price.asset} ({price.code})" for price in read[:10])
         raise ProblemError(503, read[0].code, f"no fresh price of {names}", "ids[]", {"Retry-After": "1"})
-    charge(parts, request.scope, len(fresh))
+    charge_prices(parts, request.scope, [price.asset for price in fresh])
     averages = await history.averages.of(fresh, clock.wall_ns())
     body = b",".join(msgspec.json.encode(parsed_of(price, averages[price.asset])) for price in fresh)
     left_out = {feed_id_of(price.asset): price.code for price in read if not price.is_fresh}

@@ -22,7 +22,7 @@ from litestar.params import FromPath, FromQuery
 
 from trinity.clock import NS_PER_SECOND
 from trinity.store.queries import load
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.prices import FRESH, Price
 from workers.api.base.problems import ProblemError, bad_parameter
@@ -77,7 +77,7 @@ async def past_prices(
     prices = [price_of(name, last) for name in names for last in closes[name] if last.minute == minute]
     if names and not prices:
         raise _nothing(names, "publish_time", _why(parts, publish_time))
-    charge(parts, request.scope, len(prices))
+    charge_prices(parts, request.scope, [price.asset for price in prices])
     pieces = [msgspec.json.encode(parsed_of(price, ema_of(price, closes[price.asset]))) for price in prices]
     return _answer(pieces, names, {price.asset for price in prices}, unknown_feeds(parts.prices, ids))
 
@@ -107,7 +107,7 @@ async def average_prices(
     found = {name: sums for name, *sums in rows if sums[1]}
     if names and not found:
         raise _nothing(names, "window_seconds", "no minute of the window is stored")
-    charge(parts, request.scope, len(found))
+    charge_prices(parts, request.scope, found)
     pieces = [msgspec.json.encode(_twap(name, start, end, *found[name])) for name in names if name in found]
     return _answer(pieces, names, set(found), unknown_feeds(parts.prices, ids))
 

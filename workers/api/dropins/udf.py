@@ -26,7 +26,7 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromQuery, QueryParameter
 
 from trinity.clock import NS_PER_SECOND
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.parameters import NAMES_MAX
 from workers.api.base.prices import Price, Prices
@@ -223,7 +223,7 @@ async def quotes(
     now_ns = clock.monotonic_ns()
     found = {name: _find(parts.prices, name) for name in names}
     read = {name: parts.prices.read(asset, now_ns) for name, asset in found.items() if asset is not None}
-    charge(parts, request.scope, sum(price.is_fresh for price in read.values()))
+    charge_prices(parts, request.scope, [price.asset for price in read.values() if price.is_fresh])
     days = await _days_of(parts, [price.asset for price in read.values()])
     return _json({"s": "ok", "d": [_quote_of(name, read.get(name), days) for name in names]})
 

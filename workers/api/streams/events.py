@@ -32,7 +32,7 @@ from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller, caller_name, charge, check_again
+from workers.api.base.auth import ApiCaller, caller_name, charge_prices, check_again
 from workers.api.base.calls import caller_address
 from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
@@ -135,7 +135,7 @@ async def open_stream(
     if connection is not None and not await connection.take():
         connection = None
     streams.events.check(name)  # others may have come meanwhile
-    charge(parts, request.scope, len(order.assets))
+    charge_prices(parts, request.scope, [parts.prices.assets[asset] for asset in order.assets])
     chunks = _chunks(parts, streams, caller, address, fanout, order, seen, head, connection)
     return Stream(chunks, media_type=EVENT_STREAM, headers={**STREAM_HEADERS, **headers})
 

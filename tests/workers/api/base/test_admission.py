@@ -300,6 +300,16 @@ async def test_what_an_answer_costs_the_month_is_its_usage_record(served: Served
     assert len(_records(served)) == len(found) + 1
 
 
+async def test_a_usage_record_names_the_one_asset_that_was_asked_for(served: Served) -> None:
+    """By whatever name, as on 8080, so that reports by asset have the calls of both ports; of several it has none."""
+    allow(served.tables, quota=1_000)
+    single = ("/price?asset=btc", "/prices?assets=BTC", *CALLS[:2], "/udf/quotes?symbols=BTC")
+    several = ("/node", "/prices?assets=BTC,ETH", "/api/v3/simple/price?ids=bitcoin,ethereum&vs_currencies=usd")
+    for path in (*single, "/api/v3/coins/markets?vs_currency=usd&ids=bitcoin", *several):
+        assert (await served.client.get(path)).status_code == 200, path
+    assert [bytes(record["asset"]) for record in _records(served)] == [b"BTC"] * (len(single) + 1) + [b""] * 3
+
+
 def _records(served: Served) -> np.ndarray[Any, Any]:
     ring = UsageRing(Path(), served.parts.admission._ring)
     return ring.read(ring.released, ring.capacity)

@@ -13,7 +13,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.prices import Prices
 from workers.api.base.problems import ProblemError, bad_parameter
@@ -78,7 +78,7 @@ async def coins_markets(
     lines = await history.past.sparklines([prices.assets[asset] for asset in assets]) if sparkline else {}
     now_ns = parts.context.clock.monotonic_ns()
     unit = currency.usd(prices, now_ns)
-    rows = []
+    rows, priced = [], []
     for asset in assets:
         price = prices.read(asset, now_ns)
         name = prices.assets[asset]
@@ -92,7 +92,8 @@ async def coins_markets(
         for window in windows:
             row[f"price_change_percentage_{window}_in_currency"] = change_percent(now, then.get(window))
         rows.append(row)
-    charge(parts, request.scope, sum(row["current_price"] is not None for row in rows))
+        priced += [] if row["current_price"] is None else [name]
+    charge_prices(parts, request.scope, priced)
     return json_answer(rows)
 
 

@@ -13,7 +13,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.auth import ApiCaller, charge, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
 from workers.api.dropins.coingecko.answers import TAGS, Flag, Precision, json_answer
@@ -105,7 +105,7 @@ async def simple_price(
                 )
         if include_last_updated_at and entry:
             entry["last_updated_at"] = price.timestamp_ms // 1000
-    charge(parts, request.scope, len({wanted[called] for called, entry in answer.items() if entry}))
+    charge_prices(parts, request.scope, {prices.assets[wanted[called]] for called, entry in answer.items() if entry})
     return json_answer(answer)
 
 
