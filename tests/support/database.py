@@ -42,8 +42,8 @@ class DatabaseServer:
         self.server.start(lambda: wait(0.02) and None)
         deadline = time.monotonic() + START_SECONDS
         while not self.server.answers():
-            assert self.server.exit_code() is None, self.server.last_words()
-            assert time.monotonic() < deadline, f"PostgreSQL did not start: {self.server.last_words()}"
+            assert self.server.exit_code() is None, self.server.failure_message()
+            assert time.monotonic() < deadline, f"PostgreSQL did not start: {self.server.failure_message()}"
             self.server.pass_on_log(10)
 
     def stop(self) -> None:
@@ -92,5 +92,5 @@ def _execute(started: DatabaseServer, statement: str) -> None:
     except psycopg.OperationalError as error:
         started.server.pass_on_log(1000)
         raise AssertionError(
-            f"{error}; exit code {started.server.exit_code()}: {started.server.last_words()}"
+            f"{error}; exit code {started.server.exit_code()}: {started.server.failure_message()}"
         ) from None
