@@ -21,7 +21,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from trinity.compiled import written_folder
+from tests.support.machine_code import share_machine_code
 
 PORT_NAMES = {
     "TCP_PORT_LPO": socket.SOCK_STREAM,
@@ -35,8 +35,6 @@ PORT_NAMES = {
 # Below the kernel's range for outgoing connections (ip_local_port_range, 32768 on): the port of a node that is not
 # started yet could be given to anybody's client.
 PORTS = range(12_000, 32_000)
-COMPILED = written_folder()
-assert COMPILED is not None
 
 # Deadlines, not sleeps: each wait polls and ends as soon as what it waits for is there.
 START_SECONDS = 90.0
@@ -200,7 +198,7 @@ def new_node(data_dir: Path, **environment: str) -> Iterator[Node]:
     name = f"test-{uuid.uuid4().hex[:10]}"
     data_dir.mkdir(exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        (data_dir / "compiled").symlink_to(COMPILED)
+        share_machine_code(data_dir)
     ports: dict[str, int] = {}
     for port_name, kind in PORT_NAMES.items():
         ports[port_name] = next(port for port in iter(lambda: free_port(kind), None) if port not in ports.values())  # noqa: B023

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trinity.compiled import written_folder
+from tests.support.machine_code import machine_code
 
 _INSTALL = ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 _INSTALL_SECONDS = 300
@@ -16,9 +16,7 @@ def installed(package: Path) -> Path:
     """The folder in which what this package's lock names is installed, once, beside the compiled code."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("needs node and npm")
-    compiled = written_folder()
-    assert compiled is not None
-    folder = compiled.parent / f"npm-{package.name}"
+    folder = machine_code().parent / f"npm-{package.name}"
     folder.mkdir(parents=True, exist_ok=True)
     lock = (package / "package-lock.json").read_text()
     done = folder / "installed"

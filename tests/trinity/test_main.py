@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.machine_code import share_machine_code
 from trinity.__main__ import COMMANDS, main
-from trinity.compiled import written_folder
 
 Run = subprocess.CompletedProcess[str]
 
@@ -24,10 +24,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     ports = {name: str(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)}
     for held in sockets:
         held.close()
-    compiled = written_folder()
-    assert compiled is not None
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "compiled").symlink_to(compiled)  # no test compiles again what is compiled already
+    share_machine_code(tmp_path / "data")
     return dict(os.environ) | ports | {
         "CLUSTER_NODE": f"t-{uuid.uuid4().hex[:12]}", "TRINITY_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "200",
     }  # fmt: skip

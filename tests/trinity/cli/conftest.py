@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.machine_code import share_machine_code
 from trinity.__main__ import main
-from trinity.compiled import written_folder
 
 Run = Callable[..., tuple[int, Any, Any]]
 
@@ -17,9 +17,7 @@ Run = Callable[..., tuple[int, Any, Any]]
 @pytest.fixture
 def trinity_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command with --json: exit code, the object on standard output, the object on standard error."""
-    compiled = written_folder()
-    assert compiled is not None
-    (tmp_path / "compiled").symlink_to(compiled)
+    share_machine_code(tmp_path)
     monkeypatch.setenv("TRINITY_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CLUSTER_NODE", f"t-{uuid.uuid4().hex[:12]}")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trinity.compiled import jit_enabled, written_folder
+from tests.support.machine_code import machine_code, share_machine_code
+from trinity.compiled import jit_enabled
 from trinity.node import compiling
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,15 +29,13 @@ print(*{Path(file).parts[Path(file).parts.index("site-packages") + 1] for file i
 @pytest.mark.skipif(not jit_enabled(), reason="there is no machine code")
 def test_everything_is_compiled_by_what_is_installed_first(tmp_path: Path) -> None:
     """It imports nothing that `make` installs later, and leaves the machine code where a node looks for it."""
-    compiled = written_folder()
-    assert compiled is not None
-    (tmp_path / "compiled").symlink_to(compiled)
+    share_machine_code(tmp_path)
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=os.environ | {"TRINITY_DATA_DIR": str(tmp_path)}, cwd=ROOT,
         capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     assert {name.partition(".")[0] for name in run.stdout.split()} <= FIRST | OPTIONAL
-    roots = {path.name.partition("-")[0] for path in compiled.iterdir()}
+    roots = {path.name.partition("-")[0] for path in machine_code().iterdir()}
     assert {
         "workers.request.loop._serve", "feeds.consensus.cycle.serve", "feeds.consensus.candles.follow",
         "feeds.ingest.intake.take_frames", "trinity.access.gate.admit_known",

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.support.machine_code import share_machine_code
 from trinity.clock import NS_PER_SECOND, SystemClock
-from trinity.compiled import written_folder
 from trinity.config import Config, NodeSection, RequestSection, SimulatorSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
@@ -136,9 +136,7 @@ def test_nothing_in_the_composition_starts_a_thread(tmp_path: Path) -> None:
         "prepare_cache(Path(sys.argv[1])); from trinity.node.composition import compile_before_fork;"
         "compile_before_fork(); print(len(os.listdir('/proc/self/task')))"
     )
-    compiled = written_folder()
-    assert compiled is not None
-    (tmp_path / "compiled").symlink_to(compiled)
+    share_machine_code(tmp_path)
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=500,
