@@ -3,16 +3,13 @@
 A seed that fails prints its shortest history as a test; such tests stand at the end of this file, forever.
 """
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tests.simulation.runner import replay
 from tests.simulation.seeds import SEEDS, assert_holds
 from tests.simulation.weather import Weather
 from tests.simulation.world import Action, World
+from tests.support.hash_seeds import printed_by_each
 
 
 @pytest.mark.long
@@ -43,14 +40,7 @@ def test_a_seed_proposes_the_same_in_every_process() -> None:
         "weather = Weather('1/0', Action, {'deaths', 'bad disk', 'reboots'});"
         "print([weather.propose(None) for _ in range(200)])"
     )
-    texts = {
-        subprocess.run(
-            [sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True,
-            timeout=60, check=True,
-        ).stdout
-        for seed in ("1", "2", "3")
-    }  # fmt: skip
-    assert len(texts) == 1
+    assert len(printed_by_each(script)) == 1
 
 
 # --- what seeds have found ----------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """trinity/compiled/fingerprint.py"""
 
-import os
-import subprocess
 import sys
 from collections import namedtuple
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 
 import trinity.node.composition  # every compiled function of a node
+from tests.support.hash_seeds import printed_by_each
 from trinity.compiled import jit_enabled
 
 if not jit_enabled():
@@ -142,11 +141,4 @@ def test_all_processes_say_the_same() -> None:
         "from workers.request.loop import _serve; from trinity.compiled.fingerprint import fingerprint_of;"
         "print(fingerprint_of(_serve, (), ()))"
     )
-    texts = {
-        subprocess.run(
-            [sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True,
-            timeout=60, check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }  # fmt: skip
-    assert len(texts) == 1
+    assert len(printed_by_each(script)) == 1
