@@ -115,7 +115,7 @@ def perform(config: Config, parsed: Parsed) -> int:
     work = action.prepare(parsed, config.access)
     url = database_url(config)
     try:
-        _await_database(config, url)
+        _await_database(config, url, is_told=not parsed.as_json)
         with connect(url, "command", autocommit=True) as connection, watched(url, connection):
             if action.ends is not None and (end := action.ends(connection, parsed)):
                 confirm(f"{parsed.command} {action.word}", end, parsed.yes)
@@ -134,8 +134,11 @@ def perform(config: Config, parsed: Parsed) -> int:
     return 0
 
 
-def _await_database(config: Config, url: str) -> None:
-    """A database with today's tables; one that the node of this directory is still starting is waited for."""
+def _await_database(config: Config, url: str, is_told: bool) -> None:
+    """A database with today's tables; one that the node of this directory is still starting is waited for.
+
+    People are told; with --json standard error has the object of an error and nothing else.
+    """
     for number in range(_DATABASE_TRIES):
         try:
             migrate.ensure(url)
@@ -144,7 +147,7 @@ def _await_database(config: Config, url: str) -> None:
         except StoreUnavailableError:
             if number == _DATABASE_TRIES - 1 or not (is_embedded(config) and is_claimed(config.node.data_dir)):
                 raise
-            if number == 0:
+            if number == 0 and is_told:
                 print("waiting for the node's database, which is starting", file=sys.stderr)
             select.select([], [], [], _DATABASE_WAIT_SECONDS)
         else:

@@ -84,8 +84,8 @@ def test_a_database_that_does_not_come_is_not_waited_for_forever(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The node is there, its database is not: the command says where to look."""
-    monkeypatch.setattr("trinity.cli.actions._DATABASE_TRIES", 1)
+    """The node is there, its database is not: the command says where to look, with --json in one object alone."""
+    monkeypatch.setattr("trinity.cli.actions._DATABASE_TRIES", 2)
     with claim_data_dir(tmp_path):
         code, _, error = trinity_json("keys", "list")
     assert code == 1
