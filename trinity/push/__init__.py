@@ -1,1 +1,1 @@
-"""Prices that are delivered: subscriptions, their secrets and targets, as the API, the commands and the sender know them."""
+"""Prices that are delivered: subscriptions, secrets, targets and events, as the API, the commands and the sender have them."""

@@ -9,6 +9,7 @@ with another request is refused (422), as is one that is being answered right no
 key-header). Keys are an account's own. Answers are kept for a day.
 """
 
+import contextlib
 import datetime
 import hashlib
 import re
@@ -75,15 +76,13 @@ def read_key(written: str) -> str:
 
 def digest_of(route: str, body: bytes) -> bytes:
     """What tells requests apart: where to and what; how a body's JSON is spaced and ordered does not count."""
-    try:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # refused by whoever reads it
         body = msgspec.json.encode(msgspec.json.decode(body or b"{}"), order="deterministic")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # refused later, by whoever reads it
     return hashlib.sha256(route.encode() + b"\n" + body).digest()
 
 
 def once(connection: Connection, account_id: int | None, key: str, digest: bytes, work: Callable[[], Answer]) -> Answer:
-    """Do `work`, or say what it was told when it was done; in a transaction of the caller's, which ends with the answer."""
+    """Do `work`, or say what it was told when it was done; in a transaction of the caller's, which ends with it."""
     named = {"account_id": OPERATOR if account_id is None else account_id, "key": key}
     row = connection.execute(load("push.try_idempotency"), named).fetchone()
     assert row is not None
