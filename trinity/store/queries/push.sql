@@ -42,6 +42,7 @@ JOIN accounts AS a ON a.id = s.account_id
 LEFT JOIN push_states AS h ON h.subscription_id = s.id
 WHERE s.deleted_at IS NULL
     AND (%(account_id)s::integer IS NULL OR s.account_id = %(account_id)s)
+    AND (%(account)s::text IS NULL OR a.name = %(account)s)
     AND (%(id)s::bigint IS NULL OR s.id = %(id)s)
     AND s.id > %(after)s
 ORDER BY s.id
