@@ -42,7 +42,9 @@ class EventType(NamedTuple):
 EVENT_TYPES = (
     EventType("subscription.failing", "deliveries of a subscription fail"),
     EventType("subscription.recovered", "deliveries of a subscription arrive again"),
-    EventType("subscription.disabled", "a subscription was given up; resume it when its receiver works", is_mailed=True),
+    EventType(
+        "subscription.disabled", "a subscription was given up; resume it when its receiver works", is_mailed=True
+    ),
     EventType("endpoint.disabled", "an endpoint for events was given up; resume it when it works", is_mailed=True),
     EventType("event.exhausted", "an event was tried for three days and did not arrive at an endpoint"),
     EventType("key.quota_warning", "a key has used most or all of its month"),
@@ -89,19 +91,27 @@ def emit_test(connection: Connection, account_id: int | None, endpoint_id: int, 
 
 
 def read_feed(
-    connection: Connection, account_id: int | None, types: Sequence[str] = (), before_id: int | None = None, count: int = 50
+    connection: Connection,
+    account_id: int | None,
+    types: Sequence[str] = (),
+    before_id: int | None = None,
+    count: int = 50,
 ) -> list[Event]:
     """Up to `count` events of an account, the newest first; None: of all accounts and nodes, for the operator."""
     with connection.cursor(row_factory=class_row(Event)) as cursor:
         return cursor.execute(load("events.feed"), feed_parameters(account_id, types, before_id, count)).fetchall()
 
 
-def feed_parameters(
-    account_id: int | None, types: Sequence[str], before_id: int | None, count: int
-) -> dict[str, Any]:
+def feed_parameters(account_id: int | None, types: Sequence[str], before_id: int | None, count: int) -> dict[str, Any]:
     """What the feed's statement is asked with."""
     wanted = list(types) or None
-    return {"all": account_id is None, "account_id": account_id, "types": wanted, "before_id": before_id, "count": count}
+    return {
+        "all": account_id is None,
+        "account_id": account_id,
+        "types": wanted,
+        "before_id": before_id,
+        "count": count,
+    }
 
 
 def read_types(field: str, names: Sequence[str]) -> list[str]:

@@ -161,6 +161,8 @@ CREATE TABLE push_endpoints (
     failures integer NOT NULL DEFAULT 0,
     last_failure_at timestamptz,
     last_success_at timestamptz,
+    last_status integer,                     -- of HTTP; null: there was no answer
+    last_error text,
     created_at timestamptz NOT NULL DEFAULT now(),
     changed_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
@@ -185,13 +187,23 @@ CREATE TABLE push_event_deliveries (
     attempts smallint NOT NULL DEFAULT 0,
     next_at timestamptz NOT NULL DEFAULT now(),
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'failed', 'aborted')),
+    last_attempt_at timestamptz,
     last_status integer,
     last_error text,
-    claimed_until timestamptz,
+    claimed_until timestamptz,               -- until then one node's worker is at it
     PRIMARY KEY (event_id, endpoint_id)
 );
-CREATE INDEX push_event_deliveries_waiting ON push_event_deliveries (next_at) WHERE state = 'waiting';
+CREATE INDEX push_event_deliveries_waiting ON push_event_deliveries (endpoint_id, next_at) WHERE state = 'waiting';
 CREATE INDEX push_event_deliveries_endpoint ON push_event_deliveries (endpoint_id, event_id);
+
+-- What the owner is told by mail as well; a row without a time is still to be sent.
+CREATE TABLE push_event_mails (
+    event_id bigint PRIMARY KEY REFERENCES push_events ON DELETE CASCADE,
+    mailed_at timestamptz,
+    tries smallint NOT NULL DEFAULT 0,
+    try_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX push_event_mails_waiting ON push_event_mails (try_at) WHERE mailed_at IS NULL;
 
 -- An account that is deleted gets nothing more.
 CREATE FUNCTION end_push_of_account() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -73,9 +73,11 @@ RETURNING 1;
 -- name: note
 -- The endpoint's own state after a try; the answer says whether it has failed for too long.
 UPDATE push_endpoints
-SET last_attempt_at = now(), last_status = %(status)s, last_error = %(error)s,
+SET last_status = %(status)s, last_error = %(error)s,
     last_success_at = CASE WHEN %(is_good)s THEN now() ELSE last_success_at END,
-    failing_since = CASE WHEN NOT %(is_good)s THEN coalesce(failing_since, now()) END
+    last_failure_at = CASE WHEN %(is_good)s THEN last_failure_at ELSE now() END,
+    failing_since = CASE WHEN NOT %(is_good)s THEN coalesce(failing_since, now()) END,
+    failures = CASE WHEN %(is_good)s THEN 0 ELSE failures + 1 END
 WHERE id = %(endpoint_id)s
 RETURNING failing_since <= now() - %(disable_after)s::interval;
 

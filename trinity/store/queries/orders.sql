@@ -1,12 +1,8 @@
 -- Tests and replays that somebody asked for.
 
 -- name: create
-WITH made AS (
-    INSERT INTO push_orders (id, subscription_id, kind, argument, created_at, expires_at, state)
-    VALUES (%(id)s, %(subscription_id)s, %(kind)s, %(argument)s, now(), now() + %(lifetime)s::interval, 'waiting')
-    RETURNING 1
-)
-SELECT pg_notify('push_orders', '') FROM made;
+INSERT INTO push_orders (id, subscription_id, kind, argument, expires_at)
+VALUES (%(id)s, %(subscription_id)s, %(kind)s, %(argument)s, now() + %(lifetime)s::interval);
 
 -- name: find
 -- Nobody carried it out in its time, or whoever did is gone.
