@@ -1,1 +1,1 @@
-"""What is pushed: subscriptions, targets, signatures, events and orders, as the API, the command line and the pusher see them."""
+"""What is pushed, as the API, the command line and the pusher see it: subscriptions, targets, events, orders."""

@@ -111,3 +111,9 @@ DELETE FROM push_events WHERE id = ANY (ARRAY(
         AND NOT EXISTS (SELECT FROM push_event_deliveries WHERE event_id = event.id AND state = 'waiting')
     ORDER BY event.occurred_at LIMIT %(count)s
 ));
+
+-- name: disable
+UPDATE push_endpoints
+SET state = 'disabled', disabled_reason = %(reason)s, disabled_at = now(), changed_at = now()
+WHERE id = %(endpoint_id)s AND state = 'active' AND deleted_at IS NULL
+RETURNING 1;
