@@ -1,1 +1,1 @@
-"""What is pushed, as the API, the command line and the pusher see it: subscriptions, targets, events, orders."""
+"""Prices that are delivered: subscriptions, their secrets and targets, as the API, the commands and the sender know them."""
