@@ -184,6 +184,28 @@ TARGET_BYTES_MAX = 2_048
 SECRET_GRACE_SECONDS_MAX = 7 * 86_400
 # A first answer is given again to a client that retries within a day, as others keep them.
 IDEMPOTENCY_SECONDS = 86_400
+# --- delivering over HTTPS ---------------------------------------------------------------------------------
+
+# A name server answers in milliseconds; a question is asked again in half this time, for a datagram may be lost.
+RESOLVE_SECONDS = 2.0
+# Addresses of one name that are tried: a round robin of more servers than this only says the same again.
+TARGET_ADDRESSES_MAX = 8
+# Status line and headers of a receiver's answer: nginx and Apache send 8 KiB at most by default.
+REPLY_HEAD_BYTES_MAX = 16 * 1024
+# Read of an answer's body, so that its connection can be used again: an error page of a framework is smaller.
+REPLY_BODY_BYTES_MAX = 16 * 1024
+# Kept of it for the log: the first words of an error page.
+REPLY_KEPT_BYTES_MAX = 1024
+# Bytes of an HTTP/2 connection beside its answers' (settings, pings, window updates) that one delivery accounts for.
+HTTP2_BESIDE_BYTES_MAX = 16 * 1024
+# Streams of one HTTP/2 connection at once: RFC 9113, 6.5.2 asks peers to allow 100 at least.
+HTTP2_STREAMS_MAX = 100
+# A connection outlives the longest interval of a subscription, 60 s, and its jitter.
+PUSH_IDLE_SECONDS = 90.0
+# A connection is replaced after an hour, a quarter more or less: names move to other addresses, certificates end.
+PUSH_CONNECTION_AGE_SECONDS = 3600.0
+# TLS sessions kept to resume closed connections, some 5 KB each: saves the check of a chain of certificates.
+TLS_SESSIONS_MAX = 4096
 
 # --- supervisor --------------------------------------------------------------------------------------------
 

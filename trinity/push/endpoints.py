@@ -25,7 +25,6 @@ Connection = psycopg.Connection[Any]
 
 # An account has one for its alarms, one for its books, one for each of its teams.
 ENDPOINTS_PER_ACCOUNT_MAX = 20
-_SECRET_BYTES = 32
 
 
 class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,7 +86,7 @@ def read_url(url: str) -> str:
 
 def create(connection: Connection, account_id: int | None, draft: EndpointDraft) -> tuple[Endpoint, str]:
     """Make an endpoint; the second value is its secret."""
-    secret = make_secret(os.urandom(_SECRET_BYTES))
+    secret = make_secret(os.urandom)
     with connection.transaction():
         parameters = {**msgspec.structs.asdict(draft), "account_id": account_id, "secret": secret}
         parameters["most"] = ENDPOINTS_PER_ACCOUNT_MAX
@@ -145,7 +144,7 @@ def rotate(
     connection: Connection, endpoint_id: int, account_id: int | None, grace: datetime.timedelta
 ) -> tuple[Endpoint, str]:
     """A new secret; the old one signs as well for `grace` longer."""
-    secret = make_secret(os.urandom(_SECRET_BYTES))
+    secret = make_secret(os.urandom)
     with connection.transaction():
         find(connection, endpoint_id, account_id)
         connection.execute(load("endpoints.rotate"), {"id": endpoint_id, "secret": secret, "grace": grace})
