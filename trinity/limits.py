@@ -184,6 +184,7 @@ TARGET_BYTES_MAX = 2_048
 SECRET_GRACE_SECONDS_MAX = 7 * 86_400
 # A first answer is given again to a client that retries within a day, as others keep them.
 IDEMPOTENCY_SECONDS = 86_400
+
 # --- delivering over HTTPS ---------------------------------------------------------------------------------
 
 # A name server answers in milliseconds; a question is asked again in half this time, for a datagram may be lost.
