@@ -1,11 +1,13 @@
 """What a customer asked for: prices of some assets, where to, and when. Written values -> checked values.
 
-    interval_s      every so many seconds                       deviation_bps   when a price has moved by as much
-    heartbeat_s     after so long without any other reason      max_age_ms, min_sources   what a price must be to be given
+    interval_s               every so many seconds
+    deviation_bps            when a price has moved by as much
+    heartbeat_s              after so long without any other reason
+    max_age_ms, min_sources  what a price must be to be given
 
-Rules: pure. A number of 0 is off; at least one of the three triggers is on. Assets are written by any of their names and
-kept by their own, in the order given. Every refusal is an InputError that names the field. A change has the fields that
-are to be others; what it leaves out stays.
+Rules: pure. A number of 0 is off; at least one of the three triggers is on. Assets are written by any of their names
+and kept by their own, in the order given. Every refusal is an InputError that names the field. A change has the fields
+that are to be others; what it leaves out stays.
 """
 
 import datetime
