@@ -228,11 +228,6 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     return LoadedConfig(config, sources)
 
 
-def ring_count(config: Config) -> int:
-    """Processes that write usage records: the request workers, then those that serve reports."""
-    return worker_count(config.request) + config.reports.processes
-
-
 def worker_count(request: RequestSection) -> int:
     """Request workers to start: as configured, else one for each CPU this process may use."""
     return request.workers or len(os.sched_getaffinity(0))
@@ -356,7 +351,7 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
-    if ring_count(config) > _RINGS_MAX:
+    if worker_count(config.request) + config.reports.processes > _RINGS_MAX:
         reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
         raise ConfigError("REQUEST_WORKERS", reason)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
