@@ -17,7 +17,8 @@ from trinity.observe.metrics import FEED, FLUSHER
 
 MS = 1_000_000
 SECOND = 1_000_000_000
-NOW_NS = 5_000 * SECOND
+# Its answers are over age for a real clock, also on a machine that was started a few minutes ago.
+NOW_NS = 200 * SECOND
 WALL_NS = 1_700_000_000 * SECOND
 CATALOG = load_catalog()
 ENTRIES = (
