@@ -20,7 +20,7 @@ MODULE_LINES_MAX = 400
 KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
-    "trinity/store", "trinity/cache", "trinity/observe",
+    "trinity/store", "trinity/cache", "trinity/observe", "trinity/push",
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "trinity/store": frozenset({KERNEL}),
     "trinity/cache": frozenset({KERNEL}),
     "trinity/access": frozenset({KERNEL, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/store"}),
+    "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/node": BELOW,
     "trinity/node/composition": EVERYTHING,
     "trinity/node/compiling": EVERYTHING,

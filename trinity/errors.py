@@ -19,6 +19,7 @@
     |-- UnloadableError a file of the usage spool cannot be loaded     (path, reason)
     |-- KeysFullError     more API keys than there is room for           (key_id, keys_max)
     |-- KeyChangesError   too many keys changed under their id           (key_id)
+    |-- DeliveryError     a message was not delivered to its target      (kind, detail)
     `-- BlocksFullError   more blocked networks than there is room for   (count, limit)
 
 Errors keep their fields; the sentence is made in `__str__` and says what to do.
@@ -283,3 +284,15 @@ class BlocksFullError(TrinityError):
             f"{self.count} blocked networks are more than {self.limit}: "
             "block whole networks instead of single addresses, or unblock some"
         )
+
+
+class DeliveryError(TrinityError):
+    """A message did not reach its receiver; one attempt has ended, nothing else has."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind  # an outcome of vocabulary.py: resolve, refused_address, connect, tls, timeout, ...
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"not delivered: {self.kind}: {self.detail}"

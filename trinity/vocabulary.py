@@ -4,6 +4,7 @@
     consensus              REJECT_REASONS
     answers                OUTCOMES: code -> HTTP status -> text, and the sharper texts of a code by cause
     usage records          CODES, PROTOCOLS, SOURCES, LATENCY_BOUNDS_NS: numbers that are stored
+    deliveries             DELIVERY_OUTCOMES, DELIVERY_REASONS: the same
     scheduled jobs         OPERATOR_JOBS
     keys                   KeyState, KEY_START
 
@@ -252,6 +253,30 @@ LATENCY_BOUNDS_NS = (
     100_000_000,
 )
 LATENCY_BUCKETS = len(LATENCY_BOUNDS_NS) + 1
+
+# --- deliveries -----------------------------------------------------------------------------------------------
+
+# What became of a message of the push server. `sent` and `send_failed` are datagrams, which nobody confirms; all others
+# are of HTTPS. Stored for as long as deliveries are kept.
+DELIVERY_OUTCOMES = (
+    "delivered",
+    "refused_status",
+    "redirect",
+    "timeout",
+    "connect",
+    "tls",
+    "reset",
+    "protocol",
+    "resolve",
+    "refused_address",
+    "busy",
+    "expired",
+    "gone",
+    "sent",
+    "send_failed",
+)
+# Why it was made; stored as well, and a datagram says it by number.
+DELIVERY_REASONS = ("interval", "deviation", "heartbeat", "recovery", "test", "replay")
 
 # --- the operator process -------------------------------------------------------------------------------------
 

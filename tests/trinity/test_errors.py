@@ -52,6 +52,7 @@ TEXTS = [
     (errors.BlocksFullError(9000, 8192),
      ("9000 blocked networks are more than 8192: "
       "block whole networks instead of single addresses, or unblock some")),
+    (errors.DeliveryError("tls", "certificate has expired"), "not delivered: tls: certificate has expired"),
 ]  # fmt: skip
 
 

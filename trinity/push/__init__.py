@@ -1,0 +1,1 @@
+"""Prices that are delivered: subscriptions, secrets, targets, events, as API, commands and sender know them."""

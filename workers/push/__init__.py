@@ -1,0 +1,1 @@
+"""The push server: prices to subscribers, over HTTPS and as datagrams."""
