@@ -110,9 +110,7 @@ def find(connection: Connection, endpoint_id: int, account_id: int | None) -> En
     return found[0]
 
 
-def change(
-    connection: Connection, endpoint_id: int, account_id: int | None, changes: dict[str, Any]
-) -> Endpoint:
+def change(connection: Connection, endpoint_id: int, account_id: int | None, changes: dict[str, Any]) -> Endpoint:
     """Another `url`, `types` or `name`; what is left out stays."""
     with connection.transaction():
         find(connection, endpoint_id, account_id)
@@ -121,9 +119,7 @@ def change(
         return find(connection, endpoint_id, account_id)
 
 
-def set_state(
-    connection: Connection, endpoint_id: int, account_id: int | None, state: str
-) -> Endpoint:
+def set_state(connection: Connection, endpoint_id: int, account_id: int | None, state: str) -> Endpoint:
     """Pause, or resume: also from disabled, with a clean slate."""
     with connection.transaction():
         find(connection, endpoint_id, account_id)
