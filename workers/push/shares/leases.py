@@ -82,7 +82,7 @@ class Leases:
             connection.execute(load("pusher.release_leases"), {"node_id": node_id, "shards": leaving})
 
     def finish(self, connection: Connection, node_id: int) -> None:
-        """At the end of the process: others take over at once; where there are none, this node goes on from its file."""
+        """At the end of the process: others take over at once; where there are none, the next start goes on."""
         connection.execute(load("pusher.leave_node"), {"node_id": node_id})
         if self._others:
             shards = sorted(self._held)

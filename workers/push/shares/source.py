@@ -103,6 +103,7 @@ class Source(SessionThread):
         self._states: dict[int, StateRow] = {}
         self._turns: list[Turn] = []
         self._given_up: list[GivenUp] = []
+        self._left: list[int] = []
         self._handing = threading.Lock()
         self._started_ns = clock.monotonic_ns()
         self._has_shares = False
@@ -156,7 +157,7 @@ class Source(SessionThread):
             now_ns = self._clock.monotonic_ns()
             if now_ns >= lease_at_ns:
                 lease_at_ns = now_ns + int(TURN_SECONDS * NS_PER_SECOND)
-                self._tell_leases(self._leases.turn(connection, node_id))
+                self._tell_leases(connection, self._leases.turn(connection, node_id))
             self._write(connection, node_id)
             self._save_if_due()
             if list(connection.notifies(timeout=_NOTIFY_SECONDS, stop_after=1)):
@@ -176,6 +177,9 @@ class Source(SessionThread):
         self._has_news |= known != self._known
         self._known = known
         self._tell(self._listener.on_subscriptions, list(known.values()), True)
+
+    def _read_failing(self, connection: AnyConnection) -> None:
+        """Whoever served them before has written it down."""
         wall_ns = self._clock.wall_ns()
         now = _time(wall_ns)
         self._failing = {
@@ -208,7 +212,9 @@ class Source(SessionThread):
             self._states.update((row.id, row) for row in reports.states)
             self._turns += reports.turns
             self._given_up += reports.given_up
-            self._leases.left(connection, node_id, reports.left)
+            self._left += reports.left
+        self._leases.left(connection, node_id, self._left)
+        self._left.clear()
         while self._given_up:
             self._disable(connection, self._given_up[0])
             del self._given_up[0]
@@ -249,8 +255,10 @@ class Source(SessionThread):
             id=row.id, failing_since=row.failing_since, failures=row.failures, next_at=row.next_at
         )
 
-    def _tell_leases(self, news: LeaseNews) -> None:
+    def _tell_leases(self, connection: AnyConnection, news: LeaseNews) -> None:
         self._has_shares = True
+        if news.taken:
+            self._read_failing(connection)
         if news.taken or news.leaving or news.lost:
             fields = {"taken": len(news.taken), "leaving": len(news.leaving), "lost": len(news.lost)}
             self._log.info("shares changed", extra={"fields": fields | {"other_nodes": news.others}})
