@@ -1,1 +1,1 @@
-"""Subscriptions to prices and events, as the push server, the reporting service and the operator's tools share them."""
+"""Prices that are delivered: subscriptions, secrets, targets, events, as API, commands and sender know them."""

@@ -220,6 +220,7 @@ async def open_service(
             Dashboard(memory.node, memory.rings, MachineFigures(context.clock, settings.data_dir, pool)),
             History(averages, PastPrices(pool, context.clock), explain),
             Lookups(lookup),
+            Pushes(AllowList.parse(settings.allowed_targets), settings.name_servers),
             Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             rows,
             Usage(ConcurrencyLimit(EXPORTS)),

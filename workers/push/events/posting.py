@@ -5,15 +5,15 @@ endpoint (an address that must not be dialled, a secret that is none) is an answ
 """
 
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.errors import InputError
+from trinity.errors import DeliveryError, InputError
 from trinity.push.events import body_of
 from trinity.push.secret import read_secret
-from trinity.push.signature import sign
+from trinity.push.signature import webhook_headers
 from trinity.push.targets import parse_target
 from workers.push.events.queue import Claim
 from workers.push.events.schedule import DELIVERY_HEADER, Answer
 from workers.push.events.worker import Post
-from workers.push.https.pool import ConnectionPool, DeliveryError
+from workers.push.https.pool import ConnectionPool
 
 # Standard Webhooks allows 15 to 30 s; nobody waits for an event as for a price.
 TIMEOUT_SECONDS = 15.0
@@ -29,7 +29,7 @@ def poster(pool: ConnectionPool, clock: Clock) -> Post:
             secrets = [read_secret(secret) for secret in (of.secret, of.old_secret) if secret is not None]
         except InputError as error:
             return Answer(None, str(error))
-        headers = headers_of(of.uid, secrets, clock.wall_ns() // NS_PER_SECOND, body)
+        headers = webhook_headers(secrets, of.uid, clock.wall_ns() // NS_PER_SECOND, body)
         try:
             reply = await pool.post(target, headers, body, TIMEOUT_SECONDS, is_suspect=of.is_failing)
         except DeliveryError as error:
@@ -37,13 +37,3 @@ def poster(pool: ConnectionPool, clock: Clock) -> Post:
         return Answer(reply.status, "", reply.retry_after_s, reply.headers.get(DELIVERY_HEADER, ""))
 
     return post
-
-
-def headers_of(uid: str, secrets: list[bytes], timestamp_s: int, body: bytes) -> list[tuple[bytes, bytes]]:
-    """Standard Webhooks 1.0."""
-    return [
-        (b"content-type", b"application/json"),
-        (b"webhook-id", uid.encode()),
-        (b"webhook-timestamp", b"%d" % timestamp_s),
-        (b"webhook-signature", sign(secrets, uid, timestamp_s, body).encode()),
-    ]
