@@ -286,4 +286,6 @@ def report_settings_of(config: Config) -> ReportSettings:
         request_health_port=config.ports.health_port_lpo,
         health_port=config.ports.health_port_lrs,
         retention=retention_of(config),
+        allowed_targets=config.push.allowed_targets,
+        name_servers=config.push.resolvers,
     )

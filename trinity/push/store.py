@@ -56,16 +56,18 @@ def find(connection: Connection, number: int, account_id: int | None) -> Subscri
     return found
 
 
-def list_for(connection: Connection, account_id: int | None, after: int, count: int) -> list[SubscriptionReport]:
-    """Up to `count` subscriptions with a number above `after`, in order."""
-    parameters = {"account_id": account_id, "id": None, "after": after, "count": count}
+def list_for(
+    connection: Connection, account_id: int | None, after: int, count: int, account: str | None = None
+) -> list[SubscriptionReport]:
+    """Up to `count` subscriptions with a number above `after`, in order; for the operator also those of one account."""
+    parameters = report_parameters(account_id, after=after, count=count, account=account)
     with connection.cursor(row_factory=kwargs_row(report)) as cursor:
         return cursor.execute(load("push.reports"), parameters).fetchall()
 
 
 def show(connection: Connection, number: int, account_id: int | None) -> SubscriptionReport:
     """One subscription as people see it; AbsentError."""
-    parameters = {"account_id": account_id, "id": number, "after": 0, "count": 1}
+    parameters = report_parameters(account_id, number=number)
     with connection.cursor(row_factory=kwargs_row(report)) as cursor:
         found = cursor.execute(load("push.reports"), parameters).fetchone()
     if found is None:
@@ -136,6 +138,13 @@ def changed_since(connection: Connection, revision: int) -> tuple[list[Subscript
     with connection.cursor(row_factory=kwargs_row(_subscription)) as cursor:
         found = cursor.execute(load("push.changed_since"), {"revision": revision}).fetchall()
     return found, found[-1].revision if found else revision
+
+
+def report_parameters(
+    account_id: int | None, *, number: int | None = None, after: int = 0, count: int = 1, account: str | None = None
+) -> dict[str, Any]:
+    """What `push.reports` is given."""
+    return {"account_id": account_id, "id": number, "after": after, "count": count, "account": account}
 
 
 def report(**fields: Any) -> SubscriptionReport:

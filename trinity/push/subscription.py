@@ -18,6 +18,7 @@ import msgspec
 
 from trinity.errors import InputError
 from trinity.limits import SUBSCRIPTION_ASSETS_MAX
+from trinity.push.targets import parse_target
 
 NAME_CHARS_MAX = 100
 # As much of a wrong word as is said again.
@@ -187,9 +188,7 @@ def _name(written: str) -> str:
 
 
 def _target(written: str) -> str:
-    if not written.startswith(("https://", "udp://")):
-        raise InputError("target", _MISSING["target"])
-    return written
+    return str(parse_target(written))
 
 
 def _assets(written: list[str] | tuple[str, ...], find_asset: FindAsset) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ CREATE TABLE push_idempotency (
     key text NOT NULL,
     request_digest bytea NOT NULL CHECK (octet_length(request_digest) = 32),  -- SHA-256 of route and body
     status integer NOT NULL,
-    body jsonb NOT NULL,
+    body text NOT NULL,                      -- JSON, to the byte
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account_id, key)
 );

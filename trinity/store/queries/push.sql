@@ -30,6 +30,11 @@ SELECT id, account_id, key_id, name, target, assets, interval_s, deviation_bps, 
 FROM push_subscriptions
 WHERE id = %(id)s AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s) AND deleted_at IS NULL;
 
+-- name: secret
+-- For its owner.
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END AS old_secret
+FROM push_subscriptions WHERE id = %(id)s AND account_id = %(account_id)s AND deleted_at IS NULL;
+
 -- name: reports
 -- For people: of one account or of all, in the order of their numbers; one alone by its number.
 SELECT s.id, a.name AS account, s.key_id, s.name, s.target, s.assets, s.interval_s, s.deviation_bps, s.heartbeat_s,
@@ -42,6 +47,7 @@ JOIN accounts AS a ON a.id = s.account_id
 LEFT JOIN push_states AS h ON h.subscription_id = s.id
 WHERE s.deleted_at IS NULL
     AND (%(account_id)s::integer IS NULL OR s.account_id = %(account_id)s)
+    AND (%(account)s::text IS NULL OR a.name = %(account)s)
     AND (%(id)s::bigint IS NULL OR s.id = %(id)s)
     AND s.id > %(after)s
 ORDER BY s.id
