@@ -241,11 +241,6 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     return LoadedConfig(config, sources)
 
 
-def ring_count(config: Config) -> int:
-    """Processes that write usage records: the request workers, then those that serve reports."""
-    return worker_count(config.request) + config.reports.processes if answers(config) else 0
-
-
 def answers(config: Config) -> bool:
     """Whether the node answers lookups and reports; a push server has no listener but for its health."""
     return config.node.server_type == "APP_REPORT_SERVER"
@@ -379,7 +374,7 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
-    if ring_count(config) > _RINGS_MAX:
+    if worker_count(config.request) + config.reports.processes > _RINGS_MAX:
         reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
         raise ConfigError("REQUEST_WORKERS", reason)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):

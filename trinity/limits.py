@@ -262,6 +262,11 @@ SEGMENT_BYTES_MAX = 32 * 1024**2
 # stops, and then nothing empties the spool.
 DISK_RESERVE_BYTES_MIN = 1024**3
 DISK_RESERVE_SHARE = 0.05
+# The pusher's ring of deliveries, a power of two: 15 MB, 5 s at 50,000 datagrams a second.
+DELIVERY_RING_RECORDS = 1 << 18
+# The spool of deliveries may have this part of what usage may have: 2.5 GB hold 12 h of 1,000 deliveries a second, and
+# nobody bills by them.
+DELIVERY_SPOOL_PART = 4
 # With little to do, a transaction this often: each costs some ms, and nobody bills by the half second.
 LOAD_GAP_SECONDS = 0.5
 # While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.

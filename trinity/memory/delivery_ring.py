@@ -49,6 +49,7 @@ class DeliveryRing(RecordRing):
     """The ring of the push server's deliveries."""
 
     magic = int.from_bytes(b"TRINITYD", "little")
+    folder = "deliveries"
     record_dtype = RECORD_DTYPE
 
     def append(

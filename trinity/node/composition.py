@@ -24,12 +24,13 @@ import workers.health.server
 import workers.ledger.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
-from trinity.config import Config, FeedsSection, NodeSection, ring_count
+from trinity.config import Config, FeedsSection, NodeSection
 from trinity.errors import ConfigError
-from trinity.limits import OPEN_FILES_WANTED
+from trinity.limits import DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
+from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import Card, NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
@@ -38,7 +39,17 @@ from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
-from trinity.node.roles import NodePlan, Role, SharedMemory, card_of, instances_of
+from trinity.node.roles import (
+    DELIVERY_WRITER,
+    NO_RINGS,
+    USAGE_WRITERS,
+    NodePlan,
+    Rings,
+    Role,
+    SharedMemory,
+    card_of,
+    instances_of,
+)
 from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
 from trinity.process import ProcessContext
@@ -127,9 +138,7 @@ class ProcessRun:
         log.info("stopped")
 
 
-def build_processes(
-    plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
-) -> list[Process]:
+def build_processes(plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS) -> list[Process]:
     """All processes, each with its context, in the order of the card."""
     memory = SharedMemory(node, access, rings, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     clock = SystemClock()
@@ -143,17 +152,25 @@ def build_processes(
     return processes
 
 
-def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> tuple[UsageRing, ...]:
-    """The usage rings, empty, and at positions that none of them had before; what they held is in the spool."""
+def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> Rings:
+    """All rings of records, empty, and at positions that none of them had before; what they held is in the spools."""
     section, data_dir, wall_seconds = config.ledger, config.node.data_dir, clock.wall_ns() // NS_PER_SECOND
-    rings = open_rings(data_dir, ring_count(config), section.ring_records, wall_seconds, log)
-    flusher = next(i for i, entry in enumerate(memory.card.processes) if entry.kind == "flusher")
+    kinds = [entry.kind for entry in memory.card.processes]
+    writers, of_deliveries = sum(kind in USAGE_WRITERS for kind in kinds), kinds.count(DELIVERY_WRITER)
+    records = section.ring_records
+    usage = open_rings(UsageRing, data_dir, writers, records, wall_seconds, log)
+    deliveries = open_rings(
+        DeliveryRing, data_dir, of_deliveries, min(records, DELIVERY_RING_RECORDS), wall_seconds, log
+    )
+    rings = (*usage, *deliveries)
+    flusher = kinds.index("flusher")
     if not workers.ledger.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
-        reason = "usage records of a former run wait in it, and neither its spool nor its reserve takes them"
-        raise ConfigError("TRINITY_DATA_DIR", f"{reason}: make room on its disk, or make {data_dir / 'usage'} writable")
+        reason = "records of a former run wait in it, and neither their spool nor their reserve takes them"
+        folders = " and ".join(str(data_dir / kind.folder) for kind in dict.fromkeys(map(type, rings)))
+        raise ConfigError("TRINITY_DATA_DIR", f"{reason}: make room on its disk, or make {folders} writable")
     for ring in rings:
         ring.move_on(wall_seconds)
-    return rings
+    return Rings(usage, deliveries)
 
 
 def create_memory(card: Card) -> NodeMemory:

@@ -28,6 +28,7 @@ from feeds.consensus.candles import open_candles
 from trinity.config import Config, ServerType, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
+from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
@@ -49,13 +50,25 @@ class NodePlan(NamedTuple):
     node_uuid: uuid.UUID
 
 
+class Rings(NamedTuple):
+    """The rings of records by their numbers, first those of this node's processes, then those that former ones left."""
+
+    usage: tuple[UsageRing, ...]  # the workers', then the reporters'
+    deliveries: tuple[DeliveryRing, ...]  # the pusher's
+
+
+NO_RINGS = Rings((), ())
+# Kinds of processes that write a ring each.
+USAGE_WRITERS, DELIVERY_WRITER = ("worker", "reporter"), "pusher"
+
+
 @dataclass(frozen=True)
 class SharedMemory:
     """All memory that the processes share; the list below says which of it a role gets."""
 
     node: NodeMemory
     access: AccessMemory
-    rings: tuple[UsageRing, ...]  # the workers' by number, the reporters', then those that former ones left
+    rings: Rings
     wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
 
     def of_feed(self) -> FeedMemory:
@@ -65,13 +78,13 @@ class SharedMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings[number])
+        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number])
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
-        return self.rings[worker_count(plan.config.request) + number]
+        return self.rings.usage[worker_count(plan.config.request) + number]
 
     def view(self) -> NodeView:
-        return NodeView(self.node, self.rings)
+        return NodeView(self.node, self.rings.usage)
 
 
 class Role(NamedTuple):
@@ -163,7 +176,12 @@ ROLES = (
         lambda _: [""],
         1,
         lambda context, memory, plan, _: workers.ledger.process.run(
-            context, memory.rings, plan.config.ledger, plan.config.node, plan.node_uuid, database_url(plan.config)
+            context,
+            (*memory.rings.usage, *memory.rings.deliveries),
+            plan.config.ledger,
+            plan.config.node,
+            plan.node_uuid,
+            database_url(plan.config),
         ),
         vital=False,
     ),
@@ -268,4 +286,6 @@ def report_settings_of(config: Config) -> ReportSettings:
         request_health_port=config.ports.health_port_lpo,
         health_port=config.ports.health_port_lrs,
         retention=retention_of(config),
+        allowed_targets=config.push.allowed_targets,
+        name_servers=config.push.resolvers,
     )

@@ -152,27 +152,37 @@ REQUEST = Register(
     ),
 )
 
+
+def _of_ledger(name: str, what: str, kept: str, waiting: str) -> tuple[Metric, ...]:
+    """What the flusher tells of one kind of records (workers/ledger/kind.py)."""
+    return (
+        Metric(f"{name}_records_total", "counter", f"{what} records taken over from the rings."),
+        Metric(f"{name}_rows_loaded_total", "counter", f"{what} records committed to the database."),
+        Metric(f"{name}_batches_total", "counter", "Batches committed to the database."),
+        Metric(
+            f"{name}_lost_total",
+            "counter",
+            f"{what} records given up: their detail alone, with {kept}, or the whole record.",
+            (("what", ("detail", "record")),),
+        ),
+        Metric(f"{name}_ring_share", "gauge", "How full the fullest ring is, 0 to 1."),
+        Metric(f"{name}_ring_share_max", "gauge", "The same at its highest since the process started."),
+        Metric(f"{name}_spool_bytes", "gauge", "Bytes of the spool on disk."),
+        Metric(f"{name}_spool_share", "gauge", "The same as a share of its bound."),
+        Metric(f"{name}_spool_share_max", "gauge", "The same at its highest since the process started."),
+        Metric(f"{name}_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
+        Metric(f"{name}_spool_synced", "gauge", "1 while the disk confirms what the spool wrote, 0 while it does not."),
+        Metric(f"{name}_lag_records", "gauge", f"{waiting} that are not in the database yet."),
+        Metric(f"{name}_lag_seconds", "gauge", "Age of the oldest of them."),
+        Metric(f"{name}_database_up", "gauge", "1 while the database takes batches."),
+        Metric(f"{name}_alarm", "gauge", "1 while a ring or the spool is fuller than 400 of 999."),
+    )
+
+
 FLUSHER = Register(
-    Metric("usage_records_total", "counter", "Usage records taken over from the rings."),
-    Metric("usage_rows_loaded_total", "counter", "Usage records committed to the database."),
-    Metric("usage_batches_total", "counter", "Batches committed to the database."),
-    Metric(
-        "usage_lost_total",
-        "counter",
-        "Usage records given up: their detail alone, with exact sums, or the whole record.",
-        (("what", ("detail", "record")),),
-    ),
-    Metric("usage_ring_share", "gauge", "How full the fullest ring is, 0 to 1."),
-    Metric("usage_ring_share_max", "gauge", "The same at its highest since the process started."),
-    Metric("usage_spool_bytes", "gauge", "Bytes of the spool on disk."),
-    Metric("usage_spool_share", "gauge", "The same as a share of its bound."),
-    Metric("usage_spool_share_max", "gauge", "The same at its highest since the process started."),
-    Metric("usage_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
-    Metric("usage_spool_synced", "gauge", "1 while the disk confirms what the spool wrote, 0 while it does not."),
-    Metric("usage_lag_records", "gauge", "Answered requests that are not in the database yet."),
-    Metric("usage_lag_seconds", "gauge", "Age of the oldest of them."),
-    Metric("usage_database_up", "gauge", "1 while the database takes batches."),
-    Metric("usage_alarm", "gauge", "1 while a ring or the spool is fuller than 400 of 999."),
+    *_of_ledger("usage", "Usage", "exact sums", "Answered requests"),
+    # Of the push server; without one nothing is counted, and nothing is wrong.
+    *_of_ledger("delivery", "Delivery", "their number", "Deliveries"),
 )
 
 REPORTER = Register(

@@ -35,6 +35,7 @@ from trinity.net.ports import bind_socket
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
 from trinity.process import NodeView, ProcessContext
+from trinity.push.addresses import AllowList
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from trinity.store.watch import Watch
@@ -62,6 +63,7 @@ from workers.api.history.averages import Averages
 from workers.api.history.history import History
 from workers.api.history.past import PastPrices
 from workers.api.lookups.lookups import Lookup, Lookups
+from workers.api.pushes.customer import Pushes
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout

@@ -22,7 +22,7 @@ from trinity.observe.metrics import OPERATOR
 from trinity.push.leavings import delete_leavings
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
-from trinity.store.queries import load
+from trinity.store.queries import load_for
 from workers.operator.candles import load_candles
 from workers.operator.daily import Publish, keep_figures
 from workers.operator.event_mails import EventMails
@@ -65,7 +65,7 @@ JOBS = (
     ),
     Job(
         "batches", 3600, "database", "deletes the batches that no ring needs any more",
-        lambda work: work.connection.execute(load("operator.prune_batches")),
+        lambda work: _prune_batches(work.connection),
     ),
     Job(
         "daily_figures", 60, "database", "computes the day's figures, keeps and publishes them",
@@ -92,6 +92,10 @@ JOBS = (
         lambda work: delete_leavings(work.connection),
     ),
 )  # fmt: skip
+
+
+# The tables of what each kind of the ledger's records has loaded.
+_BATCHES = ("usage_batches", "delivery_batches")
 
 
 class Jobs:
@@ -136,3 +140,8 @@ class Jobs:
 
 def _now(work: Work) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(work.clock.wall_ns() / NS_PER_SECOND, datetime.UTC)
+
+
+def _prune_batches(connection: AnyConnection) -> None:
+    for table in _BATCHES:
+        connection.execute(load_for("operator.prune_batches", table))

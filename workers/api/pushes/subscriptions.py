@@ -20,8 +20,8 @@ from trinity.push.secret import make_secret, read_secret
 from trinity.push.store import Connection
 from trinity.push.subscription import SubscriptionReport, read_change, read_draft
 from workers.api.administration.bodies import read_body, takes
-from workers.api.base.problems import ProblemError
 from workers.api.base.prices import Prices
+from workers.api.base.problems import ProblemError
 from workers.api.pushes.customer import NUMBER_MAX, AnyRequest, Customer, number_of
 
 LISTED_MAX = 1_000
