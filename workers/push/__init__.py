@@ -1,0 +1,1 @@
+"""The pusher: who is due, what is sent, and how it gets there."""
