@@ -8,7 +8,6 @@ Rules: in the process's loop alone. Nobody confirms a datagram: one that the ker
 that signs is the old one until its last moment (trinity/push/datagram.py), so a slot is made anew then.
 """
 
-import asyncio
 import datetime
 import ipaddress
 from collections.abc import Callable, Sequence
