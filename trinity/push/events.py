@@ -125,11 +125,6 @@ def read_types(field: str, names: Sequence[str]) -> list[str]:
     return found
 
 
-def delete_old(connection: Connection, before: datetime.datetime, count: int) -> int:
-    """Delete up to `count` events from before then, but none that still waits for an endpoint; how many."""
-    return connection.execute(load("events.delete_old"), {"before": before, "count": count}).rowcount
-
-
 def body_of(event_type: str, occurred_at: datetime.datetime, data: Mapping[str, Any]) -> bytes:
     """What is posted of an event: the same bytes on every try."""
     told = occurred_at.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

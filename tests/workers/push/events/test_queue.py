@@ -1,6 +1,5 @@
 """workers/push/events/queue.py: nothing is lost or doubled, whoever dies; one worker takes an event; on PostgreSQL."""
 
-import datetime
 import threading
 from collections.abc import Iterator
 from random import Random
@@ -194,15 +193,3 @@ def test_a_paused_endpoint_gets_all_of_it_later(connection: AnyConnection) -> No
     assert claim(connection, 9) == []
     connection.execute("UPDATE push_endpoints SET state = 'active'")
     assert [one.uid for one in claim(connection, 9)] == [uid]
-
-
-def test_old_events_are_deleted_but_never_one_that_waits(connection: AnyConnection) -> None:
-    """With their deliveries and mails."""
-    for number in range(3):
-        events.emit(connection, 1, "key.created", {"key": number})
-    connection.execute("UPDATE push_events SET occurred_at = now() - interval '100 days'")
-    one = claim(connection, 1)[0]
-    try_once(connection, one, Answer(200))
-    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=events.EVENT_DAYS)
-    assert events.delete_old(connection, before, 100) == 1
-    assert len(events.read_feed(connection, 1)) == 2
