@@ -9,7 +9,6 @@ what is due. One that cannot be read (a target or secret of another version) is 
 given out once: the counter begins at 1 with each epoch, and lives as long as the shard is this node's.
 """
 
-import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -35,7 +34,7 @@ TIMEOUT_SECONDS_MAX = 5.0
 
 @dataclass(slots=True)
 class Served:
-    """One subscription, ready to send; `slot` and `checked_at_ns` are of its datagrams (datagrams.py)."""
+    """One subscription, ready to send."""
 
     subscription: Subscription
     target: Target
@@ -46,8 +45,6 @@ class Served:
     cadence: Cadence
     epoch: int
     counter: int = 0
-    slot: int | None = None
-    checked_at_ns: int | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -177,10 +174,9 @@ class Roster:
             self.drop(number)
             return
         before = self.served.get(number)
-        if before is not None and before.epoch == epoch:
-            served = dataclasses.replace(served, counter=before.counter)
         if before is not None:
             self.on_dropped(before)
+            served.counter = before.counter if before.epoch == epoch else 0
         self.served[number] = served
         if one.deviation_bps and (before is None or _watched(before) != _watched(served)):
             self._watch.put(number, served.recipe.assets, one.deviation_bps)

@@ -102,7 +102,7 @@ def test_every_role_says_on_which_nodes_it_runs() -> None:
 @pytest.fixture
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
-        rings = tuple(object.__new__(UsageRing) for _ in range(4))
+        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), ())
         yield SharedMemory(node, AccessMemory.private(), rings, 7)
 
 
@@ -161,6 +161,6 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     assert given[0] is context
     assert tuple(type(value) for value in given[1:] if type(value) in _MEMORY) == HANDED[role.kind]
     if role.kind == "worker":
-        assert given[1].ring is shared.rings[1]
+        assert given[1].ring is shared.rings.usage[1]
     if role.kind == "reporter":
-        assert given[3] is shared.rings[3]
+        assert given[3] is shared.rings.usage[3]
