@@ -289,7 +289,7 @@ def recording_of(config: Config) -> RecordSettings:
 
 def retention_of(config: Config) -> Retention:
     """How long the ledger is kept."""
-    return Retention(config.ledger.detail_days, config.ledger.sums_months)
+    return Retention(config.ledger.detail_days, config.ledger.sums_months, config.push.delivery_days)
 
 
 def report_settings_of(config: Config) -> ReportSettings:
