@@ -5,7 +5,6 @@ Rules: those of the API (workers/api/pushes/endpoints.py): an endpoint's address
 """
 
 import argparse
-import asyncio
 import datetime
 
 from trinity.access import accounts, values
@@ -19,7 +18,7 @@ from trinity.push import endpoints
 from trinity.push.addresses import AllowList
 from trinity.push.endpoints import Endpoint
 from trinity.push.events import read_types
-from trinity.push.resolve import Resolver, check_target
+from trinity.push.resolve import check_target_once
 from trinity.push.targets import parse_target
 
 _LISTED_MAX = 1_000
@@ -168,15 +167,8 @@ def _types(parsed: Parsed) -> list[str]:
 
 
 def _check_address(parsed: Parsed, url: str) -> None:
-    async def check() -> None:
-        resolver = Resolver(parsed.push.resolvers)
-        try:
-            await check_target(parse_target(url), AllowList.parse(parsed.push.allowed_targets), resolver)
-        finally:
-            await resolver.close()
-
     try:
-        asyncio.run(check())
+        check_target_once(parse_target(url), AllowList.parse(parsed.push.allowed_targets), parsed.push.resolvers)
     except DeliveryError as error:
         raise InputError("URL", error.detail) from None
 

@@ -43,7 +43,7 @@ DELETE FROM push_orders WHERE id = ANY (ARRAY(
 SELECT price_minute.minute + interval '1 minute' AS closed_at, array_agg(assets.name ORDER BY assets.name),
     array_agg(price_minute.close ORDER BY assets.name)
 FROM price_minute JOIN assets ON assets.id = price_minute.asset_id
-WHERE assets.name = ANY (SELECT unnest(assets) FROM push_subscriptions WHERE id = %(subscription_id)s)
+WHERE assets.name = ANY (SELECT unnest(push_subscriptions.assets) FROM push_subscriptions WHERE id = %(subscription_id)s)
     AND price_minute.minute >= %(since)s::timestamptz - interval '1 minute'
     AND price_minute.minute < date_trunc('minute', now())
 GROUP BY price_minute.minute

@@ -20,6 +20,7 @@ from workers.push.message import message_id, render
 from workers.push.orders.minutes import Parts, body_of_part
 from workers.push.orders.worker import OrderResult
 from workers.push.prices import Prices, time_text
+from workers.push.schedule import Reason
 from workers.push.served import Served
 from workers.push.verdict import Verdict
 
@@ -37,11 +38,11 @@ class Sender(Protocol):
     """What sends one message of a subscription, beside its schedule."""
 
     async def post_now(
-        self, served: Served, reason: str, sequence: int, body: bytes, timeout_s: float
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
     ) -> tuple[Verdict, int]:
         """Over HTTPS: what came of it, and after how many ns."""
 
-    async def send_now(self, served: Served, reason: str) -> int | None:
+    async def send_now(self, served: Served, reason: Reason) -> int | None:
         """Over UDP: its sequence, None where the kernel did not take it; DeliveryError."""
 
     def next_sequence(self, number: int) -> int | None:
@@ -82,16 +83,15 @@ class OrderDesk:
         if sequence is None:
             return _MOVED
         times = time_text(wall_ns), time_text(wall_ns + LIFETIME_NS)
+        reason: Reason = "test" if order.kind == "test" else "replay"
         extra = b',"replay_of":%d' % order.argument["sequence"] if order.kind == "replay" else b""
-        body = render(
-            served.recipe, self._prices, self._clock.monotonic_ns(), sequence, order.kind, *times, extra=extra
-        )
-        verdict, latency_ns = await self._sender.post_now(served, order.kind, sequence, body, served.timeout_s)
+        body = render(served.recipe, self._prices, self._clock.monotonic_ns(), sequence, reason, *times, extra=extra)
+        verdict, latency_ns = await self._sender.post_now(served, reason, sequence, body, served.timeout_s)
         return OrderResult(verdict.is_delivered, _told(number, sequence, verdict, latency_ns))
 
     async def _send_datagram(self, served: Served, order: Taken) -> OrderResult:
         try:
-            sequence = await self._sender.send_now(served, order.kind)
+            sequence = await self._sender.send_now(served, "test" if order.kind == "test" else "replay")
         except DeliveryError as error:
             return OrderResult(False, {"outcome": error.kind, "error": error.detail})
         if sequence is None:
@@ -116,9 +116,7 @@ class OrderDesk:
             told["sent"], told["last_sequence"] = number, sequence
         return OrderResult(True, told)
 
-    async def _post_part(
-        self, served: Served, parts: Parts, number: int, part: bytes
-    ) -> tuple[Verdict | None, int]:
+    async def _post_part(self, served: Served, parts: Parts, number: int, part: bytes) -> tuple[Verdict | None, int]:
         """One message, tried three times; None where the subscription is another node's now."""
         sequence = self._sender.next_sequence(served.subscription.id)
         if sequence is None:
