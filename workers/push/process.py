@@ -37,8 +37,10 @@ from workers.push.events.worker import EventWorker
 from workers.push.https.pool import ConnectionPool, PoolBounds
 from workers.push.https.tls import make_tls
 from workers.push.moves import MoveWatch
+from workers.push.orders.carry_out import OrderDesk
+from workers.push.orders.worker import OrderWorker
 from workers.push.prices import Prices
-from workers.push.schedule import Due, Scheduler
+from workers.push.schedule import Due, Reason, Scheduler
 from workers.push.served import Roster, Served
 from workers.push.shares.epochs import Epochs
 from workers.push.shares.leases import Leases
@@ -131,6 +133,9 @@ class Pusher:
             self._clock, context.log, self._roster, loop.call_soon_threadsafe,
         )  # fmt: skip
         self._events = EventWorker(identity.database_url, self._clock, poster(self._pool, self._clock), context.log)
+        desk = OrderDesk(self, self._prices, self._roster.served.get, self._clock, is_simulated=context.simulated)
+        node = identity.node_uuid, identity.node_name
+        self._orders = OrderWorker(identity.database_url, node, self._clock, desk.carry_out, context.log)
         self._moves_at_ns = self._report_at_ns = 0
         self._counted: dict[str, int] = {}  # of totals that others keep
 
@@ -138,6 +143,7 @@ class Pusher:
         """Begin to ask the database."""
         self._source.start()
         self._events.start()
+        self._orders.start()
 
     def turn(self) -> float:
         """Do what is due; after how many seconds to come again."""
@@ -145,6 +151,7 @@ class Pusher:
         self._block.beat(now_ns)
         self._source.raise_failure()
         self._events.raise_failure()
+        self._orders.raise_failure()
         self._deliveries.raise_failure()
         self._prices.turn(now_ns)
         self._roster.turn(now_ns)
@@ -164,6 +171,7 @@ class Pusher:
     async def finish(self) -> None:
         """What is under way may end, then others take over."""
         self._events.finish(0.0)
+        self._orders.finish(0.0)
         await self._deliveries.finish(DRAIN_SECONDS)
         self._report(self._clock.monotonic_ns())
         await asyncio.to_thread(self._source.finish, LAST_WORDS_SECONDS)
@@ -175,6 +183,16 @@ class Pusher:
         """For a message that somebody asked for; None where this node does not serve the subscription."""
         served = self._roster.served.get(number)
         return self._datagrams.next_sequence(served) if served is not None else None
+
+    async def post_now(
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
+    ) -> tuple[Verdict, int]:
+        """A message that somebody asked for, over HTTPS."""
+        return await self._deliveries.post_now(served, reason, sequence, body, timeout_s)
+
+    async def send_now(self, served: Served, reason: Reason) -> int | None:
+        """The same as a datagram."""
+        return await self._datagrams.send_now(served, reason)
 
     def _begin(self, begun: Sequence[Due]) -> None:
         over_https: list[tuple[Due, Served]] = []
@@ -206,6 +224,7 @@ class Pusher:
 
     def _report(self, now_ns: int) -> None:
         """To the source what goes to the database, and the gauges."""
+        self._orders.serve(self._roster.shards)
         source, deliveries = self._source, self._deliveries
         given_up = deliveries.take_given_up()
         reports = Reports(
@@ -221,7 +240,7 @@ class Pusher:
             ("push_subscriptions", len(self._roster.served)),
             ("push_failing", self._scheduler.failing),
             ("push_in_flight", self._scheduler.flying),
-            ("push_shards", self._roster.shards),
+            ("push_shards", len(self._roster.shards)),
             ("push_database_up", source.is_up),
             ("push_states_waiting", source.states_waiting),
             ("push_connections", counters.open),
