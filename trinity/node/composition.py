@@ -22,6 +22,7 @@ from setproctitle import setproctitle
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
+import workers.push.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection
@@ -53,6 +54,7 @@ from trinity.node.roles import (
 from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
 from trinity.process import ProcessContext
+from trinity.push.addresses import AllowList
 from trinity.store.database import database_url
 
 
@@ -75,6 +77,8 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     database_url(config)  # a wrong one is found before anything is started
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)  # the same
+    workers.push.process.tls_of(config.push)
+    AllowList.parse(config.push.allowed_targets)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()
     shown = NodeConsole(config, plan.catalog, with_simulator, console, log)
