@@ -1,9 +1,9 @@
 """Endpoints: where an account wants its events, or the operator the nodes' alarms.
 
 Rules: HTTPS only. Functions work on a connection inside a transaction of their own, see one account's endpoints (None:
-all, for the operator, who makes those of the nodes), and raise typed errors that name the field. Whoever calls has checked the address of the URL
-(trinity/push/resolve.py) before. The secret is in the answer that made it, and readable again by its account: events
-are signed with it, so it is kept as it is.
+all, for the operator, who makes those of the nodes), and raise typed errors that name the field. Whoever calls has
+checked the address of the URL (resolve.py) before. The secret is in the answer that made it, and readable again by its
+account: events are signed with it, so it is kept as it is.
 """
 
 import datetime

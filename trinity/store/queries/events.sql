@@ -103,6 +103,9 @@ RETURNING mail.event_id, event.type, event.data, event.occurred_at, account.name
 -- name: mailed
 UPDATE push_event_mails SET mailed_at = now() WHERE event_id = %s;
 
+-- name: now
+SELECT now();
+
 -- name: delete_old
 -- What is over age; one that still waits for its endpoint stays.
 DELETE FROM push_events WHERE id = ANY (ARRAY(

@@ -30,7 +30,9 @@ RETURNING id, subscription_id, kind, argument;
 UPDATE push_orders SET state = %(state)s, result = %(result)s WHERE id = %(id)s AND state = 'running';
 
 -- name: delete_old
-DELETE FROM push_orders WHERE created_at < now() - interval '1 day';
+DELETE FROM push_orders WHERE id = ANY (ARRAY(
+    SELECT id FROM push_orders WHERE created_at < %(before)s LIMIT %(count)s
+));
 
 -- name: minutes
 -- The closes of these assets since then, minute by minute, the oldest first.
