@@ -50,23 +50,29 @@ _FRESH_NS = 3600 * NS_PER_SECOND
 def measure_push_udp(turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
     """By size and sender: processor time of a push, pushes a second of it, what arrived; and how many times as many."""
     own_core, other_core = cores()
-    found: dict[str, Any] = {}
-    for size, assets in SIZES.items():
-        with _place(assets, other_core) as place:
-            os.sched_setaffinity(0, {own_core})
-            for send in (place.send, place.send_plainly):
-                place.check(send)
-            rows: dict[str, list[dict[str, float]]] = {OURS: [], PLAIN: []}
-            for turn in range(turns):
-                progress.step(f"pushes of {size} over UDP, turn {turn + 1}/{turns}")
-                rows[OURS].append(place.measure(place.send, seconds))
-                rows[PLAIN].append(place.measure(place.send_plainly, seconds))
-        pairs = zip(rows[OURS], rows[PLAIN], strict=True)
-        found[size] = {
-            "senders": {name: _medians(measured) for name, measured in rows.items()},
-            "times": round(statistics.median(plain["cpu_us"] / ours["cpu_us"] for ours, plain in pairs), 1),
-        }
-    return {"sizes": found}
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {own_core})
+    try:
+        return {"sizes": {size: _compare(size, turns, seconds, other_core, progress) for size in SIZES}}
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _compare(size: str, turns: int, seconds: float, other_core: int, progress: Progress) -> dict[str, Any]:
+    rows: dict[str, list[dict[str, float]]] = {OURS: [], PLAIN: []}
+    with _place(SIZES[size], other_core) as place:
+        senders = {OURS: place.send, PLAIN: place.send_plainly}
+        for send in senders.values():
+            place.check(send)
+        for turn in range(turns):
+            progress.step(f"pushes of {size} over UDP, turn {turn + 1}/{turns}")
+            for name, send in senders.items():
+                rows[name].append(place.measure(send, seconds))
+    pairs = zip(rows[OURS], rows[PLAIN], strict=True)
+    return {
+        "senders": {name: _medians(measured) for name, measured in rows.items()},
+        "times": round(statistics.median(plain["cpu_us"] / ours["cpu_us"] for ours, plain in pairs), 1),
+    }
 
 
 def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
