@@ -12,15 +12,15 @@ from typing import Any
 from trinity.errors import MissingExtraError
 from trinity.files import Durability, write_whole
 
-CERTIFICATE, KEY = "certificate.pem", "key.pem"
+CERTIFICATE, KEY, AUTHORITIES = "certificate.pem", "key.pem", "authorities.pem"
 _LIFETIME = datetime.timedelta(days=30)
 # A machine whose clock is behind by an hour still takes it.
 _BEHIND = datetime.timedelta(hours=1)
 _ADDRESSES = ("127.0.0.1", "::1")
 
 
-def make_certificate(folder: Path, now: datetime.datetime) -> Path:
-    """Write both into `folder`; the certificate's path, which is its own authority."""
+def make_certificate(folder: Path, now: datetime.datetime, others: Path | None = None) -> Path:
+    """Write both into `folder`; a file of whom to trust: the certificate itself, and the authorities in `others`."""
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
@@ -51,8 +51,11 @@ def make_certificate(folder: Path, now: datetime.datetime) -> Path:
     )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(folder / KEY, [secret], Durability.RENAMED)
-    write_whole(folder / CERTIFICATE, [certificate.public_bytes(serialization.Encoding.PEM)], Durability.RENAMED)
-    return folder / CERTIFICATE
+    text = certificate.public_bytes(serialization.Encoding.PEM)
+    write_whole(folder / CERTIFICATE, [text], Durability.RENAMED)
+    trusted = [text, others.read_bytes()] if others is not None else [text]
+    write_whole(folder / AUTHORITIES, trusted, Durability.RENAMED)
+    return folder / AUTHORITIES
 
 
 def _usage_of(x509: Any) -> Any:

@@ -91,6 +91,24 @@ FROM push_subscriptions
 WHERE revision > %(revision)s
 ORDER BY revision;
 
+-- name: deliveries
+-- Of one subscription, the newest first: below a sequence, or of one.
+SELECT d.time, d.subscription_id, d.sequence, d.latency_ns, d.late_us, d.status, d.outcome, d.attempts, d.kind,
+    d.assets, coalesce(n.name, '') AS node
+FROM push_deliveries AS d
+LEFT JOIN nodes AS n ON n.id = d.node_id
+WHERE d.subscription_id = %(id)s
+    AND d.sequence < coalesce(%(before)s::bigint, 9223372036854775807)
+    AND (%(sequence)s::bigint IS NULL OR d.sequence = %(sequence)s)
+    AND d.outcome = ANY (%(outcomes)s::smallint[])
+ORDER BY d.sequence DESC
+LIMIT %(count)s;
+
+-- name: waiting_orders
+SELECT count(*)
+FROM push_orders AS o JOIN push_subscriptions AS s ON s.id = o.subscription_id
+WHERE o.state IN ('waiting', 'running') AND o.expires_at > now() AND s.account_id = %(account_id)s;
+
 -- name: delete_ended
 -- What was deleted before then; its deliveries are gone by now.
 DELETE FROM push_subscriptions
