@@ -278,11 +278,26 @@ DELIVERY_OUTCOMES = (
 # Why it was made; stored as well, and a datagram says it by number.
 DELIVERY_REASONS = ("interval", "deviation", "heartbeat", "recovery", "test", "replay")
 
+# Upper bounds of how late messages are begun, in nanoseconds, in /metrics; one bucket more has no bound. Later than a
+# second is none (workers/push/schedule.py).
+LATENESS_BOUNDS_NS = (
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+)
+
 # --- the operator process -------------------------------------------------------------------------------------
 
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
 OPERATOR_JOBS = (
     "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",
+    "event_mails", "push_leavings",
 )  # fmt: skip
 
 # --- keys -----------------------------------------------------------------------------------------------------

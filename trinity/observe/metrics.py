@@ -16,11 +16,13 @@ from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
+    DELIVERY_OUTCOMES,
     EXCHANGE_WAYS,
     EXCHANGES,
     FAILURE_KINDS,
     HTTP_STATUSES,
     LATENCY_BOUNDS_NS,
+    LATENESS_BOUNDS_NS,
     LIMIT_REFUSALS,
     OPERATOR_JOBS,
     RECONNECT_REASONS,
@@ -31,6 +33,7 @@ from trinity.vocabulary import (
 
 # Of the request workers' durations, in seconds as Prometheus wants them; "+Inf" and "sum" follow.
 DURATION_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENCY_BOUNDS_NS)
+LATENESS_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENESS_BOUNDS_NS)
 
 
 class Metric(NamedTuple):
@@ -246,6 +249,36 @@ OPERATOR = Register(
     Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
 )
 
+PUSHER = Register(
+    Metric(
+        "push_deliveries_total",
+        "counter",
+        "Messages by what became of them; sent and send_failed are of UDP.",
+        (("outcome", DELIVERY_OUTCOMES),),
+    ),
+    Metric("push_attempts_total", "counter", "Posts, quick retries and probes included."),
+    Metric("push_skipped_total", "counter", "Messages that were not made, for this process stood still when due."),
+    Metric(
+        "push_lateness_seconds",
+        "histogram",
+        "Time from when a message was due until its first attempt began.",
+        (("le", (*LATENESS_BOUNDS, "+Inf", "sum")),),
+    ),
+    Metric("push_log_lost_total", "counter", "Messages over HTTPS without a record, because the ring was full."),
+    Metric("push_subscriptions", "gauge", "Subscriptions that this node serves."),
+    Metric("push_failing", "gauge", "Of them, those whose receiver fails."),
+    Metric("push_in_flight", "gauge", "Messages under way."),
+    Metric("push_disabled_total", "counter", "Subscriptions given up: 5 days of failing, or told to stop."),
+    Metric("push_shards", "gauge", "Shards of 64 that this node holds a lease of."),
+    Metric("push_database_up", "gauge", "1 while changes and leases come from the database."),
+    Metric("push_states_waiting", "gauge", "Receivers' states that are not in the database yet."),
+    Metric("push_snapshot_errors_total", "counter", "Snapshots that were broken or could not be written."),
+    Metric("push_connections", "gauge", "Open connections to receivers."),
+    Metric("push_connections_idle", "gauge", "Of them, those that wait for the next message."),
+    Metric("push_connections_new_total", "counter", "Connections made."),
+    Metric("push_connections_reused_total", "counter", "Messages that found one open."),
+)
+
 REGISTERS = {
     "feed": FEED,
     "consensus": CONSENSUS,
@@ -255,4 +288,5 @@ REGISTERS = {
     "database": DATABASE,
     "access": ACCESS,
     "operator": OPERATOR,
+    "pusher": PUSHER,
 }

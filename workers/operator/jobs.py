@@ -19,11 +19,13 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.memory.candle_table import CandleTable
 from trinity.memory.control import ProcessBlock
 from trinity.observe.metrics import OPERATOR
+from trinity.push.leavings import delete_leavings
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load_for
 from workers.operator.candles import load_candles
 from workers.operator.daily import Publish, keep_figures
+from workers.operator.event_mails import EventMails
 from workers.operator.quotas import QuotaWarnings
 from workers.operator.schedule import Schedule
 
@@ -39,6 +41,7 @@ class Work(NamedTuple):
     retention: partitions.Retention
     log: logging.Logger
     quotas: QuotaWarnings
+    event_mails: EventMails
 
 
 class Job(NamedTuple):
@@ -79,6 +82,14 @@ JOBS = (
     Job(
         "quota_mails", 5, "database", "sends the mails of these warnings, where mail is configured",
         lambda work: work.quotas.send_mails(work.connection),
+    ),
+    Job(
+        "event_mails", 5, "database", "sends the mails of events that ended something",
+        lambda work: work.event_mails.send(work.connection),
+    ),
+    Job(
+        "push_leavings", 3600, "database", "deletes events, orders and first answers that are over age",
+        lambda work: delete_leavings(work.connection),
     ),
 )  # fmt: skip
 

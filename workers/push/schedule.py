@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from trinity.clock import NS_PER_SECOND
 
-Reason = Literal["interval", "deviation", "heartbeat", "recovery"]
+Reason = Literal["interval", "deviation", "heartbeat", "recovery", "test", "replay"]  # the last two are asked for
 
 # The next message of a 3 s interval is not far; more than this at once would be a burst (1,000 a second are due).
 LATE_MAX_NS = NS_PER_SECOND
@@ -52,19 +52,20 @@ class Cadence(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A message to send now; `is_probe`: to a receiver that fails."""
+    """A message to send now; `is_probe`: to a receiver that fails. `flight` is told from all others of its id."""
 
     id: int
     due_ns: int
     reason: Reason
     is_probe: bool
+    flight: int
 
 
 class _Entry:
     """One subscription. `token` is that of its only valid place in the heap."""
 
     __slots__ = (
-        "cadence", "due_ns", "failures", "id", "is_flying", "last_ns", "pending_ns", "reason", "spread", "token",
+        "cadence", "due_ns", "failures", "flight", "id", "last_ns", "pending_ns", "reason", "spread", "token",
     )  # fmt: skip
 
     def __init__(self, number: int, cadence: Cadence) -> None:
@@ -74,7 +75,7 @@ class _Entry:
         self.reason: Reason = "interval"
         self.due_ns = 0
         self.token = 0
-        self.is_flying = False
+        self.flight = 0  # 0: none
         self.pending_ns: int | None = None
         self.failures = 0
         self.last_ns: int | None = None  # when the last message was due, or begun
@@ -98,6 +99,10 @@ class Scheduler:
     def __contains__(self, number: int) -> bool:
         return number in self._entries
 
+    def is_failing(self, number: int) -> bool:
+        """Whether its last message did not arrive."""
+        return number in self._entries and self._entries[number].failures > 0
+
     def put(self, number: int, cadence: Cadence, now_ns: int, failures: int = 0, wait_ns: int = 0) -> None:
         """Take a subscription on, or its new cadence; with `failures` one whose receiver is known to fail."""
         entry = self._entries.get(number)
@@ -109,7 +114,7 @@ class Scheduler:
             return
         entry.cadence = cadence
         if entry.failures:
-            if not entry.is_flying:
+            if not entry.flight:
                 self._plan(entry, now_ns + max(wait_ns, 1 + entry.spread % _spread_window(cadence)), "recovery")
         else:
             self._plan_first(entry, now_ns)
@@ -119,7 +124,7 @@ class Scheduler:
         entry = self._entries.pop(number, None)
         if entry is not None:
             entry.token = 0
-            self.flying -= entry.is_flying
+            self.flying -= entry.flight > 0
             self.failing -= entry.failures > 0
 
     def due(self, now_ns: int, most: int) -> list[Due]:
@@ -129,7 +134,7 @@ class Scheduler:
             due_ns, token, entry = heappop(self._heap)
             if token != entry.token:
                 continue
-            if entry.is_flying:
+            if entry.flight:
                 entry.pending_ns = due_ns
                 self._plan_next(entry, max(due_ns, now_ns - LATE_MAX_NS))
             elif now_ns - due_ns > LATE_MAX_NS:
@@ -144,7 +149,7 @@ class Scheduler:
         begun = []
         for number in numbers:
             entry = self._entries.get(number)
-            if entry is None or entry.is_flying or entry.failures or not entry.cadence.deviates:
+            if entry is None or entry.flight or entry.failures or not entry.cadence.deviates:
                 continue
             if entry.last_ns is not None and now_ns - entry.last_ns >= DEVIATION_GAP_NS:
                 begun.append(self._begin(entry, now_ns, "deviation"))
@@ -154,19 +159,14 @@ class Scheduler:
         """When to ask again at the latest; it may be that of one that was replaced."""
         return self._heap[0][0] if self._heap else None
 
-    def is_superseded(self, number: int) -> bool:
+    def is_superseded(self, due: Due) -> bool:
         """Whether a newer message waits for the one in flight, or nobody wants it any more: no retry then."""
-        entry = self._entries.get(number)
-        return entry is None or entry.pending_ns is not None
+        entry = self._entries.get(due.id)
+        return entry is None or entry.flight != due.flight or entry.pending_ns is not None
 
-    def failures_of(self, number: int) -> int:
-        """How often in a row its messages have failed."""
-        entry = self._entries.get(number)
-        return entry.failures if entry is not None else 0
-
-    def delivered(self, number: int, now_ns: int) -> None:
+    def delivered(self, due: Due, now_ns: int) -> None:
         """The message in flight has arrived."""
-        entry = self._land(number)
+        entry = self._land(due)
         if entry is None:
             return
         if entry.failures:
@@ -179,9 +179,9 @@ class Scheduler:
             self._plan(entry, max(entry.pending_ns, now_ns - LATE_MAX_NS), reason)
         entry.pending_ns = None
 
-    def failed(self, number: int, now_ns: int, retry_after_s: float = 0.0) -> int:
+    def failed(self, due: Due, now_ns: int, retry_after_s: float = 0.0) -> int:
         """It has not arrived, retries included; when it is tried again, 0 where nobody wants to know."""
-        entry = self._land(number)
+        entry = self._land(due)
         if entry is None:
             return 0
         entry.pending_ns = None
@@ -193,9 +193,9 @@ class Scheduler:
         self._plan(entry, now_ns + max(wait_ns, asked_ns), "recovery")
         return entry.due_ns
 
-    def postponed(self, number: int, now_ns: int) -> None:
+    def postponed(self, due: Due, now_ns: int) -> None:
         """It was not tried, for reasons of ours: nothing is known of the receiver."""
-        entry = self._land(number)
+        entry = self._land(due)
         if entry is None:
             return
         entry.pending_ns = None
@@ -204,20 +204,20 @@ class Scheduler:
             self._plan(entry, now_ns + int(window_ns * self._random.uniform(0.5, 1.0)), entry.reason)
 
     def _begin(self, entry: _Entry, due_ns: int, reason: Reason) -> Due:
-        entry.is_flying = True
-        entry.last_ns = due_ns
+        self._token += 1
+        entry.flight, entry.last_ns = self._token, due_ns
         self.flying += 1
         if entry.failures:
             entry.token = 0  # planned when it is known what became of the probe
         else:
             self._plan_next(entry, due_ns)
-        return Due(entry.id, due_ns, reason, entry.failures > 0)
+        return Due(entry.id, due_ns, reason, entry.failures > 0, entry.flight)
 
-    def _land(self, number: int) -> _Entry | None:
-        entry = self._entries.get(number)
-        if entry is None or not entry.is_flying:
+    def _land(self, due: Due) -> _Entry | None:
+        entry = self._entries.get(due.id)
+        if entry is None or entry.flight != due.flight:
             return None
-        entry.is_flying = False
+        entry.flight = 0
         self.flying -= 1
         return entry
 

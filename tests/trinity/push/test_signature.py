@@ -44,9 +44,9 @@ def test_foreign_verifiers_take_a_message_and_refuse_a_changed_one(verifier: typ
     """Of its body, id or time."""
     key, body = secrets.token_bytes(24), b'{"price":"71000.5"}'
     hook, headers = verifier(f"whsec_{base64.b64encode(key).decode()}"), _headers([key], body)
-    assert hook.verify(body, headers) == {"price": "71000.5"}
+    hook.verify(body, headers)  # raises if it does not fit
     for changed, name in ((b'{"price":"1"}', ""), (body, "webhook-id"), (body, "webhook-timestamp")):
-        tampered = headers | ({name: headers[name][:-1] + "x7"[headers[name][-1] == "x"]} if name else {})
+        tampered = headers | ({name: headers[name][:-1] + "7"} if name else {})
         if tampered == headers and changed == body:
             tampered[name] = str(int(headers[name]) - 1)
         with pytest.raises((standardwebhooks.WebhookVerificationError, svix.WebhookVerificationError)):
@@ -62,4 +62,4 @@ def test_while_a_secret_is_replaced_either_one_verifies(
     headers = _headers(keys, b"{}")
     assert headers["webhook-signature"].count("v1,") == 2
     for key in keys:
-        assert verifier(f"whsec_{base64.b64encode(key).decode()}").verify(b"{}", headers) == {}
+        verifier(f"whsec_{base64.b64encode(key).decode()}").verify(b"{}", headers)  # raises if it does not fit

@@ -66,6 +66,8 @@ CREATE INDEX push_event_mails_waiting ON push_event_mails (try_at) WHERE mailed_
 -- An account that is deleted is told nothing more.
 CREATE FUNCTION end_endpoints_of_account() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    UPDATE push_event_deliveries SET state = 'failed', last_error = 'the account was deleted'
+    WHERE state = 'waiting' AND endpoint_id IN (SELECT id FROM push_endpoints WHERE account_id = NEW.id);
     UPDATE push_endpoints SET deleted_at = NEW.deleted_at WHERE account_id = NEW.id AND deleted_at IS NULL;
     RETURN NULL;
 END $$;

@@ -58,7 +58,7 @@ class EventWorker(SessionThread):
         self._outage = Outage(log, logging.WARNING, "events wait for the database", "the database gives events")
 
     def finish(self, seconds: float) -> None:
-        """No new tries; what is settled by then is settled. Others are posted again by whoever claims them next."""
+        """In the loop: no new tries; what is not settled by then is posted again by whoever claims it next."""
         for one in self._tries:
             one.cancel()
         self._stopping.set()
@@ -119,5 +119,10 @@ class EventWorker(SessionThread):
         one.add_done_callback(self._tries.discard)
 
     async def _try(self, of: Claim) -> None:
-        self._results.put((of, await self._post(of)))
+        try:
+            answer = await self._post(of)
+        except Exception as error:  # noqa: BLE001 - the border of the task: the process's loop raises it
+            self._failure = error
+            return
+        self._results.put((of, answer))
         os.eventfd_write(self._wake_fd, 1)

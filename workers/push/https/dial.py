@@ -1,0 +1,82 @@
+"""A new connection to a target: its name resolved, its addresses checked, one of them connected to, TLS made.
+
+Rules: the addresses are resolved and checked anew at every dial (trinity/push/resolve.py), and what is connected to is
+one of them, as a number: no library looks a name up once more. The name stays what TLS verifies and what SNI and Host
+say. All of it goes through a lane (pace.py) and ends with the caller's deadline; whatever goes wrong is a
+DeliveryError with the kind of the step that failed.
+"""
+
+import asyncio
+import ssl
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
+
+import aiohappyeyeballs
+
+from trinity.clock import Clock
+from trinity.errors import DeliveryError
+from trinity.limits import NEXT_ADDRESS_SECONDS
+from trinity.net.egress import clean
+from trinity.push.addresses import AllowList
+from trinity.push.resolve import NameResolver, check_target
+from trinity.push.targets import Target
+from workers.push.https.http1 import Http1Talk
+from workers.push.https.http2 import Http2Talk
+from workers.push.https.pace import Lane
+from workers.push.https.tls import HTTP2, SecureLine, Sessions
+
+
+class Dialler:
+    """Makes connections; `resumed_total` counts those whose TLS session was known."""
+
+    def __init__(self, resolver: NameResolver, allow: AllowList, tls: ssl.SSLContext, clock: Clock) -> None:
+        self._resolver = resolver
+        self._allow = allow
+        self._tls = tls
+        self._clock = clock
+        self._sessions = Sessions()
+        self._loop = asyncio.get_running_loop()
+        self.resumed_total = 0
+
+    async def dial(self, target: Target, lane: Lane, deadline_s: float) -> Http1Talk | Http2Talk:
+        """A connection, before the loop's time is `deadline_s`; DeliveryError tells why there is none."""
+        step = "busy"
+        try:
+            async with asyncio.timeout_at(deadline_s), lane.slot():
+                step = "timeout"
+                addresses = await check_target(target, self._allow, self._resolver)
+                line = await self._connect(target, addresses, lane)
+                try:
+                    protocol = await line.opened
+                except asyncio.CancelledError:
+                    line.abort(DeliveryError("timeout", "TLS was not made in time"))
+                    raise
+        except TimeoutError:
+            words = "too many other connections are being made" if step == "busy" else "no connection in time"
+            raise DeliveryError(step, words) from None
+        self.resumed_total += line.is_resumed
+        return (Http2Talk if protocol == HTTP2 else Http1Talk)(line, self._loop)
+
+    async def _connect(self, target: Target, addresses: tuple[str, ...], lane: Lane) -> SecureLine:
+        found = [_address_info(address, target.port) for address in addresses]
+        try:
+            socket = await aiohappyeyeballs.start_connection(
+                found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
+            )
+        except OSError as error:
+            raise DeliveryError("connect", clean(error.strerror or str(error))) from None
+        key = (target.host, target.port)
+        line = SecureLine(self._tls, key, self._sessions, lane, self._clock.monotonic_ns())
+        try:
+            await self._loop.create_connection(lambda: line, sock=socket)
+        except OSError as error:
+            raise DeliveryError("connect", clean(error.strerror or str(error))) from None
+        except asyncio.CancelledError:
+            socket.close()
+            raise
+        return line
+
+
+def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:
+    if ":" in address:
+        return AF_INET6, SOCK_STREAM, IPPROTO_TCP, "", (address, port, 0, 0)
+    return AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (address, port)
