@@ -140,6 +140,18 @@ class ReportsSection(Section, frozen=True):
     processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # that serve reports and streams
 
 
+class PushSection(Section, frozen=True):
+    """Prices delivered to subscribers; a node of the type WEBHOOK_SERVER does nothing else."""
+
+    on: bool = False  # an APP_REPORT_SERVER delivers as well
+    allowed_targets: tuple[str, ...] = ()  # private networks and host names that messages may go to all the same
+    ca_file: str = ""  # of one more authority that receivers' certificates may come from
+    resolvers: tuple[str, ...] = ()  # addresses of name servers; none: the system's
+    connections_max: Annotated[int, msgspec.Meta(ge=16, le=60_000)] = 20_000  # open to all receivers together
+    delivery_days: Annotated[int, msgspec.Meta(ge=1, le=1_100)] = 14  # that single deliveries are kept
+    receiver_port: Port = 8443  # of the demo's receiver
+
+
 class MailSection(Section, frozen=True):
     """Where mails to customers and the operator go out; without a host there are none."""
 
@@ -173,6 +185,7 @@ class Config(Section, frozen=True):
     ledger: LedgerSection = LedgerSection()
     recording: RecordingSection = RecordingSection()
     reports: ReportsSection = ReportsSection()
+    push: PushSection = PushSection()
     mail: MailSection = MailSection()
     stores: StoresSection = StoresSection()
 
@@ -228,9 +241,14 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     return LoadedConfig(config, sources)
 
 
-def ring_count(config: Config) -> int:
-    """Processes that write usage records: the request workers, then those that serve reports."""
-    return worker_count(config.request) + config.reports.processes
+def answers(config: Config) -> bool:
+    """Whether the node answers lookups and reports; a push server has no listener but for its health."""
+    return config.node.server_type == "APP_REPORT_SERVER"
+
+
+def pushes(config: Config) -> bool:
+    """Whether the node delivers prices to subscribers."""
+    return config.push.on or not answers(config)
 
 
 def worker_count(request: RequestSection) -> int:
@@ -356,10 +374,8 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
-    if ring_count(config) > _RINGS_MAX:
+    if worker_count(config.request) + config.reports.processes > _RINGS_MAX:
         reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
         raise ConfigError("REQUEST_WORKERS", reason)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
         raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")
-    if config.node.server_type == "WEBHOOK_SERVER":
-        raise ConfigError("SERVER_TYPE", "WEBHOOK_SERVER is not part of this version: use APP_REPORT_SERVER")

@@ -8,7 +8,7 @@
     |-- DataDirTakenError another live node works in this data directory (data_dir)
     |-- NodeRunningError  another live node holds this name's memory     (segment, owner_pid)
     |-- NodeAbsentError   a tool looks for a node that does not run      (node)
-    |-- SnapshotError     the access snapshot is broken; it is ignored   (path, reason)
+    |-- SnapshotError     a snapshot is broken; it is ignored          (path, reason)
     |-- InputError        a value on the command line is wrong           (field, reason)
     |-- AbsentError       a command names something that is not there    (what, name, hint)
     |-- RefusedError      a command asks for what must not be done       (what, reason)
@@ -175,7 +175,7 @@ class MissingExtraError(TrinityError):
 
 
 class SnapshotError(TrinityError):
-    """The file with the last known keys, plans and blocks is not whole; the node goes on without it."""
+    """A file with what the database said last is not whole; the node goes on without it."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -183,7 +183,7 @@ class SnapshotError(TrinityError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"access snapshot {self.path}: {self.reason}: it is ignored, and replaced once the database answers"
+        return f"snapshot {self.path}: {self.reason}: it is ignored, and replaced once the database answers"
 
 
 class StoreUnavailableError(TrinityError):

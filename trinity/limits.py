@@ -170,6 +170,23 @@ LIMIT_TRIES_MAX = 1_000
 # Until the keys are there for the first time: a client may ask again after a second.
 KEYS_RETRY_MS = 1_000
 
+# --- push --------------------------------------------------------------------------------------------------
+
+# What a customer has room for: one subscription a shop of theirs; more is a program that creates them in a loop.
+SUBSCRIPTIONS_PER_ACCOUNT_MAX = 1_000
+# Of all accounts: ten times what one machine delivers every 10 s, some 200 MB of memory in a process that sends.
+SUBSCRIPTIONS_MAX = 100_000
+# A message of 150 assets has 15 kB of JSON; Standard Webhooks asks for less than 20.
+SUBSCRIPTION_ASSETS_MAX = 150
+# An address of a receiver, with a path and a query: what every client and proxy takes.
+TARGET_BYTES_MAX = 2_048
+# Receivers get a week at most to learn a new secret: then whoever has stolen the old one is out.
+SECRET_GRACE_SECONDS_MAX = 7 * 86_400
+# A first answer is given again to a client that retries within a day, as others keep them.
+IDEMPOTENCY_SECONDS = 86_400
+# Tests and replays of one account that wait: each is a message or many, beside those that others wait for.
+ORDERS_WAITING_MAX = 20
+
 # --- delivering over HTTPS ---------------------------------------------------------------------------------
 
 # A name server answers in milliseconds; a question is asked again in half this time, for a datagram may be lost.
@@ -192,21 +209,6 @@ PUSH_IDLE_SECONDS = 90.0
 PUSH_CONNECTION_AGE_SECONDS = 3600.0
 # TLS sessions kept to resume closed connections, some 5 KB each: saves the check of a chain of certificates.
 TLS_SESSIONS_MAX = 4096
-
-# --- push --------------------------------------------------------------------------------------------------
-
-# What a customer has room for: one subscription a shop of theirs; more is a program that creates them in a loop.
-SUBSCRIPTIONS_PER_ACCOUNT_MAX = 1_000
-# Of all accounts: ten times what one machine delivers every 10 s, some 200 MB of memory in a process that sends.
-SUBSCRIPTIONS_MAX = 100_000
-# A message of 150 assets has 15 kB of JSON; Standard Webhooks asks for less than 20.
-SUBSCRIPTION_ASSETS_MAX = 150
-# An address of a receiver, with a path and a query: what every client and proxy takes.
-TARGET_BYTES_MAX = 2_048
-# Receivers get a week at most to learn a new secret: then whoever has stolen the old one is out.
-SECRET_GRACE_SECONDS_MAX = 7 * 86_400
-# A first answer is given again to a client that retries within a day, as others keep them.
-IDEMPOTENCY_SECONDS = 86_400
 
 # --- supervisor --------------------------------------------------------------------------------------------
 
@@ -262,6 +264,11 @@ SEGMENT_BYTES_MAX = 32 * 1024**2
 # stops, and then nothing empties the spool.
 DISK_RESERVE_BYTES_MIN = 1024**3
 DISK_RESERVE_SHARE = 0.05
+# The pusher's ring of deliveries, a power of two: 15 MB, 5 s at 50,000 datagrams a second.
+DELIVERY_RING_RECORDS = 1 << 18
+# The spool of deliveries may have this part of what usage may have: 2.5 GB hold 12 h of 1,000 deliveries a second, and
+# nobody bills by them.
+DELIVERY_SPOOL_PART = 4
 # With little to do, a transaction this often: each costs some ms, and nobody bills by the half second.
 LOAD_GAP_SECONDS = 0.5
 # While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.

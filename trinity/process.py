@@ -14,6 +14,7 @@ from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control, ProcessBlock
+from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing
@@ -89,6 +90,14 @@ class WorkerMemory:
     answers: AnswerTable
     access: AccessMemory
     ring: UsageRing
+
+
+@dataclass(frozen=True)
+class PushMemory:
+    """Of the push server: the answers, and the ring of its deliveries."""
+
+    answers: AnswerTable
+    ring: DeliveryRing
 
 
 @dataclass(frozen=True)

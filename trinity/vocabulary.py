@@ -4,6 +4,7 @@
     consensus              REJECT_REASONS
     answers                OUTCOMES: code -> HTTP status -> text, and the sharper texts of a code by cause
     usage records          CODES, PROTOCOLS, SOURCES, LATENCY_BOUNDS_NS: numbers that are stored
+    deliveries             DELIVERY_OUTCOMES, DELIVERY_REASONS: the same
     scheduled jobs         OPERATOR_JOBS
     keys                   KeyState, KEY_START
 
@@ -253,11 +254,50 @@ LATENCY_BOUNDS_NS = (
 )
 LATENCY_BUCKETS = len(LATENCY_BOUNDS_NS) + 1
 
+# --- deliveries -----------------------------------------------------------------------------------------------
+
+# What became of a message of the push server. `sent` and `send_failed` are datagrams, which nobody confirms; all others
+# are of HTTPS. Stored for as long as deliveries are kept.
+DELIVERY_OUTCOMES = (
+    "delivered",
+    "refused_status",
+    "redirect",
+    "timeout",
+    "connect",
+    "tls",
+    "reset",
+    "protocol",
+    "resolve",
+    "refused_address",
+    "busy",
+    "expired",
+    "gone",
+    "sent",
+    "send_failed",
+)
+# Why it was made; stored as well, and a datagram says it by number.
+DELIVERY_REASONS = ("interval", "deviation", "heartbeat", "recovery", "test", "replay")
+
+# Upper bounds of how late messages are begun, in nanoseconds, in /metrics; one bucket more has no bound. Later than a
+# second is none (workers/push/schedule.py).
+LATENESS_BOUNDS_NS = (
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+)
+
 # --- the operator process -------------------------------------------------------------------------------------
 
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
 OPERATOR_JOBS = (
     "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",
+    "event_mails", "push_leavings",
 )  # fmt: skip
 
 # --- keys -----------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from feeds.exchanges.walk import make_form
 from feeds.ingest.process import Feed
 from tests.support.clocks import ManualClock
 from tests.support.contexts import OpenContext, open_context
+from tests.support.patience import PATIENCE
 from tests.support.quotes import stored_quote
 from trinity.clock import Clock, SystemClock
 from trinity.config import FeedsSection
@@ -302,7 +303,7 @@ async def start_feed(
 async def eventually(claim: Callable[[], object], seconds: float = 15.0) -> None:
     """Poll until the claim holds; the deadline is for a machine that is busy."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline = loop.time() + seconds * PATIENCE
     while not claim():
         assert loop.time() < deadline, "the claim did not come true in time"
         await asyncio.sleep(0.02)

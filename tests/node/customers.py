@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.1
 # After so many batches a new connection: it may come to another worker.
 BATCHES_A_CONNECTION = 20
 # On a busy machine an answer takes a while; a lost one is given up after this time.
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
 # Until the next try when a connection broke or was refused.
 RETRY_SECONDS = 0.02
 

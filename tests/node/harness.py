@@ -22,6 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.machine_code import share_machine_code
+from tests.support.patience import PATIENCE
 
 PORT_NAMES = {
     "TCP_PORT_LPO": socket.SOCK_STREAM,
@@ -125,8 +126,8 @@ class Node:
         return [sample.value for sample in samples if labels.items() <= sample.labels.items()]
 
     def wait(self, what: str, ready: Callable[[], Any], seconds: float = 15.0) -> Any:
-        """Poll until `ready()` is true and return its value; fail with the node's output after `seconds`."""
-        deadline = time.monotonic() + seconds
+        """Poll until `ready()` is true and return its value; fail with the node's output long after `seconds`."""
+        deadline = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < deadline:
             value = ready()
             if value:
@@ -134,7 +135,7 @@ class Node:
             if self.process is not None and self.process.poll() is not None:
                 pytest.fail(f"node ended ({self.process.returncode}) while waiting for {what}:\n{self.output()}")
             time.sleep(POLL_SECONDS)
-        return pytest.fail(f"no {what} within {seconds} s; BTC {self.price()};\n{self.output()[-4000:]}")
+        return pytest.fail(f"no {what} within {seconds * PATIENCE} s; BTC {self.price()};\n{self.output()[-4000:]}")
 
     def wait_ready(self) -> None:
         self.wait("readiness", lambda: self.get("/ready", "HEALTH_PORT_LPO")[0] == 200, START_SECONDS)

@@ -64,7 +64,7 @@ def test_a_renamed_coin_is_found_by_its_old_name_on_every_surface(healthy: Node)
 def test_no_price_is_ever_written_with_an_exponent(healthy: Node) -> None:
     """The smallest price (PEPE) is plain digits."""
     url = f"http://127.0.0.1:{healthy.ports['TCP_PORT_LPO']}/prices"
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=30) as response:
         text = response.read().decode()
     prices = PRICE_TEXT.findall(text)
     assert len(prices) == len(load_catalog().assets)

@@ -88,7 +88,7 @@ def ask(node: Node, asset: str, key: str = "") -> int:
     url = f"http://127.0.0.1:{node.ports['TCP_PORT_LPO']}/price?asset={asset}"
     request = urllib.request.Request(url, headers={"X-API-Key": key} if key else {})
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code

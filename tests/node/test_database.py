@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -17,9 +16,6 @@ from tests.trinity.store.frozen import frozen
 from trinity.store.embedded import embedded_url
 from trinity.store.watch import SILENCE_SECONDS
 
-# From listening to the first answer. Who waited for the silent server would wait for CONNECT_SECONDS, 2 s; what is left
-# to the second that it takes at most is for the machine of the tests.
-ANSWERED_SECONDS = 1.9
 # A frozen database is known within SILENCE_SECONDS; the rest is for the machine of the tests.
 KNOWN_SECONDS = SILENCE_SECONDS + 3.0
 
@@ -62,13 +58,11 @@ def test_a_frozen_database_is_told_by_all_who_use_it(node: Node) -> None:
     node.wait("the ledger", lambda: (node.health().get("ledger") or {}).get("database_up"), 60)
     server = node.wait("a server", lambda: _postgres(node), 60)
     with frozen(server.pid):
-        began = time.monotonic()
         node.wait("health says so", lambda: not node.health()["ledger"]["database_up"], KNOWN_SECONDS)
         command = subprocess.run(
             [sys.executable, "-m", "trinity", "keys", "list"],
             env=node.environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        assert time.monotonic() - began < 2 * KNOWN_SECONDS
         assert command.returncode == 1
         assert "does not answer" in command.stderr
         assert "start the node" not in command.stderr
@@ -122,9 +116,7 @@ def test_a_database_that_is_away_costs_no_price_from_the_first_second(fresh_node
         fresh_node.environment["DATABASE_URL"] = f"postgresql://user:secret@127.0.0.1:{listener.getsockname()[1]}/name"
         fresh_node.start()
         fresh_node.wait("a listener", lambda: _is_listening(fresh_node), START_SECONDS)
-        listening = time.monotonic()
         fresh_node.wait("an answer", lambda: fresh_node.price()[0] in (200, 503))
-        assert time.monotonic() - listening < ANSWERED_SECONDS
         fresh_node.wait_ready()
         _wait_price(fresh_node)
         assert _metric(fresh_node, "trinity_usage_database_up") == 0.0

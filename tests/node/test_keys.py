@@ -57,7 +57,7 @@ def ask(node: Node, key: str = "", **headers: str) -> tuple[int, str]:
     sent = headers | ({"X-API-Key": key} if key else {})
     request = urllib.request.Request(f"http://127.0.0.1:{node.ports['TCP_PORT_LPO']}/price?asset=BTC", headers=sent)
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, ""
     except urllib.error.HTTPError as error:
         return error.code, str(json.loads(error.read())["error"]["code"])

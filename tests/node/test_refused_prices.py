@@ -121,7 +121,7 @@ def test_an_old_price_is_old_on_every_surface(ageing: Node) -> None:
     good = _binary(ageing)
     assert (good["status"], good["age_ms"] > SURE_MS) == (0, True)
     assert abs(good["time_ms"] - good["age_ms"] - price["timestamp"]) < APART_MS
-    client = Client("127.0.0.1", ageing.ports["TCP_PORT_LPO"], ageing.ports["UDP_PORT_LPO"], timeout=5)
+    client = Client("127.0.0.1", ageing.ports["TCP_PORT_LPO"], ageing.ports["UDP_PORT_LPO"], timeout=20)
     for via in ("http", "text", "binary"):
         assert client.prices("ETH", via=via, max_age_ms=SURE_MS // 2)[0]["status"] == "price_too_old"  # type: ignore[arg-type]
 

@@ -30,7 +30,8 @@ from workers.ledger import rows as copy_rows
 from workers.ledger import runs
 from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
-from workers.ledger.process import _Gauges, take_over
+from workers.ledger.process import take_over
+from workers.ledger.route import Gauges
 from workers.ledger.spool import Spool
 from workers.ledger.sums import UNITS_MINUTES
 from workers.ledger.syncer import Syncer
@@ -111,7 +112,7 @@ class Flusher:
         )
         self._loader._stopping.set()  # each life is one connection, which loads all that is there
         self._syncer = Syncer(self._spool, context.clock, context.log)
-        self._gauges = _Gauges(context.block)
+        self._gauges = Gauges(USAGE, context.block)
         self._beat()
 
     def turn(self) -> None:

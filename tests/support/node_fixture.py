@@ -17,7 +17,8 @@ from trinity.observe.metrics import FEED, FLUSHER
 
 MS = 1_000_000
 SECOND = 1_000_000_000
-NOW_NS = 5_000 * SECOND
+# Long ago on any machine that runs tests: who goes by the system's clock finds prices that are over.
+NOW_NS = 200 * SECOND
 WALL_NS = 1_700_000_000 * SECOND
 CATALOG = load_catalog()
 ENTRIES = (

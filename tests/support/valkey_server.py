@@ -3,11 +3,14 @@
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import valkey
+
+_START_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +28,15 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     url = f"valkey://127.0.0.1:{port}"
     client = valkey.Valkey.from_url(url)
-    for _ in range(1000):
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
         try:
             client.ping()
             break
         except valkey.exceptions.ConnectionError:
             assert server.poll() is None
+            assert time.monotonic() < deadline, "the cache does not answer"
+            time.sleep(0.01)
     client.close()
     yield url
     server.terminate()

@@ -26,7 +26,7 @@ TEXTS = [
      ("no node named trinity runs on this machine: start one with `trinity run` or `trinity demo`, "
       "or set CLUSTER_NODE to the name of the one that runs")),
     (errors.SnapshotError("access.snapshot", "its checksum is wrong"),
-     ("access snapshot access.snapshot: its checksum is wrong: "
+     ("snapshot access.snapshot: its checksum is wrong: "
       "it is ignored, and replaced once the database answers")),
     (errors.InputError("--rate", "'x' is not a whole number"), "--rate: 'x' is not a whole number"),
     (errors.AbsentError("plan", "gold", "`trinity plans list` shows them"),

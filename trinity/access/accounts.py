@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from trinity.errors import AbsentError, RefusedError
+from trinity.push.events import emit
 from trinity.store.queries import load
 
 Connection = psycopg.Connection[Any]
@@ -91,6 +92,8 @@ def delete(connection: Connection, name: str, revoke_keys: bool) -> tuple[Accoun
             reason = f"it has keys that are not revoked ({ids}): revoke them first, or all at once with --revoke-keys"
             raise RefusedError(f"account {name}", reason)
         connection.execute(load("accounts.revoke_keys"), {"ids": live})
+        for key_id in live:
+            emit(connection, number, "key.revoked", {"key": key_id})
         connection.execute(load("accounts.delete"), {"id": number})
         return find(connection, name), live
 

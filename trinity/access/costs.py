@@ -51,6 +51,7 @@ TABLE = (
     Row("/node/asset", Cost.ANSWER),
     Row("/node/inside", Cost.FREE),
     Row("/administration", Cost.FREE),
+    Row("/subscriptions", Cost.FREE),
     Row("/node/day", Cost.ANSWER),
     Row("/stream/prices", Cost.STREAM),
     Row("/stream/rows", Cost.STREAM),

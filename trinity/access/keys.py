@@ -2,8 +2,9 @@
 
 Rules: a key is known to nobody but its customer: `new_key` makes it, the caller shows it once, and the database gets
 its SHA-256 and the prefix that people recognise it by. Functions work on a connection inside a transaction of their
-own and raise typed errors; every change wakes the nodes through the trigger on the table. A revoked key stays revoked:
-what was published once must never work again.
+own and raise typed errors; every change wakes the nodes through the trigger on the table, and one that a customer should hear
+of is an event of the account (trinity/push/events.py). A revoked key stays revoked: what was published once must never
+work again.
 """
 
 import datetime
@@ -17,6 +18,7 @@ from psycopg.rows import class_row, dict_row
 
 from trinity.access import accounts
 from trinity.errors import AbsentError, InputError, RefusedError
+from trinity.push.events import emit
 from trinity.store.queries import load
 from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START, KeyState
 
@@ -91,7 +93,9 @@ def create(connection: Connection, wanted: NewKey, keys_max: int) -> tuple[Key, 
             "expires_at": expires_at,
             **wanted.limits._asdict(),
         }
-        return _insert(connection, fields, keys_max)
+        key, secret = _insert(connection, fields, keys_max)
+        emit(connection, account_id, "key.created", _told(key))
+        return key, secret
 
 
 def find(connection: Connection, reference: int | str) -> Key:
@@ -121,7 +125,10 @@ def rotate(
         new, secret = _insert(connection, {field: old[field] for field in copied}, keys_max)
         change = {"id": old["id"], "replaced_by": new.id, "grace": grace}
         connection.execute(load("keys.replace_key"), change)
-        return new, _show(connection, old["id"]), secret
+        replaced = _show(connection, old["id"])
+        told = {"old_key": replaced.id, "old_key_until": replaced.expires_at if grace else None}
+        emit(connection, old["account_id"], "key.rotated", _told(new) | told)
+        return new, replaced, secret
 
 
 def limit(connection: Connection, reference: int | str, plan: str | None, changes: dict[str, int | None]) -> Key:
@@ -145,7 +152,10 @@ def set_state(connection: Connection, reference: int | str, state: KeyState) -> 
         is_change = row["state"] != state.word
         if is_change:
             connection.execute(load("keys.set_state"), {"id": row["id"], "state": state.word})
-        return _show(connection, row["id"]), is_change
+        key = _show(connection, row["id"])
+        if is_change and state == KeyState.REVOKED:
+            emit(connection, row["account_id"], "key.revoked", _told(key))
+        return key, is_change
 
 
 def plan_id(connection: Connection, name: str) -> int:
@@ -154,6 +164,11 @@ def plan_id(connection: Connection, name: str) -> int:
     if row is None:
         raise AbsentError("plan", ascii(name), "`trinity plans list` shows them all")
     return int(row[0])
+
+
+def _told(key: Key) -> dict[str, Any]:
+    """What an account's event says of a key."""
+    return {"key": key.id, "prefix": key.prefix, "name": key.name, "plan": key.plan}
 
 
 def _insert(connection: Connection, fields: dict[str, Any], keys_max: int) -> tuple[Key, str]:

@@ -10,13 +10,13 @@
     word 7   counted          of the refused records, those that the flusher has counted; the flusher alone writes it
     word 8.. records, each of as many words as the kind says; position p stands at p modulo capacity
 
-Rules: a kind is a subclass that says its magic and its record, whose first two fields are `time_ns` (wall clock) and
-the record's id: ring << 56 | position. Its compiled writer stands with it (usage_ring.py), and publishes `written` when
-the record is whole. Positions only grow, over all lives of the file. They begin at the second of its creation times
-2**24, and each start of a node moves an empty ring on to the present second (`move_on`): so a position is never used
-twice, also when the file was lost and made anew, or came back from an older copy. The file lies on disk, so records
-survive the death of every process of the node; its blocks are reserved at creation, so a full disk fails then and not
-later.
+Rules: a kind is a subclass that says its magic, its folder and its record, whose first two fields are `time_ns` (wall
+clock) and the record's id: ring << 56 | position. Its compiled writer stands with it (usage_ring.py), and publishes
+`written` when the record is whole. Positions only grow, over all lives of the file. They begin at the second of its
+creation times 2**24, and each start of a node moves an empty ring on to the present second (`move_on`): so a position
+is never used twice, also when the file was lost and made anew, or came back from an older copy. The file lies on disk,
+so records survive the death of every process of the node; its blocks are reserved at creation, so a full disk fails
+then and not later.
 """
 
 import mmap
@@ -47,6 +47,7 @@ class RecordRing:
     """One mapped ring of a kind's records; `words` is for its compiled writer."""
 
     magic: ClassVar[int]
+    folder: ClassVar[str]  # of the data directory, for the rings and whatever their records wait in on the disk
     record_dtype: ClassVar[np.dtype[np.void]]  # whole words; begins with `time_ns` and the record's id
 
     def __init__(self, path: Path, words: Words) -> None:

@@ -50,6 +50,7 @@ class UsageRing(RecordRing):
     """The ring of one request worker's usage records."""
 
     magic = int.from_bytes(b"TRINITYU", "little")
+    folder = "usage"
     record_dtype = RECORD_DTYPE
 
 

@@ -10,7 +10,7 @@ import errno
 import socket
 from typing import NamedTuple
 
-from trinity.config import Config
+from trinity.config import Config, answers
 from trinity.errors import ConfigError, PortTakenError
 from trinity.linux import IP_PKTINFO
 
@@ -27,19 +27,25 @@ class Listener(NamedTuple):
     udp: bool = False
 
 
-def listeners_of(config: Config, with_simulator: bool) -> list[Listener]:
+def listeners_of(config: Config, with_simulator: bool, with_receiver: bool = False) -> list[Listener]:
     """All ports that the node opens."""
     ports = config.ports
-    opened = [
-        Listener("TCP_PORT_LPO", ports.tcp_port_lpo, "lookups over HTTP"),
-        Listener("UDP_PORT_LPO", ports.udp_port_lpo, "lookups over UDP", udp=True),
-        Listener("TCP_PORT_LRS", ports.tcp_port_lrs, "reports over HTTP"),
-        Listener("UDP_PORT_LRS", ports.udp_port_lrs, "reports over UDP", udp=True),
-        Listener("HEALTH_PORT_LPO", ports.health_port_lpo, "health and metrics"),
-        Listener("HEALTH_PORT_LRS", ports.health_port_lrs, "health and metrics"),
-    ]
+    opened = [Listener("HEALTH_PORT_LPO", ports.health_port_lpo, "health and metrics")]
+    if answers(config):
+        opened = [
+            Listener("TCP_PORT_LPO", ports.tcp_port_lpo, "lookups over HTTP"),
+            Listener("UDP_PORT_LPO", ports.udp_port_lpo, "lookups over UDP", udp=True),
+            Listener("TCP_PORT_LRS", ports.tcp_port_lrs, "reports over HTTP"),
+            Listener("UDP_PORT_LRS", ports.udp_port_lrs, "reports over UDP", udp=True),
+            *opened,
+            Listener("HEALTH_PORT_LRS", ports.health_port_lrs, "health and metrics"),
+        ]
     if with_simulator:
         opened.append(Listener("SIMULATOR_PORT", config.simulator.port, "simulated exchanges"))
+    if with_receiver:
+        port = config.push.receiver_port
+        opened.append(Listener("PUSH_RECEIVER_PORT", port, "what is pushed, HTTPS"))
+        opened.append(Listener("PUSH_RECEIVER_PORT", port, "what is pushed, UDP", udp=True))
     return opened
 
 

@@ -8,12 +8,14 @@ What the children call is compiled before the fork (compiling.py). Import this m
 
 import contextlib
 import dataclasses
+import datetime
 import logging
 import os
 import resource
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 import msgspec
@@ -22,14 +24,16 @@ from setproctitle import setproctitle
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
+import workers.push.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
-from trinity.config import Config, FeedsSection, NodeSection, ring_count
-from trinity.errors import ConfigError
-from trinity.limits import OPEN_FILES_WANTED
+from trinity.config import Config, FeedsSection, NodeSection
+from trinity.errors import ConfigError, MissingExtraError
+from trinity.limits import DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
+from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import Card, NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
@@ -38,11 +42,24 @@ from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
-from trinity.node.roles import NodePlan, Role, SharedMemory, card_of, instances_of
+from trinity.node.roles import (
+    DELIVERY_WRITER,
+    NO_RINGS,
+    RECEIVER_FOLDER,
+    USAGE_WRITERS,
+    NodePlan,
+    Rings,
+    Role,
+    SharedMemory,
+    card_of,
+    instances_of,
+)
 from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
 from trinity.process import ProcessContext
+from trinity.push.addresses import AllowList
 from trinity.store.database import database_url
+from workers.receiver.certificate import make_certificate
 
 
 def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
@@ -58,17 +75,22 @@ def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
 def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     # A closed terminal, or who means "reload": nothing is kept that a reload would change. The children inherit it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    receives = False
     if with_simulator:
         config = with_simulated_exchanges(config)
-    plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
+        config, receives = with_demo_receiver(config, SystemClock())
+    node = node_uuid(config.node.data_dir)
+    plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node, receives)
     database_url(config)  # a wrong one is found before anything is started
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)  # the same
+    workers.push.process.tls_of(config.push)
+    AllowList.parse(config.push.allowed_targets)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()
-    shown = NodeConsole(config, plan.catalog, with_simulator, console, log)
+    shown = NodeConsole(config, plan.catalog, with_simulator, console, log, with_receiver=receives)
     shown.show_start(clock.monotonic_ns())
-    for listener in listeners_of(config, with_simulator):
+    for listener in listeners_of(config, with_simulator, receives):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
     # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
@@ -109,6 +131,25 @@ def with_simulated_exchanges(config: Config) -> Config:
     return msgspec.structs.replace(config, feeds=section)
 
 
+def with_demo_receiver(config: Config, clock: Clock) -> tuple[Config, bool]:
+    """The same configuration with prices pushed to a receiver of this machine; as it was without the extra `demo`."""
+    folder = config.node.data_dir / RECEIVER_FOLDER
+    now = datetime.datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, datetime.UTC)
+    try:
+        authorities = make_certificate(folder, now, Path(config.push.ca_file) if config.push.ca_file else None)
+    except MissingExtraError:
+        return config, False
+    except OSError as error:
+        raise ConfigError("TRINITY_DATA_DIR", f"{folder}: {error}") from None
+    section = msgspec.structs.replace(
+        config.push,
+        on=True,
+        ca_file=str(authorities),
+        allowed_targets=(*config.push.allowed_targets, local_host(config.node.bind_host)),
+    )
+    return msgspec.structs.replace(config, push=section), True
+
+
 @dataclass(frozen=True)
 class ProcessRun:
     """One run of a process, called in the child; the context's log is opened there."""
@@ -127,9 +168,7 @@ class ProcessRun:
         log.info("stopped")
 
 
-def build_processes(
-    plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: tuple[UsageRing, ...] = ()
-) -> list[Process]:
+def build_processes(plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS) -> list[Process]:
     """All processes, each with its context, in the order of the card."""
     memory = SharedMemory(node, access, rings, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     clock = SystemClock()
@@ -143,17 +182,25 @@ def build_processes(
     return processes
 
 
-def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> tuple[UsageRing, ...]:
-    """The usage rings, empty, and at positions that none of them had before; what they held is in the spool."""
+def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> Rings:
+    """All rings of records, empty, and at positions that none of them had before; what they held is in the spools."""
     section, data_dir, wall_seconds = config.ledger, config.node.data_dir, clock.wall_ns() // NS_PER_SECOND
-    rings = open_rings(data_dir, ring_count(config), section.ring_records, wall_seconds, log)
-    flusher = next(i for i, entry in enumerate(memory.card.processes) if entry.kind == "flusher")
+    kinds = [entry.kind for entry in memory.card.processes]
+    writers, of_deliveries = sum(kind in USAGE_WRITERS for kind in kinds), kinds.count(DELIVERY_WRITER)
+    records = section.ring_records
+    usage = open_rings(UsageRing, data_dir, writers, records, wall_seconds, log)
+    deliveries = open_rings(
+        DeliveryRing, data_dir, of_deliveries, min(records, DELIVERY_RING_RECORDS), wall_seconds, log
+    )
+    rings = (*usage, *deliveries)
+    flusher = kinds.index("flusher")
     if not workers.ledger.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
-        reason = "usage records of a former run wait in it, and neither its spool nor its reserve takes them"
-        raise ConfigError("TRINITY_DATA_DIR", f"{reason}: make room on its disk, or make {data_dir / 'usage'} writable")
+        reason = "records of a former run wait in it, and neither their spool nor their reserve takes them"
+        folders = " and ".join(str(data_dir / kind.folder) for kind in dict.fromkeys(map(type, rings)))
+        raise ConfigError("TRINITY_DATA_DIR", f"{reason}: make room on its disk, or make {folders} writable")
     for ring in rings:
         ring.move_on(wall_seconds)
-    return rings
+    return Rings(usage, deliveries)
 
 
 def create_memory(card: Card) -> NodeMemory:

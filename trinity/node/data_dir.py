@@ -1,8 +1,9 @@
-"""The node's data directory: who works in it, the node's identity, and the usage rings.
+"""The node's data directory: who works in it, the node's identity, and the rings of records.
 
     lock           locked (flock) by the node that runs here; a second node is refused
     node-uuid      made at the first start: what the database knows the node by, whatever its name
     usage/ring-<n> the ring of writer n, workers first; ring-<n>.<second>.unreadable: what stood there and was none
+    deliveries/    the same of the pusher's deliveries; only where there is a pusher, or was one
 
 Rules: claimed before anything else is made, because rings and spool have one writer each. The lock belongs to the open
 file, which the children inherit: it is free again when the last process of the node has ended.
@@ -17,14 +18,17 @@ import select
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from trinity.errors import ConfigError, DataDirTakenError, LayoutError
 from trinity.files import Durability, write_whole
-from trinity.memory.usage_ring import UsageRing
+from trinity.memory.record_ring import RecordRing
 
 # After a SIGKILL of the whole node its last process may take some 100 ms to be gone.
 _CLAIM_TRIES = 20
 _CLAIM_WAIT_SECONDS = 0.1
+
+Ring = TypeVar("Ring", bound=RecordRing)
 
 _RING_NAME = re.compile(r"ring-(\d{1,3})")
 
@@ -71,40 +75,44 @@ def node_uuid(data_dir: Path) -> uuid.UUID:
 
 
 def open_rings(
-    data_dir: Path, writers: int, capacity: int, wall_seconds: int, log: logging.Logger
-) -> tuple[UsageRing, ...]:
-    """The rings of all writers in the order of their numbers, then those of former ones, which may hold records.
+    kind: type[Ring], data_dir: Path, writers: int, capacity: int, wall_seconds: int, log: logging.Logger
+) -> tuple[Ring, ...]:
+    """A kind's rings of all writers in the order of their numbers, then those of former ones, which may hold records.
 
     A file that is no ring is set aside loudly, and a new ring made. Raises ConfigError when there is no room for them.
     """
-    folder = data_dir / "usage"
+    folder = data_dir / kind.folder
+    if not writers and not folder.exists():
+        return ()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)  # addresses and keys' numbers are nobody else's business
         found = (_RING_NAME.fullmatch(path.name) for path in folder.iterdir())
         former = sorted(number for match in found if match and (number := int(match[1])) >= writers)
         return tuple(
-            _open_ring(folder / f"ring-{number}", number, capacity, wall_seconds, log)
+            _open_ring(kind, folder / f"ring-{number}", number, capacity, wall_seconds, log)
             for number in (*range(writers), *former)
         )
     except OSError as error:
-        needed = writers * capacity * 64 // 2**20
-        reason = f"{folder}: {error.strerror}: the usage rings need {needed} MB (LEDGER_RING_RECORDS)"
+        needed = writers * capacity * kind.record_dtype.itemsize // 2**20
+        reason = f"{folder}: {error.strerror}: the {kind.folder} rings need {needed} MB (LEDGER_RING_RECORDS)"
         raise ConfigError("TRINITY_DATA_DIR", reason) from None
 
 
-def _open_ring(path: Path, number: int, capacity: int, wall_seconds: int, log: logging.Logger) -> UsageRing:
+def _open_ring(
+    kind: type[Ring], path: Path, number: int, capacity: int, wall_seconds: int, log: logging.Logger
+) -> Ring:
     try:
-        ring = UsageRing.open(path, number, capacity, wall_seconds)
+        ring = kind.open(path, number, capacity, wall_seconds)
     except LayoutError as error:
         aside = path.with_name(f"{path.name}.{wall_seconds}.unreadable")
         path.rename(aside)
         found = {"file": str(aside), "what": error.what, "expected": error.expected, "found": error.found}
-        log.critical("a usage ring is unreadable and was set aside: its records are lost", extra={"fields": found})
-        ring = UsageRing.open(path, number, capacity, wall_seconds)
+        log.critical("a ring of records is unreadable and was set aside: they are lost", extra={"fields": found})
+        ring = kind.open(path, number, capacity, wall_seconds)
     if ring.capacity != capacity:
         kept = {"ring": str(path), "records": ring.capacity, "LEDGER_RING_RECORDS": capacity}
-        log.warning("a usage ring keeps its size: stop the node and remove the file", extra={"fields": kept})
+        log.warning("a ring of records keeps its size: stop the node and remove the file", extra={"fields": kept})
     return ring
 
 

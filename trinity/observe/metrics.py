@@ -16,11 +16,13 @@ from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
+    DELIVERY_OUTCOMES,
     EXCHANGE_WAYS,
     EXCHANGES,
     FAILURE_KINDS,
     HTTP_STATUSES,
     LATENCY_BOUNDS_NS,
+    LATENESS_BOUNDS_NS,
     LIMIT_REFUSALS,
     OPERATOR_JOBS,
     RECONNECT_REASONS,
@@ -31,6 +33,7 @@ from trinity.vocabulary import (
 
 # Of the request workers' durations, in seconds as Prometheus wants them; "+Inf" and "sum" follow.
 DURATION_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENCY_BOUNDS_NS)
+LATENESS_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENESS_BOUNDS_NS)
 
 
 class Metric(NamedTuple):
@@ -152,27 +155,37 @@ REQUEST = Register(
     ),
 )
 
+
+def _of_ledger(name: str, what: str, kept: str, waiting: str) -> tuple[Metric, ...]:
+    """What the flusher tells of one kind of records (workers/ledger/kind.py)."""
+    return (
+        Metric(f"{name}_records_total", "counter", f"{what} records taken over from the rings."),
+        Metric(f"{name}_rows_loaded_total", "counter", f"{what} records committed to the database."),
+        Metric(f"{name}_batches_total", "counter", "Batches committed to the database."),
+        Metric(
+            f"{name}_lost_total",
+            "counter",
+            f"{what} records given up: their detail alone, with {kept}, or the whole record.",
+            (("what", ("detail", "record")),),
+        ),
+        Metric(f"{name}_ring_share", "gauge", "How full the fullest ring is, 0 to 1."),
+        Metric(f"{name}_ring_share_max", "gauge", "The same at its highest since the process started."),
+        Metric(f"{name}_spool_bytes", "gauge", "Bytes of the spool on disk."),
+        Metric(f"{name}_spool_share", "gauge", "The same as a share of its bound."),
+        Metric(f"{name}_spool_share_max", "gauge", "The same at its highest since the process started."),
+        Metric(f"{name}_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
+        Metric(f"{name}_spool_synced", "gauge", "1 while the disk confirms what the spool wrote, 0 while it does not."),
+        Metric(f"{name}_lag_records", "gauge", f"{waiting} that are not in the database yet."),
+        Metric(f"{name}_lag_seconds", "gauge", "Age of the oldest of them."),
+        Metric(f"{name}_database_up", "gauge", "1 while the database takes batches."),
+        Metric(f"{name}_alarm", "gauge", "1 while a ring or the spool is fuller than 400 of 999."),
+    )
+
+
 FLUSHER = Register(
-    Metric("usage_records_total", "counter", "Usage records taken over from the rings."),
-    Metric("usage_rows_loaded_total", "counter", "Usage records committed to the database."),
-    Metric("usage_batches_total", "counter", "Batches committed to the database."),
-    Metric(
-        "usage_lost_total",
-        "counter",
-        "Usage records given up: their detail alone, with exact sums, or the whole record.",
-        (("what", ("detail", "record")),),
-    ),
-    Metric("usage_ring_share", "gauge", "How full the fullest ring is, 0 to 1."),
-    Metric("usage_ring_share_max", "gauge", "The same at its highest since the process started."),
-    Metric("usage_spool_bytes", "gauge", "Bytes of the spool on disk."),
-    Metric("usage_spool_share", "gauge", "The same as a share of its bound."),
-    Metric("usage_spool_share_max", "gauge", "The same at its highest since the process started."),
-    Metric("usage_spool_writable", "gauge", "1 while the spool takes records, 0 while the disk refuses."),
-    Metric("usage_spool_synced", "gauge", "1 while the disk confirms what the spool wrote, 0 while it does not."),
-    Metric("usage_lag_records", "gauge", "Answered requests that are not in the database yet."),
-    Metric("usage_lag_seconds", "gauge", "Age of the oldest of them."),
-    Metric("usage_database_up", "gauge", "1 while the database takes batches."),
-    Metric("usage_alarm", "gauge", "1 while a ring or the spool is fuller than 400 of 999."),
+    *_of_ledger("usage", "Usage", "exact sums", "Answered requests"),
+    # Of the push server; without one nothing is counted, and nothing is wrong.
+    *_of_ledger("delivery", "Delivery", "their number", "Deliveries"),
 )
 
 REPORTER = Register(
@@ -236,6 +249,36 @@ OPERATOR = Register(
     Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
 )
 
+PUSHER = Register(
+    Metric(
+        "push_deliveries_total",
+        "counter",
+        "Messages by what became of them; sent and send_failed are of UDP.",
+        (("outcome", DELIVERY_OUTCOMES),),
+    ),
+    Metric("push_attempts_total", "counter", "Posts, quick retries and probes included."),
+    Metric("push_skipped_total", "counter", "Messages that were not made, for this process stood still when due."),
+    Metric(
+        "push_lateness_seconds",
+        "histogram",
+        "Time from when a message was due until its first attempt began.",
+        (("le", (*LATENESS_BOUNDS, "+Inf", "sum")),),
+    ),
+    Metric("push_log_lost_total", "counter", "Messages over HTTPS without a record, because the ring was full."),
+    Metric("push_subscriptions", "gauge", "Subscriptions that this node serves."),
+    Metric("push_failing", "gauge", "Of them, those whose receiver fails."),
+    Metric("push_in_flight", "gauge", "Messages under way."),
+    Metric("push_disabled_total", "counter", "Subscriptions given up: 5 days of failing, or told to stop."),
+    Metric("push_shards", "gauge", "Shards of 64 that this node holds a lease of."),
+    Metric("push_database_up", "gauge", "1 while changes and leases come from the database."),
+    Metric("push_states_waiting", "gauge", "Receivers' states that are not in the database yet."),
+    Metric("push_snapshot_errors_total", "counter", "Snapshots that were broken or could not be written."),
+    Metric("push_connections", "gauge", "Open connections to receivers."),
+    Metric("push_connections_idle", "gauge", "Of them, those that wait for the next message."),
+    Metric("push_connections_new_total", "counter", "Connections made."),
+    Metric("push_connections_reused_total", "counter", "Messages that found one open."),
+)
+
 REGISTERS = {
     "feed": FEED,
     "consensus": CONSENSUS,
@@ -245,4 +288,5 @@ REGISTERS = {
     "database": DATABASE,
     "access": ACCESS,
     "operator": OPERATOR,
+    "pusher": PUSHER,
 }

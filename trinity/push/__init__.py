@@ -1,1 +1,1 @@
-"""Prices that are delivered: subscriptions, secrets, targets, events, as the API, the commands and the sender know them."""
+"""Prices that are delivered: subscriptions, secrets, targets, events, as API, commands and sender know them."""

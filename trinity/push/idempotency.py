@@ -13,12 +13,11 @@ import contextlib
 import datetime
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 from trinity.errors import InputError, TrinityError
 from trinity.limits import IDEMPOTENCY_SECONDS
@@ -39,7 +38,7 @@ class Answer(NamedTuple):
     """What a request was told; `is_replay`: an earlier one was, and this one did nothing."""
 
     status: int
-    body: Any  # JSON-ready
+    body: str  # JSON
     is_replay: bool = False
 
 
@@ -83,18 +82,30 @@ def digest_of(route: str, body: bytes) -> bytes:
 
 def once(connection: Connection, account_id: int | None, key: str, digest: bytes, work: Callable[[], Answer]) -> Answer:
     """Do `work`, or say what it was told when it was done; in a transaction of the caller's, which ends with it."""
-    named = {"account_id": OPERATOR if account_id is None else account_id, "key": key}
+    named = named_by(account_id, key)
     row = connection.execute(load("push.try_idempotency"), named).fetchone()
     assert row is not None
     if not row[0]:
         raise KeyInUseError(key)
-    kept = named | {"kept": datetime.timedelta(seconds=IDEMPOTENCY_SECONDS)}
-    first = connection.execute(load("push.first_answer"), kept).fetchone()
+    first = first_answer(key, digest, connection.execute(load("push.first_answer"), named).fetchone())
     if first is not None:
-        if bytes(first[0]) != digest:
-            raise KeyReusedError(key)
-        return Answer(first[1], first[2], is_replay=True)
+        return first
     answer = work()
-    told = {"request_digest": digest, "status": answer.status, "body": Jsonb(answer.body)}
+    told = {"request_digest": digest, "status": answer.status, "body": answer.body}
     connection.execute(load("push.keep_answer"), named | told)
     return answer
+
+
+def named_by(account_id: int | None, key: str) -> dict[str, Any]:
+    """The parameters of `push.first_answer`."""
+    kept = datetime.timedelta(seconds=IDEMPOTENCY_SECONDS)
+    return {"account_id": OPERATOR if account_id is None else account_id, "key": key, "kept": kept}
+
+
+def first_answer(key: str, digest: bytes, row: Sequence[Any] | None) -> Answer | None:
+    """What the first request was told, out of its row; KeyReusedError where that was another request."""
+    if row is None:
+        return None
+    if bytes(row[0]) != digest:
+        raise KeyReusedError(key)
+    return Answer(row[1], row[2], is_replay=True)

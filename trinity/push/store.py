@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
 
 from trinity.errors import AbsentError, RefusedError
 from trinity.limits import SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX
@@ -49,24 +49,26 @@ def create(
 
 def find(connection: Connection, number: int, account_id: int | None) -> Subscription:
     """The subscription of this number; AbsentError."""
-    with connection.cursor(row_factory=class_row(Subscription)) as cursor:
+    with connection.cursor(row_factory=kwargs_row(_subscription)) as cursor:
         found = cursor.execute(load("push.find"), {"id": number, "account_id": account_id}).fetchone()
     if found is None:
         raise absent(number)
     return found
 
 
-def list_for(connection: Connection, account_id: int | None, after: int, count: int) -> list[SubscriptionReport]:
-    """Up to `count` subscriptions with a number above `after`, in order."""
-    parameters = {"account_id": account_id, "id": None, "after": after, "count": count}
-    with connection.cursor(row_factory=class_row(SubscriptionReport)) as cursor:
+def list_for(
+    connection: Connection, account_id: int | None, after: int, count: int, account: str | None = None
+) -> list[SubscriptionReport]:
+    """Up to `count` subscriptions with a number above `after`, in order; for the operator also those of one account."""
+    parameters = report_parameters(account_id, after=after, count=count, account=account)
+    with connection.cursor(row_factory=kwargs_row(report)) as cursor:
         return cursor.execute(load("push.reports"), parameters).fetchall()
 
 
 def show(connection: Connection, number: int, account_id: int | None) -> SubscriptionReport:
     """One subscription as people see it; AbsentError."""
-    parameters = {"account_id": account_id, "id": number, "after": 0, "count": 1}
-    with connection.cursor(row_factory=class_row(SubscriptionReport)) as cursor:
+    parameters = report_parameters(account_id, number=number)
+    with connection.cursor(row_factory=kwargs_row(report)) as cursor:
         found = cursor.execute(load("push.reports"), parameters).fetchone()
     if found is None:
         raise absent(number)
@@ -133,13 +135,29 @@ def rotate(
 
 def changed_since(connection: Connection, revision: int) -> tuple[list[Subscription], int]:
     """All that changed after this revision, deleted ones as well, and the revision to ask with next; 0 is the start."""
-    with connection.cursor(row_factory=class_row(Subscription)) as cursor:
+    with connection.cursor(row_factory=kwargs_row(_subscription)) as cursor:
         found = cursor.execute(load("push.changed_since"), {"revision": revision}).fetchall()
     return found, found[-1].revision if found else revision
 
 
+def report_parameters(
+    account_id: int | None, *, number: int | None = None, after: int = 0, count: int = 1, account: str | None = None
+) -> dict[str, Any]:
+    """What `push.reports` is given."""
+    return {"account_id": account_id, "id": number, "after": after, "count": count, "account": account}
+
+
+def report(**fields: Any) -> SubscriptionReport:
+    """A row of `push.reports`."""
+    return SubscriptionReport(**fields | {"assets": tuple(fields["assets"])})
+
+
 def absent(number: int) -> AbsentError:
     return AbsentError("subscription", str(number), "`trinity push list` shows them")
+
+
+def _subscription(**fields: Any) -> Subscription:
+    return Subscription(**fields | {"assets": tuple(fields["assets"])})
 
 
 def _lock_account(connection: Connection, account: int | str) -> int:

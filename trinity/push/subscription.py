@@ -1,11 +1,13 @@
 """What a customer asked for: prices of some assets, where to, and when. Written values -> checked values.
 
-    interval_s      every so many seconds                       deviation_bps   when a price has moved by as much
-    heartbeat_s     after so long without any other reason      max_age_ms, min_sources   what a price must be to be given
+    interval_s               every so many seconds
+    deviation_bps            when a price has moved by as much
+    heartbeat_s              after so long without any other reason
+    max_age_ms, min_sources  what a price must be to be given
 
-Rules: pure. A number of 0 is off; at least one of the three triggers is on. Assets are written by any of their names and
-kept by their own, in the order given. Every refusal is an InputError that names the field. A change has the fields that
-are to be others; what it leaves out stays.
+Rules: pure. A number of 0 is off; at least one of the three triggers is on. Assets are written by any of their names
+and kept by their own, in the order given. Every refusal is an InputError that names the field. A change has the fields
+that are to be others; what it leaves out stays.
 """
 
 import datetime
@@ -16,6 +18,7 @@ import msgspec
 
 from trinity.errors import InputError
 from trinity.limits import SUBSCRIPTION_ASSETS_MAX
+from trinity.push.targets import parse_target
 
 NAME_CHARS_MAX = 100
 # As much of a wrong word as is said again.
@@ -185,9 +188,7 @@ def _name(written: str) -> str:
 
 
 def _target(written: str) -> str:
-    if not written.startswith(("https://", "udp://")):
-        raise InputError("target", _MISSING["target"])
-    return written
+    return str(parse_target(written))
 
 
 def _assets(written: list[str] | tuple[str, ...], find_asset: FindAsset) -> tuple[str, ...]:

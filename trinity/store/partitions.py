@@ -29,7 +29,12 @@ from trinity.store.connect import AnyConnection
 
 # Of prices, as charts ask for them.
 CANDLE_DAYS = 93
-TABLES = ("usage_runs", "usage_minute", "refusal_minute", "report_usage_log")
+# What is kept as long as its like, by where the database says which day of them was given up last.
+_FAMILIES = {
+    "last_day_given_up": ("usage_runs", "usage_minute", "refusal_minute", "report_usage_log"),
+    "last_day_of_deliveries_given_up": ("push_deliveries",),
+}
+TABLES = tuple(table for tables in _FAMILIES.values() for table in tables)
 
 _DAYS_BACK, _DAYS_AHEAD = 1, 3
 _DAY = datetime.timedelta(days=1)
@@ -53,6 +58,7 @@ class Retention(NamedTuple):
 
     detail_days: int  # single requests, addresses, sums by minute and hour
     sums_months: int  # sums by day; never shorter than the detail
+    delivery_days: int = 14  # deliveries of the push server
 
 
 class Retired(NamedTuple):
@@ -77,13 +83,15 @@ def retire(connection: AnyConnection, clock: Clock, log: logging.Logger, retenti
         fields = {"node": node.isoformat(), "database": database.isoformat()}
         log.error("the clocks of node and database differ: nothing old is removed", extra={"fields": fields})
         return Retired((), 0)
-    first_kept = min(node, database).astimezone(datetime.UTC).date() - retention.detail_days * _DAY
-    try:
-        with connection.transaction():
-            dropped, oldest_left = _drop_over_age(connection, first_kept)
-    except psycopg.errors.LockNotAvailable:  # somebody reads them: the next call tries again
-        return Retired((), 0)
-    return Retired(dropped, _delete_old(connection, min(oldest_left, first_kept), clock, retention))
+    today = min(node, database).astimezone(datetime.UTC).date()
+    first_kept, first_delivery = today - retention.detail_days * _DAY, today - retention.delivery_days * _DAY
+    usage, deliveries = _FAMILIES
+    of_deliveries, _ = _drop_unless_read(connection, deliveries, first_delivery)
+    dropped, oldest_left = _drop_unless_read(connection, usage, first_kept)
+    if oldest_left is None:
+        return Retired(of_deliveries, 0)
+    rows = _delete_old(connection, min(oldest_left, first_kept), clock, retention)
+    return Retired((*of_deliveries, *dropped), rows)
 
 
 def first_day_of_sums(today: datetime.date, months: int) -> datetime.date:
@@ -125,18 +133,32 @@ def _day_after(day: datetime.date) -> datetime.date | str:
     return "infinity" if day == datetime.date.max else day + _DAY
 
 
-def _drop_over_age(connection: AnyConnection, first_kept: datetime.date) -> tuple[tuple[str, ...], datetime.date]:
+def _drop_unless_read(
+    connection: AnyConnection, family: str, first_kept: datetime.date
+) -> tuple[tuple[str, ...], datetime.date | None]:
+    """As `_drop_over_age`; nothing, and no day, while somebody reads them: the next call tries again."""
+    try:
+        with connection.transaction():
+            return _drop_over_age(connection, family, first_kept)
+    except psycopg.errors.LockNotAvailable:
+        return (), None
+
+
+def _drop_over_age(
+    connection: AnyConnection, family: str, first_kept: datetime.date
+) -> tuple[tuple[str, ...], datetime.date]:
     """Drop what is given up, a whole day or nothing of it; the partitions' names, and the oldest day that is left."""
+    tables = list(_FAMILIES[family])
     connection.execute(queries.load("partitions.lock"), [_LOCK_KEY])
     connection.execute(queries.load("partitions.wait_shortly"))
-    names = [row[0] for row in connection.execute(queries.load("partitions.existing"), [list(TABLES)]).fetchall()]
-    row = connection.execute(queries.load("partitions.given_up"), [_GIVE_UP_GAP]).fetchone()
+    names = [row[0] for row in connection.execute(queries.load("partitions.existing"), [tables]).fetchall()]
+    row = connection.execute(queries.load("partitions.given_up"), [_GIVE_UP_GAP, family]).fetchone()
     given_up, may_go_on = row or (datetime.date.min, True)
     days = sorted({_day_of(name) for name in names})
     candidates = [day for day in days if given_up < day < first_kept]
     if candidates and may_go_on:
         given_up = candidates[0]
-        connection.execute(queries.load("partitions.give_up"), [given_up])
+        connection.execute(queries.load("partitions.give_up"), [family, given_up])
     gone = [day for day in days if day <= given_up and day < first_kept][:_DAYS_MAX]
     dropped = tuple(name for name in names if _day_of(name) in gone)
     for name in dropped:

@@ -41,6 +41,8 @@ from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
 from workers.api.lookups import lookups
 from workers.api.openapi.document import Ports
+from workers.api.pushes import routes as pushes
+from workers.api.pushes.customer import Pushes
 from workers.api.streams import events as streams
 from workers.api.streams import rows, sockets
 from workers.api.usage import usage
@@ -64,6 +66,8 @@ OWN: tuple[ControllerRouterHandler, ...] = (
     inside.show_inside,
     day.show_day,
     administration.ROUTER,
+    pushes.ROUTER,
+    pushes.EVENTS,
     signin.show_session,
     signin.open_session,
     signin.end_session,
@@ -118,6 +122,7 @@ class Features(NamedTuple):
     dashboard: node_state.Dashboard
     history: history.History
     lookups: lookups.Lookups
+    pushes: Pushes
     streams: streams.Streams
     rows: rows.RowBoard
     usage: Usage

@@ -35,6 +35,7 @@ from trinity.net.ports import bind_socket
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
 from trinity.process import NodeView, ProcessContext
+from trinity.push.addresses import AllowList
 from trinity.store import migrate
 from trinity.store.connect import bounded
 from trinity.store.watch import Watch
@@ -62,6 +63,7 @@ from workers.api.history.averages import Averages
 from workers.api.history.history import History
 from workers.api.history.past import PastPrices
 from workers.api.lookups.lookups import Lookup, Lookups
+from workers.api.pushes.customer import Pushes
 from workers.api.streams.board import PriceBoard
 from workers.api.streams.events import STREAMS, Streams
 from workers.api.streams.fanout import Fanout
@@ -220,6 +222,7 @@ async def open_service(
             Dashboard(memory.node, memory.rings, MachineFigures(context.clock, settings.data_dir, pool)),
             History(averages, PastPrices(pool, context.clock), explain),
             Lookups(lookup),
+            Pushes(AllowList.parse(settings.allowed_targets), settings.name_servers),
             Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
             rows,
             Usage(ConcurrencyLimit(EXPORTS)),

@@ -1,4 +1,4 @@
-"""The flusher: usage rings -> spool on disk -> PostgreSQL, each record exactly once.
+"""The flusher: rings of usage and of deliveries -> spool on disk -> PostgreSQL, each record exactly once.
 
 ring -> spool segment       drain.py     every turn, before the ring is released
 bytes of a segment          block.py     checksummed blocks of records
@@ -10,7 +10,9 @@ sums while the disk is full reserve.py   a preallocated file
 records -> COPY's bytes     runs.py      single requests, packed; numpy, no Python a record
 sums -> COPY's bytes        rows.py      the same
 changes of usage's tables   usage_tables.py  rows, sums, refusals (refusals.py); and USAGE, the kind itself
+deliveries' rows            delivery_tables.py  one each; and DELIVERY, the kind itself
 segment -> database         ledger.py    rows, sums and position of any kind in one transaction
 the database's ups, downs   loader.py    a thread of its own
-the process                 process.py   the drain's loop and the metrics
+one kind's way             route.py     drain, loader and sync together, and the metrics
+the process                 process.py   the loop over the kinds
 """

@@ -22,7 +22,6 @@ from trinity.limits import RING_SUM_SHARE
 from trinity.memory.control import ProcessBlock
 from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Settled
-from trinity.observe.metrics import FLUSHER
 from workers.ledger.block import records_in_place
 from workers.ledger.reserve import Reserve
 from workers.ledger.spool import Spool
@@ -30,13 +29,10 @@ from workers.ledger.sums import Span, Sums
 
 # Records of one block: little enough that a sum of them, and a turn, stay short.
 _BLOCK_RECORDS_MAX = 1 << 16
-_TAKEN = FLUSHER.index("usage_records_total")
-_LOST_DETAIL = FLUSHER.index("usage_lost_total", "detail")
-_LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
 
 
 class Drain:
-    """All rings of the node and where they go."""
+    """All rings of one kind and where they go."""
 
     def __init__(
         self,
@@ -57,8 +53,12 @@ class Drain:
         self._beat = beat
         self._clock = clock
         self._writable_told = Settled(True)
-        self._lost_detail = Losses(log, "usage detail is given up, sums stay exact")
-        self._lost_records = Losses(log, "usage records lost: a ring is full")
+        kind = spool.kind
+        self._taken_word = kind.metric("records_total")
+        self._lost_detail_word = kind.metric("lost_total", "detail")
+        self._lost_record_word = kind.metric("lost_total", "record")
+        self._lost_detail = Losses(log, kind.given_up)
+        self._lost_records = Losses(log, f"{kind.name} records lost: a ring is full")
         self.share_before = 0.0  # how full the fullest ring was when the last turn began
         self._open_reserve()
         self._go_on()
@@ -125,7 +125,7 @@ class Drain:
             first = ring.released
             records = ring.view(first)[: min(end - first, _BLOCK_RECORDS_MAX)]
             self._spool.append(ring, records)
-            self._block.count(_TAKEN, len(records))
+            self._block.count(self._taken_word, len(records))
             self._beat()
 
     def _sum_up(self, ring: RecordRing, share: float = RING_SUM_SHARE) -> None:
@@ -138,7 +138,7 @@ class Drain:
             if not self._reserve.add(Sums((Span(ring.number, first, first + len(records)),), groups)):
                 return
             ring.release(first + len(records))
-            self._block.count(_TAKEN, len(records))
+            self._block.count(self._taken_word, len(records))
             self._lose_detail(len(records), "the disk refuses the spool, and the ring is full or the node starts")
             self._beat()
 
@@ -156,7 +156,7 @@ class Drain:
                 self._log.debug("no reserve", extra={"fields": {"error": str(error)}})
 
     def _lose_detail(self, records: int, why: str) -> None:
-        self._block.count(_LOST_DETAIL, records)
+        self._block.count(self._lost_detail_word, records)
         self._lost_detail.add(records, why=why)
 
     def _count_refused(self) -> None:
@@ -165,7 +165,7 @@ class Drain:
             refused = ring.refused
             if lost := refused - ring.counted:
                 ring.count_refused(refused)
-                self._block.count(_LOST_RECORD, lost)
+                self._block.count(self._lost_record_word, lost)
                 self._lost_records.add(lost)
 
     def _set_writable(self, is_writable: bool, error: str) -> None:
@@ -173,6 +173,8 @@ class Drain:
         if not self._writable_told.is_news(is_writable, self._clock.monotonic_ns()):
             return
         if is_writable:
-            self._log.warning("the disk takes the usage spool again")
+            self._log.warning(f"the disk takes the {self._spool.kind.name} spool again")
         else:
-            self._log.critical("the disk refuses the usage spool", extra={"fields": {"error": error}})
+            self._log.critical(
+                f"the disk refuses the {self._spool.kind.name} spool", extra={"fields": {"error": error}}
+            )

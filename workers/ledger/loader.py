@@ -22,7 +22,6 @@ from trinity.limits import LOAD_GAP_SECONDS
 from trinity.memory.control import ProcessBlock
 from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Outage
-from trinity.observe.metrics import FLUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect, judge
 from trinity.store.session_thread import SessionThread
@@ -41,10 +40,6 @@ _NEVER_AGAIN_NS = 2**63
 # A file of which the database says "never" for so long is set aside: by then it is not a change of the tables that
 # somebody is making.
 _NEVER_NS = 60 * NS_PER_SECOND
-
-_ROWS = FLUSHER.index("usage_rows_loaded_total")
-_BATCHES = FLUSHER.index("usage_batches_total")
-_LOST_RECORD = FLUSHER.index("usage_lost_total", "record")
 
 
 class Loader(SessionThread):
@@ -66,9 +61,14 @@ class Loader(SessionThread):
         self._kind, self._node, self._node_name, self._rings = kind, node, node_name, rings
         self._spool, self._block, self._log = spool, block, log
         self._outage = Outage(
-            log, logging.ERROR, "the database does not take the ledger, the spool does", "the database takes the ledger"
+            log,
+            logging.ERROR,
+            f"the database does not take the {kind.called}, the spool does",
+            f"the database takes the {kind.called}",
         )
-        self._missing = Losses(log, "usage records are missing")
+        self._missing = Losses(log, f"{kind.name} records are missing")
+        self._rows_word, self._batches_word = kind.metric("rows_loaded_total"), kind.metric("batches_total")
+        self._lost_record_word = kind.metric("lost_total", "record")
         self._say_taken_at_ns: int | None = None
         self._never_since: tuple[Unit, int] | None = None
         self._behind: set[int] = set()
@@ -151,8 +151,9 @@ class Loader(SessionThread):
             self._spool.put_back(unit)
             raise
         fields = {"file": str(self._spool.set_aside(unit)), "records": lost, "error": str(error)}
-        self._block.count(_LOST_RECORD, lost)
-        self._log.critical("a file of the usage spool cannot be loaded and was set aside", extra={"fields": fields})
+        self._block.count(self._lost_record_word, lost)
+        text = f"a file of the {self._kind.name} spool cannot be loaded and was set aside"
+        self._log.critical(text, extra={"fields": fields})
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:
@@ -170,10 +171,11 @@ class Loader(SessionThread):
             behind = loaded.get(ring.number, 0) - ring.written
             if behind > 0 and ring.number not in self._behind:
                 self._behind.add(ring.number)
-                self._block.count(_LOST_RECORD, behind)
+                self._block.count(self._lost_record_word, behind)
                 fields = {"ring": ring.number, "records": behind}
                 self._log.critical(
-                    "a usage ring is older than the database and its next records will be lost: start the node again",
+                    f"a {self._kind.name} ring is older than the database and its next records will be lost: "
+                    "start the node again",
                     extra={"fields": fields},
                 )
 
@@ -182,10 +184,10 @@ class Loader(SessionThread):
         return self._spool.is_writable and self._pace.rests(self._clock.monotonic_ns(), self._spool.has_closed())
 
     def _count(self, loaded: Loaded) -> None:
-        self._block.count(_ROWS, loaded.records)
-        self._block.count(_BATCHES)
+        self._block.count(self._rows_word, loaded.records)
+        self._block.count(self._batches_word)
         if loaded.missing:
-            self._block.count(_LOST_RECORD, loaded.missing)
+            self._block.count(self._lost_record_word, loaded.missing)
             self._missing.add(loaded.missing)
 
     def _say_connected(self) -> None:
@@ -209,4 +211,6 @@ class Loader(SessionThread):
         elif self._say_taken_at_ns <= now_ns:
             self._say_taken_at_ns = _NEVER_AGAIN_NS
             fields = {"error": str(error)}
-            self._log.critical("nothing is loaded: another node has this one's ledger", extra={"fields": fields})
+            self._log.critical(
+                f"nothing is loaded: another node has this one's {self._kind.called}", extra={"fields": fields}
+            )

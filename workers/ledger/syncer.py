@@ -49,9 +49,11 @@ class Syncer(threading.Thread):
         if self._told.is_news(is_synced, now_ns):
             reason = {"reason": self._refusal or "the disk does not answer"}
             if is_synced:
-                self._log.warning("the disk confirms the usage spool again")
+                self._log.warning(f"the disk confirms the {self._spool.kind.name} spool again")
             else:
-                self._log.critical("the disk does not confirm the usage spool", extra={"fields": reason})
+                self._log.critical(
+                    f"the disk does not confirm the {self._spool.kind.name} spool", extra={"fields": reason}
+                )
         return is_synced
 
     def _sync(self) -> None:

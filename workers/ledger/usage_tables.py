@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.limits import ASSET_NAME_BYTES_MAX
-from trinity.memory.usage_ring import RECORD_DTYPE
+from trinity.memory.usage_ring import RECORD_DTYPE, UsageRing
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
@@ -130,7 +130,10 @@ def _days_of(minutes: NDArray[np.int64]) -> set[datetime.date]:
 
 
 USAGE = RecordKind(
-    record_dtype=RECORD_DTYPE,
+    name="usage",
+    called="ledger",
+    given_up="usage detail is given up, sums stay exact",
+    ring=UsageRing,
     group_dtype=GROUP_DTYPE,
     sum_records=sum_records,
     merge_groups=merge_groups,

@@ -19,11 +19,13 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.memory.candle_table import CandleTable
 from trinity.memory.control import ProcessBlock
 from trinity.observe.metrics import OPERATOR
+from trinity.push.leavings import delete_leavings
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
-from trinity.store.queries import load
+from trinity.store.queries import load_for
 from workers.operator.candles import load_candles
 from workers.operator.daily import Publish, keep_figures
+from workers.operator.event_mails import EventMails
 from workers.operator.quotas import QuotaWarnings
 from workers.operator.schedule import Schedule
 
@@ -39,6 +41,7 @@ class Work(NamedTuple):
     retention: partitions.Retention
     log: logging.Logger
     quotas: QuotaWarnings
+    event_mails: EventMails
 
 
 class Job(NamedTuple):
@@ -62,7 +65,7 @@ JOBS = (
     ),
     Job(
         "batches", 3600, "database", "deletes the batches that no ring needs any more",
-        lambda work: work.connection.execute(load("operator.prune_batches")),
+        lambda work: _prune_batches(work.connection),
     ),
     Job(
         "daily_figures", 60, "database", "computes the day's figures, keeps and publishes them",
@@ -80,7 +83,19 @@ JOBS = (
         "quota_mails", 5, "database", "sends the mails of these warnings, where mail is configured",
         lambda work: work.quotas.send_mails(work.connection),
     ),
+    Job(
+        "event_mails", 5, "database", "sends the mails of events that ended something",
+        lambda work: work.event_mails.send(work.connection),
+    ),
+    Job(
+        "push_leavings", 3600, "database", "deletes events, orders and first answers that are over age",
+        lambda work: delete_leavings(work.connection),
+    ),
 )  # fmt: skip
+
+
+# The tables of what each kind of the ledger's records has loaded.
+_BATCHES = ("usage_batches", "delivery_batches")
 
 
 class Jobs:
@@ -125,3 +140,8 @@ class Jobs:
 
 def _now(work: Work) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(work.clock.wall_ns() / NS_PER_SECOND, datetime.UTC)
+
+
+def _prune_batches(connection: AnyConnection) -> None:
+    for table in _BATCHES:
+        connection.execute(load_for("operator.prune_batches", table))

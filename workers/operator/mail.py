@@ -57,6 +57,10 @@ class Mailer:
     def is_idle(self) -> bool:
         return self._under_way == 0
 
+    def another(self) -> "Mailer":
+        """One of the same configuration, with letters and a thread of its own."""
+        return Mailer(self._section, self._password)
+
     def send(self, letters: Sequence[Letter]) -> None:
         """Hand letters over to the thread."""
         if self._thread is None:  # not before the fork

@@ -37,6 +37,7 @@ from trinity.store.partitions import Retention
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
 from workers.operator.daily import publisher
+from workers.operator.event_mails import EventMails
 from workers.operator.jobs import Jobs, Work
 from workers.operator.mail import Mailer
 from workers.operator.quotas import QuotaWarnings
@@ -75,7 +76,8 @@ def run(
     poll.register(context.control_fd, select.POLLIN)
     candles = CandleTable(data_dir / CANDLES, context.log)
     quotas = QuotaWarnings(limits, mailer, context.block, context.log)
-    operator = Operator(context, node, candles, url, cache_url, retention, quotas)
+    event_mails = EventMails(mailer.another(), context.block, context.log)
+    operator = Operator(context, node, candles, url, cache_url, retention, quotas, event_mails)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -99,9 +101,11 @@ class Operator(SessionThread):
         cache_url: str | None,
         retention: Retention,
         quotas: QuotaWarnings,
+        event_mails: EventMails,
     ) -> None:
         super().__init__("operator", url, context.clock)
         self._node, self._candles, self._retention, self._quotas = node, candles, retention, quotas
+        self._event_mails = event_mails
         self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
@@ -127,7 +131,7 @@ class Operator(SessionThread):
                 self._jobs.begin_anew()
                 work = Work(
                     connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log,
-                    self._quotas,
+                    self._quotas, self._event_mails,
                 )  # fmt: skip
                 while not self._stopping.is_set():
                     self._ask_lock(connection)

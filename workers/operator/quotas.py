@@ -1,11 +1,12 @@
-"""Warnings when a month's quota is nearly or wholly used: a logged event, and a mail where mail is configured.
+"""Warnings when a month's quota is nearly or wholly used: an event of the account, and a mail where it is configured.
 
-    warn         on every node: looks at its own counts, and claims what has reached a threshold
+    warn         on every node: looks at its own counts, claims what has reached a threshold, and emits its event
     send_mails   on the one active node: hands what is claimed to the mailer, and marks what was sent
 
 Rules: a row of the database claims each warning, so there is one a key, month and threshold in the whole cluster,
-whichever node counted it. The month is the clock's (UTC). A mail goes to the account's address, a copy to the operator;
-who has none is told by the event and in `/account` alone. What could not be sent is tried again, ever more seldom.
+whichever node counted it; the event is of the same transaction. The month is the clock's (UTC). A mail goes to the
+account's address, a copy to the operator; who has none is told by the event and in `/account` alone. What could not be
+sent is tried again, ever more seldom.
 """
 
 import datetime
@@ -17,6 +18,7 @@ from trinity.limits import QUOTA_WARNING_PERCENTS
 from trinity.memory.control import ProcessBlock
 from trinity.memory.limit_table import LimitTable
 from trinity.observe.metrics import OPERATOR
+from trinity.push.events import emit
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
 from workers.operator.mail import Letter, Mailer
@@ -51,8 +53,12 @@ class QuotaWarnings:
             return
         month = now.date().replace(day=1)
         columns = zip(("key_ids", "percents", "used", "quotas"), map(list, zip(*reached, strict=True)), strict=True)
-        rows = connection.execute(load("quotas.claim"), {"month": month, **dict(columns)}).fetchall()
-        for key_id, prefix, account, percent, count, quota in rows:
+        with connection.transaction():
+            rows = connection.execute(load("quotas.claim"), {"month": month, **dict(columns)}).fetchall()
+            for key_id, prefix, _, account_id, percent, count, quota in rows:
+                told = {"key": key_id, "prefix": prefix, "month": f"{month:%Y-%m}", "percent": percent}
+                emit(connection, account_id, "key.quota_warning", {**told, "used": count, "quota": quota})
+        for key_id, prefix, account, _, percent, count, quota in rows:
             self._block.count(_WARNINGS[percent])
             fields = {"key": key_id, "prefix": prefix, "account": account, "percent": percent, "used": count}
             self._log.warning("quota warning", extra={"fields": {**fields, "quota": quota, "month": f"{month:%Y-%m}"}})

@@ -1,1 +1,1 @@
-"""The pusher: who is due, what is sent, and how it gets there."""
+"""The push server: prices to subscribers over HTTPS and UDP, and events of accounts."""

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 from pathlib import Path
 
 from benchmarks.generators.http import HttpGenerator, HttpTarget, price_requests
@@ -54,7 +55,8 @@ def _wait_until_up(port: int, server: processes.Server) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("127.0.0.1", port))
         probe.settimeout(0.2)
-        for _ in range(300):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
             try:
                 probe.send(b"x")
                 probe.recv(2048)

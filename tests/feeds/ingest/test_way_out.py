@@ -75,7 +75,7 @@ async def taken_from(url: str, proxies: Proxies) -> list[bytes]:
     assert isinstance(socket, FrameSocket)
     async with socket:
         socket.deliver = taking(got)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(got) < len(MESSAGES):
                 # What came before it could be handed out is the library's.
                 with contextlib.suppress(TimeoutError):

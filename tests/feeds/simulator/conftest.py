@@ -25,7 +25,7 @@ from trinity.markets import Market as CatalogMarket
 
 RULES = AssetRules(max_age_ms=10_000, min_sources=3, majority_window_bps=100, outlier_floor_bps=10, max_spread_bps=200)
 START = Instant(1_000 * NS_PER_SECOND, 1_790_000_000 * NS_PER_SECOND)
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
 
 
 def _catalog() -> Catalog:

@@ -12,6 +12,7 @@ from trinity.access.accounts import list_accounts
 from trinity.access.keys import Connection, NewKey, OwnLimits
 from trinity.errors import AbsentError, InputError, RefusedError
 from trinity.limits import API_KEY_BYTES_MAX
+from trinity.push.events import read_feed
 from trinity.vocabulary import KeyState
 
 DAY = datetime.timedelta(days=1)
@@ -178,3 +179,15 @@ def test_every_change_is_told_to_the_nodes_with_the_start_of_its_transaction(dat
         assert found is not None
         assert [payload.rsplit(" ", 1)[0] for payload in payloads] == ["api_keys INSERT", "api_keys UPDATE"]
         assert int(payloads[-1].split()[-1]) <= found[0]
+
+
+def test_what_becomes_of_a_key_is_an_event_of_its_account(connection: keys.Connection) -> None:
+    """Made, replaced, revoked: once each, in the same transaction, and no secret in it."""
+    key, secret = keys.create(connection, NewKey("events", "free"), 1000)
+    new, _, new_secret = keys.rotate(connection, key.id, datetime.timedelta(hours=1), 1000)
+    for _ in range(2):
+        keys.set_state(connection, new.id, KeyState.REVOKED)
+    found = [event for event in read_feed(connection, None) if event.account == "events"]
+    assert [event.type for event in found] == ["key.revoked", "key.rotated", "key.created"]
+    assert [event.data["key"] for event in found] == [new.id, new.id, key.id]
+    assert not any(one in str(found) for one in (secret, new_secret))

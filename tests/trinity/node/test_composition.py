@@ -19,7 +19,7 @@ from trinity.config import Config, NodeSection, RequestSection, SimulatorSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import NodeMemory
-from trinity.memory.usage_ring import append_record
+from trinity.memory.usage_ring import UsageRing, append_record
 from trinity.node.composition import (
     build_processes,
     create_memory,
@@ -88,12 +88,13 @@ def test_rings_are_emptied_and_moved_on_before_anybody_writes(
     """What a former life left is in the spool, and counted as taken over by the flusher; no position comes again."""
     plan, memory = memory_of_two_workers
     config = msgspec.structs.replace(plan.config, node=NodeSection(data_dir=tmp_path))
-    (former, _) = open_rings(tmp_path, 2, config.ledger.ring_records, 1000, LOG)
+    (former, _) = open_rings(UsageRing, tmp_path, 2, config.ledger.ring_records, 1000, LOG)
     assert append_record(former.words, 1, np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.uint64), *[0] * 7)
     rings = prepare_rings(config, memory, SystemClock(), LOG)
-    assert [ring.number for ring in rings] == [0, 1, 2]
+    assert [ring.number for ring in rings.usage] == [0, 1, 2]
+    assert rings.deliveries == (), "this node has no pusher, and none before it had"
     now = SystemClock().wall_ns() // NS_PER_SECOND
-    for ring in rings:
+    for ring in rings.usage:
         assert ring.written == ring.released
         assert now - 60 <= ring.written >> 24 <= now + 2
     assert [path.name for path in (tmp_path / "usage" / "spool").iterdir()] == ["000000000001.seg"]

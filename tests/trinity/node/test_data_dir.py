@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trinity.errors import ConfigError, DataDirTakenError
+from trinity.memory.usage_ring import UsageRing
 from trinity.node import data_dir as module
 from trinity.node.data_dir import claim_data_dir, is_claimed, node_uuid, open_rings
 
@@ -68,17 +69,17 @@ def test_a_damaged_uuid_is_not_replaced_in_silence(tmp_path: Path) -> None:
 
 def test_workers_have_their_rings_and_former_workers_theirs(tmp_path: Path) -> None:
     """With fewer workers than before, the rings of the others are still there to be drained."""
-    assert [ring.number for ring in open_rings(tmp_path, 3, 1024, 1, LOG)] == [0, 1, 2]
+    assert [ring.number for ring in open_rings(UsageRing, tmp_path, 3, 1024, 1, LOG)] == [0, 1, 2]
     (tmp_path / "usage" / "ring-1.new").write_text("a draft of a start that was killed")
-    assert [ring.number for ring in open_rings(tmp_path, 1, 2048, 2, LOG)] == [0, 1, 2]
-    assert [ring.number for ring in open_rings(tmp_path, 4, 1024, 3, LOG)] == [0, 1, 2, 3]
+    assert [ring.number for ring in open_rings(UsageRing, tmp_path, 1, 2048, 2, LOG)] == [0, 1, 2]
+    assert [ring.number for ring in open_rings(UsageRing, tmp_path, 4, 1024, 3, LOG)] == [0, 1, 2, 3]
 
 
 def test_no_room_for_the_rings_is_said_with_what_they_need(tmp_path: Path) -> None:
     """Nothing starts without its ledger."""
     (tmp_path / "usage").write_text("")
     with pytest.raises(ConfigError, match=r"usage rings need 64 MB"):
-        open_rings(tmp_path, 2, 1 << 19, 1, LOG)
+        open_rings(UsageRing, tmp_path, 2, 1 << 19, 1, LOG)
 
 
 @pytest.mark.parametrize("content", [b"", b"foreign" * 100])
@@ -88,20 +89,20 @@ def test_a_file_that_is_no_ring_is_set_aside_loudly(
     """The node starts with a new one, and what stood there can be looked at."""
     (tmp_path / "usage").mkdir()
     (tmp_path / "usage" / "ring-0").write_bytes(content)
-    (ring,) = open_rings(tmp_path, 1, 1024, 77, LOG)
+    (ring,) = open_rings(UsageRing, tmp_path, 1, 1024, 77, LOG)
     assert ring.written == 77 << 24
     assert (tmp_path / "usage" / "ring-0.77.unreadable").read_bytes() == content
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
-    assert [found.number for found in open_rings(tmp_path, 1, 1024, 78, LOG)] == [0]
+    assert [found.number for found in open_rings(UsageRing, tmp_path, 1, 1024, 78, LOG)] == [0]
 
 
 def test_an_existing_ring_keeps_its_size_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A changed LEDGER_RING_RECORDS does not go unnoticed; the folder is the owner's alone."""
-    open_rings(tmp_path, 1, 1024, 1, LOG)
+    open_rings(UsageRing, tmp_path, 1, 1024, 1, LOG)
     assert not caplog.records
-    (ring,) = open_rings(tmp_path, 1, 2048, 2, LOG)
+    (ring,) = open_rings(UsageRing, tmp_path, 1, 2048, 2, LOG)
     assert ring.capacity == 1024
     assert [record.message for record in caplog.records] == [
-        "a usage ring keeps its size: stop the node and remove the file"
+        "a ring of records keeps its size: stop the node and remove the file"
     ]
     assert (tmp_path / "usage").stat().st_mode & 0o777 == 0o700

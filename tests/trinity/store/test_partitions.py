@@ -26,7 +26,7 @@ NOW = datetime.datetime.fromtimestamp(SystemClock().wall_ns() / NS_PER_SECOND, d
 DAY = datetime.timedelta(days=1)
 LOG = logging.getLogger("tests.partitions")
 DAYS_KEPT = 93
-KEPT = Retention(DAYS_KEPT, sums_months=36)
+KEPT = Retention(DAYS_KEPT, sums_months=36, delivery_days=DAYS_KEPT)
 ADD_ROW = """
     INSERT INTO usage_runs (second, base_id, key_id, node_id, rows, protocol, status, code, weight, words)
     VALUES (%s, 0, 0, 1, 1, 0, 200, 0, 1, '{0,0,0,1}')
@@ -169,10 +169,10 @@ def test_a_partition_that_is_read_stays_until_the_next_call(connection: AnyConne
     _add_sums(connection, NOW - (DAYS_KEPT + 1) * DAY)
     with connect(database_url, "reader") as reader:
         reader.execute("SELECT count(*) FROM usage_minute").fetchone()
-        assert retire(connection, NodeClock(), LOG, KEPT) == ((), 0)
+        assert retire(connection, NodeClock(), LOG, KEPT) == ((partition_name("push_deliveries", old),), 0)
         assert ensure_days(connection, [NOW.date() + 10 * DAY]), "a reader holds up no new partition"
         connection.execute(ADD_ROW, [NOW])
-    dropped = tuple(partition_name(table, old) for table in sorted(TABLES))
+    dropped = tuple(partition_name(table, old) for table in sorted(TABLES) if table != "push_deliveries")
     assert retire(connection, NodeClock(), LOG, KEPT) == (dropped, 2)
 
 
@@ -239,3 +239,16 @@ def test_nodes_that_do_it_at_once_do_not_collide(database_url: str) -> None:
         thread.join()
     assert len(made) == len(set(made)) == 5 * len(TABLES)
     assert len(dropped) == len(set(dropped)) == len(TABLES)
+
+
+def test_deliveries_go_after_their_own_days_and_usage_stays(connection: AnyConnection) -> None:
+    """A day of deliveries a call, as usage: what one of the two has given up says nothing of the other."""
+    retention = Retention(DAYS_KEPT, sums_months=36, delivery_days=14)
+    ensure_days(connection, [(NOW - days * DAY).date() for days in (16, 15, 14)])
+    oldest, over_age, kept = (partition_name("push_deliveries", (NOW - days * DAY).date()) for days in (16, 15, 14))
+    assert retire(connection, NodeClock(), LOG, retention).dropped == (oldest,)
+    assert retire(connection, NodeClock(), LOG, retention).dropped == (), "one in twelve hours"
+    connection.execute("UPDATE application_parameters SET changed_at = changed_at - interval '13 hours'")
+    assert retire(connection, NodeClock(), LOG, retention).dropped == (over_age,)
+    assert _partitions(connection, "push_deliveries") == [kept]
+    assert len(_partitions(connection, "usage_runs")) == 3

@@ -17,7 +17,7 @@ from trinity.store.connect import CONNECT_SECONDS, connect
 from trinity.store.watch import SILENCE_SECONDS, Watch, watched
 
 # Beside the promised time, what a machine of two busy processors may take.
-GRACE_SECONDS = 6.0
+GRACE_SECONDS = 40.0
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ async def live(
 
 
 async def _until_up(port: int) -> None:
-    async with asyncio.timeout(20), httpx.AsyncClient() as client:
+    async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             with contextlib.suppress(httpx.TransportError):
                 await client.get(f"http://127.0.0.1:{port}/openapi.json")
@@ -89,7 +89,7 @@ class Events:
         self.last_id = ""
         self._lines = response.aiter_lines()
 
-    async def next(self, seconds: float = 10.0) -> tuple[str, dict[str, Any]]:
+    async def next(self, seconds: float = 60.0) -> tuple[str, dict[str, Any]]:
         """The next event that has data: (its name, its object)."""
         name, data = "message", ""
         async with asyncio.timeout(seconds):

@@ -105,7 +105,7 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
         server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while context.block.read(HEARTBEAT_NS) == 0:
                 await asyncio.sleep(0.01)
             async with aiohttp.ClientSession() as session:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.ledger.delivery_kind import (
-    DELIVERY,
-    DeliveryChange,
-    deliver,
-    make_deliveries,
-    make_delivery_ring,
+from tests.workers.ledger.hook_kind import (
+    HOOKS,
+    HookChange,
+    call_hooks,
+    make_hook_ring,
+    make_hooks,
     make_tables,
 )
 from tests.workers.ledger.ledger_fixture import LOG, NODE, in_order, make_block, make_records, no_beat, one
@@ -32,7 +32,7 @@ from workers.ledger.usage_tables import USAGE
 
 MAKERS: dict[str, tuple[RecordKind, Any]] = {
     "usage": (USAGE, make_records),
-    "delivery": (DELIVERY, make_deliveries),
+    "hooks": (HOOKS, make_hooks),
 }
 BIG = 1 << 30
 
@@ -85,56 +85,56 @@ def test_sums_of_parts_are_the_sums_of_all(name: str, cut: int, unit_minutes: in
     assert (merged.spans, in_order(merged.groups)) == ((Span(0, 0, 150),), in_order(expected))
 
 
-def test_deliveries_go_from_the_ring_to_the_disk_and_are_found_again(tmp_path: Path) -> None:
+def test_hooks_go_from_the_ring_to_the_disk_and_are_found_again(tmp_path: Path) -> None:
     """Spooled, taken over by the next life of the process, and read back as they were appended."""
-    ring = make_delivery_ring(tmp_path)
-    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
+    ring = make_hook_ring(tmp_path)
+    spool = Spool(HOOKS, tmp_path / "spool", BIG)
     drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, no_beat, SystemClock())
     appended = []
     for seed in range(3):
-        appended.append(deliver(ring, 700, seed))
+        appended.append(call_hooks(ring, 700, seed))
         drain.turn()
     assert drain.has_taken_all
-    again = Spool(DELIVERY, tmp_path / "spool", BIG)
+    again = Spool(HOOKS, tmp_path / "spool", BIG)
     assert again.damaged == []
     (unit,) = again._units
-    found = [block.records for block in read_blocks(DELIVERY, read_segment(unit.path))]
+    found = [block.records for block in read_blocks(HOOKS, read_segment(unit.path))]
     assert np.concatenate(found).tobytes() == np.concatenate(appended).tobytes()
 
 
-def test_deliveries_keep_their_sums_while_the_disk_refuses_and_when_the_spool_is_too_small(
+def test_hooks_keep_their_sums_while_the_disk_refuses_and_when_the_spool_is_too_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """First into the reserve, then over the spool's bound: no detail is left, and the sums are those of all records."""
-    ring = make_delivery_ring(tmp_path)
-    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
+    ring = make_hook_ring(tmp_path)
+    spool = Spool(HOOKS, tmp_path / "spool", BIG)
     drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, no_beat, SystemClock())
 
     def no_room(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    appended = [deliver(ring, 1000)]
+    appended = [call_hooks(ring, 1000)]
     with monkeypatch.context() as full:
         full.setattr(spool, "append", no_room)
         full.setattr(spool, "append_sums", no_room)
         drain.turn()
     assert not drain.is_writable
     # Another life of the process finds the reserve.
-    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
+    spool = Spool(HOOKS, tmp_path / "spool", BIG)
     drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, no_beat, SystemClock())
-    appended.append(deliver(ring, 200, 2))
+    appended.append(call_hooks(ring, 200, 2))
     drain.turn()
     assert drain.has_taken_all
     spool.close()
     spool._bytes_max = 1
     while spool.give_up_detail():
         pass
-    sums = [decode_sums(DELIVERY, unit.path.read_bytes()) for unit in spool._units]
+    sums = [decode_sums(HOOKS, unit.path.read_bytes()) for unit in spool._units]
     groups = [part.groups for part in sums if part is not None]
     assert len(groups) == len(sums)
-    expected = DELIVERY.sum_records(np.concatenate(appended))
-    merged = DELIVERY.merge_groups(groups, 1440)
-    assert in_order(merged) == in_order(DELIVERY.merge_groups([expected], 1440))
+    expected = HOOKS.sum_records(np.concatenate(appended))
+    merged = HOOKS.merge_groups(groups, 1440)
+    assert in_order(merged) == in_order(HOOKS.merge_groups([expected], 1440))
     assert spool.records == 1200
 
 
@@ -146,47 +146,47 @@ def connection(database_url: str) -> Iterator[AnyConnection]:
         yield opened
 
 
-def test_deliveries_are_in_their_tables_once_whatever_fails(
+def test_hooks_are_in_their_tables_once_whatever_fails(
     connection: AnyConnection, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transaction that fails leaves nothing, one whose word was lost is not repeated; usage is loaded beside it."""
-    ring = make_delivery_ring(tmp_path)
-    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
+    ring = make_hook_ring(tmp_path)
+    spool = Spool(HOOKS, tmp_path / "spool", BIG)
     drain = Drain([ring], spool, tmp_path / "reserve", make_block(), LOG, no_beat, SystemClock())
-    appended = deliver(ring, 300)
+    appended = call_hooks(ring, 300)
     drain.turn()
-    ledger = Ledger(connection, DELIVERY, NODE, "n")
+    ledger = Ledger(connection, HOOKS, NODE, "n")
     unit = spool.take()
     assert unit is not None
-    write = DeliveryChange.write
+    write = HookChange.write
 
-    def die(change: DeliveryChange) -> None:
+    def die(change: HookChange) -> None:
         write(change)
         raise psycopg.OperationalError("the connection is lost")
 
     with monkeypatch.context() as fatal:
-        fatal.setattr(DeliveryChange, "write", die)
+        fatal.setattr(HookChange, "write", die)
         with pytest.raises(psycopg.OperationalError):
             ledger.load(unit)
-    assert (one(connection, "SELECT count(*) FROM deliveries"), dict(ledger.positions([0]))) == (0, {})
+    assert (one(connection, "SELECT count(*) FROM hook_log"), dict(ledger.positions([0]))) == (0, {})
     assert ledger.load(unit) == Loaded(300, 0, 0)
     assert ledger.load(unit) == Loaded(0, 0, 0)
-    assert one(connection, "SELECT sum(delivery_id) FROM deliveries") == int(appended["delivery_id"].sum())
+    assert one(connection, "SELECT sum(call_id) FROM hook_log") == int(appended["call_id"].sum())
     with connect(database_url, "tests", autocommit=True) as other:
         assert Ledger(other, USAGE, NODE, "n").positions([0]) == {}, "another kind, another lock, other positions"
 
 
-def test_sums_of_deliveries_are_added_to_those_of_rows(connection: AnyConnection, tmp_path: Path) -> None:
+def test_sums_of_hooks_are_added_to_those_of_rows(connection: AnyConnection, tmp_path: Path) -> None:
     """Where the detail was given up the sums are exact all the same, and the batches say how many have none."""
-    spool = Spool(DELIVERY, tmp_path / "spool", BIG)
-    first, second = make_deliveries(100), make_deliveries(50, first=1100, seed=2)
-    ledger = Ledger(connection, DELIVERY, NODE, "n")
+    spool = Spool(HOOKS, tmp_path / "spool", BIG)
+    first, second = make_hooks(100), make_hooks(50, first=1100, seed=2)
+    ledger = Ledger(connection, HOOKS, NODE, "n")
     for span, records in ((Span(0, 1000, 1100), first), (Span(0, 1100, 1150), second)):
-        spool.append_sums(Sums((span,), DELIVERY.sum_records(records)), lambda: None)
+        spool.append_sums(Sums((span,), HOOKS.sum_records(records)), lambda: None)
         unit = spool.take()
         assert unit is not None
         assert ledger.load(unit) == Loaded(0, len(records), 0)
         spool.remove(unit)
-    expected = DELIVERY.merge_groups([DELIVERY.sum_records(first), DELIVERY.sum_records(second)], 1)
-    assert sorted(connection.execute("SELECT * FROM delivery_sums").fetchall()) == sorted(expected.tolist())
-    assert one(connection, "SELECT sum(lost) FROM delivery_batches") == 150
+    expected = HOOKS.merge_groups([HOOKS.sum_records(first), HOOKS.sum_records(second)], 1)
+    assert sorted(connection.execute("SELECT * FROM hook_sums").fetchall()) == sorted(expected.tolist())
+    assert one(connection, "SELECT sum(lost) FROM hook_batches") == 150

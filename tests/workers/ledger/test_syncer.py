@@ -12,10 +12,13 @@ from trinity.clock import SystemClock
 from workers.ledger import syncer as module
 from workers.ledger.spool import Spool
 from workers.ledger.syncer import Syncer
+from workers.ledger.usage_tables import USAGE
 
 
 class Disk:
     """In the place of a spool: a sync does what it is told."""
+
+    kind = USAGE
 
     def __init__(self) -> None:
         self.sync: Callable[[], None] = lambda: None

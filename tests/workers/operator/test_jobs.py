@@ -25,6 +25,7 @@ from trinity.store.connect import connect
 from trinity.store.partitions import Retention
 from trinity.vocabulary import OPERATOR_JOBS
 from workers.operator import jobs as module
+from workers.operator.event_mails import EventMails
 from workers.operator.jobs import JOBS, Job, Jobs, Work
 from workers.operator.mail import Mailer
 from workers.operator.quotas import QuotaWarnings
@@ -45,7 +46,9 @@ def work(database_url: str, tmp_path: Path, block: ProcessBlock) -> Iterator[Wor
         connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'n')", [NODE])
         clock = ManualClock(NOW * NS_PER_SECOND, 0)
         quotas = QuotaWarnings(LimitTable.private(9), Mailer(MailSection(), None), block, LOG)
-        yield Work(connection, NODE, clock, CandleTable(tmp_path, LOG), lambda _: None, Retention(93, 36), LOG, quotas)
+        mails = EventMails(Mailer(MailSection(), None), block, LOG)
+        candles = CandleTable(tmp_path, LOG)
+        yield Work(connection, NODE, clock, candles, lambda _: None, Retention(93, 36), LOG, quotas, mails)
 
 
 def _run(work: Work, block: ProcessBlock, *, is_active: bool = True) -> None:

@@ -76,7 +76,7 @@ def test_a_server_that_is_away_or_says_nothing_fails_within_its_time(monkeypatch
         mailer.send([LETTER])
         assert not mailer.is_idle
         while not (done := mailer.take()):
-            assert time.monotonic() - began < 20
+            assert time.monotonic() - began < 60
             threading.Event().wait(0.01)
         assert done[0][1] == "SMTPServerDisconnected"
     assert outcome_of(mailer) == "ConnectionRefusedError"

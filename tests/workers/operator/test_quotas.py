@@ -19,6 +19,7 @@ from trinity.limits import COUNTER_WORDS
 from trinity.memory.control import ProcessBlock
 from trinity.memory.limit_table import LimitTable, take_lookups
 from trinity.observe.metrics import OPERATOR
+from trinity.push.events import read_feed
 from trinity.store.connect import AnyConnection, connect
 from workers.operator.mail import Mailer
 from workers.operator.quotas import QuotaWarnings
@@ -107,6 +108,8 @@ def test_each_threshold_is_told_once_a_key_and_month_in_the_whole_cluster(
     first.use(1, 80, MONTH + 1)
     first.warnings.warn(connection, NOW + datetime.timedelta(days=31))
     assert events(caplog) == [(1, 80), (1, 100), (1, 80)]
+    feed = [(event.type, event.account, event.data["percent"]) for event in read_feed(connection, None)]
+    assert feed == [("key.quota_warning", "acme", percent) for percent in (80, 100, 80)], "one for each claim"
     assert first.counted("quota_warnings_total", "80") == 2
     assert second.counted("quota_warnings_total", "100") == 1
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.support.patience import PATIENCE
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import AccessSection, PortsSection, RequestSection
 from trinity.limits import COUNTER_WORDS, SPARE_ASSETS
@@ -134,9 +135,9 @@ class Node:
 
 def wait_until(condition: Any, what: str, seconds: float = 10.0) -> None:
     """Poll until the condition holds; fails naming what was awaited."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds * PATIENCE} s for {what}"
         time.sleep(0.005)
 
 

@@ -103,7 +103,7 @@ CREATE TABLE push_deliveries (
     kind smallint NOT NULL,                  -- why it was sent
     assets smallint NOT NULL
 ) PARTITION BY RANGE (time);
-CREATE INDEX push_deliveries_subscription ON push_deliveries (subscription_id, time);
+CREATE INDEX push_deliveries_subscription ON push_deliveries (subscription_id, sequence);
 
 -- What has been loaded, as usage_batches.
 CREATE TABLE delivery_batches (LIKE usage_batches INCLUDING ALL);
@@ -137,7 +137,7 @@ CREATE TABLE push_idempotency (
     key text NOT NULL,
     request_digest bytea NOT NULL CHECK (octet_length(request_digest) = 32),  -- SHA-256 of route and body
     status integer NOT NULL,
-    body jsonb NOT NULL,
+    body text NOT NULL,                      -- JSON, to the byte
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account_id, key)
 );

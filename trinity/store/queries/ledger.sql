@@ -60,6 +60,10 @@ CROSS JOIN LATERAL (
 -- name: copy_usage
 COPY usage_runs (second, base_id, key_id, node_id, rows, protocol, status, code, weight, words) FROM STDIN (FORMAT binary);
 
+-- name: copy_deliveries
+COPY push_deliveries (time, delivery_id, subscription_id, sequence, latency_ns, late_us, account_id, node_id, status,
+    assets, outcome, attempts, kind) FROM STDIN (FORMAT binary);
+
 -- name: copy_sums
 COPY batch_sums FROM STDIN (FORMAT binary);
 

@@ -32,11 +32,11 @@ SET LOCAL lock_timeout = '500ms';
 -- The last day that was given up, and whether that was long enough ago. A time of the future is of a clock that was
 -- ahead. Not now(): a transaction that waited for another node began before that one was done.
 SELECT (value #>> '{}')::date, changed_at NOT BETWEEN clock_timestamp() - %s AND clock_timestamp()
-FROM application_parameters WHERE name = 'last_day_given_up';
+FROM application_parameters WHERE name = %s;
 
 -- name: give_up
 INSERT INTO application_parameters (name, value, changed_at)
-VALUES ('last_day_given_up', to_jsonb(%s::date), clock_timestamp())
+VALUES (%s, to_jsonb(%s::date), clock_timestamp())
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at;
 
 -- name: drop

@@ -30,6 +30,11 @@ SELECT id, account_id, key_id, name, target, assets, interval_s, deviation_bps, 
 FROM push_subscriptions
 WHERE id = %(id)s AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s) AND deleted_at IS NULL;
 
+-- name: secret
+-- For its owner.
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END AS old_secret
+FROM push_subscriptions WHERE id = %(id)s AND account_id = %(account_id)s AND deleted_at IS NULL;
+
 -- name: reports
 -- For people: of one account or of all, in the order of their numbers; one alone by its number.
 SELECT s.id, a.name AS account, s.key_id, s.name, s.target, s.assets, s.interval_s, s.deviation_bps, s.heartbeat_s,
@@ -42,6 +47,7 @@ JOIN accounts AS a ON a.id = s.account_id
 LEFT JOIN push_states AS h ON h.subscription_id = s.id
 WHERE s.deleted_at IS NULL
     AND (%(account_id)s::integer IS NULL OR s.account_id = %(account_id)s)
+    AND (%(account)s::text IS NULL OR a.name = %(account)s)
     AND (%(id)s::bigint IS NULL OR s.id = %(id)s)
     AND s.id > %(after)s
 ORDER BY s.id
@@ -85,6 +91,24 @@ FROM push_subscriptions
 WHERE revision > %(revision)s
 ORDER BY revision;
 
+-- name: deliveries
+-- Of one subscription, the newest first: below a sequence, or of one.
+SELECT d.time, d.subscription_id, d.sequence, d.latency_ns, d.late_us, d.status, d.outcome, d.attempts, d.kind,
+    d.assets, coalesce(n.name, '') AS node
+FROM push_deliveries AS d
+LEFT JOIN nodes AS n ON n.id = d.node_id
+WHERE d.subscription_id = %(id)s
+    AND d.sequence < coalesce(%(before)s::bigint, 9223372036854775807)
+    AND (%(sequence)s::bigint IS NULL OR d.sequence = %(sequence)s)
+    AND d.outcome = ANY (%(outcomes)s::smallint[])
+ORDER BY d.sequence DESC
+LIMIT %(count)s;
+
+-- name: waiting_orders
+SELECT count(*)
+FROM push_orders AS o JOIN push_subscriptions AS s ON s.id = o.subscription_id
+WHERE o.state IN ('waiting', 'running') AND o.expires_at > now() AND s.account_id = %(account_id)s;
+
 -- name: delete_ended
 -- What was deleted before then; its deliveries are gone by now.
 DELETE FROM push_subscriptions
@@ -112,3 +136,14 @@ DELETE FROM push_idempotency
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM push_idempotency WHERE created_at < %(before)s ORDER BY created_at LIMIT %(count)s
 ));
+
+-- name: secrets_of
+-- What the messages and events of an account are signed with now.
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END FROM push_subscriptions
+WHERE account_id = (SELECT id FROM accounts WHERE name = %(account)s) AND deleted_at IS NULL
+UNION ALL
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END FROM push_endpoints
+WHERE account_id = (SELECT id FROM accounts WHERE name = %(account)s) AND deleted_at IS NULL;
+
+-- name: ever_made
+SELECT EXISTS (SELECT FROM push_subscriptions WHERE account_id = %(account_id)s);

@@ -19,7 +19,7 @@ WITH reached AS (
     ON CONFLICT DO NOTHING
     RETURNING key_id, percent, used, quota, mailed_at
 )
-SELECT claimed.key_id, k.prefix, a.name, claimed.percent, claimed.used, claimed.quota
+SELECT claimed.key_id, k.prefix, a.name, a.id, claimed.percent, claimed.used, claimed.quota
 FROM claimed JOIN api_keys AS k ON k.id = claimed.key_id JOIN accounts AS a ON a.id = k.account_id
 WHERE claimed.mailed_at IS NULL
 ORDER BY claimed.key_id;

@@ -47,6 +47,8 @@ class ReportSettings(NamedTuple):
     request_health_port: int = 8081
     health_port: int = 9091
     retention: Retention = Retention(detail_days=93, sums_months=36)
+    allowed_targets: tuple[str, ...] = ()  # private networks and names that prices may be delivered to all the same
+    name_servers: tuple[str, ...] = ()  # which know the names of targets; none: the system's
 
     @property
     def access(self) -> AccessSection:

@@ -33,7 +33,7 @@ async def _silent(service: Live, count: int, host: str = "127.0.0.1", first_byte
     return made
 
 
-async def _is_shut(client: socket.socket, seconds: float = 5) -> bool:
+async def _is_shut(client: socket.socket, seconds: float = 60) -> bool:
     """Whether the server ends the connection, in this time."""
     loop = asyncio.get_running_loop()
     try:
@@ -78,9 +78,11 @@ async def test_one_address_shuts_nobody_out(tmp_path: Path, monkeypatch: pytest.
         crowd = await _silent(service, 120, "127.0.0.2")
         transport = httpx.AsyncHTTPTransport(local_address="127.0.0.4")
         async with httpx.AsyncClient(transport=transport) as client:
-            assert (await client.get(f"{service.url}/openapi.json", timeout=10)).status_code == 200
-        ended = await asyncio.gather(*(_is_shut(client, 3) for client in crowd))
-        assert 100 <= sum(ended) < 120
+            assert (await client.get(f"{service.url}/openapi.json", timeout=60)).status_code == 200
+        async with asyncio.timeout(60):
+            while sum(ended := await asyncio.gather(*(_is_shut(client, 0.5) for client in crowd))) < 100:
+                pass
+        assert sum(ended) < 120
         assert service.parts.context.block.read_gauge(REPORTER.index("report_accept_wait_seconds")) == 0.0
         assert not await _is_shut(stream, 0.3)
         looking.cancel()
@@ -103,13 +105,13 @@ async def test_how_long_connections_wait_is_told(tmp_path: Path, monkeypatch: py
     async with live(tmp_path) as service:
         block, clock = service.parts.context.block, service.parts.context.clock
         crowd = await _silent(service, 10)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while block.read_gauge(waited) < 0.2:
                 service.server.look(service.parts.context, clock.monotonic_ns())
                 await asyncio.sleep(0.05)
         for client in crowd:
             client.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while block.read_gauge(waited) > 0:
                 service.server.look(service.parts.context, clock.monotonic_ns())
                 await asyncio.sleep(0.05)
@@ -123,7 +125,7 @@ async def test_a_body_that_does_not_come_is_a_408(tmp_path: Path, monkeypatch: p
         loop = asyncio.get_running_loop()
         (client,) = await _silent(service, 1, first_bytes=head)
         answer: Any = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             waiting = asyncio.create_task(loop.sock_recv(client, 65536))
             while not waiting.done():
                 await loop.sock_sendall(client, b" ")

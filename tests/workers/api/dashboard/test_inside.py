@@ -38,7 +38,7 @@ async def test_the_inside_shows_the_limits_in_force_and_the_blocks(database_url:
         connection.execute("INSERT INTO blocks (network, reason) VALUES ('203.0.113.0/24', 'scraping')")
     async with client_of(settings_of(tmp_path, database_url=database_url)) as client:
         client.headers["X-API-Key"] = ADMIN_KEY
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (await client.get("/node")).json()["database"]:
                 await asyncio.sleep(0.02)
         inside = (await client.get("/node/inside")).json()

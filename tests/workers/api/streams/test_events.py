@@ -31,7 +31,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Live]:
 
 
 async def _until_free(service: Live) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while service.features.streams.events.total:
             gc.collect()
             await asyncio.sleep(0.02)
@@ -108,7 +108,7 @@ async def test_heartbeats_fill_the_silence(service: Live, monkeypatch: pytest.Mo
         (f"/v2/updates/price/stream?ids[]={feed}", ": heartbeat"),
     ):
         async with (
-            asyncio.timeout(10),
+            asyncio.timeout(60),
             httpx.AsyncClient() as client,
             client.stream("GET", service.url + path) as response,
         ):
@@ -213,7 +213,7 @@ async def test_a_reader_that_takes_nothing_costs_no_memory_and_loses_only_old_va
         assert psutil.Process(os.getpid()).memory_info().rss - before < 30_000_000
         service.publish("BTC", "12345.5")
         received, newest = 0, b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while b'"price":12345.5' not in newest:
                 chunk = await loop.sock_recv(slow, 1 << 20)
                 assert chunk
@@ -250,7 +250,7 @@ async def test_a_stream_is_the_same_over_every_version_of_http(service: Live, fl
     """Written by us or, over HTTP/2, by the server: head, first values, changes, and a clean end."""
     client = await _curl("-i", flag, f"{service.url}/stream/prices?assets=BTC")
     assert client.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await client.stdout.readline()).startswith(status)
         head = (await client.stdout.readuntil(b"\r\n\r\n")).lower()
         assert b"content-type: text/event-stream" in head
@@ -276,7 +276,7 @@ async def test_many_streams_of_one_client_each_get_their_own(service: Live) -> N
         name = names[number % len(names)]
         writer.write(f"GET /stream/prices?assets={name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         made.append((name, reader, writer))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for name, reader, _ in made:
             assert f'"asset":"{name}"'.encode() in await reader.readuntil(b"}\n\n")
         for name in names:
@@ -286,7 +286,7 @@ async def test_many_streams_of_one_client_each_get_their_own(service: Live) -> N
             assert f'"asset":"{name}","price":3.5'.encode() in event
             writer.close()
     await _until_free(service)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(os.listdir("/proc/self/fd")) > before:
             await asyncio.sleep(0.02)
 
@@ -295,7 +295,7 @@ async def test_what_a_stream_sent_is_in_its_row(service: Live) -> None:
     """Bytes of the body, however they were written."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(b"GET /stream/prices?assets=BTC HTTP/1.0\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await reader.readuntil(b"\r\n\r\n")
         body = await reader.readuntil(b"}\n\n")
         writer.close()

@@ -190,5 +190,5 @@ async def test_all_end_with_the_board(stage: Stage) -> None:
     draining = asyncio.Event()
     running = [asyncio.create_task(one) for one in (stage.board.run(draining), stage.fanout.run())]
     draining.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*running, reader.ended)

@@ -87,7 +87,7 @@ async def test_a_reader_that_stops_holds_nothing(
     async with opened(settings_of(tmp_path, database_url=usage_url)) as made:
         parts, app = made.parts, application_of(made)
         export = asyncio.create_task(app(_scope(), receive, send))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await stalled.wait()
             gauge = REPORTER.index("report_exports")
             assert parts.context.block.read_gauge(gauge) == 1
@@ -95,7 +95,7 @@ async def test_a_reader_that_stops_holds_nothing(
                 await export
         assert parts.context.block.read_gauge(gauge) == 0
         assert made.features.usage.exports.total == 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while parts.pool.get_stats().get("pool_available", 0) < parts.pool.get_stats()["pool_size"]:
                 await asyncio.sleep(0.02)
 

@@ -17,7 +17,7 @@ RESULTS = ("answered", "error", "dropped")
 
 
 def client_of(worker: Any) -> Client:
-    return Client(HOST, worker.ports.tcp_port_lpo, worker.ports.udp_port_lpo, timeout=2)
+    return Client(HOST, worker.ports.tcp_port_lpo, worker.ports.udp_port_lpo, timeout=20)
 
 
 def counts(worker: Any) -> list[int]:
@@ -25,7 +25,7 @@ def counts(worker: Any) -> list[int]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

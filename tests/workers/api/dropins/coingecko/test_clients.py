@@ -33,7 +33,7 @@ SDK = Path(__file__).with_name("sdk")
 USD = {"vs_currency": "usd"}
 PRICE = {"ids": "bitcoin", "vs_currencies": "usd"}
 # Nobody waits longer for a refusal than this; urllib3 alone would sleep for hours.
-PROMPT_SECONDS = 10.0
+PROMPT_SECONDS = 40.0
 
 
 def refused(service: Live, code: str) -> int:

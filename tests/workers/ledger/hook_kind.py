@@ -1,4 +1,4 @@
-"""A second kind of records, for showing that the way from the ring to the database knows nothing of usage."""
+"""A kind of records of the tests alone: the way from the ring to the database knows nothing of usage."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +13,15 @@ from workers.ledger.kind import Groups, RecordKind, Records
 from workers.ledger.sums import NS_PER_MINUTE, number_rows
 
 START_NS = 1_800_000_000 * 10**9
-_RECORD = np.dtype(
-    [("time_ns", "<i8"), ("delivery_id", "<u8"), ("target", "S64"), ("hook", "<u8"), ("sent_bytes", "<u8")]
-)
+_RECORD = np.dtype([("time_ns", "<i8"), ("call_id", "<u8"), ("target", "S64"), ("hook", "<u8"), ("sent_bytes", "<u8")])
 _GROUP = np.dtype([("minute", "<i8"), ("hook", "<u8"), ("requests", "<i8"), ("sent_bytes", "<i8")])
 
 
-class DeliveryLogRing(RecordRing):
+class HookRing(RecordRing):
     """Records of 96 bytes."""
 
-    magic = int.from_bytes(b"TESTDELV", "little")
+    magic = int.from_bytes(b"TESTHOOK", "little")
+    folder = "hooks"
     record_dtype = _RECORD
 
 
@@ -46,7 +45,7 @@ def _sum(records: Records) -> Groups:
     return _merge([groups], 1)
 
 
-class DeliveryChange(NamedTuple):
+class HookChange(NamedTuple):
     """A row for each record, and one sum a minute and hook."""
 
     connection: AnyConnection
@@ -55,9 +54,9 @@ class DeliveryChange(NamedTuple):
 
     def write(self) -> None:
         with self.connection.cursor() as cursor:
-            names = ("delivery_id", "hook", "sent_bytes")
+            names = ("call_id", "hook", "sent_bytes")
             rows = [tuple(int(record[name]) for name in names) for record in self.with_row]
-            cursor.executemany("INSERT INTO deliveries VALUES (%s, %s, %s)", rows)
+            cursor.executemany("INSERT INTO hook_log VALUES (%s, %s, %s)", rows)
             sums = [tuple(int(value) for value in group) for group in self.groups.tolist()]
             cursor.executemany(_ADD_SUMS, sums)
 
@@ -65,55 +64,66 @@ class DeliveryChange(NamedTuple):
         pass
 
 
-class DeliveryTables:
+class HookTables:
     """On one connection; `make_tables` made them."""
 
     def __init__(self, connection: AnyConnection, _node_id: int) -> None:
         self._connection = connection
 
-    def of_records(self, records: Records) -> DeliveryChange:
-        return DeliveryChange(self._connection, records, _sum(records))
+    def of_records(self, records: Records) -> HookChange:
+        return HookChange(self._connection, records, _sum(records))
 
-    def of_sums(self, groups: Groups) -> DeliveryChange:
-        return DeliveryChange(self._connection, np.zeros(0, dtype=_RECORD), groups)
+    def of_sums(self, groups: Groups) -> HookChange:
+        return HookChange(self._connection, np.zeros(0, dtype=_RECORD), groups)
 
 
 def make_tables(connection: AnyConnection) -> None:
     """No migration knows them."""
-    connection.execute("CREATE TABLE deliveries (delivery_id bigint PRIMARY KEY, hook bigint, sent_bytes bigint)")
+    connection.execute("CREATE TABLE hook_log (call_id bigint PRIMARY KEY, hook bigint, sent_bytes bigint)")
     connection.execute(
-        "CREATE TABLE delivery_sums "
+        "CREATE TABLE hook_sums "
         "(minute bigint, hook bigint, requests bigint, sent_bytes bigint, PRIMARY KEY (minute, hook))"
     )
-    connection.execute("CREATE TABLE delivery_batches (LIKE usage_batches INCLUDING ALL)")
+    connection.execute("CREATE TABLE hook_batches (LIKE usage_batches INCLUDING ALL)")
 
 
 _ADD_SUMS = """
-INSERT INTO delivery_sums AS kept VALUES (%s, %s, %s, %s) ON CONFLICT (minute, hook) DO UPDATE SET
+INSERT INTO hook_sums AS kept VALUES (%s, %s, %s, %s) ON CONFLICT (minute, hook) DO UPDATE SET
     requests = kept.requests + excluded.requests, sent_bytes = kept.sent_bytes + excluded.sent_bytes
 """
 
-DELIVERY = RecordKind(_RECORD, _GROUP, _sum, _merge, DeliveryTables, "delivery_batches", 7)
+HOOKS = RecordKind(
+    name="delivery",
+    called="log of hooks",
+    given_up="hooks are given up",
+    ring=HookRing,
+    group_dtype=_GROUP,
+    sum_records=_sum,
+    merge_groups=_merge,
+    open_tables=HookTables,
+    batches="hook_batches",
+    lock=7,
+)
 
 
-def make_deliveries(count: int, ring: int = 0, first: int = 1000, seed: int = 1) -> NDArray[np.void]:
+def make_hooks(count: int, ring: int = 0, first: int = 1000, seed: int = 1) -> NDArray[np.void]:
     """Of three hooks, within two hours."""
     random = np.random.default_rng(seed)
     records = np.zeros(count, dtype=_RECORD)
     records["time_ns"] = START_NS + random.integers(0, 7200 * 10**9, count)
-    records["delivery_id"] = np.arange(first, first + count, dtype=np.uint64) | np.uint64(ring << POSITION_BITS)
+    records["call_id"] = np.arange(first, first + count, dtype=np.uint64) | np.uint64(ring << POSITION_BITS)
     records["target"], records["hook"] = b"hook.example", random.integers(0, 3, count)
     records["sent_bytes"] = random.integers(0, 1 << 20, count)
     return records
 
 
-def make_delivery_ring(folder: Path) -> DeliveryLogRing:
-    return DeliveryLogRing.open(folder / "delivery-ring-0", 0, 1024, 1000)
+def make_hook_ring(folder: Path) -> HookRing:
+    return HookRing.open(folder / "hook-ring-0", 0, 1024, 1000)
 
 
-def deliver(ring: DeliveryLogRing, count: int, seed: int = 1) -> NDArray[np.void]:
+def call_hooks(ring: HookRing, count: int, seed: int = 1) -> NDArray[np.void]:
     """Append as a writer does; what was appended."""
-    records = make_deliveries(count, ring.number, ring.written, seed)
+    records = make_hooks(count, ring.number, ring.written, seed)
     words = records.view(np.uint64).reshape(count, -1)
     for i in range(count):
         place = HEADER_WORDS + (ring.written % ring.capacity) * words.shape[1]

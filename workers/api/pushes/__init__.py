@@ -1,0 +1,1 @@
+"""Subscriptions to prices that are delivered: made and changed by their customers, and by the operator."""

@@ -1,0 +1,277 @@
+"""Messages on their way: made when they are due, signed at each attempt, posted, tried again, logged once.
+
+    due          a body from the newest prices, with the next sequence; its task ends with its fate
+    attempt      signed with the time of now; time-out min(5 s, interval / 2)
+    retry        QUICK_RETRY_SECONDS later, at most two, only of a receiver that was well, while nothing newer waits and
+                 the message still has a use when it arrives
+    fate         one record in the ring, one count by outcome, the schedule and the state of the receiver
+
+Rules: in the process's loop alone; a task only for what is in flight, at most IN_FLIGHT_MAX. What waits for room is put
+off, which says nothing of its receiver. A fault of ours in a task ends the process (`raise_failure`).
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from trinity.clock import NS_PER_SECOND, NS_PER_US, Clock
+from trinity.errors import DeliveryError
+from trinity.memory.control import ProcessBlock
+from trinity.memory.delivery_ring import DeliveryRing
+from trinity.observe.metrics import PUSHER
+from trinity.push.signature import webhook_headers
+from trinity.push.targets import Target
+from trinity.vocabulary import DELIVERY_OUTCOMES, DELIVERY_REASONS, LATENESS_BOUNDS_NS
+from workers.push.message import message_id, render
+from workers.push.moves import MoveWatch
+from workers.push.prices import Prices, Values, time_text
+from workers.push.schedule import Due, Reason, Scheduler
+from workers.push.served import Roster, Served
+from workers.push.shares.source import GivenUp
+from workers.push.state import States
+from workers.push.verdict import Verdict, of_error, of_reply
+
+# 1,000 a second that take 5 s each, and as many again; a message is some 4 KB, so 40 MB.
+IN_FLIGHT_MAX = 10_000
+# Of receivers that fail: what they hold up must not fill the room of the others.
+PROBES_IN_FLIGHT_MAX = 1_000
+QUICK_RETRY_SECONDS = (0.2, 1.0)
+# A try that would have less time than this is none.
+_LEAST_TIMEOUT_SECONDS = 0.25
+
+_OUTCOMES = {name: number for number, name in enumerate(DELIVERY_OUTCOMES)}
+_REASONS = {name: number for number, name in enumerate(DELIVERY_REASONS)}
+_OUTCOME_WORDS = {name: PUSHER.index("push_deliveries_total", name) for name in DELIVERY_OUTCOMES}
+_ATTEMPTS = PUSHER.index("push_attempts_total")
+_REFUSED = PUSHER.index("push_log_lost_total")
+_LATE = [
+    *((bound, PUSHER.index("push_lateness_seconds", str(bound / NS_PER_SECOND))) for bound in LATENESS_BOUNDS_NS),
+    (1 << 63, PUSHER.index("push_lateness_seconds", "+Inf")),
+]
+_LATE_SUM = PUSHER.index("push_lateness_seconds", "sum")
+
+
+class Answered(Protocol):
+    """What a pool's post returns."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def retry_after_s(self) -> float | None: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+class PostingPool(Protocol):
+    """workers/push/https/pool.py; raises DeliveryError."""
+
+    async def post(
+        self,
+        target: Target,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        timeout_s: float,
+        *,
+        is_suspect: bool = False,
+    ) -> Answered: ...
+
+
+class Deliveries:
+    """Of one process."""
+
+    def __init__(
+        self,
+        pool: PostingPool,
+        prices: Prices,
+        scheduler: Scheduler,
+        watch: MoveWatch,
+        states: States,
+        roster: Roster,
+        ring: DeliveryRing,
+        block: ProcessBlock,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._pool, self._prices, self._ring, self._block = pool, prices, ring, block
+        self._scheduler, self._watch, self._states, self._roster = scheduler, watch, states, roster
+        self._clock, self._random = clock, random
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[int, int] = {}  # subscriptions, with how many tasks
+        self._probes = 0
+        self._failure: BaseException | None = None
+        self._given_up: list[GivenUp] = []
+
+    @property
+    def in_flight(self) -> set[int]:
+        return set(self._in_flight)
+
+    @property
+    def room(self) -> int:
+        """How many may begin now."""
+        return IN_FLIGHT_MAX - len(self._tasks)
+
+    def begin(self, begun: Sequence[tuple[Due, Served]]) -> None:
+        """Send these over HTTPS."""
+        now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        made_at = time_text(wall_ns)
+        for due, served in begun:
+            if due.is_probe and self._probes >= PROBES_IN_FLIGHT_MAX:
+                self._scheduler.postponed(due, now_ns)
+                continue
+            sequence = served.next_sequence()
+            expires_at = time_text(wall_ns - now_ns + due.due_ns + served.cadence.period_ns)
+            body = render(served.recipe, self._prices, now_ns, sequence, due.reason, made_at, expires_at)
+            values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
+            self._probes += due.is_probe
+            self._in_flight[due.id] = self._in_flight.get(due.id, 0) + 1
+            self.spawn(self._deliver(due, served, sequence, body, values))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it beside; a fault in it is raised by `raise_failure`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def raise_failure(self) -> None:
+        """In the process's loop: a fault of ours in a task ends the process."""
+        if self._failure is not None:
+            raise self._failure
+
+    def take_given_up(self) -> list[GivenUp]:
+        """Receivers that are disabled from now on."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
+
+    async def finish(self, seconds: float) -> None:
+        """What is in flight has so long to end."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+
+    def note_lateness(self, due: Due, began_ns: int) -> int:
+        """Count it; in microseconds."""
+        late_ns = max(began_ns - due.due_ns, 0)
+        self._block.count(next(word for bound, word in _LATE if late_ns <= bound))
+        self._block.count(_LATE_SUM, late_ns)
+        return late_ns // NS_PER_US
+
+    def settle(self, due: Due, verdict: Verdict, sequence: int, values: Values | None) -> None:
+        """What the fate of a message means for the schedule and its receiver."""
+        now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        self._block.count(_OUTCOME_WORDS[verdict.outcome])
+        number = due.id
+        is_served = number in self._roster.served
+        if verdict.is_delivered or verdict.outcome == "sent":
+            self._scheduler.delivered(due, now_ns)
+            if is_served:
+                self._states.arrived(number, now_ns, wall_ns, sequence, verdict.status)
+                if values is not None:
+                    self._watch.arrived(number, values)
+        elif verdict.is_ours:
+            self._scheduler.postponed(due, now_ns)
+        elif verdict.is_gone:
+            self._give_up(number, f"its receiver asked for no more (HTTP {verdict.status})")
+        else:
+            again_ns = self._scheduler.failed(due, now_ns, verdict.retry_after_s)
+            wait_ns = max(again_ns - now_ns, 0)
+            if is_served and self._states.failed(
+                number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, wait_ns
+            ):
+                self._give_up(number, "its receiver has failed for 5 days")
+
+    def refuse(self, due: Due, served: Served, verdict: Verdict) -> None:
+        """A message that had no receiver to go to."""
+        late_us = self.note_lateness(due, self._clock.monotonic_ns())
+        sequence = served.next_sequence()
+        self._log(due, served, verdict, sequence, 0, late_us, 0)
+        self.settle(due, verdict, sequence, None)
+
+    async def post_now(
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
+    ) -> tuple[Verdict, int]:
+        """One attempt of a message that somebody asked for, and its ns: logged, and nothing to the schedule."""
+        number, began_ns = served.subscription.id, self._clock.monotonic_ns()
+        identity, is_suspect = message_id(number, sequence), self._scheduler.is_failing(number)
+        verdict = await self._attempt(served, identity, body, timeout_s, is_suspect=is_suspect)
+        latency_ns = self._clock.monotonic_ns() - began_ns
+        self._log(Due(number, began_ns, reason, is_suspect), served, verdict, sequence, latency_ns, 0, 1)
+        self._block.count(_OUTCOME_WORDS[verdict.outcome])
+        return verdict, latency_ns
+
+    async def _deliver(self, due: Due, served: Served, sequence: int, body: bytes, values: Values | None) -> None:
+        """All attempts of one message."""
+        identity = message_id(due.id, sequence)
+        ends_ns = due.due_ns + served.cadence.period_ns
+        timeout_s, late_us, attempts = served.timeout_s, 0, 0
+        try:
+            while True:
+                began_ns = self._clock.monotonic_ns()
+                late_us = late_us if attempts else self.note_lateness(due, began_ns)
+                attempts += 1
+                verdict = await self._attempt(served, identity, body, timeout_s, is_suspect=due.is_probe)
+                ended_ns = self._clock.monotonic_ns()
+                if not verdict.may_retry or attempts > len(QUICK_RETRY_SECONDS) or due.is_probe:
+                    break
+                pause_s = QUICK_RETRY_SECONDS[attempts - 1] * self._random.uniform(0.75, 1.25)
+                timeout_s = min(served.timeout_s, (ends_ns - ended_ns) / NS_PER_SECOND - pause_s)
+                if timeout_s < _LEAST_TIMEOUT_SECONDS or self._scheduler.is_superseded(due):
+                    break
+                await asyncio.sleep(pause_s)
+                if self._scheduler.is_superseded(due):
+                    break
+        finally:
+            self._probes -= due.is_probe
+            self._land(due.id)
+        self._log(due, served, verdict, sequence, ended_ns - began_ns, late_us, attempts)
+        self.settle(due, verdict, sequence, values)
+
+    async def _attempt(
+        self, served: Served, identity: str, body: bytes, timeout_s: float, *, is_suspect: bool
+    ) -> Verdict:
+        wall_ns = self._clock.wall_ns()
+        headers = webhook_headers(served.secrets(wall_ns), identity, wall_ns // NS_PER_SECOND, body)
+        self._block.count(_ATTEMPTS)
+        try:
+            reply = await self._pool.post(served.target, headers, body, timeout_s, is_suspect=is_suspect)
+        except DeliveryError as error:
+            return of_error(error)
+        return of_reply(reply.status, reply.headers, reply.retry_after_s)
+
+    def _log(
+        self, due: Due, served: Served, verdict: Verdict, sequence: int, latency_ns: int, late_us: int, attempts: int
+    ) -> None:
+        taken = self._ring.append(
+            time_ns=self._clock.wall_ns(),
+            subscription_id=due.id,
+            sequence=sequence,
+            account_id=served.subscription.account_id,
+            latency_ns=latency_ns,
+            late_us=late_us,
+            status=verdict.status,
+            assets=len(served.recipe.names),
+            outcome=_OUTCOMES[verdict.outcome],
+            attempts=attempts,
+            reason=_REASONS[due.reason],
+        )
+        if taken is None:
+            self._block.count(_REFUSED)
+
+    def _give_up(self, number: int, reason: str) -> None:
+        self._scheduler.remove(number)
+        if number in self._roster.served:
+            self._roster.give_up(number)
+            self._given_up.append(GivenUp(number, reason))
+
+    def _land(self, number: int) -> None:
+        left = self._in_flight[number] - 1
+        if left:
+            self._in_flight[number] = left
+        else:
+            del self._in_flight[number]
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()

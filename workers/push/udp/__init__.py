@@ -1,0 +1,1 @@
+"""Prices as signed datagrams: rendered, signed and sent by compiled code."""
