@@ -24,7 +24,7 @@ BELOW = frozenset({
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
-    "workers/request", "workers/ledger", "workers/access", "workers/api",
+    "workers/request", "workers/ledger", "workers/access", "workers/api", "workers/push",
 }  # fmt: skip
 EVERYTHING = frozenset({"*"})
 MAY_IMPORT = {

@@ -184,6 +184,8 @@ TARGET_BYTES_MAX = 2_048
 SECRET_GRACE_SECONDS_MAX = 7 * 86_400
 # A first answer is given again to a client that retries within a day, as others keep them.
 IDEMPOTENCY_SECONDS = 86_400
+# Tests and replays of one account that wait: each is a message or many, beside those that others wait for.
+ORDERS_WAITING_MAX = 20
 
 # --- delivering over HTTPS ---------------------------------------------------------------------------------
 

@@ -71,10 +71,12 @@ class NodeConsole:
         with_simulator: bool,
         stream: TextIO | None = None,
         log: logging.Logger | None = None,
+        *,
+        with_receiver: bool = False,
     ) -> None:
         self._config = config
         self._catalog = catalog
-        self._with_simulator = with_simulator
+        self._with_simulator, self._with_receiver = with_simulator, with_receiver
         self._stream = stream or sys.stdout
         self._log = log
         self._started_ns: int | None = None
@@ -94,7 +96,7 @@ class NodeConsole:
         self._say(f"trinity: starting node {node.name}: {exchanges} exchanges, {assets} assets")
         rows = [
             (listener.purpose, f"{host_in_url(node.bind_host)}:{listener.port}", listener.name)
-            for listener in listeners_of(self._config, self._with_simulator)
+            for listener in listeners_of(self._config, self._with_simulator, self._with_receiver)
         ]
         if answers(self._config):
             rows.append(("request workers", str(worker_count(self._config.request)), "REQUEST_WORKERS"))

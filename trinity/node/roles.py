@@ -22,6 +22,7 @@ import workers.health.server
 import workers.ledger.process
 import workers.operator.process
 import workers.push.process
+import workers.receiver.process
 import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
@@ -38,6 +39,7 @@ from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
 from workers.operator.mail import Mailer
 from workers.push.process import PushIdentity
+from workers.receiver.process import ReceiverSettings
 from workers.request.lookups import LocalLookups
 
 _REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
@@ -51,6 +53,7 @@ class NodePlan(NamedTuple):
     catalog: Catalog
     with_simulator: bool
     node_uuid: uuid.UUID
+    with_receiver: bool = False
 
 
 class Rings(NamedTuple):
@@ -62,6 +65,8 @@ class Rings(NamedTuple):
 
 NO_RINGS = Rings((), ())
 # Kinds of processes that write a ring each.
+# Of the demo's receiver, in the data directory: its certificate and its key.
+RECEIVER_FOLDER = "receiver"
 USAGE_WRITERS, DELIVERY_WRITER = ("worker", "reporter"), "pusher"
 
 
@@ -206,6 +211,22 @@ ROLES = (
             memory.of_pusher(),
             plan.config.push,
             PushIdentity(plan.config.node.data_dir, plan.node_uuid, plan.config.node.name, database_url(plan.config)),
+        ),
+        vital=False,
+        server_types=_ALL,
+    ),
+    Role(
+        "receiver",
+        lambda plan: [""] if plan.with_receiver else [],
+        1,
+        lambda context, _memory, plan, _: workers.receiver.process.run(
+            context,
+            ReceiverSettings(
+                plan.config.node.bind_host,
+                plan.config.push.receiver_port,
+                plan.config.node.data_dir / RECEIVER_FOLDER,
+                database_url(plan.config),
+            ),
         ),
         vital=False,
         server_types=_ALL,

@@ -103,7 +103,7 @@ CREATE TABLE push_deliveries (
     kind smallint NOT NULL,                  -- why it was sent
     assets smallint NOT NULL
 ) PARTITION BY RANGE (time);
-CREATE INDEX push_deliveries_subscription ON push_deliveries (subscription_id, time);
+CREATE INDEX push_deliveries_subscription ON push_deliveries (subscription_id, sequence);
 
 -- What has been loaded, as usage_batches.
 CREATE TABLE delivery_batches (LIKE usage_batches INCLUDING ALL);

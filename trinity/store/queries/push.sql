@@ -91,6 +91,24 @@ FROM push_subscriptions
 WHERE revision > %(revision)s
 ORDER BY revision;
 
+-- name: deliveries
+-- Of one subscription, the newest first: below a sequence, or of one.
+SELECT d.time, d.subscription_id, d.sequence, d.latency_ns, d.late_us, d.status, d.outcome, d.attempts, d.kind,
+    d.assets, coalesce(n.name, '') AS node
+FROM push_deliveries AS d
+LEFT JOIN nodes AS n ON n.id = d.node_id
+WHERE d.subscription_id = %(id)s
+    AND d.sequence < coalesce(%(before)s::bigint, 9223372036854775807)
+    AND (%(sequence)s::bigint IS NULL OR d.sequence = %(sequence)s)
+    AND d.outcome = ANY (%(outcomes)s::smallint[])
+ORDER BY d.sequence DESC
+LIMIT %(count)s;
+
+-- name: waiting_orders
+SELECT count(*)
+FROM push_orders AS o JOIN push_subscriptions AS s ON s.id = o.subscription_id
+WHERE o.state IN ('waiting', 'running') AND o.expires_at > now() AND s.account_id = %(account_id)s;
+
 -- name: delete_ended
 -- What was deleted before then; its deliveries are gone by now.
 DELETE FROM push_subscriptions
@@ -118,3 +136,14 @@ DELETE FROM push_idempotency
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM push_idempotency WHERE created_at < %(before)s ORDER BY created_at LIMIT %(count)s
 ));
+
+-- name: secrets_of
+-- What the messages and events of an account are signed with now.
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END FROM push_subscriptions
+WHERE account_id = (SELECT id FROM accounts WHERE name = %(account)s) AND deleted_at IS NULL
+UNION ALL
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END FROM push_endpoints
+WHERE account_id = (SELECT id FROM accounts WHERE name = %(account)s) AND deleted_at IS NULL;
+
+-- name: ever_made
+SELECT EXISTS (SELECT FROM push_subscriptions WHERE account_id = %(account_id)s);
