@@ -1,4 +1,4 @@
-"""Subscriptions over UDP: their addresses, checked and kept for a while, and one call of the sender for all that is due.
+"""Subscriptions over UDP: addresses, checked and kept for a while, and one call of the sender for all that is due.
 
     unknown      its name is resolved and each of its addresses checked; what is due meanwhile is put off
     known        sent at once; after CHECK_NS it is checked again beside that
