@@ -189,8 +189,11 @@ class Deliveries:
             ):
                 self._give_up(number, "its receiver has failed for 5 days")
 
-    def refuse(self, due: Due, served: Served, verdict: Verdict) -> None:
+    def refuse(self, due: Due, verdict: Verdict) -> None:
         """A message that had no receiver to go to."""
+        served = self._roster.served.get(due.id)
+        if served is None:
+            return
         late_us = self.note_lateness(due, self._clock.monotonic_ns())
         sequence = served.next_sequence()
         self._log(due, served, verdict, sequence, 0, late_us, 0)

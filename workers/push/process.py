@@ -121,8 +121,9 @@ class Pusher:
         )  # fmt: skip
         self._sender = UdpSender(memory.answers, names, memory.ring, self._clock, is_simulated=context.simulated)
         self._datagrams = Datagrams(
-            self._sender, allow, self._resolver, self._clock, self._deliveries.spawn, self._refused, self._put_off
-        )
+            self._sender, allow, self._resolver, self._clock, self._roster.served.get, self._deliveries.spawn,
+            self._refused, self._put_off,
+        )  # fmt: skip
         self._roster.on_dropped = self._datagrams.forget
         self._epochs = Epochs(identity.data_dir, context.log)
         self._source = Source(
@@ -212,8 +213,8 @@ class Pusher:
             verdict = Verdict("sent" if is_sent else "send_failed", 0)
             self._deliveries.settle(due, verdict, self._datagrams.last_sequence(due.id), values)
 
-    def _refused(self, due: Due, served: Served, error: DeliveryError) -> None:
-        self._deliveries.refuse(due, served, of_error(error))
+    def _refused(self, due: Due, error: DeliveryError) -> None:
+        self._deliveries.refuse(due, of_error(error))
 
     def _put_off(self, due: Due) -> None:
         self._scheduler.postponed(due, self._clock.monotonic_ns())
