@@ -153,7 +153,7 @@ class Pusher:
         self._deliveries.raise_failure()
         self._prices.turn(now_ns)
         if self._roster.turn(now_ns):
-            # What lives as long as its subscription is no garbage: a search through that of 10,000 takes 0.1 s and more.
+            # What lives as long as its subscription is no garbage: to search through that of 10,000 takes 0.1 s.
             gc.freeze()
         begun = self._scheduler.due(now_ns, self._deliveries.room)
         if now_ns >= self._moves_at_ns:
