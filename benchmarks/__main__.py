@@ -246,6 +246,12 @@ def _feed_peers(folder: Path, wanted: argparse.Namespace, progress: Progress) ->
     return compare_feeds(folder, wanted.feed_seconds, wanted.peer_python, progress)
 
 
+def _push_https(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.push_https import measure_push_https
+
+    return measure_push_https(folder, wanted.turns, wanted.seconds, progress)
+
+
 def _push_udp(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.push_udp import measure_push_udp
 
@@ -274,7 +280,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
-    "push-udp": {"push_udp": _push_udp},
+    "push": {"push_https": _push_https, "push_udp": _push_udp},
 }
 _PARTS_OF_ALL = (
     "peers",

@@ -24,7 +24,7 @@ BELOW = frozenset({
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
-    "workers/request", "workers/ledger", "workers/access", "workers/api",
+    "workers/request", "workers/ledger", "workers/access", "workers/api", "workers/push",
 }  # fmt: skip
 EVERYTHING = frozenset({"*"})
 MAY_IMPORT = {
@@ -37,9 +37,16 @@ MAY_IMPORT = {
     "trinity/observe": frozenset({KERNEL, "trinity/memory"}),
     "trinity/store": frozenset({KERNEL}),
     "trinity/cache": frozenset({KERNEL}),
-    "trinity/access": frozenset({
-        KERNEL, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/store", "trinity/push",
-    }),
+    "trinity/access": frozenset(
+        {
+            KERNEL,
+            "trinity/compiled",
+            "trinity/memory",
+            "trinity/native",
+            "trinity/store",
+            "trinity/push",
+        }
+    ),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/node": BELOW,
     "trinity/node/composition": EVERYTHING,

@@ -13,8 +13,8 @@ from trinity.clock import Clock
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import AnswerTable
-from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.control import Control, ProcessBlock
+from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing

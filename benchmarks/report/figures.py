@@ -107,6 +107,16 @@ FIGURES = (
         "ms",
         lambda r: r["reports"]["latency_ms"]["usage by day, 93 days"]["p99"],
     ),
+    *(
+        Figure(
+            f"a delivery over HTTPS: ours / {peer}",
+            limit,
+            "<=",
+            "CPU",
+            lambda r, peer=peer: r["push_https"]["ratio_of_ours"][peer],
+        )  # type: ignore[misc]
+        for peer, limit in (("aiohttp", 1.3), ("httpx2", 0.333))
+    ),
     Figure(
         "UDP pushes of 25 assets a second of processor",
         50_000,

@@ -64,6 +64,9 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "campaign": lambda found: _fields(found, "judged"),
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),
     "udp_flood": lambda found: _rows(({"kind": kind, **row} for kind, row in found.items()), "kind", "answered"),
+    "push_https": lambda found: _rows(
+        ({"sender": sender, **row} for sender, row in found["senders"].items()), "sender", "deliveries", "cpu_us"
+    ),
     "push_udp": lambda found: _rows(
         (
             {**row, "sender": f"{size}, {sender}"}

@@ -124,6 +124,13 @@ def results() -> dict[str, Any]:
         "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "quotes_per_second": 1_000, "samples": [sample, {**sample}], "drift": drift},
+        "push_https": {
+            "senders": {
+                name: {"deliveries": 9_000, "cpu_us": us, "per_second": 3_000.0, "new_connections": 0}
+                for name, us in (("ours", 100.0), ("aiohttp", 330.0))
+            },
+            "ratio_of_ours": {"aiohttp": 0.303},
+        },
         "campaign": {
             "minutes": 5.0,
             "seed": 11,

@@ -27,7 +27,7 @@ class Listener(NamedTuple):
     udp: bool = False
 
 
-def listeners_of(config: Config, with_simulator: bool) -> list[Listener]:
+def listeners_of(config: Config, with_simulator: bool, with_receiver: bool = False) -> list[Listener]:
     """All ports that the node opens."""
     ports = config.ports
     opened = [Listener("HEALTH_PORT_LPO", ports.health_port_lpo, "health and metrics")]
@@ -42,6 +42,10 @@ def listeners_of(config: Config, with_simulator: bool) -> list[Listener]:
         ]
     if with_simulator:
         opened.append(Listener("SIMULATOR_PORT", config.simulator.port, "simulated exchanges"))
+    if with_receiver:
+        port = config.push.receiver_port
+        opened.append(Listener("PUSH_RECEIVER_PORT", port, "what is pushed, HTTPS"))
+        opened.append(Listener("PUSH_RECEIVER_PORT", port, "what is pushed, UDP", udp=True))
     return opened
 
 

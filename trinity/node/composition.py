@@ -8,12 +8,14 @@ What the children call is compiled before the fork (compiling.py). Import this m
 
 import contextlib
 import dataclasses
+import datetime
 import logging
 import os
 import resource
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 import msgspec
@@ -22,10 +24,11 @@ from setproctitle import setproctitle
 import workers.api.server
 import workers.health.server
 import workers.ledger.process
+import workers.push.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection
-from trinity.errors import ConfigError
+from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
@@ -42,6 +45,7 @@ from trinity.node.launcher import Launcher, Process
 from trinity.node.roles import (
     DELIVERY_WRITER,
     NO_RINGS,
+    RECEIVER_FOLDER,
     USAGE_WRITERS,
     NodePlan,
     Rings,
@@ -53,7 +57,9 @@ from trinity.node.roles import (
 from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
 from trinity.process import ProcessContext
+from trinity.push.addresses import AllowList
 from trinity.store.database import database_url
+from workers.receiver.certificate import make_certificate
 
 
 def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
@@ -69,17 +75,22 @@ def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
 def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     # A closed terminal, or who means "reload": nothing is kept that a reload would change. The children inherit it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    receives = False
     if with_simulator:
         config = with_simulated_exchanges(config)
-    plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node_uuid(config.node.data_dir))
+        config, receives = with_demo_receiver(config, SystemClock())
+    node = node_uuid(config.node.data_dir)
+    plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node, receives)
     database_url(config)  # a wrong one is found before anything is started
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)  # the same
+    workers.push.process.tls_of(config.push)
+    AllowList.parse(config.push.allowed_targets)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()
-    shown = NodeConsole(config, plan.catalog, with_simulator, console, log)
+    shown = NodeConsole(config, plan.catalog, with_simulator, console, log, with_receiver=receives)
     shown.show_start(clock.monotonic_ns())
-    for listener in listeners_of(config, with_simulator):
+    for listener in listeners_of(config, with_simulator, receives):
         check_port(listener, config.node.bind_host)
     raise_file_limit()
     # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
@@ -118,6 +129,25 @@ def with_simulated_exchanges(config: Config) -> Config:
         rest_base_urls={exchange: f"http://{address}/{exchange}" for exchange in exchanges},
     )
     return msgspec.structs.replace(config, feeds=section)
+
+
+def with_demo_receiver(config: Config, clock: Clock) -> tuple[Config, bool]:
+    """The same configuration with prices pushed to a receiver of this machine; as it was without the extra `demo`."""
+    folder = config.node.data_dir / RECEIVER_FOLDER
+    now = datetime.datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, datetime.UTC)
+    try:
+        authorities = make_certificate(folder, now, Path(config.push.ca_file) if config.push.ca_file else None)
+    except MissingExtraError:
+        return config, False
+    except OSError as error:
+        raise ConfigError("TRINITY_DATA_DIR", f"{folder}: {error}") from None
+    section = msgspec.structs.replace(
+        config.push,
+        on=True,
+        ca_file=str(authorities),
+        allowed_targets=(*config.push.allowed_targets, local_host(config.node.bind_host)),
+    )
+    return msgspec.structs.replace(config, push=section), True
 
 
 @dataclass(frozen=True)

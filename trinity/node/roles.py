@@ -21,24 +21,29 @@ import workers.api.server
 import workers.health.server
 import workers.ledger.process
 import workers.operator.process
+import workers.push.process
+import workers.receiver.process
 import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.consensus.candles import open_candles
-from trinity.config import Config, ServerType, worker_count
+from trinity.config import Config, ServerType, pushes, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
+from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
 from trinity.store.database import database_url, is_embedded
 from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
 from workers.operator.mail import Mailer
+from workers.push.process import PushIdentity
+from workers.receiver.process import ReceiverSettings
 from workers.request.lookups import LocalLookups
 
 _REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
+_ALL: tuple[ServerType, ...] = (*_REPORTING, "WEBHOOK_SERVER")
 
 
 class NodePlan(NamedTuple):
@@ -48,6 +53,7 @@ class NodePlan(NamedTuple):
     catalog: Catalog
     with_simulator: bool
     node_uuid: uuid.UUID
+    with_receiver: bool = False
 
 
 class Rings(NamedTuple):
@@ -59,6 +65,8 @@ class Rings(NamedTuple):
 
 NO_RINGS = Rings((), ())
 # Kinds of processes that write a ring each.
+# Of the demo's receiver, in the data directory: its certificate and its key.
+RECEIVER_FOLDER = "receiver"
 USAGE_WRITERS, DELIVERY_WRITER = ("worker", "reporter"), "pusher"
 
 
@@ -82,6 +90,9 @@ class SharedMemory:
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
         return self.rings.usage[worker_count(plan.config.request) + number]
+
+    def of_pusher(self) -> PushMemory:
+        return PushMemory(self.node.answers, self.rings.deliveries[0])
 
     def view(self) -> NodeView:
         return NodeView(self.node, self.rings.usage)
@@ -111,6 +122,7 @@ ROLES = (
         3,
         lambda context, _memory, plan, _: trinity.node.database.run(context, plan.config.node.data_dir),
         vital=False,
+        server_types=_ALL,
     ),
     Role(
         "access",
@@ -136,6 +148,7 @@ ROLES = (
             Mailer(plan.config.mail, plan.config.stores.smtp_password),
         ),
         vital=False,
+        server_types=_ALL,
     ),
     Role(
         "simulator",
@@ -144,6 +157,7 @@ ROLES = (
         lambda context, _memory, plan, _: feeds.simulator.server.run(
             context, plan.config.simulator, plan.config.node.bind_host
         ),
+        server_types=_ALL,
     ),
     Role(
         "feed",
@@ -157,6 +171,7 @@ ROLES = (
             FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
+        server_types=_ALL,
     ),
     Role(
         "consensus",
@@ -170,6 +185,7 @@ ROLES = (
                 DecisionRecorder(context, recording_of(plan.config)),
             ],
         ),
+        server_types=_ALL,
     ),
     Role(
         "flusher",
@@ -184,6 +200,36 @@ ROLES = (
             database_url(plan.config),
         ),
         vital=False,
+        server_types=_ALL,
+    ),
+    Role(
+        "pusher",
+        lambda plan: [""] if pushes(plan.config) else [],
+        0,
+        lambda context, memory, plan, _: workers.push.process.run(
+            context,
+            memory.of_pusher(),
+            plan.config.push,
+            PushIdentity(plan.config.node.data_dir, plan.node_uuid, plan.config.node.name, database_url(plan.config)),
+        ),
+        vital=False,
+        server_types=_ALL,
+    ),
+    Role(
+        "receiver",
+        lambda plan: [""] if plan.with_receiver else [],
+        1,
+        lambda context, _memory, plan, _: workers.receiver.process.run(
+            context,
+            ReceiverSettings(
+                plan.config.node.bind_host,
+                plan.config.push.receiver_port,
+                plan.config.node.data_dir / RECEIVER_FOLDER,
+                database_url(plan.config),
+            ),
+        ),
+        vital=False,
+        server_types=_ALL,
     ),
     Role(
         "worker",
@@ -222,6 +268,7 @@ ROLES = (
         lambda context, memory, plan, _: workers.health.server.run(
             context, memory.view(), plan.config.ports, plan.config.node
         ),
+        server_types=_ALL,
     ),
 )
 
@@ -263,7 +310,7 @@ def recording_of(config: Config) -> RecordSettings:
 
 def retention_of(config: Config) -> Retention:
     """How long the ledger is kept."""
-    return Retention(config.ledger.detail_days, config.ledger.sums_months)
+    return Retention(config.ledger.detail_days, config.ledger.sums_months, config.push.delivery_days)
 
 
 def report_settings_of(config: Config) -> ReportSettings:

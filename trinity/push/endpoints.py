@@ -8,6 +8,7 @@ account: events are signed with it, so it is kept as it is.
 
 import datetime
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ Connection = psycopg.Connection[Any]
 
 # An account has one for its alarms, one for its books, one for each of its teams.
 ENDPOINTS_PER_ACCOUNT_MAX = 20
+_AGO = re.compile(r"([1-9][0-9]{0,4})([smhdw])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,9 +82,33 @@ def read_draft(url: str, types: Sequence[str] = (), name: str = "") -> EndpointD
 
 def read_url(url: str) -> str:
     """The URL of an endpoint; InputError."""
-    if parse_target(url).kind != "https":
+    try:
+        target = parse_target(url)
+    except InputError as error:
+        raise InputError("url", error.reason) from None
+    if target.kind != "https":
         raise InputError("url", "events go to https:// only")
-    return url
+    return str(target)
+
+
+def read_since(field: str, text: str, now: datetime.datetime) -> datetime.datetime:
+    """A moment (ISO 8601 with its zone), or how long ago (24h); InputError."""
+    match = _AGO.fullmatch(text)
+    if match:
+        return now - datetime.timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InputError(field, f"{text!a} is neither how long ago (24h, 7d) nor a moment (2026-01-01T00:00:00Z)")
+    if moment > now:
+        raise InputError(field, "it lies ahead")
+    return moment.astimezone(datetime.UTC)
+
+
+def absent(endpoint_id: int) -> AbsentError:
+    return AbsentError("endpoint", str(endpoint_id), "`trinity endpoints list` shows them")
 
 
 def create(connection: Connection, account_id: int | None, draft: EndpointDraft) -> tuple[Endpoint, str]:
@@ -90,6 +117,7 @@ def create(connection: Connection, account_id: int | None, draft: EndpointDraft)
     with connection.transaction():
         parameters = {**msgspec.structs.asdict(draft), "account_id": account_id, "secret": secret}
         parameters["most"] = ENDPOINTS_PER_ACCOUNT_MAX
+        connection.execute(load("endpoints.lock"), parameters)
         row = connection.execute(load("endpoints.insert"), parameters).fetchone()
         if row is None:
             reason = f"there are {ENDPOINTS_PER_ACCOUNT_MAX} already, no account has more: delete one first"
@@ -106,7 +134,7 @@ def find(connection: Connection, endpoint_id: int, account_id: int | None) -> En
     """One endpoint; AbsentError, also for another account's."""
     found = _select(connection, endpoint_id, account_id)
     if not found:
-        raise AbsentError("endpoint", str(endpoint_id), "`trinity endpoints list` shows them all")
+        raise absent(endpoint_id)
     return found[0]
 
 

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from trinity.errors import AbsentError, BugError, InputError
+from trinity.errors import AbsentError, BugError, InputError, RefusedError
 from trinity.store.queries import load
 
 Connection = psycopg.Connection[Any]
@@ -27,6 +27,8 @@ State = Literal["waiting", "running", "done", "failed"]
 
 # Minute closes are kept longer, but who was away for more than a day asks the history for a file.
 REPLAY_HOURS_MAX = 24
+# Somebody who presses a button again and again is told so.
+ORDERS_OF_SUBSCRIPTION_MAX = 3
 # An order is for now: a pusher takes it within a second, or there is none. A replay of a day is paced over minutes.
 _LIFETIMES: dict[Kind, datetime.timedelta] = {
     "test": datetime.timedelta(minutes=2),
@@ -62,9 +64,11 @@ def create_order(connection: Connection, subscription_id: int, kind: Kind, argum
         raise BugError(f"there is no order {kind!r}")
     parameters = {
         "id": uuid.uuid4(), "subscription_id": subscription_id, "kind": kind, "argument": Jsonb(argument),
-        "lifetime": _LIFETIMES[kind],
+        "lifetime": _LIFETIMES[kind], "most": ORDERS_OF_SUBSCRIPTION_MAX,
     }  # fmt: skip
-    connection.execute(load("orders.create"), parameters)
+    if connection.execute(load("orders.create"), parameters).rowcount == 0:
+        reason = f"{ORDERS_OF_SUBSCRIPTION_MAX} orders of it are under way: wait for them"
+        raise RefusedError(f"subscription {subscription_id}", reason)
     return read_order(connection, parameters["id"], subscription_id)
 
 

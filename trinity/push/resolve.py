@@ -65,3 +65,16 @@ async def check_target(target: Target, allow: AllowList, resolver: NameResolver)
         if reason is not None:
             raise DeliveryError("refused_address", reason)
     return tuple(addresses[:TARGET_ADDRESSES_MAX])
+
+
+def check_target_once(target: Target, allow: AllowList, servers: Sequence[str] = ()) -> tuple[str, ...]:
+    """As check_target, for a thread or a command that has no loop."""
+
+    async def check() -> tuple[str, ...]:
+        resolver = Resolver(servers)
+        try:
+            return await check_target(target, allow, resolver)
+        finally:
+            await resolver.close()
+
+    return asyncio.run(check())

@@ -10,6 +10,9 @@ import hmac
 from binascii import b2a_base64
 from collections.abc import Sequence
 
+# Standard Webhooks: what is older may be a replay of somebody else's.
+TOLERANCE_S = 300
+
 
 def sign(secrets: Sequence[bytes], message_id: str, timestamp_s: int, body: bytes) -> bytes:
     """The value of `webhook-signature`: one `v1,<base64>` a secret, with spaces between."""
@@ -27,3 +30,14 @@ def webhook_headers(
         (b"webhook-timestamp", b"%d" % timestamp_s),
         (b"webhook-signature", sign(secrets, message_id, timestamp_s, body)),
     )
+
+
+def verify(
+    secrets: Sequence[bytes], message_id: str, timestamp_s: int, body: bytes, signatures: str, now_s: int
+) -> bool:
+    """Whether any of the signatures is any secret's, of the last or next TOLERANCE_S; compared in constant time."""
+    if "." in message_id or not message_id.isascii() or abs(now_s - timestamp_s) > TOLERANCE_S:
+        return False
+    given = [one.encode("ascii", "replace") for one in signatures.split(" ") if one.startswith("v1,")]
+    expected = [sign([secret], message_id, timestamp_s, body) for secret in secrets]
+    return any([hmac.compare_digest(one, other) for one in given for other in expected])

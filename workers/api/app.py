@@ -67,6 +67,7 @@ OWN: tuple[ControllerRouterHandler, ...] = (
     day.show_day,
     administration.ROUTER,
     pushes.ROUTER,
+    pushes.EVENTS,
     signin.show_session,
     signin.open_session,
     signin.end_session,

@@ -8,7 +8,6 @@ Rules: in the process's loop alone. Nobody confirms a datagram: one that the ker
 that signs is the old one until its last moment (trinity/push/datagram.py), so a slot is made anew then.
 """
 
-import asyncio
 import datetime
 import ipaddress
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from trinity.push.addresses import AllowList
 from trinity.push.datagram import signing_secret
 from trinity.push.resolve import NameResolver, check_target
 from trinity.vocabulary import DELIVERY_REASONS
-from workers.push.schedule import Due
+from workers.push.schedule import Due, Reason
 from workers.push.served import Served
 from workers.push.shares.epochs import COUNTER_BITS
 from workers.push.udp.sender import BATCH_MAX, UdpSender, UdpSubscription
@@ -111,6 +110,15 @@ class Datagrams:
             sent += [(due, bool(is_sent)) for (due, _), is_sent in zip(part, are_sent, strict=True)]
         return sent
 
+    async def send_now(self, served: Served, reason: Reason) -> int | None:
+        """A message that somebody asked for: its sequence, None where the kernel did not take it; DeliveryError."""
+        number = served.subscription.id
+        if number not in self._slots:
+            self._know(served, (await check_target(served.target, self._allow, self._resolver))[0])
+        due = Due(number, self._clock.monotonic_ns(), reason, False)
+        ((_, is_sent),) = self.send([(due, served)])
+        return self.last_sequence(number) if is_sent else None
+
     def _ask(self, due: Due, served: Served) -> None:
         if due.id in self._asking:
             self._on_put_off(due)
@@ -127,13 +135,19 @@ class Datagrams:
             return
         finally:
             self._asking.discard(due.id)
+        self._know(served, address)
+        self._on_put_off(due)
+
+    def _know(self, served: Served, address: str) -> None:
+        """It is sent to this address from now on; somebody else may have found one meanwhile."""
+        if served.subscription.id in self._slots:
+            return
         wall_ns = self._clock.wall_ns()
         number = self._sender.add(self._described(served, address, wall_ns))
         self._sender.set_sequence(number, served.epoch << COUNTER_BITS | served.counter)
         is_old = len(served.secrets(wall_ns)) > 1
         until_ns = served.old_secret_until_ns if is_old else None
-        self._slots[due.id] = _Slot(served, number, address, self._clock.monotonic_ns(), until_ns)
-        self._on_put_off(due)
+        self._slots[served.subscription.id] = _Slot(served, number, address, self._clock.monotonic_ns(), until_ns)
 
     async def _check_again(self, slot: _Slot) -> None:
         served = slot.served

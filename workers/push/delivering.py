@@ -26,7 +26,7 @@ from trinity.vocabulary import DELIVERY_OUTCOMES, DELIVERY_REASONS, LATENESS_BOU
 from workers.push.message import message_id, render
 from workers.push.moves import MoveWatch
 from workers.push.prices import Prices, Values, time_text
-from workers.push.schedule import Due, Scheduler
+from workers.push.schedule import Due, Reason, Scheduler
 from workers.push.served import Roster, Served
 from workers.push.shares.source import GivenUp
 from workers.push.state import States
@@ -157,7 +157,7 @@ class Deliveries:
         self._block.count(_LATE_SUM, late_ns)
         return late_ns // NS_PER_US
 
-    def settle(self, due: Due, served: Served, verdict: Verdict, sequence: int, values: Values | None) -> None:
+    def settle(self, due: Due, verdict: Verdict, sequence: int, values: Values | None) -> None:
         """What the fate of a message means for the schedule and its receiver."""
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         self._block.count(_OUTCOME_WORDS[verdict.outcome])
@@ -180,6 +180,25 @@ class Deliveries:
                 number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, wait_ns
             ):
                 self._give_up(number, "its receiver has failed for 5 days")
+
+    def refuse(self, due: Due, served: Served, verdict: Verdict) -> None:
+        """A message that had no receiver to go to."""
+        late_us = self.note_lateness(due, self._clock.monotonic_ns())
+        sequence = served.next_sequence()
+        self._log(due, served, verdict, sequence, 0, late_us, 0)
+        self.settle(due, verdict, sequence, None)
+
+    async def post_now(
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
+    ) -> tuple[Verdict, int]:
+        """One attempt of a message that somebody asked for, and its ns: logged, and nothing to the schedule."""
+        number, began_ns = served.subscription.id, self._clock.monotonic_ns()
+        identity, is_suspect = message_id(number, sequence), self._scheduler.is_failing(number)
+        verdict = await self._attempt(served, identity, body, timeout_s, is_suspect=is_suspect)
+        latency_ns = self._clock.monotonic_ns() - began_ns
+        self._log(Due(number, began_ns, reason, is_suspect), served, verdict, sequence, latency_ns, 0, 1)
+        self._block.count(_OUTCOME_WORDS[verdict.outcome])
+        return verdict, latency_ns
 
     async def _deliver(self, due: Due, served: Served, sequence: int, body: bytes, values: Values | None) -> None:
         """All attempts of one message."""
@@ -206,7 +225,7 @@ class Deliveries:
             self._probes -= due.is_probe
             self._land(due.id)
         self._log(due, served, verdict, sequence, ended_ns - began_ns, late_us, attempts)
-        self.settle(due, served, verdict, sequence, values)
+        self.settle(due, verdict, sequence, values)
 
     async def _attempt(
         self, served: Served, identity: str, body: bytes, timeout_s: float, *, is_suspect: bool

@@ -66,13 +66,21 @@ def message_id(subscription: int, sequence: int) -> str:
 
 
 def render(
-    recipe: Recipe, prices: Prices, now_ns: int, sequence: int, reason: str, made_at: bytes, expires_at: bytes
+    recipe: Recipe,
+    prices: Prices,
+    now_ns: int,
+    sequence: int,
+    reason: str,
+    made_at: bytes,
+    expires_at: bytes,
+    *,
+    extra: bytes = b"",
 ) -> bytes:
-    """The body with the newest prices; the times are texts (prices.time_text)."""
+    """The body with the newest prices; the times are texts (prices.time_text). `extra` are more fields of it."""
     pieces = recipe.pick(prices.pieces) if recipe.pick is not None else _chosen(recipe, prices, now_ns)
     return (
-        b'{"type":"price.update","timestamp":"%b","data":{"subscription":%d,"sequence":%d,"reason":"%b","expires_at":"%b"%b'
-        % (made_at, recipe.subscription, sequence, reason.encode(), expires_at, recipe.middle)
+        b'{"type":"price.update","timestamp":"%b","data":{"subscription":%d,"sequence":%d,"reason":"%b"%b,"expires_at":"%b"%b'
+        % (made_at, recipe.subscription, sequence, reason.encode(), extra, expires_at, recipe.middle)
         + b",".join(pieces)
         + b"]}}"
     )

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from trinity.clock import NS_PER_SECOND
 
-Reason = Literal["interval", "deviation", "heartbeat", "recovery"]
+Reason = Literal["interval", "deviation", "heartbeat", "recovery", "test", "replay"]  # the last two are asked for
 
 # The next message of a 3 s interval is not far; more than this at once would be a burst (1,000 a second are due).
 LATE_MAX_NS = NS_PER_SECOND
@@ -98,6 +98,10 @@ class Scheduler:
 
     def __contains__(self, number: int) -> bool:
         return number in self._entries
+
+    def is_failing(self, number: int) -> bool:
+        """Whether its last message did not arrive."""
+        return number in self._entries and self._entries[number].failures > 0
 
     def put(self, number: int, cadence: Cadence, now_ns: int, failures: int = 0, wait_ns: int = 0) -> None:
         """Take a subscription on, or its new cadence; with `failures` one whose receiver is known to fail."""

@@ -88,8 +88,9 @@ class Roster:
         self.on_dropped: Callable[[Served], None] = lambda _: None
 
     @property
-    def shards(self) -> int:
-        return len(self._epochs)
+    def shards(self) -> tuple[int, ...]:
+        """Those that are this node's now."""
+        return tuple(self._epochs)
 
     # --- what the source tells ---
 

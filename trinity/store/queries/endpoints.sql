@@ -1,15 +1,14 @@
 -- Where accounts want their events.
 
+-- name: lock
+-- Two that are made at one moment must not both find the last place free. The number is known to nobody else.
+SELECT pg_advisory_xact_lock(521773621, coalesce(%(account_id)s::integer, 0));
+
 -- name: insert
--- Two that are made at one moment must not both find the last place free: they go by the account's row.
-WITH owner AS (
-    SELECT id FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE
-)
 INSERT INTO push_endpoints (account_id, url, types, name, secret)
 SELECT %(account_id)s, %(url)s, %(types)s::text[], %(name)s, %(secret)s
 WHERE (SELECT count(*) FROM push_endpoints
     WHERE account_id IS NOT DISTINCT FROM %(account_id)s AND deleted_at IS NULL) < %(most)s
-    AND (%(account_id)s::integer IS NULL OR EXISTS (SELECT FROM owner))
 RETURNING id;
 
 -- name: endpoints
@@ -24,6 +23,10 @@ WHERE endpoint.deleted_at IS NULL
     AND (%(id)s::bigint IS NULL OR endpoint.id = %(id)s)
     AND (%(account_id)s::integer IS NULL OR endpoint.account_id = %(account_id)s)
 ORDER BY endpoint.id DESC;
+
+-- name: secret
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END AS old_secret
+FROM push_endpoints WHERE id = %(id)s AND deleted_at IS NULL;
 
 -- name: owner
 SELECT account_id FROM push_endpoints WHERE id = %(id)s;

@@ -14,8 +14,9 @@ WITH event AS (
         CASE WHEN endpoint.state = 'disabled' THEN 'failed' ELSE 'waiting' END,
         CASE WHEN endpoint.state = 'disabled' THEN 'the endpoint was disabled' END
     FROM event JOIN push_endpoints AS endpoint ON endpoint.account_id IS NOT DISTINCT FROM event.account_id
-    WHERE endpoint.deleted_at IS NULL AND (endpoint.types = '{}' OR event.type = ANY (endpoint.types))
-        AND (%(endpoint_id)s::bigint IS NULL OR endpoint.id = %(endpoint_id)s)
+    WHERE endpoint.deleted_at IS NULL AND CASE WHEN %(endpoint_id)s::bigint IS NOT NULL
+        THEN endpoint.id = %(endpoint_id)s
+        ELSE endpoint.types = '{}' OR event.type = ANY (endpoint.types) END
     RETURNING 1
 ), mail AS (
     INSERT INTO push_event_mails (event_id) SELECT id FROM event WHERE %(is_mailed)s RETURNING 1

@@ -2,7 +2,11 @@
 
 -- name: create
 INSERT INTO push_orders (id, subscription_id, kind, argument, expires_at)
-VALUES (%(id)s, %(subscription_id)s, %(kind)s, %(argument)s, now() + %(lifetime)s::interval);
+SELECT %(id)s, %(subscription_id)s, %(kind)s, %(argument)s, now() + %(lifetime)s::interval
+WHERE %(most)s > (
+    SELECT count(*) FROM push_orders
+    WHERE subscription_id = %(subscription_id)s AND state IN ('waiting', 'running') AND expires_at > now()
+);
 
 -- name: find
 -- Nobody carried it out in its time, or whoever did is gone.
@@ -35,10 +39,12 @@ DELETE FROM push_orders WHERE id = ANY (ARRAY(
 ));
 
 -- name: minutes
--- The closes of these assets since then, minute by minute, the oldest first.
+-- The closes of a subscription's assets since then, minute by minute, the oldest first.
 SELECT price_minute.minute + interval '1 minute' AS closed_at, array_agg(assets.name ORDER BY assets.name),
     array_agg(price_minute.close ORDER BY assets.name)
 FROM price_minute JOIN assets ON assets.id = price_minute.asset_id
-WHERE assets.name = ANY (%(assets)s) AND price_minute.minute >= %(since)s AND price_minute.minute < %(until)s
+WHERE assets.name = ANY (SELECT unnest(push_subscriptions.assets) FROM push_subscriptions WHERE id = %(subscription_id)s)
+    AND price_minute.minute >= %(since)s::timestamptz - interval '1 minute'
+    AND price_minute.minute < date_trunc('minute', now())
 GROUP BY price_minute.minute
 ORDER BY price_minute.minute;

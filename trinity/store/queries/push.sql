@@ -136,3 +136,14 @@ DELETE FROM push_idempotency
 WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM push_idempotency WHERE created_at < %(before)s ORDER BY created_at LIMIT %(count)s
 ));
+
+-- name: secrets_of
+-- What the messages and events of an account are signed with now.
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END FROM push_subscriptions
+WHERE account_id = (SELECT id FROM accounts WHERE name = %(account)s) AND deleted_at IS NULL
+UNION ALL
+SELECT secret, CASE WHEN old_secret_until > now() THEN old_secret END FROM push_endpoints
+WHERE account_id = (SELECT id FROM accounts WHERE name = %(account)s) AND deleted_at IS NULL;
+
+-- name: ever_made
+SELECT EXISTS (SELECT FROM push_subscriptions WHERE account_id = %(account_id)s);

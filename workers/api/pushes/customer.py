@@ -72,14 +72,14 @@ class Pushes:
         self._name_servers = name_servers
         self._resolver = resolver
 
-    async def check(self, target: str) -> None:
-        """Refuse a target that nothing may be delivered to; ProblemError."""
+    async def check(self, target: str, field: str) -> None:
+        """Refuse a target that nothing may be delivered to; ProblemError names the field."""
         if self._resolver is None:  # with the first target: most services never have one
             self._resolver = Resolver(self._name_servers)
         try:
             await check_target(parse_target(target), self.allow, self._resolver)
         except DeliveryError as error:
-            raise bad_parameter("target", error.detail) from None
+            raise bad_parameter(field, error.detail) from None
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ class Customer:
             return await cursor.fetchall()
 
     async def do(
-        self, action: str, work: Callable[[Connection], msgspec.Struct], *, status: int = 200, target: str | None = None
-    ) -> Response[Any]:
-        """Run `work` as this caller, once for each Idempotency-Key; `target` is checked first."""
+        self, action: str, work: Callable[[Connection], msgspec.Struct], *, status: int = 200,
+        target: str | None = None, field: str = "target",
+    ) -> Response[Any]:  # fmt: skip
+        """Run `work` as this caller, once for each Idempotency-Key; `target`, which `field` has, is checked first."""
         self.pushes.limit.check(self.place)
         with self.pushes.limit.acquire(self.place):
             key = self.request.headers.get(FIELD)
@@ -114,7 +115,7 @@ class Customer:
             answer = None if claim is None else await self._first_answer(*claim)
             if answer is None:
                 if target is not None:
-                    await self.pushes.check(target)
+                    await self.pushes.check(target, field)
                 async with self.pushes.free:
                     answer = await asyncio.to_thread(self._run, action, work, status, claim)
         headers = {"Idempotent-Replayed": "true"} if answer.is_replay else {}

@@ -1,0 +1,1 @@
+"""Tests and replays that somebody asked for: taken from PostgreSQL, carried out once."""
