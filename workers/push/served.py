@@ -82,6 +82,7 @@ class Roster:
         self._epochs: dict[int, int] = {}
         self._failing: dict[int, tuple[KnownFailing, int]] = {}
         self._given_up: dict[int, int] = {}  # the revision that was given up
+        self._counters: dict[int, tuple[int, int]] = {}  # epoch and counter of those that are not served now
         self._waiting: deque[int] = deque()
         self._leaving: set[int] = set()
         self.served: dict[int, Served] = {}
@@ -107,6 +108,7 @@ class Roster:
             if one.deleted_at is not None:
                 self._known.pop(one.id, None)
                 self.drop(one.id)
+                self._counters.pop(one.id, None)  # a number is never given to another one
                 continue
             self._known[one.id] = one
             if before is not None and (one.state != "active" or one.target != before.target):
@@ -125,6 +127,7 @@ class Roster:
         if gone:
             for number in [number for number in self.served if shard_of(number) in gone]:
                 self.drop(number)
+            self._counters = {number: kept for number, kept in self._counters.items() if shard_of(number) not in gone}
         self._leaving |= set(news.leaving)
         self._leaving -= {*news.lost, *news.taken}
         self._epochs |= news.taken
@@ -133,10 +136,12 @@ class Roster:
 
     # --- what the loop does ---
 
-    def turn(self, now_ns: int) -> None:
-        """Make some of those that wait ready."""
-        for _ in range(min(READY_A_TURN, len(self._waiting))):
+    def turn(self, now_ns: int) -> bool:
+        """Make some of those that wait ready; whether that was any."""
+        count = min(READY_A_TURN, len(self._waiting))
+        for _ in range(count):
             self._make_ready(self._waiting.popleft(), now_ns)
+        return count > 0
 
     def take_left(self, in_flight: set[int]) -> list[int]:
         """Shards to let go, of which no message is in flight any more."""
@@ -160,6 +165,7 @@ class Roster:
             self._watch.remove(number)
             self._states.forget(number)
             self.on_dropped(served)
+            self._counters[number] = served.epoch, served.counter
 
     def _make_ready(self, number: int, now_ns: int) -> None:
         one, epoch = self._known.get(number), self._epochs.get(shard_of(number))
@@ -177,7 +183,10 @@ class Roster:
         before = self.served.get(number)
         if before is not None:
             self.on_dropped(before)
-            served.counter = before.counter if before.epoch == epoch else 0
+            self._counters[number] = before.epoch, before.counter
+        # Also of one that was paused, or had another target: within an epoch no number comes twice.
+        used_epoch, used = self._counters.pop(number, (epoch, 0))
+        served.counter = used if used_epoch == epoch else 0
         self.served[number] = served
         if one.deviation_bps and (before is None or _watched(before) != _watched(served)):
             self._watch.put(number, served.recipe.assets, one.deviation_bps)
