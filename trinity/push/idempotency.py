@@ -98,11 +98,6 @@ def once(
     return answer
 
 
-def delete_old_answers(connection: Connection, before: datetime.datetime, count: int) -> int:
-    """Clear away up to `count` answers that were given before then; how many there were."""
-    return connection.execute(load("push.delete_old_answers"), {"before": before, "count": count}).rowcount
-
-
 def named_by(account_id: int | None, key: str) -> dict[str, Any]:
     """The parameters of `push.first_answer`."""
     kept = datetime.timedelta(seconds=IDEMPOTENCY_SECONDS)
