@@ -1,6 +1,7 @@
 """How the receivers fare: since when one fails, when it is given up, and what PostgreSQL is told of it.
 
-    fails, arrives again   told in the next batch, with an event once it has failed for TELL_AFTER_NS
+    a first message        told in the next batch
+    fails, arrives again   the same, with an event once it has failed for TELL_AFTER_NS
     arrives as before      told at most each WELL_GAP_NS: 1,000 deliveries a second are no 1,000 rows a second
     given up               after GIVEN_UP_NS of failing without a break, and GIVEN_UP_FAILURES failures at least, so
                            that a node that was off for a week gives nobody up at its second try
@@ -90,10 +91,13 @@ class States:
 
     def arrived(self, number: int, now_ns: int, wall_ns: int, sequence: int, status: int) -> None:
         state = self._states.setdefault(number, _State())
+        if not state.last_attempt_ns:
+            self._urgent[number] = None  # its first message: somebody waits for it
         state.last_attempt_ns = state.last_success_ns = wall_ns
         state.sequence, state.status, state.next_ns = sequence, status, 0
         if state.failing_since_ns is None:
-            self._well.setdefault(number, now_ns)
+            if number not in self._urgent:
+                self._well.setdefault(number, now_ns)
             return
         if state.is_told:
             self._turns.append(Turn(number, "subscription.recovered", _time(state.failing_since_wall_ns), state.error))

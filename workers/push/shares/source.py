@@ -277,7 +277,7 @@ class Source(SessionThread):
             self._has_shares = False
             return
         fields = {"shards": len(epochs), "subscriptions": len(self._known)}
-        self._log.warning("pushing from the snapshot, without the database", extra={"fields": fields})
+        self._log.info("pushing from the snapshot, without the database", extra={"fields": fields})
         self._tell(self._listener.on_leases, LeaseNews(epochs, (), (), 0))
 
     def _load_snapshot(self) -> None:
