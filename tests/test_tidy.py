@@ -37,9 +37,16 @@ MAY_IMPORT = {
     "trinity/observe": frozenset({KERNEL, "trinity/memory"}),
     "trinity/store": frozenset({KERNEL}),
     "trinity/cache": frozenset({KERNEL}),
-    "trinity/access": frozenset({
-        KERNEL, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/store", "trinity/push",
-    }),
+    "trinity/access": frozenset(
+        {
+            KERNEL,
+            "trinity/compiled",
+            "trinity/memory",
+            "trinity/native",
+            "trinity/store",
+            "trinity/push",
+        }
+    ),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/node": BELOW,
     "trinity/node/composition": EVERYTHING,

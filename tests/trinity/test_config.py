@@ -58,7 +58,6 @@ def test_a_wrong_value_in_the_file_is_told_although_a_variable_wins_over_it(
         ({"CLUSTER_NODE": "a/b"}, "CLUSTER_NODE"),
         ({"NODE_ENV": "x" * 41}, "NODE_ENV"),
         ({"SERVER_TYPE": "LPO"}, "SERVER_TYPE"),
-        ({"SERVER_TYPE": "WEBHOOK_SERVER"}, "SERVER_TYPE"),
         ({"SIMULATOR_QUOTES_PER_SECOND": "5001"}, "SIMULATOR_QUOTES_PER_SECOND"),
         ({"ADMIN_KEY": "a", "ADMIN_KEY_FILE": "b"}, "ADMIN_KEY"),
         ({"ADMIN_KEY": "fifteen-letters"}, "ADMIN_KEY"),

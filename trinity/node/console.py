@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TextIO
 
 from trinity.clock import NS_PER_SECOND
-from trinity.config import Config, worker_count
+from trinity.config import Config, answers, worker_count
 from trinity.limits import READY_HINT_NS
 from trinity.markets import Catalog
 from trinity.memory.control import ProcessBlock
 from trinity.memory.node import NodeMemory
 from trinity.net.ports import host_in_url, listeners_of, local_host
-from trinity.observe.metrics import FEED, REPORTER
+from trinity.observe.metrics import FEED, PUSHER, REPORTER
 from trinity.observe.readings import read_assets, read_processes
 from trinity.store.database import database_url, is_embedded, shown_url
 from trinity.terminal import say
@@ -34,8 +34,8 @@ class StartStep(NamedTuple):
 
 
 def _databases_up(memory: NodeMemory) -> tuple[int, int]:
-    """The reporter has reached it, and its tables are this version's."""
-    up = [block.read_gauge(_DATABASE_UP) == 1.0 for block in _blocks_of(memory, "reporter")]
+    """The reporter or the pusher has reached it, and its tables are this version's."""
+    up = [block.read_gauge(gauge) == 1.0 for kind, gauge in _DATABASE_UP for block in _blocks_of(memory, kind)]
     return int(any(up)), 1
 
 
@@ -50,7 +50,10 @@ def _blocks_of(memory: NodeMemory, kind: str) -> Iterator[ProcessBlock]:
     return (memory.control.block(index) for index, entry in entries if entry.kind == kind)
 
 
-_DATABASE_UP = REPORTER.index("report_database_up")
+_DATABASE_UP = (
+    ("reporter", REPORTER.index("report_database_up")),
+    ("pusher", PUSHER.index("push_database_up")),
+)
 _CONNECTED = (FEED.index("ws_connected"), FEED.index("rest_active"))
 STEPS = (
     StartStep("exchanges connected", "2 s", _exchanges_connected),
@@ -95,8 +98,9 @@ class NodeConsole:
             (listener.purpose, f"{host_in_url(node.bind_host)}:{listener.port}", listener.name)
             for listener in listeners_of(self._config, self._with_simulator, self._with_receiver)
         ]
+        if answers(self._config):
+            rows.append(("request workers", str(worker_count(self._config.request)), "REQUEST_WORKERS"))
         rows += [
-            ("request workers", str(worker_count(self._config.request)), "REQUEST_WORKERS"),
             ("data and logs", str(node.data_dir), "TRINITY_DATA_DIR"),
             ("database", self._database(), "DATABASE_URL"),
         ]
@@ -124,7 +128,8 @@ class NodeConsole:
         self._turning_since_ns = self._turning_since_ns or now_ns
         waited_ns = now_ns - self._turning_since_ns
         fresh = sum(asset.fresh for asset in read_assets(memory, now_ns))
-        serving = any(view.alive for view in read_processes(memory, now_ns) if view.kind == "worker")
+        kind = "worker" if answers(self._config) else "pusher"
+        serving = any(view.alive for view in read_processes(memory, now_ns) if view.kind == kind)
         if fresh and serving:
             self._is_ready = True
             self._show_ready(fresh, now_ns - self._started_ns)
@@ -164,6 +169,9 @@ class NodeConsole:
         self._say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")
         if self._log is not None:
             self._log.info("ready", extra={"fields": {"seconds": round(seconds, 1), "fresh_assets": fresh}})
+        if not answers(self._config):
+            self._say(f"  curl http://{host}:{ports.health_port_lpo}/health")
+            return
         self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC'")
         self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC&exchange=kraken'")
         self._say(f"  printf BTC | nc -u -w1 {local_host(self._config.node.bind_host)} {ports.udp_port_lpo}")

@@ -107,15 +107,24 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
     }
 
 
+def _has(reading: Reading, kind: str) -> bool:
+    return any(view.kind == kind for view in reading.processes)
+
+
 def _any_alive(reading: Reading, kind: str) -> bool:
     return any(view.alive for view in reading.processes if view.kind == kind)
 
 
-def _names_over(reading: Reading, kind: str, gauge: str, limit: float) -> list[str]:
-    """The living processes of a kind whose gauge is higher than that."""
+def _gauges(reading: Reading, kind: str, gauge: str) -> dict[str, float]:
+    """Of the living processes of a kind, by their names."""
     word, control = REGISTERS[kind].index(gauge), reading.memory.control
     alive = ((index, view) for index, view in enumerate(reading.processes) if view.alive and view.kind == kind)
-    return [view.name for index, view in alive if control.block(index).read_gauge(word) > limit]
+    return {view.name: control.block(index).read_gauge(word) for index, view in alive}
+
+
+def _names_over(reading: Reading, kind: str, gauge: str, limit: float) -> list[str]:
+    """The living processes of a kind whose gauge is higher than that."""
+    return [name for name, value in _gauges(reading, kind, gauge).items() if value > limit]
 
 
 def _full_workers(reading: Reading) -> list[str]:
@@ -135,8 +144,14 @@ _NO_FRESH_ASSET: Cause = (
 )
 _NO_WORKER: Cause = (
     "no_request_worker",
-    lambda reading: not _any_alive(reading, "worker"),
+    lambda reading: _has(reading, "worker") and not _any_alive(reading, "worker"),
     lambda _: "no request worker makes progress, so nobody answers",
+)
+# Of a node that answers nobody.
+_NO_PUSHER: Cause = (
+    "no_pusher",
+    lambda reading: not _has(reading, "worker") and not _any_alive(reading, "pusher"),
+    lambda _: "the push server makes no progress, so nothing is delivered",
 )
 _NO_REPORTER: Cause = (
     "no_reporter",
@@ -153,6 +168,11 @@ _REPORTER_FULL: Cause = (
     lambda reading: bool(_full_reporters(reading)),
     lambda reading: f"connections wait to be accepted: {', '.join(_full_reporters(reading))}",
 )
+_PUSH_WITHOUT_DATABASE: Cause = (
+    "push_database_down",
+    lambda reading: 0.0 in _gauges(reading, "pusher", "push_database_up").values(),
+    lambda _: "subscriptions are served as they were known last, and nobody takes this node's share over",
+)
 _DRAINING: Cause = (
     "draining",
     lambda reading: any(view.draining for view in reading.processes),
@@ -160,7 +180,7 @@ _DRAINING: Cause = (
 )
 
 # Nobody is answered; of those that are turned away beside it others are.
-_DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _DRAINING)
+_DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _NO_PUSHER, _DRAINING)
 
 
 # What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.
@@ -201,8 +221,7 @@ _LEDGER_REASONS: tuple[tuple[str, Callable[[LedgerView], bool], Callable[[Ledger
 def _degraded_reasons(reading: Reading) -> list[Json]:
     _, ready = report_ready(reading)
     reasons: list[Json] = list(ready["reasons"])
-    if _full_reporters(reading):
-        reasons.append(_reason(_REPORTER_FULL, reading))
+    reasons += [_reason(cause, reading) for cause in (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE) if cause[1](reading)]
     silent = [view.name for view in reading.processes if not view.alive]
     if silent:
         reasons.append({"code": "process_silent", "message": f"no progress: {', '.join(silent)}"})

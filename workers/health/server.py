@@ -1,4 +1,4 @@
-"""The health servers: one process, two ports (LPO and LRS), with the same paths.
+"""The health servers: one process, two ports (LPO and LRS), with the same paths; of a push server LPO alone.
 
     GET /live      200 while this process's loop runs
     GET /ready     200 when lookups (LPO) or calls of the reporting service (LRS) may be sent here, else 503 and why
@@ -65,10 +65,9 @@ async def _serve(context: ProcessContext, memory: NodeView, ports: PortsSection,
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sites = (
-        ("HEALTH_PORT_LPO", ports.health_port_lpo, LOOKUPS),
-        ("HEALTH_PORT_LRS", ports.health_port_lrs, REPORTS),
-    )
+    sites = [("HEALTH_PORT_LPO", ports.health_port_lpo, LOOKUPS)]
+    if node.server_type == "APP_REPORT_SERVER":
+        sites.append(("HEALTH_PORT_LRS", ports.health_port_lrs, REPORTS))
     guard, ports_here = Guard(BOUNDS), {port for _, port, _ in sites}
     async with contextlib.AsyncExitStack() as ending:
         for name, port, service in sites:

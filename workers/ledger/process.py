@@ -25,7 +25,7 @@ from trinity.memory.record_ring import RecordRing
 from trinity.memory.usage_ring import UsageRing
 from trinity.process import ProcessContext
 from workers.ledger.delivery_tables import DELIVERY
-from workers.ledger.route import Gauges, Kept, Route
+from workers.ledger.route import Gauges, Kept, RecordRoute
 from workers.ledger.usage_tables import USAGE
 
 # At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
@@ -58,7 +58,7 @@ def run(
     poll.register(context.control_fd, select.POLLIN)
     beat()
     routes = [
-        Route(kept, url, node_uuid, node.name, context.block, context.log, beat, clock)
+        RecordRoute(kept, url, node_uuid, node.name, context.block, context.log, beat, clock)
         for kept in _kept(rings, node.data_dir, section)
     ]
     for kind, _ in _KINDS.values():

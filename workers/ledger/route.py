@@ -49,7 +49,7 @@ class Kept:
         log.critical(f"the {self.kind.name} spool cannot be opened", extra={"fields": {"error": str(error)}})
 
 
-class Route:
+class RecordRoute:
     """One kind of records on its way, in the flusher's process."""
 
     def __init__(

@@ -9,14 +9,16 @@ import msgspec
 import pytest
 
 from tests.support.node_fixture import busy_node
-from trinity.config import Config, NodeSection, RequestSection, ServerType, StoresSection
+from trinity.config import Config, NodeSection, PushSection, RequestSection, ServerType, StoresSection
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
+from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
+from trinity.net.ports import listeners_of
 from trinity.node import roles
 from trinity.node.roles import ROLES, NodePlan, SharedMemory, card_of, instances_of
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, WorkerMemory
+from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
 
 CATALOG = load_catalog()
 FEEDS = [f"feed-{exchange}" for exchange in CATALOG.exchanges]
@@ -91,18 +93,28 @@ def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
 
 
 def test_every_role_says_on_which_nodes_it_runs() -> None:
-    """Today a node of one type exists, and it runs them all; one of another type would run none of them."""
+    """A node that answers runs all but the pusher, which it runs when it is told to."""
     assert all(set(role.server_types) <= set(get_args(ServerType)) and role.server_types for role in ROLES)
     plan = _plan()
+    assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {"simulator", "pusher"}
+    pushing = msgspec.structs.replace(plan.config, push=PushSection(on=True))
+    assert "pusher" in {role.kind for role, _ in instances_of(plan._replace(config=pushing))}
+
+
+def test_a_push_server_runs_nothing_that_answers() -> None:
+    """It has the prices, the ledger, the jobs and the pusher: no worker, no reporter, and nobody's keys."""
+    plan = _plan()
     other = msgspec.structs.replace(plan.config.node, server_type="WEBHOOK_SERVER")
-    assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {"simulator"}
-    assert instances_of(plan._replace(config=msgspec.structs.replace(plan.config, node=other))) == []
+    plan = plan._replace(config=msgspec.structs.replace(plan.config, node=other))
+    kinds = {role.kind for role, _ in instances_of(plan)}
+    assert kinds == {"database", "operator", "feed", "consensus", "flusher", "pusher", "health"}
+    assert [listener.name for listener in listeners_of(plan.config, with_simulator=False)] == ["HEALTH_PORT_LPO"]
 
 
 @pytest.fixture
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
-        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), ())
+        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), (object.__new__(DeliveryRing),))
         yield SharedMemory(node, AccessMemory.private(), rings, 7)
 
 
@@ -115,6 +127,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
+    "pusher": (PushMemory,),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
     "reporter": (NodeView, AccessMemory, UsageRing),
     "health": (NodeView,),
@@ -126,6 +139,7 @@ _MEMORY = (
     FeedMemory,
     ConsensusMemory,
     WorkerMemory,
+    PushMemory,
     NodeView,
     UsageRing,
     tuple,
@@ -146,6 +160,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
         roles.workers.operator.process,
+        roles.workers.push.process,
         roles.workers.request.loop,
         roles.workers.api.server,
         roles.workers.health.server,

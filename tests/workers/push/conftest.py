@@ -158,11 +158,3 @@ def subscribe(database_url: str) -> Subscribe:
 
     return make
 
-
-class _NoSender:  # until there is one
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-    def close(self) -> None: ...
-
-
-process.UdpSender = _NoSender  # type: ignore[misc, assignment]
