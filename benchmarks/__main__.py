@@ -252,6 +252,12 @@ def _push_https(folder: Path, wanted: argparse.Namespace, progress: Progress) ->
     return measure_push_https(folder, wanted.turns, wanted.seconds, progress)
 
 
+def _push_udp(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.push_udp import measure_push_udp
+
+    return measure_push_udp(wanted.turns, wanted.seconds, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -274,7 +280,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
-    "push": {"push_https": _push_https},
+    "push": {"push_https": _push_https, "push_udp": _push_udp},
 }
 _PARTS_OF_ALL = (
     "peers",

@@ -2,17 +2,22 @@
 
     prices = Client("127.0.0.1", api_key="...").prices("BTC", "ETH", via="binary", max_age_ms=2000)
     prices = await Client("127.0.0.1").prices_async("BTC", "ETH", min_sources=4)
+    push = PushReceiver("whsec_...").accept(datagram)          a datagram of the push server; None: not to be believed
 
 One dict an asset, in order; "price" (a Decimal) is there only where "status" is "fresh". A request refused as a whole
 raises OracleError(code, message); no answer after all tries raises TimeoutError. Nothing stays open between calls.
 """
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 import secrets
 import socket
 import struct
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Literal
@@ -24,7 +29,8 @@ STATUSES = ["fresh", "stale_price", "too_few_sources", "sources_disagree", "unkn
 STATUSES += ["too_few_sources", "confidence_too_wide", "unknown_asset"]
 REFUSALS = ["", "bad_request", "bad_version", "pad_request", "missing_key", "invalid_key", "key_revoked"]
 REFUSALS += ["key_suspended", "address_blocked", "rate_limited", "quota_exceeded", "keys_unavailable"]
-AGE_NONE, STRAYS_MAX, REPLY_BYTES_MAX = 2**32 - 1, 64, 65535
+REASONS = ["interval", "deviation", "heartbeat", "recovery", "test", "replay"]
+AGE_NONE, STRAYS_MAX, REPLY_BYTES_MAX, TAG_BYTES = 2**32 - 1, 64, 65535, 16
 
 
 class OracleError(Exception):
@@ -114,3 +120,55 @@ class Client:
                 if (prices := next((prices for prices in replies if prices is not None), None)) is not None:
                     return prices
         return None
+
+
+class PushReceiver:
+    """Believes a datagram that one of the secrets signed, that is young enough, and newer than all of its subscription.
+
+    Two secrets while one takes the other's place. `window` is in seconds, either way, for clocks that differ. Whoever
+    keeps `last_sequences` over a restart takes no old datagram for a new one then.
+    """
+
+    def __init__(self, *secrets: str, window: float = 30.0):
+        keys = [base64.b64decode(secret.removeprefix("whsec_"), validate=True) for secret in secrets]
+        self.keys = {hashlib.sha256(key).digest()[:4]: key for key in keys}
+        self.window_ns = round(window * 1e9)
+        self.last_sequences: dict[int, int] = {}
+
+    def accept(self, datagram: bytes, now_ns: int | None = None) -> dict[str, Any] | None:
+        """What it says; None for what is forged, damaged, old, or was there before."""
+        signed, tag, key = datagram[:-TAG_BYTES], datagram[-TAG_BYTES:], self.keys.get(datagram[8:12])
+        if key is None or not hmac.compare_digest(hmac.digest(key, signed, "sha256")[:TAG_BYTES], tag):
+            return None
+        try:
+            push = _read_push(signed)
+        except (LookupError, ValueError, struct.error):
+            return None
+        now_ns = round(datetime.now(UTC).timestamp() * 1e9) if now_ns is None else now_ns
+        last = self.last_sequences.get(push["subscription"], -1)
+        if abs(now_ns - push["time_ns"]) > self.window_ns or push["sequence"] <= last:
+            return None
+        self.last_sequences[push["subscription"]] = push["sequence"]
+        return push
+
+
+def _read_push(signed: bytes) -> dict[str, Any]:
+    magic, version, flags, reason, count, _, lifetime_ms, *numbers = struct.unpack_from("<4sBBBB4sIQQQ", signed)
+    if magic != b"\xd7TRP" or version != 1:
+        raise ValueError("no push of this version")
+    prices, at, time_ms = [], 40, numbers[2] // 1_000_000
+    for _ in range(count):
+        name = signed[at + 1 : at + 1 + signed[at]].decode("ascii")
+        at += 1 + signed[at]
+        price, confidence, age_ms, exponent, places, status, sources = struct.unpack_from("<qIIbbBB", signed, at)
+        at += 20
+        prices.append({"asset": name, "status": STATUSES[status], "sources": sources})
+        if age_ms != AGE_NONE:
+            prices[-1] |= {"age_ms": age_ms, "timestamp": time_ms - age_ms}
+        if status == 0:
+            prices[-1] |= {"price": Decimal(price).scaleb(exponent), "confidence": Decimal(confidence).scaleb(places)}
+    if at != len(signed):
+        raise ValueError("more bytes than prices")
+    header = dict(zip(("subscription", "sequence", "time_ns"), numbers, strict=True))
+    return {**header, "expires_at_ms": time_ms + lifetime_ms, "reason": REASONS[reason], "simulated": flags & 1 == 1,
+            "prices": prices}  # fmt: skip

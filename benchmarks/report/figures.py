@@ -117,6 +117,13 @@ FIGURES = (
         )  # type: ignore[misc]
         for peer, limit in (("aiohttp", 1.3), ("httpx2", 0.333))
     ),
+    Figure(
+        "UDP pushes of 25 assets a second of processor",
+        50_000,
+        ">=",
+        "1/s",
+        lambda r: r["push_udp"]["sizes"]["25 assets"]["senders"]["compiled"]["per_cpu_second"],
+    ),
     Figure("CSV export", 200_000, ">=", "rows/s", lambda r: r["reports"]["csv_rows_per_second"]),
     Figure("lookup beside reports / alone", 1.05, "<=", "CPU", lambda r: r["reports"]["lookups"]["ratio"]),
 )

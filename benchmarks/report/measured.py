@@ -67,6 +67,17 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "push_https": lambda found: _rows(
         ({"sender": sender, **row} for sender, row in found["senders"].items()), "sender", "deliveries", "cpu_us"
     ),
+    "push_udp": lambda found: _rows(
+        (
+            {**row, "sender": f"{size}, {sender}"}
+            for size, part in found["sizes"].items()
+            for sender, row in part["senders"].items()
+        ),
+        "sender",
+        "pushes",
+        "cpu_us",
+        "received",
+    ),
     "ledger": lambda found: _fields(found, "rows_per_second"),
     "ledger_beside": lambda found: _fields(found, "on_per_second", "off_per_second", "drained_seconds"),
 }

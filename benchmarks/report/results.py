@@ -308,6 +308,17 @@ def _push_https_table(found: Mapping[str, Any]) -> str:
     return table("Deliveries of 25 assets over HTTPS to 64 receivers, side by side", heads, rows)
 
 
+def _push_udp_table(found: Mapping[str, Any]) -> str:
+    rows = [
+        (size, sender, row["cpu_us"], f"{row['per_cpu_second']:,.0f}", f"{row['per_second']:,.0f}", row["received"])
+        for size, part in found["sizes"].items()
+        for sender, row in part["senders"].items()
+    ]
+    heads = ("prices", "sender", "CPU us a push", "pushes a CPU second", "pushes/s", "received of sent")
+    times = ", ".join(f"{part['times']:g} times as many of {size}" for size, part in found["sizes"].items())
+    return table(f"Signed pushes over UDP, side by side: compiled {times}", heads, rows)
+
+
 _SECTIONS = {
     "pipelining": _pipelining_table,
     "half_peak": _half_peak_table,
@@ -326,6 +337,7 @@ _SECTIONS = {
     "campaign": _campaign_table,
     "udp_flood": _udp_flood_table,
     "push_https": _push_https_table,
+    "push_udp": _push_udp_table,
 }
 
 

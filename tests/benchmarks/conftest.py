@@ -86,6 +86,30 @@ def results() -> dict[str, Any]:
             "added_us": 0.148,
         },
         "consensus": {"quote_us": 2.3, "put_us": 0.1, "decimal_quote_us": 300.0, "times_less": 130.0},
+        "push_udp": {
+            "sizes": {
+                size: {
+                    "senders": {
+                        "compiled": {
+                            "pushes": 90_000,
+                            "cpu_us": 8.0,
+                            "per_cpu_second": 125_000.0,
+                            "per_second": 90_000.0,
+                            "received": 1.0,
+                        },
+                        "plain Python": {
+                            "pushes": 11_000,
+                            "cpu_us": 57.0,
+                            "per_cpu_second": 17_500.0,
+                            "per_second": 10_000.0,
+                            "received": 1.0,
+                        },
+                    },
+                    "times": 7.1,
+                }
+                for size in ("1 asset", "25 assets")
+            }
+        },
         "feeds": {
             "rows": [{"exchange": "kraken", "cpu_us": 12.5, "idle_share": 0.03, "per_second": 5_000.0, "wrong": 0}],
             "cpu_us": 12.5,

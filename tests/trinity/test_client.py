@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import base64
 import json
 import socket
 import struct
@@ -15,11 +16,16 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trinity import client as module
-from trinity.client import Client, OracleError, Via, encode
+from trinity.client import Client, OracleError, PushReceiver, Via, encode
 from trinity.limits import UDP_REQUEST_BYTES_MAX
-from trinity.vocabulary import CODES
+from trinity.push.datagram import FRESH, PRICE_TOO_OLD, Datagram, PushedPrice
+from trinity.push.datagram import STATUSES as PUSH_STATUSES
+from trinity.push.datagram import encode as encode_push
+from trinity.vocabulary import CODES, DELIVERY_REASONS
 from workers.request.answer import VERDICT_CODES
 
 BTC = b'{"asset":"BTC","price":71002.50,"currency":"USD","confidence":17.5,"sources":5,"status":"fresh"}'
@@ -211,11 +217,96 @@ def test_requests_are_padded_to_the_reply_and_never_oversized(count: int) -> Non
     assert 400 <= len(encode("text", assets, {}, 7)) <= UDP_REQUEST_BYTES_MAX
 
 
+SECRET, OTHER = bytes(range(24)), bytes(range(24, 64))
+PUSHED_NS = 1_767_225_600_000_000_000
+BTC_PUSHED = PushedPrice("BTC", FRESH, 710_005, 31, 250, -1, -2, 6)
+ETH_PUSHED = PushedPrice("ETH", PRICE_TOO_OLD, age_ms=9_000)
+
+
+def push_of(sequence: int, subscription: int = 12, secret: bytes = SECRET, time_ns: int = PUSHED_NS) -> bytes:
+    """A datagram of the push server."""
+    prices = (BTC_PUSHED, ETH_PUSHED)
+    return encode_push(Datagram(subscription, sequence, time_ns, 10_000, 1, False, prices), secret)
+
+
+def receiver_of(*secrets: bytes) -> PushReceiver:
+    return PushReceiver(*("whsec_" + base64.b64encode(secret).decode() for secret in secrets))
+
+
+def test_a_push_is_read_with_all_that_it_says() -> None:
+    """The price as a Decimal with its time; one that is not fresh has its reason and no price."""
+    assert receiver_of(SECRET).accept(push_of(1 << 32 | 1), PUSHED_NS) == {
+        "subscription": 12,
+        "sequence": 1 << 32 | 1,
+        "time_ns": PUSHED_NS,
+        "expires_at_ms": PUSHED_NS // 10**6 + 10_000,
+        "reason": "deviation",
+        "simulated": False,
+        "prices": [
+            {
+                "asset": "BTC", "status": "fresh", "sources": 6, "age_ms": 250,
+                "timestamp": PUSHED_NS // 10**6 - 250, "price": Decimal("71000.5"), "confidence": Decimal("0.31"),
+            },
+            {
+                "asset": "ETH", "status": "price_too_old", "sources": 0, "age_ms": 9_000,
+                "timestamp": PUSHED_NS // 10**6 - 9_000,
+            },
+        ],
+    }  # fmt: skip
+
+
+def test_a_sequence_is_taken_once_and_never_an_older_one() -> None:
+    """Each subscription has its own; one that is not taken changes nothing."""
+    receiver = receiver_of(SECRET)
+    for sequence, is_new in ((5, True), (5, False), (4, False), (7, True), (6, False), (1 << 40, True)):
+        assert (receiver.accept(push_of(sequence), PUSHED_NS) is not None) == is_new
+    assert receiver.accept(push_of(1, subscription=13), PUSHED_NS) is not None
+    assert receiver.last_sequences == {12: 1 << 40, 13: 1}
+    assert receiver.accept(push_of(2 << 40, secret=OTHER), PUSHED_NS) is None
+    assert receiver.accept(push_of(2 << 40), PUSHED_NS + 10**12) is None
+    assert receiver.last_sequences == {12: 1 << 40, 13: 1}
+
+
+@pytest.mark.parametrize(("seconds", "is_taken"), [(-31, False), (-29, True), (0, True), (29, True), (31, False)])
+def test_a_push_of_another_time_is_none(seconds: int, is_taken: bool) -> None:
+    """30 seconds either way, unless the receiver says otherwise; the real time where none is given."""
+    assert (receiver_of(SECRET).accept(push_of(1), PUSHED_NS + seconds * 10**9) is not None) == is_taken
+    assert receiver_of(SECRET).accept(push_of(1)) is None
+
+
+def test_either_of_two_secrets_is_believed_and_no_third() -> None:
+    """While one takes the other's place."""
+    receiver = receiver_of(SECRET, OTHER)
+    assert receiver.accept(push_of(1, secret=SECRET), PUSHED_NS) is not None
+    assert receiver.accept(push_of(2, secret=OTHER), PUSHED_NS) is not None
+    assert receiver.accept(push_of(3, secret=b"x" * 24), PUSHED_NS) is None
+    with pytest.raises(ValueError, match=r".+"):
+        PushReceiver("whsec_not base64")
+
+
+@given(st.binary(max_size=120), st.data())
+def test_what_is_damaged_or_foreign_is_none_and_never_an_error(foreign: bytes, data: st.DataObject) -> None:
+    """Any bytes, one changed bit, a part of a datagram, and signed nonsense."""
+    import hmac
+
+    whole = push_of(9)
+    changed = bytearray(whole)
+    changed[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    signed = whole[:40] + foreign
+    signed += hmac.digest(SECRET, signed, "sha256")[:16]
+    receiver = receiver_of(SECRET)
+    for datagram in (foreign, bytes(changed), whole[: data.draw(st.integers(0, len(whole) - 1))], signed):
+        assert datagram == whole or receiver.accept(datagram, PUSHED_NS) is None
+    assert receiver.accept(whole, PUSHED_NS) is not None
+
+
 def test_the_file_stands_alone_and_is_short() -> None:
-    """Only the standard library, under 100 lines of text; its names of statuses and refusals are the node's."""
+    """Only the standard library, under 160 lines of text; its names of statuses and refusals are the node's."""
     assert tuple(module.STATUSES) == VERDICT_CODES
+    assert tuple(module.STATUSES[: len(PUSH_STATUSES)]) == PUSH_STATUSES
+    assert tuple(module.REASONS) == DELIVERY_REASONS
     text = Path(module.__file__).read_text()
-    assert sum(1 for line in text.splitlines() if line.strip()) < 100
+    assert sum(1 for line in text.splitlines() if line.strip()) < 160
     assert tuple(module.REFUSALS[4:]) == CODES[CODES.index("missing_key") : CODES.index("keys_unavailable") + 1]
     for node in ast.walk(ast.parse(text)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -1,1 +1,1 @@
-"""The push server: prices to subscribers, over HTTPS and as datagrams."""
+"""The push server: prices to subscribers over HTTPS and UDP, and events of accounts."""
