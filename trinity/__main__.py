@@ -68,6 +68,7 @@ COMMANDS = (
     Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
     Subcommand("unblock", "answer an address or a network again", "blocks"),
     Subcommand("blocks", "list what is blocked", "blocks"),
+    Subcommand("push", "subscriptions to prices: create, list, show, set, pause, test, deliveries, replay", "push"),
     Subcommand("events", "list what happened to accounts and nodes", "events"),
     Subcommand("endpoints", "where events are posted: create, list, show, set, pause, resume, test, replay", "endpoints"),
     Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "audit"),
