@@ -172,6 +172,8 @@ class Deliveries:
         elif verdict.is_ours:
             self._scheduler.postponed(due, now_ns)
         elif verdict.is_gone:
+            if is_served:
+                self._states.failed(number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, 0)
             self._give_up(number, f"its receiver asked for no more (HTTP {verdict.status})")
         else:
             again_ns = self._scheduler.failed(due, now_ns, verdict.retry_after_s)

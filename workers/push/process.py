@@ -209,12 +209,9 @@ class Pusher:
         for due, is_sent in self._datagrams.send(begun):
             served = self._roster.served[due.id]
             self._deliveries.note_lateness(due, now_ns)
-            if is_sent:
-                values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
-                sequence = self._datagrams.last_sequence(due.id)
-                self._deliveries.settle(due, Verdict("sent", 0), sequence, values)
-            else:
-                self._deliveries.settle(due, Verdict("send_failed", 0), 0, None)
+            values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
+            verdict = Verdict("sent" if is_sent else "send_failed", 0)
+            self._deliveries.settle(due, verdict, self._datagrams.last_sequence(due.id), values)
 
     def _refused(self, due: Due, served: Served, error: DeliveryError) -> None:
         self._deliveries.refuse(due, served, of_error(error))

@@ -70,6 +70,7 @@ class States:
         self._states: dict[int, _State] = {}
         self._urgent: dict[int, None] = {}
         self._well: dict[int, int] = {}  # since when there is news, in that order
+        self._last: list[StateRow] = []  # of those that are served no more
         self._turns: list[Turn] = []
 
     def restore(self, number: int, failing_ns: int, failures: int, now_ns: int, wall_ns: int) -> None:
@@ -80,7 +81,11 @@ class States:
             state.failures, state.is_told = failures, failing_ns >= TELL_AFTER_NS
 
     def forget(self, number: int) -> None:
-        """It is served no more."""
+        """It is served no more; what is urgent is still written."""
+        if number in self._urgent:
+            del self._urgent[number]
+            self._row(number, self._last)
+        self._well.pop(number, None)
         self._states.pop(number, None)
 
     def arrived(self, number: int, now_ns: int, wall_ns: int, sequence: int, status: int) -> None:
@@ -104,7 +109,7 @@ class States:
             state.failing_since_ns, state.failing_since_wall_ns = now_ns, wall_ns
         state.failures += 1
         state.last_attempt_ns, state.next_ns = wall_ns, wall_ns + wait_ns
-        state.sequence, state.status, state.error = sequence, status, error
+        state.sequence, state.status, state.error = max(sequence, state.sequence), status, error
         self._urgent[number] = None
         failing_ns = now_ns - state.failing_since_ns
         if failing_ns >= TELL_AFTER_NS and not state.is_told:
@@ -114,7 +119,7 @@ class States:
 
     def take_rows(self, now_ns: int, most: int) -> list[StateRow]:
         """Up to so many rows to be written, the urgent ones first."""
-        rows: list[StateRow] = []
+        rows, self._last = self._last[:most], self._last[most:]
         while self._urgent and len(rows) < most:
             number = next(iter(self._urgent))
             del self._urgent[number]
