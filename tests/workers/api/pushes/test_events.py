@@ -39,12 +39,11 @@ async def test_the_operator_reads_all_and_those_of_the_nodes(operator: httpx.Asy
 
 
 async def test_a_filter_names_types(acme: httpx.AsyncClient, told: list[str]) -> None:
-    """With commas, again and again, or by their beginning; a wrong one is refused by its field."""
+    """With commas, or by their beginning; a wrong one is refused by its field."""
     for query in (
         "types=key.*",
         "types=key.created",
         "types=key.created,key.revoked",
-        "types=key.created&types=key.revoked",
     ):
         assert [event["type"] for event in (await acme.get(f"/events?{query}")).json()["events"]] == ["key.created"]
     assert refusal(await acme.get("/events?types=keys")) == (400, "bad_parameter", "types")
