@@ -30,6 +30,7 @@ PORT_NAMES = {
     "TCP_PORT_LRS": socket.SOCK_STREAM,
     "HEALTH_PORT_LRS": socket.SOCK_STREAM,
     "SIMULATOR_PORT": socket.SOCK_STREAM,
+    "PUSH_RECEIVER_PORT": socket.SOCK_STREAM,
     "UDP_PORT_LPO": socket.SOCK_DGRAM,
     "UDP_PORT_LRS": socket.SOCK_DGRAM,
 }
