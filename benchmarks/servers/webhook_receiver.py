@@ -43,6 +43,7 @@ class _Receiver(asyncio.Protocol):
         self._clock = clock
         self._got = b""
         self._needed = 0
+        self._is_full = False
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,7 +80,7 @@ class _Receiver(asyncio.Protocol):
                 self._drip()
             case b"endless":
                 self._transport.write(_LONG)
-                self.resume_writing()
+                self._flood()
             case _:
                 self._transport.write(_OK)
 
@@ -88,10 +89,18 @@ class _Receiver(asyncio.Protocol):
             self._transport.write(b"x")
             asyncio.get_running_loop().call_later(_DRIP_SECONDS, self._drip)
 
+    def pause_writing(self) -> None:
+        self._is_full = True
+
     def resume_writing(self) -> None:
-        """Of an endless body: more, whenever there is room."""
-        if not self._transport.is_closing():
+        self._is_full = False
+        asyncio.get_running_loop().call_soon(self._flood)
+
+    def _flood(self) -> None:
+        """An endless body: more, whenever there is room."""
+        if not self._transport.is_closing() and not self._is_full:
             self._transport.write(b"x" * _FLOOD_BYTES)
+            asyncio.get_running_loop().call_soon(self._flood)
 
 
 class _Names(asyncio.DatagramProtocol):

@@ -14,6 +14,7 @@ from random import Random
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import trustme
 
 from trinity.clock import SystemClock
@@ -192,8 +193,11 @@ async def resetting(here: Receiver, reader: asyncio.StreamReader, writer: asynci
 class Http2Receiver:
     """HTTP/2 by h2: `on_request(connection, stream_id)` answers; without it every request gets 200."""
 
-    def __init__(self, on_request: Callable[[h2.connection.H2Connection, int], None] | None = None) -> None:
+    def __init__(
+        self, on_request: Callable[[h2.connection.H2Connection, int], None] | None = None, window: int = 65_535
+    ) -> None:
         self._on_request = on_request or self.answer
+        self._window = window
 
     @staticmethod
     def answer(connection: h2.connection.H2Connection, stream_id: int) -> None:
@@ -203,6 +207,7 @@ class Http2Receiver:
     async def __call__(self, here: Receiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         connection.initiate_connection()
+        connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: self._window})
         heads: dict[int, bytes] = {}
         bodies: dict[int, bytes] = {}
         writer.write(connection.data_to_send())

@@ -31,7 +31,7 @@ FIELD = "Idempotency-Key"
 # As many as others take; a UUID has 36.
 KEY_CHARS_MAX = 255
 # The draft writes it as a string with quotation marks, most clients without.
-_KEY = re.compile(r'"([!#-\[\]-~ ]+)"|([!-~]+)')
+_KEY = re.compile(r'"([!#-\[\]-~ ]+)"|([!#-~]+)')
 
 
 class Answer(NamedTuple):
@@ -94,6 +94,11 @@ def once(connection: Connection, account_id: int | None, key: str, digest: bytes
     told = {"request_digest": digest, "status": answer.status, "body": answer.body}
     connection.execute(load("push.keep_answer"), named | told)
     return answer
+
+
+def delete_old_answers(connection: Connection, before: datetime.datetime, count: int) -> int:
+    """Clear away up to `count` answers that were given before then; how many there were."""
+    return connection.execute(load("push.delete_old_answers"), {"before": before, "count": count}).rowcount
 
 
 def named_by(account_id: int | None, key: str) -> dict[str, Any]:

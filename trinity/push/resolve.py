@@ -20,7 +20,7 @@ from trinity.limits import RESOLVE_SECONDS, TARGET_ADDRESSES_MAX
 from trinity.push.addresses import AllowList
 from trinity.push.targets import Target
 
-# A question is asked twice within RESOLVE_SECONDS: a datagram may be lost.
+# A question is asked twice within its time: a datagram may be lost.
 _TRIES = 2
 
 
@@ -33,21 +33,22 @@ class NameResolver(Protocol):
 class Resolver:
     """Asks the system's DNS servers, or the given ones (`address` or `address:port`); made inside the running loop."""
 
-    def __init__(self, servers: Sequence[str] = ()) -> None:
+    def __init__(self, servers: Sequence[str] = (), seconds: float = RESOLVE_SECONDS) -> None:
+        self._seconds = seconds
         flags = pycares.ARES_FLAG_NOSEARCH | pycares.ARES_FLAG_EDNS
         self._dns = aiodns.DNSResolver(
-            nameservers=list(servers) or None, flags=flags, timeout=RESOLVE_SECONDS / _TRIES, tries=_TRIES, lookups="fb"
+            nameservers=list(servers) or None, flags=flags, timeout=seconds / _TRIES, tries=_TRIES, lookups="fb"
         )
 
     async def addresses_of(self, host: str) -> Sequence[str]:
         """Every IPv4 and IPv6 address of a name, in the order in which they should be tried (RFC 6724)."""
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 found = await self._dns.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
             raise DeliveryError("resolve", f"{host}: {error.args[-1]}") from None
         except TimeoutError:
-            raise DeliveryError("resolve", f"{host}: no answer within {RESOLVE_SECONDS:g} s") from None
+            raise DeliveryError("resolve", f"{host}: no answer within {self._seconds:g} s") from None
         return [str(node.addr[0], "ascii", "replace") for node in found.nodes]
 
     async def close(self) -> None:

@@ -140,6 +140,11 @@ def changed_since(connection: Connection, revision: int) -> tuple[list[Subscript
     return found, found[-1].revision if found else revision
 
 
+def delete_ended(connection: Connection, before: datetime.datetime, count: int) -> int:
+    """Clear away up to `count` that were deleted before then; how many there were."""
+    return connection.execute(load("push.delete_ended"), {"before": before, "count": count}).rowcount
+
+
 def report_parameters(
     account_id: int | None, *, number: int | None = None, after: int = 0, count: int = 1, account: str | None = None
 ) -> dict[str, Any]:

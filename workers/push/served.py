@@ -85,7 +85,7 @@ class Roster:
         self._given_up: dict[int, int] = {}  # the revision that was given up
         self._waiting: deque[int] = deque()
         self._leaving: set[int] = set()
-        self._aside: dict[int, Served] = {}
+        self._aside: dict[int, Served] = {}  # of those that are not served now: their counters go on
         self.served: dict[int, Served] = {}
         self.on_dropped: Callable[[Served], None] = lambda _: None
 
@@ -138,10 +138,12 @@ class Roster:
 
     # --- what the loop does ---
 
-    def turn(self, now_ns: int) -> None:
-        """Make some of those that wait ready."""
-        for _ in range(min(READY_A_TURN, len(self._waiting))):
+    def turn(self, now_ns: int) -> bool:
+        """Make some of those that wait ready; whether that was any."""
+        count = min(READY_A_TURN, len(self._waiting))
+        for _ in range(count):
             self._make_ready(self._waiting.popleft(), now_ns)
+        return count > 0
 
     def take_left(self, in_flight: set[int]) -> list[int]:
         """Shards to let go, of which no message is in flight any more."""

@@ -35,6 +35,7 @@ async def test_a_receiver_answers_as_its_path_says_under_its_own_name(tmp_path: 
                     assert reply.status == status
             async with session.post(f"https://r3.receivers.test:{port}/endless/", data=b"x") as reply:
                 assert len(await reply.content.readexactly(1_000_000)) == 1_000_000
+                reply.close()
             with pytest.raises(aiohttp.ClientError):
                 await session.post(f"https://r4.receivers.test:{port}/reset/", data=b"x")
     finally:

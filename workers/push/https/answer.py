@@ -47,7 +47,7 @@ class Answer:
     def add_header(self, name: bytes, value: bytes) -> None:
         """`name` in lower case."""
         if name in KEPT_HEADERS:
-            self.headers[str(name, "ascii")] = str(value, "latin-1")
+            self.headers[str(name, "ascii")] = str(value.strip(), "latin-1")
 
     def add_body(self, data: bytes) -> None:
         self.body_bytes += len(data)

@@ -67,6 +67,7 @@ class Http2Talk:
         self._h2 = h2.connection.H2Connection(_CONFIG)
         self._h2.state_machine = _Machine()
         self._h2.local_settings = h2.settings.Settings(client=True, initial_values=_SETTINGS)
+        self._h2.decoder.max_header_list_size = REPLY_HEAD_BYTES_MAX
         self._h2.max_inbound_frame_size = self._h2.local_settings.max_frame_size
         self._streams: dict[int, _Stream] = {}
         self._blocked: dict[int, None] = {}  # streams with a body that the receiver's window has no room for
