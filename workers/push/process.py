@@ -131,7 +131,7 @@ class Pusher:
             self._clock, context.log, self._roster, loop.call_soon_threadsafe,
         )  # fmt: skip
         self._events = EventWorker(identity.database_url, self._clock, poster(self._pool, self._clock), context.log)
-        desk = OrderDesk(self, self._prices, self._roster.served.get, self._clock, is_simulated=context.simulated)
+        desk = OrderDesk(self, self._prices, self._roster.find, self._clock, is_simulated=context.simulated)
         node = identity.node_uuid, identity.node_name
         self._orders = OrderWorker(identity.database_url, node, self._clock, desk.carry_out, context.log)
         self._moves_at_ns = self._report_at_ns = 0
@@ -181,7 +181,7 @@ class Pusher:
 
     def next_sequence(self, number: int) -> int | None:
         """For a message that somebody asked for; None where this node does not serve the subscription."""
-        served = self._roster.served.get(number)
+        served = self._roster.find(number)
         return self._datagrams.next_sequence(served) if served is not None else None
 
     async def post_now(
@@ -192,7 +192,10 @@ class Pusher:
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """The same as a datagram."""
-        return await self._datagrams.send_now(served, reason)
+        sequence = await self._datagrams.send_now(served, reason)
+        if self._roster.served.get(served.subscription.id) is not served:
+            self._datagrams.forget(served)  # it is paused: its next message may go elsewhere
+        return sequence
 
     def _begin(self, begun: Sequence[Due]) -> None:
         over_https: list[tuple[Due, Served]] = []

@@ -24,7 +24,7 @@ from workers.push.schedule import Reason
 from workers.push.served import Served
 from workers.push.verdict import Verdict
 
-# A subscription that was made a moment ago is served within this time, or it is not active.
+# A subscription that was made a moment ago is served within this time.
 SERVED_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 # What a test is worth after it was asked for, and what a part of a replay is allowed to take.
@@ -50,7 +50,7 @@ class Sender(Protocol):
 
 
 class OrderDesk:
-    """Of one process; `find` gives a subscription that this node serves."""
+    """Of one process; `find` gives a subscription of this node's shards, paused or not."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class OrderDesk:
         """Do it, once; what came of it."""
         served = await self._await_served(order.subscription_id)
         if served is None:
-            return OrderResult(False, {"error": "the subscription is not active: resume it first"})
+            return OrderResult(False, {"error": "this node does not serve the subscription: ask again"})
         if parts is not None:
             return await self._replay_since(served, parts)
         if served.target.kind == "udp":
