@@ -36,9 +36,10 @@ from workers.push.https.tls import HTTP1, HTTP2
 AnyTalk = Http1Talk | Http2Talk
 # Connections of a lane that are being made at once. Dials wait for the network, 0.3 s across an ocean, so that the
 # wide lane makes some 800 a second there; of the narrow one most hang until their time-out.
-_WIDE_SLOTS, _NARROW_SLOTS = 256, 64
-# Shares of a processor for handshakes: two thirds, for after a restart every receiver is waiting; a twentieth.
-_WIDE_REST, _NARROW_REST = 0.5, 19.0
+_WIDE_SLOTS, _NARROW_SLOTS = 256, 256
+# Shares of a processor for handshakes: two thirds, for after a restart every receiver is waiting; and a fifth, which
+# brings back 100 a second of those that an outage made suspects.
+_WIDE_REST, _NARROW_REST = 0.5, 4.0
 # Idle connections are looked at this often, and so many are closed at a look: a goodbye costs 20 us.
 _LOOK_SECONDS = 1.0
 _CLOSED_A_LOOK = 200
