@@ -5,7 +5,7 @@ subscription; the answer is 202 with the order, which `orders/{order}` tells the
 before a test is put down, and once more when it is sent. Lists of deliveries are read through the cache.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -66,7 +66,8 @@ async def list_deliveries(
         found = await customer.read("push.deliveries", delivery, parameters)
         body = msgspec.json.encode(DeliveryList(found, found[-1].sequence if len(found) == limit else None))
         await cache.set(question, body, KEPT_SECONDS)
-    return Response(body, media_type="application/json")
+    answer: Response[Any] = Response(body, media_type="application/json")
+    return answer
 
 
 @post("/{subscription:int}/test", status_code=202, tags=["push"], operation_class=takes(NoBody))
