@@ -210,6 +210,12 @@ def _ledger(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> di
     return measure_ledger(wanted.ledger_seconds, progress)
 
 
+def _delivery_log(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.ledger import measure_delivery_log
+
+    return measure_delivery_log(wanted.ledger_seconds, progress)
+
+
 def _refusals(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.refusals import measure_refusals
 
@@ -280,7 +286,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
-    "push": {"push_https": _push_https, "push_udp": _push_udp},
+    "push": {"push_https": _push_https, "push_udp": _push_udp, "delivery_log": _delivery_log},
 }
 _PARTS_OF_ALL = (
     "peers",

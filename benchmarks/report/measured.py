@@ -79,5 +79,6 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         "received",
     ),
     "ledger": lambda found: _fields(found, "rows_per_second"),
+    "delivery_log": lambda found: _fields(found, "rows_per_second"),
     "ledger_beside": lambda found: _fields(found, "on_per_second", "off_per_second", "drained_seconds"),
 }

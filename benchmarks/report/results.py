@@ -319,6 +319,10 @@ def _push_udp_table(found: Mapping[str, Any]) -> str:
     return table(f"Signed pushes over UDP, side by side: compiled {times}", heads, rows)
 
 
+def _delivery_log_table(found: Mapping[str, Any]) -> str:
+    return table("The log of deliveries into PostgreSQL", tuple(found), [tuple(found.values())])
+
+
 _SECTIONS = {
     "pipelining": _pipelining_table,
     "half_peak": _half_peak_table,
@@ -338,6 +342,7 @@ _SECTIONS = {
     "udp_flood": _udp_flood_table,
     "push_https": _push_https_table,
     "push_udp": _push_udp_table,
+    "delivery_log": _delivery_log_table,
 }
 
 

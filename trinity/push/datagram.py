@@ -146,7 +146,9 @@ def verify(datagram: bytes, secrets: Sequence[bytes]) -> Datagram | None:
 
 
 def _read(signed: bytes) -> Datagram | None:
-    magic, version, flags, reason, count, _key, lifetime_ms, *numbers = HEADER.unpack_from(signed)
+    magic, version, flags, reason, count, _key, lifetime_ms, subscription, sequence, time_ns = HEADER.unpack_from(
+        signed
+    )
     if magic != MAGIC or version != VERSION or reason >= len(DELIVERY_REASONS):
         return None
     prices, at = [], HEADER_BYTES
@@ -162,4 +164,5 @@ def _read(signed: bytes) -> Datagram | None:
         at = end + NUMBERS_BYTES
     if at != len(signed):
         return None
-    return Datagram(*numbers, lifetime_ms, reason, bool(flags & FLAG_SIMULATED), tuple(prices))
+    is_simulated = bool(flags & FLAG_SIMULATED)
+    return Datagram(subscription, sequence, time_ns, lifetime_ms, reason, is_simulated, tuple(prices))

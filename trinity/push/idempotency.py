@@ -31,10 +31,10 @@ FIELD = "Idempotency-Key"
 # As many as others take; a UUID has 36.
 KEY_CHARS_MAX = 255
 # The draft writes it as a string with quotation marks, most clients without.
-_KEY = re.compile(r'"([!#-\[\]-~ ]+)"|([!-~]+)')
+_KEY = re.compile(r'"([!#-\[\]-~ ]+)"|([!#-~]+)')
 
 
-class Answer(NamedTuple):
+class GivenAnswer(NamedTuple):
     """What a request was told; `is_replay`: an earlier one was, and this one did nothing."""
 
     status: int
@@ -80,7 +80,9 @@ def digest_of(route: str, body: bytes) -> bytes:
     return hashlib.sha256(route.encode() + b"\n" + body).digest()
 
 
-def once(connection: Connection, account_id: int | None, key: str, digest: bytes, work: Callable[[], Answer]) -> Answer:
+def once(
+    connection: Connection, account_id: int | None, key: str, digest: bytes, work: Callable[[], GivenAnswer]
+) -> GivenAnswer:
     """Do `work`, or say what it was told when it was done; in a transaction of the caller's, which ends with it."""
     named = named_by(account_id, key)
     row = connection.execute(load("push.try_idempotency"), named).fetchone()
@@ -102,10 +104,10 @@ def named_by(account_id: int | None, key: str) -> dict[str, Any]:
     return {"account_id": OPERATOR if account_id is None else account_id, "key": key, "kept": kept}
 
 
-def first_answer(key: str, digest: bytes, row: Sequence[Any] | None) -> Answer | None:
+def first_answer(key: str, digest: bytes, row: Sequence[Any] | None) -> GivenAnswer | None:
     """What the first request was told, out of its row; KeyReusedError where that was another request."""
     if row is None:
         return None
     if bytes(row[0]) != digest:
         raise KeyReusedError(key)
-    return Answer(row[1], row[2], is_replay=True)
+    return GivenAnswer(row[1], row[2], is_replay=True)

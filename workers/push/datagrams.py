@@ -1,4 +1,4 @@
-"""Subscriptions over UDP: their addresses, checked and kept for a while, and one call of the sender for all that is due.
+"""Subscriptions over UDP: addresses, checked and kept for a while, and one call of the sender for all that is due.
 
     unknown      its name is resolved and each of its addresses checked; what is due meanwhile is put off
     known        sent at once; after CHECK_NS it is checked again beside that
@@ -46,7 +46,7 @@ class _Slot:
 
 
 class Datagrams:
-    """`on_refused(number, error)`: it has no address that may be sent to."""
+    """`on_refused(due, error)`: it has no address that may be sent to."""
 
     def __init__(
         self,
@@ -54,11 +54,13 @@ class Datagrams:
         allow: AllowList,
         resolver: NameResolver,
         clock: Clock,
+        served_now: Callable[[int], Served | None],
         spawn: Callable[..., object],
-        on_refused: Callable[[Due, Served, DeliveryError], None],
+        on_refused: Callable[[Due, DeliveryError], None],
         on_put_off: Callable[[Due], None],
     ) -> None:
         self._sender, self._allow, self._resolver, self._clock = sender, allow, resolver, clock
+        self._served_now = served_now
         self._spawn, self._on_refused, self._on_put_off = spawn, on_refused, on_put_off
         self._slots: dict[int, _Slot] = {}
         self._asking: set[int] = set()
@@ -116,8 +118,8 @@ class Datagrams:
         if number not in self._slots:
             self._know(served, (await check_target(served.target, self._allow, self._resolver))[0])
         due = Due(number, self._clock.monotonic_ns(), reason, False)
-        ((_, is_sent),) = self.send([(due, served)])
-        return self.last_sequence(number) if is_sent else None
+        sent = self.send([(due, served)]) if number in self._slots else []
+        return self.last_sequence(number) if any(is_sent for _, is_sent in sent) else None
 
     def _ask(self, due: Due, served: Served) -> None:
         if due.id in self._asking:
@@ -131,7 +133,7 @@ class Datagrams:
         try:
             address = (await check_target(served.target, self._allow, self._resolver))[0]
         except DeliveryError as error:
-            self._on_refused(due, served, error)
+            self._on_refused(due, error)
             return
         finally:
             self._asking.discard(due.id)
@@ -139,8 +141,8 @@ class Datagrams:
         self._on_put_off(due)
 
     def _know(self, served: Served, address: str) -> None:
-        """It is sent to this address from now on; somebody else may have found one meanwhile."""
-        if served.subscription.id in self._slots:
+        """It is sent to this address from now on; meanwhile it may have been changed, or somebody else found one."""
+        if served.subscription.id in self._slots or self._served_now(served.subscription.id) is not served:
             return
         wall_ns = self._clock.wall_ns()
         number = self._sender.add(self._described(served, address, wall_ns))

@@ -11,6 +11,8 @@ off, which says nothing of its receiver. A fault of ours in a task ends the proc
 """
 
 import asyncio
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
@@ -19,13 +21,13 @@ from trinity.clock import NS_PER_SECOND, NS_PER_US, Clock
 from trinity.errors import DeliveryError
 from trinity.memory.control import ProcessBlock
 from trinity.memory.delivery_ring import DeliveryRing
-from trinity.observe.metrics import PUSHER
+from trinity.observe.metrics import LATENESS_BOUNDS, PUSHER
 from trinity.push.signature import webhook_headers
 from trinity.push.targets import Target
 from trinity.vocabulary import DELIVERY_OUTCOMES, DELIVERY_REASONS, LATENESS_BOUNDS_NS
 from workers.push.message import message_id, render
 from workers.push.moves import MoveWatch
-from workers.push.prices import Prices, Values, time_text
+from workers.push.prices import CurrentPrices, Values, time_text
 from workers.push.schedule import Due, Reason, Scheduler
 from workers.push.served import Roster, Served
 from workers.push.shares.source import GivenUp
@@ -45,10 +47,7 @@ _REASONS = {name: number for number, name in enumerate(DELIVERY_REASONS)}
 _OUTCOME_WORDS = {name: PUSHER.index("push_deliveries_total", name) for name in DELIVERY_OUTCOMES}
 _ATTEMPTS = PUSHER.index("push_attempts_total")
 _REFUSED = PUSHER.index("push_log_lost_total")
-_LATE = [
-    *((bound, PUSHER.index("push_lateness_seconds", str(bound / NS_PER_SECOND))) for bound in LATENESS_BOUNDS_NS),
-    (1 << 63, PUSHER.index("push_lateness_seconds", "+Inf")),
-]
+_LATE_WORDS = [PUSHER.index("push_lateness_seconds", bound) for bound in (*LATENESS_BOUNDS, "+Inf")]
 _LATE_SUM = PUSHER.index("push_lateness_seconds", "sum")
 
 
@@ -83,7 +82,7 @@ class Deliveries:
     def __init__(
         self,
         pool: PostingPool,
-        prices: Prices,
+        prices: CurrentPrices,
         scheduler: Scheduler,
         watch: MoveWatch,
         states: States,
@@ -101,6 +100,7 @@ class Deliveries:
         self._probes = 0
         self._failure: BaseException | None = None
         self._given_up: list[GivenUp] = []
+        self._counted: Counter[int] = Counter()  # words of the block; a count there costs 1 us
 
     @property
     def in_flight(self) -> set[int]:
@@ -143,6 +143,12 @@ class Deliveries:
         given_up, self._given_up = self._given_up, []
         return given_up
 
+    def show_counts(self) -> None:
+        """What was counted since the last time, in the block of the process."""
+        for word, amount in self._counted.items():
+            self._block.count(word, amount)
+        self._counted.clear()
+
     async def finish(self, seconds: float) -> None:
         """What is in flight has so long to end."""
         if self._tasks:
@@ -153,14 +159,14 @@ class Deliveries:
     def note_lateness(self, due: Due, began_ns: int) -> int:
         """Count it; in microseconds."""
         late_ns = max(began_ns - due.due_ns, 0)
-        self._block.count(next(word for bound, word in _LATE if late_ns <= bound))
-        self._block.count(_LATE_SUM, late_ns)
+        self._counted[_LATE_WORDS[bisect_left(LATENESS_BOUNDS_NS, late_ns)]] += 1
+        self._counted[_LATE_SUM] += late_ns
         return late_ns // NS_PER_US
 
     def settle(self, due: Due, verdict: Verdict, sequence: int, values: Values | None) -> None:
         """What the fate of a message means for the schedule and its receiver."""
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
-        self._block.count(_OUTCOME_WORDS[verdict.outcome])
+        self._counted[_OUTCOME_WORDS[verdict.outcome]] += 1
         number = due.id
         is_served = number in self._roster.served
         if verdict.is_delivered or verdict.outcome == "sent":
@@ -172,6 +178,8 @@ class Deliveries:
         elif verdict.is_ours:
             self._scheduler.postponed(due, now_ns)
         elif verdict.is_gone:
+            if is_served:
+                self._states.failed(number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, 0)
             self._give_up(number, f"its receiver asked for no more (HTTP {verdict.status})")
         else:
             again_ns = self._scheduler.failed(due, now_ns, verdict.retry_after_s)
@@ -181,8 +189,11 @@ class Deliveries:
             ):
                 self._give_up(number, "its receiver has failed for 5 days")
 
-    def refuse(self, due: Due, served: Served, verdict: Verdict) -> None:
+    def refuse(self, due: Due, verdict: Verdict) -> None:
         """A message that had no receiver to go to."""
+        served = self._roster.served.get(due.id)
+        if served is None:
+            return
         late_us = self.note_lateness(due, self._clock.monotonic_ns())
         sequence = served.next_sequence()
         self._log(due, served, verdict, sequence, 0, late_us, 0)
@@ -197,7 +208,7 @@ class Deliveries:
         verdict = await self._attempt(served, identity, body, timeout_s, is_suspect=is_suspect)
         latency_ns = self._clock.monotonic_ns() - began_ns
         self._log(Due(number, began_ns, reason, is_suspect), served, verdict, sequence, latency_ns, 0, 1)
-        self._block.count(_OUTCOME_WORDS[verdict.outcome])
+        self._counted[_OUTCOME_WORDS[verdict.outcome]] += 1
         return verdict, latency_ns
 
     async def _deliver(self, due: Due, served: Served, sequence: int, body: bytes, values: Values | None) -> None:
@@ -232,7 +243,7 @@ class Deliveries:
     ) -> Verdict:
         wall_ns = self._clock.wall_ns()
         headers = webhook_headers(served.secrets(wall_ns), identity, wall_ns // NS_PER_SECOND, body)
-        self._block.count(_ATTEMPTS)
+        self._counted[_ATTEMPTS] += 1
         try:
             reply = await self._pool.post(served.target, headers, body, timeout_s, is_suspect=is_suspect)
         except DeliveryError as error:
@@ -256,7 +267,7 @@ class Deliveries:
             reason=_REASONS[due.reason],
         )
         if taken is None:
-            self._block.count(_REFUSED)
+            self._counted[_REFUSED] += 1
 
     def _give_up(self, number: int, reason: str) -> None:
         self._scheduler.remove(number)

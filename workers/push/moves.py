@@ -25,7 +25,7 @@ class MoveWatch:
         self._bps: dict[int, int] = {}
         self._used = 0
         self._gone = 0
-        self._make_room(_ROOM_MIN)
+        self._asset, self._owner, self._low, self._high = _room(_ROOM_MIN)
 
     def put(self, number: int, assets: Assets, deviation_bps: int) -> None:
         """Watch these from now on; nothing has arrived yet, so all of them count as moved."""
@@ -66,17 +66,18 @@ class MoveWatch:
 
     def _make_room(self, room: int) -> None:
         """Larger arrays, with those that are left one after the other."""
-        old = (self._asset, self._owner, self._low, self._high) if self._places else None
-        self._asset = np.zeros(max(room, _ROOM_MIN), dtype=np.int64)
-        self._owner = np.zeros_like(self._asset)
-        self._low = np.full(len(self._asset), -np.inf)
-        self._high = np.full(len(self._asset), np.inf)
+        old = (self._asset, self._owner, self._low, self._high)
+        self._asset, self._owner, self._low, self._high = made = _room(max(room, _ROOM_MIN))
         self._used = self._gone = 0
-        if old is None:
-            return
         for number, (first, last) in self._places.items():
             at = slice(self._used, self._used + last - first)
-            for new, of in zip((self._asset, self._owner, self._low, self._high), old, strict=True):
+            for new, of in zip(made, old, strict=True):
                 new[at] = of[first:last]
             self._places[number] = (at.start, at.stop)
             self._used = at.stop
+
+
+def _room(room: int) -> tuple[Assets, Assets, Values, Values]:
+    """Assets, owners, low and high borders of so many prices."""
+    zeros = np.zeros(room, dtype=np.int64)
+    return zeros, zeros.copy(), np.full(room, -np.inf), np.full(room, np.inf)

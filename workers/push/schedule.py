@@ -52,13 +52,13 @@ class Cadence(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A message to send now; `is_probe`: to a receiver that fails. `flight` is told from all others of its id."""
+    """A message to send now; `is_probe`: to a receiver that fails. `flight` tells it from all others; 0: not ours."""
 
     id: int
     due_ns: int
     reason: Reason
     is_probe: bool
-    flight: int
+    flight: int = 0
 
 
 class _Entry:
@@ -215,7 +215,7 @@ class Scheduler:
 
     def _land(self, due: Due) -> _Entry | None:
         entry = self._entries.get(due.id)
-        if entry is None or entry.flight != due.flight:
+        if entry is None or not due.flight or entry.flight != due.flight:
             return None
         entry.flight = 0
         self.flying -= 1

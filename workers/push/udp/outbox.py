@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trinity.clock import NS_PER_US
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import DATAGRAMS_MAX
-from trinity.memory.atomics import Words
+from trinity.memory.atomics import Words, signed
 from trinity.memory.delivery_ring import append_delivery
 from trinity.native.addresses import SOCKADDR_BYTES, SOCKADDR_WORDS
 from trinity.native.libc import (
@@ -111,7 +111,7 @@ def push(
             slot["sequence"] += 1
             start = count * PLACE_BYTES
             end, following = write_datagram(
-                board, slot, first, flags, np.int64(reasons[batch]), wall_ns, outbox.octets, outbox.words, start,
+                board, slot, first, flags, signed(reasons[batch]), wall_ns, outbox.octets, outbox.words, start,
                 outbox.schedule,
             )  # fmt: skip
             _address(outbox, slot, count, end - start)
@@ -164,7 +164,7 @@ def _flush(
         append_delivery(
             ring, wall_ns + passed_ns, slot["subscription_id"], outbox.places[place + _SEQUENCE], slot["account_id"],
             passed_ns, max(0, now_ns + passed_ns - due_ns[batch]) // NS_PER_US, 0, outbox.places[place + _ASSETS],
-            _SENT if went != 0 else _SEND_FAILED, 1, np.int64(reasons[batch]),
+            _SENT if went != 0 else _SEND_FAILED, 1, signed(reasons[batch]),
         )  # fmt: skip
 
 
