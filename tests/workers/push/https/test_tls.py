@@ -38,7 +38,9 @@ async def open_line(
     if tls is None:
         tls = make_tls()
         authority.configure_trust(tls)
-    line = SecureLine(tls, ("localhost", here.port), sessions or TlsSessions(), Lane(1, 0.0, clock), clock.monotonic_ns())
+    line = SecureLine(
+        tls, ("localhost", here.port), sessions or TlsSessions(), Lane(1, 0.0, clock), clock.monotonic_ns()
+    )
     await asyncio.get_running_loop().create_connection(lambda: line, "127.0.0.1", here.port)
     return line
 
