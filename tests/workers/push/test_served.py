@@ -187,7 +187,7 @@ def test_what_is_deleted_or_another_node_s_is_not_found(parts: Parts) -> None:
     """Nor what never was; another epoch begins at one."""
     parts.serve(subscribed(1), subscribed(2))
     _sequence(parts, 1)
-    parts.roster.on_subscriptions([subscribed(2, revision=2, deleted_at=NOW)], False)
+    parts.roster.on_subscriptions([subscribed(2, revision=9, deleted_at=NOW)], False)
     parts.roster.on_leases(LeaseNews({}, (), (1,), 0))
     _ready(parts)
     assert [parts.roster.find(number) for number in (1, 2, 99)] == [None] * 3
