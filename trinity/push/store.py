@@ -149,7 +149,8 @@ def report_parameters(
 
 def report(**fields: Any) -> SubscriptionReport:
     """A row of `push.reports`."""
-    return SubscriptionReport(**fields | {"assets": tuple(fields["assets"])})
+    fields["assets"] = tuple(fields["assets"])
+    return SubscriptionReport(**fields)
 
 
 def absent(number: int) -> AbsentError:
@@ -157,7 +158,8 @@ def absent(number: int) -> AbsentError:
 
 
 def _subscription(**fields: Any) -> Subscription:
-    return Subscription(**fields | {"assets": tuple(fields["assets"])})
+    fields["assets"] = tuple(fields["assets"])
+    return Subscription(**fields)
 
 
 def _lock_account(connection: Connection, account: int | str) -> int:
