@@ -41,11 +41,7 @@ class EventKindList(msgspec.Struct):
 @get("/events", tags=["push"])
 async def list_events(
     customer: NamedDependency[Customer],
-<<<<<<< HEAD
     types: Annotated[str | None, QueryParameter(description="Of these alone, with commas; or `key.*`.")] = None,
-=======
-    types: Annotated[list[str] | None, QueryParameter(description="Of these alone, or `key.*`.")] = None,
->>>>>>> pb
     before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX, description="Those before this one.")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=LISTED_MAX, description="At most so many.")] = 50,
 ) -> EventList:
