@@ -71,8 +71,7 @@ def test_a_pause_keeps_the_sequence(parts: Parts) -> None:
     used = [parts.roster.served[1].next_sequence()]
     for revision, state in ((2, "paused"), (3, "active"), (4, "disabled"), (5, "active")):
         parts.roster.on_subscriptions([subscribed(1, revision=revision, state=state)], False)
-        for number in _ready(parts):
-            used.append(parts.roster.served[number].next_sequence())
+        used += [parts.roster.served[number].next_sequence() for number in _ready(parts)]
     assert used == [1 << 32 | counter for counter in (1, 2, 3)]
 
 

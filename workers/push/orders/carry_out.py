@@ -19,7 +19,7 @@ from trinity.push.orders import Taken
 from workers.push.message import message_id, render
 from workers.push.orders.minutes import Parts, body_of_part
 from workers.push.orders.worker import OrderResult
-from workers.push.prices import Prices, time_text
+from workers.push.prices import CurrentPrices, time_text
 from workers.push.schedule import Reason
 from workers.push.served import Served
 from workers.push.verdict import Verdict
@@ -53,7 +53,13 @@ class OrderDesk:
     """Of one process; `find` gives a subscription of this node's shards, paused or not."""
 
     def __init__(
-        self, sender: Sender, prices: Prices, find: Callable[[int], Served | None], clock: Clock, *, is_simulated: bool
+        self,
+        sender: Sender,
+        prices: CurrentPrices,
+        find: Callable[[int], Served | None],
+        clock: Clock,
+        *,
+        is_simulated: bool,
     ) -> None:
         self._sender, self._prices, self._find, self._clock = sender, prices, find, clock
         self._is_simulated = is_simulated
