@@ -2,10 +2,10 @@
 
 Rules: a delivery is known by its sequence. A test and a replay are put down and done by the node that sends this
 subscription; the answer is 202 with the order, which `orders/{order}` tells the end of. The target is checked again
-before a test is put down, and once more when it is sent.
+before a test is put down, and once more when it is sent. Lists of deliveries are read through the cache.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,11 +19,14 @@ from trinity.push.deliveries import DeliveryReport, delivery, delivery_parameter
 from trinity.push.orders import Order, since
 from trinity.push.store import Connection
 from workers.api.administration.bodies import read_body, takes
+from workers.api.base.cache import question_of
 from workers.api.base.parameters import read_moment
 from workers.api.pushes.customer import NUMBER_MAX, AnyRequest, Customer, number_of
 from workers.api.pushes.subscriptions import NoBody, find_report
 
 LISTED_MAX = 1_000
+# In the cache: pages that watch a receiver ask again and again, and what is a few seconds old tells them as much.
+KEPT_SECONDS = 2
 _UTC = ZoneInfo("UTC")
 
 
@@ -53,12 +56,18 @@ async def list_deliveries(
     before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX, description="Of a smaller sequence.")] = None,
     failed: Annotated[bool, QueryParameter(description="Those alone that did not arrive.")] = False,
     limit: Annotated[int, QueryParameter(ge=1, le=LISTED_MAX, description="At most so many.")] = 100,
-) -> DeliveryList:
+) -> Response[DeliveryList]:
     """What became of a subscription's messages, and why."""
     report = await find_report(customer, subscription)
     parameters = delivery_parameters(report.id, before=before, failed=failed, count=limit)
-    found = await customer.read("push.deliveries", delivery, parameters)
-    return DeliveryList(found, found[-1].sequence if len(found) == limit else None)
+    question, cache = question_of("deliveries", parameters, None), customer.parts.cache
+    body = await cache.get(question)
+    if body is None:
+        found = await customer.read("push.deliveries", delivery, parameters)
+        body = msgspec.json.encode(DeliveryList(found, found[-1].sequence if len(found) == limit else None))
+        await cache.set(question, body, KEPT_SECONDS)
+    answer: Response[Any] = Response(body, media_type="application/json")
+    return answer
 
 
 @post("/{subscription:int}/test", status_code=202, tags=["push"], operation_class=takes(NoBody))

@@ -82,7 +82,7 @@ def _message(cursor: str, bodies: Sequence[bytes]) -> bytes:
 MESSAGES = StreamEncoder("messages", _message, heartbeat=b'{"type":"heartbeat"}')
 
 
-class Subscription:
+class SocketSubscription:
     """What one connection wants, and has seen."""
 
     def __init__(self, board: PriceBoard, charge: Callable[[int], None]) -> None:
@@ -167,7 +167,7 @@ async def price_socket(
         if not caller.is_admin:
             parts.admission.charge(admit(parts, socket.scope, caller), lookups)
 
-    subscription = Subscription(streams.board, charge)
+    subscription = SocketSubscription(streams.board, charge)
     with streams.sockets.acquire(name):
         reading = asyncio.create_task(_read(socket, subscription))
         writing = asyncio.create_task(_write(socket, subscription, parts, streams, caller, address))
@@ -189,7 +189,7 @@ class Close(NamedTuple):
     reason: str
 
 
-async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> Close | None:
+async def _read(socket: WebSocket[Any, Any, Any], subscription: SocketSubscription) -> Close | None:
     while True:
         event = await socket.receive()
         if event["type"] != "websocket.receive":
@@ -206,7 +206,7 @@ async def _read(socket: WebSocket[Any, Any, Any], subscription: Subscription) ->
 
 async def _write(
     socket: WebSocket[Any, Any, Any],
-    subscription: Subscription,
+    subscription: SocketSubscription,
     parts: Parts,
     streams: Streams,
     caller: ApiCaller,

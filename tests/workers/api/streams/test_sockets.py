@@ -21,7 +21,7 @@ from trinity.vocabulary import KeyState
 from workers.api.base.prices import Prices
 from workers.api.streams import events as streams
 from workers.api.streams.board import PriceBoard
-from workers.api.streams.sockets import MESSAGE_BYTES_MAX, SOCKETS, Subscription
+from workers.api.streams.sockets import MESSAGE_BYTES_MAX, SOCKETS, SocketSubscription
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ async def test_places_are_free_again(service: Live) -> None:
 )
 def test_no_message_breaks_a_subscription(board: PriceBoard, text: str) -> None:
     """Every text has an answer with a type, and the subscription stays one of known assets."""
-    subscription = Subscription(board, lambda _: None)
+    subscription = SocketSubscription(board, lambda _: None)
     assert subscription.answer(text)["type"] in ("subscribed", "pong", "error")
     subscription.next_chunk()
     assert set(subscription.assets) <= set(range(len(CATALOG.assets)))
@@ -229,5 +229,5 @@ def test_no_message_breaks_a_subscription(board: PriceBoard, text: str) -> None:
 @pytest.mark.parametrize("form", ["%s", '{"type":"ping","id":%s}', '{"type":"subscribe","other":%s}'])
 def test_a_nested_message_is_answered_as_a_wrong_one(board: PriceBoard, form: str) -> None:
     """As deep as a message may be long: an error, and the connection goes on."""
-    answer = Subscription(board, lambda _: None).answer(form % ("[" * 8_000 + "]" * 8_000))
+    answer = SocketSubscription(board, lambda _: None).answer(form % ("[" * 8_000 + "]" * 8_000))
     assert (answer["type"], answer["error"]["code"]) == ("error", "bad_message")
