@@ -54,13 +54,13 @@ class Datagrams:
         allow: AllowList,
         resolver: NameResolver,
         clock: Clock,
-        served_now: Callable[[int], Served | None],
+        is_current: Callable[[Served], bool],
         spawn: Callable[..., object],
         on_refused: Callable[[Due, DeliveryError], None],
         on_put_off: Callable[[Due], None],
     ) -> None:
         self._sender, self._allow, self._resolver, self._clock = sender, allow, resolver, clock
-        self._served_now = served_now
+        self._is_current = is_current
         self._spawn, self._on_refused, self._on_put_off = spawn, on_refused, on_put_off
         self._slots: dict[int, _Slot] = {}
         self._asking: set[int] = set()
@@ -142,7 +142,7 @@ class Datagrams:
 
     def _know(self, served: Served, address: str) -> None:
         """It is sent to this address from now on; meanwhile it may have been changed, or somebody else found one."""
-        if served.subscription.id in self._slots or self._served_now(served.subscription.id) is not served:
+        if served.subscription.id in self._slots or not self._is_current(served):
             return
         wall_ns = self._clock.wall_ns()
         number = self._sender.add(self._described(served, address, wall_ns))

@@ -121,7 +121,7 @@ class Pusher:
         )  # fmt: skip
         self._sender = UdpSender(memory.answers, names, memory.ring, self._clock, is_simulated=context.simulated)
         self._datagrams = Datagrams(
-            self._sender, allow, self._resolver, self._clock, self._roster.served.get, self._deliveries.spawn,
+            self._sender, allow, self._resolver, self._clock, self._roster.is_current, self._deliveries.spawn,
             self._refused, self._put_off,
         )  # fmt: skip
         self._roster.on_dropped = self._datagrams.forget

@@ -13,7 +13,7 @@ given out once: the counter begins at 1 with each epoch, and lives as long as th
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trinity.clock import NS_PER_SECOND, NS_PER_US, Clock
 from trinity.errors import InputError
@@ -39,8 +39,8 @@ class Served:
 
     subscription: Subscription
     target: Target
-    secret: bytes
-    old_secret: bytes | None
+    secret: bytes = field(repr=False)
+    old_secret: bytes | None = field(repr=False)
     old_secret_until_ns: int  # wall
     recipe: Recipe
     cadence: Cadence
@@ -172,6 +172,11 @@ class Roster:
         made.counter = self._counter_of(number, epoch)
         self._aside[number] = made
         return made
+
+    def is_current(self, served: Served) -> bool:
+        """Whether this is the newest form of its subscription; the counter of another one counts no more."""
+        number = served.subscription.id
+        return (self.served.get(number) or self._aside.get(number)) is served
 
     def drop(self, number: int) -> None:
         """Serve it no more."""

@@ -44,7 +44,7 @@ class Place:
         self.tasks: list[asyncio.Task[None]] = []
         self.datagrams = Datagrams(
             self.sender, AllowList.parse(["127.0.0.0/8"]), self.resolver, self.parts.clock,
-            self.parts.roster.served.get,
+            self.parts.roster.is_current,
             lambda work: self.tasks.append(asyncio.ensure_future(work)),
             lambda _, error: self.refused.append(error), self.put_off.append,
         )  # fmt: skip
@@ -172,3 +172,24 @@ def test_what_is_changed_while_its_address_is_looked_up_is_asked_for_anew(place:
     datagram = verify(place.socket.recv(2048), [read_secret(subscribed(1).secret)])
     assert datagram is not None
     assert [price.asset for price in datagram.prices] == ["ETH"]
+
+
+def test_a_paused_subscription_can_be_tried(place: Place) -> None:
+    """One message that somebody asked for; its next one goes on with the sequence."""
+
+    async def work() -> None:
+        place.serve()
+        place.parts.roster.on_subscriptions(
+            [subscribed(1, revision=5, state="paused", target=str(place.parts.roster.served[1].target))], False
+        )
+        while place.parts.roster.turn(place.parts.clock.monotonic_ns()):
+            pass
+        served = place.parts.roster.find(1)
+        assert served is not None
+        assert await place.datagrams.send_now(served, "test") == 1 << 32 | 1
+        place.datagrams.forget(served)
+        again = place.parts.roster.find(1)
+        assert again is not None
+        assert await place.datagrams.send_now(again, "test") == 1 << 32 | 2
+
+    asyncio.run(work())

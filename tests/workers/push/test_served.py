@@ -175,10 +175,10 @@ def test_a_paused_one_can_be_asked_for_and_its_tests_count(parts: Parts) -> None
     """A receiver is tried before its subscription is resumed; no number comes twice."""
     parts.serve(subscribed(1))
     assert _sequence(parts, 1) == 1 << 32 | 1
-    parts.roster.on_subscriptions([subscribed(1, revision=2, state="paused")], False)
+    parts.roster.on_subscriptions([subscribed(1, revision=8, state="paused")], False)
     assert _ready(parts) == []
     assert [_sequence(parts, 1) for _ in range(2)] == [1 << 32 | 2, 1 << 32 | 3]
-    parts.roster.on_subscriptions([subscribed(1, revision=3)], False)
+    parts.roster.on_subscriptions([subscribed(1, revision=9)], False)
     assert _ready(parts) == [1]
     assert _sequence(parts, 1) == 1 << 32 | 4
 
@@ -187,7 +187,7 @@ def test_what_is_deleted_or_another_node_s_is_not_found(parts: Parts) -> None:
     """Nor what never was; another epoch begins at one."""
     parts.serve(subscribed(1), subscribed(2))
     _sequence(parts, 1)
-    parts.roster.on_subscriptions([subscribed(2, revision=2, deleted_at=NOW)], False)
+    parts.roster.on_subscriptions([subscribed(2, revision=9, deleted_at=NOW)], False)
     parts.roster.on_leases(LeaseNews({}, (), (1,), 0))
     _ready(parts)
     assert [parts.roster.find(number) for number in (1, 2, 99)] == [None] * 3

@@ -50,8 +50,11 @@ function resultOf({ state, result }) {
   return [badge(state === "done" ? "arrived" : "did not arrive", state === "done" ? "good" : "bad"), facts(rows)];
 }
 
+let boxes = 0; // one may be opened over another
+
 export function openBox(title, content) {
+  const titleId = `box-title-${++boxes}`;
   const done = element("button", { type: "button" }, "Close");
-  const close = openDialog([element("h2", { id: "box-title" }, title), content, element("p", { class: "actions" }, done)], "box-title");
+  const close = openDialog([element("h2", { id: titleId }, title), content, element("p", { class: "actions" }, done)], titleId);
   done.addEventListener("click", close);
 }
