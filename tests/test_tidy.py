@@ -63,6 +63,7 @@ MAY_IMPORT = {
     "workers/access": BELOW,
     "workers/api": BELOW,
     "workers/push": BELOW,
+    "workers/receiver": BELOW,
     "workers/cluster": BELOW,
     "workers/operator": BELOW,
     "workers/health": BELOW,

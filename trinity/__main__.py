@@ -70,7 +70,7 @@ COMMANDS = (
     Subcommand("blocks", "list what is blocked", "blocks"),
     Subcommand("push", "subscriptions to prices: create, list, show, set, pause, test, deliveries, replay", "push"),
     Subcommand("events", "list what happened to accounts and nodes", "events"),
-    Subcommand("endpoints", "where events go: create, list, show, set, pause, resume, rotate, test, ...", "endpoints"),
+    Subcommand("endpoints", "where events are posted: create, list, show, set, pause, resume, test, replay", "endpoints"),
     Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "audit"),
     Subcommand("mcp", "serve prices, history, explanations to language models (Model Context Protocol, stdio)", "mcp"),
     Subcommand("bench", "measure this machine", "bench"),

@@ -143,7 +143,7 @@ class ReportsSection(Section, frozen=True):
 class PushSection(Section, frozen=True):
     """Prices delivered to subscribers; a node of the type WEBHOOK_SERVER does nothing else."""
 
-    on: bool = False  # an APP_REPORT_SERVER delivers as well
+    on: bool = False  # an APP_REPORT_SERVER delivers as well; in `trinity demo` it does, unless it is set
     allowed_targets: tuple[str, ...] = ()  # private networks and host names that messages may go to all the same
     ca_file: str = ""  # of one more authority that receivers' certificates may come from
     resolvers: tuple[str, ...] = ()  # addresses of name servers; none: the system's
@@ -192,6 +192,8 @@ class Config(Section, frozen=True):
 
 SETTINGS: Mapping[tuple[str, str], Setting] = {(entry.section, entry.field): entry for entry in settings_of(Config)}
 DEMO = "the demo"
+# What a demo has where nothing else is said.
+OF_DEMO = (("access", "auth", "optional"), ("push", "on", True))
 
 
 class LoadedConfig(NamedTuple):
@@ -208,7 +210,7 @@ Sources = Mapping[tuple[str, str], str | Path]
 def load_config(environment: Mapping[str, str], file: Path | None = None, *, demo: bool = False) -> Config:
     """Decode file and environment into one checked tree; ConfigError names the key and the reason.
 
-    In a demo keys are optional unless the user says otherwise.
+    In a demo keys are optional and prices are pushed, unless the user says otherwise.
     """
     return load(environment, file, demo=demo).config
 
@@ -233,9 +235,10 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
             raise ConfigError(variable.name, reason) from None
         tree.setdefault(section, {})[field] = value
         sources[section, field] = variable.name
-    if demo and "auth" not in tree.setdefault("access", {}):
-        tree["access"]["auth"] = "optional"
-        sources["access", "auth"] = DEMO
+    for section, field, value in OF_DEMO if demo else ():
+        if field not in tree.setdefault(section, {}):
+            tree[section][field] = value
+            sources[section, field] = DEMO
     config = _decode(tree, sources)
     _check(config)
     return LoadedConfig(config, sources)

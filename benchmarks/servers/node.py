@@ -97,7 +97,7 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     node = f"bench-{os.getpid()}"
     environment = {name: str(port) for name, port in ports.items()}
     environment |= {"CLUSTER_NODE": node, "BIND_HOST": "127.0.0.1", "TRINITY_DATA_DIR": str(_own_data(folder)), **extra}
-    environment["AUTH"] = "optional"  # the generators have no key
+    environment |= {"AUTH": "optional", "PUSH": "false"}  # the generators have no key, and nobody is pushed to
     server = start("node", [sys.executable, "-m", "trinity", *command], folder, environment=environment)
     wait_for_port(server, ports["TCP_PORT_LPO"])
     _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)

@@ -30,6 +30,7 @@ PORT_NAMES = {
     "TCP_PORT_LRS": socket.SOCK_STREAM,
     "HEALTH_PORT_LRS": socket.SOCK_STREAM,
     "SIMULATOR_PORT": socket.SOCK_STREAM,
+    "PUSH_RECEIVER_PORT": socket.SOCK_STREAM,
     "UDP_PORT_LPO": socket.SOCK_DGRAM,
     "UDP_PORT_LRS": socket.SOCK_DGRAM,
 }
@@ -204,6 +205,7 @@ def new_node(data_dir: Path, **environment: str) -> Iterator[Node]:
     for port_name, kind in PORT_NAMES.items():
         ports[port_name] = next(port for port in iter(lambda: free_port(kind), None) if port not in ports.values())  # noqa: B023
     settings = {"CLUSTER_NODE": name, "TRINITY_DATA_DIR": str(data_dir), "REQUEST_WORKERS": "2"}
+    settings["PUSH"] = "false"  # but where it is what a test is about: the demo has two processes more with it
     node = Node(os.environ | settings | {k: str(v) for k, v in ports.items()} | environment, data_dir, ports=ports)
     try:
         yield node

@@ -2,9 +2,9 @@
 
 Rules: a key is known to nobody but its customer: `new_key` makes it, the caller shows it once, and the database gets
 its SHA-256 and the prefix that people recognise it by. Functions work on a connection inside a transaction of their
-own and raise typed errors; every change wakes the nodes through the trigger on the table, and one that a customer should hear
-of is an event of the account (trinity/push/events.py). A revoked key stays revoked: what was published once must never
-work again.
+own and raise typed errors; every change wakes the nodes through the trigger on the table, and one that a customer
+should hear of is an event of the account (trinity/push/events.py). A revoked key stays revoked: what was published once
+must never work again.
 """
 
 import datetime

@@ -54,7 +54,7 @@ ACTION = Action(
     (
         Argument("--count", "how many at most", "50"),
         Argument("--by", "of this one alone: a login, `admin`, a user of a machine"),
-        Argument("--kind", "of this kind alone: account, plan, price, key, block"),
+        Argument("--kind", "of this kind alone: account, plan, price, key, block, subscription"),
         Argument("--name", "of this one alone: an account's or plan's name, a key's number, a network"),
     ),
     _list_entries,

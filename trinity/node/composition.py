@@ -132,7 +132,9 @@ def with_simulated_exchanges(config: Config) -> Config:
 
 
 def with_demo_receiver(config: Config, clock: Clock) -> tuple[Config, bool]:
-    """The same configuration with prices pushed to a receiver of this machine; as it was without the extra `demo`."""
+    """The same configuration with a receiver of this machine to push to; as it was without the extra `demo`."""
+    if not config.push.on:
+        return config, False
     folder = config.node.data_dir / RECEIVER_FOLDER
     now = datetime.datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, datetime.UTC)
     try:
@@ -143,7 +145,6 @@ def with_demo_receiver(config: Config, clock: Clock) -> tuple[Config, bool]:
         raise ConfigError("TRINITY_DATA_DIR", f"{folder}: {error}") from None
     section = msgspec.structs.replace(
         config.push,
-        on=True,
         ca_file=str(authorities),
         allowed_targets=(*config.push.allowed_targets, local_host(config.node.bind_host)),
     )

@@ -174,6 +174,8 @@ class NodeConsole:
             return
         self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC'")
         self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC&exchange=kraken'")
+        if self._with_receiver:
+            self._say(f"  curl -k https://{host}:{self._config.push.receiver_port}/  # what was pushed")
         self._say(f"  printf BTC | nc -u -w1 {local_host(self._config.node.bind_host)} {ports.udp_port_lpo}")
 
     def _database(self) -> str:

@@ -34,7 +34,7 @@ KEY_CHARS_MAX = 255
 _KEY = re.compile(r'"([!#-\[\]-~ ]+)"|([!#-~]+)')
 
 
-class Answer(NamedTuple):
+class GivenAnswer(NamedTuple):
     """What a request was told; `is_replay`: an earlier one was, and this one did nothing."""
 
     status: int
@@ -80,7 +80,9 @@ def digest_of(route: str, body: bytes) -> bytes:
     return hashlib.sha256(route.encode() + b"\n" + body).digest()
 
 
-def once(connection: Connection, account_id: int | None, key: str, digest: bytes, work: Callable[[], Answer]) -> Answer:
+def once(
+    connection: Connection, account_id: int | None, key: str, digest: bytes, work: Callable[[], GivenAnswer]
+) -> GivenAnswer:
     """Do `work`, or say what it was told when it was done; in a transaction of the caller's, which ends with it."""
     named = named_by(account_id, key)
     row = connection.execute(load("push.try_idempotency"), named).fetchone()
@@ -96,21 +98,16 @@ def once(connection: Connection, account_id: int | None, key: str, digest: bytes
     return answer
 
 
-def delete_old_answers(connection: Connection, before: datetime.datetime, count: int) -> int:
-    """Clear away up to `count` answers that were given before then; how many there were."""
-    return connection.execute(load("push.delete_old_answers"), {"before": before, "count": count}).rowcount
-
-
 def named_by(account_id: int | None, key: str) -> dict[str, Any]:
     """The parameters of `push.first_answer`."""
     kept = datetime.timedelta(seconds=IDEMPOTENCY_SECONDS)
     return {"account_id": OPERATOR if account_id is None else account_id, "key": key, "kept": kept}
 
 
-def first_answer(key: str, digest: bytes, row: Sequence[Any] | None) -> Answer | None:
+def first_answer(key: str, digest: bytes, row: Sequence[Any] | None) -> GivenAnswer | None:
     """What the first request was told, out of its row; KeyReusedError where that was another request."""
     if row is None:
         return None
     if bytes(row[0]) != digest:
         raise KeyReusedError(key)
-    return Answer(row[1], row[2], is_replay=True)
+    return GivenAnswer(row[1], row[2], is_replay=True)

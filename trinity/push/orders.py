@@ -62,7 +62,7 @@ def create_order(connection: Connection, subscription_id: int, kind: Kind, argum
     """Put an order down inside the caller's transaction, and wake the pushers."""
     if kind not in _LIFETIMES:
         raise BugError(f"there is no order {kind!r}")
-    parameters = {
+    parameters: dict[str, Any] = {
         "id": uuid.uuid4(), "subscription_id": subscription_id, "kind": kind, "argument": Jsonb(argument),
         "lifetime": _LIFETIMES[kind], "most": ORDERS_OF_SUBSCRIPTION_MAX,
     }  # fmt: skip

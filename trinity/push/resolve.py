@@ -37,7 +37,7 @@ class Resolver:
         self._seconds = seconds
         flags = pycares.ARES_FLAG_NOSEARCH | pycares.ARES_FLAG_EDNS
         self._dns = aiodns.DNSResolver(
-            nameservers=list(servers) or None, flags=flags, timeout=seconds / _TRIES, tries=_TRIES, lookups="fb"
+            nameservers=list(servers) or None, flags=flags, timeout=seconds / _TRIES, tries=_TRIES
         )
 
     async def addresses_of(self, host: str) -> Sequence[str]:

@@ -40,4 +40,4 @@ def verify(
         return False
     given = [one.encode("ascii", "replace") for one in signatures.split(" ") if one.startswith("v1,")]
     expected = [sign([secret], message_id, timestamp_s, body) for secret in secrets]
-    return any([hmac.compare_digest(one, other) for one in given for other in expected])
+    return any(hmac.compare_digest(one, other) for one in given for other in expected)

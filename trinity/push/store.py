@@ -140,11 +140,6 @@ def changed_since(connection: Connection, revision: int) -> tuple[list[Subscript
     return found, found[-1].revision if found else revision
 
 
-def delete_ended(connection: Connection, before: datetime.datetime, count: int) -> int:
-    """Clear away up to `count` that were deleted before then; how many there were."""
-    return connection.execute(load("push.delete_ended"), {"before": before, "count": count}).rowcount
-
-
 def report_parameters(
     account_id: int | None, *, number: int | None = None, after: int = 0, count: int = 1, account: str | None = None
 ) -> dict[str, Any]:
@@ -154,7 +149,8 @@ def report_parameters(
 
 def report(**fields: Any) -> SubscriptionReport:
     """A row of `push.reports`."""
-    return SubscriptionReport(**fields | {"assets": tuple(fields["assets"])})
+    fields["assets"] = tuple(fields["assets"])
+    return SubscriptionReport(**fields)
 
 
 def absent(number: int) -> AbsentError:
@@ -162,7 +158,8 @@ def absent(number: int) -> AbsentError:
 
 
 def _subscription(**fields: Any) -> Subscription:
-    return Subscription(**fields | {"assets": tuple(fields["assets"])})
+    fields["assets"] = tuple(fields["assets"])
+    return Subscription(**fields)
 
 
 def _lock_account(connection: Connection, account: int | str) -> int:

@@ -27,7 +27,7 @@ from trinity.push.targets import Target
 from trinity.vocabulary import DELIVERY_OUTCOMES, DELIVERY_REASONS, LATENESS_BOUNDS_NS
 from workers.push.message import message_id, render
 from workers.push.moves import MoveWatch
-from workers.push.prices import Prices, Values, time_text
+from workers.push.prices import CurrentPrices, Values, time_text
 from workers.push.schedule import Due, Reason, Scheduler
 from workers.push.served import Roster, Served
 from workers.push.shares.source import GivenUp
@@ -82,7 +82,7 @@ class Deliveries:
     def __init__(
         self,
         pool: PostingPool,
-        prices: Prices,
+        prices: CurrentPrices,
         scheduler: Scheduler,
         watch: MoveWatch,
         states: States,

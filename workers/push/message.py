@@ -16,7 +16,7 @@ import numpy as np
 
 from trinity.clock import NS_PER_MS
 from workers.push.moves import Assets
-from workers.push.prices import Prices, refusal
+from workers.push.prices import CurrentPrices, refusal
 
 _TOO_OLD, _TOO_FEW_SOURCES, _UNKNOWN = "price_too_old", "too_few_sources", "unknown_asset"
 _SIMULATED = {True: b',"simulated":true', False: b""}
@@ -67,7 +67,7 @@ def message_id(subscription: int, sequence: int) -> str:
 
 def render(
     recipe: Recipe,
-    prices: Prices,
+    prices: CurrentPrices,
     now_ns: int,
     sequence: int,
     reason: str,
@@ -86,7 +86,7 @@ def render(
     )
 
 
-def _chosen(recipe: Recipe, prices: Prices, now_ns: int) -> list[bytes]:
+def _chosen(recipe: Recipe, prices: CurrentPrices, now_ns: int) -> list[bytes]:
     """Each price, or why it is not given to this subscription."""
     chosen = []
     for name, place in zip(recipe.names, recipe.places, strict=True):

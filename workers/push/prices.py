@@ -24,7 +24,7 @@ from trinity.memory.answer_table import ERROR_CODES, ROW_WORDS, AnswerState, Ans
 Values = NDArray[np.float64]
 
 
-class Prices:
+class CurrentPrices:
     """What the answer table said at the last turn."""
 
     def __init__(self, answers: AnswerTable, names: Sequence[str]) -> None:

@@ -39,12 +39,12 @@ from workers.push.https.tls import make_tls
 from workers.push.moves import MoveWatch
 from workers.push.orders.carry_out import OrderDesk
 from workers.push.orders.worker import OrderWorker
-from workers.push.prices import Prices
+from workers.push.prices import CurrentPrices
 from workers.push.schedule import Due, Reason, Scheduler
 from workers.push.served import Roster, Served
 from workers.push.shares.epochs import Epochs
 from workers.push.shares.leases import Leases
-from workers.push.shares.source import STATES_MAX, Reports, Source
+from workers.push.shares.source import STATES_MAX, PushSource, Reports
 from workers.push.state import States
 from workers.push.udp.sender import UdpSender
 from workers.push.verdict import Verdict, of_error
@@ -104,7 +104,7 @@ class Pusher:
     ) -> None:
         self._context, self._clock, self._block = context, context.clock, context.block
         loop, names = asyncio.get_running_loop(), [asset.name for asset in context.catalog.assets]
-        self._prices = Prices(memory.answers, names)
+        self._prices = CurrentPrices(memory.answers, names)
         self._scheduler, self._watch, self._states = Scheduler(Random()), MoveWatch(), States()
         places = {name: place for place, name in enumerate(names)}
         self._roster = Roster(
@@ -126,12 +126,12 @@ class Pusher:
         )  # fmt: skip
         self._roster.on_dropped = self._datagrams.forget
         self._epochs = Epochs(identity.data_dir, context.log)
-        self._source = Source(
+        self._source = PushSource(
             identity.database_url, (identity.node_uuid, identity.node_name), Leases(self._epochs), identity.data_dir,
             self._clock, context.log, self._roster, loop.call_soon_threadsafe,
         )  # fmt: skip
         self._events = EventWorker(identity.database_url, self._clock, poster(self._pool, self._clock), context.log)
-        desk = OrderDesk(self, self._prices, self._roster.served.get, self._clock, is_simulated=context.simulated)
+        desk = OrderDesk(self, self._prices, self._roster.find, self._clock, is_simulated=context.simulated)
         node = identity.node_uuid, identity.node_name
         self._orders = OrderWorker(identity.database_url, node, self._clock, desk.carry_out, context.log)
         self._moves_at_ns = self._report_at_ns = 0
@@ -181,7 +181,7 @@ class Pusher:
 
     def next_sequence(self, number: int) -> int | None:
         """For a message that somebody asked for; None where this node does not serve the subscription."""
-        served = self._roster.served.get(number)
+        served = self._roster.find(number)
         return self._datagrams.next_sequence(served) if served is not None else None
 
     async def post_now(
@@ -192,7 +192,10 @@ class Pusher:
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """The same as a datagram."""
-        return await self._datagrams.send_now(served, reason)
+        sequence = await self._datagrams.send_now(served, reason)
+        if self._roster.served.get(served.subscription.id) is not served:
+            self._datagrams.forget(served)  # it is paused: its next message may go elsewhere
+        return sequence
 
     def _begin(self, begun: Sequence[Due]) -> None:
         over_https: list[tuple[Due, Served]] = []

@@ -3,6 +3,7 @@
     known       all subscriptions of the database, whoever serves them
     epochs      the shards that are this node's now, each with the epoch of its sequences
     served      the active ones of these shards: target, secrets, recipe, cadence, counter
+    aside       those that were served, or are paused and were asked for a test: their counters go on
 
 Rules: in the process's loop alone. Subscriptions are made ready some at a turn, so that 100,000 of them do not hold up
 what is due. One that cannot be read (a target or secret of another version) is told once and left alone. A sequence is
@@ -82,9 +83,9 @@ class Roster:
         self._epochs: dict[int, int] = {}
         self._failing: dict[int, tuple[KnownFailing, int]] = {}
         self._given_up: dict[int, int] = {}  # the revision that was given up
-        self._counters: dict[int, tuple[int, int]] = {}  # epoch and counter of those that are not served now
         self._waiting: deque[int] = deque()
         self._leaving: set[int] = set()
+        self._aside: dict[int, Served] = {}  # of those that are not served now: their counters go on
         self.served: dict[int, Served] = {}
         self.on_dropped: Callable[[Served], None] = lambda _: None
 
@@ -101,6 +102,7 @@ class Roster:
             for number in self._known.keys() - {one.id for one in changed}:
                 self._known.pop(number)
                 self.drop(number)
+                self._aside.pop(number, None)
         for one in changed:
             before = self._known.get(one.id)
             if before is not None and before.revision == one.revision:
@@ -108,7 +110,7 @@ class Roster:
             if one.deleted_at is not None:
                 self._known.pop(one.id, None)
                 self.drop(one.id)
-                self._counters.pop(one.id, None)  # a number is never given to another one
+                self._aside.pop(one.id, None)
                 continue
             self._known[one.id] = one
             if before is not None and (one.state != "active" or one.target != before.target):
@@ -127,7 +129,7 @@ class Roster:
         if gone:
             for number in [number for number in self.served if shard_of(number) in gone]:
                 self.drop(number)
-            self._counters = {number: kept for number, kept in self._counters.items() if shard_of(number) not in gone}
+            self._aside = {number: one for number, one in self._aside.items() if shard_of(number) not in gone}
         self._leaving |= set(news.leaving)
         self._leaving -= {*news.lost, *news.taken}
         self._epochs |= news.taken
@@ -157,6 +159,20 @@ class Roster:
             self._given_up[number] = known.revision
         self.drop(number)
 
+    def find(self, number: int) -> Served | None:
+        """For a message that somebody asked for: also of one that is paused or disabled, where its shard is ours."""
+        served = self.served.get(number)
+        one, epoch = self._known.get(number), self._epochs.get(shard_of(number))
+        if served is not None or one is None or epoch is None:
+            return served
+        try:
+            made = self._served_of(one, epoch)
+        except InputError:
+            return None  # it was told when it should have been served
+        made.counter = self._counter_of(number, epoch)
+        self._aside[number] = made
+        return made
+
     def drop(self, number: int) -> None:
         """Serve it no more."""
         served = self.served.pop(number, None)
@@ -165,7 +181,12 @@ class Roster:
             self._watch.remove(number)
             self._states.forget(number)
             self.on_dropped(served)
-            self._counters[number] = served.epoch, served.counter
+            self._aside[number] = served
+
+    def _counter_of(self, number: int, epoch: int) -> int:
+        """Where its sequence goes on: a pause, or another target, gives no number out again."""
+        last = self.served.get(number) or self._aside.get(number)
+        return last.counter if last is not None and last.epoch == epoch else 0
 
     def _make_ready(self, number: int, now_ns: int) -> None:
         one, epoch = self._known.get(number), self._epochs.get(shard_of(number))
@@ -183,10 +204,8 @@ class Roster:
         before = self.served.get(number)
         if before is not None:
             self.on_dropped(before)
-            self._counters[number] = before.epoch, before.counter
-        # Also of one that was paused, or had another target: within an epoch no number comes twice.
-        used_epoch, used = self._counters.pop(number, (epoch, 0))
-        served.counter = used if used_epoch == epoch else 0
+        served.counter = self._counter_of(number, epoch)
+        self._aside.pop(number, None)
         self.served[number] = served
         if one.deviation_bps and (before is None or _watched(before) != _watched(served)):
             self._watch.put(number, served.recipe.assets, one.deviation_bps)

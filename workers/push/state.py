@@ -1,6 +1,7 @@
 """How the receivers fare: since when one fails, when it is given up, and what PostgreSQL is told of it.
 
-    fails, arrives again   told in the next batch, with an event once it has failed for TELL_AFTER_NS
+    a first message        told in the next batch
+    fails, arrives again   the same, with an event once it has failed for TELL_AFTER_NS
     arrives as before      told at most each WELL_GAP_NS: 1,000 deliveries a second are no 1,000 rows a second
     given up               after GIVEN_UP_NS of failing without a break, and GIVEN_UP_FAILURES failures at least, so
                            that a node that was off for a week gives nobody up at its second try
@@ -37,7 +38,7 @@ class StateRow(NamedTuple):
     next_at: datetime.datetime | None
 
 
-class Turn(NamedTuple):
+class HealthTurn(NamedTuple):
     """A receiver began to fail, or its messages arrive again; for its owner."""
 
     id: int
@@ -71,7 +72,7 @@ class States:
         self._urgent: dict[int, None] = {}
         self._well: dict[int, int] = {}  # since when there is news, in that order
         self._last: list[StateRow] = []  # of those that are served no more
-        self._turns: list[Turn] = []
+        self._turns: list[HealthTurn] = []
 
     def restore(self, number: int, failing_ns: int, failures: int, now_ns: int, wall_ns: int) -> None:
         """What was known of a receiver that fails, when it is served from now on; it has been told."""
@@ -90,13 +91,18 @@ class States:
 
     def arrived(self, number: int, now_ns: int, wall_ns: int, sequence: int, status: int) -> None:
         state = self._states.setdefault(number, _State())
+        if not state.last_attempt_ns:
+            self._urgent[number] = None  # its first message: somebody waits for it
         state.last_attempt_ns = state.last_success_ns = wall_ns
         state.sequence, state.status, state.next_ns = sequence, status, 0
         if state.failing_since_ns is None:
-            self._well.setdefault(number, now_ns)
+            if number not in self._urgent:
+                self._well.setdefault(number, now_ns)
             return
         if state.is_told:
-            self._turns.append(Turn(number, "subscription.recovered", _time(state.failing_since_wall_ns), state.error))
+            self._turns.append(
+                HealthTurn(number, "subscription.recovered", _time(state.failing_since_wall_ns), state.error)
+            )
         state.failing_since_ns, state.failures, state.is_told = None, 0, False
         self._urgent[number] = None
 
@@ -114,7 +120,7 @@ class States:
         failing_ns = now_ns - state.failing_since_ns
         if failing_ns >= TELL_AFTER_NS and not state.is_told:
             state.is_told = True
-            self._turns.append(Turn(number, "subscription.failing", _time(state.failing_since_wall_ns), error))
+            self._turns.append(HealthTurn(number, "subscription.failing", _time(state.failing_since_wall_ns), error))
         return failing_ns >= GIVEN_UP_NS and state.failures >= GIVEN_UP_FAILURES
 
     def take_rows(self, now_ns: int, most: int) -> list[StateRow]:
@@ -133,7 +139,7 @@ class States:
             self._row(number, rows)
         return rows
 
-    def take_turns(self) -> list[Turn]:
+    def take_turns(self) -> list[HealthTurn]:
         """What owners are to be told."""
         turns, self._turns = self._turns, []
         return turns

@@ -170,13 +170,3 @@ def test_an_account_that_is_deleted_gets_nothing_more(connection: Connection) ->
         store.find(connection, number, None)
     with pytest.raises(AbsentError):
         made(connection)
-
-
-def test_what_ended_long_ago_is_cleared_away(connection: Connection) -> None:
-    """Only what was deleted, and before that moment."""
-    gone, kept = made(connection), made(connection)
-    store.delete(connection, gone.id, None)
-    ahead = datetime.datetime.now(datetime.UTC) + HOUR
-    assert store.delete_ended(connection, ahead - 2 * HOUR, 10) == 0
-    assert store.delete_ended(connection, ahead, 10) == 1
-    assert [row.id for row in store.changed_since(connection, 0)[0]] == [kept.id]

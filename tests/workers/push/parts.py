@@ -18,7 +18,7 @@ from trinity.push.subscription import Subscription
 from trinity.push.targets import Target
 from workers.push.delivering import Deliveries
 from workers.push.moves import MoveWatch
-from workers.push.prices import Prices
+from workers.push.prices import CurrentPrices
 from workers.push.schedule import Due, Scheduler
 from workers.push.served import Roster, Served
 from workers.push.shares.leases import SHARDS, LeaseNews
@@ -76,7 +76,7 @@ class Parts:
         self.clock = clock or SystemClock()
         self.context, self.pool = context, FakePool()
         self.scheduler, self.watch, self.states = Scheduler(random.Random(1)), MoveWatch(), States()
-        self.prices = Prices(context.answers, NAMES)
+        self.prices = CurrentPrices(context.answers, NAMES)
         places = {name: place for place, name in enumerate(NAMES)}
         self.roster = Roster(
             self.scheduler, self.watch, self.states, places.get, self.clock, context.log, is_simulated=False

@@ -11,7 +11,7 @@ from tests.workers.push.conftest import CATALOG, write_price
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import SUBSCRIPTION_ASSETS_MAX
 from workers.push.message import Recipe, make_recipe, message_id, render
-from workers.push.prices import Prices
+from workers.push.prices import CurrentPrices
 
 NAMES = [asset.name for asset in CATALOG.assets]
 PLACES = {name: place for place, name in enumerate(NAMES)}
@@ -28,8 +28,8 @@ def context() -> Iterator[OpenContext]:
 
 
 @pytest.fixture
-def prices(context: OpenContext) -> Prices:
-    made = Prices(context.answers, NAMES)
+def prices(context: OpenContext) -> CurrentPrices:
+    made = CurrentPrices(context.answers, NAMES)
     made.turn(time.monotonic_ns())
     return made
 
@@ -38,8 +38,8 @@ def _recipe(names: list[str], max_age_ms: int = 0, min_sources: int = 0, *, is_s
     return make_recipe(12, names, PLACES.get, max_age_ms, min_sources, is_simulated=is_simulated)
 
 
-def test_a_body_is_the_documented_json(prices: Prices) -> None:
-    """Prices in the order of the subscription, refused ones told by their code."""
+def test_a_body_is_the_documented_json(prices: CurrentPrices) -> None:
+    """CurrentPrices in the order of the subscription, refused ones told by their code."""
     recipe = _recipe([NAMES[4], NAMES[2], NAMES[0]], is_simulated=True)
     body = json.loads(render(recipe, prices, time.monotonic_ns(), 4294967297, "interval", *TIMES))
     assert body["type"] == "price.update"
@@ -57,12 +57,12 @@ def test_a_body_is_the_documented_json(prices: Prices) -> None:
     assert told[1] == {"asset": NAMES[2], "error": "stale_price"}
 
 
-def test_what_is_always_the_same_is_not_said_of_real_prices(prices: Prices) -> None:
+def test_what_is_always_the_same_is_not_said_of_real_prices(prices: CurrentPrices) -> None:
     """Only simulated ones are marked."""
     assert b"simulated" not in render(_recipe(NAMES[:3]), prices, time.monotonic_ns(), 1, "interval", *TIMES)
 
 
-def test_quality_is_the_subscriptions_own(prices: Prices) -> None:
+def test_quality_is_the_subscriptions_own(prices: CurrentPrices) -> None:
     """Too old, too few exchanges, or not of this node: each price by itself."""
     now_ns = time.monotonic_ns()
     old = json.loads(
@@ -78,7 +78,7 @@ def test_quality_is_the_subscriptions_own(prices: Prices) -> None:
     assert other["data"]["prices"][1] == {"asset": "GONE", "error": "unknown_asset"}
 
 
-def test_the_longest_body_stays_below_what_the_specification_asks_for(prices: Prices) -> None:
+def test_the_longest_body_stays_below_what_the_specification_asks_for(prices: CurrentPrices) -> None:
     """150 prices with 12 digits are less than 20 kB (Standard Webhooks 1.0)."""
     names = (NAMES * SUBSCRIPTION_ASSETS_MAX)[:SUBSCRIPTION_ASSETS_MAX]
     body = render(_recipe(names), prices, time.monotonic_ns(), (1 << 53) - 1, "deviation", *TIMES)
@@ -86,7 +86,7 @@ def test_the_longest_body_stays_below_what_the_specification_asks_for(prices: Pr
     assert len(body) < 20_000
 
 
-def test_a_single_asset_is_a_list_of_one(prices: Prices) -> None:
+def test_a_single_asset_is_a_list_of_one(prices: CurrentPrices) -> None:
     """Like any other number of them."""
     assert len(json.loads(render(_recipe(NAMES[:1]), prices, 0, 1, "interval", *TIMES))["data"]["prices"]) == 1
 

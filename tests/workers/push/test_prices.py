@@ -11,7 +11,7 @@ import pytest
 from tests.support.contexts import OpenContext, open_context
 from tests.workers.push.conftest import CATALOG, write_price
 from trinity.memory.answer_table import ANSWER_DTYPE, AnswerState
-from workers.push.prices import Prices, refusal, time_text
+from workers.push.prices import CurrentPrices, refusal, time_text
 
 NAMES = [asset.name for asset in CATALOG.assets]
 
@@ -24,7 +24,7 @@ def context() -> Iterator[OpenContext]:
 
 def test_a_price_is_rendered_when_it_changed(context: OpenContext) -> None:
     """All that a receiver needs, numbers of prices as text."""
-    prices = Prices(context.answers, NAMES)
+    prices = CurrentPrices(context.answers, NAMES)
     prices.turn(time.monotonic_ns())
     write_price(context.answers, 3, 7_100_050)
     assert prices.turn(time.monotonic_ns())
@@ -39,7 +39,7 @@ def test_a_price_is_rendered_when_it_changed(context: OpenContext) -> None:
 
 def test_what_nobody_has_renewed_in_time_is_refused_without_a_change_of_the_table(context: OpenContext) -> None:
     """A dead consensus leads to refusals, never to old prices."""
-    prices = Prices(context.answers, NAMES)
+    prices = CurrentPrices(context.answers, NAMES)
     write_price(context.answers, 4, 100, valid_seconds=10)
     prices.turn(time.monotonic_ns())
     assert prices.values[4] == 1.0
@@ -50,7 +50,7 @@ def test_what_nobody_has_renewed_in_time_is_refused_without_a_change_of_the_tabl
 
 def test_a_refusal_has_the_code_of_a_lookup(context: OpenContext) -> None:
     """Also for an asset that never had a price."""
-    prices = Prices(context.answers, NAMES)
+    prices = CurrentPrices(context.answers, NAMES)
     record = np.zeros(1, dtype=ANSWER_DTYPE)
     record["state"] = int(AnswerState.SOURCES_DISAGREE)
     context.answers.write(context.answers.row_of(5), record)

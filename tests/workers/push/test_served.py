@@ -71,8 +71,7 @@ def test_a_pause_keeps_the_sequence(parts: Parts) -> None:
     used = [parts.roster.served[1].next_sequence()]
     for revision, state in ((2, "paused"), (3, "active"), (4, "disabled"), (5, "active")):
         parts.roster.on_subscriptions([subscribed(1, revision=revision, state=state)], False)
-        for number in _ready(parts):
-            used.append(parts.roster.served[number].next_sequence())
+        used += [parts.roster.served[number].next_sequence() for number in _ready(parts)]
     assert used == [1 << 32 | counter for counter in (1, 2, 3)]
 
 
@@ -163,3 +162,35 @@ def test_many_are_made_ready_some_at_a_turn(parts: Parts) -> None:
     parts.roster.on_subscriptions([subscribed(number) for number in range(1, 3 * READY_A_TURN)], True)
     assert parts.roster.turn(parts.clock.monotonic_ns())
     assert len(parts.roster.served) == READY_A_TURN
+
+
+def _sequence(parts: Parts, number: int) -> int:
+    """The next one of what is asked for: active, or paused."""
+    found = parts.roster.find(number)
+    assert found is not None
+    return found.next_sequence()
+
+
+def test_a_paused_one_can_be_asked_for_and_its_tests_count(parts: Parts) -> None:
+    """A receiver is tried before its subscription is resumed; no number comes twice."""
+    parts.serve(subscribed(1))
+    assert _sequence(parts, 1) == 1 << 32 | 1
+    parts.roster.on_subscriptions([subscribed(1, revision=2, state="paused")], False)
+    assert _ready(parts) == []
+    assert [_sequence(parts, 1) for _ in range(2)] == [1 << 32 | 2, 1 << 32 | 3]
+    parts.roster.on_subscriptions([subscribed(1, revision=3)], False)
+    assert _ready(parts) == [1]
+    assert _sequence(parts, 1) == 1 << 32 | 4
+
+
+def test_what_is_deleted_or_another_node_s_is_not_found(parts: Parts) -> None:
+    """Nor what never was; another epoch begins at one."""
+    parts.serve(subscribed(1), subscribed(2))
+    _sequence(parts, 1)
+    parts.roster.on_subscriptions([subscribed(2, revision=2, deleted_at=NOW)], False)
+    parts.roster.on_leases(LeaseNews({}, (), (1,), 0))
+    _ready(parts)
+    assert [parts.roster.find(number) for number in (1, 2, 99)] == [None] * 3
+    parts.roster.on_leases(LeaseNews({1: 64}, (), (), 0))
+    _ready(parts)
+    assert _sequence(parts, 1) == 64 << 32 | 1

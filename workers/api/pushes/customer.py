@@ -28,7 +28,7 @@ from trinity.errors import DeliveryError
 from trinity.push.addresses import AllowList
 from trinity.push.idempotency import (
     FIELD,
-    Answer,
+    GivenAnswer,
     KeyInUseError,
     KeyReusedError,
     digest_of,
@@ -124,7 +124,7 @@ class Customer:
     async def _digest(self) -> bytes:
         return digest_of(f"{self.request.method} {self.request.url.path}", await self.request.body())
 
-    async def _first_answer(self, key: str, digest: bytes) -> Answer | None:
+    async def _first_answer(self, key: str, digest: bytes) -> GivenAnswer | None:
         """Before a target is asked for again: its name may be gone by now."""
         async with self.parts.pool.connection() as connection:
             cursor = await connection.execute(load("push.first_answer"), named_by(self.account_id, key))
@@ -132,7 +132,7 @@ class Customer:
 
     def _run(
         self, action: str, work: Callable[[Connection], msgspec.Struct], status: int, claim: tuple[str, bytes] | None
-    ) -> Answer:
+    ) -> GivenAnswer:
         url = self.parts.settings.database_url
         with (
             connect(url, "push", autocommit=True) as connection,
@@ -140,8 +140,8 @@ class Customer:
             acting(connection, self.actor, action),
         ):
 
-            def answered() -> Answer:
-                return Answer(status, msgspec.json.encode(work(connection)).decode())
+            def answered() -> GivenAnswer:
+                return GivenAnswer(status, msgspec.json.encode(work(connection)).decode())
 
             return answered() if claim is None else once(connection, self.account_id, *claim, answered)
 

@@ -41,14 +41,16 @@ class EventKindList(msgspec.Struct):
 @get("/events", tags=["push"])
 async def list_events(
     customer: NamedDependency[Customer],
-    types: Annotated[
-        list[str] | None, QueryParameter(description="Of these alone, or `key.*`.")
-    ] = None,
+<<<<<<< HEAD
+    types: Annotated[str | None, QueryParameter(description="Of these alone, with commas; or `key.*`.")] = None,
+=======
+    types: Annotated[list[str] | None, QueryParameter(description="Of these alone, or `key.*`.")] = None,
+>>>>>>> pb
     before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX, description="Those before this one.")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=LISTED_MAX, description="At most so many.")] = 50,
 ) -> EventList:
     """What happened to the account: subscriptions, endpoints and keys. Each is also posted to `/endpoints`."""
-    wanted = events.read_types("types", [name for given in types or [] for name in given.split(",")])
+    wanted = events.read_types("types", [] if types is None else types.split(","))
     parameters = events.feed_parameters(customer.account_id, wanted, before, limit)
     found = await customer.read("events.feed", Event, parameters)
     return EventList(found, found[-1].id if len(found) == limit else None)

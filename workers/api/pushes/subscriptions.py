@@ -11,6 +11,7 @@ import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from trinity.access import values
 from trinity.errors import InputError
@@ -74,10 +75,10 @@ class SubscriptionList(msgspec.Struct):
 
 
 class OneSubscription(msgspec.Struct):
-    """The subscription as it is now; `changed` is false where it was so before."""
+    """The subscription as it is now; `changed`, of a pause and a resumption, is false where it was so before."""
 
     subscription: SubscriptionReport
-    changed: bool = True
+    changed: bool | UnsetType = UNSET
 
 
 class SubscriptionSecret(msgspec.Struct):

@@ -22,6 +22,7 @@ import psycopg
 from trinity.clock import Clock
 from trinity.errors import TrinityError
 from trinity.observe.log import Outage
+from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.session_thread import SessionThread
 from workers.push.events.queue import CLAIMS_MAX, Claim, claim, settle
@@ -69,6 +70,7 @@ class EventWorker(SessionThread):
 
     def _live_one_connection(self) -> None:
         try:
+            migrate.check(self._url)
             with connect(self._url, "events", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
                 self._watch.guard(connection)
                 connection.execute(f"LISTEN {CHANNEL}")

@@ -3,7 +3,7 @@
 Rules: the addresses are resolved and checked anew at every dial (trinity/push/resolve.py), and what is connected to is
 one of them, as a number: no library looks a name up once more. The name stays what TLS verifies and what SNI and Host
 say. All of it goes through a lane (pace.py) and ends with the caller's deadline; whatever goes wrong is a
-DeliveryError with the kind of the step that failed.
+DeliveryError with the kind of the step that failed. Where this process is what a dial waited for, that is `busy`.
 """
 
 import asyncio
@@ -24,6 +24,10 @@ from workers.push.https.http2 import Http2Talk
 from workers.push.https.pace import Lane
 from workers.push.https.tls import HTTP2, SecureLine, Sessions
 
+# A dial begins with this share of its time left, or not at all: one that ends unfinished has cost a handshake, and
+# where more are wanted than can be made, all would.
+_NEEDED_SHARE = 0.5
+
 
 class Dialler:
     """Makes connections; `resumed_total` counts those whose TLS session was known."""
@@ -39,20 +43,23 @@ class Dialler:
 
     async def dial(self, target: Target, lane: Lane, deadline_s: float) -> Http1Talk | Http2Talk:
         """A connection, before the loop's time is `deadline_s`; DeliveryError tells why there is none."""
-        step = "busy"
+        latest_s = deadline_s - (deadline_s - self._loop.time()) * _NEEDED_SHARE
+        line: SecureLine | None = None
+        is_begun = False
         try:
-            async with asyncio.timeout_at(deadline_s), lane.slot():
-                step = "timeout"
+            async with asyncio.timeout_at(latest_s) as bound, lane.slot():
+                bound.reschedule(deadline_s)
+                is_begun = True
                 addresses = await check_target(target, self._allow, self._resolver)
                 line = await self._connect(target, addresses, lane)
-                try:
-                    protocol = await line.opened
-                except asyncio.CancelledError:
-                    line.abort(DeliveryError("timeout", "TLS was not made in time"))
-                    raise
+                protocol = await line.opened
         except TimeoutError:
-            words = "too many other connections are being made" if step == "busy" else "no connection in time"
-            raise DeliveryError(step, words) from None
+            if not is_begun or (line is not None and line.is_step_due):
+                raise DeliveryError("busy", "too many other connections are being made") from None
+            raise DeliveryError("timeout", "no connection in time") from None
+        finally:
+            if line is not None and (not line.opened.done() or line.opened.cancelled()):
+                line.abort(DeliveryError("timeout", "TLS was not made in time"))
         self.resumed_total += line.is_resumed
         return (Http2Talk if protocol == HTTP2 else Http1Talk)(line, self._loop)
 

@@ -34,11 +34,9 @@ from workers.push.https.pace import Lane
 from workers.push.https.tls import HTTP1, HTTP2
 
 AnyTalk = Http1Talk | Http2Talk
-# Connections of a lane that are being made at once. Dials wait for the network, 0.3 s across an ocean, so that the
-# wide lane makes some 800 a second there; of the narrow one most hang until their time-out.
-_WIDE_SLOTS, _NARROW_SLOTS = 256, 64
-# Shares of a processor for handshakes: two thirds, for after a restart every receiver is waiting; a twentieth.
-_WIDE_REST, _NARROW_REST = 0.5, 19.0
+# Shares of a processor for handshakes: two thirds, for after a restart every receiver is waiting; and a fifth, which
+# brings back 100 a second of those that an outage made suspects.
+_WIDE_REST, _NARROW_REST = 0.5, 4.0
 # Idle connections are looked at this often, and so many are closed at a look: a goodbye costs 20 us.
 _LOOK_SECONDS = 1.0
 _CLOSED_A_LOOK = 200
@@ -48,11 +46,17 @@ _HOSTS_PER_CONNECTION = 2
 
 
 class PoolBounds(NamedTuple):
-    """Connections in all and of one host, and how long an idle one is kept."""
+    """Connections in all and of one host, how long an idle one is kept, and dials at once in each lane.
+
+    Dials wait for the network, 0.3 s across an ocean, so that 256 make some 800 connections a second there; of those
+    to suspects most hang until their time-out.
+    """
 
     connections_max: int = 16_384
     per_host_max: int = 8
     idle_seconds: float = PUSH_IDLE_SECONDS
+    dials_max: int = 256
+    suspect_dials_max: int = 256
 
 
 class PoolCounters(NamedTuple):
@@ -102,8 +106,8 @@ class ConnectionPool:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._dialler = Dialler(resolver, allow, tls, clock)
-        self._wide = Lane(_WIDE_SLOTS, _WIDE_REST, clock)
-        self._narrow = Lane(_NARROW_SLOTS, _NARROW_REST, clock)
+        self._wide = Lane(bounds.dials_max, _WIDE_REST, clock)
+        self._narrow = Lane(bounds.suspect_dials_max, _NARROW_REST, clock)
         self._bounds = bounds
         self._clock = clock
         self._random = random

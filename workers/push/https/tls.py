@@ -84,7 +84,7 @@ class SecureLine(asyncio.Protocol):
         self._tls: ssl.SSLObject | None = None
         self._transport: asyncio.Transport | None = None
         self._talk: Talk | None = None
-        self._is_step_due = False
+        self.is_step_due = False  # what has come waits for this process, and not for the receiver
         self._may_come = _HANDSHAKE_BYTES_MAX
         self.is_closed = False
         self.is_resumed = False
@@ -108,14 +108,14 @@ class SecureLine(asyncio.Protocol):
         written = self._tls.write(data)
         while written < len(data):  # OpenSSL takes a record at a time
             written += self._tls.write(memoryview(data)[written:])
-        self._transport.write(self._outgoing.read())
+        self._flush()
 
     def close(self) -> None:
         """Say goodbye and close; what the peer had still to say is lost."""
         if not self.is_closed and self._tls is not None and self._transport is not None:
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
-            self._transport.write(self._outgoing.read())
+            self._flush()
             self._transport.close()
         self._leave(DeliveryError("reset", "the receiver closed the connection"), is_clean=True)
 
@@ -132,7 +132,7 @@ class SecureLine(asyncio.Protocol):
         self._incoming.write(data)
         if self._talk is not None:
             self._read()
-        elif not self._is_step_due and not self.opened.done():
+        elif not self.is_step_due and not self.opened.done():
             self._submit(self._shake)
         if self._may_come < 0 and not self.is_closed:
             self.abort(DeliveryError("protocol", "it sends more than was asked for"))
@@ -145,7 +145,7 @@ class SecureLine(asyncio.Protocol):
 
     def _submit(self, step: Callable[[], None]) -> None:
         assert self._lane is not None
-        self._is_step_due = True
+        self.is_step_due = True
         self._lane.submit(step)
 
     def _begin(self) -> None:
@@ -159,7 +159,7 @@ class SecureLine(asyncio.Protocol):
 
     def _shake(self) -> None:
         """Go as far with the handshake as what has come allows."""
-        self._is_step_due = False
+        self.is_step_due = False
         if self.is_closed:
             return
         assert self._tls is not None
@@ -199,7 +199,8 @@ class SecureLine(asyncio.Protocol):
                 return
 
     def _flush(self) -> None:
-        if self._outgoing.pending and self._transport is not None:
+        # A transport that the peer has closed raises in uvloop; that it is closed is told in the loop's next turn.
+        if self._outgoing.pending and self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._outgoing.read())
 
     def _leave(self, error: DeliveryError, is_clean: bool = False) -> None:

@@ -19,12 +19,12 @@ from trinity.push.orders import Taken
 from workers.push.message import message_id, render
 from workers.push.orders.minutes import Parts, body_of_part
 from workers.push.orders.worker import OrderResult
-from workers.push.prices import Prices, time_text
+from workers.push.prices import CurrentPrices, time_text
 from workers.push.schedule import Reason
 from workers.push.served import Served
 from workers.push.verdict import Verdict
 
-# A subscription that was made a moment ago is served within this time, or it is not active.
+# A subscription that was made a moment ago is served within this time.
 SERVED_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 # What a test is worth after it was asked for, and what a part of a replay is allowed to take.
@@ -50,10 +50,16 @@ class Sender(Protocol):
 
 
 class OrderDesk:
-    """Of one process; `find` gives a subscription that this node serves."""
+    """Of one process; `find` gives a subscription of this node's shards, paused or not."""
 
     def __init__(
-        self, sender: Sender, prices: Prices, find: Callable[[int], Served | None], clock: Clock, *, is_simulated: bool
+        self,
+        sender: Sender,
+        prices: CurrentPrices,
+        find: Callable[[int], Served | None],
+        clock: Clock,
+        *,
+        is_simulated: bool,
     ) -> None:
         self._sender, self._prices, self._find, self._clock = sender, prices, find, clock
         self._is_simulated = is_simulated
@@ -62,7 +68,7 @@ class OrderDesk:
         """Do it, once; what came of it."""
         served = await self._await_served(order.subscription_id)
         if served is None:
-            return OrderResult(False, {"error": "the subscription is not active: resume it first"})
+            return OrderResult(False, {"error": "this node does not serve the subscription: ask again"})
         if parts is not None:
             return await self._replay_since(served, parts)
         if served.target.kind == "udp":

@@ -24,6 +24,7 @@ from trinity.clock import Clock
 from trinity.errors import TrinityError
 from trinity.observe.log import Outage
 from trinity.push.orders import Taken, finish, take
+from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
@@ -79,6 +80,7 @@ class OrderWorker(SessionThread):
 
     def _live_one_connection(self) -> None:
         try:
+            migrate.check(self._url)
             with connect(self._url, "orders", statement_seconds=_STATEMENT_SECONDS, autocommit=True) as connection:
                 self._watch.guard(connection)
                 connection.execute(f"LISTEN {CHANNEL}")

@@ -35,7 +35,7 @@ from trinity.store.session_thread import SessionThread
 from workers.push.shares import snapshot
 from workers.push.shares.leases import TURN_SECONDS, LeaseNews, Leases
 from workers.push.shares.snapshot import KnownFailing, PushSnapshot
-from workers.push.state import StateRow, Turn
+from workers.push.state import HealthTurn, StateRow
 
 CHANNEL = "push"
 # A database beside the node is there within a second of its start; longer, and messages would wait for nothing.
@@ -61,12 +61,12 @@ class Reports(NamedTuple):
     """What the loop has to say since the last time."""
 
     states: Sequence[StateRow]
-    turns: Sequence[Turn]
+    turns: Sequence[HealthTurn]
     given_up: Sequence[GivenUp]
     left: Sequence[int]  # shards whose last message has landed
 
 
-class Listener(Protocol):
+class SourceListener(Protocol):
     """The process's loop; every method is called in it."""
 
     def on_subscriptions(self, changed: Sequence[Subscription], is_all: bool) -> None: ...
@@ -76,7 +76,7 @@ class Listener(Protocol):
     def on_leases(self, news: LeaseNews) -> None: ...
 
 
-class Source(SessionThread):
+class PushSource(SessionThread):
     """The thread; `tell(method, *arguments)` has the loop call one of its listener's methods."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Source(SessionThread):
         data_dir: Path,
         clock: Clock,
         log: logging.Logger,
-        listener: Listener,
+        listener: SourceListener,
         tell: Callable[..., object],
     ) -> None:
         super().__init__("push", url, clock)
@@ -101,7 +101,7 @@ class Source(SessionThread):
         self._revision = 0
         self._waiting: list[Reports] = []
         self._states: dict[int, StateRow] = {}
-        self._turns: list[Turn] = []
+        self._turns: list[HealthTurn] = []
         self._given_up: list[GivenUp] = []
         self._left: list[int] = []
         self._handing = threading.Lock()
@@ -239,7 +239,7 @@ class Source(SessionThread):
         fields = {"subscription": given_up.id, "reason": given_up.reason}
         self._log.warning("a subscription was disabled", extra={"fields": fields})
 
-    def _tell_owner(self, connection: AnyConnection, turn: Turn) -> None:
+    def _tell_owner(self, connection: AnyConnection, turn: HealthTurn) -> None:
         subscription = self._known.get(turn.id)
         if subscription is not None:
             told = _told_of(subscription) | {"failing_since": turn.since.isoformat(), "error": turn.error}
@@ -277,7 +277,7 @@ class Source(SessionThread):
             self._has_shares = False
             return
         fields = {"shards": len(epochs), "subscriptions": len(self._known)}
-        self._log.warning("pushing from the snapshot, without the database", extra={"fields": fields})
+        self._log.info("pushing from the snapshot, without the database", extra={"fields": fields})
         self._tell(self._listener.on_leases, LeaseNews(epochs, (), (), 0))
 
     def _load_snapshot(self) -> None:

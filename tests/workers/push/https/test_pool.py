@@ -332,11 +332,11 @@ async def test_a_closed_connection_s_session_is_resumed(authority: trustme.CA) -
 async def test_a_receiver_that_fails_is_dialled_in_a_lane_of_its_own(authority: trustme.CA, is_suspect: bool) -> None:
     """Hanging receivers fill the narrow lane, and a good one is not behind them."""
     async with contextlib.AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(pool_for(authority, PoolBounds(per_host_max=100)))
+        pool = await stack.enter_async_context(pool_for(authority, PoolBounds(suspect_dials_max=4)))
         here = await stack.enter_async_context(receiver(good, authority))
-        silent = [await stack.enter_async_context(listening(hanging, Receiver(), None)) for _ in range(70)]
+        silent = [await stack.enter_async_context(listening(hanging, Receiver(), None)) for _ in range(6)]
         tasks = [asyncio.create_task(pool.post(one.target(), HEADERS, BODY, LONG, is_suspect=True)) for one in silent]
-        await until(lambda: sum(one.connections for one in silent) >= 64)
+        await until(lambda: sum(one.connections for one in silent) >= 4)
         if is_suspect:
             with pytest.raises(DeliveryError) as caught:
                 await pool.post(here.target(), HEADERS, BODY, SHORT, is_suspect=True)

@@ -150,8 +150,8 @@ async def test_over_udp_there_is_a_test_and_no_replay_of_the_past(sender: FakeSe
 
 
 async def test_what_this_node_does_not_serve_is_not_sent(sender: FakeSender) -> None:
-    """It is paused, or has moved meanwhile."""
-    assert "not active" in (await desk_of(sender).carry_out(order_of("test", 99), None)).told["error"]
+    """It was never this node's, or has moved meanwhile."""
+    assert "does not serve" in (await desk_of(sender).carry_out(order_of("test", 99), None)).told["error"]
     sender.sequence = None
     for kind, parts in (("test", None), ("replay_since", parts_of(1))):
         assert "another node" in (await desk_of(sender).carry_out(order_of(kind), parts)).told["error"]

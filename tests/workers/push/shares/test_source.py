@@ -19,8 +19,8 @@ from workers.push.shares import source
 from workers.push.shares.epochs import Epochs
 from workers.push.shares.leases import SHARDS, LeaseNews, Leases
 from workers.push.shares.snapshot import KnownFailing, load
-from workers.push.shares.source import GivenUp, Reports, Source
-from workers.push.state import StateRow, Turn
+from workers.push.shares.source import GivenUp, PushSource, Reports
+from workers.push.state import HealthTurn, StateRow
 
 NOWHERE = "postgresql:///trinity?host=/nonexistent"
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -55,7 +55,7 @@ class Notes:
 class Life:
     """One life of the thread."""
 
-    source: Source
+    source: PushSource
     notes: Notes
 
 
@@ -65,12 +65,12 @@ Begin = Callable[..., Life]
 @pytest.fixture
 def begin(tmp_path: Path, database_url: str) -> Iterator[Begin]:
     """Start the thread; the second life has the same data directory."""
-    started: list[Source] = []
+    started: list[PushSource] = []
 
     def make(url: str = database_url) -> Life:
         log, notes = logging.getLogger("test.source"), Notes()
         identity = uuid.UUID(int=1), "node"
-        made = Source(
+        made = PushSource(
             url, identity, Leases(Epochs(tmp_path, log)), tmp_path, SystemClock(), log, notes,
             lambda method, *arguments: method(*arguments),
         )  # fmt: skip
@@ -120,7 +120,7 @@ def test_states_turns_and_ends_are_written(begin: Begin, subscribe: Subscribe, d
     read = "SELECT failures, last_status, last_sequence, failing_since FROM push_states"
     wait_until(lambda: _ask(database_url, read) == [(3, 503, 7, NOW)], "the state")
     life.source.take_over(NOTHING._replace(states=[_row(number, None, 6)]))
-    life.source.take_over(NOTHING._replace(turns=[Turn(number, "subscription.failing", NOW, "timeout")]))
+    life.source.take_over(NOTHING._replace(turns=[HealthTurn(number, "subscription.failing", NOW, "timeout")]))
     events = "SELECT type, data ->> 'error' FROM push_events ORDER BY id"
     wait_until(lambda: _ask(database_url, events) == [("subscription.failing", "timeout")], "the event")
     assert _ask(database_url, read) == [(3, 503, 7, NOW)]

@@ -27,10 +27,13 @@ async function ask(path, options, signal) {
 
 export const get = (path, signal) => ask(path, { headers: { Accept: "application/json" } }, signal);
 
-export function post(path, body) {
+export const post = (path, body) => send("POST", path, body);
+
+// A change, by any of HTTP's words for one.
+export function send(method, path, body = {}) {
   const token = document.cookie.split("; ").find((part) => part.startsWith("trinity_csrf="))?.slice("trinity_csrf=".length);
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": token ?? "" };
-  return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
+  return ask(path, { method, headers, body: JSON.stringify(body) });
 }
 
 // Runs `turn(signal)` again and again, `pause` ms after its end, never twice at once. Returns what stops it: then the

@@ -10,7 +10,8 @@ import { nodeView } from "./node.js";
 import { pricesView } from "./prices.js";
 import { NUMBERS, choose, chosen, ownZone, zones } from "./settings.js";
 
-const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: later("Usage", () => import("./usage.js")), bills: later("Bills", () => import("./bills.js")), node: nodeView };
+const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: later("Usage", () => import("./usage.js")), bills: later("Bills", () => import("./bills.js")), node: nodeView,
+  pushes: later("Pushes", () => import("./pushes/view.js")) };
 const OF_BILLING = ["usage", "bills"]; // what who bills sees
 const of = (id) => document.getElementById(id);
 const main = of("main");

@@ -62,14 +62,14 @@ export function openMember(title, contents, acts) {
 }
 
 // The key itself, this once: it is in no other place of the page, and gone with the dialog.
-export function showSecret(secret, about) {
+export function showSecret(secret, about, label = "API key", note = "It is shown this once: the node keeps no copy of it.") {
   const shown = element("input", { id: "secret", readonly: true, value: secret, "aria-describedby": "secret-help", spellcheck: "false" });
   const copy = element("button", { type: "button", class: "primary" }, "Copy");
   const done = element("button", { type: "button" }, "I have it");
   const copied = element("p", { role: "status", class: "muted" });
   copy.addEventListener("click", async () => { copied.textContent = await copyText(shown) ? "Copied." : "Selected: copy it by hand."; });
-  const close = openDialog([element("h2", { id: "form-title" }, about), element("p", {}, element("label", { for: "secret" }, "API key"), shown),
-    element("p", { id: "secret-help", class: "strip warn" }, "It is shown this once: the node keeps no copy of it."),
+  const close = openDialog([element("h2", { id: "form-title" }, about), element("p", {}, element("label", { for: "secret" }, label), shown),
+    element("p", { id: "secret-help", class: "strip warn" }, note),
     copied, element("p", { class: "actions" }, done, copy)], "form-title", () => { shown.value = ""; });
   done.addEventListener("click", close);
   copy.focus();
