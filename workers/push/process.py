@@ -185,10 +185,11 @@ class Pusher:
         return self._datagrams.next_sequence(served) if served is not None else None
 
     async def post_now(
-        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
-    ) -> tuple[Verdict, int]:
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float,
+        pauses_s: Sequence[float] = (),
+    ) -> tuple[Verdict, int]:  # fmt: skip
         """A message that somebody asked for, over HTTPS."""
-        return await self._deliveries.post_now(served, reason, sequence, body, timeout_s)
+        return await self._deliveries.post_now(served, reason, sequence, body, timeout_s, pauses_s)
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """The same as a datagram."""

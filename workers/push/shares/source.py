@@ -51,9 +51,10 @@ _SNAPSHOT_SHARE, _SNAPSHOT_GAP_SECONDS, _SNAPSHOT_RETRY_SECONDS = 0.05, 1.0, 5.0
 
 
 class GivenUp(NamedTuple):
-    """A receiver that this process gave up."""
+    """A receiver that this process gave up, as it was asked for in this revision."""
 
     id: int
+    revision: int
     reason: str
 
 
@@ -232,7 +233,7 @@ class PushSource(SessionThread):
         """With its event, in one transaction."""
         subscription = self._known.get(given_up.id)
         with connection.transaction():
-            if store.disable(connection, given_up.id, given_up.reason) and subscription is not None:
+            if store.disable(connection, given_up.id, given_up.revision, given_up.reason) and subscription is not None:
                 told = _told_of(subscription) | {"reason": given_up.reason}
                 emit(connection, subscription.account_id, "subscription.disabled", told)
         self._failing.pop(given_up.id, None)
