@@ -165,7 +165,7 @@ class Scheduler:
         return entry is None or entry.flight != due.flight or entry.pending_ns is not None
 
     def is_flying(self, due: Due) -> bool:
-        """Whether this message is the one in flight, not one of before its subscription was let go and taken on again."""
+        """Whether this is the message in flight, not one of before its subscription was let go and taken on again."""
         entry = self._entries.get(due.id)
         return entry is not None and due.flight > 0 and entry.flight == due.flight
 
