@@ -155,12 +155,13 @@ class Pusher:
         if self._roster.turn(now_ns):
             # What lives as long as its subscription is no garbage: to search through that of 10,000 takes 0.1 s.
             gc.freeze()
-        begun = self._scheduler.due(now_ns, self._deliveries.room)
-        if now_ns >= self._moves_at_ns:
-            self._moves_at_ns = now_ns + MOVES_GAP_NS
-            begun += self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
-        if begun:
-            self._begin(begun)
+        if self._source.is_current:
+            begun = self._scheduler.due(now_ns, self._deliveries.room)
+            if now_ns >= self._moves_at_ns:
+                self._moves_at_ns = now_ns + MOVES_GAP_NS
+                begun += self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
+            if begun:
+                self._begin(begun)
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + REPORT_GAP_NS
             self._report(now_ns)
