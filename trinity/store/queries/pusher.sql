@@ -19,8 +19,9 @@ WHERE node_id = %(node_id)s AND shard = ANY(%(shards)s::smallint[])
 RETURNING shard;
 
 -- name: take_leases
--- Up to `count` shards that are nobody's, or still this node's from a former life. `shards` and `firsts` are the epochs
--- that this node has left: where nobody else had the shard since, they go on to hold; else there are new ones.
+-- Up to `count` shards that are nobody's, or still this node's from a former life. `shards` and `firsts` are the
+-- epochs that this node knows of: where some are left and nobody else had the shard since, they go on to hold; else
+-- there are new ones, higher also than a database that was restored from a backup knows.
 WITH free AS (
     SELECT shard FROM push_shards
     WHERE NOT shard = ANY(%(held)s::smallint[])
@@ -28,14 +29,15 @@ WITH free AS (
     ORDER BY node_id IS NOT DISTINCT FROM %(node_id)s DESC, shard
     LIMIT %(count)s
     FOR UPDATE SKIP LOCKED
-), own (shard, first_epoch) AS (
-    SELECT * FROM unnest(%(shards)s::smallint[], %(firsts)s::bigint[])
+), own (shard, first_epoch, is_used_up) AS (
+    SELECT * FROM unnest(%(shards)s::smallint[], %(firsts)s::bigint[], %(used_up)s::boolean[])
 )
 UPDATE push_shards SET
     node_id = %(node_id)s,
     lease_until = clock_timestamp() + %(lease)s::interval,
     next_epoch = CASE
-        WHEN push_shards.node_id = %(node_id)s AND push_shards.next_epoch = own.first_epoch + %(epochs)s
+        WHEN NOT own.is_used_up AND push_shards.node_id = %(node_id)s
+            AND push_shards.next_epoch = own.first_epoch + %(epochs)s
         THEN push_shards.next_epoch
         ELSE greatest(push_shards.next_epoch, own.first_epoch + %(epochs)s) + %(epochs)s
     END

@@ -51,9 +51,9 @@ class Epochs:
         """The shards that were this node's when it wrote last."""
         return sorted(shard for shard, kept in self._shards.items() if kept.is_held)
 
-    def left(self) -> dict[int, int]:
-        """The first epoch of each reservation that is not used up, by shard."""
-        return {shard: kept.first for shard, kept in self._shards.items() if not kept.is_used_up}
+    def known(self) -> dict[int, Reservation]:
+        """By shard the newest reservation, also one that is used up: what comes next must be higher."""
+        return dict(self._shards)
 
     def begin(self, firsts: dict[int, int]) -> dict[int, int]:
         """Begin the next epoch of these shards, of the reservation that begins at `first`; OSError: none has begun.

@@ -90,12 +90,13 @@ class Leases:
             connection.execute(load("pusher.release_leases"), {"node_id": node_id, "shards": shards})
 
     def _take(self, connection: Connection, base: dict[str, Any], count: int) -> dict[int, int]:
-        left = self._epochs.left()
+        known = self._epochs.known()
         parameters = base | {
             "held": sorted(self._held),
             "count": count,
-            "shards": list(left),
-            "firsts": list(left.values()),
+            "shards": list(known),
+            "firsts": [kept.first for kept in known.values()],
+            "used_up": [kept.is_used_up for kept in known.values()],
             "epochs": EPOCHS_PER_LEASE,
         }
         firsts: dict[int, int] = dict(connection.execute(load("pusher.take_leases"), parameters).fetchall())

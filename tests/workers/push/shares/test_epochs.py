@@ -25,7 +25,7 @@ def test_a_reservation_ends(tmp_path: Path) -> None:
     used = [Epochs(tmp_path, LOG).resume().get(3) for _ in range(EPOCHS_PER_LEASE)]
     assert used == [*range(2, EPOCHS_PER_LEASE + 1), None]
     again = Epochs(tmp_path, LOG)
-    assert again.left() == {}
+    assert again.known()[3].is_used_up
     assert again.begin({3: 65}) == {3: 65}
 
 
@@ -40,7 +40,7 @@ def test_what_is_given_up_is_not_resumed(tmp_path: Path) -> None:
     own.begin({3: 1, 4: 1})
     own.give_up([3])
     assert Epochs(tmp_path, LOG).resume() == {4: 2}
-    assert Epochs(tmp_path, LOG).left() == {3: 1, 4: 1}
+    assert {shard: kept.first for shard, kept in Epochs(tmp_path, LOG).known().items()} == {3: 1, 4: 1}
     assert Epochs(tmp_path, LOG).begin({3: 1}) == {3: 2}
 
 
@@ -57,7 +57,7 @@ def test_a_disk_that_refuses_begins_no_epoch_and_costs_no_reservation(
         patched.setattr(epochs, "write_whole", refuse)
         with pytest.raises(OSError, match="No space"):
             own.begin({3: 65})
-    assert own.left() == {3: 65}
+    assert own.known() == {3: (65, 0, False)}
     assert own.held() == []
     assert own.begin({3: 65}) == {3: 65}
 
@@ -66,7 +66,7 @@ def test_a_disk_that_refuses_begins_no_epoch_and_costs_no_reservation(
 def test_a_broken_file_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     """New epochs come from the database, higher than all before."""
     (tmp_path / FILE_NAME).write_bytes(content)
-    assert Epochs(tmp_path, LOG).left() == {}
+    assert Epochs(tmp_path, LOG).known() == {}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)

@@ -159,6 +159,18 @@ def test_a_database_of_a_backup_does_not_give_out_old_epochs(one: Node, node_of:
     assert all(again[shard] > first[shard] for shard in again)
 
 
+def test_a_database_of_a_backup_does_not_give_out_epochs_that_are_used_up(
+    one: Node, node_of: MakeNode, tmp_path: Path
+) -> None:
+    """The node has none left, and still knows which they were."""
+    one.turn()
+    last = [Epochs(tmp_path / "one", LOG).resume() for _ in range(EPOCHS_PER_LEASE - 1)][-1]
+    assert set(last.values()) == {EPOCHS_PER_LEASE}
+    one.connection.execute("UPDATE push_shards SET next_epoch = 1, lease_until = NULL, node_id = NULL")
+    again = node_of("one").turn().taken
+    assert set(again.values()) == {EPOCHS_PER_LEASE + 1}
+
+
 def test_a_drain_lets_go_at_once_where_there_are_others(one: Node, two: Node) -> None:
     """Alone it keeps them, so that the next start needs nobody."""
     one.turn()
