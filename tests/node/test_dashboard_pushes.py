@@ -58,6 +58,12 @@ def manage(page: Page, row: int, act: str) -> None:
     press(page, act, "dialog")
 
 
+def fits(page: Page) -> bool:
+    """Nothing that there is to read or to press lies beyond the edge of its table."""
+    script = "return [...document.querySelectorAll('.scroll')].every((one) => one.scrollWidth <= one.clientWidth)"
+    return bool(page.script(script))
+
+
 def test_a_stranger_sees_prices_of_every_kind_arrive(node: Node) -> None:
     """Over HTTPS by the clock and by moves, and over UDP; signed, in order, without a gap."""
 
@@ -83,6 +89,7 @@ def test_the_operator_sees_all_tests_one_and_reads_why(page: Page) -> None:
     page.log_in(ADMIN_KEY)
     page.wait("the demo's subscriptions", lambda: len(page.all("main tbody tr")) == 3)
     assert "demo receiver" in page.text("main")
+    assert fits(page)
     assert page.serious_violations() == []
     manage(page, 0, "Test")
     page.wait("its end", lambda: "arrived" in page.texts("dialog .badge"), 30)
@@ -92,6 +99,7 @@ def test_the_operator_sees_all_tests_one_and_reads_why(page: Page) -> None:
     manage(page, 0, "Deliveries")
     page.wait("deliveries", lambda: page.texts("dialog tbody .badge"), 30)
     assert {"delivered", "sent"} >= set(page.texts("dialog tbody .badge"))
+    assert fits(page)
     press(page, "Send again", "dialog")
     page.wait("the end of the replay", lambda: "arrived" in page.texts("dialog .badge"), 30)
     page.go("#/pushes/endpoints")

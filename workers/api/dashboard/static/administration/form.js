@@ -40,8 +40,8 @@ export function openForm({ title, intro = [], fields = [], action, danger = fals
 }
 
 // A dialog with these contents; returns what closes it. Whoever had the focus has it again.
-export function openDialog(contents, titleId, onClose = () => {}) {
-  const dialog = element("dialog", { class: "form", "aria-labelledby": titleId }, [contents].flat(2));
+export function openDialog(contents, titleId, onClose = () => {}, kind = "") {
+  const dialog = element("dialog", { class: `form ${kind}`, "aria-labelledby": titleId }, [contents].flat(2));
   document.body.append(dialog);
   dialog.addEventListener("close", () => { dialog.remove(); onClose(); });
   dialog.showModal();

@@ -7,12 +7,12 @@ import { openDialog } from "../administration/form.js";
 const SHOWN = 50;
 const LOOK_MS = 300;
 const LOOKS = 200; // a minute: a replay of a day goes on without being looked at
-const COLUMNS = [["Time", ""], ["Why it was sent", ""], ["Outcome", ""], ["Status", "number"], ["Took", "number"], ["Tries", "number"], ["", "number"]];
+const COLUMNS = [["Time", ""], ["Why it was sent", ""], ["Outcome", "words"], ["Status", "number"], ["Took", "number"], ["Tries", "number"], ["", "number"]];
 
 // The newest messages of a subscription, with the reason of each failure; any may be sent once more.
 export function showDeliveries(one) {
   const content = element("div", {}, muted("Asking the node."));
-  openBox(`Deliveries of subscription ${one.id}`, content);
+  openBox(`Deliveries of subscription ${one.id}`, content, "broad");
   get(`/subscriptions/${one.id}/deliveries?limit=${SHOWN}`).then(({ deliveries }) => {
     const rows = deliveries.map((found) => [moment(found.time), found.reason, outcomeOf(found), found.status ?? "none",
       micros(found.latency_ms * 1000), count(found.attempts),
@@ -52,9 +52,9 @@ function resultOf({ state, result }) {
 
 let boxes = 0; // one may be opened over another
 
-export function openBox(title, content) {
+export function openBox(title, content, kind = "") {
   const titleId = `box-title-${++boxes}`;
   const done = element("button", { type: "button" }, "Close");
-  const close = openDialog([element("h2", { id: titleId }, title), content, element("p", { class: "actions" }, done)], titleId);
+  const close = openDialog([element("h2", { id: titleId }, title), content, element("p", { class: "actions" }, done)], titleId, undefined, kind);
   done.addEventListener("click", close);
 }

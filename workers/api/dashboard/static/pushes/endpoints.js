@@ -5,11 +5,12 @@ import { badge, count, element, facts, moment, muted, patch, table } from "../fo
 import { openForm, openMember, showSecret } from "../administration/form.js";
 import { button, listCard, nothing } from "../administration/pieces.js";
 import { openBox } from "./deliveries.js";
+import { stateOf } from "./state.js";
 
 const PATH = "/endpoints";
 const SECRET_NOTE = "Events are signed with it. Whoever has it can forge them.";
-const COLUMNS = [["Endpoint", ""], ["URL", "wrap"], ["Events", "wrap"], ["State", ""], ["Waiting", "number"], ["Last arrived", "wide"], ["", "number"]];
-const EVENT_COLUMNS = [["Time", ""], ["Type", ""], ["State", ""], ["Tries", "number"], ["Next try", ""], ["Why", "wrap"], ["", "number"]];
+const COLUMNS = [["Endpoint", ""], ["URL", "words"], ["Events", "words"], ["State", "words"], ["Waiting", "number"], ["Last arrived", "wide"], ["", "number"]];
+const EVENT_COLUMNS = [["Time", ""], ["Type", ""], ["State", ""], ["Tries", "number"], ["Next try", ""], ["Why", "words"], ["", "number"]];
 const LEVELS = { delivered: "good", waiting: "old", failed: "bad", aborted: "bad" };
 
 const load = (signal) => get(PATH, signal);
@@ -23,11 +24,6 @@ function show({ endpoints }, { isOperator }) {
   const rows = endpoints.map((one) => [one.name || `number ${one.id}`, ...(isOperator ? [one.account ?? "the operator"] : []), one.url,
     one.types.join(", ") || "all", stateOf(one), count(one.waiting ?? 0), moment(one.last_success_at), button("manage", one.id, "Manage")]);
   return [listCard("Endpoints", make, table("Endpoints", columns, rows))];
-}
-
-function stateOf(one) {
-  if (one.state === "active" && one.failing_since) return badge(`failing: ${one.last_error}`, "warn");
-  return one.state === "active" ? badge("active", "good") : badge(one.state, one.state === "disabled" ? "bad" : "old");
 }
 
 const fieldsOf = (one = {}) => [
@@ -96,18 +92,18 @@ function remove(one, reload) {
 // An endpoint's events and what became of each; any may be posted once more.
 function showEvents(one) {
   const content = element("div", {}, muted("Asking the node."));
-  openBox(`Events to endpoint ${one.id}`, content);
+  openBox(`Events to endpoint ${one.id}`, content, "broad");
+  const tell = (error) => patch(content, [element("p", { role: "alert" }, error.message)]);
   const draw = () => get(pathOf(one, "deliveries")).then(({ deliveries }) => {
     const rows = deliveries.map((found) => [moment(found.occurred_at), found.type, badge(found.state, LEVELS[found.state]), count(found.attempts),
       found.next_at ? moment(found.next_at) : "none", found.last_error ?? "",
       element("button", { type: "button", "data-event": found.event }, "Send again")]);
     patch(content, [table("Events", EVENT_COLUMNS, rows, "No event yet.")]);
-  }).catch((error) => patch(content, [element("p", { role: "alert" }, error.message)]));
-  content.addEventListener("click", async (event) => {
+  }).catch(tell);
+  content.addEventListener("click", (event) => {
     const uid = event.target.dataset.event;
     if (uid === undefined) return;
-    await post(pathOf(one, "replay"), { event: uid }).catch((error) => patch(content, [element("p", { role: "alert" }, error.message)]));
-    draw();
+    post(pathOf(one, "replay"), { event: uid }).then(draw, tell);
   });
   draw();
 }

@@ -1,15 +1,16 @@
 // Subscriptions to prices: who gets them where and when, how the receivers fare, and what may be done with one.
 
 import { get, post, send } from "../client.js";
-import { badge, count, element, facts, moment, muted, table } from "../format.js";
+import { count, element, facts, moment, muted, table } from "../format.js";
 import { openForm, openMember, showSecret } from "../administration/form.js";
 import { button, entered, listCard, nothing } from "../administration/pieces.js";
 import { runOrder, showDeliveries } from "./deliveries.js";
+import { stateOf } from "./state.js";
 
 const PATH = "/subscriptions";
 const NUMBERS = ["interval_s", "deviation_bps", "heartbeat_s", "max_age_ms", "min_sources"];
 const SECRET_NOTE = "Messages are signed with it. Whoever has it can forge them.";
-const COLUMNS = [["Subscription", ""], ["Target", "wrap"], ["Assets", "number"], ["When", ""], ["State", ""], ["Last arrived", "wide"], ["", "number"]];
+const COLUMNS = [["Subscription", ""], ["Target", "words"], ["Assets", "number"], ["When", "words"], ["State", "words"], ["Last arrived", "wide"], ["", "number"]];
 
 const load = (signal) => get(`${PATH}?limit=1000`, signal);
 const pathOf = (one, act) => `${PATH}/${one.id}${act ? `/${act}` : ""}`;
@@ -25,11 +26,6 @@ function show({ subscriptions, next }, { isOperator }) {
 
 const whenText = (one) => [one.interval_s && `every ${one.interval_s} s`, one.deviation_bps && `moves of ${one.deviation_bps} bps`,
   one.heartbeat_s && `at least every ${one.heartbeat_s} s`].filter(Boolean).join(", ");
-
-function stateOf(one) {
-  if (one.state === "active" && one.failing_since) return badge(`failing: ${one.last_error ?? "no answer"}`, "warn");
-  return one.state === "active" ? badge("active", "good") : badge(one.state, one.state === "disabled" ? "bad" : "old");
-}
 
 const fieldsOf = (one = {}) => [
   { name: "target", label: "Target", value: one.target, required: true, help: "https://host/path or udp://host:port" },
