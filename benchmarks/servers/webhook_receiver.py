@@ -11,6 +11,9 @@ wall time of its arrival and its body's first bytes.
 
 import argparse
 import asyncio
+import contextlib
+import os
+import socket
 import ssl
 import struct
 from pathlib import Path
@@ -103,20 +106,25 @@ class _Receiver(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flood)
 
 
-class _Names(asyncio.DatagramProtocol):
+def _answer_names(port: int, parent: int) -> None:
     """A DNS server that knows the receivers: `r<number>.receivers.test` has one A record and no AAAA."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", port))
+        server.settimeout(1.0)
+        while os.getppid() == parent:
+            with contextlib.suppress(TimeoutError):
+                question, asker = server.recvfrom(512)
+                server.sendto(_answer_name(question), asker)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        label = data[13 : 13 + data[12]]
-        end = data.index(b"\0", 12) + 5
-        is_a = data[end - 4 : end - 2] == b"\0\1"
-        head = data[:2] + b"\x81\x80" + struct.pack(">HHHH", 1, int(is_a), 0, 0)
-        record = b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 3600, 4)
-        address = bytes(map(int, address_of(int(label[1:])).split(".")))
-        self._transport.sendto(head + data[12:end] + (record + address if is_a else b""), addr)
+def _answer_name(question: bytes) -> bytes:
+    label = question[13 : 13 + question[12]]
+    end = question.index(b"\0", 12) + 5
+    is_a = question[end - 4 : end - 2] == b"\0\1"
+    head = question[:2] + b"\x81\x80" + struct.pack(">HHHH", 1, int(is_a), 0, 0)
+    record = b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 3600, 4)
+    address = bytes(map(int, address_of(int(label[1:])).split(".")))
+    return head + question[12:end] + (record + address if is_a else b"")
 
 
 async def _serve(port: int, folder: Path, notes_file: Path | None) -> None:
@@ -127,7 +135,6 @@ async def _serve(port: int, folder: Path, notes_file: Path | None) -> None:
     loop, clock = asyncio.get_running_loop(), SystemClock()
     notes: list[tuple[int, bytes]] | None = [] if notes_file is not None else None
     await loop.create_server(lambda: _Receiver(notes, clock), "0.0.0.0", port, ssl=tls, backlog=_BACKLOG)
-    await loop.create_datagram_endpoint(_Names, ("127.0.0.1", port))
     (folder / READY_FILE).touch()
     while True:
         await asyncio.sleep(1)
@@ -143,4 +150,8 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--notes", type=Path)
     wanted = parser.parse_args()
+    parent = os.getpid()
+    if os.fork() == 0:  # of its own, so that no question waits for a handshake
+        _answer_names(wanted.port, parent)
+        os._exit(0)
     uvloop.run(_serve(wanted.port, wanted.folder, wanted.notes))

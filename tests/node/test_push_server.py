@@ -65,9 +65,7 @@ def test_it_is_healthy_delivers_and_listens_for_its_health_alone(node: Node, rec
         data = json.loads(receiver.of("/a")[1].body)["data"]
         assert data["simulated"]
         assert all(price["sources"] >= 3 for price in data["prices"])
-        wait_until(
-            lambda: connection.execute("SELECT count(*) FROM push_deliveries").fetchall()[0][0] >= 2, "the log"
-        )
+        wait_until(lambda: connection.execute("SELECT count(*) FROM push_deliveries").fetchall()[0][0] >= 2, "the log")
     assert sum(node.metrics("trinity_push_deliveries_total", outcome="delivered")) >= 2
     assert _listening(node) == {node.ports["HEALTH_PORT_LPO"]}
     assert node.health()["status"] in ("ok", "degraded")

@@ -176,6 +176,7 @@ def test_the_source_of_every_value_is_known(tmp_path: Path) -> None:
         ("ports", "udp_port_lpo"): "UDP_PORT_LPO",
         ("stores", "admin_key"): "TRINITY_ADMIN_KEY_FILE",
         ("access", "auth"): "the demo",
+        ("push", "on"): "the demo",
     }
 
 

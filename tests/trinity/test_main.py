@@ -19,7 +19,14 @@ Run = subprocess.CompletedProcess[str]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A node that does not exist, with ports that are free."""
-    names = ("TCP_PORT_LPO", "HEALTH_PORT_LPO", "TCP_PORT_LRS", "HEALTH_PORT_LRS", "SIMULATOR_PORT", "PUSH_RECEIVER_PORT")
+    names = (
+        "TCP_PORT_LPO",
+        "HEALTH_PORT_LPO",
+        "TCP_PORT_LRS",
+        "HEALTH_PORT_LRS",
+        "SIMULATOR_PORT",
+        "PUSH_RECEIVER_PORT",
+    )
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
     ports = {name: str(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)}
     for held in sockets:

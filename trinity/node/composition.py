@@ -197,7 +197,7 @@ def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging
     flusher = kinds.index("flusher")
     if not workers.ledger.process.take_over(rings, data_dir, section, memory.control.block(flusher), log):
         reason = "records of a former run wait in it, and neither their spool nor their reserve takes them"
-        folders = " and ".join(str(data_dir / kind.folder) for kind in dict.fromkeys(map(type, rings)))
+        folders = " and ".join(str(data_dir / folder) for folder in dict.fromkeys(ring.folder for ring in rings))
         raise ConfigError("TRINITY_DATA_DIR", f"{reason}: make room on its disk, or make {folders} writable")
     for ring in rings:
         ring.move_on(wall_seconds)

@@ -3,14 +3,16 @@
 import logging
 import subprocess
 import sys
+import uuid
 
 import pytest
 
-from tests.support.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer
+from tests.support.node_fixture import CATALOG, NOW_NS, SECOND, busy_node, empty_node, set_answer, set_process
 from trinity.config import Config, FeedsSection, NodeSection, StoresSection
 from trinity.limits import READY_HINT_NS
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.node.console import NodeConsole
-from trinity.observe.metrics import FEED, REPORTER
+from trinity.observe.metrics import FEED, PUSHER, REPORTER
 
 LIVE = Config()
 SIMULATED = Config(feeds=FeedsSection(simulated=True))
@@ -64,6 +66,28 @@ def test_ready_is_said_once_with_commands_that_can_be_pasted(capsys: pytest.Capt
     assert "SIMULATED" in text
     assert "curl 'http://127.0.0.1:8080/price?asset=BTC'" in text
     assert "printf BTC | nc -u -w1 127.0.0.1 2679" in text
+
+
+def test_a_push_server_is_ready_without_workers_and_shows_its_health(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who delivers listens for its health alone, and its start names no lookups."""
+    config = Config(node=NodeSection(server_type="WEBHOOK_SERVER"))
+    console = NodeConsole(config, CATALOG, with_simulator=False)
+    console.show_start(NOW_NS)
+    entries = (ProcessEntry("consensus", "consensus"), ProcessEntry("pusher", "pusher"))
+    memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+    try:
+        set_answer(memory, "BTC")
+        assert not console.on_turn(memory, NOW_NS)
+        set_process(memory, 1, beat_age_ns=0)
+        memory.control.block(1).set_gauge(PUSHER.index("push_database_up"), 1.0)
+        assert console.on_turn(memory, NOW_NS)
+    finally:
+        memory.unlink()
+    text = capsys.readouterr().out
+    assert "curl http://127.0.0.1:8081/health" in text
+    assert "database up" in text
+    for word in ("/price", "request workers", "9090", "2679"):
+        assert word not in text
 
 
 def test_a_start_tells_what_it_does_and_how_long_it_takes(

@@ -93,10 +93,14 @@ def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
 
 
 def test_every_role_says_on_which_nodes_it_runs() -> None:
-    """A node that answers runs all but the pusher, which it runs when it is told to."""
+    """A node that answers runs all but the pusher, which it runs when it is told to; the rest is of a demo."""
     assert all(set(role.server_types) <= set(get_args(ServerType)) and role.server_types for role in ROLES)
     plan = _plan()
-    assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {"simulator", "pusher"}
+    assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {
+        "simulator",
+        "receiver",
+        "pusher",
+    }
     pushing = msgspec.structs.replace(plan.config, push=PushSection(on=True))
     assert "pusher" in {role.kind for role, _ in instances_of(plan._replace(config=pushing))}
 
@@ -128,6 +132,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
     "pusher": (PushMemory,),
+    "receiver": (),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
     "reporter": (NodeView, AccessMemory, UsageRing),
     "health": (NodeView,),
@@ -161,6 +166,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.workers.ledger.process,
         roles.workers.operator.process,
         roles.workers.push.process,
+        roles.workers.receiver.process,
         roles.workers.request.loop,
         roles.workers.api.server,
         roles.workers.health.server,

@@ -1,6 +1,8 @@
 """What the health server says, from readings of a memory that the test wrote."""
 
+import contextlib
 import dataclasses
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -21,10 +23,11 @@ from tests.support.node_fixture import (
 from trinity.limits import SPARE_ASSETS
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.control import COMMAND, FAILING, Command
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
 from trinity.memory.record_ring import REFUSED, WRITTEN
 from trinity.memory.usage_ring import UsageRing, private_ring
-from trinity.observe.metrics import FLUSHER, REPORTER, REQUEST
+from trinity.observe.metrics import FLUSHER, PUSHER, REPORTER, REQUEST
 from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
@@ -51,6 +54,27 @@ def test_a_node_without_prices_is_not_ready_and_says_why() -> None:
         assert (body["ready"], body["fresh_assets"], body["assets"]) == (False, 0, len(CATALOG.assets))
         up, health = report_health(read_node(memory, NOW_NS, ()))
         assert (up, health["status"]) == (False, "down")
+
+
+def test_a_push_server_is_ready_with_prices_and_a_pusher() -> None:
+    """It has no worker and no reporter, and nobody misses them; without its database it is degraded."""
+    entries = tuple(ProcessEntry(kind, kind) for kind in ("consensus", "pusher", "health"))
+    with contextlib.closing(contextlib.ExitStack()) as ending:
+        memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+        ending.callback(memory.unlink)
+        set_answer(memory, "BTC")
+        _, body = report_ready(read_node(memory, NOW_NS, ()))
+        assert _codes(body) == ["no_pusher"]
+        for index in range(len(entries)):
+            set_process(memory, index, beat_age_ns=0)
+        ready, body = report_ready(read_node(memory, NOW_NS, ()))
+        assert (ready, body["reasons"]) == (True, [])
+        _, health = report_health(read_node(memory, NOW_NS, ()))
+        assert "push_database_down" in _codes(health)
+        assert "no_reporter" not in _codes(health)
+        memory.control.block(1).set_gauge(PUSHER.index("push_database_up"), 1.0)
+        _, health = report_health(read_node(memory, NOW_NS, ()))
+        assert "push_database_down" not in _codes(health)
 
 
 def test_spare_rows_are_in_no_reading_and_no_report() -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,7 +16,6 @@ from tests.support.node_fixture import (
     SECOND,
     WALL_NS,
     busy_node,
-    empty_node,
     fill_spare_rows,
     set_answer,
     set_process,
@@ -23,7 +23,7 @@ from tests.support.node_fixture import (
 from tests.trinity.observe.test_status import ring_with
 from trinity.memory.answer_table import COINS, AnswerState
 from trinity.memory.control import FAILING, PID
-from trinity.memory.node import NodeMemory
+from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe.machine import DiskRoom
 from trinity.observe.metrics import CONSENSUS, DURATION_BOUNDS, FEED, REGISTERS, REQUEST
@@ -63,11 +63,15 @@ def test_spare_rows_are_in_no_metric() -> None:
 
 def test_every_declared_metric_is_there_before_the_first_event() -> None:
     """A series that appears only with its first event cannot be alarmed on."""
-    with empty_node() as memory:
+    entries = tuple(ProcessEntry(kind, kind) for kind in REGISTERS)
+    memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+    try:
         names = {name for name, _ in _samples(memory)}
-        for register in REGISTERS.values():
-            for metric in register.metrics:
-                assert {PREFIX + metric.name, f"{PREFIX}{metric.name}_bucket"} & names, metric.name
+    finally:
+        memory.unlink()
+    for register in REGISTERS.values():
+        for metric in register.metrics:
+            assert {PREFIX + metric.name, f"{PREFIX}{metric.name}_bucket"} & names, metric.name
 
 
 def test_the_documented_names_carry_what_was_written() -> None:

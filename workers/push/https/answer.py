@@ -30,7 +30,7 @@ class PostReply(NamedTuple):
     is_new_connection: bool
 
 
-class Answer:
+class IncomingReply:
     """An answer that is being read; `done` is set when it is whole, or to a DeliveryError."""
 
     __slots__ = ("body_bytes", "done", "has_begun", "head_bytes", "headers", "kept", "status")

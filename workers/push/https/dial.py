@@ -22,7 +22,7 @@ from trinity.push.targets import Target
 from workers.push.https.http1 import Http1Talk
 from workers.push.https.http2 import Http2Talk
 from workers.push.https.pace import Lane
-from workers.push.https.tls import HTTP2, SecureLine, Sessions
+from workers.push.https.tls import HTTP2, SecureLine, TlsSessions
 
 # A dial begins with this share of its time left, or not at all: one that ends unfinished has cost a handshake, and
 # where more are wanted than can be made, all would.
@@ -37,7 +37,7 @@ class Dialler:
         self._allow = allow
         self._tls = tls
         self._clock = clock
-        self._sessions = Sessions()
+        self._sessions = TlsSessions()
         self._loop = asyncio.get_running_loop()
         self.resumed_total = 0
 
@@ -78,6 +78,7 @@ class Dialler:
         except OSError as error:
             raise DeliveryError("connect", clean(error.strerror or str(error))) from None
         except asyncio.CancelledError:
+            line.abort(DeliveryError("timeout", "no connection in time"))
             socket.close()
             raise
         return line

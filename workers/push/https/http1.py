@@ -16,7 +16,7 @@ from trinity.limits import HTTP2_BESIDE_BYTES_MAX, REPLY_BODY_BYTES_MAX, REPLY_H
 from trinity.net.egress import clean
 from trinity.push.targets import Target
 from trinity.version import version
-from workers.push.https.answer import Answer
+from workers.push.https.answer import IncomingReply
 from workers.push.https.tls import SecureLine
 
 USER_AGENT = f"Trinity/{version()}".encode()
@@ -32,7 +32,7 @@ class Http1Talk:
         self._line = line
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: Answer | None = None
+        self._answer: IncomingReply | None = None
         self._has_head = False
         self._is_whole = False
         self._is_dirty = False
@@ -51,10 +51,10 @@ class Http1Talk:
         """How many POSTs wait for their answers."""
         return int(self._answer is not None)
 
-    def post(self, target: Target, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Answer:
+    def post(self, target: Target, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> IncomingReply:
         """Send; the answer's `done` tells the end."""
         assert self._answer is None
-        answer = self._answer = Answer(self._loop.create_future())
+        answer = self._answer = IncomingReply(self._loop.create_future())
         self._has_head = self._is_whole = False
         self._line.expect(_ANSWER_BYTES_MAX)
         self._line.write(
@@ -71,7 +71,7 @@ class Http1Talk:
         )
         return answer
 
-    def give_up(self, answer: Answer, error: DeliveryError) -> None:
+    def give_up(self, answer: IncomingReply, error: DeliveryError) -> None:
         """Nobody waits for this answer any longer: the connection is of no more use."""
         if answer is self._answer:
             self._line.abort(error)
@@ -112,7 +112,7 @@ class Http1Talk:
         if self.on_end is not None:
             self.on_end()
 
-    def _finish(self, answer: Answer, must_close: bool) -> None:
+    def _finish(self, answer: IncomingReply, must_close: bool) -> None:
         self._answer = None
         answer.finish()
         if answer.is_cut:

@@ -27,7 +27,7 @@ from trinity.limits import (
 )
 from trinity.net.egress import clean
 from trinity.push.targets import Target
-from workers.push.https.answer import Answer
+from workers.push.https.answer import IncomingReply
 from workers.push.https.http1 import USER_AGENT
 from workers.push.https.tls import SecureLine
 
@@ -53,7 +53,7 @@ class _Machine(h2.connection.H2ConnectionStateMachine):
 
 
 class _Stream(NamedTuple):
-    answer: Answer
+    answer: IncomingReply
     began_at_read: int
     unsent: bytearray
 
@@ -97,9 +97,9 @@ class Http2Talk:
             return 0
         return min(HTTP2_STREAMS_MAX, self._h2.remote_settings.max_concurrent_streams) - len(self._streams)
 
-    def post(self, target: Target, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Answer:
+    def post(self, target: Target, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> IncomingReply:
         """Send; the answer's `done` tells the end."""
-        answer = Answer(self._loop.create_future())
+        answer = IncomingReply(self._loop.create_future())
         stream_id = self._h2.get_next_available_stream_id()
         self._h2.send_headers(
             stream_id,
@@ -120,7 +120,7 @@ class Http2Talk:
         self._send()
         return answer
 
-    def give_up(self, answer: Answer, error: DeliveryError) -> None:
+    def give_up(self, answer: IncomingReply, error: DeliveryError) -> None:
         """Nobody waits for this answer any longer: its stream ends, and the connection if it seems dead."""
         stream_id = next((number for number, stream in self._streams.items() if stream.answer is answer), None)
         if stream_id is None:

@@ -26,7 +26,7 @@ from trinity.limits import PUSH_CONNECTION_AGE_SECONDS, PUSH_IDLE_SECONDS
 from trinity.push.addresses import AllowList
 from trinity.push.resolve import NameResolver
 from trinity.push.targets import Target
-from workers.push.https.answer import Answer, PostReply
+from workers.push.https.answer import IncomingReply, PostReply
 from workers.push.https.dial import Dialler
 from workers.push.https.http1 import Http1Talk
 from workers.push.https.http2 import Http2Talk
@@ -283,6 +283,6 @@ class ConnectionPool:
         self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
 
 
-def _expire(talk: AnyTalk, answer: Answer, timeout_s: float) -> None:
+def _expire(talk: AnyTalk, answer: IncomingReply, timeout_s: float) -> None:
     words = "its answer was not whole" if answer.has_begun else "no answer"
     talk.give_up(answer, DeliveryError("timeout", f"{words} within {timeout_s:g} s"))

@@ -53,7 +53,7 @@ class _Session(NamedTuple):
     verified_at_ns: int
 
 
-class Sessions:
+class TlsSessions:
     """TLS sessions of closed connections by host and port; the longest unused give way."""
 
     def __init__(self) -> None:
@@ -73,7 +73,9 @@ class Sessions:
 class SecureLine(asyncio.Protocol):
     """One TCP connection with TLS; `opened` is the protocol that the peer chose, or a DeliveryError."""
 
-    def __init__(self, tls: ssl.SSLContext, key: tuple[str, int], sessions: Sessions, lane: Lane, now_ns: int) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext, key: tuple[str, int], sessions: TlsSessions, lane: Lane, now_ns: int
+    ) -> None:
         self.opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._context = tls

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trinity.limits import REPLY_BODY_BYTES_MAX, REPLY_KEPT_BYTES_MAX
-from workers.push.https.answer import Answer, read_retry_after
+from workers.push.https.answer import IncomingReply, read_retry_after
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NOW_NS = int(NOW.timestamp()) * 10**9
@@ -39,7 +39,7 @@ def test_any_retry_after_is_seconds_that_are_not_negative_or_none(text: str) -> 
 @given(st.lists(st.binary(max_size=9_000), max_size=9))
 def test_the_first_kib_of_a_body_is_kept_and_a_long_one_is_cut(chunks: list[bytes]) -> None:
     """However it comes in pieces."""
-    answer, whole = Answer(cast("asyncio.Future[None]", None)), b"".join(chunks)
+    answer, whole = IncomingReply(cast("asyncio.Future[None]", None)), b"".join(chunks)
     for chunk in chunks:
         answer.add_body(chunk)
     assert answer.kept == whole[:REPLY_KEPT_BYTES_MAX]
@@ -48,7 +48,7 @@ def test_the_first_kib_of_a_body_is_kept_and_a_long_one_is_cut(chunks: list[byte
 
 async def test_only_headers_that_a_sender_acts_on_are_kept() -> None:
     """With foreign letters as they are."""
-    answer = Answer(asyncio.get_running_loop().create_future())
+    answer = IncomingReply(asyncio.get_running_loop().create_future())
     for name, value in ((b"retry-after", b"7"), (b"set-cookie", b"a"), (b"webhook-delivery", b"disable\xe9")):
         answer.add_header(name, value)
     answer.status = 429

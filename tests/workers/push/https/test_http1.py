@@ -14,7 +14,7 @@ from tests.support.receivers import BODY, HEADERS
 from trinity.errors import DeliveryError
 from trinity.limits import REPLY_BODY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, REPLY_KEPT_BYTES_MAX
 from trinity.push.targets import parse_target
-from workers.push.https.answer import Answer
+from workers.push.https.answer import IncomingReply
 from workers.push.https.http1 import Http1Talk
 from workers.push.https.tls import SecureLine
 
@@ -66,7 +66,7 @@ class Asked:
         self.talk = Http1Talk(cast(SecureLine, self.line), cast(asyncio.AbstractEventLoop, Loop()))
         self.answer = self.post()
 
-    def post(self) -> Answer:
+    def post(self) -> IncomingReply:
         return self.talk.post(TARGET, HEADERS, BODY)
 
     def feed(self, data: bytes, cuts: list[int] | None = None) -> None:

@@ -12,7 +12,7 @@ from tests.support.receivers import Receiver, Speak, good, receiver
 from trinity.errors import DeliveryError
 from trinity.limits import PUSH_CONNECTION_AGE_SECONDS, TLS_SESSIONS_MAX
 from workers.push.https.pace import Lane
-from workers.push.https.tls import HTTP1, HTTP2, SecureLine, Sessions, make_tls
+from workers.push.https.tls import HTTP1, HTTP2, SecureLine, TlsSessions, make_tls
 
 
 class Talk:
@@ -32,13 +32,15 @@ class Talk:
 
 
 async def open_line(
-    here: Receiver, authority: trustme.CA, sessions: Sessions | None = None, tls: ssl.SSLContext | None = None
+    here: Receiver, authority: trustme.CA, sessions: TlsSessions | None = None, tls: ssl.SSLContext | None = None
 ) -> SecureLine:
     clock = ManualClock()
     if tls is None:
         tls = make_tls()
         authority.configure_trust(tls)
-    line = SecureLine(tls, ("localhost", here.port), sessions or Sessions(), Lane(1, 0.0, clock), clock.monotonic_ns())
+    line = SecureLine(
+        tls, ("localhost", here.port), sessions or TlsSessions(), Lane(1, 0.0, clock), clock.monotonic_ns()
+    )
     await asyncio.get_running_loop().create_connection(lambda: line, "127.0.0.1", here.port)
     return line
 
@@ -108,7 +110,7 @@ async def test_a_message_longer_than_a_record_is_written_whole(authority: trustm
 async def test_a_session_is_resumed_for_its_own_host_and_not_for_long(authority: trustme.CA) -> None:
     """An hour after the certificate was last seen it is asked for again; resuming does not prolong it."""
     async with receiver(good, authority) as here:
-        sessions, tls = Sessions(), make_tls()
+        sessions, tls = TlsSessions(), make_tls()
         authority.configure_trust(tls)
         for expected in (False, True, True):
             line = await open_line(here, authority, sessions, tls)
@@ -136,7 +138,7 @@ def test_so_many_sessions_are_kept_and_no_more() -> None:
     class Session:
         has_ticket = True
 
-    sessions, session = Sessions(), cast(ssl.SSLSession, Session())
+    sessions, session = TlsSessions(), cast(ssl.SSLSession, Session())
     for number in range(TLS_SESSIONS_MAX + 1):
         sessions.keep(("host", number), session, 0)
     sessions.keep(("other", 1), None, 0)
