@@ -25,7 +25,7 @@ State = Literal["waiting", "delivered", "failed", "aborted"]
 DELIVERY_HEADER = "webhook-delivery"
 
 
-class Answer(NamedTuple):
+class EventAnswer(NamedTuple):
     """How a try ended: a status and what came with it, or why there is none."""
 
     status: int | None
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
         return self.state == "delivered"
 
 
-def judge(answer: Answer, attempts: int, random: Random) -> Outcome:
+def judge(answer: EventAnswer, attempts: int, random: Random) -> Outcome:
     """What becomes of an event after its try number `attempts`, counted from 1."""
     asked = answer.delivery.strip().lower()
     wants_no_more = "the receiver asked for it" if asked == "disable" else ""
