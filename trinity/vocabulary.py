@@ -275,7 +275,10 @@ DELIVERY_OUTCOMES = (
     "sent",
     "send_failed",
 )
-# Why it was made; stored as well, and a datagram says it by number.
+# What becomes of an event on its way to an endpoint; `waiting`: it is tried again.
+EVENT_STATES = ("waiting", "delivered", "failed", "aborted")
+
+# Why a message was made; stored as well, and a datagram says it by number.
 DELIVERY_REASONS = ("interval", "deviation", "heartbeat", "recovery", "test", "replay")
 
 # Upper bounds of how late messages are begun, in nanoseconds, in /metrics; one bucket more has no bound. Later than a

@@ -31,7 +31,7 @@ function stateOf(one) {
 }
 
 const fieldsOf = (one = {}) => [
-  { name: "url", label: "URL", value: one.url, required: true, help: "https:// only" },
+  { name: "url", label: "URL", value: one.url, required: true, help: "Of HTTPS, with its path" },
   { name: "types", label: "Events", value: one.types?.join(", "), help: "key.*, subscription.disabled, ...; empty: all" },
   { name: "name", label: "Name", value: one.name },
 ];
