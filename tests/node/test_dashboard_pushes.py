@@ -148,4 +148,4 @@ def test_a_customer_s_endpoint_on_the_page(page: Page) -> None:
     press(page, "Test it", "dialog")
     page.wait("the end of the dialog", lambda: closed(page))
     manage(page, 0, "Deliveries")
-    page.wait("the test", lambda: "endpoint.test" in page.text("dialog"))
+    page.wait("the test", lambda: "endpoint.test" in page.text("dialog[open]"))

@@ -52,6 +52,8 @@ TABLE = (
     Row("/node/inside", Cost.FREE),
     Row("/administration", Cost.FREE),
     Row("/subscriptions", Cost.FREE),
+    Row("/events", Cost.FREE),
+    Row("/endpoints", Cost.FREE),
     Row("/node/day", Cost.ANSWER),
     Row("/stream/prices", Cost.STREAM),
     Row("/stream/rows", Cost.STREAM),

@@ -24,7 +24,7 @@ from trinity.push.datagram import (
     TAG_BYTES,
     VERSION,
 )
-from workers.push.udp.board import Board, put
+from workers.push.udp.board import PriceBoard, put
 
 ASSETS_A_SUBSCRIPTION_MAX = 150
 
@@ -63,7 +63,7 @@ _AGE_AT, _STATUS_AT = 12, 18
 
 @compiled
 def write_datagram(
-    board: Board,
+    board: PriceBoard,
     slot: np.void,
     first: int,
     flags: int,
