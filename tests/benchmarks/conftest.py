@@ -131,6 +131,12 @@ def results() -> dict[str, Any]:
             },
             "ratio_of_ours": {"aiohttp": 0.303},
         },
+        "push_schedule": {
+            "subscriptions": 10_000,
+            "well": {"deliveries": 60_000, "late_ms_p99": 12.5, "outcomes": {"delivered": 60_000}},
+            "bad": [{"deliveries": 54_000, "late_ms_p99": 13.0, "outcomes": {"delivered": 54_000}}],
+            "p99_bad_to_well": 1.04,
+        },
         "campaign": {
             "minutes": 5.0,
             "seed": 11,
