@@ -44,6 +44,37 @@ def _wire_at(rate: str) -> dict[str, Any]:
     }
 
 
+def _of_pushes() -> dict[str, Any]:
+    """The push server's parts."""
+    udp = {
+        name: {"pushes": 9_000, "cpu_us": us, "per_cpu_second": 1e6 / us, "per_second": 9_000.0, "received": 1.0}
+        for name, us in (("compiled", 8.0), ("plain Python", 57.0))
+    }
+    return {
+        "push_https": {
+            "senders": {
+                name: {"deliveries": 9_000, "cpu_us": us, "per_second": 3_000.0, "new_connections": 0}
+                for name, us in (("ours", 100.0), ("aiohttp", 330.0))
+            },
+            "ratio_of_ours": {"aiohttp": 0.303},
+        },
+        "push_schedule": {
+            "subscriptions": 10_000,
+            "well": {"deliveries": 60_000, "late_ms_p99": 12.5, "outcomes": {"delivered": 60_000}},
+            "bad": [{"deliveries": 54_000, "late_ms_p99": 13.0, "outcomes": {"delivered": 54_000}}],
+            "p99_bad_to_well": 1.04,
+        },
+        "push_udp": {"sizes": {size: {"senders": udp, "times": 7.1} for size in ("1 asset", "25 assets")}},
+        "delivery_log": {
+            "rows": 900_000,
+            "rows_per_second": 60_000,
+            "python_us_a_row": 0.5,
+            "postgresql_us_a_row": 6.7,
+            "bytes_a_row": 148.0,
+        },
+    }
+
+
 @pytest.fixture
 def results() -> dict[str, Any]:
     """One result of each part."""
@@ -86,30 +117,7 @@ def results() -> dict[str, Any]:
             "added_us": 0.148,
         },
         "consensus": {"quote_us": 2.3, "put_us": 0.1, "decimal_quote_us": 300.0, "times_less": 130.0},
-        "push_udp": {
-            "sizes": {
-                size: {
-                    "senders": {
-                        "compiled": {
-                            "pushes": 90_000,
-                            "cpu_us": 8.0,
-                            "per_cpu_second": 125_000.0,
-                            "per_second": 90_000.0,
-                            "received": 1.0,
-                        },
-                        "plain Python": {
-                            "pushes": 11_000,
-                            "cpu_us": 57.0,
-                            "per_cpu_second": 17_500.0,
-                            "per_second": 10_000.0,
-                            "received": 1.0,
-                        },
-                    },
-                    "times": 7.1,
-                }
-                for size in ("1 asset", "25 assets")
-            }
-        },
+        **_of_pushes(),
         "feeds": {
             "rows": [{"exchange": "kraken", "cpu_us": 12.5, "idle_share": 0.03, "per_second": 5_000.0, "wrong": 0}],
             "cpu_us": 12.5,
@@ -124,19 +132,6 @@ def results() -> dict[str, Any]:
         "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "quotes_per_second": 1_000, "samples": [sample, {**sample}], "drift": drift},
-        "push_https": {
-            "senders": {
-                name: {"deliveries": 9_000, "cpu_us": us, "per_second": 3_000.0, "new_connections": 0}
-                for name, us in (("ours", 100.0), ("aiohttp", 330.0))
-            },
-            "ratio_of_ours": {"aiohttp": 0.303},
-        },
-        "push_schedule": {
-            "subscriptions": 10_000,
-            "well": {"deliveries": 60_000, "late_ms_p99": 12.5, "outcomes": {"delivered": 60_000}},
-            "bad": [{"deliveries": 54_000, "late_ms_p99": 13.0, "outcomes": {"delivered": 54_000}}],
-            "p99_bad_to_well": 1.04,
-        },
         "campaign": {
             "minutes": 5.0,
             "seed": 11,
