@@ -22,6 +22,7 @@ Beside the route:
 
     keys, plans, blocks         trinity/access/ (the operator's acts) -> PostgreSQL -> workers/access/ -> shared tables
     price -> candles            feeds/consensus/candles.py -> memory/candle_table.py -> workers/operator/candles.py
+    what happens to accounts    trinity/push/events.py -> PostgreSQL -> workers/push/events/ -> their endpoints; mails
     what is due now and then    workers/operator/              migrations, partitions, retention, candles, daily figures
     frames -> recording         feeds/audit/                   what a replay needs to be the same, bit for bit
 
