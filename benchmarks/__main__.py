@@ -294,7 +294,12 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
-    "push": {"push_https": _push_https, "push_udp": _push_udp, "delivery_log": _delivery_log},
+    "push": {
+        "push_https": _push_https,
+        "push_udp": _push_udp,
+        "delivery_log": _delivery_log,
+        "push_schedule": _push_schedule,
+    },
 }
 _PARTS_OF_ALL = (
     "peers",
