@@ -15,9 +15,9 @@ from rich.console import Console
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from tests.support.node_fixture import CATALOG, busy_node
 from tests.trinity.cli.conftest import Run
-from trinity.cli import doctor
-from trinity.cli.doctor import Finding
-from trinity.cli.network import ExchangeAnswer
+from trinity.cli.operating import doctor
+from trinity.cli.operating.doctor import Finding
+from trinity.cli.operating.network import ExchangeAnswer
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection, PortsSection
 from trinity.errors import PortTakenError

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tests.support.node_fixture import NOW_NS, busy_node, empty_node, set_answer, set_process, set_source
 from tests.trinity.cli.conftest import Run
-from trinity.cli.top import age_text, draw_frame, show
+from trinity.cli.operating.top import age_text, draw_frame, show
 from trinity.clock import SystemClock
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.node import NodeMemory

@@ -16,7 +16,7 @@ from trinity.cli.actions import (
     given,
     perform,
 )
-from trinity.cli.keys import with_use
+from trinity.cli.customers.keys import with_use
 from trinity.cli.text import account_lines, key_table, table, when
 from trinity.config import AccessSection, Config
 from trinity.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 
 from tests.trinity.cli.conftest import Run
 from trinity.__main__ import main
-from trinity.cli.config import example
+from trinity.cli.operating.config import example
 from trinity.config import SETTINGS, Config, load_config
 from trinity.environment import ENVIRONMENT, prefixed
 

@@ -1,6 +1,6 @@
 """`trinity doctor`: what of this machine would keep a node from working, and what to do about it.
 
-The exit code is 1 when something would. What goes over the network is asked by trinity/cli/network.py.
+The exit code is 1 when something would. What goes over the network is asked by trinity/cli/operating/network.py.
 
 Rules: each check is split: `ask_*` asks the machine or the network, bounded in time, and `judge_*` is pure and makes a
 `Finding` of the answer. Nothing is changed and no node is disturbed; network questions run side by side.
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trinity.cli.network import ExchangeAnswer, ask_network
+from trinity.cli.operating.network import ExchangeAnswer, ask_network
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, worker_count
 from trinity.errors import ConfigError, TrinityError

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from trinity.cli.network import ask_network, offset_of
+from trinity.cli.operating.network import ask_network, offset_of
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.net.egress import NO_PROXIES
 
