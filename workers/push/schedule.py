@@ -164,6 +164,11 @@ class Scheduler:
         entry = self._entries.get(due.id)
         return entry is None or entry.flight != due.flight or entry.pending_ns is not None
 
+    def is_flying(self, due: Due) -> bool:
+        """Whether this is the message in flight, not one of before its subscription was let go and taken on again."""
+        entry = self._entries.get(due.id)
+        return entry is not None and due.flight > 0 and entry.flight == due.flight
+
     def delivered(self, due: Due, now_ns: int) -> None:
         """The message in flight has arrived."""
         entry = self._land(due)
@@ -214,9 +219,9 @@ class Scheduler:
         return Due(entry.id, due_ns, reason, entry.failures > 0, entry.flight)
 
     def _land(self, due: Due) -> _Entry | None:
-        entry = self._entries.get(due.id)
-        if entry is None or not due.flight or entry.flight != due.flight:
+        if not self.is_flying(due):
             return None
+        entry = self._entries[due.id]
         entry.flight = 0
         self.flying -= 1
         return entry

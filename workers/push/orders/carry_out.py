@@ -10,7 +10,7 @@ three times; what does not arrive ends the replay, and its result says from when
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock
@@ -38,9 +38,10 @@ class Sender(Protocol):
     """What sends one message of a subscription, beside its schedule."""
 
     async def post_now(
-        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
-    ) -> tuple[Verdict, int]:
-        """Over HTTPS: what came of it, and after how many ns."""
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float,
+        pauses_s: Sequence[float] = (),
+    ) -> tuple[Verdict, int]:  # fmt: skip
+        """Over HTTPS, tried again after each pause: what came of it, and after how many ns."""
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """Over UDP: its sequence, None where the kernel did not take it; DeliveryError."""
@@ -114,7 +115,8 @@ class OrderDesk:
         for number, part in enumerate(parts.parts, start=1):
             if number > 1:
                 await asyncio.sleep(PACE_SECONDS)
-            verdict, sequence = await self._post_part(served, parts, number, part)
+            now = self._find(served.subscription.id)  # it may have another target or secret by now, or be deleted
+            verdict, sequence = (None, 0) if now is None else await self._post_part(now, parts, number, part)
             if verdict is None:
                 return OrderResult(False, told | _MOVED.told)
             if not verdict.is_delivered:
@@ -134,11 +136,7 @@ class OrderDesk:
         body = body_of_part(
             served.subscription.id, sequence, made_at, number, count, part, is_simulated=self._is_simulated
         )
-        for pause_s in (*RETRY_SECONDS, None):
-            verdict, _ = await self._sender.post_now(served, "replay", sequence, body, TIMEOUT_SECONDS)
-            if not verdict.may_retry or pause_s is None:
-                break
-            await asyncio.sleep(pause_s)
+        verdict, _ = await self._sender.post_now(served, "replay", sequence, body, TIMEOUT_SECONDS, RETRY_SECONDS)
         return verdict, sequence
 
 

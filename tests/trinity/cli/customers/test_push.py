@@ -133,6 +133,16 @@ def test_what_is_wrong_is_named(acme: Run) -> None:
 def test_the_operator_opens_a_private_network(acme: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """By PUSH_ALLOWED_TARGETS, as for the service."""
     words = [*CREATE[:4], "--target", "udp://127.0.0.1:9000", "--assets", "BTC", "--interval-s", "3"]
-    assert acme(*words)[2]["error"]["message"].startswith("--target: ")
+    message = acme(*words)[2]["error"]["message"]
+    assert message.startswith("--target: ")
+    assert "PUSH_ALLOWED_TARGETS" in message
     monkeypatch.setenv("PUSH_ALLOWED_TARGETS", "127.0.0.0/8")
     assert acme(*words)[1]["subscription"]["target"] == "udp://127.0.0.1:9000"
+
+
+def test_a_test_is_checked_by_the_node_that_sends_it(acme: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command may not know what the node is allowed."""
+    monkeypatch.setenv("PUSH_ALLOWED_TARGETS", "127.0.0.0/8")
+    made = acme(*CREATE[:4], "--target", "udp://127.0.0.1:9000", "--assets", "BTC", "--interval-s", "3")[1]
+    monkeypatch.delenv("PUSH_ALLOWED_TARGETS")
+    assert acme("push", "test", str(made["subscription"]["id"]))[1]["order"]["kind"] == "test"
