@@ -274,7 +274,10 @@ DELIVERY_OUTCOMES = (
     "sent",
     "send_failed",
 )
-# Why it was made; stored as well, and a datagram says it by number.
+# What becomes of an event on its way to an endpoint; `waiting`: it is tried again.
+EVENT_STATES = ("waiting", "delivered", "failed", "aborted")
+
+# Why a message was made; stored as well, and a datagram says it by number.
 DELIVERY_REASONS = ("interval", "deviation", "heartbeat", "recovery", "test", "replay")
 
 # Upper bounds of how late messages are begun, in nanoseconds, in /metrics; one bucket more has no bound. Later than a
@@ -296,7 +299,7 @@ LATENESS_BOUNDS_NS = (
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
 OPERATOR_JOBS = (
     "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",
-    "event_mails", "push_leavings",
+    "event_mails", "node_alarms", "push_leavings",
 )  # fmt: skip
 
 # --- keys -----------------------------------------------------------------------------------------------------

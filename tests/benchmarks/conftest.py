@@ -58,6 +58,12 @@ def _of_pushes() -> dict[str, Any]:
             },
             "ratio_of_ours": {"aiohttp": 0.303},
         },
+        "push_schedule": {
+            "subscriptions": 10_000,
+            "well": {"deliveries": 60_000, "late_ms_p99": 12.5, "outcomes": {"delivered": 60_000}},
+            "bad": [{"deliveries": 54_000, "late_ms_p99": 13.0, "outcomes": {"delivered": 54_000}}],
+            "p99_bad_to_well": 1.04,
+        },
         "push_udp": {"sizes": {size: {"senders": udp, "times": 7.1} for size in ("1 asset", "25 assets")}},
         "delivery_log": {
             "rows": 900_000,

@@ -133,6 +133,8 @@ def test_statements_know_the_key_states_by_the_same_words_and_numbers() -> None:
         KeyState.SUSPENDED.word, str(int(KeyState.SUSPENDED)), str(int(KeyState.ACTIVE)),
     )  # fmt: skip
     for name, text in SQL.items():
+        if "api_keys" not in text or "push" in name:
+            continue  # states of something else
         for word in re.findall(r"\bstate (?:=|<>) '(\w+)'", text):
             assert word in {state.word for state in states}, name
 

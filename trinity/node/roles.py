@@ -146,6 +146,7 @@ ROLES = (
             retention_of(plan.config),
             memory.access.limits,
             Mailer(plan.config.mail, plan.config.stores.smtp_password),
+            memory.node,
         ),
         vital=False,
         server_types=_ALL,

@@ -17,6 +17,7 @@ from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
     DELIVERY_OUTCOMES,
+    EVENT_STATES,
     EXCHANGE_WAYS,
     EXCHANGES,
     FAILURE_KINDS,
@@ -257,6 +258,12 @@ PUSHER = Register(
         (("outcome", DELIVERY_OUTCOMES),),
     ),
     Metric("push_attempts_total", "counter", "Posts, quick retries and probes included."),
+    Metric(
+        "push_events_total",
+        "counter",
+        "Tries of events, by what became of them; waiting: tried again later.",
+        (("state", EVENT_STATES),),
+    ),
     Metric("push_skipped_total", "counter", "Messages that were not made, for this process stood still when due."),
     Metric(
         "push_lateness_seconds",

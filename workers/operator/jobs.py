@@ -23,6 +23,7 @@ from trinity.push.leavings import delete_leavings
 from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load_for
+from workers.operator.alarms import NodeAlarms
 from workers.operator.candles import load_candles
 from workers.operator.daily import Publish, keep_figures
 from workers.operator.event_mails import EventMails
@@ -42,6 +43,7 @@ class Work(NamedTuple):
     log: logging.Logger
     quotas: QuotaWarnings
     event_mails: EventMails
+    alarms: NodeAlarms
 
 
 class Job(NamedTuple):
@@ -86,6 +88,10 @@ JOBS = (
     Job(
         "event_mails", 5, "database", "sends the mails of events that ended something",
         lambda work: work.event_mails.send(work.connection),
+    ),
+    Job(
+        "node_alarms", 5, "node", "tells the operator of feeds and prices that are lost, and there again",
+        lambda work: work.alarms.look(work.connection, work.clock.monotonic_ns()),
     ),
     Job(
         "push_leavings", 3600, "database", "deletes events, orders and first answers that are over age",

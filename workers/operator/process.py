@@ -28,6 +28,7 @@ from trinity.errors import SchemaError, TrinityError
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command
 from trinity.memory.limit_table import LimitTable
+from trinity.memory.node import NodeMemory
 from trinity.observe.log import Outage
 from trinity.observe.metrics import OPERATOR
 from trinity.process import ProcessContext
@@ -36,6 +37,7 @@ from trinity.store.connect import AnyConnection, connect
 from trinity.store.partitions import Retention
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
+from workers.operator.alarms import NodeAlarms
 from workers.operator.daily import publisher
 from workers.operator.event_mails import EventMails
 from workers.operator.jobs import Jobs, Work
@@ -63,6 +65,7 @@ def run(
     retention: Retention,
     limits: LimitTable,
     mailer: Mailer,
+    memory: NodeMemory,
 ) -> None:
     """Do what is due until SIGTERM, SIGINT or the DRAIN command."""
     stopping = threading.Event()
@@ -77,7 +80,8 @@ def run(
     candles = CandleTable(data_dir / CANDLES, context.log)
     quotas = QuotaWarnings(limits, mailer, context.block, context.log)
     event_mails = EventMails(mailer.another(), context.block, context.log)
-    operator = Operator(context, node, candles, url, cache_url, retention, quotas, event_mails)
+    alarms = NodeAlarms(memory, context.log)
+    operator = Operator(context, node, candles, url, cache_url, retention, quotas, event_mails, alarms)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -102,10 +106,11 @@ class Operator(SessionThread):
         retention: Retention,
         quotas: QuotaWarnings,
         event_mails: EventMails,
+        alarms: NodeAlarms,
     ) -> None:
         super().__init__("operator", url, context.clock)
         self._node, self._candles, self._retention, self._quotas = node, candles, retention, quotas
-        self._event_mails = event_mails
+        self._event_mails, self._alarms = event_mails, alarms
         self._block, self._log = context.block, context.log
         unreachable = OPERATOR.index("operator_cache_unreachable_total")
         self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
@@ -131,7 +136,7 @@ class Operator(SessionThread):
                 self._jobs.begin_anew()
                 work = Work(
                     connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log,
-                    self._quotas, self._event_mails,
+                    self._quotas, self._event_mails, self._alarms,
                 )  # fmt: skip
                 while not self._stopping.is_set():
                     self._ask_lock(connection)

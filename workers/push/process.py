@@ -130,7 +130,10 @@ class Pusher:
             identity.database_url, (identity.node_uuid, identity.node_name), Leases(self._epochs), identity.data_dir,
             self._clock, context.log, self._roster, loop.call_soon_threadsafe,
         )  # fmt: skip
-        self._events = EventWorker(identity.database_url, self._clock, poster(self._pool, self._clock), context.log)
+        self._events = EventWorker(
+            identity.database_url, self._clock, poster(self._pool, self._clock), context.log,
+            lambda outcome: self._block.count(PUSHER.index("push_events_total", outcome.state)),
+        )  # fmt: skip
         desk = OrderDesk(self, self._prices, self._roster.find, self._clock, is_simulated=context.simulated)
         node = identity.node_uuid, identity.node_name
         self._orders = OrderWorker(identity.database_url, node, self._clock, desk.carry_out, context.log)

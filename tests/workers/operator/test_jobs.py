@@ -13,9 +13,11 @@ import psycopg
 import pytest
 
 from tests.support.clocks import ManualClock
+from tests.support.contexts import open_context
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import MailSection
 from trinity.limits import COUNTER_WORDS
+from trinity.markets import load_catalog
 from trinity.memory.candle_table import CandleFile, CandleTable, Minute, candle_of, to_fixed
 from trinity.memory.control import ProcessBlock
 from trinity.memory.limit_table import LimitTable
@@ -25,6 +27,7 @@ from trinity.store.connect import connect
 from trinity.store.partitions import Retention
 from trinity.vocabulary import OPERATOR_JOBS
 from workers.operator import jobs as module
+from workers.operator.alarms import NodeAlarms
 from workers.operator.event_mails import EventMails
 from workers.operator.jobs import JOBS, Job, Jobs, Work
 from workers.operator.mail import Mailer
@@ -42,13 +45,17 @@ def block() -> ProcessBlock:
 
 @pytest.fixture
 def work(database_url: str, tmp_path: Path, block: ProcessBlock) -> Iterator[Work]:
-    with connect(database_url, "tests", autocommit=True) as connection:
+    with (
+        connect(database_url, "tests", autocommit=True) as connection,
+        open_context("operator", "operator", load_catalog()) as context,
+    ):
         connection.execute("INSERT INTO nodes (uuid, name) VALUES (%s, 'n')", [NODE])
         clock = ManualClock(NOW * NS_PER_SECOND, 0)
         quotas = QuotaWarnings(LimitTable.private(9), Mailer(MailSection(), None), block, LOG)
+        alarms = NodeAlarms(context.memory, LOG)
         mails = EventMails(Mailer(MailSection(), None), block, LOG)
         candles = CandleTable(tmp_path, LOG)
-        yield Work(connection, NODE, clock, candles, lambda _: None, Retention(93, 36), LOG, quotas, mails)
+        yield Work(connection, NODE, clock, candles, lambda _: None, Retention(93, 36), LOG, quotas, mails, alarms)
 
 
 def _run(work: Work, block: ProcessBlock, *, is_active: bool = True) -> None:

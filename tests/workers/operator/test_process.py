@@ -51,7 +51,17 @@ class Forked:
         if self.pid == 0:
             try:
                 limits, mailer = LimitTable.private(9), Mailer(MailSection(), None)
-                run(self._context, self._node, self._folder, self._url, None, Retention(93, 36), limits, mailer)
+                run(
+                    self._context,
+                    self._node,
+                    self._folder,
+                    self._url,
+                    None,
+                    Retention(93, 36),
+                    limits,
+                    mailer,
+                    self._context.memory,
+                )
             finally:
                 os._exit(0)
 

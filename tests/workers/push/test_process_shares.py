@@ -3,11 +3,15 @@
 import itertools
 import os
 import signal
+import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.receiver import HTTP_OK, Received, Receiver
-from tests.trinity.store.frozen import running_server
+from tests.trinity.store.frozen import frozen, running_server
 from tests.workers.push.conftest import MakeNode, PushNode, Subscribe, wait_until, write_price
+from trinity.observe.metrics import PUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect
 from workers.push.shares.leases import SHARDS
@@ -110,6 +114,7 @@ def test_a_drained_node_hands_over_at_once(
     wait_until(lambda: list(map(len, _served_by(database_url).values())) == [SHARDS], "the other has all")
 
 
+@pytest.mark.long
 def test_without_postgresql_what_is_known_goes_on_also_after_a_kill(
     make_node: MakeNode, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -133,6 +138,52 @@ def test_without_postgresql_what_is_known_goes_on_also_after_a_kill(
         wait_until(lambda before=before: len(receiver.of("/a")) > before, "messages after a start without it")
     node.drain()
     assert _rises(receiver.of("/a"))
+
+
+@pytest.mark.long
+def test_a_frozen_postgresql_holds_nothing_up(make_node: MakeNode, receiver: Receiver, tmp_path: Path) -> None:
+    """It takes connections and says nothing: messages go on, and what changed meanwhile is taken over afterwards."""
+    (folder := tmp_path / "server").mkdir()
+    with running_server(folder) as server:
+        migrate.ensure(server.url())
+        _subscribe_by_hand(server.url(), receiver.url("/a"))
+        node = make_node("one", server.url())
+        node.start()
+        wait_until(lambda: receiver.of("/a"), "a message")
+        assert server.server.pid is not None
+        with frozen(server.server.pid):
+            wait_until(lambda: _gauge(node, "push_database_up") == 0.0, "the silence is seen")
+            before = len(receiver.of("/a"))
+            wait_until(lambda: len(receiver.of("/a")) >= before + 2, "messages meanwhile")
+        wait_until(lambda: _gauge(node, "push_database_up") == 1.0, "the database again")
+        with connect(server.url(), "tests", autocommit=True) as connection:
+            connection.execute("UPDATE push_subscriptions SET target = %s", (receiver.url("/b"),))
+        wait_until(lambda: receiver.of("/b"), "the change")
+        node.drain()
+    assert _rises([*receiver.of("/a"), *receiver.of("/b")])
+
+
+def test_a_process_that_stood_still_makes_up_for_nothing(
+    make_node: MakeNode, subscribe: Subscribe, receiver: Receiver
+) -> None:
+    """Stopped for longer than an interval: what was due meanwhile is skipped and takes no sequence."""
+    for _ in range(9):
+        subscribe(receiver.url("/a"), interval_s=3)
+    node = make_node("one")
+    node.start()
+    wait_until(lambda: len(receiver.received) >= 9, "messages")
+    os.kill(node.child.pid, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - stopped_at > 5, "more than an interval")
+    os.kill(node.child.pid, signal.SIGCONT)
+    block = node.context.block
+    wait_until(lambda: block.read_counter(PUSHER.index("push_skipped_total")) > 0, "what was skipped")
+    before = len(receiver.received)
+    wait_until(lambda: len(receiver.received) >= before + 9, "messages afterwards")
+    node.drain()
+    for number in {one.data["subscription"] for one in receiver.received}:
+        sequences = sorted(one.sequence for one in receiver.received if one.data["subscription"] == number)
+        assert sequences == list(range(sequences[0], sequences[0] + len(sequences))), "no gap, and none twice"
 
 
 def test_a_receiver_that_hangs_costs_the_others_nothing(
@@ -181,6 +232,10 @@ def test_gone_is_the_end_and_its_owner_is_told(
     wait_until(lambda: told() == [("disabled", "subscription.disabled")], "the end")
     assert len(receiver.of("/gone")) == 1
     node.drain()
+
+
+def _gauge(node: PushNode, name: str) -> float:
+    return node.context.block.read_gauge(PUSHER.index(name))
 
 
 def _subscribe_by_hand(url: str, target: str) -> None:

@@ -121,3 +121,12 @@ UPDATE push_endpoints
 SET state = 'disabled', disabled_reason = %(reason)s, disabled_at = now(), changed_at = now()
 WHERE id = %(endpoint_id)s AND state = 'active' AND deleted_at IS NULL
 RETURNING 1;
+
+-- name: last_alarms
+-- What was told last of each thing of a node.
+SELECT DISTINCT ON (thing) thing, type
+FROM (
+    SELECT coalesce(data ->> 'exchange', '') AS thing, type, id FROM push_events
+    WHERE account_id IS NULL AND type LIKE 'node.%%' AND data ->> 'node' = %(node)s
+) AS told
+ORDER BY thing, id DESC;

@@ -26,7 +26,7 @@ from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.session_thread import SessionThread
 from workers.push.events.queue import CLAIMS_MAX, Claim, claim, settle
-from workers.push.events.schedule import Answer, Outcome, judge
+from workers.push.events.schedule import EventAnswer, EventOutcome, judge
 
 # Without a notification: what a claim's end or a delay made due.
 TURN_SECONDS = 1.0
@@ -34,7 +34,7 @@ CHANNEL = "push_events"
 # The longest statement claims 64 rows by an index; one that takes this long met a server that stands still.
 _STATEMENT_SECONDS = 10
 
-Post = Callable[[Claim], Awaitable[Answer]]
+Post = Callable[[Claim], Awaitable[EventAnswer]]
 
 
 class EventWorker(SessionThread):
@@ -46,14 +46,14 @@ class EventWorker(SessionThread):
         clock: Clock,
         post: Post,
         log: logging.Logger,
-        on_outcome: Callable[[Outcome], None] = lambda _: None,
+        on_outcome: Callable[[EventOutcome], None] = lambda _: None,
     ) -> None:
         super().__init__("events", url, clock)
         self._post, self._log, self._on_outcome = post, log, on_outcome
         self._random = Random()
         self._loop = asyncio.get_running_loop()
         self._tries: set[asyncio.Task[None]] = set()
-        self._results: queue.SimpleQueue[tuple[Claim, Answer]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Claim, EventAnswer]] = queue.SimpleQueue()
         self._under_way = 0  # claimed and not settled; the thread's
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._outage = Outage(log, logging.WARNING, "events wait for the database", "the database gives events")

@@ -17,7 +17,7 @@ from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock
 from trinity.errors import DeliveryError
 from trinity.push.orders import Taken
 from workers.push.message import message_id, render
-from workers.push.orders.minutes import Parts, body_of_part
+from workers.push.orders.minutes import ReplayParts, body_of_part
 from workers.push.orders.worker import OrderResult
 from workers.push.prices import CurrentPrices, time_text
 from workers.push.schedule import Reason
@@ -65,7 +65,7 @@ class OrderDesk:
         self._sender, self._prices, self._find, self._clock = sender, prices, find, clock
         self._is_simulated = is_simulated
 
-    async def carry_out(self, order: Taken, parts: Parts | None) -> OrderResult:
+    async def carry_out(self, order: Taken, parts: ReplayParts | None) -> OrderResult:
         """Do it, once; what came of it."""
         served = await self._await_served(order.subscription_id)
         if served is None:
@@ -105,7 +105,7 @@ class OrderDesk:
             return OrderResult(False, {"outcome": "send_failed", "error": "the kernel did not take the datagram"})
         return OrderResult(True, {"outcome": "sent", "sequence": sequence})
 
-    async def _replay_since(self, served: Served, parts: Parts) -> OrderResult:
+    async def _replay_since(self, served: Served, parts: ReplayParts) -> OrderResult:
         if served.target.kind == "udp":
             error = "a subscription over UDP has no replay of the past: the history answers by HTTP"
             return OrderResult(False, {"error": error})
@@ -124,7 +124,9 @@ class OrderDesk:
             told["sent"], told["last_sequence"] = number, sequence
         return OrderResult(True, told)
 
-    async def _post_part(self, served: Served, parts: Parts, number: int, part: bytes) -> tuple[Verdict | None, int]:
+    async def _post_part(
+        self, served: Served, parts: ReplayParts, number: int, part: bytes
+    ) -> tuple[Verdict | None, int]:
         """One message, tried three times; None where the subscription is another node's now."""
         sequence = self._sender.next_sequence(served.subscription.id)
         if sequence is None:

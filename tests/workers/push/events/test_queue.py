@@ -11,7 +11,7 @@ from trinity.push import events
 from trinity.store.connect import AnyConnection, connect
 from workers.push.events import queue
 from workers.push.events.queue import CLAIMS_OF_ENDPOINT_MAX, Claim, claim, settle
-from workers.push.events.schedule import Answer, Outcome, judge
+from workers.push.events.schedule import EventAnswer, EventOutcome, judge
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def make_due(connection: AnyConnection) -> None:
     connection.execute("UPDATE push_event_deliveries SET next_at = now() - interval '1 second'")
 
 
-def try_once(connection: AnyConnection, of: Claim, answer: Answer) -> Outcome:
+def try_once(connection: AnyConnection, of: Claim, answer: EventAnswer) -> EventOutcome:
     outcome = judge(answer, of.attempts + 1, Random(1))
     settle(connection, of, answer, outcome)
     return outcome
@@ -81,7 +81,7 @@ def test_a_failed_try_is_counted_and_waits_for_its_delay(connection: AnyConnecti
     """5 seconds after the first, and its reason stands with it and with the endpoint."""
     events.emit(connection, 1, "key.created", {})
     (one,) = claim(connection, 9)
-    try_once(connection, one, Answer(503))
+    try_once(connection, one, EventAnswer(503))
     assert states(connection) == [("waiting", 1)]
     assert claim(connection, 9) == []
     row = connection.execute(
@@ -91,7 +91,7 @@ def test_a_failed_try_is_counted_and_waits_for_its_delay(connection: AnyConnecti
     make_due(connection)
     (again,) = claim(connection, 9)
     assert (again.attempts, again.is_failing) == (1, True)
-    try_once(connection, again, Answer(204))
+    try_once(connection, again, EventAnswer(204))
     assert states(connection) == [("delivered", 2)]
     row = connection.execute("SELECT failing_since, failures, last_status FROM push_endpoints WHERE id = 1").fetchone()
     assert row == (None, 0, 204)
@@ -103,11 +103,11 @@ def test_a_worker_that_woke_up_too_late_changes_only_for_the_better(connection: 
     (late,) = claim(connection, 9)
     end_claims(connection)
     (current,) = claim(connection, 9)
-    try_once(connection, late, Answer(500))
+    try_once(connection, late, EventAnswer(500))
     assert states(connection) == [("waiting", 0)]
-    try_once(connection, late, Answer(200))
+    try_once(connection, late, EventAnswer(200))
     assert states(connection) == [("delivered", 1)]
-    try_once(connection, current, Answer(500))
+    try_once(connection, current, EventAnswer(500))
     assert states(connection) == [("delivered", 1)]
 
 
@@ -125,9 +125,9 @@ def test_410_disables_the_endpoint_and_tells_so_in_one_transaction(
     with monkeypatch.context() as patched:
         patched.setattr(queue.events, "emit", broken)
         with pytest.raises(psycopg.OperationalError):
-            try_once(connection, one, Answer(410))
+            try_once(connection, one, EventAnswer(410))
     assert states(connection) == [("waiting", 0)] * 3, "not half of it"
-    try_once(connection, one, Answer(410))
+    try_once(connection, one, EventAnswer(410))
     assert states(connection) == [("failed", 1), ("failed", 0), ("failed", 0), ("failed", 0)]
     assert connection.execute("SELECT state, disabled_reason FROM push_endpoints WHERE id = 1").fetchone() == (
         "disabled", "it answered 410 Gone",
@@ -142,12 +142,12 @@ def test_an_endpoint_that_took_nothing_for_five_days_is_disabled(connection: Any
     """At a failure, and not a moment before; something that arrives clears it."""
     events.emit(connection, 1, "key.created", {})
     (one,) = claim(connection, 9)
-    try_once(connection, one, Answer(500))
+    try_once(connection, one, EventAnswer(500))
     for days, state in (("4 days 23 hours", "active"), ("5 days", "disabled")):
         connection.execute("UPDATE push_endpoints SET failing_since = now() - %s::interval WHERE id = 1", [days])
         make_due(connection)
         (one,) = claim(connection, 9)
-        try_once(connection, one, Answer(500))
+        try_once(connection, one, EventAnswer(500))
         assert connection.execute("SELECT state FROM push_endpoints WHERE id = 1").fetchone() == (state,)
     assert events.read_feed(connection, 1)[0].data["reason"] == "nothing arrived for 5 days"
 
@@ -167,12 +167,12 @@ def test_an_event_that_was_tried_for_three_days_is_told_once_and_never_of_itself
     events.emit(connection, 1, "key.created", {})
     connection.execute("UPDATE push_event_deliveries SET attempts = 9")
     (one,) = claim(connection, 9)
-    try_once(connection, one, Answer(None, "timeout"))
+    try_once(connection, one, EventAnswer(None, "timeout"))
     told = events.read_feed(connection, 1)[0]
     assert (told.type, told.data["event"], told.data["error"]) == ("event.exhausted", one.uid, "timeout")
     connection.execute("UPDATE push_event_deliveries SET attempts = 9")
     (one,) = claim(connection, 9)
-    assert try_once(connection, one, Answer(None, "timeout")).is_exhausted
+    assert try_once(connection, one, EventAnswer(None, "timeout")).is_exhausted
     assert len(events.read_feed(connection, 1)) == 2
 
 

@@ -10,7 +10,7 @@ from trinity.clock import SystemClock
 from trinity.push import events
 from trinity.store.connect import AnyConnection, connect
 from workers.push.events.queue import Claim
-from workers.push.events.schedule import Answer
+from workers.push.events.schedule import EventAnswer
 from workers.push.events.worker import EventWorker
 
 LOG = logging.getLogger("tests.events")
@@ -21,16 +21,16 @@ class Node:
 
     def __init__(self, url: str) -> None:
         self.posted: list[Claim] = []
-        self.answers: list[Answer] = []
+        self.answers: list[EventAnswer] = []
         self.hangs = asyncio.Event()
         self.hangs.set()
         self.worker = EventWorker(url, SystemClock(), self._post, LOG)
         self.worker.start()
 
-    async def _post(self, of: Claim) -> Answer:
+    async def _post(self, of: Claim) -> EventAnswer:
         self.posted.append(of)
         await self.hangs.wait()
-        return self.answers.pop(0) if self.answers else Answer(200)
+        return self.answers.pop(0) if self.answers else EventAnswer(200)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_an_event_is_posted_once_by_one_of_several_nodes(
 async def test_what_failed_is_tried_again_by_the_schedule(connection: AnyConnection, nodes: Callable[[], Node]) -> None:
     """With the same id and the same body."""
     node = nodes()
-    node.answers = [Answer(503)]
+    node.answers = [EventAnswer(503)]
     events.emit(connection, 1, "key.created", {"key": 1})
     await until(lambda: connection.execute("SELECT attempts FROM push_event_deliveries").fetchone() == (1,))
     connection.execute("UPDATE push_event_deliveries SET next_at = now()")
@@ -123,10 +123,10 @@ async def test_a_node_that_dies_over_an_event_loses_it_to_another(
 async def test_a_fault_of_ours_ends_the_process(connection: AnyConnection, database_url: str) -> None:
     """It is raised in the loop, never swallowed."""
 
-    async def broken(_of: Claim) -> Answer:
+    async def broken(_of: Claim) -> EventAnswer:
         raise ZeroDivisionError
 
-    post: Callable[[Claim], Awaitable[Answer]] = broken
+    post: Callable[[Claim], Awaitable[EventAnswer]] = broken
     worker = EventWorker(database_url, SystemClock(), post, LOG)
     worker.start()
     events.emit(connection, 1, "key.created", {})

@@ -27,7 +27,7 @@ function show({ endpoints }, { isOperator }) {
 }
 
 const fieldsOf = (one = {}) => [
-  { name: "url", label: "URL", value: one.url, required: true, help: "https:// only" },
+  { name: "url", label: "URL", value: one.url, required: true, help: "Of HTTPS, with its path" },
   { name: "types", label: "Events", value: one.types?.join(", "), help: "key.*, subscription.disabled, ...; empty: all" },
   { name: "name", label: "Name", value: one.name },
 ];

@@ -28,7 +28,7 @@ const whenText = (one) => [one.interval_s && `every ${one.interval_s} s`, one.de
   one.heartbeat_s && `at least every ${one.heartbeat_s} s`].filter(Boolean).join(", ");
 
 const fieldsOf = (one = {}) => [
-  { name: "target", label: "Target", value: one.target, required: true, help: "https://host/path or udp://host:port" },
+  { name: "target", label: "Target", value: one.target, required: true, help: "A URL of HTTPS with its path, or udp://host:port" },
   { name: "assets", label: "Assets", value: one.assets?.join(", "), required: true, help: "BTC, ETH, ..." },
   { name: "name", label: "Name", value: one.name },
   { name: "interval_s", label: "Every so many seconds", value: one.interval_s || "", inputmode: "numeric", help: "3 to 60; empty: not by the clock" },
