@@ -5,7 +5,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -24,7 +24,8 @@ MOMENTS = ("timestamp",)
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A demo with an operator, old enough to have a minute of history."""
-    with new_node(tmp_path_factory.mktemp("document"), ADMIN_KEY=ADMIN_KEY) as started:
+    opened = {"ADMIN_KEY": ADMIN_KEY, "PUSH_ALLOWED_TARGETS": "127.0.0.1"}
+    with new_node(tmp_path_factory.mktemp("document"), **opened) as started:
         started.start()
         started.wait_ready()
         started.wait_reports_ready()
@@ -34,25 +35,52 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         assert started.stop() == 0
 
 
+class Owned(NamedTuple):
+    """A customer's key, and what of theirs the paths name."""
+
+    key: str
+    values: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def owned(node: Node) -> Owned:
+    """A customer with a subscription that nobody serves, and a test of it that waits."""
+    key = post(node, "/administration/keys", ADMIN_KEY, {"account": "Corner Shop", "plan": "standard"})["api_key"]
+    account = f"http://127.0.0.1:{node.ports['TCP_PORT_LRS']}/account"
+    node.wait("the key", lambda: ask(node, account, key)[0] == 200)
+    wanted = {"target": "https://127.0.0.1:9/", "assets": ["BTC"], "interval_s": 60}
+    number = post(node, "/subscriptions", key, wanted)["subscription"]["id"]
+    order = post(node, f"/subscriptions/{number}/test", key, {})["order"]["id"]
+    return Owned(key, {"subscription": str(number), "order_id": order})
+
+
+def post(node: Node, path: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{node.ports['TCP_PORT_LRS']}/v1{path}"
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=60) as answer:
+        made: dict[str, Any] = json.loads(answer.read())
+        return made
+
+
 def document_of(node: Node) -> dict[str, Any]:
     """As it is served."""
     document: dict[str, Any] = json.loads(node.text("/openapi.json", "TCP_PORT_LRS"))
     return document
 
 
-def ask(node: Node, url: str) -> tuple[int, str, bytes]:
-    """Status, media type and body, with the operator's key where that is one; of a stream the beginning."""
+def ask(node: Node, url: str, key: str = ADMIN_KEY) -> tuple[int, str, bytes]:
+    """Status, media type and body, with a key where that is known; of a stream the beginning."""
     is_known = f":{node.ports['TCP_PORT_LRS']}/" in url
-    request = urllib.request.Request(url, headers={"X-API-Key": ADMIN_KEY} if is_known else {})
+    request = urllib.request.Request(url, headers={"X-API-Key": key} if is_known else {})
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             media = response.headers.get_content_type()
             return response.status, media, response.read1() if media == "text/event-stream" else response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers.get_content_type(), error.read()
 
 
-def questions_of(node: Node, document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def questions_of(node: Node, owned: Owned, document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(path, address, operation) of each call with a written example, on each of its ports, with its example values."""
     now = SystemClock().wall_ns() // NS_PER_SECOND
     for path, item in document["paths"].items():
@@ -63,7 +91,7 @@ def questions_of(node: Node, document: dict[str, Any]) -> Iterator[tuple[str, st
         for parameter in operation.get("parameters", []):
             value = now - 60 if parameter["name"] in MOMENTS else parameter.get("example")
             if parameter["in"] == "path":
-                filled = filled.replace(f"{{{parameter['name']}}}", str(value))
+                filled = filled.replace(f"{{{parameter['name']}}}", owned.values.get(parameter["name"], str(value)))
             elif value is not None:
                 query.append((parameter["name"], str(value)))
         for server in item.get("servers", document["servers"]):
@@ -77,12 +105,12 @@ def validator_of(document: dict[str, Any], schema: dict[str, Any]) -> Draft20201
     return Draft202012Validator({**schema, "components": document["components"]})
 
 
-def test_every_example_is_answered_with_200_in_its_shape(node: Node) -> None:
+def test_every_example_is_answered_with_200_in_its_shape(node: Node, owned: Owned) -> None:
     """Each call, on each port that the document names for it; a JSON answer is valid by its schema."""
     document = document_of(node)
     asked = set()
-    for path, url, operation in questions_of(node, document):
-        status, media, body = ask(node, url)
+    for path, url, operation in questions_of(node, owned, document):
+        status, media, body = ask(node, url, owned.key if "/subscriptions" in path else ADMIN_KEY)
         assert status == 200, f"{url}: {body[:500]!r}"
         content = operation["responses"]["200"]["content"]
         assert media in content, url
