@@ -264,6 +264,12 @@ def _push_udp(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     return measure_push_udp(wanted.turns, wanted.seconds, progress)
 
 
+def _push_process(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.push_process import measure_push_process
+
+    return measure_push_process(folder, wanted.seconds, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -286,7 +292,12 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
-    "push": {"push_https": _push_https, "push_udp": _push_udp, "delivery_log": _delivery_log},
+    "push": {
+        "push_https": _push_https,
+        "push_udp": _push_udp,
+        "push_process": _push_process,
+        "delivery_log": _delivery_log,
+    },
 }
 _PARTS_OF_ALL = (
     "peers",
