@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import uvloop
 
 from trinity.clock import NS_PER_SECOND
@@ -32,6 +33,7 @@ from trinity.push.addresses import AllowList
 from trinity.push.resolve import Resolver
 from workers.push.datagrams import Datagrams
 from workers.push.delivering import Deliveries
+from workers.push.entries import Begun
 from workers.push.events.posting import poster
 from workers.push.events.worker import EventWorker
 from workers.push.https.pool import ConnectionPool, PoolBounds
@@ -40,7 +42,7 @@ from workers.push.moves import MoveWatch
 from workers.push.orders.carry_out import OrderDesk
 from workers.push.orders.worker import OrderWorker
 from workers.push.prices import CurrentPrices
-from workers.push.schedule import Due, Reason, Scheduler
+from workers.push.schedule import Due, Reason, Scheduler, dues_of
 from workers.push.served import Roster, Served
 from workers.push.shares.epochs import Epochs
 from workers.push.shares.leases import Leases
@@ -121,8 +123,8 @@ class Pusher:
         )  # fmt: skip
         self._sender = UdpSender(memory.answers, names, memory.ring, self._clock, is_simulated=context.simulated)
         self._datagrams = Datagrams(
-            self._sender, allow, self._resolver, self._clock, self.roster.is_current, self._deliveries.spawn,
-            self._refused, self._put_off,
+            self._sender, allow, self._resolver, self._clock, self.roster.is_current, self._scheduler.row_of,
+            self._deliveries.spawn, self._refused, self._put_off,
         )  # fmt: skip
         self.roster.on_dropped = self._datagrams.forget
         self._epochs = Epochs(identity.data_dir, context.log)
@@ -161,8 +163,9 @@ class Pusher:
         begun = self._scheduler.due(now_ns, self._deliveries.room)
         if now_ns >= self._moves_at_ns:
             self._moves_at_ns = now_ns + MOVES_GAP_NS
-            begun += self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
-        if begun:
+            moved = self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
+            begun = np.concatenate([begun, moved])
+        if len(begun):
             self._begin(begun)
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + REPORT_GAP_NS
@@ -205,24 +208,37 @@ class Pusher:
             self._datagrams.forget(served)  # it is paused: its next message may go elsewhere
         return sequence
 
-    def _begin(self, begun: Sequence[Due]) -> None:
+    def _begin(self, begun: Begun) -> None:
+        is_known = self._datagrams.known(begun)
+        if is_known.any():
+            self._send_known(begun[is_known])
         over_https: list[tuple[Due, Served]] = []
         over_udp: list[tuple[Due, Served]] = []
-        for due in begun:
+        for due in dues_of(begun[~is_known]):
             served = self.roster.served[due.id]
             (over_https if served.target.kind == "https" else over_udp).append((due, served))
         self._deliveries.begin(over_https)
         if over_udp:
             self._send(over_udp)
 
+    def _send_known(self, begun: Begun) -> None:
+        now_ns = self._clock.monotonic_ns()
+        is_sent = self._datagrams.send_known(begun)
+        self._deliveries.all_sent(begun, is_sent, now_ns)
+        for due in dues_of(begun[~is_sent]):
+            self._settle(due, is_sent=False)
+
     def _send(self, begun: Sequence[tuple[Due, Served]]) -> None:
         now_ns = self._clock.monotonic_ns()
         for due, is_sent in self._datagrams.send(begun):
-            served = self.roster.served[due.id]
             self._deliveries.note_lateness(due, now_ns)
-            values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
-            verdict = Verdict("sent" if is_sent else "send_failed", 0)
-            self._deliveries.settle(due, verdict, self._datagrams.last_sequence(due.id), values)
+            self._settle(due, is_sent=is_sent)
+
+    def _settle(self, due: Due, *, is_sent: bool) -> None:
+        served = self.roster.served[due.id]
+        values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
+        verdict = Verdict("sent" if is_sent else "send_failed", 0)
+        self._deliveries.settle(due, verdict, self._datagrams.last_sequence(due.id), values)
 
     def _refused(self, due: Due, error: DeliveryError) -> None:
         self._deliveries.refuse(due, of_error(error))
@@ -235,6 +251,8 @@ class Pusher:
         self._orders.serve(self.roster.shards)
         source, deliveries = self._source, self._deliveries
         given_up = deliveries.take_given_up()
+        for sent in self._datagrams.take_sent(now_ns, STATES_MAX):
+            self._states.sent(*sent)
         reports = Reports(
             self._states.take_rows(now_ns, STATES_MAX),
             self._states.take_turns(),

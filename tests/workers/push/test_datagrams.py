@@ -44,7 +44,7 @@ class Place:
         self.tasks: list[asyncio.Task[None]] = []
         self.datagrams = Datagrams(
             self.sender, AllowList.parse(["127.0.0.0/8"]), self.resolver, self.parts.clock,
-            self.parts.roster.is_current,
+            self.parts.roster.is_current, self.parts.scheduler.row_of,
             lambda work: self.tasks.append(asyncio.ensure_future(work)),
             lambda _, error: self.refused.append(error), self.put_off.append,
         )  # fmt: skip
