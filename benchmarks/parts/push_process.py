@@ -8,6 +8,7 @@ the loop's thread.
 """
 
 import asyncio
+import base64
 import datetime
 import os
 import signal
@@ -41,6 +42,7 @@ _STAND_INTERVALS_MAX = 10
 _RING_RECORDS = 1 << 17
 # Nothing listens there: the process is without its database.
 _NO_DATABASE = "postgresql://127.0.0.1:1/none"
+_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
 _MADE_AT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -141,6 +143,6 @@ def _subscription(number: int, port: int, names: tuple[str, ...], deviates: bool
         id=number + 1, account_id=1, key_id=None, name="", target=f"udp://127.0.0.1:{port}",
         assets=names[first : first + ASSETS], interval_s=INTERVAL_S, deviation_bps=10_000 if deviates else 0,
         heartbeat_s=0, max_age_ms=0, min_sources=0, state="active", disabled_reason=None, disabled_at=None,
-        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", old_secret=None, old_secret_until=None, revision=number + 1,
+        secret=_SECRET, old_secret=None, old_secret_until=None, revision=number + 1,
         created_at=_MADE_AT, changed_at=_MADE_AT, deleted_at=None,
     )  # fmt: skip

@@ -58,6 +58,18 @@ def _of_pushes() -> dict[str, Any]:
             },
             "ratio_of_ours": {"aiohttp": 0.303},
         },
+        "push_process": {
+            "sizes": {
+                "30,000": {
+                    "pushes": 50_000,
+                    "cpu_us": 18.8,
+                    "per_cpu_second": 53_102,
+                    "per_second": 10_000,
+                    "cpu_share": 0.188,
+                    "skipped": 0,
+                },
+            }
+        },
         "push_udp": {"sizes": {size: {"senders": udp, "times": 7.1} for size in ("1 asset", "25 assets")}},
         "delivery_log": {
             "rows": 900_000,

@@ -23,7 +23,7 @@ from trinity.push.datagram import signing_secret
 from trinity.push.resolve import NameResolver, check_target
 from trinity.vocabulary import DELIVERY_REASONS
 from workers.push.entries import NEVER, Begun
-from workers.push.lane import Lane
+from workers.push.lane import DatagramLane
 from workers.push.schedule import Due, Reason
 from workers.push.served import Served
 from workers.push.shares.epochs import COUNTER_BITS
@@ -69,7 +69,7 @@ class Datagrams:
         self._spawn, self._on_refused, self._on_put_off = spawn, on_refused, on_put_off
         self._slots: dict[int, _Slot] = {}
         self._asking: set[int] = set()
-        self._lane = Lane()
+        self._lane = DatagramLane()
 
     def forget(self, served: Served) -> None:
         """It is served no more, or in another form: its counter goes on there."""

@@ -99,9 +99,7 @@ def begin_moved(entries: Entries, due_ns: Integers, rows: Integers, now_ns: int,
 
 
 @compiled
-def _begin(
-    entries: Entries, due_ns: Integers, row: int, at_ns: int, reason: int, flight: int, begun: np.void
-) -> None:
+def _begin(entries: Entries, due_ns: Integers, row: int, at_ns: int, reason: int, flight: int, begun: np.void) -> None:
     entry = entries[row]
     begun["row"], begun["id"], begun["due_ns"], begun["flight"] = row, entry["id"], at_ns, flight
     begun["reason"], begun["deviates"], begun["is_probe"] = reason, entry["deviates"], min(entry["failures"], 1)

@@ -39,7 +39,7 @@ class Sent(NamedTuple):
     sent_at_ns: int  # wall
 
 
-class Lane:
+class DatagramLane:
     """Of one process."""
 
     def __init__(self) -> None:

@@ -62,7 +62,7 @@ class MoveWatch:
         first, last, bps = np.array([(*place, bps) for place, bps in places]).T
         counts = last - first
         at = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-        step = np.repeat(bps * (_BPS * (1 - _TOLERANCE)), counts)
+        step = np.repeat(bps * _BPS * (1 - _TOLERANCE), counts)
         self._set(at, values[self._asset[at]], step)
 
     def _set(self, at: slice | Assets, values: Values, step: "Values | float") -> None:

@@ -15,7 +15,7 @@ subscriptions are looked through in 0.1 ms. Must not know prices, targets or mes
 
 from collections.abc import Iterable
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -243,7 +243,8 @@ def dues_of(begun: Begun) -> list[Due]:
     ]
 
 
-_REASONS: tuple[Reason, ...] = DELIVERY_REASONS
+_REASONS: tuple[Reason, ...] = get_args(Reason)
+assert _REASONS == DELIVERY_REASONS, "their numbers are stored"
 
 
 def spread(number: int) -> int:
