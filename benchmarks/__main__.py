@@ -106,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
+    parser.add_argument("--subscriptions", type=int, default=10_000, help="subscriptions of `push` (default 10,000)")
+    parser.add_argument("--push-seconds", type=float, default=60.0, help="length of a window of `push` (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
     return parser
@@ -258,6 +260,12 @@ def _push_https(folder: Path, wanted: argparse.Namespace, progress: Progress) ->
     return measure_push_https(folder, wanted.turns, wanted.seconds, progress)
 
 
+def _push_schedule(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.push_schedule import measure_push_schedule
+
+    return measure_push_schedule(folder, wanted.subscriptions, wanted.push_seconds, progress)
+
+
 def _push_udp(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.push_udp import measure_push_udp
 
@@ -297,6 +305,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
         "push_udp": _push_udp,
         "push_process": _push_process,
         "delivery_log": _delivery_log,
+        "push_schedule": _push_schedule,
     },
 }
 _PARTS_OF_ALL = (

@@ -5,7 +5,7 @@
 # Seen:     the compression looks whether the word stands in the header: `gzip;q=0` is packed like `gzip`, though the
 #           client asked in the standard's words not to get it.
 # Versions: litestar 2.25.0, Python 3.11, Linux.
-# Trinity:  reads the header's weights itself (workers/api/base/compression.py).
+# Trinity:  reads the header's weights itself (workers/api/base/serving/compression.py).
 set -euo pipefail
 
 folder=$(mktemp -d)

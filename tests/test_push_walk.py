@@ -20,7 +20,9 @@ OLD = make_secret(lambda count: b"o" * count)
 
 
 def code_of(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", WALK, re.DOTALL)
+    """The section's own; other sections have other examples."""
+    (section,) = re.findall(r"\n## Verify\n(.*?)\n## ", WALK, re.DOTALL)
+    (found,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
     return str(found)
 
 

@@ -6,9 +6,9 @@ The route of a price, hop by hop; data flows one way only:
                                                                of its frequent frame, read compiled: frequent.py
     socket -> frames            feeds/ingest/process.py        the only WebSocket loop; frames.py, rest.py
     quote -> shared table       feeds/ingest/intake.py, rows.py -> trinity/memory/price_table.py   one writer a cell
-    six quotes -> one price     feeds/consensus/cycle.py       compiled integers: quotes.py, votes.py, prices.py; the
-                                                               same rules in decimals, to explain and replay: rules.py
-    price -> answer bytes       feeds/consensus/records.py     rendered once per change, into ...
+    six quotes -> one price     feeds/consensus/integers/      compiled: cycle.py, quotes.py, votes.py, prices.py; the
+                                                               same rules to explain and replay: decimals/rules.py
+    price -> answer bytes       feeds/consensus/integers/records.py   rendered once per change, into ...
     answer bytes -> table       trinity/memory/answer_table.py ... two versions a cell
     socket -> request -> socket workers/request/loop.py        the one compiled loop: epoll, HTTP and UDP
     request bytes -> request    workers/request/http/parse.py, udp/text.py   pure, compiled, bounds-checked
@@ -22,6 +22,7 @@ Beside the route:
 
     keys, plans, blocks         trinity/access/ (the operator's acts) -> PostgreSQL -> workers/access/ -> shared tables
     price -> candles            feeds/consensus/candles.py -> memory/candle_table.py -> workers/operator/candles.py
+    what happens to accounts    trinity/push/events.py -> PostgreSQL -> workers/push/events/ -> their endpoints; mails
     what is due now and then    workers/operator/              migrations, partitions, retention, candles, daily figures
     frames -> recording         feeds/audit/                   what a replay needs to be the same, bit for bit
 

@@ -50,31 +50,45 @@ class Subcommand(NamedTuple):
 
 
 COMMANDS = (
-    Subcommand("run", "run a node with the live exchanges", "node"),
-    Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "node"),
-    Subcommand("simulate", "run the six simulated exchanges alone", "node"),
-    Subcommand("config", "the configuration: check it, show each value and its source, print an example", "config"),
-    Subcommand("doctor", "check clock, exchanges, limits, ports and stores of this machine; say what to do", "doctor"),
-    Subcommand("top", "watch assets, sources and ages of the running node", "top"),
-    Subcommand("explain", "show each step of an asset's consensus, with its numbers", "explain"),
-    Subcommand("record", "record what feeds and consensus see: on, off or status", "record"),
-    Subcommand("replay", "recompute the consensus from a recording, and compare it bit for bit", "record"),
-    Subcommand("db", "the database: its address, the state of its tables, bring them to this version's", "db"),
-    Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "keys"),
-    Subcommand("plans", "plans of limits and what they cost: list, set, price", "plans"),
-    Subcommand("accounts", "customers: list, show, set, rename, delete", "accounts"),
-    Subcommand("logins", "people who sign in on the dashboard: create, list, revoke", "logins"),
-    Subcommand("bill", "a month of every customer, as a table or a file: CSV, XLSX, Parquet, JSON", "bill"),
-    Subcommand("block", "refuse an address or a network on all nodes", "blocks"),
-    Subcommand("unblock", "answer an address or a network again", "blocks"),
-    Subcommand("blocks", "list what is blocked", "blocks"),
-    Subcommand("push", "subscriptions to prices: create, list, show, set, pause, test, deliveries, replay", "push"),
-    Subcommand("events", "list what happened to accounts and nodes", "events"),
-    Subcommand("endpoints", "where events go: create, list, show, set, pause, resume, rotate, test, ...", "endpoints"),
-    Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "audit"),
+    Subcommand("run", "run a node with the live exchanges", "operating.node"),
+    Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
+    Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
+    Subcommand(
+        "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
+    ),
+    Subcommand(
+        "doctor", "check clock, exchanges, limits, ports and stores of this machine; say what to do", "operating.doctor"
+    ),
+    Subcommand("top", "watch assets, sources and ages of the running node", "operating.top"),
+    Subcommand("explain", "show each step of an asset's consensus, with its numbers", "operating.explain"),
+    Subcommand("record", "record what feeds and consensus see: on, off or status", "operating.record"),
+    Subcommand("replay", "recompute the consensus from a recording, and compare it bit for bit", "operating.record"),
+    Subcommand(
+        "db", "the database: its address, the state of its tables, bring them to this version's", "operating.db"
+    ),
+    Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "customers.keys"),
+    Subcommand("plans", "plans of limits and what they cost: list, set, price", "customers.plans"),
+    Subcommand("accounts", "customers: list, show, set, rename, delete", "customers.accounts"),
+    Subcommand("logins", "people who sign in on the dashboard: create, list, revoke", "customers.logins"),
+    Subcommand("bill", "a month of every customer, as a table or a file: CSV, XLSX, Parquet, JSON", "customers.bill"),
+    Subcommand("block", "refuse an address or a network on all nodes", "customers.blocks"),
+    Subcommand("unblock", "answer an address or a network again", "customers.blocks"),
+    Subcommand("blocks", "list what is blocked", "customers.blocks"),
+    Subcommand(
+        "push", "subscriptions to prices: create, list, show, set, pause, test, deliveries, replay", "customers.push"
+    ),
+    Subcommand("events", "list what happened to accounts and nodes", "customers.events"),
+    Subcommand(
+        "endpoints", "where events go: create, list, show, set, pause, resume, rotate, test, ...", "customers.endpoints"
+    ),
+    Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "customers.audit"),
     Subcommand("mcp", "serve prices, history, explanations to language models (Model Context Protocol, stdio)", "mcp"),
     Subcommand("bench", "measure this machine", "bench"),
-    Subcommand("compile", "compile the request loop now, so that the first start does not have to wait for it", "node"),
+    Subcommand(
+        "compile",
+        "compile the request loop now, so that the first start does not have to wait for it",
+        "operating.node",
+    ),
 )
 
 # What a kind of error means for the exit code; the first that fits counts.

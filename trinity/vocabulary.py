@@ -270,7 +270,6 @@ DELIVERY_OUTCOMES = (
     "resolve",
     "refused_address",
     "busy",
-    "expired",
     "gone",
     "sent",
     "send_failed",

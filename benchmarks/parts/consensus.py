@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.progress import Progress
-from feeds.consensus.arrays import TableWords, make_arrays, set_indexes
-from feeds.consensus.cycle import take_turn
-from feeds.consensus.inputs import exchange_names, gather, listings_of
-from feeds.consensus.render import Labels, render_consensus, render_venue
-from feeds.consensus.rules import ConsensusState, evaluate
-from feeds.consensus.venue import phase_at
+from feeds.consensus.decimals.inputs import exchange_names, gather, listings_of
+from feeds.consensus.decimals.render import Labels, render_consensus, render_venue
+from feeds.consensus.decimals.rules import ConsensusState, evaluate
+from feeds.consensus.decimals.venue import phase_at
+from feeds.consensus.integers.arrays import TableWords, make_arrays, set_indexes
+from feeds.consensus.integers.cycle import take_turn
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.compiled import compiled
 from trinity.markets import Catalog, load_catalog

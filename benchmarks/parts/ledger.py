@@ -23,12 +23,12 @@ from trinity.memory import delivery_ring
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import connect
 from trinity.vocabulary import CODE_OK, CODES, DELIVERY_OUTCOMES
-from workers.ledger.block import header_of
 from workers.ledger.delivery_tables import DELIVERY
+from workers.ledger.disk.block import header_of
+from workers.ledger.disk.spool import Spool
 from workers.ledger.kind import RecordKind, Records
 from workers.ledger.ledger import Ledger
-from workers.ledger.spool import Spool
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 ASSETS, KEYS = 35, 100
 # As full as the spool makes them; customers ask from some addresses each, which is more than most do.

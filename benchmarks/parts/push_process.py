@@ -35,8 +35,13 @@ from workers.push.process import Pusher, PushIdentity
 from workers.push.shares.leases import SHARDS, LeaseNews
 
 ASSETS, INTERVAL_S = 25, 3
-# Subscriptions, and whether each asks for moves as well.
-SIZES = {"10,000": (10_000, False), "10,000 with moves": (10_000, True), "30,000": (30_000, False)}
+# Subscriptions, and whether each asks for moves as well; the last is all that may be subscribed.
+SIZES = {
+    "10,000": (10_000, False),
+    "10,000 with moves": (10_000, True),
+    "30,000": (30_000, False),
+    "100,000": (100_000, False),
+}
 # Until then every subscription has an address; a process that does not keep up is measured as it is.
 _STAND_INTERVALS_MAX = 10
 _RING_RECORDS = 1 << 17

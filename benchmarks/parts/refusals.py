@@ -19,9 +19,9 @@ from benchmarks.servers.database import database_in
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import AnyConnection, connect
 from trinity.vocabulary import CODES
+from workers.ledger.disk.spool import Spool
 from workers.ledger.ledger import Ledger
-from workers.ledger.spool import Spool
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 # One answer of a key for so many refusals.
 _REFUSALS_AN_ANSWER = 100

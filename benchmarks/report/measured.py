@@ -64,6 +64,12 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "campaign": lambda found: _fields(found, "judged"),
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),
     "udp_flood": lambda found: _rows(({"kind": kind, **row} for kind, row in found.items()), "kind", "answered"),
+    "push_schedule": lambda found: _rows(
+        [{"window": "well", **found["well"]}, *({"window": "bad", **row} for row in found["bad"])],
+        "window",
+        "deliveries",
+        "late_ms_p99",
+    ),
     "push_https": lambda found: _rows(
         ({"sender": sender, **row} for sender, row in found["senders"].items()), "sender", "deliveries", "cpu_us"
     ),

@@ -332,6 +332,15 @@ def _delivery_log_table(found: Mapping[str, Any]) -> str:
     return table("The log of deliveries into PostgreSQL", tuple(found), [tuple(found.values())])
 
 
+def _push_schedule_table(found: Mapping[str, Any]) -> str:
+    windows = [("all are well", found["well"]), *(("a tenth is bad", row) for row in found["bad"])]
+    rows = [
+        (name, *(value for field, value in row.items() if not field.startswith("outcomes"))) for name, row in windows
+    ]
+    heads = ("receivers", *(field.replace("_", " ") for field in found["well"] if not field.startswith("outcomes")))
+    return table(f"{found['subscriptions']:,} subscriptions of 25 assets every 10 s; those that are well", heads, rows)
+
+
 _SECTIONS = {
     "pipelining": _pipelining_table,
     "half_peak": _half_peak_table,
@@ -350,6 +359,7 @@ _SECTIONS = {
     "campaign": _campaign_table,
     "udp_flood": _udp_flood_table,
     "push_https": _push_https_table,
+    "push_schedule": _push_schedule_table,
     "push_udp": _push_udp_table,
     "push_process": _push_process_table,
     "delivery_log": _delivery_log_table,

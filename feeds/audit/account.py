@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from feeds.consensus.inputs import Gathered
-from feeds.consensus.robust import BPS
-from feeds.consensus.rules import ConsensusState, Decision, refusal_of, stands_on
-from feeds.consensus.stablecoins import Index
-from feeds.consensus.venue import phase_at
+from feeds.consensus.decimals.inputs import Gathered
+from feeds.consensus.decimals.robust import BPS
+from feeds.consensus.decimals.rules import ConsensusState, Decision, refusal_of, stands_on
+from feeds.consensus.decimals.stablecoins import Index
+from feeds.consensus.decimals.venue import phase_at
 from trinity.clock import NS_PER_MS, NS_PER_US
 from trinity.limits import JUMP_PERCENT_MAX
 from trinity.markets import Asset, AssetRules

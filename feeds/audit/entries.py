@@ -12,9 +12,9 @@ from decimal import Decimal
 
 import msgspec
 
-from feeds.consensus.render import LastGood
-from feeds.consensus.rules import ConsensusState
-from feeds.consensus.stablecoins import Held
+from feeds.consensus.decimals.render import LastGood
+from feeds.consensus.decimals.rules import ConsensusState
+from feeds.consensus.decimals.stablecoins import Held
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState, StoredQuote

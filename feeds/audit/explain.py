@@ -15,11 +15,11 @@ from pathlib import Path
 
 from feeds.audit.account import Case, DecisionAccount, IndexAccount, RawQuote, RawSide, SourceAccount, account_of
 from feeds.audit.moments import case_at
-from feeds.consensus.independence import faulty_of
-from feeds.consensus.inputs import Gathered, gather, listings_of, live_exchanges, recall, recall_coins
-from feeds.consensus.render import price_text
-from feeds.consensus.rules import Source, evaluate
-from feeds.consensus.stablecoins import follow, required_of, usable
+from feeds.consensus.decimals.independence import faulty_of
+from feeds.consensus.decimals.inputs import Gathered, gather, listings_of, live_exchanges, recall, recall_coins
+from feeds.consensus.decimals.render import price_text
+from feeds.consensus.decimals.rules import Source, evaluate
+from feeds.consensus.decimals.stablecoins import follow, required_of, usable
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import BACKED_WINDOW_BPS, JUMP_HOLD_NS, LEG_WINDOW_BPS, REENTRY_NS
 from trinity.markets import AssetRules, Catalog

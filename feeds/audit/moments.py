@@ -16,7 +16,7 @@ from feeds.audit.entries import CONSENSUS_STREAM, Checkpoint, Header, Turn
 from feeds.audit.replay import Piece, piece_of
 from feeds.audit.rerun import Rerun
 from feeds.audit.segments import FOLDER, header_of, list_segments, read_chunk
-from feeds.consensus.stablecoins import usable
+from feeds.consensus.decimals.stablecoins import usable
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import AbsentError
 

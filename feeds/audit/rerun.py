@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feeds.audit.entries import AssetState, Checkpoint, Header, RowInput
-from feeds.consensus.independence import faulty_of
-from feeds.consensus.inputs import Gathered, exchange_names, listings_of, live_exchanges
-from feeds.consensus.render import render_consensus
-from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
-from feeds.consensus.stablecoins import Held, Index, follow, required_of, usable
+from feeds.consensus.decimals.independence import faulty_of
+from feeds.consensus.decimals.inputs import Gathered, exchange_names, listings_of, live_exchanges
+from feeds.consensus.decimals.render import render_consensus
+from feeds.consensus.decimals.rules import ConsensusState, Decision, Source, evaluate
+from feeds.consensus.decimals.stablecoins import Held, Index, follow, required_of, usable
+from feeds.consensus.decimals.venue import judge_quote
 from feeds.consensus.state import ReviewOutcome
-from feeds.consensus.venue import judge_quote
 from trinity.markets import Catalog
 from trinity.memory.answer_table import COINS, AnswerState
 from trinity.memory.price_table import RowState, StoredQuote

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus.arrays import PUBLISHED_DTYPE
+from feeds.consensus.integers.arrays import PUBLISHED_DTYPE
 from feeds.consensus.turn import TurnFacts
 from trinity.clock import NS_PER_MS
 from trinity.compiled import compile_for, compiled

@@ -7,7 +7,19 @@ exchange has ever sent such, a broken or lying one may. It takes some 0.3 ms ins
 from collections.abc import Mapping
 from decimal import Decimal
 
-from feeds.consensus.arrays import (
+from feeds.consensus.decimals.inputs import exchange_names
+from feeds.consensus.decimals.render import (
+    Labels,
+    Rendered,
+    last_good_of,
+    render_consensus,
+    render_nothing,
+    render_venue,
+)
+from feeds.consensus.decimals.rules import Decision, Source, evaluate, refusal_of
+from feeds.consensus.decimals.stablecoins import required_of
+from feeds.consensus.decimals.venue import phase_at
+from feeds.consensus.integers.arrays import (
     COUNT_DISAGREEMENTS,
     COUNT_REJECTED,
     COUNT_UPDATES,
@@ -18,12 +30,7 @@ from feeds.consensus.arrays import (
     VERDICTS,
     set_carried,
 )
-from feeds.consensus.inputs import exchange_names
-from feeds.consensus.render import Labels, Rendered, last_good_of, render_consensus, render_nothing, render_venue
-from feeds.consensus.rules import Decision, Source, evaluate, refusal_of
-from feeds.consensus.stablecoins import required_of
 from feeds.consensus.state import MarketState
-from feeds.consensus.venue import phase_at
 from trinity.memory.answer_table import VERDICT_USED, AnswerState
 
 

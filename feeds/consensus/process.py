@@ -19,7 +19,11 @@ from types import FrameType
 
 import numpy as np
 
-from feeds.consensus.arrays import (
+from feeds.consensus.decimals.inputs import recall, recall_coins
+from feeds.consensus.decimals.stablecoins import Held, Index, Peg, follow, usable, watch
+from feeds.consensus.decimals.venue import LAST_OFF_BOOK
+from feeds.consensus.exact import review_exactly
+from feeds.consensus.integers.arrays import (
     COUNT_DISAGREEMENTS,
     COUNT_OFF_BOOK,
     COUNT_REJECTED,
@@ -30,7 +34,7 @@ from feeds.consensus.arrays import (
     set_carried,
     set_indexes,
 )
-from feeds.consensus.cycle import (
+from feeds.consensus.integers.cycle import (
     live_faulty,
     make_scratch,
     read_changes,
@@ -38,12 +42,8 @@ from feeds.consensus.cycle import (
     take_turn,
     wait_ms,
 )
-from feeds.consensus.exact import review_exactly
-from feeds.consensus.inputs import recall, recall_coins
-from feeds.consensus.stablecoins import Held, Index, Peg, follow, usable, watch
 from feeds.consensus.state import MarketState
 from feeds.consensus.turn import TurnFacts, TurnObserver
-from feeds.consensus.venue import LAST_OFF_BOOK
 from trinity.compiled import compile_for
 from trinity.limits import COINS_GAP_NS, STATE_LOG_GAP_NS
 from trinity.memory.answer_table import COINS, VERDICT_REJECTED

@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from feeds.consensus.arrays import (
+from feeds.consensus.decimals.inputs import Listing, listings_of
+from feeds.consensus.decimals.render import LastGood, last_good_of
+from feeds.consensus.decimals.rules import ConsensusState, Source
+from feeds.consensus.decimals.venue import VenuePrice, judge_quote
+from feeds.consensus.integers.arrays import (
     DECIDED,
     DECIDED_AT,
     EXACT,
@@ -25,10 +29,6 @@ from feeds.consensus.arrays import (
     bits_of,
     carried_of,
 )
-from feeds.consensus.inputs import Listing, listings_of
-from feeds.consensus.render import LastGood, last_good_of
-from feeds.consensus.rules import ConsensusState, Source
-from feeds.consensus.venue import VenuePrice, judge_quote
 from trinity.markets import Asset, Catalog
 from trinity.memory.answer_table import VERDICT_REJECTED, AnswerState, AnswerTable
 from trinity.memory.price_table import RowState, StoredQuote, unpack_quote

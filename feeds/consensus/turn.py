@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from feeds.consensus.stablecoins import Held
+from feeds.consensus.decimals.stablecoins import Held
 from feeds.consensus.state import MarketState
 
 

@@ -60,15 +60,21 @@ def _of_pushes() -> dict[str, Any]:
         },
         "push_process": {
             "sizes": {
-                "30,000": {
+                "100,000": {
                     "pushes": 50_000,
-                    "cpu_us": 18.8,
-                    "per_cpu_second": 53_102,
-                    "per_second": 10_000,
-                    "cpu_share": 0.188,
+                    "cpu_us": 16.4,
+                    "per_cpu_second": 61_175,
+                    "per_second": 33_341,
+                    "cpu_share": 0.545,
                     "skipped": 0,
                 },
             }
+        },
+        "push_schedule": {
+            "subscriptions": 10_000,
+            "well": {"deliveries": 60_000, "late_ms_p99": 12.5, "outcomes": {"delivered": 60_000}},
+            "bad": [{"deliveries": 54_000, "late_ms_p99": 13.0, "outcomes": {"delivered": 54_000}}],
+            "p99_bad_to_well": 1.04,
         },
         "push_udp": {"sizes": {size: {"senders": udp, "times": 7.1} for size in ("1 asset", "25 assets")}},
         "delivery_log": {

@@ -20,7 +20,7 @@ from trinity import files
 from trinity.memory import usage_ring
 from trinity.memory.answer_table import ROW_WORDS, SLOT_WORDS, AnswerTable
 from trinity.memory.cell import COUNTER_WORDS
-from workers.ledger import spool, unit
+from workers.ledger.disk import spool, unit
 from workers.request import ledger as request_ledger
 
 Words = NDArray[np.uint64]

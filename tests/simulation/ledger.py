@@ -27,15 +27,15 @@ from trinity.store.queries import load, load_for
 from trinity.vocabulary import ANONYMOUS_KEY_ID, CODE_OK
 from workers.ledger import loader as loader_module
 from workers.ledger import rows as copy_rows
-from workers.ledger import runs
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.syncer import Syncer
 from workers.ledger.drain import Drain
 from workers.ledger.loader import Loader
 from workers.ledger.process import take_over
 from workers.ledger.route import Gauges
-from workers.ledger.spool import Spool
 from workers.ledger.sums import UNITS_MINUTES
-from workers.ledger.syncer import Syncer
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage import runs
+from workers.ledger.usage.usage_tables import USAGE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

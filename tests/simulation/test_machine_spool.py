@@ -16,12 +16,12 @@ from trinity.clock import SystemClock
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.record_ring import POSITION_BITS
 from trinity.memory.usage_ring import UsageRing, append_record
-from workers.ledger.block import read_blocks
+from workers.ledger.disk.block import read_blocks
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.unit import read_segment
 from workers.ledger.drain import Drain
-from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
-from workers.ledger.unit import read_segment
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 SPOOL_BYTES = 16 * 1024
 POSITION_MASK = (1 << POSITION_BITS) - 1

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from feeds.consensus.cycle import live_faulty
-from feeds.consensus.inputs import exchange_names
+from feeds.consensus.decimals.inputs import exchange_names
+from feeds.consensus.decimals.render import render_consensus
+from feeds.consensus.decimals.rules import Decision, evaluate
+from feeds.consensus.integers.cycle import live_faulty
 from feeds.consensus.process import Aggregator
-from feeds.consensus.render import render_consensus
-from feeds.consensus.rules import Decision, evaluate
 from tests.simulation import runner
 from tests.simulation.deciders import Consensus
 from tests.simulation.runner import replay, run

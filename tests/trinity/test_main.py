@@ -131,9 +131,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as asked:
         main(["--help"])
     assert asked.value.code == 0
-    text = capsys.readouterr().out
+    first_words = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")}
     for command, _, _ in COMMANDS:
-        assert f"\n    {command} " in text
+        assert command in first_words
     with pytest.raises(SystemExit) as refused:
         main(["walk"])
     assert refused.value.code == 2

@@ -1,4 +1,4 @@
-"""The commands of `trinity`, a module for each room; `trinity/__main__.py` has the one table of them.
+"""The commands of `trinity`, in one table (`trinity/__main__.py`): those for customers and for the node have rooms.
 
 A module has two functions. It is imported when one of its commands is asked for, so only then may it cost time; what
 is heavy is imported inside `run`.

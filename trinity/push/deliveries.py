@@ -35,7 +35,6 @@ SENTENCES: Mapping[str, str] = {
     "resolve": "the target's name has no address, or its name server does not answer",
     "refused_address": "the target's name leads to an address that nothing is delivered to",
     "busy": "too many connections to this host were open",
-    "expired": "it was over age before it could be sent: a newer one followed",
     "gone": "the receiver wants nothing more (410, or webhook-delivery: disable)",
     "sent": "the datagram was sent: nobody confirms it",
     "send_failed": "the datagram could not be sent",

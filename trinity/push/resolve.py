@@ -17,7 +17,7 @@ import pycares
 
 from trinity.errors import DeliveryError
 from trinity.limits import RESOLVE_SECONDS, TARGET_ADDRESSES_MAX
-from trinity.push.addresses import AllowList
+from trinity.push.addresses import ALLOWED_TARGETS, AllowList
 from trinity.push.targets import Target
 
 # A question is asked twice within its time: a datagram may be lost.
@@ -64,7 +64,7 @@ async def check_target(target: Target, allow: AllowList, resolver: NameResolver)
     for address in addresses:
         reason = allow.why_refused(target.host, address)
         if reason is not None:
-            raise DeliveryError("refused_address", reason)
+            raise DeliveryError("refused_address", f"{reason}; only the operator's {ALLOWED_TARGETS} opens it")
     return tuple(addresses[:TARGET_ADDRESSES_MAX])
 
 

@@ -76,13 +76,15 @@ def show(connection: Connection, number: int, account_id: int | None) -> Subscri
 
 
 def change(connection: Connection, number: int, account_id: int | None, wanted: SubscriptionChange) -> Subscription:
-    """Make some of its fields others."""
+    """Make some of its fields others; a receiver that is another one counts as well until it fails."""
     with connection.transaction():
         found = _lock(connection, number, account_id)
         given = {field: value for field, value in msgspec.structs.asdict(wanted).items() if value is not None}
         changed = msgspec.structs.replace(found, **given)
         check_triggers(changed)
         connection.execute(load("push.change"), _for_sql(msgspec.structs.asdict(changed)))
+        if changed.target != found.target:
+            connection.execute(load("push.forget_failures"), {"id": number})
         return find(connection, number, account_id)
 
 
@@ -103,14 +105,15 @@ def resume(connection: Connection, number: int, account_id: int | None) -> tuple
         return _set_state(connection, found, "active")
 
 
-def disable(connection: Connection, number: int, reason: str) -> bool:
+def disable(connection: Connection, number: int, revision: int, reason: str) -> bool:
     """Give up its receiver; False where there is nothing to give up (it was changed, or deleted, meanwhile)."""
     with connection.transaction():
         try:
             found = _lock(connection, number, None)
         except AbsentError:
             return False
-        return found.state == "active" and _set_state(connection, found, "disabled", reason)[1]
+        is_meant = found.state == "active" and found.revision == revision
+        return is_meant and _set_state(connection, found, "disabled", reason)[1]
 
 
 def delete(connection: Connection, number: int, account_id: int | None) -> Subscription:

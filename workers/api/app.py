@@ -30,11 +30,11 @@ from workers.api import documentation
 from workers.api.accounts import account, signin
 from workers.api.administration import routes as administration
 from workers.api.administration.administrator import Administration
-from workers.api.base.auth import provide_caller
-from workers.api.base.compression import make_compression
+from workers.api.base.callers.auth import provide_caller
 from workers.api.base.context import Parts, ReportSettings
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import GUIDE, HANDLERS, schemas_of
+from workers.api.base.serving.compression import make_compression
 from workers.api.dashboard import day, inside, node_state, page
 from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko

@@ -44,19 +44,19 @@ from workers.api.accounts.session import Sessions
 from workers.api.accounts.signin import Accounts
 from workers.api.administration.administrator import CHANGES_AT_ONCE, Administration
 from workers.api.app import Features, make_app
-from workers.api.base.admission import make_admission
-from workers.api.base.cache import Cache
+from workers.api.base.callers.admission import make_admission
+from workers.api.base.callers.concurrency import ConcurrencyLimit
+from workers.api.base.callers.forwarded import Callers
+from workers.api.base.callers.keys import Keys
+from workers.api.base.callers.logins import Logins
+from workers.api.base.callers.throttle import LoginThrottle
 from workers.api.base.calls import AccountedApp, CallLog
-from workers.api.base.concurrency import ConcurrencyLimit
 from workers.api.base.context import Explain, Parts, ReportSettings
-from workers.api.base.direct import Duplicates
-from workers.api.base.door import BOUNDS, GuardedApp, make_guard
-from workers.api.base.forwarded import Callers
-from workers.api.base.keys import Keys
-from workers.api.base.logins import Logins
-from workers.api.base.pool import POOL_CONNECTIONS_MAX, make_pool
 from workers.api.base.prices import Prices
-from workers.api.base.throttle import LoginThrottle
+from workers.api.base.serving.cache import Cache
+from workers.api.base.serving.direct import Duplicates
+from workers.api.base.serving.door import BOUNDS, GuardedApp, make_guard
+from workers.api.base.serving.pool import POOL_CONNECTIONS_MAX, make_pool
 from workers.api.dashboard.machine import MachineFigures
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages

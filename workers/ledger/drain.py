@@ -22,9 +22,9 @@ from trinity.limits import RING_SUM_SHARE
 from trinity.memory.control import ProcessBlock
 from trinity.memory.record_ring import RecordRing
 from trinity.observe.log import Losses, Settled
-from workers.ledger.block import records_in_place
-from workers.ledger.reserve import Reserve
-from workers.ledger.spool import Spool
+from workers.ledger.disk.block import records_in_place
+from workers.ledger.disk.reserve import Reserve
+from workers.ledger.disk.spool import Spool
 from workers.ledger.sums import Span, Sums
 
 # Records of one block: little enough that a sum of them, and a turn, stay short.

@@ -23,10 +23,10 @@ from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.memory.record_ring import JUMP_MIN, POSITION_BITS
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
-from workers.ledger.block import RecordBlock, read_blocks, records_in_place
+from workers.ledger.disk.block import RecordBlock, read_blocks, records_in_place
+from workers.ledger.disk.unit import Unit, read_segment
 from workers.ledger.kind import RecordKind, Records
 from workers.ledger.sums import Span, decode_sums
-from workers.ledger.unit import Unit, read_segment
 
 # `lost` of the batches, an integer.
 _LOST_MAX = 2**31 - 1

@@ -25,11 +25,11 @@ from trinity.observe.log import Losses, Outage
 from trinity.store import migrate
 from trinity.store.connect import connect, judge
 from trinity.store.session_thread import SessionThread
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.unit import Unit
 from workers.ledger.kind import RecordKind
 from workers.ledger.ledger import Ledger, Loaded
 from workers.ledger.pace import REST_TURN_SECONDS, Pace
-from workers.ledger.spool import Spool
-from workers.ledger.unit import Unit
 
 # A transaction of a segment takes 1 s to 2 s; one that took this long met a server that stands still.
 _STATEMENT_SECONDS = 120

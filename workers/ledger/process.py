@@ -26,7 +26,7 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.process import ProcessContext
 from workers.ledger.delivery_tables import DELIVERY
 from workers.ledger.route import Gauges, Kept, RecordRoute
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 # At a drain the rings are emptied to the disk; the database gets what it takes in this time, the next start the rest.
 _LAST_LOAD_SECONDS = 1.0

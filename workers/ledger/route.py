@@ -16,11 +16,11 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import USAGE_ALARM_SHARE
 from trinity.memory.control import ProcessBlock
 from trinity.memory.record_ring import RecordRing
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.syncer import Syncer
 from workers.ledger.drain import Drain
 from workers.ledger.kind import RecordKind
 from workers.ledger.loader import Loader
-from workers.ledger.spool import Spool
-from workers.ledger.syncer import Syncer
 
 # A disk that refuses to open the spool is asked again this often.
 _OPEN_AGAIN_NS = NS_PER_SECOND

@@ -160,6 +160,8 @@ class Deliveries:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     def note_lateness(self, due: Due, began_ns: int) -> int:
         """Count it; in microseconds."""
@@ -184,25 +186,22 @@ class Deliveries:
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         self._counted[_OUTCOME_WORDS[verdict.outcome]] += 1
         number = due.id
-        is_served = number in self._roster.served
+        if not self._scheduler.is_flying(due):
+            return  # it has another target by now, or is nobody's of ours: what became of this says nothing of that
         if verdict.is_delivered or verdict.outcome == "sent":
             self._scheduler.delivered(due, now_ns)
-            if is_served:
-                self._states.arrived(number, now_ns, wall_ns, sequence, verdict.status)
-                if values is not None:
-                    self._watch.arrived(number, values)
+            self._states.arrived(number, now_ns, wall_ns, sequence, verdict.status)
+            if values is not None:
+                self._watch.arrived(number, values)
         elif verdict.is_ours:
             self._scheduler.postponed(due, now_ns)
         elif verdict.is_gone:
-            if is_served:
-                self._states.failed(number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, 0)
+            self._states.failed(number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, 0)
             self._give_up(number, f"its receiver asked for no more (HTTP {verdict.status})")
         else:
             again_ns = self._scheduler.failed(due, now_ns, verdict.retry_after_s)
             wait_ns = max(again_ns - now_ns, 0)
-            if is_served and self._states.failed(
-                number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, wait_ns
-            ):
+            if self._states.failed(number, now_ns, wall_ns, sequence, verdict.status, verdict.outcome, wait_ns):
                 self._give_up(number, "its receiver has failed for 5 days")
 
     def refuse(self, due: Due, verdict: Verdict) -> None:
@@ -216,14 +215,25 @@ class Deliveries:
         self.settle(due, verdict, sequence, None)
 
     async def post_now(
-        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
-    ) -> tuple[Verdict, int]:
-        """One attempt of a message that somebody asked for, and its ns: logged, and nothing to the schedule."""
-        number, began_ns = served.subscription.id, self._clock.monotonic_ns()
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float,
+        pauses_s: Sequence[float] = (),
+    ) -> tuple[Verdict, int]:  # fmt: skip
+        """A message that somebody asked for, tried again after each pause, and the last try's ns.
+
+        It is logged once, and nothing to the schedule.
+        """
+        number = served.subscription.id
         identity, is_suspect = message_id(number, sequence), self._scheduler.is_failing(number)
-        verdict = await self._attempt(served, identity, body, timeout_s, is_suspect=is_suspect)
-        latency_ns = self._clock.monotonic_ns() - began_ns
-        self._log(Due(number, began_ns, reason, is_suspect), served, verdict, sequence, latency_ns, 0, 1)
+        attempts = 0
+        for pause_s in (*pauses_s, None):
+            attempts += 1
+            began_ns = self._clock.monotonic_ns()
+            verdict = await self._attempt(served, identity, body, timeout_s, is_suspect=is_suspect)
+            latency_ns = self._clock.monotonic_ns() - began_ns
+            if pause_s is None or not verdict.may_retry:
+                break
+            await asyncio.sleep(pause_s)
+        self._log(Due(number, began_ns, reason, is_suspect), served, verdict, sequence, latency_ns, 0, attempts)
         self._counted[_OUTCOME_WORDS[verdict.outcome]] += 1
         return verdict, latency_ns
 
@@ -232,6 +242,7 @@ class Deliveries:
         identity = message_id(due.id, sequence)
         ends_ns = due.due_ns + served.cadence.period_ns
         timeout_s, late_us, attempts = served.timeout_s, 0, 0
+        began_ns, verdict = due.due_ns, Verdict("timeout", 0)
         try:
             while True:
                 began_ns = self._clock.monotonic_ns()
@@ -248,6 +259,10 @@ class Deliveries:
                 await asyncio.sleep(pause_s)
                 if self._scheduler.is_superseded(due):
                     break
+        except asyncio.CancelledError:  # the drain's time is over: nobody hears the answer, and the log has its row
+            self._counted[_OUTCOME_WORDS[verdict.outcome]] += 1
+            self._log(due, served, verdict, sequence, self._clock.monotonic_ns() - began_ns, late_us, attempts)
+            raise
         finally:
             self._probes -= due.is_probe
             self._land(due.id)
@@ -286,10 +301,8 @@ class Deliveries:
             self._counted[_REFUSED] += 1
 
     def _give_up(self, number: int, reason: str) -> None:
-        self._scheduler.remove(number)
-        if number in self._roster.served:
-            self._roster.give_up(number)
-            self._given_up.append(GivenUp(number, reason))
+        revision = self._roster.give_up(number)
+        self._given_up.append(GivenUp(number, revision, reason))
 
     def _land(self, number: int) -> None:
         left = self._in_flight[number] - 1

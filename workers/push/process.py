@@ -160,13 +160,14 @@ class Pusher:
         if self.roster.turn(now_ns):
             # What lives as long as its subscription is no garbage: to search through that of 10,000 takes 0.1 s.
             gc.freeze()
-        begun = self._scheduler.due(now_ns, self._deliveries.room)
-        if now_ns >= self._moves_at_ns:
-            self._moves_at_ns = now_ns + MOVES_GAP_NS
-            moved = self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
-            begun = np.concatenate([begun, moved])
-        if len(begun):
-            self._begin(begun)
+        if self._source.is_current:
+            begun = self._scheduler.due(now_ns, self._deliveries.room)
+            if now_ns >= self._moves_at_ns:
+                self._moves_at_ns = now_ns + MOVES_GAP_NS
+                moved = self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
+                begun = np.concatenate([begun, moved])
+            if len(begun):
+                self._begin(begun)
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + REPORT_GAP_NS
             self._report(now_ns)
@@ -196,10 +197,11 @@ class Pusher:
         return self._datagrams.next_sequence(served) if served is not None else None
 
     async def post_now(
-        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
-    ) -> tuple[Verdict, int]:
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float,
+        pauses_s: Sequence[float] = (),
+    ) -> tuple[Verdict, int]:  # fmt: skip
         """A message that somebody asked for, over HTTPS."""
-        return await self._deliveries.post_now(served, reason, sequence, body, timeout_s)
+        return await self._deliveries.post_now(served, reason, sequence, body, timeout_s, pauses_s)
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """The same as a datagram."""

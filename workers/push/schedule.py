@@ -162,6 +162,10 @@ class Scheduler:
         row = self._row_in_flight(due)
         return row is None or self._entries[row]["pending_ns"] != NONE
 
+    def is_flying(self, due: Due) -> bool:
+        """Whether this is the message in flight, not one of before its subscription was let go and taken on again."""
+        return self._row_in_flight(due) is not None
+
     def delivered(self, due: Due, now_ns: int) -> None:
         """The message in flight has arrived."""
         row = self._row_in_flight(due)

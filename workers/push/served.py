@@ -105,7 +105,7 @@ class Roster:
                 self._aside.pop(number, None)
         for one in changed:
             before = self._known.get(one.id)
-            if before is not None and before.revision == one.revision:
+            if before == one:  # a database that was restored gives a revision out again
                 continue
             if one.deleted_at is not None:
                 self._known.pop(one.id, None)
@@ -152,12 +152,11 @@ class Roster:
         self._leaving.difference_update(left)
         return left
 
-    def give_up(self, number: int) -> None:
-        """Send nothing more until its owner has changed or resumed it."""
-        known = self._known.get(number)
-        if known is not None:
-            self._given_up[number] = known.revision
+    def give_up(self, number: int) -> int:
+        """Send nothing more until its owner has changed or resumed it; the revision that is given up."""
+        revision = self._given_up[number] = self._known[number].revision
         self.drop(number)
+        return revision
 
     def find(self, number: int) -> Served | None:
         """For a message that somebody asked for: also of one that is paused or disabled, where its shard is ours."""

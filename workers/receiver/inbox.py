@@ -11,10 +11,12 @@ secret, and is bounded (SUBSCRIPTIONS_MAX, EVENTS_KEPT, IDS_MAX).
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from trinity.push.datagram import FRESH, STATUSES
 from trinity.push.datagram import verify as verify_datagram
 from trinity.push.signature import TOLERANCE_S, verify
 from trinity.vocabulary import DELIVERY_REASONS
@@ -75,9 +77,9 @@ class Inbox:
             self.refused += 1
             return "no signature of ours"
         prices = [
-            {"asset": price.asset, "price": f"{price.price}e{price.exponent}"}
-            if price.status == 0
-            else {"asset": price.asset, "error": price.status}
+            {"asset": price.asset, "price": f"{Decimal(price.price).scaleb(price.exponent):f}"}
+            if price.status == FRESH
+            else {"asset": price.asset, "error": STATUSES[price.status]}
             for price in found.prices
         ]
         data = {

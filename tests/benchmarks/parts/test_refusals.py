@@ -1,4 +1,4 @@
-"""benchmarks/parts/refusals.py: the flood is what it says; tests/workers/ledger/test_refusals.py loads it."""
+"""benchmarks/parts/refusals.py: the flood is what it says; tests/workers/ledger/usage/test_refusals.py loads it."""
 
 import numpy as np
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeds.audit.entries import DECODER, ENCODER, AssetState, Checkpoint, Frame, Opened, RowInput
-from feeds.consensus.render import LastGood
-from feeds.consensus.rules import ConsensusState
-from feeds.consensus.stablecoins import Held
+from feeds.consensus.decimals.render import LastGood
+from feeds.consensus.decimals.rules import ConsensusState
+from feeds.consensus.decimals.stablecoins import Held
 from tests.feeds.consensus.cases import quote_of
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.price_table import RowState

@@ -6,7 +6,7 @@ import pytest
 
 from feeds.audit.account import DecisionAccount
 from feeds.audit.explain import explain_now, text_of
-from feeds.consensus.inputs import Gathered, gather
+from feeds.consensus.decimals.inputs import Gathered, gather
 from feeds.consensus.process import Aggregator
 from tests.feeds.consensus.cases import EXCHANGES, context_of, write_quote
 from tests.support.clocks import ManualClock

@@ -5,15 +5,15 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from feeds.consensus.arrays import make_arrays, set_indexes
-from feeds.consensus.cycle import live_faulty, take_turn
+from feeds.consensus.decimals.inputs import exchange_names, gather, listings_of
+from feeds.consensus.decimals.render import Labels, LastGood, Rendered, render_consensus, render_nothing, render_venue
+from feeds.consensus.decimals.rules import ConsensusState, evaluate, refusal_of
+from feeds.consensus.decimals.stablecoins import required_of
+from feeds.consensus.decimals.venue import phase_at
 from feeds.consensus.exact import review_exactly
-from feeds.consensus.inputs import exchange_names, gather, listings_of
-from feeds.consensus.render import Labels, LastGood, Rendered, render_consensus, render_nothing, render_venue
-from feeds.consensus.rules import ConsensusState, evaluate, refusal_of
-from feeds.consensus.stablecoins import required_of
+from feeds.consensus.integers.arrays import make_arrays, set_indexes
+from feeds.consensus.integers.cycle import live_faulty, take_turn
 from feeds.consensus.state import MarketState
-from feeds.consensus.venue import phase_at
 from tests.feeds.consensus.cases import EXCHANGES, RULES, USDT_VENUES
 from tests.support.clocks import NOW_NS, WALL_NS
 from trinity.clock import NS_PER_MS

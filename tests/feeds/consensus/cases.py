@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from feeds.consensus.rules import ConsensusState, Decision, Source, evaluate
-from feeds.consensus.venue import judge_quote
+from feeds.consensus.decimals.rules import ConsensusState, Decision, Source, evaluate
+from feeds.consensus.decimals.venue import judge_quote
 from tests.support.clocks import NOW_NS, WALL_NS
 from tests.support.contexts import OpenContext, open_context
 from tests.support.quotes import stored_quote

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from feeds.consensus.arrays import PUBLISHED_DTYPE
 from feeds.consensus.candles import CLOSED_MAX, MS_PER_MINUTE, CandleBook, follow, make_book, open_candles
+from feeds.consensus.integers.arrays import PUBLISHED_DTYPE
 from feeds.consensus.process import Aggregator
 from tests.feeds.consensus.cases import EXCHANGES, WALL_NS, context_of, write_quote
 from tests.support.clocks import ManualClock

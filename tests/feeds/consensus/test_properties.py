@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.consensus.rules import ConsensusState, evaluate
+from feeds.consensus.decimals.rules import ConsensusState, evaluate
 from tests.feeds.consensus.cases import NOW_NS, RULES, WALL_NS, decide, quote_of, source_of, sources_of
 from trinity.clock import NS_PER_MS
 from trinity.memory.answer_table import AnswerState

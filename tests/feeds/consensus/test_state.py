@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feeds.consensus.venue import judge_quote
+from feeds.consensus.decimals.venue import judge_quote
 from tests.feeds.consensus.both_ways import BothWays, catalog_of, quotes
 from tests.feeds.consensus.cases import RULES, quote_of
 from tests.support.clocks import NOW_NS

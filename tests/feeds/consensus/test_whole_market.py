@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from feeds.consensus.independence import faulty_of
+from feeds.consensus.decimals.independence import faulty_of
 from tests.feeds.consensus.whole_market import (
     ALL,
     COINBASE,

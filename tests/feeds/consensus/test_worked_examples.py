@@ -8,8 +8,8 @@ import pytest
 
 from feeds.audit.account import Case, account_of
 from feeds.audit.explain import text_of
-from feeds.consensus.rules import ConsensusState, Decision, evaluate
-from feeds.consensus.stablecoins import measure, usable
+from feeds.consensus.decimals.rules import ConsensusState, Decision, evaluate
+from feeds.consensus.decimals.stablecoins import measure, usable
 from tests.feeds.consensus.cases import NOW_NS, RULES, WALL_NS, quote_of, source_of, sources_of
 from tests.feeds.consensus.test_whole_market import market_of
 from tests.feeds.consensus.whole_market import GEMINI, KRAKEN, Lie, lying

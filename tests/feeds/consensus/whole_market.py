@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from feeds.audit.entries import CONSENSUS_STREAM, VERSION, AssetState, Checkpoint, Header, RowInput
 from feeds.audit.rerun import Rerun
-from feeds.consensus.rules import ConsensusState, Decision
+from feeds.consensus.decimals.rules import ConsensusState, Decision
 from tests.feeds.consensus.cases import NOW_NS, WALL_NS, quote_of
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.markets import Catalog, Market, load_catalog

@@ -9,9 +9,11 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_it_warms_up_what_the_reports_ask() -> None:
-    """Every compiled function that workers/api/base/admission.py takes from the gate and its headers is called here."""
+    """Every compiled function that the reports' admission.py takes from the gate and its headers is called here."""
     warm_up()
-    asked, warmed = (_taken(ROOT / path) for path in ("workers/api/base/admission.py", "trinity/access/warm_up.py"))
+    asked, warmed = (
+        _taken(ROOT / path) for path in ("workers/api/base/callers/admission.py", "trinity/access/warm_up.py")
+    )
     assert {"admit_known", "charge", "append_limit_headers", "append_limits_left"} <= asked <= warmed
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.trinity.cli.conftest import Run, trinity_json  # noqa: F401 - a fixture
 from tests.trinity.store.frozen import running_server
-from trinity.cli import accounts, blocks, keys, plans
 from trinity.cli.actions import given_limits
+from trinity.cli.customers import accounts, blocks, keys, plans
 from trinity.errors import InputError
 from trinity.node.data_dir import claim_data_dir
 

@@ -37,7 +37,7 @@ def test_everything_is_compiled_by_what_is_installed_first(tmp_path: Path) -> No
     assert {name.partition(".")[0] for name in run.stdout.split()} <= FIRST | OPTIONAL
     roots = {path.name.partition("-")[0] for path in machine_code().iterdir()}
     assert {
-        "workers.request.loop._serve", "feeds.consensus.cycle.serve", "feeds.consensus.candles.follow",
+        "workers.request.loop._serve", "feeds.consensus.integers.cycle.serve", "feeds.consensus.candles.follow",
         "feeds.ingest.intake.take_frames", "trinity.access.gate.admit_known",
     } <= roots  # fmt: skip
 

@@ -126,7 +126,7 @@ def shared() -> Iterator[SharedMemory]:
 HANDED: dict[str, tuple[type, ...]] = {
     "database": (),
     "access": (AccessMemory,),
-    "operator": (),
+    "operator": (NodeMemory,),
     "simulator": (),
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),

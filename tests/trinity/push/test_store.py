@@ -98,13 +98,15 @@ def test_a_customer_s_hand_reaches_its_own(connection: Connection) -> None:
     assert store.find(connection, number, 1) == store.find(connection, number, None)
 
 
+HEALTH = "INSERT INTO push_states (subscription_id, failing_since, failures) VALUES (%s, now(), 9)"
+
+
 def test_a_state_is_left_by_its_own_way(connection: Connection) -> None:
     """A disabled one is not paused; it is resumed, and its receiver counts as well again."""
-    number = made(connection).id
-    health = "INSERT INTO push_states (subscription_id, failing_since, failures) VALUES (%s, now(), 9)"
-    connection.execute(health, [number])
-    assert store.disable(connection, number, "failing for 5 days")
-    assert not store.disable(connection, number, "once more")
+    number, revision = (found := made(connection)).id, found.revision
+    connection.execute(HEALTH, [number])
+    assert store.disable(connection, number, revision, "failing for 5 days")
+    assert not store.disable(connection, number, revision, "once more")
     report = store.show(connection, number, None)
     assert (report.state, report.disabled_reason, report.failures) == ("disabled", "failing for 5 days", 9)
     with pytest.raises(RefusedError):
@@ -112,8 +114,21 @@ def test_a_state_is_left_by_its_own_way(connection: Connection) -> None:
     assert store.resume(connection, number, None)[1]
     report = store.show(connection, number, None)
     assert (report.state, report.disabled_reason, report.failing_since, report.failures) == ("active", None, None, 0)
+    assert not store.disable(connection, number, revision, "of another time")
     store.delete(connection, number, None)
-    assert not store.disable(connection, number, "too late")
+    assert not store.disable(connection, number, revision, "too late")
+
+
+def test_another_target_counts_as_well(connection: Connection) -> None:
+    """Its failures were the other one's; whoever gave that up does not disable this one."""
+    found = made(connection)
+    connection.execute(HEALTH, [found.id])
+    store.change(connection, found.id, None, SubscriptionChange(name="another name"))
+    assert store.show(connection, found.id, None).failures == 9
+    store.change(connection, found.id, None, SubscriptionChange(target="https://93.184.216.35/"))
+    report = store.show(connection, found.id, None)
+    assert (report.failing_since, report.failures) == (None, 0)
+    assert not store.disable(connection, found.id, found.revision, "410 of the other one")
 
 
 def test_the_last_trigger_stays(connection: Connection) -> None:

@@ -18,7 +18,7 @@ from trinity.memory.usage_ring import RECORD_DTYPE, UsageRing, append_record
 from trinity.store.connect import AnyConnection
 from workers.ledger.kind import Groups
 from workers.ledger.ledger import Ledger
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 NODE = uuid.UUID(int=7)
 DAY_NS = 86_400 * 10**9

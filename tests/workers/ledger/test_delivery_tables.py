@@ -17,10 +17,10 @@ from trinity.memory.delivery_ring import RECORD_DTYPE, DeliveryRing
 from trinity.store.connect import AnyConnection, connect
 from trinity.vocabulary import DELIVERY_OUTCOMES, DELIVERY_REASONS
 from workers.ledger.delivery_tables import DELIVERY, delivery_rows
+from workers.ledger.disk.spool import Spool
 from workers.ledger.drain import Drain
 from workers.ledger.kind import Records
 from workers.ledger.ledger import Ledger, Loaded
-from workers.ledger.spool import Spool
 
 BIG = 1 << 30
 KILLS = 12

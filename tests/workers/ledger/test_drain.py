@@ -13,10 +13,10 @@ from trinity.limits import RING_SUM_SHARE
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import FLUSHER
 from workers.ledger import drain as module
+from workers.ledger.disk.spool import Spool
 from workers.ledger.drain import Drain
-from workers.ledger.spool import Spool
 from workers.ledger.sums import decode_sums
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 LOST_DETAIL = FLUSHER.index("usage_lost_total", "detail")
 LOST_RECORD = FLUSHER.index("usage_lost_total", "record")

@@ -32,9 +32,9 @@ from trinity.clock import SystemClock
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import connect
 from workers.ledger import ledger
+from workers.ledger.disk.spool import Spool
 from workers.ledger.drain import Drain
-from workers.ledger.spool import Spool
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 pytestmark = pytest.mark.long
 

@@ -21,14 +21,14 @@ from tests.workers.ledger.hook_kind import (
 from tests.workers.ledger.ledger_fixture import LOG, NODE, in_order, make_block, make_records, no_beat, one
 from trinity.clock import SystemClock
 from trinity.store.connect import AnyConnection, connect
-from workers.ledger.block import header_of, read_blocks
+from workers.ledger.disk.block import header_of, read_blocks
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.unit import read_segment
 from workers.ledger.drain import Drain
 from workers.ledger.kind import RecordKind
 from workers.ledger.ledger import Ledger, Loaded
-from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums, decode_sums, encode_sums, merge_sums
-from workers.ledger.unit import read_segment
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 MAKERS: dict[str, tuple[RecordKind, Any]] = {
     "usage": (USAGE, make_records),

@@ -25,12 +25,12 @@ from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.memory.record_ring import JUMP_MIN
 from trinity.memory.usage_ring import UsageRing
 from trinity.store.connect import AnyConnection, connect
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.unit import Unit
 from workers.ledger.ledger import Ledger, Loaded
-from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums
-from workers.ledger.unit import Unit
-from workers.ledger.usage_sums import sum_records
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_sums import sum_records
+from workers.ledger.usage.usage_tables import USAGE
 
 
 @pytest.fixture

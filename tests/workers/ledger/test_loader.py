@@ -26,13 +26,13 @@ from trinity.store import migrate, session_thread
 from trinity.store.connect import connect
 from trinity.store.watch import SILENCE_SECONDS
 from workers.ledger import loader as module
+from workers.ledger.disk.spool import Spool
+from workers.ledger.disk.unit import Unit
 from workers.ledger.ledger import Loaded
 from workers.ledger.loader import Loader
-from workers.ledger.spool import Spool
 from workers.ledger.sums import Span, Sums
-from workers.ledger.unit import Unit
-from workers.ledger.usage_sums import sum_records
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_sums import sum_records
+from workers.ledger.usage.usage_tables import USAGE
 
 WAIT = threading.Event().wait
 

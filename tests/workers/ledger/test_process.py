@@ -27,9 +27,9 @@ from trinity.memory.control import HEARTBEAT_NS, ProcessBlock
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import FLUSHER
 from trinity.store.connect import connect
+from workers.ledger.disk.spool import Spool
 from workers.ledger.process import run, take_over
-from workers.ledger.spool import Spool
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_tables import USAGE
 
 SUM_TABLES = ("usage_minute", "usage_hour", "usage_day")
 

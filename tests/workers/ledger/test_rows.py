@@ -7,7 +7,7 @@ import numpy as np
 from tests.workers.ledger.ledger_fixture import make_records
 from trinity.vocabulary import LATENCY_BUCKETS
 from workers.ledger.rows import SIGNATURE, TRAILER, sum_rows
-from workers.ledger.usage_sums import sum_records
+from workers.ledger.usage.usage_sums import sum_records
 
 
 def fields_of(data: bytes) -> list[list[bytes]]:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.workers.ledger.ledger_fixture import make_records
 from workers.ledger.sums import Span, Sums, decode_sums, encode_sums, merge_sums, no_sums, read_head
-from workers.ledger.usage_sums import sum_records
-from workers.ledger.usage_tables import USAGE
+from workers.ledger.usage.usage_sums import sum_records
+from workers.ledger.usage.usage_tables import USAGE
 
 
 def test_sums_of_adjoining_positions_become_one() -> None:

@@ -236,3 +236,53 @@ _WORDS = {
     "sum": PUSHER.index("push_lateness_seconds", "sum"),
     "sent": PUSHER.index("push_deliveries_total", "sent"),
 }
+
+
+@pytest.mark.parametrize("status", [200, 410, 500])
+def test_what_becomes_of_a_message_says_nothing_of_another_target(parts: Parts, status: int) -> None:
+    """The answer of the receiver before comes after the change: it is logged, and the new one stays well."""
+    parts.pool.answers = [FakeReply(status)]
+
+    async def work() -> None:
+        parts.deliveries.begin([parts.begin()])
+        parts.serve(subscribed(1, revision=99, target="https://other.example/"))
+        while parts.deliveries.in_flight:
+            await asyncio.sleep(0.001)
+
+    _run(work)
+    assert len(_outcomes(parts)) == 1
+    assert parts.deliveries.take_given_up() == []
+    assert 1 in parts.roster.served
+    assert parts.scheduler.failing == 0
+    assert parts.states.take_rows(parts.clock.monotonic_ns(), 9) == []
+
+
+def test_what_was_asked_for_is_one_row_however_often_it_was_tried(parts: Parts) -> None:
+    """The last try's status; and nothing to the schedule."""
+    parts.pool.answers = [DeliveryError("timeout", ""), FakeReply(503), FakeReply(200)]
+
+    async def work() -> None:
+        served = parts.roster.served[1]
+        verdict, _ = await parts.deliveries.post_now(served, "replay", 9, b"{}", 5.0, (0.0, 0.0))
+        assert verdict.is_delivered
+
+    _run(work)
+    assert _outcomes(parts) == [("delivered", 200, 3)]
+    assert parts.scheduler.failing == 0
+
+
+def test_a_message_whose_answer_nobody_waits_for_has_its_row(parts: Parts) -> None:
+    """A drain ends before the receiver has answered."""
+
+    async def hang(*_: Any, **__: Any) -> FakeReply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    parts.pool.post = hang  # type: ignore[method-assign]
+
+    async def work() -> None:
+        parts.deliveries.begin([parts.begin()])
+        await parts.deliveries.finish(0.01)
+
+    _run(work)
+    assert _outcomes(parts) == [("timeout", 0, 1)]

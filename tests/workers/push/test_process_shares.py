@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.receiver import HTTP_OK, Received, Receiver
 from tests.trinity.store.frozen import frozen, running_server
-from tests.workers.push.conftest import MakeNode, PushNode, Subscribe, wait_until
+from tests.workers.push.conftest import MakeNode, PushNode, Subscribe, wait_until, write_price
 from trinity.observe.metrics import PUSHER
 from trinity.store import migrate
 from trinity.store.connect import connect
@@ -71,6 +71,34 @@ def test_two_nodes_share_and_a_dead_ones_share_is_taken_over(
         assert _rises(receiver.of(path)), "no message was older than the one before"
         assert len({one.sequence for one in receiver.of(path)}) == len(receiver.of(path)), "none came twice"
     assert len(set(numbers)) == len(paths)
+
+
+def test_a_node_that_stood_still_asks_before_it_goes_on(
+    make_node: MakeNode, subscribe: Subscribe, receiver: Receiver, database_url: str
+) -> None:
+    """Its share is another's by then, and it has the database to say so: no receiver hears of it again."""
+    paths = [f"/{number}" for number in range(8)]
+    for path in paths:
+        subscribe(receiver.url(path), interval_s=3, deviation_bps=1)
+    nodes: list[PushNode] = [make_node("one"), make_node("two")]
+    for node in nodes:
+        node.start()
+    wait_until(lambda: sorted(map(len, _served_by(database_url).values())) == [SHARDS // 2] * 2, "an even share")
+    wait_until(lambda: all(receiver.of(path) for path in paths), "messages of all")
+    os.kill(nodes[0].child.pid, signal.SIGSTOP)
+    wait_until(lambda: list(map(len, _served_by(database_url).values())) == [SHARDS], "the share of the other")
+    counts = [len(receiver.of(path)) for path in paths]
+    wait_until(
+        lambda: all(len(receiver.of(path)) > count for path, count in zip(paths, counts, strict=True)),
+        "messages of all from the other node",
+    )
+    write_price(nodes[0].context.answers, 0, 20_000)  # moved: its first turn has something to send
+    os.kill(nodes[0].child.pid, signal.SIGCONT)
+    wait_until(lambda: sorted(map(len, _served_by(database_url).values())) == [SHARDS // 2] * 2, "an even share again")
+    for node in nodes:
+        node.drain()
+    for path in paths:
+        assert _rises(receiver.of(path)), "no message was older than the one before"
 
 
 def test_a_drained_node_hands_over_at_once(

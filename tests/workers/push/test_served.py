@@ -103,6 +103,14 @@ def test_a_database_that_knows_less_takes_it_away(parts: Parts) -> None:
     assert _ready(parts) == [2]
 
 
+def test_a_revision_that_was_given_out_again_is_another_form(parts: Parts) -> None:
+    """A database that was restored from a backup counts on from there."""
+    parts.serve(subscribed(1))
+    parts.roster.on_subscriptions([subscribed(1, interval_s=60)], True)
+    _ready(parts)
+    assert parts.roster.served[1].subscription.interval_s == 60
+
+
 def test_what_was_given_up_waits_for_its_owner(parts: Parts) -> None:
     """A reconnect brings the same revision, and changes nothing; a resume does."""
     parts.serve(subscribed(1))

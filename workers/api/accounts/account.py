@@ -18,8 +18,8 @@ from trinity.access.keys import Key
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import QUOTA_WARNING_PERCENTS
 from trinity.store.queries import load
-from workers.api.base.admission import Admitted
-from workers.api.base.auth import ApiCaller
+from workers.api.base.callers.admission import Admitted
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.problems import DATABASE_ERRORS
 

@@ -26,11 +26,11 @@ from litestar.params import JSONBody
 from trinity.clock import NS_PER_SECOND
 from workers.api.accounts.ended import EndedSessions
 from workers.api.accounts.session import NONCE_BYTES, SESSION_SECONDS, Sessions, is_token, token_of
-from workers.api.base.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, key_of
+from workers.api.base.callers.auth import ADMIN, ANONYMOUS, ApiCaller, Kind, identify, key_of
+from workers.api.base.callers.forwarded import Address
+from workers.api.base.callers.origin import check_origin
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
-from workers.api.base.forwarded import Address
-from workers.api.base.origin import check_origin
 from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
 
 SESSION_COOKIE = "trinity_session"

@@ -23,10 +23,10 @@ from trinity.access.audit import Actor, Connection, Via, acting
 from trinity.errors import AbsentError, InputError, RefusedError, StoreUnavailableError, TrinityError
 from trinity.store.connect import connect
 from trinity.store.watch import watched
-from workers.api.base.auth import ApiCaller, require_operator
+from workers.api.base.callers.auth import ApiCaller, require_operator
+from workers.api.base.callers.origin import check_origin
 from workers.api.base.calls import caller_address
 from workers.api.base.context import Parts
-from workers.api.base.origin import check_origin
 from workers.api.base.problems import HANDLERS, ProblemError, bad_parameter, database_unavailable
 
 # Changes are rare and take milliseconds; a database that hangs holds no more threads than this.

@@ -26,11 +26,16 @@ def in_words(schema: Mapping[str, Any]) -> str:
     types = schema.get("type", "string")
     kind = next((name for name in ([types] if isinstance(types, str) else types) if name != "null"), "string")
     bounds = [
-        f"{word} {schema[name]:.12g}"
+        f"{word} {_digits(schema[name])}"
         for word, name in (("from", "minimum"), ("above", "exclusiveMinimum"), ("to", "maximum"))
         if schema.get(name) is not None
     ]
     return " ".join((_KINDS.get(kind, kind), *bounds))
+
+
+def _digits(number: float) -> str:
+    """Whole numbers with all their digits."""
+    return str(int(number)) if number == int(number) else f"{number:.12g}"
 
 
 def explain_decoding(error: Exception, allowed: Mapping[str, Sequence[str]]) -> tuple[str, str | None]:

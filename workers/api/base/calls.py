@@ -34,7 +34,7 @@ from trinity.memory.control import ProcessBlock
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
-from workers.api.base.forwarded import Address, Callers, address_of
+from workers.api.base.callers.forwarded import Address, Callers, address_of
 from workers.api.base.problems import ProblemError, refusal_of, refuse
 
 # Rows that wait for the database: ten minutes of 100 calls a second, some 20 MB.

@@ -17,14 +17,14 @@ from trinity.clock import NS_PER_SECOND
 from trinity.config import AccessSection
 from trinity.process import ProcessContext
 from trinity.store.partitions import Retention
-from workers.api.base.admission import Admission
-from workers.api.base.cache import Cache
+from workers.api.base.callers.admission import Admission
+from workers.api.base.callers.forwarded import Callers
+from workers.api.base.callers.keys import Keys
+from workers.api.base.callers.logins import Logins
+from workers.api.base.callers.throttle import LoginThrottle
 from workers.api.base.calls import CallLog
-from workers.api.base.forwarded import Callers
-from workers.api.base.keys import Keys
-from workers.api.base.logins import Logins
 from workers.api.base.prices import Prices
-from workers.api.base.throttle import LoginThrottle
+from workers.api.base.serving.cache import Cache
 
 
 class ReportSettings(NamedTuple):

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from workers.api.base.auth import ApiCaller
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.dropins.coins import coin_of
 from workers.api.history.history import History

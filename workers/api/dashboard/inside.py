@@ -20,7 +20,7 @@ from trinity.observe.readings import ProcessView
 from trinity.observe.status import process_of, read_node, report_health
 from trinity.store import queries
 from trinity.vocabulary import ACCESS_REFUSALS, HTTP_STATUSES, LATENCY_BOUNDS_NS, LIMIT_REFUSALS, UDP_RESULTS
-from workers.api.base.auth import ApiCaller, require_operator
+from workers.api.base.callers.auth import ApiCaller, require_operator
 from workers.api.base.context import Parts
 from workers.api.dashboard.machine import Json, use_of
 from workers.api.dashboard.node_state import DATABASE_UP, Dashboard

@@ -21,7 +21,7 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import REPORTER
 from trinity.observe.readings import AssetView, read_assets, read_indexes, read_sources
 from trinity.observe.status import Json, read_node, report_health
-from workers.api.base.auth import ApiCaller, charge
+from workers.api.base.callers.auth import ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.problems import refusal_of
 from workers.api.dashboard.machine import MachineFigures

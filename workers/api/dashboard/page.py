@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from litestar import Request, Response, get
 from litestar.params import FromPath
 
-from workers.api.base.compression import ENCODING, accepts_gzip, pack
 from workers.api.base.problems import ProblemError
+from workers.api.base.serving.compression import ENCODING, accepts_gzip, pack
 
 PAGE = "index.html"
 _TYPES = {

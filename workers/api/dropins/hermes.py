@@ -25,7 +25,7 @@ from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller, charge_prices
+from workers.api.base.callers.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import ProblemError, bad_parameter

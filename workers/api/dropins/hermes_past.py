@@ -22,7 +22,7 @@ from litestar.params import FromPath, FromQuery
 
 from trinity.clock import NS_PER_SECOND
 from trinity.store.queries import load
-from workers.api.base.auth import ApiCaller, charge_prices
+from workers.api.base.callers.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.prices import FRESH, Price
 from workers.api.base.problems import ProblemError, bad_parameter

@@ -26,7 +26,7 @@ from litestar.exceptions import ValidationException
 from litestar.params import FromQuery, QueryParameter
 
 from trinity.clock import NS_PER_SECOND
-from workers.api.base.auth import ApiCaller, charge_prices
+from workers.api.base.callers.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.parameters import NAMES_MAX
 from workers.api.base.prices import Price, Prices

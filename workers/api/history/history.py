@@ -19,7 +19,7 @@ from litestar.params import QueryParameter
 from trinity.clock import NS_PER_SECOND, NS_PER_US
 from trinity.errors import AbsentError, TrinityError
 from trinity.store.queries import load
-from workers.api.base.auth import ApiCaller
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Explain, Parts
 from workers.api.base.parameters import is_name, read_moment, read_span, read_zone
 from workers.api.base.problems import ProblemError, bad_parameter, refusal_of

@@ -15,7 +15,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.types import ExceptionHandlersMap
 
-from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, charge
+from workers.api.base.callers.auth import KEY_PARAMETERS, ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.problems import DATABASE_ERRORS, ProblemError, problem_of
 

@@ -44,11 +44,11 @@ from trinity.store.connect import connect
 from trinity.store.queries import load
 from trinity.store.watch import watched
 from workers.api.administration.administrator import ERRORS as ERRORS_OF_EDITS
-from workers.api.base.auth import ApiCaller, caller_name, require_usage_reader
+from workers.api.base.callers.auth import ApiCaller, caller_name, require_usage_reader
+from workers.api.base.callers.concurrency import ConcurrencyBounds, ConcurrencyLimit
+from workers.api.base.callers.origin import check_origin
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
-from workers.api.base.origin import check_origin
 from workers.api.base.problems import HANDLERS, ProblemError, bad_parameter
 
 AnyRequest = Request[Any, Any, Any]

@@ -19,8 +19,8 @@ from trinity.push.deliveries import DeliveryReport, delivery, delivery_parameter
 from trinity.push.orders import Order, since
 from trinity.push.store import Connection
 from workers.api.administration.bodies import read_body, takes
-from workers.api.base.cache import question_of
 from workers.api.base.parameters import read_moment
+from workers.api.base.serving.cache import question_of
 from workers.api.pushes.customer import NUMBER_MAX, AnyRequest, Customer, number_of
 from workers.api.pushes.subscriptions import NoBody, find_report
 

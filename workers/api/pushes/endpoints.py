@@ -247,11 +247,12 @@ async def replay_events(
     if (body.event is None) == (body.since is None):
         raise InputError("since", "say either `event` or `since`")
     since = None if body.since is None else endpoints.read_since("since", body.since, customer.parts.now())
+    uid = None if body.event is None else values.name("event", body.event)
 
     def work(connection: Connection) -> QueuedEvents:
         number = _number(endpoint)
-        count = endpoints.replay(connection, number, customer.account_id, uid=body.event, since=since)
-        return QueuedEvents(count, body.event)
+        count = endpoints.replay(connection, number, customer.account_id, uid=uid, since=since)
+        return QueuedEvents(count, uid)
 
     return await customer.do("endpoints replay", work, status=202)
 

@@ -109,7 +109,8 @@ async def list_subscriptions(
     account: Annotated[str | None, QueryParameter(description="Of this account alone; for the operator.")] = None,
 ) -> SubscriptionList:
     """The account's subscriptions with how their receivers fare; the operator's are all."""
-    parameters = store.report_parameters(customer.account_id, after=after, count=limit, account=account)
+    name = None if account is None else values.name("account", account)
+    parameters = store.report_parameters(customer.account_id, after=after, count=limit, account=name)
     found = await customer.read("push.reports", store.report, parameters)
     return SubscriptionList(found, found[-1].id if len(found) == limit else None)
 

@@ -32,14 +32,14 @@ from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASSETS_MAX
-from workers.api.base.auth import ApiCaller, caller_name, charge_prices, check_again
+from workers.api.base.callers.auth import ApiCaller, caller_name, charge_prices, check_again
+from workers.api.base.callers.concurrency import ConcurrencyBounds, ConcurrencyLimit
+from workers.api.base.callers.forwarded import Address
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
-from workers.api.base.direct import CallConnection
-from workers.api.base.forwarded import Address
 from workers.api.base.prices import Price
 from workers.api.base.problems import ProblemError, bad_parameter, refusal_of
+from workers.api.base.serving.direct import CallConnection
 from workers.api.streams.board import QUIET_SECONDS, PriceBoard, StreamEncoder
 from workers.api.streams.fanout import HEARTBEAT_NS, Board, Fanout, Reader, StreamOrder
 

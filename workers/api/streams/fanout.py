@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from trinity.clock import NS_PER_SECOND, Clock
-from workers.api.base.direct import BodyPiece, CallConnection
+from workers.api.base.serving.direct import BodyPiece, CallConnection
 from workers.api.streams.board import QUIET_SECONDS, TICK_SECONDS, StreamEncoder
 
 HEARTBEAT_NS = 15 * NS_PER_SECOND

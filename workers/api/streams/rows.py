@@ -22,10 +22,10 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from trinity.clock import NS_PER_MS, Clock
-from workers.api.base.auth import ApiCaller
-from workers.api.base.compression import ENCODING, STREAM_HEAD, accepts_gzip, stream_piece
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price
+from workers.api.base.serving.compression import ENCODING, STREAM_HEAD, accepts_gzip, stream_piece
 from workers.api.streams.board import PriceBoard, StreamEncoder, cursor_of, seen_of
 from workers.api.streams.events import EVENT_STREAM, Streams, open_stream, parse_assets
 from workers.api.streams.fanout import StreamOrder

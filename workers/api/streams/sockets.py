@@ -29,11 +29,11 @@ from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 
 from workers.api.base.allowed import explain_decoding
-from workers.api.base.auth import KEY_PARAMETERS, ApiCaller, admit, caller_name, provide_caller
+from workers.api.base.callers.auth import KEY_PARAMETERS, ApiCaller, admit, caller_name, provide_caller
+from workers.api.base.callers.concurrency import ConcurrencyBounds
+from workers.api.base.callers.forwarded import Address
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import ConcurrencyBounds
 from workers.api.base.context import Parts
-from workers.api.base.forwarded import Address
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import ProblemError, problem_of, refuse
 from workers.api.streams.board import NOTHING_SEEN, PriceBoard, StreamEncoder

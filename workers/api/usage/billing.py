@@ -9,7 +9,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from workers.api.base.auth import ApiCaller, require_usage_reader
+from workers.api.base.callers.auth import ApiCaller, require_usage_reader
 from workers.api.base.context import Parts
 from workers.api.base.parameters import read_zone
 from workers.api.base.problems import bad_parameter

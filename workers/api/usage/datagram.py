@@ -25,13 +25,13 @@ from trinity.linux import IP_PKTINFO
 from trinity.observe.metrics import REPORTER
 from trinity.vocabulary import problem_for
 from workers.api.base.allowed import explain_decoding
-from workers.api.base.auth import ApiCaller, identify, require_usage_reader
+from workers.api.base.callers.auth import ApiCaller, identify, require_usage_reader
+from workers.api.base.callers.forwarded import Address, NetworkSet, address_of
+from workers.api.base.callers.throttle import LoginThrottle
 from workers.api.base.calls import Call
 from workers.api.base.context import Parts
-from workers.api.base.forwarded import Address, NetworkSet, address_of
 from workers.api.base.parameters import read_period, read_zone
 from workers.api.base.problems import ProblemError, problem_of, refusal_of
-from workers.api.base.throttle import LoginThrottle
 from workers.api.usage.selection import Selection
 from workers.api.usage.summary import summarize
 from workers.api.usage.usage import UsageSums, detail_from_of, span_of_period

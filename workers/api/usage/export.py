@@ -30,12 +30,12 @@ from psycopg import AsyncConnection
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
-from workers.api.base.auth import ApiCaller, caller_name
-from workers.api.base.cache import question_of
+from workers.api.base.callers.auth import ApiCaller, caller_name
+from workers.api.base.callers.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.calls import caller_address
-from workers.api.base.concurrency import ConcurrencyBounds, ConcurrencyLimit
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError, query_timeout
+from workers.api.base.serving.cache import question_of
 from workers.api.usage.columns import Column, Format, copy_statement, head_line
 
 FormatParameter = Annotated[

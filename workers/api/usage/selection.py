@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from trinity.store.queries import load
-from workers.api.base.auth import ApiCaller, require_usage_reader
+from workers.api.base.callers.auth import ApiCaller, require_usage_reader
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
 

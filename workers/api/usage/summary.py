@@ -7,9 +7,9 @@ import msgspec
 from trinity.clock import NS_PER_US
 from trinity.store.queries import load
 from trinity.vocabulary import LATENCY_BOUNDS_NS
-from workers.api.base.cache import question_of
 from workers.api.base.context import Parts
 from workers.api.base.parameters import TimeSpan
+from workers.api.base.serving.cache import question_of
 from workers.api.usage.export import NOW_SECONDS
 
 TOP_ASSETS = 10

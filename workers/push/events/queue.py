@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from trinity.push import events
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
-from workers.push.events.schedule import DISABLE_AFTER, EventAnswer, Outcome
+from workers.push.events.schedule import DISABLE_AFTER, EventAnswer, EventOutcome
 
 # A try takes at most 15 s; three times that is a node that has ended, or stands still.
 CLAIM = datetime.timedelta(seconds=45)
@@ -44,7 +44,7 @@ def claim(connection: AnyConnection, count: int) -> list[Claim]:
     return [Claim(*row) for row in connection.execute(load("events.claim"), parameters)]
 
 
-def settle(connection: AnyConnection, of: Claim, answer: EventAnswer, outcome: Outcome) -> str:
+def settle(connection: AnyConnection, of: Claim, answer: EventAnswer, outcome: EventOutcome) -> str:
     """Write down what came of a try; why its endpoint was disabled now, else empty."""
     parameters = {
         **of._asdict(),

@@ -34,7 +34,7 @@ class EventAnswer(NamedTuple):
     delivery: str = ""  # the header's value
 
 
-class Outcome(NamedTuple):
+class EventOutcome(NamedTuple):
     """What becomes of the event; `disable` says why its endpoint ends, empty where it goes on."""
 
     state: State
@@ -48,22 +48,22 @@ class Outcome(NamedTuple):
         return self.state == "delivered"
 
 
-def judge(answer: EventAnswer, attempts: int, random: Random) -> Outcome:
+def judge(answer: EventAnswer, attempts: int, random: Random) -> EventOutcome:
     """What becomes of an event after its try number `attempts`, counted from 1."""
     asked = answer.delivery.strip().lower()
     wants_no_more = "the receiver asked for it" if asked == "disable" else ""
     if answer.status is not None and 200 <= answer.status < 300:
-        return Outcome("delivered", disable=wants_no_more)
+        return EventOutcome("delivered", disable=wants_no_more)
     error = answer.error or f"status {answer.status}"
     if answer.status == 410:
-        return Outcome("failed", error, disable="it answered 410 Gone")
+        return EventOutcome("failed", error, disable="it answered 410 Gone")
     if wants_no_more:
-        return Outcome("aborted", error, disable=wants_no_more)
+        return EventOutcome("aborted", error, disable=wants_no_more)
     if asked == "abort-message":
-        return Outcome("aborted", error)
+        return EventOutcome("aborted", error)
     if attempts >= len(DELAYS_S):
-        return Outcome("failed", error, is_exhausted=True)
-    return Outcome("waiting", error, _delay_s(attempts, answer.retry_after_s, random))
+        return EventOutcome("failed", error, is_exhausted=True)
+    return EventOutcome("waiting", error, _delay_s(attempts, answer.retry_after_s, random))
 
 
 def _delay_s(attempts: int, retry_after_s: float | None, random: Random) -> float:

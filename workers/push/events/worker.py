@@ -26,7 +26,7 @@ from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.session_thread import SessionThread
 from workers.push.events.queue import CLAIMS_MAX, Claim, claim, settle
-from workers.push.events.schedule import EventAnswer, Outcome, judge
+from workers.push.events.schedule import EventAnswer, EventOutcome, judge
 
 # Without a notification: what a claim's end or a delay made due.
 TURN_SECONDS = 1.0
@@ -46,7 +46,7 @@ class EventWorker(SessionThread):
         clock: Clock,
         post: Post,
         log: logging.Logger,
-        on_outcome: Callable[[Outcome], None] = lambda _: None,
+        on_outcome: Callable[[EventOutcome], None] = lambda _: None,
     ) -> None:
         super().__init__("events", url, clock)
         self._post, self._log, self._on_outcome = post, log, on_outcome

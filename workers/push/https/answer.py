@@ -16,8 +16,8 @@ from trinity.errors import DeliveryError
 from trinity.limits import REPLY_BODY_BYTES_MAX, REPLY_HEAD_BYTES_MAX, REPLY_KEPT_BYTES_MAX
 
 KEPT_HEADERS = frozenset({b"content-type", b"retry-after", b"webhook-delivery"})
-# RFC 9110 10.2.3: seconds or a date. Ten digits are 300 years.
-_SECONDS = re.compile(r"[0-9]{1,10}")
+# RFC 9110 10.2.3: seconds, however many, or a date. Schedules have their caps, also for what is infinite to a float.
+_SECONDS = re.compile(r"[0-9]+")
 
 
 class PostReply(NamedTuple):

@@ -7,6 +7,7 @@ DeliveryError with the kind of the step that failed. Where this process is what 
 """
 
 import asyncio
+import errno
 import ssl
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 
@@ -27,6 +28,8 @@ from workers.push.https.tls import HTTP2, SecureLine, TlsSessions
 # A dial begins with this share of its time left, or not at all: one that ends unfinished has cost a handshake, and
 # where more are wanted than can be made, all would.
 _NEEDED_SHARE = 0.5
+# What this machine has no more of: nothing is known of the receiver.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 class Dialler:
@@ -70,18 +73,22 @@ class Dialler:
                 found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
             )
         except OSError as error:
-            raise DeliveryError("connect", clean(error.strerror or str(error))) from None
+            raise _no_connection(error) from None
         key = (target.host, target.port)
         line = SecureLine(self._tls, key, self._sessions, lane, self._clock.monotonic_ns())
         try:
             await self._loop.create_connection(lambda: line, sock=socket)
         except OSError as error:
-            raise DeliveryError("connect", clean(error.strerror or str(error))) from None
+            raise _no_connection(error) from None
         except asyncio.CancelledError:
             line.abort(DeliveryError("timeout", "no connection in time"))
             socket.close()
             raise
         return line
+
+
+def _no_connection(error: OSError) -> DeliveryError:
+    return DeliveryError("busy" if error.errno in _OURS else "connect", clean(error.strerror or str(error)))
 
 
 def _address_info(address: str, port: int) -> aiohappyeyeballs.AddrInfoType:

@@ -211,6 +211,7 @@ class SecureLine(asyncio.Protocol):
         self.is_closed = True
         if not self.opened.done():
             self.opened.set_exception(error)
+            self.opened.exception()  # whoever waited may have been called off: asyncio need not complain
         elif self._tls is not None and self._lane is None:
             self._sessions.keep(self._key, self._tls.session, self._verified_at_ns)
         if self._talk is not None:

@@ -10,14 +10,14 @@ three times; what does not arrive ends the replay, and its result says from when
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock
 from trinity.errors import DeliveryError
 from trinity.push.orders import Taken
 from workers.push.message import message_id, render
-from workers.push.orders.minutes import Parts, body_of_part
+from workers.push.orders.minutes import ReplayParts, body_of_part
 from workers.push.orders.worker import OrderResult
 from workers.push.prices import CurrentPrices, time_text
 from workers.push.schedule import Reason
@@ -38,9 +38,10 @@ class Sender(Protocol):
     """What sends one message of a subscription, beside its schedule."""
 
     async def post_now(
-        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
-    ) -> tuple[Verdict, int]:
-        """Over HTTPS: what came of it, and after how many ns."""
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float,
+        pauses_s: Sequence[float] = (),
+    ) -> tuple[Verdict, int]:  # fmt: skip
+        """Over HTTPS, tried again after each pause: what came of it, and after how many ns."""
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """Over UDP: its sequence, None where the kernel did not take it; DeliveryError."""
@@ -64,7 +65,7 @@ class OrderDesk:
         self._sender, self._prices, self._find, self._clock = sender, prices, find, clock
         self._is_simulated = is_simulated
 
-    async def carry_out(self, order: Taken, parts: Parts | None) -> OrderResult:
+    async def carry_out(self, order: Taken, parts: ReplayParts | None) -> OrderResult:
         """Do it, once; what came of it."""
         served = await self._await_served(order.subscription_id)
         if served is None:
@@ -104,7 +105,7 @@ class OrderDesk:
             return OrderResult(False, {"outcome": "send_failed", "error": "the kernel did not take the datagram"})
         return OrderResult(True, {"outcome": "sent", "sequence": sequence})
 
-    async def _replay_since(self, served: Served, parts: Parts) -> OrderResult:
+    async def _replay_since(self, served: Served, parts: ReplayParts) -> OrderResult:
         if served.target.kind == "udp":
             error = "a subscription over UDP has no replay of the past: the history answers by HTTP"
             return OrderResult(False, {"error": error})
@@ -114,7 +115,8 @@ class OrderDesk:
         for number, part in enumerate(parts.parts, start=1):
             if number > 1:
                 await asyncio.sleep(PACE_SECONDS)
-            verdict, sequence = await self._post_part(served, parts, number, part)
+            now = self._find(served.subscription.id)  # it may have another target or secret by now, or be deleted
+            verdict, sequence = (None, 0) if now is None else await self._post_part(now, parts, number, part)
             if verdict is None:
                 return OrderResult(False, told | _MOVED.told)
             if not verdict.is_delivered:
@@ -122,7 +124,9 @@ class OrderDesk:
             told["sent"], told["last_sequence"] = number, sequence
         return OrderResult(True, told)
 
-    async def _post_part(self, served: Served, parts: Parts, number: int, part: bytes) -> tuple[Verdict | None, int]:
+    async def _post_part(
+        self, served: Served, parts: ReplayParts, number: int, part: bytes
+    ) -> tuple[Verdict | None, int]:
         """One message, tried three times; None where the subscription is another node's now."""
         sequence = self._sender.next_sequence(served.subscription.id)
         if sequence is None:
@@ -132,11 +136,7 @@ class OrderDesk:
         body = body_of_part(
             served.subscription.id, sequence, made_at, number, count, part, is_simulated=self._is_simulated
         )
-        for pause_s in (*RETRY_SECONDS, None):
-            verdict, _ = await self._sender.post_now(served, "replay", sequence, body, TIMEOUT_SECONDS)
-            if not verdict.may_retry or pause_s is None:
-                break
-            await asyncio.sleep(pause_s)
+        verdict, _ = await self._sender.post_now(served, "replay", sequence, body, TIMEOUT_SECONDS, RETRY_SECONDS)
         return verdict, sequence
 
 

@@ -26,7 +26,7 @@ class MinuteCloses(NamedTuple):
     closes: Sequence[Decimal]
 
 
-class Parts(NamedTuple):
+class ReplayParts(NamedTuple):
     """The minutes of each message, as JSON; `next_since` where not all fit."""
 
     parts: list[bytes]
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
     next_since: datetime.datetime | None = None
 
 
-def make_parts(rows: Iterable[MinuteCloses]) -> Parts:
+def make_parts(rows: Iterable[MinuteCloses]) -> ReplayParts:
     """Cut minutes into parts."""
     parts: list[bytes] = []
     waiting: list[bytes] = []
@@ -45,13 +45,13 @@ def make_parts(rows: Iterable[MinuteCloses]) -> Parts:
             parts.append(b",".join(waiting))
             waiting, size = [], 0
             if len(parts) == PARTS_MAX:
-                return Parts(parts, minutes, row.closed_at - datetime.timedelta(minutes=1))
+                return ReplayParts(parts, minutes, row.closed_at - datetime.timedelta(minutes=1))
         waiting.append(piece)
         size += len(piece) + 1
         minutes += 1
     if waiting:
         parts.append(b",".join(waiting))
-    return Parts(parts, minutes)
+    return ReplayParts(parts, minutes)
 
 
 def body_of_part(

@@ -28,7 +28,7 @@ from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
-from workers.push.orders.minutes import MinuteCloses, Parts, make_parts
+from workers.push.orders.minutes import MinuteCloses, ReplayParts, make_parts
 
 TURN_SECONDS = 1.0
 CHANNEL = "push_orders"
@@ -45,7 +45,7 @@ class OrderResult(NamedTuple):
     told: dict[str, Any]
 
 
-CarryOut = Callable[[Taken, Parts | None], Awaitable[OrderResult]]
+CarryOut = Callable[[Taken, ReplayParts | None], Awaitable[OrderResult]]
 
 
 class OrderWorker(SessionThread):
@@ -124,12 +124,12 @@ class OrderWorker(SessionThread):
 
     # --- the loop ---
 
-    def _begin(self, order: Taken, parts: Parts | None) -> None:
+    def _begin(self, order: Taken, parts: ReplayParts | None) -> None:
         task = self._loop.create_task(self._carry(order, parts))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, order: Taken, parts: Parts | None) -> None:
+    async def _carry(self, order: Taken, parts: ReplayParts | None) -> None:
         try:
             result = await self._carry_out(order, parts)
         except Exception as error:  # noqa: BLE001 - the border of the task: the process's loop raises it
@@ -139,7 +139,7 @@ class OrderWorker(SessionThread):
         os.eventfd_write(self._wake_fd, 1)
 
 
-def _read_parts(connection: AnyConnection, order: Taken) -> Parts:
+def _read_parts(connection: AnyConnection, order: Taken) -> ReplayParts:
     since = datetime.datetime.fromisoformat(order.argument["since"])
     parameters = {"subscription_id": order.subscription_id, "since": since}
     return make_parts(MinuteCloses(*row) for row in connection.execute(load("orders.minutes"), parameters))

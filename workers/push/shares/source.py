@@ -33,7 +33,7 @@ from trinity.store.connect import AnyConnection, connect
 from trinity.store.queries import load
 from trinity.store.session_thread import SessionThread
 from workers.push.shares import snapshot
-from workers.push.shares.leases import TURN_SECONDS, LeaseNews, Leases
+from workers.push.shares.leases import LEASE_SECONDS, TURN_SECONDS, LeaseNews, Leases
 from workers.push.shares.snapshot import KnownFailing, PushSnapshot
 from workers.push.state import HealthTurn, StateRow
 
@@ -51,9 +51,10 @@ _SNAPSHOT_SHARE, _SNAPSHOT_GAP_SECONDS, _SNAPSHOT_RETRY_SECONDS = 0.05, 1.0, 5.0
 
 
 class GivenUp(NamedTuple):
-    """A receiver that this process gave up."""
+    """A receiver that this process gave up, as it was asked for in this revision."""
 
     id: int
+    revision: int
     reason: str
 
 
@@ -106,6 +107,7 @@ class PushSource(SessionThread):
         self._left: list[int] = []
         self._handing = threading.Lock()
         self._started_ns = clock.monotonic_ns()
+        self._renewed_ns = 0
         self._has_shares = False
         self._has_news = False
         self._save_at_ns = 0
@@ -115,6 +117,12 @@ class PushSource(SessionThread):
     @property
     def is_up(self) -> bool:
         return self.is_connected and self._watch.is_up
+
+    @property
+    def is_current(self) -> bool:
+        """False where this process stood still for a lease: others may have taken over, so it asks first."""
+        renewed_ns = self._clock.monotonic_ns() - self._renewed_ns
+        return not self.is_up or renewed_ns < LEASE_SECONDS * NS_PER_SECOND
 
     @property
     def states_waiting(self) -> int:
@@ -158,12 +166,17 @@ class PushSource(SessionThread):
             if now_ns >= lease_at_ns:
                 lease_at_ns = now_ns + int(TURN_SECONDS * NS_PER_SECOND)
                 self._tell_leases(connection, self._leases.turn(connection, node_id))
+                self._tell(self._note_renewal, now_ns)
             self._write(connection, node_id)
             self._save_if_due()
             if list(connection.notifies(timeout=_NOTIFY_SECONDS, stop_after=1)):
                 self._read_changes(connection)
         self._write(connection, node_id)
         self._leases.finish(connection, node_id)
+
+    def _note_renewal(self, began_ns: int) -> None:
+        """In the loop, behind what the leases changed."""
+        self._renewed_ns = began_ns
 
     def _ask_node(self, connection: AnyConnection) -> int:
         connection.execute(load("ledger.add_node"), (self._node_uuid, self._node_name))
@@ -232,7 +245,7 @@ class PushSource(SessionThread):
         """With its event, in one transaction."""
         subscription = self._known.get(given_up.id)
         with connection.transaction():
-            if store.disable(connection, given_up.id, given_up.reason) and subscription is not None:
+            if store.disable(connection, given_up.id, given_up.revision, given_up.reason) and subscription is not None:
                 told = _told_of(subscription) | {"reason": given_up.reason}
                 emit(connection, subscription.account_id, "subscription.disabled", told)
         self._failing.pop(given_up.id, None)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.workers.api.conftest import ADMIN_KEY, client_of, settings_of
 from workers.api.accounts.signin import KEY_COOKIE, SESSION_COOKIE, TOKEN_COOKIE
-from workers.api.base.throttle import TRIES_AT_ONCE
+from workers.api.base.callers.throttle import TRIES_AT_ONCE
 
 
 async def test_the_admin_key_opens_a_session_that_makes_the_caller_the_operator(

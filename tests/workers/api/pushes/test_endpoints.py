@@ -115,6 +115,7 @@ async def test_a_replay_names_one_event_or_a_time(acme: httpx.AsyncClient) -> No
     for body in ({}, {"event": "msg_1", "since": "1h"}, {"since": "tomorrow"}, {"since": "2999-01-01T00:00:00Z"}):
         assert refusal(await acme.post(path, json=body)) == (400, "bad_parameter", "since")
     assert refusal(await acme.post(path, json={"event": "msg_1"})) == (404, "not_there", "event")
+    assert refusal(await acme.post(path, json={"event": "\0"})) == (400, "bad_parameter", "event")
     assert refusal(await acme.post(f"/endpoints/{made['id']}/rotate", json={"grace": "8d"}))[2] == "grace"
 
 

@@ -122,6 +122,11 @@ async def test_an_error_names_the_field(acme: httpx.AsyncClient) -> None:
     assert (await acme.get("/subscriptions")).json()["subscriptions"] == []
 
 
+async def test_a_name_that_no_account_can_have_is_named(operator: httpx.AsyncClient) -> None:
+    """A NUL, which PostgreSQL takes in no text."""
+    assert refusal(await operator.get("/subscriptions?account=%00")) == (400, "bad_parameter", "account")
+
+
 async def test_a_change_is_checked_as_a_whole(acme: httpx.AsyncClient) -> None:
     """The last trigger is not switched off; an empty change and one to a private target are refused."""
     path = f"/subscriptions/{(await made(acme))['subscription']['id']}"

@@ -11,8 +11,8 @@ from tests.support.node_fixture import CATALOG, empty_node
 from tests.workers.api.live import publish
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory
-from workers.api.base.direct import BodyPiece
 from workers.api.base.prices import Price, Prices
+from workers.api.base.serving.direct import BodyPiece
 from workers.api.streams import fanout as module
 from workers.api.streams.board import NOTHING_SEEN, TICK_SECONDS, PriceBoard, StreamEncoder
 from workers.api.streams.fanout import HEARTBEAT_NS, STALL_NS, Fanout, Reader, StreamOrder

@@ -24,7 +24,7 @@ from trinity.store.connect import AnyConnection, connect
 from trinity.store.partitions import Retention, first_day_of_sums, make_ahead, retire
 from trinity.vocabulary import CODES
 from workers.api.usage.bill import COLUMNS
-from workers.ledger.usage_tables import UsageTables
+from workers.ledger.usage.usage_tables import UsageTables
 
 NOW = NodeClock()
 TODAY = datetime.now(UTC).date()

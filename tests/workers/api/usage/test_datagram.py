@@ -16,9 +16,9 @@ from tests.workers.api.conftest import ADMIN_KEY, service, settings_of, table_of
 from trinity.memory.block_table import BlockTable
 from trinity.net.ports import bind_socket
 from trinity.observe.metrics import REPORTER
+from workers.api.base.callers.forwarded import address_of
+from workers.api.base.callers.throttle import TRIES_AT_ONCE, LoginThrottle
 from workers.api.base.context import Parts
-from workers.api.base.forwarded import address_of
-from workers.api.base.throttle import TRIES_AT_ONCE, LoginThrottle
 from workers.api.usage.datagram import REPLY_BYTES_MAX, ReportDatagrams, reply_to, within
 
 SENDER = address_of("192.0.2.1")

@@ -11,7 +11,7 @@ from trinity.push import events
 from trinity.store.connect import AnyConnection, connect
 from workers.push.events import queue
 from workers.push.events.queue import CLAIMS_OF_ENDPOINT_MAX, Claim, claim, settle
-from workers.push.events.schedule import EventAnswer, Outcome, judge
+from workers.push.events.schedule import EventAnswer, EventOutcome, judge
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def make_due(connection: AnyConnection) -> None:
     connection.execute("UPDATE push_event_deliveries SET next_at = now() - interval '1 second'")
 
 
-def try_once(connection: AnyConnection, of: Claim, answer: EventAnswer) -> Outcome:
+def try_once(connection: AnyConnection, of: Claim, answer: EventAnswer) -> EventOutcome:
     outcome = judge(answer, of.attempts + 1, Random(1))
     settle(connection, of, answer, outcome)
     return outcome

@@ -1,6 +1,7 @@
 """What is kept of an answer is bounded, and Retry-After is read in both of its forms."""
 
 import asyncio
+import math
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import cast
@@ -20,7 +21,7 @@ NOW_NS = int(NOW.timestamp()) * 10**9
     ("text", "seconds"),
     [
         ("0", 0.0), ("120", 120.0), (" 7 ", 7.0), ("9999999999", 9999999999.0), ("-1", None), ("1.5", None),
-        ("1" * 5_000, None), ("", None), ("soon", None), ("Thu, 01 Jan 2026 12:01:00 GMT", 60.0),
+        ("1" * 5_000, math.inf), ("", None), ("soon", None), ("Thu, 01 Jan 2026 12:01:00 GMT", 60.0),
         ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0), ("Thu, 01 Jan 99999 11:00:00 GMT", None), ("1 Jan", None),
     ],
 )  # fmt: skip

@@ -1,5 +1,8 @@
 """A dial resolves anew, checks, and connects to an address that was checked."""
 
+import asyncio
+import errno
+
 import pytest
 import trustme
 
@@ -60,3 +63,33 @@ async def test_who_gets_no_slot_in_time_is_told_busy(authority: trustme.CA) -> N
             with pytest.raises(DeliveryError) as caught:
                 await pool._dialler.dial(here.target(), lane, pool._loop.time())
     assert caught.value.kind == "busy"
+
+
+async def test_a_machine_without_descriptors_says_nothing_of_the_receiver(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is busy, and a refused connection is not."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with receiver(good, authority) as here, pool_for(authority) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr("workers.push.https.dial.aiohappyeyeballs.start_connection", fail)
+            with pytest.raises(DeliveryError) as caught:
+                await pool.post(here.target(), HEADERS, BODY, LONG)
+        assert caught.value.kind == "busy"
+        assert (await pool.post(here.target(), HEADERS, BODY, LONG)).status == 200
+
+
+async def test_a_dial_that_is_called_off_leaves_nothing_behind(authority: trustme.CA) -> None:
+    """Whatever it was waiting for."""
+    async with receiver(good, authority) as here, pool_for(authority) as pool:
+        for turns in range(12):
+            task = asyncio.create_task(pool.post(here.target(), HEADERS, BODY, LONG))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert pool.counters().open == pool.counters().idle
+        assert (await pool.post(here.target(), HEADERS, BODY, LONG)).status == 200

@@ -3,6 +3,7 @@
 import datetime
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -37,14 +38,19 @@ class FakeSender:
     def __init__(self) -> None:
         self.sent: list[tuple[Reason, int, Any]] = []
         self.verdicts: list[Verdict] = []
+        self.targets: list[str] = []
+        self.pauses_s: Sequence[float] = ()
         self.sequence: int | None = 100
         self.datagram: int | DeliveryError | None = 7
 
     async def post_now(
-        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float
-    ) -> tuple[Verdict, int]:
+        self, served: Served, reason: Reason, sequence: int, body: bytes, timeout_s: float,
+        pauses_s: Sequence[float] = (),
+    ) -> tuple[Verdict, int]:  # fmt: skip
         assert 0 < timeout_s <= 5
         self.sent.append((reason, sequence, json.loads(body)))
+        self.targets.append(served.target.host)
+        self.pauses_s = pauses_s
         return self.verdicts.pop(0) if self.verdicts else GOOD, 1_500_000
 
     async def send_now(self, served: Served, reason: Reason) -> int | None:
@@ -62,7 +68,6 @@ class FakeSender:
 def sender(monkeypatch: pytest.MonkeyPatch) -> FakeSender:
     """Nobody waits in a test."""
     monkeypatch.setattr(carry_out, "PACE_SECONDS", 0.0)
-    monkeypatch.setattr(carry_out, "RETRY_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(carry_out, "SERVED_SECONDS", 0.1)
     return FakeSender()
 
@@ -115,25 +120,37 @@ async def test_a_replay_sends_the_prices_of_now_and_says_what_it_stands_for(send
 
 
 async def test_the_parts_of_the_past_go_one_after_the_other_with_rising_sequences(sender: FakeSender) -> None:
-    """A part that does not arrive at once is tried again with the same id."""
+    """Each is one message, tried again by whoever posts it."""
     parts = parts_of(6)
-    sender.verdicts = [GOOD, AGAIN, AGAIN]
     result = await desk_of(sender).carry_out(order_of("replay_since"), parts)
     assert result.is_done
     assert result.told == {"minutes": 6, "parts": 6, "sent": 6, "last_sequence": 106}
-    assert [sequence for _, sequence, _ in sender.sent] == [101, 102, 102, 102, 103, 104, 105, 106]
+    assert [sequence for _, sequence, _ in sender.sent] == [101, 102, 103, 104, 105, 106]
+    assert sender.pauses_s == carry_out.RETRY_SECONDS
     assert {body["type"] for _, _, body in sender.sent} == {"price.replay"}
 
 
 async def test_a_replay_ends_at_a_part_that_does_not_arrive(sender: FakeSender) -> None:
     """And tells how many did."""
-    sender.verdicts = [GOOD, AGAIN, AGAIN, AGAIN]
+    sender.verdicts = [GOOD, AGAIN]
     result = await desk_of(sender).carry_out(order_of("replay_since"), parts_of(4))
     assert not result.is_done
     assert (result.told["sent"], result.told["outcome"]) == (1, "timeout")
     sender.verdicts = [Verdict("refused_status", 400)]
     result = await desk_of(sender).carry_out(order_of("replay_since"), parts_of(4))
     assert (result.told["sent"], result.told["outcome"]) == (0, "refused_status")
+
+
+async def test_each_part_goes_to_where_the_subscription_goes_by_then(sender: FakeSender) -> None:
+    """Another target has the rest; one that was deleted gets no more."""
+    served = desk_of(sender)._find(12)
+    other = desk_of(sender, "https://y.example/")._find(12)
+    found = iter((served, served, other, None))
+    desk = desk_of(sender)
+    desk._find = lambda _: next(found)
+    result = await desk.carry_out(order_of("replay_since"), parts_of(4))
+    assert sender.targets == ["x.example", "y.example"]
+    assert (result.is_done, result.told["sent"]) == (False, 2)
 
 
 async def test_over_udp_there_is_a_test_and_no_replay_of_the_past(sender: FakeSender) -> None:

@@ -12,7 +12,7 @@ import pytest
 from trinity.clock import SystemClock
 from trinity.push.orders import Taken, create_order, read_order
 from trinity.store.connect import AnyConnection, connect
-from workers.push.orders.minutes import Parts
+from workers.push.orders.minutes import ReplayParts
 from workers.push.orders.worker import OrderResult, OrderWorker
 
 LOG = logging.getLogger("tests.orders")
@@ -22,13 +22,13 @@ class Desk:
     """A node whose orders end as told."""
 
     def __init__(self, url: str, number: int) -> None:
-        self.seen: list[tuple[Taken, Parts | None]] = []
+        self.seen: list[tuple[Taken, ReplayParts | None]] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
         self.worker = OrderWorker(url, (uuid.UUID(int=number), f"n{number}"), SystemClock(), self._carry_out, LOG)
         self.worker.start()
 
-    async def _carry_out(self, order: Taken, parts: Parts | None) -> OrderResult:
+    async def _carry_out(self, order: Taken, parts: ReplayParts | None) -> OrderResult:
         self.seen.append((order, parts))
         await self.may_end.wait()
         return OrderResult(order.kind == "test", {"seen": order.subscription_id})

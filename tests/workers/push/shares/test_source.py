@@ -124,7 +124,8 @@ def test_states_turns_and_ends_are_written(begin: Begin, subscribe: Subscribe, d
     events = "SELECT type, data ->> 'error' FROM push_events ORDER BY id"
     wait_until(lambda: _ask(database_url, events) == [("subscription.failing", "timeout")], "the event")
     assert _ask(database_url, read) == [(3, 503, 7, NOW)]
-    life.source.take_over(NOTHING._replace(given_up=[GivenUp(number, "why")]))
+    revision = life.notes.known[number].revision
+    life.source.take_over(NOTHING._replace(given_up=[GivenUp(number, revision, "why")]))
     wait_until(lambda: life.notes.known[number].state == "disabled", "the end")
     assert _ask(database_url, "SELECT disabled_reason FROM push_subscriptions") == [("why",)]
     assert len(_ask(database_url, events)) == 2

@@ -18,7 +18,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from workers.api.base.auth import ApiCaller
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.prices import Price, Prices
 from workers.api.base.problems import bad_parameter

@@ -12,8 +12,8 @@ from litestar import Request, get
 from litestar.di import NamedDependency
 
 from trinity.store.queries import load
-from workers.api.base.admission import Admitted
-from workers.api.base.auth import ApiCaller
+from workers.api.base.callers.admission import Admitted
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.base.problems import refusal_of
 from workers.api.dropins.coingecko.answers import TAGS

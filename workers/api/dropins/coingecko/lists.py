@@ -16,7 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from trinity.clock import NS_PER_SECOND
-from workers.api.base.auth import ApiCaller
+from workers.api.base.callers.auth import ApiCaller
 from workers.api.base.context import Parts
 from workers.api.dashboard.node_state import Dashboard
 from workers.api.dropins.coingecko.answers import TAGS, Flag

@@ -13,7 +13,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 
-from workers.api.base.auth import ApiCaller, charge_prices
+from workers.api.base.callers.auth import ApiCaller, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.prices import Prices
 from workers.api.base.problems import ProblemError, bad_parameter

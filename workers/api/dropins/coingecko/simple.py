@@ -13,7 +13,7 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
-from workers.api.base.auth import ApiCaller, charge, charge_prices
+from workers.api.base.callers.auth import ApiCaller, charge, charge_prices
 from workers.api.base.context import Parts
 from workers.api.base.problems import ProblemError
 from workers.api.dropins.coingecko.answers import TAGS, Flag, Precision, json_answer

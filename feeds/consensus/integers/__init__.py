@@ -1,0 +1,1 @@
+"""The compiled side: quotes to prices in whole numbers, for every change."""

@@ -1,0 +1,1 @@
+"""What a node is asked and told by whoever runs it."""

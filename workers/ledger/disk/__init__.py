@@ -1,0 +1,1 @@
+"""Records on disk, between the rings and the database: blocks, segments, sums, the reserve."""

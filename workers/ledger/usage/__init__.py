@@ -1,0 +1,1 @@
+"""The usage kind: answers, their sums and refusals."""
