@@ -272,6 +272,12 @@ def _push_udp(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     return measure_push_udp(wanted.turns, wanted.seconds, progress)
 
 
+def _push_process(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.push_process import measure_push_process
+
+    return measure_push_process(folder, wanted.seconds, progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -297,6 +303,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "push": {
         "push_https": _push_https,
         "push_udp": _push_udp,
+        "push_process": _push_process,
         "delivery_log": _delivery_log,
         "push_schedule": _push_schedule,
     },

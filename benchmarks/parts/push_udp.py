@@ -82,7 +82,7 @@ def _medians(turns: list[dict[str, float]]) -> dict[str, float]:
 class _Place:
     """1,024 subscriptions, their prices, and the receiver."""
 
-    def __init__(self, assets: int, receiver: "_Receiver", answers: AnswerTable, names: list[str]) -> None:
+    def __init__(self, assets: int, receiver: "DatagramReceiver", answers: AnswerTable, names: list[str]) -> None:
         self._receiver, self._answers, self._names = receiver, answers, names
         self._clock = SystemClock()
         self._ring = DeliveryRing(Path(), DeliveryRing.private_words(0, _RING_RECORDS))
@@ -169,7 +169,7 @@ class _Place:
         }
 
 
-class _Receiver:
+class DatagramReceiver:
     """A socket that a thread empties on another core, compiled."""
 
     def __init__(self, core: int) -> None:
@@ -246,7 +246,7 @@ def _place(assets: int, other_core: int) -> Iterator[_Place]:
     catalog, clock = load_catalog(), SystemClock()
     names = [asset.name for asset in catalog.assets]
     answers = AnswerTable.create(f"bench-push-{clock.monotonic_ns():x}", 1, len(names), len(names))
-    receiver = _Receiver(other_core)
+    receiver = DatagramReceiver(other_core)
     try:
         now_ns = clock.monotonic_ns()
         for number in range(len(names)):

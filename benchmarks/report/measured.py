@@ -84,6 +84,9 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         "cpu_us",
         "received",
     ),
+    "push_process": lambda found: _rows(
+        ({"size": size, **row} for size, row in found["sizes"].items()), "size", "pushes", "cpu_us"
+    ),
     "ledger": lambda found: _fields(found, "rows_per_second"),
     "delivery_log": lambda found: _fields(found, "rows_per_second"),
     "ledger_beside": lambda found: _fields(found, "on_per_second", "off_per_second", "drained_seconds"),

@@ -319,6 +319,15 @@ def _push_udp_table(found: Mapping[str, Any]) -> str:
     return table(f"Signed pushes over UDP, side by side: compiled {times}", heads, rows)
 
 
+def _push_process_table(found: Mapping[str, Any]) -> str:
+    rows = [
+        (size, row["cpu_us"], f"{row['per_cpu_second']:,}", f"{row['per_second']:,}", row["cpu_share"], row["skipped"])
+        for size, row in found["sizes"].items()
+    ]
+    heads = ("subscriptions, every 3 s", "CPU us a push", "pushes a CPU second", "pushes/s", "of a core", "skipped")
+    return table("The push server's whole process over UDP, 25 assets", heads, rows)
+
+
 def _delivery_log_table(found: Mapping[str, Any]) -> str:
     return table("The log of deliveries into PostgreSQL", tuple(found), [tuple(found.values())])
 
@@ -352,6 +361,7 @@ _SECTIONS = {
     "push_https": _push_https_table,
     "push_schedule": _push_schedule_table,
     "push_udp": _push_udp_table,
+    "push_process": _push_process_table,
     "delivery_log": _delivery_log_table,
 }
 

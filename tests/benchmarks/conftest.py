@@ -58,6 +58,18 @@ def _of_pushes() -> dict[str, Any]:
             },
             "ratio_of_ours": {"aiohttp": 0.303},
         },
+        "push_process": {
+            "sizes": {
+                "100,000": {
+                    "pushes": 50_000,
+                    "cpu_us": 16.4,
+                    "per_cpu_second": 61_175,
+                    "per_second": 33_341,
+                    "cpu_share": 0.545,
+                    "skipped": 0,
+                },
+            }
+        },
         "push_schedule": {
             "subscriptions": 10_000,
             "well": {"deliveries": 60_000, "late_ms_p99": 12.5, "outcomes": {"delivered": 60_000}},

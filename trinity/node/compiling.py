@@ -15,6 +15,7 @@ import feeds.consensus.process
 import feeds.ingest.intake
 import trinity.access.warm_up
 import trinity.native.nearest
+import workers.push.entries
 import workers.push.udp.sender
 import workers.request.loop
 from trinity.compiled import prepare_cache
@@ -73,6 +74,7 @@ _WARM_UPS = (
     feeds.ingest.intake.warm_up,
     trinity.access.warm_up.warm_up,
     trinity.native.nearest.warm_up,
+    workers.push.entries.warm_up,
     workers.push.udp.sender.warm_up,
 )
 

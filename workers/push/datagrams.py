@@ -1,7 +1,7 @@
 """Subscriptions over UDP: addresses, checked and kept for a while, and one call of the sender for all that is due.
 
     unknown      its name is resolved and each of its addresses checked; what is due meanwhile is put off
-    known        sent at once; after CHECK_NS it is checked again beside that
+    known        sent at once, all of a turn together (lane.py); a name is checked again after CHECK_NS, beside that
     refused      as a failed delivery over HTTPS: backed off alone
 
 Rules: in the process's loop alone. Nobody confirms a datagram: one that the kernel took counts as arrived. The secret
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock
 from trinity.errors import DeliveryError
@@ -21,6 +22,8 @@ from trinity.push.addresses import AllowList
 from trinity.push.datagram import signing_secret
 from trinity.push.resolve import NameResolver, check_target
 from trinity.vocabulary import DELIVERY_REASONS
+from workers.push.entries import NEVER, Begun
+from workers.push.lane import DatagramLane
 from workers.push.schedule import Due, Reason
 from workers.push.served import Served
 from workers.push.shares.epochs import COUNTER_BITS
@@ -39,6 +42,7 @@ class _Slot:
 
     served: Served
     number: int
+    row: int | None  # of the schedule; None while it is paused
     address: str
     checked_at_ns: int
     old_until_ns: int | None  # wall; while the old secret signs
@@ -55,15 +59,17 @@ class Datagrams:
         resolver: NameResolver,
         clock: Clock,
         is_current: Callable[[Served], bool],
+        row_of: Callable[[int], int | None],
         spawn: Callable[..., object],
         on_refused: Callable[[Due, DeliveryError], None],
         on_put_off: Callable[[Due], None],
     ) -> None:
         self._sender, self._allow, self._resolver, self._clock = sender, allow, resolver, clock
-        self._is_current = is_current
+        self._is_current, self._row_of = is_current, row_of
         self._spawn, self._on_refused, self._on_put_off = spawn, on_refused, on_put_off
         self._slots: dict[int, _Slot] = {}
         self._asking: set[int] = set()
+        self._lane = DatagramLane()
 
     def forget(self, served: Served) -> None:
         """It is served no more, or in another form: its counter goes on there."""
@@ -71,6 +77,8 @@ class Datagrams:
         if slot is not None:
             served.counter = self._sender.last_sequence(slot.number) & _COUNTER_MASK
             self._sender.remove(slot.number)
+            if slot.row is not None:
+                self._lane.leave(slot.row)
 
     def next_sequence(self, served: Served) -> int:
         """For a message that is not the sender's."""
@@ -85,6 +93,27 @@ class Datagrams:
         slot = self._slots.get(number)
         return self._sender.last_sequence(slot.number) if slot is not None else 0
 
+    def known(self, begun: Begun) -> NDArray[np.bool_]:
+        """Which of these `send_known` may have."""
+        return self._lane.known(begun, self._clock.monotonic_ns(), self._clock.wall_ns())
+
+    def send_known(self, begun: Begun) -> NDArray[np.bool_]:
+        """All at once; which of them the kernel took."""
+        slots, reasons, due_ns = self._lane.slots(begun), begun["reason"].astype(np.uint8), begun["due_ns"].copy()
+        is_sent = np.zeros(len(begun), dtype=np.bool_)
+        for at in range(0, len(begun), BATCH_MAX):
+            part = slice(at, at + BATCH_MAX)
+            is_sent[part] = self._sender.send(slots[part], reasons[part], due_ns[part])
+        self._lane.sent(begun[is_sent], self._clock.monotonic_ns(), self._clock.wall_ns())
+        return is_sent
+
+    def take_sent(self, now_ns: int, most: int) -> list[tuple[int, int, int]]:
+        """Of `send_known`, what is to be told: subscription, wall time, last sequence."""
+        return [
+            (sent.id, sent.sent_at_ns, self._sender.last_sequence(sent.slot))
+            for sent in self._lane.take_sent(now_ns, most)
+        ]
+
     def send(self, begun: Sequence[tuple[Due, Served]]) -> list[tuple[Due, bool]]:
         """Those that are known, with whether the kernel took them; the others are put off and asked for."""
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
@@ -97,6 +126,7 @@ class Datagrams:
             if slot.old_until_ns is not None and wall_ns >= slot.old_until_ns:
                 self._sender.change(slot.number, self._described(served, slot.address, wall_ns))
                 slot.old_until_ns = None
+                self._enter(slot)
             if now_ns - slot.checked_at_ns > CHECK_NS and not slot.is_checking:
                 slot.is_checking = True
                 self._spawn(self._check_again(slot))
@@ -149,7 +179,20 @@ class Datagrams:
         self._sender.set_sequence(number, served.epoch << COUNTER_BITS | served.counter)
         is_old = len(served.secrets(wall_ns)) > 1
         until_ns = served.old_secret_until_ns if is_old else None
-        self._slots[served.subscription.id] = _Slot(served, number, address, self._clock.monotonic_ns(), until_ns)
+        slot = self._slots[served.subscription.id] = _Slot(
+            served, number, self._row_of(served.subscription.id), address, self._clock.monotonic_ns(), until_ns
+        )
+        self._enter(slot)
+
+    def _enter(self, slot: _Slot) -> None:
+        """What was checked just now is good for a while; an address that is no name, for good."""
+        if slot.row is not None:
+            is_name = not slot.served.target.is_address
+            self._lane.enter(
+                slot.row, slot.served.subscription.id, slot.number,
+                slot.checked_at_ns + CHECK_NS if is_name else NEVER,
+                NEVER if slot.old_until_ns is None else slot.old_until_ns,
+            )  # fmt: skip
 
     async def _check_again(self, slot: _Slot) -> None:
         served = slot.served
@@ -158,14 +201,19 @@ class Datagrams:
         except DeliveryError as error:
             if self._slots.get(served.subscription.id) is slot and error.kind == "refused_address":
                 self.forget(served)  # it may not be sent to any more: the next one is refused
-            slot.checked_at_ns = self._clock.monotonic_ns()  # a resolver that is away takes no address from us
+            self._checked(slot)  # a resolver that is away takes no address from us
             return
         finally:
             slot.is_checking = False
-        slot.checked_at_ns = self._clock.monotonic_ns()
+        self._checked(slot)
         if self._slots.get(served.subscription.id) is slot and address != slot.address:
             slot.address = address
             self._sender.change(slot.number, self._described(served, address, self._clock.wall_ns()))
+
+    def _checked(self, slot: _Slot) -> None:
+        slot.checked_at_ns = self._clock.monotonic_ns()
+        if self._slots.get(slot.served.subscription.id) is slot:
+            self._enter(slot)
 
     def _described(self, served: Served, address: str, wall_ns: int) -> UdpSubscription:
         one = served.subscription

@@ -17,6 +17,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trinity.clock import NS_PER_SECOND, NS_PER_US, Clock
 from trinity.errors import DeliveryError
 from trinity.memory.control import ProcessBlock
@@ -25,6 +28,7 @@ from trinity.observe.metrics import LATENESS_BOUNDS, PUSHER
 from trinity.push.signature import webhook_headers
 from trinity.push.targets import Target
 from trinity.vocabulary import DELIVERY_OUTCOMES, DELIVERY_REASONS, LATENESS_BOUNDS_NS
+from workers.push.entries import Begun
 from workers.push.message import message_id, render
 from workers.push.moves import MoveWatch
 from workers.push.prices import CurrentPrices, Values, time_text
@@ -48,6 +52,7 @@ _OUTCOME_WORDS = {name: PUSHER.index("push_deliveries_total", name) for name in 
 _ATTEMPTS = PUSHER.index("push_attempts_total")
 _REFUSED = PUSHER.index("push_log_lost_total")
 _LATE_WORDS = [PUSHER.index("push_lateness_seconds", bound) for bound in (*LATENESS_BOUNDS, "+Inf")]
+_LATENESS_BOUNDS_NS = np.array(LATENESS_BOUNDS_NS)
 _LATE_SUM = PUSHER.index("push_lateness_seconds", "sum")
 
 
@@ -164,6 +169,17 @@ class Deliveries:
         self._counted[_LATE_WORDS[bisect_left(LATENESS_BOUNDS_NS, late_ns)]] += 1
         self._counted[_LATE_SUM] += late_ns
         return late_ns // NS_PER_US
+
+    def all_sent(self, begun: Begun, is_sent: NDArray[np.bool_], began_ns: int) -> None:
+        """Datagrams that were handed to the kernel in one turn: those that it took have arrived."""
+        late_ns = np.maximum(began_ns - begun["due_ns"], 0)
+        for bucket, count in enumerate(np.bincount(np.searchsorted(_LATENESS_BOUNDS_NS, late_ns)).tolist()):
+            self._counted[_LATE_WORDS[bucket]] += count
+        self._counted[_LATE_SUM] += int(late_ns.sum())
+        sent = begun[is_sent]
+        self._counted[_OUTCOME_WORDS["sent"]] += len(sent)
+        self._scheduler.all_delivered(sent, self._clock.monotonic_ns())
+        self._watch.all_arrived(sent["id"][sent["deviates"] != 0].tolist(), self._prices.values)
 
     def settle(self, due: Due, verdict: Verdict, sequence: int, values: Values | None) -> None:
         """What the fate of a message means for the schedule and its receiver."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import uvloop
 
 from trinity.clock import NS_PER_SECOND
@@ -32,6 +33,7 @@ from trinity.push.addresses import AllowList
 from trinity.push.resolve import Resolver
 from workers.push.datagrams import Datagrams
 from workers.push.delivering import Deliveries
+from workers.push.entries import Begun
 from workers.push.events.posting import poster
 from workers.push.events.worker import EventWorker
 from workers.push.https.pool import ConnectionPool, PoolBounds
@@ -40,7 +42,7 @@ from workers.push.moves import MoveWatch
 from workers.push.orders.carry_out import OrderDesk
 from workers.push.orders.worker import OrderWorker
 from workers.push.prices import CurrentPrices
-from workers.push.schedule import Due, Reason, Scheduler
+from workers.push.schedule import Due, Reason, Scheduler, dues_of
 from workers.push.served import Roster, Served
 from workers.push.shares.epochs import Epochs
 from workers.push.shares.leases import Leases
@@ -107,7 +109,7 @@ class Pusher:
         self._prices = CurrentPrices(memory.answers, names)
         self._scheduler, self._watch, self._states = Scheduler(Random()), MoveWatch(), States()
         places = {name: place for place, name in enumerate(names)}
-        self._roster = Roster(
+        self.roster = Roster(
             self._scheduler, self._watch, self._states, places.get, self._clock, context.log,
             is_simulated=context.simulated,
         )  # fmt: skip
@@ -116,25 +118,25 @@ class Pusher:
         bounds = PoolBounds(connections_max=section.connections_max)
         self._pool = ConnectionPool(self._resolver, allow, tls_of(section), bounds, self._clock, Random())
         self._deliveries = Deliveries(
-            self._pool, self._prices, self._scheduler, self._watch, self._states, self._roster, memory.ring,
+            self._pool, self._prices, self._scheduler, self._watch, self._states, self.roster, memory.ring,
             self._block, self._clock, Random(),
         )  # fmt: skip
         self._sender = UdpSender(memory.answers, names, memory.ring, self._clock, is_simulated=context.simulated)
         self._datagrams = Datagrams(
-            self._sender, allow, self._resolver, self._clock, self._roster.is_current, self._deliveries.spawn,
-            self._refused, self._put_off,
+            self._sender, allow, self._resolver, self._clock, self.roster.is_current, self._scheduler.row_of,
+            self._deliveries.spawn, self._refused, self._put_off,
         )  # fmt: skip
-        self._roster.on_dropped = self._datagrams.forget
+        self.roster.on_dropped = self._datagrams.forget
         self._epochs = Epochs(identity.data_dir, context.log)
         self._source = PushSource(
             identity.database_url, (identity.node_uuid, identity.node_name), Leases(self._epochs), identity.data_dir,
-            self._clock, context.log, self._roster, loop.call_soon_threadsafe,
+            self._clock, context.log, self.roster, loop.call_soon_threadsafe,
         )  # fmt: skip
         self._events = EventWorker(
             identity.database_url, self._clock, poster(self._pool, self._clock), context.log,
             lambda outcome: self._block.count(PUSHER.index("push_events_total", outcome.state)),
         )  # fmt: skip
-        desk = OrderDesk(self, self._prices, self._roster.find, self._clock, is_simulated=context.simulated)
+        desk = OrderDesk(self, self._prices, self.roster.find, self._clock, is_simulated=context.simulated)
         node = identity.node_uuid, identity.node_name
         self._orders = OrderWorker(identity.database_url, node, self._clock, desk.carry_out, context.log)
         self._moves_at_ns = self._report_at_ns = 0
@@ -155,15 +157,16 @@ class Pusher:
         self._orders.raise_failure()
         self._deliveries.raise_failure()
         self._prices.turn(now_ns)
-        if self._roster.turn(now_ns):
+        if self.roster.turn(now_ns):
             # What lives as long as its subscription is no garbage: to search through that of 10,000 takes 0.1 s.
             gc.freeze()
         if self._source.is_current:
             begun = self._scheduler.due(now_ns, self._deliveries.room)
             if now_ns >= self._moves_at_ns:
                 self._moves_at_ns = now_ns + MOVES_GAP_NS
-                begun += self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
-            if begun:
+                moved = self._scheduler.moved(self._watch.moved(self._prices.values), now_ns)
+                begun = np.concatenate([begun, moved])
+            if len(begun):
                 self._begin(begun)
         if now_ns >= self._report_at_ns:
             self._report_at_ns = now_ns + REPORT_GAP_NS
@@ -183,9 +186,14 @@ class Pusher:
         await self._resolver.close()
         self._sender.close()
 
+    @property
+    def skipped(self) -> int:
+        """Messages that stalls of this process have cost."""
+        return self._scheduler.skipped
+
     def next_sequence(self, number: int) -> int | None:
         """For a message that somebody asked for; None where this node does not serve the subscription."""
-        served = self._roster.find(number)
+        served = self.roster.find(number)
         return self._datagrams.next_sequence(served) if served is not None else None
 
     async def post_now(
@@ -198,28 +206,41 @@ class Pusher:
     async def send_now(self, served: Served, reason: Reason) -> int | None:
         """The same as a datagram."""
         sequence = await self._datagrams.send_now(served, reason)
-        if self._roster.served.get(served.subscription.id) is not served:
+        if self.roster.served.get(served.subscription.id) is not served:
             self._datagrams.forget(served)  # it is paused: its next message may go elsewhere
         return sequence
 
-    def _begin(self, begun: Sequence[Due]) -> None:
+    def _begin(self, begun: Begun) -> None:
+        is_known = self._datagrams.known(begun)
+        if is_known.any():
+            self._send_known(begun[is_known])
         over_https: list[tuple[Due, Served]] = []
         over_udp: list[tuple[Due, Served]] = []
-        for due in begun:
-            served = self._roster.served[due.id]
+        for due in dues_of(begun[~is_known]):
+            served = self.roster.served[due.id]
             (over_https if served.target.kind == "https" else over_udp).append((due, served))
         self._deliveries.begin(over_https)
         if over_udp:
             self._send(over_udp)
 
+    def _send_known(self, begun: Begun) -> None:
+        now_ns = self._clock.monotonic_ns()
+        is_sent = self._datagrams.send_known(begun)
+        self._deliveries.all_sent(begun, is_sent, now_ns)
+        for due in dues_of(begun[~is_sent]):
+            self._settle(due, is_sent=False)
+
     def _send(self, begun: Sequence[tuple[Due, Served]]) -> None:
         now_ns = self._clock.monotonic_ns()
         for due, is_sent in self._datagrams.send(begun):
-            served = self._roster.served[due.id]
             self._deliveries.note_lateness(due, now_ns)
-            values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
-            verdict = Verdict("sent" if is_sent else "send_failed", 0)
-            self._deliveries.settle(due, verdict, self._datagrams.last_sequence(due.id), values)
+            self._settle(due, is_sent=is_sent)
+
+    def _settle(self, due: Due, *, is_sent: bool) -> None:
+        served = self.roster.served[due.id]
+        values = self._prices.values[served.recipe.assets] if served.cadence.deviates else None
+        verdict = Verdict("sent" if is_sent else "send_failed", 0)
+        self._deliveries.settle(due, verdict, self._datagrams.last_sequence(due.id), values)
 
     def _refused(self, due: Due, error: DeliveryError) -> None:
         self._deliveries.refuse(due, of_error(error))
@@ -229,24 +250,26 @@ class Pusher:
 
     def _report(self, now_ns: int) -> None:
         """To the source what goes to the database, and the gauges."""
-        self._orders.serve(self._roster.shards)
+        self._orders.serve(self.roster.shards)
         source, deliveries = self._source, self._deliveries
         given_up = deliveries.take_given_up()
+        for sent in self._datagrams.take_sent(now_ns, STATES_MAX):
+            self._states.sent(*sent)
         reports = Reports(
             self._states.take_rows(now_ns, STATES_MAX),
             self._states.take_turns(),
             given_up,
-            self._roster.take_left(deliveries.in_flight),
+            self.roster.take_left(deliveries.in_flight),
         )
         if any(reports):
             source.take_over(reports)
         deliveries.show_counts()
         counters = self._pool.counters()
         for name, value in (
-            ("push_subscriptions", len(self._roster.served)),
+            ("push_subscriptions", len(self.roster.served)),
             ("push_failing", self._scheduler.failing),
             ("push_in_flight", self._scheduler.flying),
-            ("push_shards", len(self._roster.shards)),
+            ("push_shards", len(self.roster.shards)),
             ("push_database_up", source.is_up),
             ("push_states_waiting", source.states_waiting),
             ("push_connections", counters.open),

@@ -106,6 +106,15 @@ class States:
         state.failing_since_ns, state.failures, state.is_told = None, 0, False
         self._urgent[number] = None
 
+    def sent(self, number: int, wall_ns: int, sequence: int) -> None:
+        """Datagrams went to it, the last one then; lane.py says so as seldom as it is to be written."""
+        state = self._states.setdefault(number, _State())
+        state.last_attempt_ns, state.last_success_ns = max(wall_ns, state.last_attempt_ns), wall_ns
+        state.sequence = max(sequence, state.sequence)
+        if state.failing_since_ns is None:
+            state.status = state.next_ns = 0
+        self._urgent[number] = None
+
     def failed(
         self, number: int, now_ns: int, wall_ns: int, sequence: int, status: int, error: str, wait_ns: int
     ) -> bool:

@@ -19,7 +19,7 @@ from trinity.push.targets import Target
 from workers.push.delivering import Deliveries
 from workers.push.moves import MoveWatch
 from workers.push.prices import CurrentPrices
-from workers.push.schedule import Due, Scheduler
+from workers.push.schedule import Due, Scheduler, dues_of
 from workers.push.served import Roster, Served
 from workers.push.shares.leases import SHARDS, LeaseNews
 from workers.push.state import States
@@ -98,7 +98,7 @@ class Parts:
         """The next message of it, in flight from now on, and due now."""
         now_ns = self.clock.monotonic_ns()
         at_ns = now_ns
-        while not (found := [due for due in self.scheduler.due(at_ns, 1_000) if due.id == number]):
+        while not (found := [due for due in dues_of(self.scheduler.due(at_ns, 1_000)) if due.id == number]):
             at_ns += 500_000_000
         return found[0]._replace(due_ns=now_ns), self.roster.served[number]
 

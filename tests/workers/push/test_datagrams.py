@@ -1,6 +1,7 @@
 """workers/push/datagrams.py: subscriptions over UDP, with the real sender and real sockets."""
 
 import asyncio
+import datetime
 import socket
 from collections.abc import Iterator
 
@@ -9,11 +10,13 @@ import pytest
 from tests.support.contexts import OpenContext, open_context
 from tests.workers.push.conftest import CATALOG, write_price
 from tests.workers.push.parts import NAMES, Parts, subscribed
+from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.errors import DeliveryError
 from trinity.push.addresses import AllowList
 from trinity.push.datagram import verify
 from trinity.push.secret import read_secret
 from workers.push.datagrams import CHECK_NS, Datagrams
+from workers.push.entries import Begun
 from workers.push.schedule import Due
 from workers.push.served import Served
 from workers.push.udp.sender import UdpSender
@@ -33,6 +36,19 @@ class FakeResolver:
         return self.addresses
 
 
+class Later(SystemClock):
+    """So much later."""
+
+    def __init__(self, by_ns: int) -> None:
+        self._by_ns = by_ns
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self._by_ns
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() + self._by_ns
+
+
 class Place:
     """Datagrams, and what was told of them."""
 
@@ -44,7 +60,7 @@ class Place:
         self.tasks: list[asyncio.Task[None]] = []
         self.datagrams = Datagrams(
             self.sender, AllowList.parse(["127.0.0.0/8"]), self.resolver, self.parts.clock,
-            self.parts.roster.is_current,
+            self.parts.roster.is_current, self.parts.scheduler.row_of,
             lambda work: self.tasks.append(asyncio.ensure_future(work)),
             lambda _, error: self.refused.append(error), self.put_off.append,
         )  # fmt: skip
@@ -191,5 +207,77 @@ def test_a_paused_subscription_can_be_tried(place: Place) -> None:
         again = place.parts.roster.find(1)
         assert again is not None
         assert await place.datagrams.send_now(again, "test") == 1 << 32 | 2
+
+    asyncio.run(work())
+
+
+def _begun(place: Place) -> Begun:
+    """The schedule's next message of subscription 1."""
+    scheduler, at_ns = place.parts.scheduler, place.parts.clock.monotonic_ns()
+    while not len(begun := scheduler.due(at_ns, 10)):
+        at_ns += 500_000_000
+    return begun
+
+
+def test_what_is_known_goes_all_at_once(place: Place) -> None:
+    """With the sequences of those that go one by one, and told after the first one."""
+
+    async def work() -> None:
+        due, served = place.serve()
+        begun = _begun(place)
+        assert place.datagrams.known(begun).tolist() == [False]
+        await place.send(due, served)
+        assert place.datagrams.known(begun).tolist() == [True]
+        assert place.datagrams.send_known(begun).tolist() == [True]
+        now_ns = place.parts.clock.monotonic_ns()
+        ((number, _, sequence),) = place.datagrams.take_sent(now_ns, 10)
+        assert (number, sequence) == (1, 1 << 32 | 1)
+        assert await place.send(due, served) == [True]
+        assert place.datagrams.last_sequence(1) == 1 << 32 | 2
+        assert place.datagrams.take_sent(now_ns, 10) == []
+        place.parts.roster.drop(1)
+        assert place.datagrams.known(begun).tolist() == [False]
+
+    asyncio.run(work())
+    for sequence in (1, 2):
+        datagram = verify(place.socket.recv(2048), [read_secret(subscribed(1).secret)])
+        assert datagram is not None
+        assert datagram.sequence == 1 << 32 | sequence
+
+
+def test_a_name_is_asked_for_again_and_a_number_is_not(place: Place) -> None:
+    """After CHECK_NS it leaves the lane until somebody has looked."""
+
+    async def work() -> None:
+        for host, revision, is_known in (("prices.example", 1, False), ("127.0.0.1", 2, True)):
+            place.datagrams._clock = SystemClock()
+            due, served = place.serve(host, revision=revision)
+            begun = _begun(place)
+            await place.send(due, served)
+            assert place.datagrams.known(begun).tolist() == [True]
+            place.datagrams._clock = Later(2 * CHECK_NS)
+            assert place.datagrams.known(begun).tolist() == [is_known]
+            await place.send(due, served)
+            assert place.datagrams.known(begun).tolist() == [True]
+
+    asyncio.run(work())
+
+
+def test_a_secret_that_signs_no_more_leaves_the_lane(place: Place) -> None:
+    """At the old one's last moment; the new one signs from the next message on."""
+
+    async def work() -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        old = "whsec_" + "A" * 32
+        due, served = place.serve(old_secret=old, old_secret_until=now + datetime.timedelta(hours=1))
+        begun = _begun(place)
+        await place.send(due, served)
+        assert place.datagrams.send_known(begun).all()
+        assert verify(place.socket.recv(2048), [read_secret(old)]) is not None
+        place.datagrams._clock = Later(3_601 * NS_PER_SECOND)
+        assert not place.datagrams.known(begun).any()
+        assert await place.send(due, served) == [True]
+        assert verify(place.socket.recv(2048), [read_secret(served.subscription.secret)]) is not None
+        assert place.datagrams.known(begun).all()
 
     asyncio.run(work())

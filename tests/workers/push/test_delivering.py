@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import standardwebhooks
 
@@ -13,8 +14,8 @@ from tests.workers.push.conftest import CATALOG, write_price
 from tests.workers.push.parts import FakeReply, Parts, subscribed
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import DeliveryError
-from trinity.observe.metrics import PUSHER
-from trinity.vocabulary import DELIVERY_OUTCOMES
+from trinity.observe.metrics import LATENESS_BOUNDS, PUSHER
+from trinity.vocabulary import DELIVERY_OUTCOMES, LATENESS_BOUNDS_NS
 from workers.push import delivering
 
 
@@ -142,7 +143,7 @@ def test_a_retry_gives_way_to_a_newer_message(parts: Parts) -> None:
 
     async def work() -> None:
         due, served = parts.begin()
-        assert parts.scheduler.due(due.due_ns + 30 * NS_PER_SECOND, 9) == []  # pending from here on
+        assert not len(parts.scheduler.due(due.due_ns + 30 * NS_PER_SECOND, 9))  # pending from here on
         parts.deliveries.begin([(due, served)])
         while parts.deliveries.in_flight:
             await asyncio.sleep(0.001)
@@ -203,6 +204,38 @@ def test_a_fault_of_ours_ends_the_process(parts: Parts) -> None:
 
     with pytest.raises(TypeError):
         _run(work)
+
+
+def test_datagrams_of_one_turn_are_counted_as_if_they_went_one_by_one(parts: Parts) -> None:
+    """Lateness by its bounds, outcomes, the schedule, and what has moved; what was not taken stays in flight."""
+    parts.serve(*[subscribed(number, deviation_bps=100 * (number % 2)) for number in range(1, 41)])
+    at_ns = parts.clock.monotonic_ns()
+    begun = parts.scheduler.due(at_ns, 100)
+    while len(begun) < 4:
+        at_ns += NS_PER_SECOND // 2
+        begun = np.concatenate([begun, parts.scheduler.due(at_ns, 100)])
+    began_ns = int(begun["due_ns"].max()) + 3_000_000
+    is_sent = np.arange(len(begun)) > 0
+    before = {name: parts.context.block.read_counter(word) for name, word in _WORDS.items()}
+    parts.deliveries.all_sent(begun, is_sent, began_ns)
+    parts.deliveries.show_counts()
+    added = {name: parts.context.block.read_counter(word) - before[name] for name, word in _WORDS.items()}
+    late_ns = (began_ns - begun["due_ns"]).tolist()
+    assert added.pop("sum") == sum(late_ns)
+    assert added.pop("sent") == len(begun) - 1
+    bounds = (*LATENESS_BOUNDS_NS, float("inf"))
+    for lower, bound, name in zip((-1, *bounds), bounds, added, strict=False):
+        assert added[name] == sum(lower < late <= bound for late in late_ns)
+    assert parts.scheduler.flying == 1
+    watched = {number for number in begun["id"][is_sent].tolist() if number % 2}
+    assert not watched & set(parts.watch.moved(parts.prices.values))
+
+
+_WORDS = {
+    **{bound: PUSHER.index("push_lateness_seconds", bound) for bound in (*LATENESS_BOUNDS, "+Inf")},
+    "sum": PUSHER.index("push_lateness_seconds", "sum"),
+    "sent": PUSHER.index("push_deliveries_total", "sent"),
+}
 
 
 @pytest.mark.parametrize("status", [200, 410, 500])

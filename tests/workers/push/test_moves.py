@@ -80,3 +80,27 @@ def test_one_that_is_not_watched_is_passed_over(number: int) -> None:
     watch.remove(number)
     watch.arrived(number, _of(1.0))
     assert watch.moved(_of(1.0)) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True), st.integers(1, 10_000)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.lists(st.sampled_from([NAN, 0.5, 1.0, 71_000.5]), min_size=6, max_size=6),
+    st.sets(st.integers(0, 9)),
+)
+def test_many_messages_arrive_as_they_would_one_by_one(
+    of: list[tuple[list[int], int]], values: list[float], arrived: set[int]
+) -> None:
+    """The same borders to the last bit, also of prices that are not there and of those that are watched no more."""
+    now, one_by_one, together = _of(*values), MoveWatch(), MoveWatch()
+    for number, (assets, bps) in enumerate(of):
+        for watch in (one_by_one, together):
+            watch.put(number, np.array(assets), bps)
+    for number in arrived:
+        one_by_one.arrived(number, now[np.array(of[number][0])] if number < len(of) else now)
+    together.all_arrived(sorted(arrived), now)
+    for name in ("_low", "_high"):
+        assert np.array_equal(getattr(one_by_one, name), getattr(together, name))

@@ -6,18 +6,19 @@ from collections import Counter
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trinity.clock import NS_PER_SECOND
+from workers.push.entries import DEVIATION_GAP_NS, LATE_MAX_NS, NEVER
 from workers.push.schedule import (
     BACKOFF_CAP_NS,
-    DEVIATION_GAP_NS,
-    LATE_MAX_NS,
     RETRY_AFTER_CAP_NS,
     Cadence,
     Due,
     Scheduler,
+    dues_of,
     spread,
 )
 
@@ -41,7 +42,7 @@ def _next(scheduler: Scheduler, since_ns: int, until_ns: int, step_ns: int = S /
     """Everything that falls due in this time, each delivered at once."""
     found = []
     for now_ns in range(since_ns, until_ns, step_ns):
-        for due in scheduler.due(now_ns, EVERY):
+        for due in dues_of(scheduler.due(now_ns, EVERY)):
             found.append((now_ns, due))
             scheduler.delivered(due, now_ns)
     return found
@@ -65,7 +66,7 @@ def test_start_phases_are_spread() -> None:
 def test_a_stall_makes_no_burst() -> None:
     """After a minute without a turn only what was due in the last second is sent, and the rest is skipped."""
     scheduler = _scheduler(*[_interval(10)] * 10_000)
-    begun = scheduler.due(START + 60 * S, EVERY)
+    begun = dues_of(scheduler.due(START + 60 * S, EVERY))
     assert len(begun) < 1_300
     assert all(START + 60 * S - due.due_ns <= LATE_MAX_NS for due in begun)
     assert scheduler.skipped == 10_000 - len(begun)
@@ -79,7 +80,7 @@ def test_heartbeats_after_a_stall_are_spread_again() -> None:
     """Those without an interval as well."""
     scheduler = _scheduler(*[Cadence(0, 100 * S, deviates=False)] * 10_000)
     _next(scheduler, START, START + 61 * S)
-    assert len(scheduler.due(START + 1_000 * S, EVERY)) < 400
+    assert len(dues_of(scheduler.due(START + 1_000 * S, EVERY))) < 400
     found = _next(scheduler, START + 1_000 * S, START + 1_061 * S, S // 10)
     assert max(Counter(now_ns // S for now_ns, _ in found).values()) < 400
 
@@ -89,7 +90,7 @@ def test_a_heartbeat_comes_after_silence_only() -> None:
     scheduler = _scheduler(Cadence(0, 30 * S, deviates=True))
     ((at_ns, first),) = _next(scheduler, START, START + 31 * S)[:1]
     assert first.reason == "heartbeat"
-    (moved,) = scheduler.moved([1], at_ns + 20 * S)
+    (moved,) = dues_of(scheduler.moved([1], at_ns + 20 * S))
     assert moved.reason == "deviation"
     scheduler.delivered(moved, at_ns + 20 * S)
     (after,) = _next(scheduler, at_ns + 20 * S, at_ns + 51 * S)
@@ -99,30 +100,30 @@ def test_a_heartbeat_comes_after_silence_only() -> None:
 def test_a_deviation_is_never_nearer_than_a_second_to_the_last_message() -> None:
     """It is asked for again as long as it holds."""
     scheduler = _scheduler(Cadence(0, 0, deviates=True))
-    assert scheduler.moved([1], START) == []  # nothing has been told that could have moved
+    assert dues_of(scheduler.moved([1], START)) == []  # nothing has been told that could have moved
     ((at_ns, first),) = _next(scheduler, START, START + 61 * S)
     assert first.reason == "deviation"
-    assert scheduler.moved([1], first.due_ns + DEVIATION_GAP_NS - 1) == []
-    assert len(scheduler.moved([1, 2], first.due_ns + DEVIATION_GAP_NS)) == 1
-    assert scheduler.moved([1], at_ns + 10 * S) == []  # one is under way
+    assert dues_of(scheduler.moved([1], first.due_ns + DEVIATION_GAP_NS - 1)) == []
+    assert len(dues_of(scheduler.moved([1, 2], first.due_ns + DEVIATION_GAP_NS))) == 1
+    assert dues_of(scheduler.moved([1], at_ns + 10 * S)) == []  # one is under way
 
 
 def test_what_falls_due_meanwhile_is_one_pending_message() -> None:
     """A receiver that takes 10 s for a message of 3 s gets the newest one then, and no other."""
     scheduler = _scheduler(_interval(3))
     now_ns = START
-    while not (begun := scheduler.due(now_ns, EVERY)):
+    while not (begun := dues_of(scheduler.due(now_ns, EVERY))):
         now_ns += S // 100
     (first,) = begun
     for _ in range(1_000):
         now_ns += S // 100
-        assert scheduler.due(now_ns, EVERY) == []
+        assert dues_of(scheduler.due(now_ns, EVERY)) == []
     assert scheduler.is_superseded(first)
     scheduler.delivered(first, now_ns)
-    (second,) = scheduler.due(now_ns, EVERY)
+    (second,) = dues_of(scheduler.due(now_ns, EVERY))
     assert not scheduler.is_superseded(second)
     scheduler.delivered(second, now_ns)
-    assert scheduler.due(now_ns, EVERY) == []
+    assert dues_of(scheduler.due(now_ns, EVERY)) == []
 
 
 def test_a_failing_receiver_is_backed_off_alone_and_probed_forever() -> None:
@@ -131,7 +132,7 @@ def test_a_failing_receiver_is_backed_off_alone_and_probed_forever() -> None:
     waits, others, now_ns, failed_ns = [], 0, START, 0
     while len(waits) < 12:
         now_ns += S
-        for due in scheduler.due(now_ns, EVERY):
+        for due in dues_of(scheduler.due(now_ns, EVERY)):
             if due.id == 2:
                 others += 1
                 scheduler.delivered(due, now_ns)
@@ -155,10 +156,10 @@ def test_success_brings_the_old_cadence_back_at_once() -> None:
     before = _next(scheduler, START, START + 10 * S + 1)[0][1].due_ns
     for _ in range(5):
         now_ns = START + 20 * S
-        while not (begun := scheduler.due(now_ns, EVERY)):
+        while not (begun := dues_of(scheduler.due(now_ns, EVERY))):
             now_ns += S
         scheduler.failed(begun[0], now_ns)
-    while not (begun := scheduler.due(now_ns, EVERY)):
+    while not (begun := dues_of(scheduler.due(now_ns, EVERY))):
         now_ns += S
     scheduler.delivered(begun[0], now_ns)
     assert scheduler.failing == 0
@@ -172,7 +173,7 @@ def test_a_receiver_says_when_to_come_back_but_not_sooner_than_we_would(asked_s:
     """Retry-After, with a cap."""
     scheduler = _scheduler(_interval(10))
     now_ns = START
-    while not (begun := scheduler.due(now_ns, EVERY)):
+    while not (begun := dues_of(scheduler.due(now_ns, EVERY))):
         now_ns += S
     again_ns = scheduler.failed(begun[0], now_ns, asked_s)
     assert least_ns <= again_ns - now_ns <= max(least_ns, 10 * S)
@@ -182,18 +183,56 @@ def test_a_failing_one_is_taken_on_where_its_predecessor_left_it() -> None:
     """A restart is no reason to hammer a receiver that is down."""
     scheduler = Scheduler(random.Random(1))
     scheduler.put(1, _interval(10), START, failures=9, wait_ns=500 * S)
-    assert scheduler.due(START + 499 * S, EVERY) == []
-    (probe,) = scheduler.due(START + 500 * S, EVERY)
+    assert dues_of(scheduler.due(START + 499 * S, EVERY)) == []
+    (probe,) = dues_of(scheduler.due(START + 500 * S, EVERY))
     assert probe.is_probe
     assert scheduler.failed(probe, START + 500 * S) >= START + 500 * S + BACKOFF_CAP_NS * 4 // 5
 
 
-def test_what_was_replaced_costs_no_memory() -> None:
-    """A thousand changes of a cadence leave one place in the heap, with a few to spare."""
+def test_what_was_let_go_costs_no_memory() -> None:
+    """A thousand changes of a cadence leave one place in the table, and places are used again."""
     scheduler = _scheduler(_interval(10))
-    for number in range(100_000):
+    for number in range(1_000):
         scheduler.put(1, _interval(3 + number % 50), START)
-    assert len(scheduler._heap) < 2_000
+        scheduler.put(2 + number, _interval(3), START)
+        scheduler.remove(2 + number)
+    assert len(scheduler._due_ns) == 256
+    assert np.count_nonzero(scheduler._due_ns != NEVER) == 1
+
+
+def test_the_table_grows() -> None:
+    """Whoever was there keeps place and time."""
+    scheduler = _scheduler(_interval(10))
+    before = scheduler.row_of(1), scheduler.next_due_ns()
+    for number in range(2, 1_000):
+        scheduler.put(number, _interval(60), START + 100 * S)
+    assert (scheduler.row_of(1), scheduler.next_due_ns()) == before
+    assert len({scheduler.row_of(number) for number in range(1, 1_000)}) == 999
+
+
+def test_of_more_than_there_is_room_for_the_oldest_go_first() -> None:
+    """The others keep their time."""
+    scheduler = _scheduler(*[_interval(3)] * 100)
+    first = dues_of(scheduler.due(START + S // 2, 5))
+    others = dues_of(scheduler.due(START + S // 2, EVERY))
+    assert len(first) == 5
+    assert others
+    assert max(due.due_ns for due in first) <= min(due.due_ns for due in others)
+    assert scheduler.flying == len(first) + len(others)
+
+
+def test_thousands_land_in_one_call_as_they_would_one_by_one() -> None:
+    """What is in flight no more, or belongs to a former life of its row, is left alone."""
+    scheduler = _scheduler(*[_interval(3)] * 1_000)
+    begun = scheduler.due(START + S, EVERY)
+    assert len(begun) > 100
+    scheduler.remove(int(begun[0]["id"]))
+    scheduler.put(5_000, _interval(3), START)  # has the row now
+    scheduler.delivered(dues_of(begun)[1], START + S)
+    scheduler.all_delivered(begun, START + S)
+    assert scheduler.flying == 0
+    found = [due.id for _, due in _next(scheduler, START + S, START + 4 * S + 1)]
+    assert sorted(found) == [number for number in range(1, 1_001) if number != begun[0]["id"]] + [5_000]
 
 
 class Cadences(RuleBasedStateMachine):
@@ -236,7 +275,7 @@ class Cadences(RuleBasedStateMachine):
 
     @rule(most=st.integers(0, 6))
     def turn(self, most: int) -> None:
-        begun = self.scheduler.due(self.now_ns, most)
+        begun = dues_of(self.scheduler.due(self.now_ns, most))
         assert len(begun) <= most
         for due in begun:
             assert 0 <= self.now_ns - due.due_ns <= LATE_MAX_NS, "what was missed is skipped"
@@ -244,7 +283,7 @@ class Cadences(RuleBasedStateMachine):
 
     @rule(numbers=st.lists(st.integers(1, 7), unique=True))
     def move(self, numbers: list[int]) -> None:
-        for due in self.scheduler.moved(numbers, self.now_ns):
+        for due in dues_of(self.scheduler.moved(numbers, self.now_ns)):
             assert due.reason == "deviation"
             assert self.cadences[due.id].deviates
             assert not self.failures[due.id]
@@ -309,10 +348,9 @@ class Cadences(RuleBasedStateMachine):
         """Whoever has an interval or a heartbeat, or fails, is due at some time, or is in flight."""
         if not hasattr(self, "cadences"):
             return
-        planned = {entry.id for _, token, entry in self.scheduler._heap if token == entry.token}
         for number, cadence in self.cadences.items():
             if number not in self.flying and (cadence.interval_ns or cadence.heartbeat_ns or self.failures[number]):
-                assert number in planned
+                assert self.scheduler._due_ns[self.scheduler.row_of(number)] != NEVER
 
 
 TestCadences = Cadences.TestCase

@@ -10,6 +10,7 @@ from tests.support.contexts import open_context
 from tests.workers.push.conftest import CATALOG
 from tests.workers.push.parts import EVERYTHING, Parts, subscribed
 from trinity.clock import NS_PER_SECOND
+from workers.push.schedule import dues_of
 from workers.push.served import READY_A_TURN
 from workers.push.shares.leases import LeaseNews
 from workers.push.shares.snapshot import KnownFailing
@@ -132,8 +133,8 @@ def test_a_failing_receiver_is_known_before_its_first_message(parts: Parts) -> N
     parts.serve(subscribed(1))
     assert parts.scheduler.failing == 1
     now_ns = parts.clock.monotonic_ns()
-    assert parts.scheduler.due(now_ns + 499 * NS_PER_SECOND, 9) == []
-    (probe,) = parts.scheduler.due(now_ns + 501 * NS_PER_SECOND, 9)
+    assert not len(parts.scheduler.due(now_ns + 499 * NS_PER_SECOND, 9))
+    (probe,) = dues_of(parts.scheduler.due(now_ns + 501 * NS_PER_SECOND, 9))
     assert probe.is_probe
     assert parts.states.failed(1, now_ns, parts.clock.wall_ns(), 1, 500, "refused_status", 1)
 

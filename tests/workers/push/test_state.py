@@ -106,3 +106,20 @@ def test_rows_come_in_batches() -> None:
     assert [len(batch) for batch in batches] == [100, 100, 50, 0]
     assert {row.id for batch in batches for row in batch} == set(range(250))
     assert batches[0][0].last_status is None
+
+
+def test_what_went_as_datagrams_is_written_in_the_next_batch() -> None:
+    """Whoever says so keeps the gap; a failure since then stays one, and no sequence goes back."""
+    states = States()
+    states.sent(1, WALL, 7)
+    (row,) = states.take_rows(NOW, MOST)
+    assert (row.last_sequence, row.failures, row.last_attempt_at) == (7, 0, row.last_success_at)
+    states.failed(1, NOW, WALL + 5 * S, 9, 0, "send_failed", S)
+    states.sent(1, WALL + 4 * S, 8)
+    (row,) = states.take_rows(NOW, MOST)
+    assert (row.last_sequence, row.failures, row.last_error) == (9, 1, "send_failed")
+    assert row.last_success_at is not None
+    assert row.last_attempt_at > row.last_success_at
+    assert row.next_at is not None
+    states.sent(1, WALL + 20 * S, 12)
+    assert states.take_turns() == []
