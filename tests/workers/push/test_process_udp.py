@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.push.conftest import CATALOG, MakeNode, Subscribe
+from tests.workers.push.conftest import CATALOG, MakeNode, Subscribe, wait_until
 from trinity.client import PushReceiver
 from trinity.push import store
 from trinity.push.secret import make_secret
@@ -44,6 +44,7 @@ def test_datagrams_go_on_with_higher_sequences_after_a_kill(
     assert {price["status"] for price in first["prices"]} == {"fresh"}
     assert str(first["prices"][1]["price"]) == "100.01"
     assert 0 < first["expires_at_ms"] - first["time_ns"] // 10**6 <= 3000
+    wait_until(lambda: len(node.records) > 0, "its record")  # it is written when the kernel has the datagram
     node.kill()
     node.start()
     second = pushed(port, receiver)

@@ -46,7 +46,7 @@ ASSET_DTYPE = np.dtype(
 )
 
 
-class PriceBoard(NamedTuple):
+class PushedPrices(NamedTuple):
     """All assets of the catalog, and scratch to read one."""
 
     assets: NDArray[np.void]
@@ -55,7 +55,7 @@ class PriceBoard(NamedTuple):
     fields: NDArray[np.void]  # ... and the same memory by name
 
 
-def make_board(names: Sequence[str], exchanges: int) -> PriceBoard:
+def make_board(names: Sequence[str], exchanges: int) -> PushedPrices:
     """Without any price yet."""
     assets = np.zeros(len(names), dtype=ASSET_DTYPE)
     for row, name in zip(assets, names, strict=True):
@@ -63,11 +63,11 @@ def make_board(names: Sequence[str], exchanges: int) -> PriceBoard:
         row["length"], row["status"] = price_bytes(name), STALE_PRICE
         row["octets"][: len(octets)] = np.frombuffer(octets, dtype=np.uint8)
     words = np.zeros(SLOT_WORDS, dtype=np.uint64)
-    return PriceBoard(assets, 1 + exchanges, words, words.view(ANSWER_DTYPE))
+    return PushedPrices(assets, 1 + exchanges, words, words.view(ANSWER_DTYPE))
 
 
 @compiled
-def take_prices(board: PriceBoard, table_words: Words, now_ns: int) -> None:
+def take_prices(board: PushedPrices, table_words: Words, now_ns: int) -> None:
     """Render the newest price of each asset; `now_ns` is monotonic."""
     for number in range(board.assets.size):
         asset, record = board.assets[number], board.fields[0]

@@ -24,7 +24,7 @@ from trinity.push.datagram import (
     TAG_BYTES,
     VERSION,
 )
-from workers.push.udp.board import PriceBoard, put
+from workers.push.udp.board import PushedPrices, put
 
 ASSETS_A_SUBSCRIPTION_MAX = 150
 
@@ -63,7 +63,7 @@ _AGE_AT, _STATUS_AT = 12, 18
 
 @compiled
 def write_datagram(
-    board: PriceBoard,
+    board: PushedPrices,
     slot: np.void,
     first: int,
     flags: int,

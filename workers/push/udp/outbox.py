@@ -33,7 +33,7 @@ from trinity.native.libc import (
 from trinity.native.octets import Integers, Octets
 from trinity.native.sha256 import SCHEDULE_WORDS
 from trinity.vocabulary import DELIVERY_OUTCOMES
-from workers.push.udp.board import PriceBoard, take_prices
+from workers.push.udp.board import PushedPrices, take_prices
 from workers.push.udp.frames import PLACE_BYTES, write_datagram
 
 # A batch waits so often for a socket's room, so long each time: 20 ms in all.
@@ -86,7 +86,7 @@ def make_outbox() -> Outbox:
 @compiled
 def push(
     outbox: Outbox,
-    board: PriceBoard,
+    board: PushedPrices,
     table_words: Words,
     slots: NDArray[np.void],
     which: Integers,
