@@ -21,7 +21,7 @@ ORIGIN = {"Origin": "https://elsewhere.example"}
 
 def test_what_all_features_share_knows_none_of_them() -> None:
     """No module of workers/api/base imports another room of the service: a feature brings its own piece."""
-    modules = sorted(Path(context.__file__).parent.glob("*.py"))
+    modules = sorted(Path(context.__file__).parent.rglob("*.py"))
     assert len(modules) > 10
     imported = {
         (path.name, name)
