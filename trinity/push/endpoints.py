@@ -82,13 +82,12 @@ def read_draft(url: str, types: Sequence[str] = (), name: str = "") -> EndpointD
 
 def read_url(url: str) -> str:
     """The URL of an endpoint; InputError."""
+    if not url.lower().startswith("https://"):
+        raise InputError("url", "events go to https:// only")
     try:
-        target = parse_target(url)
+        return str(parse_target(url))
     except InputError as error:
         raise InputError("url", error.reason) from None
-    if target.kind != "https":
-        raise InputError("url", "events go to https:// only")
-    return str(target)
 
 
 def read_since(field: str, text: str, now: datetime.datetime) -> datetime.datetime:

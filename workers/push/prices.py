@@ -7,7 +7,8 @@
 
 Rules: the answer table is looked at once a turn, by its counters; a row is read when it changed. A price that the
 consensus has not renewed in time is stale here in the same moment as for a lookup (served_state), so that a dead
-consensus leads to refusals and never to old prices. A refusal has the code that a lookup gets.
+consensus leads to refusals and never to old prices; so does a row that cannot be read. A refusal has the code that a
+lookup gets.
 """
 
 import functools
@@ -50,10 +51,12 @@ class CurrentPrices:
 
     def _take(self, asset: int, now_ns: int) -> None:
         answer = self._answers.read_values(self._answers.row_of(asset))
-        if answer is None:
-            return
-        state = state_at(answer["state"], answer["valid_until_ns"], now_ns)
-        if state is AnswerState.GOOD:
+        state = AnswerState.EMPTY
+        if answer is not None:
+            state = state_at(answer["state"], answer["valid_until_ns"], now_ns)
+        elif self._seen[asset]:
+            self._seen[asset] -= 1  # it is there, and its writer was in the way each time: it is read again
+        if answer is not None and state is AnswerState.GOOD:
             self.pieces[asset] = self._starts[asset] + _good(answer)
             self.values[asset] = answer["price"] / 10 ** answer["scale"]
             self.received_ns[asset], self.sources[asset] = answer["received_at_ns"], answer["sources"]

@@ -70,3 +70,21 @@ def test_a_refusal_has_the_code_of_a_lookup(context: OpenContext) -> None:
 def test_times_are_cut_to_the_millisecond(wall_ns: int, text: bytes) -> None:
     """ISO 8601 in UTC."""
     assert time_text(wall_ns) == text
+
+
+def test_a_row_that_cannot_be_read_is_refused_and_read_again(
+    context: OpenContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before is no price of now: its writer may have been in the way at each try."""
+    prices = CurrentPrices(context.answers, NAMES)
+    write_price(context.answers, 6, 100)
+    prices.turn(time.monotonic_ns())
+    assert prices.values[6] == 1.0
+    write_price(context.answers, 6, 200)
+    with monkeypatch.context() as busy:
+        busy.setattr(context.answers, "read_values", lambda row: None)
+        assert prices.turn(time.monotonic_ns())
+    assert prices.pieces[6] == refusal(NAMES[6], "stale_price")
+    assert math.isnan(prices.values[6])
+    assert prices.turn(time.monotonic_ns())
+    assert prices.values[6] == 2.0
