@@ -9,6 +9,7 @@ a kind of records           kind.py           what the way to the database is to
 sums and their bytes        sums.py           of any kind; their COPY's bytes: rows.py
 segment -> database         ledger.py         rows, sums and position of any kind in one transaction
 the database's ups, downs   loader.py         a thread of its own
+days' partitions            days.py           before the transaction that needs them
 usage                       usage/            exact sums, single requests packed, refusals; numpy, no Python a record
 deliveries                  delivery_tables.py  a row each; and DELIVERY, the kind itself
 one kind's way              route.py          drain, loader and sync together, and the metrics

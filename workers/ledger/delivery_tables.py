@@ -7,18 +7,16 @@ Rules: no Python a row. Days get their partition before the transaction. Values 
 clipped, never refused: a batch that cannot be loaded would stop the log.
 """
 
-import datetime
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
 from trinity.clock import NS_PER_US
 from trinity.memory.delivery_ring import RECORD_DTYPE, DeliveryRing
-from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
-from workers.ledger.kind import Groups, RecordKind, Records
+from workers.ledger.days import EnsuredDays
+from workers.ledger.kind import Groups, RecordKind, Records, TableChange
 from workers.ledger.rows import EPOCH_US, SIGNATURE, TRAILER, row_template
 from workers.ledger.sums import NS_PER_MINUTE
 
@@ -27,7 +25,6 @@ GROUP_DTYPE = np.dtype([("minute", "<i8"), ("requests", "<i8")])
 _INT4_MAX, _INT2_MAX = 2**31 - 1, 2**15 - 1
 # Some 3 MB of COPY a piece.
 _RECORDS_A_PIECE = 32_768
-_NS_PER_DAY = 1440 * NS_PER_MINUTE
 
 # In the order of ledger.copy_deliveries.
 _ROW = row_template(
@@ -50,41 +47,27 @@ _ROW = row_template(
 _AS_THEY_ARE = ("delivery_id", "subscription_id", "sequence", "latency_ns", "late_us", "outcome", "attempts")
 
 
-class DeliveryChange(NamedTuple):
-    """A TableChange (kind.py) of deliveries."""
-
-    with_row: Records
-    write: Callable[[], None]
-    committed: Callable[[], None]
-
-
 class DeliveryTables:
     """The table of deliveries on one connection (autocommit), for one node."""
 
     def __init__(self, connection: AnyConnection, node_id: int) -> None:
         self._connection, self._node_id = connection, node_id
-        self._days: set[datetime.date] = set()
+        self._days = EnsuredDays(connection)
 
-    def of_records(self, records: Records) -> DeliveryChange:
+    def of_records(self, records: Records) -> TableChange:
         """A row each."""
-        days = {
-            datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day))
-            for day in np.unique(records["time_ns"] // _NS_PER_DAY)
-        }
-        if days - self._days:
-            partitions.ensure_days(self._connection, sorted(days - self._days))
-            self._days |= days
+        self._days.ensure(records["time_ns"] // NS_PER_MINUTE)
 
         def write() -> None:
             with self._connection.cursor() as cursor, cursor.copy(load("ledger.copy_deliveries")) as copy:
                 for piece in delivery_rows(records, self._node_id):
                     copy.write(piece)
 
-        return DeliveryChange(records, write, lambda: None)
+        return TableChange(records, write)
 
-    def of_sums(self, _groups: Groups) -> DeliveryChange:
+    def of_sums(self, _groups: Groups) -> TableChange:
         """Nothing: the batch says how many there were."""
-        return DeliveryChange(np.zeros(0, dtype=RECORD_DTYPE), lambda: None, lambda: None)
+        return TableChange(np.zeros(0, dtype=RECORD_DTYPE))
 
 
 def delivery_rows(records: Records, node_id: int) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ in it, and told after it; nothing of it is there when the transaction fails.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,12 @@ Records = NDArray[np.void]
 Groups = NDArray[np.void]
 
 
-class TableChange(Protocol):
+class TableChange(NamedTuple):
     """What records or sums bring to a kind's tables. `with_row` are the records that get a row; the others count."""
 
-    @property
-    def with_row(self) -> Records: ...
-
-    def write(self) -> None:
-        """In the transaction; raises psycopg's errors."""
-
-    def committed(self) -> None:
-        """It is in the database."""
+    with_row: Records
+    write: Callable[[], None] = lambda: None  # in the transaction; raises psycopg's errors
+    committed: Callable[[], None] = lambda: None  # it is in the database
 
 
 class KindTables(Protocol):

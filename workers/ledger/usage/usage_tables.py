@@ -6,19 +6,17 @@ Rules: no Python a row. Days get their partition, and names of assets their numb
 true whether it commits or not.
 """
 
-import datetime
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trinity.limits import ASSET_NAME_BYTES_MAX
 from trinity.memory.usage_ring import RECORD_DTYPE, UsageRing
-from trinity.store import partitions
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load, load_for
-from workers.ledger.kind import Groups, RecordKind, Records
+from workers.ledger.days import EnsuredDays
+from workers.ledger.kind import Groups, RecordKind, Records, TableChange
 from workers.ledger.rows import refusal_rows, sum_rows
 from workers.ledger.sums import NS_PER_MINUTE, UNITS_MINUTES
 from workers.ledger.usage.refusals import Condensed, Condenser
@@ -29,15 +27,6 @@ from workers.ledger.usage.usage_sums import GROUP_DTYPE, group_records, merge_gr
 _SUM_TABLES = dict(zip(UNITS_MINUTES, ("usage_minute", "usage_hour", "usage_day"), strict=True))
 # The catalog has at most 256 assets; names beyond this come from nowhere and would use up the numbers.
 _ASSETS_MAX = 4096
-_MINUTES_A_DAY = 1440
-
-
-class UsageChange(NamedTuple):
-    """A TableChange (kind.py) of usage."""
-
-    with_row: Records
-    write: Callable[[], None]
-    committed: Callable[[], None]
 
 
 class UsageTables:
@@ -47,12 +36,12 @@ class UsageTables:
         self._connection, self._node_id = connection, node_id
         connection.execute(load("ledger.create_sums"))
         self._asset_ids: dict[bytes, int] = {}
-        self._days: set[datetime.date] = set()
+        self._days = EnsuredDays(connection)
         self._condenser = Condenser()
 
-    def of_records(self, records: Records) -> UsageChange:
+    def of_records(self, records: Records) -> TableChange:
         """Rows, sums, and the sums of refusals without a key."""
-        self._ensure(_days_of(records["time_ns"] // NS_PER_MINUTE))
+        self._days.ensure(records["time_ns"] // NS_PER_MINUTE)
         groups, number = group_records(records)
         ids, alike = self._ids_of(groups), number_by_caller(groups)
         condensed = self._condenser.condense(records)
@@ -65,18 +54,18 @@ class UsageTables:
                 self._add_sums(groups, ids)
             self._add_refusals(condensed)
 
-        return UsageChange(detail, write, lambda: self._condenser.commit(condensed))
+        return TableChange(detail, write, lambda: self._condenser.commit(condensed))
 
-    def of_sums(self, groups: Groups) -> UsageChange:
+    def of_sums(self, groups: Groups) -> TableChange:
         """Sums alone."""
-        self._ensure(_days_of(groups["minute"]))
+        self._days.ensure(groups["minute"])
         ids = self._ids_of(groups)
 
         def write() -> None:
             if len(groups):
                 self._add_sums(groups, ids)
 
-        return UsageChange(np.zeros(0, dtype=RECORD_DTYPE), write, lambda: None)
+        return TableChange(np.zeros(0, dtype=RECORD_DTYPE), write)
 
     def _add_sums(self, groups: Groups, ids: NDArray[np.int64]) -> None:
         # Names without a number are one asset, "none": their groups become one.
@@ -99,11 +88,6 @@ class UsageTables:
             for piece in pieces:
                 copy.write(piece)
 
-    def _ensure(self, days: set[datetime.date]) -> None:
-        if days - self._days:
-            partitions.ensure_days(self._connection, sorted(days - self._days))
-            self._days |= days
-
     def _ids_of(self, groups: Groups) -> NDArray[np.int64]:
         """The number of each group's asset; 0 for none, and for names that cannot be kept."""
         names, inverse = np.unique(groups["asset"], return_inverse=True)
@@ -122,11 +106,6 @@ class UsageTables:
 
 def _is_storable(name: bytes) -> bool:
     return name.isascii() and name.decode("ascii").isprintable() and len(name) <= ASSET_NAME_BYTES_MAX
-
-
-def _days_of(minutes: NDArray[np.int64]) -> set[datetime.date]:
-    days = np.unique(minutes // _MINUTES_A_DAY)
-    return {datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day)) for day in days}
 
 
 USAGE = RecordKind(
