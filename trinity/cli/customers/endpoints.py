@@ -10,16 +10,14 @@ import datetime
 from trinity.access import accounts, values
 from trinity.access.keys import Connection
 from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_actions, given, perform
+from trinity.cli.customers.targets import check_typed
 from trinity.cli.text import table, when
 from trinity.config import AccessSection, Config
-from trinity.errors import DeliveryError, InputError
+from trinity.errors import InputError
 from trinity.limits import SECRET_GRACE_SECONDS_MAX
 from trinity.push import endpoints
-from trinity.push.addresses import AllowList
 from trinity.push.endpoints import Endpoint
 from trinity.push.events import read_types
-from trinity.push.resolve import check_target_once
-from trinity.push.targets import parse_target
 
 _LISTED_MAX = 1_000
 
@@ -28,7 +26,7 @@ def _create(parsed: Parsed, _section: AccessSection) -> Work:
     account = given(values.name, "--account", parsed.account)
     name = given(values.name, "--name", parsed.name) or ""
     draft = endpoints.read_draft(parsed.url, _types(parsed), name)
-    _check_address(parsed, draft.url)
+    check_typed(parsed.push, "URL", draft.url)
 
     def work(connection: Connection) -> ActionOutcome:
         account_id = None if account is None else accounts.find(connection, account).id
@@ -80,7 +78,7 @@ def _set(parsed: Parsed, _section: AccessSection) -> Work:
     if (url, types, name) == (None, None, None):
         raise InputError("--url", "give --url, --types or --name: nothing is to be changed")
     if url is not None:
-        _check_address(parsed, url)
+        check_typed(parsed.push, "--url", url)
 
     def work(connection: Connection) -> ActionOutcome:
         found = endpoints.change(connection, number, None, {"url": url, "types": types, "name": name})
@@ -164,13 +162,6 @@ def _number(parsed: Parsed) -> int:
 
 def _types(parsed: Parsed) -> list[str]:
     return read_types("--types", [name.strip() for name in (parsed.types or "").split(",") if name.strip()])
-
-
-def _check_address(parsed: Parsed, url: str) -> None:
-    try:
-        check_target_once(parse_target(url), AllowList.parse(parsed.push.allowed_targets), parsed.push.resolvers)
-    except DeliveryError as error:
-        raise InputError("URL", error.detail) from None
 
 
 def _state(endpoint: Endpoint) -> str:

@@ -2,8 +2,7 @@
 
 Rules: those of the API (workers/api/pushes/), by the same functions: a target is checked before it is taken. A test is
 checked by the node that sends it, for the node's own allow-list may not be known here. An option has the name of its
-field. A secret is made here and printed this once; none is typed, for others can read command
-lines.
+field. A secret is made here and printed this once; none is typed, for others can read command lines.
 """
 
 import argparse
@@ -16,21 +15,19 @@ from typing import Any
 from trinity.access import values
 from trinity.access.keys import Connection
 from trinity.cli.actions import Action, ActionOutcome, Argument, Parsed, Work, add_actions, given, perform
+from trinity.cli.customers.targets import check_typed
 from trinity.cli.moments import parse_moment
 from trinity.cli.text import table, when
 from trinity.clock import NS_PER_SECOND
 from trinity.config import AccessSection, Config
-from trinity.errors import DeliveryError, InputError
+from trinity.errors import InputError
 from trinity.limits import SECRET_GRACE_SECONDS_MAX
 from trinity.markets import load_catalog
 from trinity.push import store
-from trinity.push.addresses import AllowList
 from trinity.push.deliveries import list_deliveries, order
 from trinity.push.orders import Order, since
-from trinity.push.resolve import check_target_once
 from trinity.push.secret import make_secret
 from trinity.push.subscription import NUMBERS, SubscriptionReport, read_change, read_draft
-from trinity.push.targets import parse_target
 
 _LISTED_MAX = 1_000_000
 _NUMBER_MAX = 2**63 - 1
@@ -41,7 +38,7 @@ def _create(parsed: Parsed, _section: AccessSection) -> Work:
     account = values.name("--account", parsed.account)
     with _as_typed():
         draft = read_draft(_fields(parsed), _asset_finder(parsed.of_config))
-    _check(parsed.of_config, draft.target)
+    check_typed(parsed.of_config.push, "--target", draft.target)
     secret = make_secret(secrets.token_bytes)
 
     def work(connection: Connection) -> ActionOutcome:
@@ -84,7 +81,7 @@ def _set(parsed: Parsed, _section: AccessSection) -> Work:
     with _as_typed():
         change = read_change(_fields(parsed), _asset_finder(parsed.of_config))
     if change.target is not None:
-        _check(parsed.of_config, change.target)
+        check_typed(parsed.of_config.push, "--target", change.target)
 
     def work(connection: Connection) -> ActionOutcome:
         with _as_typed():
@@ -211,15 +208,6 @@ def _asset_finder(config: Config) -> Callable[[str], str | None]:
         return None if index is None else catalog.assets[index].name
 
     return find
-
-
-def _check(config: Config, target: str) -> None:
-    """Refuse a target that nothing may be delivered to."""
-    allow = AllowList.parse(config.push.allowed_targets)
-    try:
-        check_target_once(parse_target(target), allow, config.push.resolvers)
-    except DeliveryError as error:
-        raise InputError("--target", error.detail) from None
 
 
 @contextlib.contextmanager

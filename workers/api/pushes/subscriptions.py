@@ -5,6 +5,7 @@ who needs none, gives another one instead. A number of 0 is off.
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +20,7 @@ from trinity.limits import SECRET_GRACE_SECONDS_MAX
 from trinity.push import store
 from trinity.push.secret import make_secret, read_secret
 from trinity.push.store import Connection
-from trinity.push.subscription import SubscriptionReport, read_change, read_draft
+from trinity.push.subscription import Subscription, SubscriptionReport, read_change, read_draft
 from workers.api.administration.bodies import read_body, takes
 from workers.api.base.prices import Prices
 from workers.api.base.problems import ProblemError
@@ -41,17 +42,11 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     min_sources: int | None = None
 
 
-class NewSubscriptionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class NewSubscriptionBody(ChangeBody, kw_only=True):
     """A subscription to be made; what is left out is off. `account` is the operator's to say, `secret` a customer's."""
 
     target: str
     assets: list[str]
-    name: str | None = None
-    interval_s: int | None = None
-    deviation_bps: int | None = None
-    heartbeat_s: int | None = None
-    max_age_ms: int | None = None
-    min_sources: int | None = None
     secret: str | None = None
     account: str | None = None
 
@@ -184,14 +179,7 @@ async def pause_subscription(
     request: AnyRequest, subscription: FromPath[int], customer: NamedDependency[Customer]
 ) -> Response[OneSubscription]:
     """Deliver nothing until it is resumed."""
-    await read_body(request, NoBody)
-    number = number_of(subscription)
-
-    def work(connection: Connection) -> OneSubscription:
-        _, is_change = store.pause(connection, number, customer.account_id)
-        return OneSubscription(store.show(connection, number, customer.account_id), is_change)
-
-    return await customer.do("push pause", work)
+    return await _switched(request, subscription, customer, "push pause", store.pause)
 
 
 @post("/{subscription:int}/resume", status_code=200, tags=["push"], operation_class=takes(NoBody))
@@ -199,14 +187,7 @@ async def resume_subscription(
     request: AnyRequest, subscription: FromPath[int], customer: NamedDependency[Customer]
 ) -> Response[OneSubscription]:
     """Deliver again what was paused, or disabled because its receiver failed for too long."""
-    await read_body(request, NoBody)
-    number = number_of(subscription)
-
-    def work(connection: Connection) -> OneSubscription:
-        _, is_change = store.resume(connection, number, customer.account_id)
-        return OneSubscription(store.show(connection, number, customer.account_id), is_change)
-
-    return await customer.do("push resume", work)
+    return await _switched(request, subscription, customer, "push resume", store.resume)
 
 
 @post(
@@ -253,6 +234,24 @@ async def find_report(customer: Customer, subscription: int) -> SubscriptionRepo
     if not found:
         raise store.absent(number)
     return found[0]
+
+
+async def _switched(
+    request: AnyRequest,
+    subscription: int,
+    customer: Customer,
+    action: str,
+    switch: Callable[[Connection, int, int | None], tuple[Subscription, bool]],
+) -> Response[OneSubscription]:
+    """Have it paused or resumed."""
+    await read_body(request, NoBody)
+    number = number_of(subscription)
+
+    def work(connection: Connection) -> OneSubscription:
+        _, is_change = switch(connection, number, customer.account_id)
+        return OneSubscription(store.show(connection, number, customer.account_id), is_change)
+
+    return await customer.do(action, work)
 
 
 def _account_of(customer: Customer, name: str | None) -> int | str:
