@@ -117,163 +117,163 @@ Measure = Callable[[Path, argparse.Namespace, Progress], dict[str, Any]]
 
 
 def _http(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.side_by_side import compare_http
+    from benchmarks.parts.answers.side_by_side import compare_http
 
     return compare_http(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _udp(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.side_by_side import compare_udp
+    from benchmarks.parts.answers.side_by_side import compare_udp
 
     return compare_udp(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _levels(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.levels import measure_levels
+    from benchmarks.parts.answers.levels import measure_levels
 
     return measure_levels(folder, wanted.seconds, progress)
 
 
 def _pipelining(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.rates import measure_pipelining
+    from benchmarks.parts.answers.rates import measure_pipelining
 
     return measure_pipelining(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _half_peak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.rates import measure_half_peak
+    from benchmarks.parts.answers.rates import measure_half_peak
 
     return measure_half_peak(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _user(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.user_mode import measure_user_mode
+    from benchmarks.parts.answers.user_mode import measure_user_mode
 
     return measure_user_mode(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _access(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.access import measure_access
+    from benchmarks.parts.answers.access import measure_access
 
     return measure_access(folder, wanted.turns, wanted.keys, progress)
 
 
 def _wire(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.wire import measure_wire
+    from benchmarks.parts.feeds.wire import measure_wire
 
     return measure_wire(folder, wanted.wire_seconds, SystemClock(), progress)
 
 
 def _memory(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.soak import measure_memory
+    from benchmarks.parts.answers.soak import measure_memory
 
     return measure_memory(folder, wanted.workers, progress)
 
 
 def _soak(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.soak import measure_soak
+    from benchmarks.parts.answers.soak import measure_soak
 
     return measure_soak(folder, wanted.soak_seconds, wanted.soak_rate, wanted.soak_quotes, wanted.workers, progress)
 
 
 def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.campaign import measure_campaign
+    from benchmarks.parts.feeds.campaign import measure_campaign
 
     return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
 
 
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.reports import measure_reports
+    from benchmarks.parts.service.reports import measure_reports
 
     return measure_reports(folder, wanted.rows, wanted.seconds, SystemClock(), progress)
 
 
 def _markets(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.markets import measure_markets
+    from benchmarks.parts.service.markets import measure_markets
 
     return measure_markets(folder, wanted.calls, progress)
 
 
 def _streams(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.streams import measure_streams
+    from benchmarks.parts.service.streams import measure_streams
 
     return measure_streams(folder, wanted.stream_clients, wanted.stream_seconds, progress)
 
 
 def _keys(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.keys import measure_keys
+    from benchmarks.parts.answers.keys import measure_keys
 
     return measure_keys(wanted.keys, progress)
 
 
 def _ledger(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.ledger import measure_ledger
+    from benchmarks.parts.service.ledger import measure_ledger
 
     return measure_ledger(wanted.ledger_seconds, progress)
 
 
 def _delivery_log(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.ledger import measure_delivery_log
+    from benchmarks.parts.service.ledger import measure_delivery_log
 
     return measure_delivery_log(wanted.ledger_seconds, progress)
 
 
 def _refusals(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.refusals import measure_refusals
+    from benchmarks.parts.service.refusals import measure_refusals
 
     return measure_refusals(wanted.refusals, progress)
 
 
 def _ledger_beside(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.ledger_beside import measure_ledger_beside
+    from benchmarks.parts.service.ledger_beside import measure_ledger_beside
 
     return measure_ledger_beside(folder, wanted.turns, progress)
 
 
 def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.udp_flood import measure_udp_flood
+    from benchmarks.parts.answers.udp_flood import measure_udp_flood
 
     return measure_udp_flood(folder, wanted.seconds, progress)
 
 
 def _consensus(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.consensus import measure_consensus
+    from benchmarks.parts.feeds.consensus import measure_consensus
 
     return measure_consensus(wanted.turns, progress)
 
 
 def _feeds(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.feeds import measure_feeds
+    from benchmarks.parts.feeds.feeds import measure_feeds
 
     return measure_feeds(folder, wanted.feed_seconds, progress)
 
 
 def _feed_peers(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.feeds import compare_feeds
+    from benchmarks.parts.feeds.feeds import compare_feeds
 
     return compare_feeds(folder, wanted.feed_seconds, wanted.peer_python, progress)
 
 
 def _push_https(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.push_https import measure_push_https
+    from benchmarks.parts.push.push_https import measure_push_https
 
     return measure_push_https(folder, wanted.turns, wanted.seconds, progress)
 
 
 def _push_schedule(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.push_schedule import measure_push_schedule
+    from benchmarks.parts.push.push_schedule import measure_push_schedule
 
     return measure_push_schedule(folder, wanted.subscriptions, wanted.push_seconds, progress)
 
 
 def _push_udp(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.push_udp import measure_push_udp
+    from benchmarks.parts.push.push_udp import measure_push_udp
 
     return measure_push_udp(wanted.turns, wanted.seconds, progress)
 
 
 def _push_process(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from benchmarks.parts.push_process import measure_push_process
+    from benchmarks.parts.push.push_process import measure_push_process
 
     return measure_push_process(folder, wanted.seconds, progress)
 

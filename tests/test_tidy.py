@@ -144,7 +144,7 @@ def test_a_module_opens_with_its_strategy_and_keeps_to_its_room(path: Path) -> N
         ("trinity/node/supervisor.py", "import workers.request.loop", {"workers/request"}),
         ("trinity/node/composition.py", "import workers.request.loop", set()),
         ("workers/new/x.py", "from trinity import clock", {"trinity"}),
-        ("benchmarks/report/x.py", "from benchmarks.parts.wire import RATES", {"benchmarks/parts"}),
+        ("benchmarks/report/x.py", "from benchmarks.parts.feeds.wire import RATES", {"benchmarks/parts"}),
         ("benchmarks/generators/x.py", "from benchmarks.servers import node", {"benchmarks/servers"}),
         ("benchmarks/parts/x.py", "from benchmarks.feeds import sender\nimport workers.request.loop", set()),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.feeds.peers import PEERS, WHY_NOT, _to_loopback
-from benchmarks.parts.feeds import measure_peer
+from benchmarks.parts.feeds.feeds import measure_peer
 from trinity.vocabulary import EXCHANGES
 
 

@@ -1,6 +1,6 @@
 """The bare pusher's ring has room for what a measurement leaves in it between two looks."""
 
-from benchmarks.parts.push_schedule import ASSETS, INTERVAL_S
+from benchmarks.parts.push.push_schedule import ASSETS, INTERVAL_S
 from benchmarks.servers import bare_pusher
 from trinity.markets import load_catalog
 

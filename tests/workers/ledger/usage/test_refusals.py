@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.parts.ledger import write_segment
-from benchmarks.parts.refusals import make_flood
+from benchmarks.parts.service.ledger import write_segment
+from benchmarks.parts.service.refusals import make_flood
 from tests.workers.ledger.ledger_fixture import EVENING_NS, make_records, one
 from trinity.memory.usage_ring import RECORD_DTYPE
 from trinity.store.connect import AnyConnection, connect

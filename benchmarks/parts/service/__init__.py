@@ -1,0 +1,1 @@
+"""Beside the answers: the ledger, reports, drop-ins, streams."""
