@@ -1,5 +1,6 @@
 """SERVER_TYPE: a real node of each type has the processes and listeners of its row, and does its work."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,8 +60,9 @@ def _listening(node: Node) -> set[str]:
     names[node.ports["PUSH_RECEIVER_PORT"], True] = "PUSH_RECEIVER_PORT"  # over UDP as well
     found = set()
     for process in family:
-        for connection in process.net_connections("inet"):
-            is_udp = connection.type == socket.SOCK_DGRAM
-            if connection.status == psutil.CONN_LISTEN or (is_udp and not connection.raddr):
-                found.add(names[connection.laddr.port, is_udp])
+        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's come and go
+            for connection in process.net_connections("inet"):
+                is_udp = connection.type == socket.SOCK_DGRAM
+                if connection.status == psutil.CONN_LISTEN or (is_udp and not connection.raddr):
+                    found.add(names[connection.laddr.port, is_udp])
     return found
