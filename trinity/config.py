@@ -99,6 +99,7 @@ class SimulatorSection(Section, frozen=True):
     port: Port = 8090  # where they listen, all six
     seed: int = 1  # of their random market
     quotes_per_second: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 300  # of all of them together
+    rest_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0  # how long each answer over REST takes, at least
 
 
 class AccessSection(Section, frozen=True):
