@@ -17,7 +17,7 @@ import trustme
 import valkey
 
 from trinity.cache.address import CacheSettings, cache_settings
-from trinity.cache.slots import Server
+from trinity.cache.slots import CacheServer
 
 _START_SECONDS = 60
 _SLOTS = 16_384
@@ -190,7 +190,7 @@ class ValkeyCluster:
         """By its last primary, which stays when the first is killed."""
         return cache_settings(self.servers[2].url, is_cluster=True)
 
-    def server_at(self, server: Server) -> ValkeyServer:
+    def server_at(self, server: CacheServer) -> ValkeyServer:
         return next(one for one in self.servers if one.port == server.port)
 
     def kill(self) -> None:

@@ -23,7 +23,7 @@ from valkey.exceptions import (
 
 from trinity.cache.address import CacheSettings
 from trinity.cache.server import ServerConnections
-from trinity.cache.slots import Command, Server, read_slots, slot_of
+from trinity.cache.slots import CacheServer, Command, read_slots, slot_of
 
 # What the library, TLS, the resolver, or garbage of a peer that is no Valkey raise.
 FAILURES = (ValkeyError, OSError, TimeoutError, EOFError, ValueError, RecursionError)
@@ -47,7 +47,7 @@ class HomeRoute:
     """The one server of the address."""
 
     def __init__(self, settings: CacheSettings) -> None:
-        server = Server(settings.address.host, settings.address.port)
+        server = CacheServer(settings.address.host, settings.address.port)
         self._server = ServerConnections(server, settings, _tls_of(settings))
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -64,11 +64,11 @@ class ClusterRoute:
 
     def __init__(self, settings: CacheSettings) -> None:
         self._settings, self._tls = settings, _tls_of(settings)
-        self._home = Server(settings.address.host, settings.address.port)
-        self._servers: dict[Server, ServerConnections] = {}
-        self._slots: dict[int, Server] = {}
+        self._home = CacheServer(settings.address.host, settings.address.port)
+        self._servers: dict[CacheServer, ServerConnections] = {}
+        self._slots: dict[int, CacheServer] = {}
         self._are_slots_known = False
-        self._silent: set[Server] = set()  # those that were asked and have not answered
+        self._silent: set[CacheServer] = set()  # those that were asked and have not answered
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         try:
@@ -93,14 +93,14 @@ class ClusterRoute:
             await server.close()
 
     async def _ask(
-        self, commands: Sequence[Command], places: dict[int, Server], asking: set[int], replies: list[Any]
+        self, commands: Sequence[Command], places: dict[int, CacheServer], asking: set[int], replies: list[Any]
     ) -> None:
         """Fill in the replies of the commands that have a place."""
-        by_server: dict[Server, list[int]] = {}
+        by_server: dict[CacheServer, list[int]] = {}
         for i, server in places.items():
             by_server.setdefault(server, []).append(i)
 
-        async def ask(server: Server, numbers: list[int]) -> None:
+        async def ask(server: CacheServer, numbers: list[int]) -> None:
             batch: list[Command] = []
             for i in numbers:
                 batch += [("ASKING",), commands[i]] if i in asking else [commands[i]]
@@ -117,14 +117,14 @@ class ClusterRoute:
             if isinstance(result, BaseException):
                 raise result
 
-    def _redirected(self, replies: list[Any], asked: dict[int, Server]) -> tuple[dict[int, Server], set[int]]:
+    def _redirected(self, replies: list[Any], asked: dict[int, CacheServer]) -> tuple[dict[int, CacheServer], set[int]]:
         """Where the commands belong that another server has, and which of them are asked for amid a move."""
-        places: dict[int, Server] = {}
+        places: dict[int, CacheServer] = {}
         asking: set[int] = set()
         for i in asked:
             reply = replies[i]
             if isinstance(reply, AskError):  # MovedError is one
-                places[i] = Server(reply.host or asked[i].host, reply.port)
+                places[i] = CacheServer(reply.host or asked[i].host, reply.port)
                 if isinstance(reply, MovedError):
                     self._slots[reply.slot_id] = places[i]
                     self._are_slots_known = False  # seldom the only one that moved
@@ -160,7 +160,7 @@ class ClusterRoute:
         for server in [server for server in self._servers if server not in wanted]:
             await self._servers.pop(server).close()
 
-    def _place_of(self, command: Command) -> Server:
+    def _place_of(self, command: Command) -> CacheServer:
         slot = slot_of(command)
         if slot is None:
             return next(iter(self._slots.values()), self._home)
@@ -168,7 +168,7 @@ class ClusterRoute:
             raise ClusterDownError(f"no server has slot {slot}")  # type: ignore[no-untyped-call]
         return self._slots[slot]
 
-    def _server(self, server: Server) -> ServerConnections:
+    def _server(self, server: CacheServer) -> ServerConnections:
         if server not in self._servers:
             self._servers[server] = ServerConnections(server, self._settings, self._tls)
         return self._servers[server]

@@ -21,7 +21,7 @@ from valkey.asyncio.connection import Connection
 from valkey.exceptions import ResponseError
 
 from trinity.cache.address import CacheSettings
-from trinity.cache.slots import Command, Server
+from trinity.cache.slots import CacheServer, Command
 from trinity.version import version
 
 # Round trips that are under way with one server, of one client; more of them wait within their own bound.
@@ -42,7 +42,7 @@ class _TlsConnection(Connection):
 class ServerConnections:
     """The way to one server."""
 
-    def __init__(self, server: Server, settings: CacheSettings, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, server: CacheServer, settings: CacheSettings, tls: ssl.SSLContext | None) -> None:
         self._server, self._settings, self._tls = server, settings, tls
         self._idle: list[Connection] = []
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)

@@ -16,7 +16,7 @@ _NO_NAME = frozenset({"PING", "TIME", "INFO", "SCRIPT", "CONFIG", "CLIENT", "DBS
 _NAME_AT: Mapping[str, int] = {"EVAL": 3, "EVALSHA": 3, "EVAL_RO": 3, "EVALSHA_RO": 3, "OBJECT": 2, "MEMORY": 2}
 
 
-class Server(NamedTuple):
+class CacheServer(NamedTuple):
     """Where one server listens."""
 
     host: str
@@ -33,13 +33,13 @@ def slot_of(command: Command) -> int | None:
     return key_slot(name if isinstance(name, bytes) else str(name).encode())
 
 
-def read_slots(answer: Sequence[Any], asked: Server) -> dict[int, Server]:
+def read_slots(answer: Sequence[Any], asked: CacheServer) -> dict[int, CacheServer]:
     """The primary of each slot, from CLUSTER SLOTS; ValueError when it is another shape."""
-    found: dict[int, Server] = {}
+    found: dict[int, CacheServer] = {}
     try:
         for first, last, primary, *_ in answer:
             host = primary[0] or asked.host
-            server = Server(host.decode() if isinstance(host, bytes) else host, int(primary[1]))
+            server = CacheServer(host.decode() if isinstance(host, bytes) else host, int(primary[1]))
             found.update(dict.fromkeys(range(int(first), int(last) + 1), server))
     except (TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the answer to CLUSTER SLOTS is not understood: {error}") from None

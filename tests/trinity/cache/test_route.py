@@ -9,7 +9,7 @@ from valkey.crc import key_slot
 from tests.support.patience import PATIENCE
 from tests.support.valkey_server import ValkeyCluster
 from trinity.cache.client import CacheClient, CacheScript
-from trinity.cache.slots import Server
+from trinity.cache.slots import CacheServer
 from trinity.clock import SystemClock
 from trinity.errors import CacheUnavailableError
 
@@ -77,4 +77,4 @@ async def test_a_dead_primary_is_an_outage_until_its_replica_has_taken_over(
             except CacheUnavailableError:
                 await asyncio.sleep(0.02)
     assert await client.run([("SET", name, 1) for name in NAMES]) == [b"OK"] * 3
-    assert Server("127.0.0.1", valkey_cluster.servers[3].port) in client._route._slots.values()  # type: ignore[attr-defined]
+    assert CacheServer("127.0.0.1", valkey_cluster.servers[3].port) in client._route._slots.values()  # type: ignore[attr-defined]

@@ -9,12 +9,12 @@ from valkey.exceptions import ResponseError
 
 from tests.support.valkey_server import ValkeyServer
 from trinity.cache.server import CONNECTIONS_MAX, ServerConnections
-from trinity.cache.slots import Server
+from trinity.cache.slots import CacheServer
 
 
 @pytest.fixture
 async def connections(valkey_server: ValkeyServer) -> ServerConnections:
-    return ServerConnections(Server("127.0.0.1", valkey_server.port), valkey_server.settings, None)
+    return ServerConnections(CacheServer("127.0.0.1", valkey_server.port), valkey_server.settings, None)
 
 
 async def test_connections_are_used_again_and_bounded(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.cache.slots import Server, read_slots, slot_of
+from trinity.cache.slots import CacheServer, read_slots, slot_of
 
-ASKED = Server("asked", 1)
+ASKED = CacheServer("asked", 1)
 
 
 def test_a_command_s_slot_is_that_of_its_name_or_its_hash_tag() -> None:
@@ -21,7 +21,7 @@ def test_a_command_s_slot_is_that_of_its_name_or_its_hash_tag() -> None:
 def test_slots_are_read_with_their_primary() -> None:
     """An empty host is the server that was asked."""
     answer = [[0, 1, [b"a", 7, b"id"], [b"replica", 8, b"id"]], [2, 2, [b"", 9, b"id"]]]
-    assert read_slots(answer, ASKED) == {0: Server("a", 7), 1: Server("a", 7), 2: Server("asked", 9)}
+    assert read_slots(answer, ASKED) == {0: CacheServer("a", 7), 1: CacheServer("a", 7), 2: CacheServer("asked", 9)}
 
 
 @given(st.recursive(st.none() | st.integers(-2, 20) | st.binary(max_size=4), lambda inner: st.lists(inner, max_size=4)))
