@@ -250,7 +250,6 @@ OPERATOR = Register(
     Metric("operator_job_runs_total", "counter", "Runs of scheduled jobs that went well.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
-    Metric("operator_cache_unreachable_total", "counter", "Daily figures that Valkey did not take."),
     Metric(
         "quota_warnings_total",
         "counter",
