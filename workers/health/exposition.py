@@ -2,8 +2,8 @@
 
 Rules: names and words come from `trinity/observe/metrics.py`; a process's own counters get its label (`exchange` for a
 feed, `worker` for a request worker, `reporter` for one of the reports, `process` for what several kinds count). Nothing
-is kept here: a restarted health process shows the same numbers. One address has all of them (`node_families`); that of the reporting service has its
-own only (`report_families`), so that who scrapes both counts no price twice.
+is kept here: a restarted health process shows the same numbers. One address has all of them (`node_families`); that of
+the reporting service has its own only (`report_families`), so that who scrapes both counts no price twice.
 
 Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
 """
