@@ -17,6 +17,7 @@ from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
 from workers.cluster.members import Members, MembersBeat
+from workers.cluster.stats import StatsPublisher
 
 
 def run(context: ProcessContext, memory: ClusterMemory, config: Config, node_uuid: uuid.UUID) -> None:
@@ -45,6 +46,6 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     await cache.close()
 
 
-def tasks_of(_cluster: ClusterContext, _config: Config) -> list[ClusterTask]:
+def tasks_of(cluster: ClusterContext, _config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
-    return []
+    return [StatsPublisher(cluster)]
