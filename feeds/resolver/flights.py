@@ -12,7 +12,7 @@ costs one short wait, and nothing while its circuit is open.
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from feeds.consensus.decimals.rules import ConsensusState
@@ -85,7 +85,7 @@ class Flights:
         asker_fds: Sequence[int],
         counters: ResolverCounters,
         cache: PriceCache | None,
-        cache_name: "Naming",
+        cache_name: Callable[[str], str],
     ) -> None:
         self._clock = context.clock
         self._node = context.node
@@ -170,13 +170,17 @@ class Flights:
             self._refuse_without(name, told)
             return
         offers = dict(held.offers) if held is not None else {}
-        offers |= {one: Offer(where.currencies[one], quotes.get(one, _quote_of(offers.get(one)))) for one in where.currencies}
+        offers |= {
+            one: Offer(where.currencies[one], quotes.get(one, _quote_of(offers.get(one)))) for one in where.currencies
+        }
         decided, is_written = self._decide(name, offers)
         if not is_written:
             self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "full")
             return
         self._end(name, "rest" if decided.is_good else "refused")
-        self._write_through(name, {self._exchanges[one]: CachedQuote(where.currencies[one], quotes[one]) for one in quotes})
+        self._write_through(
+            name, {self._exchanges[one]: CachedQuote(where.currencies[one], quotes[one]) for one in quotes}
+        )
 
     def _refuse_without(self, name: str, told: Told) -> None:
         """No exchange gave a quote."""
@@ -190,10 +194,8 @@ class Flights:
     def _decide(self, name: str, offers: Mapping[int, Offer]) -> tuple[Decided, bool]:
         now_ns = self._clock.monotonic_ns()
         held = self._rows.get(name)
-        live = self._market.live(now_ns)
-        # The market's own liars are counted with those who answered; the coins' index by the market alone.
-        indexes = self._market.indexes(now_ns)
-        case = Case(name, offers, live, indexes, held.carried if held is not None else ConsensusState(), now_ns)
+        carried = held.carried if held is not None else ConsensusState()
+        case = Case(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
         decided = decide(case, self._rules)
         return decided, self._rows.write(case, decided)
 
@@ -245,9 +247,9 @@ class Flights:
         answers = {one: future.result() if future.done() else NO_ANSWER for one, future in asked.items()}
         return Told(answers, len(chosen) == len(symbols))
 
-    async def _gather(self, futures: "Sequence[asyncio.Future[Answer]] | object", end_ns: int) -> None:
+    async def _gather(self, futures: Iterable[asyncio.Future[Answer]], end_ns: int) -> None:
         """Wait for all of them, for the grace behind enough of them, or until the end."""
-        pending: set[asyncio.Future[Answer]] = set(futures)  # type: ignore[call-overload]
+        pending = set(futures)
         good = 0
         while pending:
             wait_ns = end_ns - self._clock.monotonic_ns()
@@ -263,8 +265,7 @@ class Flights:
     # --- what comes of it --------------------------------------------------------------------------------------
 
     def _refuse(self, name: str, code: int, life_ns: int, outcome: str) -> None:
-        if self._rows.get(name) is None or code == _UNKNOWN:
-            self._assets.refuse(name, code, self._clock.monotonic_ns() + life_ns)
+        self._assets.refuse(name, code, self._clock.monotonic_ns() + life_ns)
         self._end(name, outcome)
 
     def _end(self, name: str, outcome: str) -> None:
@@ -286,13 +287,7 @@ class Flights:
                 self._cache_name(name), value, PRICE_CACHE_SECONDS, timeout_seconds=PRICE_CACHE_TIMEOUT_SECONDS
             )
         except CacheUnavailableError:
-            pass
-
-
-class Naming(Protocol):
-    """The name of an asset's price in Valkey."""
-
-    def __call__(self, asset: str) -> str: ...
+            pass  # the next node asks the exchanges
 
 
 def _quote_of(offer: Offer | None) -> StoredQuote | None:

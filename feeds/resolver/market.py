@@ -7,6 +7,7 @@ second, the coins' rows four times: a miss costs a few microseconds of it.
 from collections.abc import Mapping
 from decimal import Decimal
 
+from feeds.consensus.decimals.independence import faulty_of
 from feeds.consensus.decimals.inputs import gather, listings_of, recall_coins
 from feeds.consensus.decimals.stablecoins import follow, usable
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
@@ -42,7 +43,7 @@ class MarketView:
             self._live = self._heard(now_ns)
         return self._live
 
-    def indexes(self, now_ns: int, faulty: int) -> Mapping[str, Decimal]:
+    def indexes(self, now_ns: int) -> Mapping[str, Decimal]:
         """USD per coin, of those that have an index now."""
         if self._indexes_at_ns is None or now_ns - self._indexes_at_ns >= _COINS_NS:
             self._indexes_at_ns = now_ns
@@ -58,6 +59,7 @@ class MarketView:
                 else []
                 for coin in COINS
             )
+            faulty = faulty_of(len(self.live(now_ns)))
             indexes, _ = follow(usdt, usdc, faulty, recall_coins(self._answers), now_ns)
             self._indexes = usable(indexes)
         return self._indexes
