@@ -45,6 +45,11 @@ SHAPE_REASONS = REFUSAL_REASONS[:5]
 # Why a WebSocket connection was given up.
 RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
 
+# What became of a name that no catalog has (feeds/resolver/flights.py): it was decided meanwhile, by what another node
+# had heard, by the exchanges, or refused for a reason, or as unknown; or nobody could be asked: none had its turn, the
+# budget of all misses was used, no row was free, or our own fault.
+MISS_OUTCOMES = ("known", "cache", "rest", "refused", "unknown", "busy", "budget", "full", "failed")
+
 # Why a connection to an exchange, or a REST question, brought nothing (trinity/net/egress.py).
 EXCHANGE_WAYS = ("ws", "rest")
 FAILURE_KINDS = (
@@ -163,6 +168,9 @@ OUTCOMES = (
     Outcome("quota_exceeded", 429, "this month has fewer lookups left than were asked for"),
     Outcome("keys_unavailable", 503, "the API keys are not loaded yet"),
     Outcome("bad_version", 400, "this version of the frame is not spoken here"),
+    # assets beyond the catalog
+    Outcome("asset_resolving", 503, "the asset is being looked for on the exchanges: ask again"),
+    Outcome("miss_budget_exceeded", 429, "too many new assets a second: ask again later"),
 )
 CODES = tuple(outcome.code for outcome in OUTCOMES)
 CODE_OK = 0
@@ -179,6 +187,8 @@ _FIELDS = {
     ("too_few_sources", "min_sources"): "min_sources",
     ("confidence_too_wide", ""): "max_conf_bps",
     ("unknown_asset", ""): "asset",
+    ("asset_resolving", ""): "asset",
+    ("miss_budget_exceeded", ""): "asset",
     ("missing_asset", ""): "asset",
     ("missing_asset", "udp"): "asset",
     ("bad_parameter", "assets"): "assets",

@@ -11,6 +11,7 @@ costs one short wait, and nothing while its circuit is open.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -39,7 +40,7 @@ from trinity.limits import (
     UNKNOWN_ASSET_NS,
 )
 from trinity.markets import AssetRules, Market
-from trinity.memory.asset_table import AssetState, AssetTable
+from trinity.memory.asset_table import AssetTable, SpareState
 from trinity.memory.price_table import StoredQuote
 from trinity.process import ProcessContext
 from trinity.vocabulary import CODE_OK, CODES
@@ -114,7 +115,7 @@ class Flights:
         if name in self._tasks:
             return
         cell = self._assets.find(name)
-        is_there = cell is not None and cell.state is AssetState.ANSWERED and now_ns < cell.valid_until_ns
+        is_there = cell is not None and cell.state is SpareState.ANSWERED and now_ns < cell.valid_until_ns
         if is_there or name in self._known or self._assets.refusal(name, now_ns) != CODE_OK:
             self._end(name, "known")
             return
@@ -282,12 +283,10 @@ class Flights:
 
     async def _put(self, name: str, value: bytes) -> None:
         assert self._cache is not None, "it was asked before"
-        try:
+        with contextlib.suppress(CacheUnavailableError):  # the next node asks the exchanges then
             await self._cache.set(
                 self._cache_name(name), value, PRICE_CACHE_SECONDS, timeout_seconds=PRICE_CACHE_TIMEOUT_SECONDS
             )
-        except CacheUnavailableError:
-            pass  # the next node asks the exchanges
 
 
 def _quote_of(offer: Offer | None) -> StoredQuote | None:

@@ -19,7 +19,7 @@ from feeds.resolver.heat import Heat
 from feeds.resolver.rows import Held, SpareRows
 from trinity.limits import HOT_ASSETS_MAX, REFRESH_AHEAD_NS, REFUSED_ASSET_NS
 from trinity.memory.asset_table import AssetCell, AssetTable
-from trinity.memory.price_table import PriceTable, StoredQuote
+from trinity.memory.price_table import ROW_VERSION_MASK, PriceTable, StoredQuote
 
 
 class HotAssets:
@@ -49,12 +49,12 @@ class HotAssets:
         for cell in cells:
             if cell.name not in hot and cell.hot:
                 self._assets.set_hot(cell.cell, 0)
-        versions = self._prices.versions()
+        versions = self._prices.spare_versions()
         for cell in followed:
             held = self._rows.get(cell.name)
             if held is not None and held.cell == cell.cell:
                 if cell.hot:
-                    held = self._decide(cell, held, versions[:, self._rows.asset_of(held)])
+                    held = self._decide(cell, held, versions[:, held.cell])
                 self._renew(cell.name, held, now_ns)
         self._rows.make_room(cells, now_ns)
         self._renewed_at_ns = {name: at_ns for name, at_ns in self._renewed_at_ns.items() if name in hot}
@@ -84,7 +84,7 @@ class HotAssets:
     def _with_sockets(self, cell: AssetCell, held: Held) -> Mapping[int, Offer]:
         asset, offers = self._rows.asset_of(held), dict(held.offers)
         for exchange, offer in offers.items():
-            if self._prices.read_row_version(exchange, asset) != cell.version & 0xFFFF_FFFF:
+            if self._prices.read_row_version(exchange, asset) != cell.version & ROW_VERSION_MASK:
                 continue
             quote = self._prices.read(exchange, asset)
             if quote is not None and _is_younger(quote, offer.quote):

@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 
@@ -148,10 +148,8 @@ class Resolver:
             self._hot.turn(now_ns)
 
     def _take_misses(self) -> None:
-        try:
+        with suppress(BlockingIOError):
             os.eventfd_read(self._memory.wakes.resolver_fd)
-        except BlockingIOError:
-            pass
         for asker in range(self._memory.misses.count):
             for miss in self._memory.misses.take(asker):
                 self._counters.miss()

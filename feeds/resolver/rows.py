@@ -16,7 +16,7 @@ from trinity.clock import NS_PER_SECOND
 from trinity.limits import COLD_SECONDS, REFUSED_ASSET_NS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerTable
-from trinity.memory.asset_table import AssetCell, AssetState, AssetTable
+from trinity.memory.asset_table import AssetCell, AssetTable, SpareState
 
 # Cells that are kept free for new names; more than are taken while one rests, at the budget's rate, would be 500.
 _FREE_KEPT = 64
@@ -91,11 +91,11 @@ class SpareRows:
         ended = [one for one in cells if one.asked_at_ns < cold_ns and one.valid_until_ns < now_ns]
         for one in ended:
             self._free(one, now_ns)
-        left = sorted((one for one in cells if one not in ended and not one.is_hot), key=lambda one: one.asked_at_ns)
+        left = sorted((one for one in cells if one not in ended and not one.hot), key=lambda one: one.asked_at_ns)
         wanted = len(self._held) + _FREE_KEPT - self._assets.count
         for one in left[: max(wanted, 0)]:
             self._free(one, now_ns)
 
     def _free(self, cell: AssetCell, now_ns: int) -> None:
-        if cell.state is not AssetState.FREE and self._held.pop(cell.name, None) is not None:
+        if cell.state is not SpareState.FREE and self._held.pop(cell.name, None) is not None:
             self._assets.free(cell.cell, now_ns)

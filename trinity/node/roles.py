@@ -13,6 +13,7 @@ from typing import NamedTuple, get_args
 
 import feeds.consensus.process
 import feeds.ingest.process
+import feeds.resolver.process
 import feeds.simulator.server
 import trinity.node.database
 import workers.access.process
@@ -31,10 +32,20 @@ from trinity.config import Config, services_of, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
+from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
+from trinity.process import (
+    AskerMemory,
+    ConsensusMemory,
+    FeedMemory,
+    NodeView,
+    ProcessContext,
+    PushMemory,
+    ResolverMemory,
+    WorkerMemory,
+)
 from trinity.services import Service
 from trinity.store.database import database_url, is_embedded
 from trinity.store.partitions import Retention
@@ -80,6 +91,7 @@ class SharedMemory:
     access: AccessMemory
     rings: Rings
     wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
+    wakes: MissWakes
 
     def of_feed(self) -> FeedMemory:
         return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
@@ -88,11 +100,22 @@ class SharedMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number])
+        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number], self._asker(number))
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
         kinds = [role.kind for role, _ in instances_of(plan)]
         return self.rings.usage[kinds.count("worker") + number]
+
+    def asker_of_reporter(self, plan: NodePlan, number: int) -> AskerMemory:
+        return self._asker(worker_count(plan.config.request) + number)
+
+    def _asker(self, number: int) -> AskerMemory:
+        queue = self.node.misses.queue(number)
+        return AskerMemory(self.node.assets, queue, self.wakes.resolver_fd, self.wakes.asker_fds[number])
+
+    def of_resolver(self) -> ResolverMemory:
+        node = self.node
+        return ResolverMemory(node.prices, node.answers, node.assets, node.misses, self.wakes)
 
     def of_pusher(self) -> PushMemory:
         return PushMemory(self.node.answers, self.rings.deliveries[0])
@@ -173,6 +196,21 @@ ROLES = (
             FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
+    ),
+    Role(
+        "resolver",
+        lambda _: [""],
+        1,
+        lambda context, memory, plan, _: feeds.resolver.process.run(
+            context,
+            memory.of_resolver(),
+            plan.config.feeds,
+            plan.config.node.data_dir,
+            lambda: None,
+            lambda asset: f"price:{asset}",
+        ),
+        vital=False,
+        services=("lookups",),
     ),
     Role(
         "consensus",
