@@ -137,3 +137,11 @@ class NodeView:
 
     node: NodeMemory
     rings: tuple[UsageRing, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterMemory:
+    """Of the process that speaks with the other nodes: all that it tells of this one, and the limits that it steers."""
+
+    view: NodeView
+    access: AccessMemory

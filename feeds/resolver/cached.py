@@ -29,10 +29,10 @@ class _Quote(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     exchange: str
     currency: str
     received_wall_ns: int
+    exchange_time_ns: int | None = None
     bid: str | None = None
     ask: str | None = None
     last: str | None = None
-    exchange_time_ns: int | None = None
 
 
 class _Value(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,10 +66,8 @@ def encode(asset: str, node: str, quotes: Mapping[str, CachedQuote]) -> bytes:
     for exchange, (currency, quote) in quotes.items():
         newest = quote.newest
         if newest is not None:
-            texts = [format(side.price, "f") if side is not None else None for side in quote[:3]]
-            listed.append(
-                _Quote(exchange, currency, newest.received_wall_ns, *texts, exchange_time_ns=newest.exchange_time_ns)
-            )
+            times = newest.received_wall_ns, newest.exchange_time_ns
+            listed.append(_Quote(exchange, currency, *times, _text(quote.bid), _text(quote.ask), _text(quote.last)))
     return msgspec.json.encode(_Value(VERSION, asset, node, listed))
 
 
@@ -103,11 +101,15 @@ def _stored(quote: _Quote, now_ns: int, wall_ns: int) -> StoredQuote:
     if quote.exchange_time_ns is not None and not 0 < quote.exchange_time_ns <= _TIME_NS_MAX:
         raise BadCacheValueError("time")
     at_ns = now_ns - max(age_ns, 0)
-    sides = [
-        Side(_price(text), quote.exchange_time_ns, at_ns, quote.received_wall_ns) if text is not None else None
-        for text in (quote.bid, quote.ask, quote.last)
-    ]
-    return StoredQuote(*sides, via=Via.REST)
+
+    def side(text: str | None) -> Side | None:
+        return Side(_price(text), quote.exchange_time_ns, at_ns, quote.received_wall_ns) if text is not None else None
+
+    return StoredQuote(side(quote.bid), side(quote.ask), side(quote.last), Via.REST)
+
+
+def _text(side: Side | None) -> str | None:
+    return format(side.price, "f") if side is not None else None
 
 
 def _price(text: str) -> Decimal:

@@ -13,8 +13,8 @@ costs one short wait, and nothing while its circuit is open.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from feeds.consensus.decimals.rules import ConsensusState
 from feeds.exchanges.contract import Exchange
@@ -26,6 +26,8 @@ from feeds.resolver.deciding import Case, Decided, Offer, decide
 from feeds.resolver.listings import Listings, Where
 from feeds.resolver.market import MarketView
 from feeds.resolver.rows import SpareRows
+from trinity.cache.client import CacheClient
+from trinity.cache.keys import PRICE
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import CacheUnavailableError
 from trinity.limits import (
@@ -46,14 +48,6 @@ from trinity.process import ProcessContext
 from trinity.vocabulary import CODE_OK, CODES
 
 _UNKNOWN, _STALE, _RESOLVING = (CODES.index(code) for code in ("unknown_asset", "stale_price", "asset_resolving"))
-
-
-class PriceCache(Protocol):
-    """Valkey, as far as a flight needs it."""
-
-    async def get(self, name: str, timeout_seconds: float) -> bytes | None: ...
-
-    async def set(self, name: str, value: bytes, seconds: int, timeout_seconds: float) -> None: ...
 
 
 class Rest(NamedTuple):
@@ -85,8 +79,7 @@ class Flights:
         budget: Budget,
         asker_fds: Sequence[int],
         counters: ResolverCounters,
-        cache: PriceCache | None,
-        cache_name: Callable[[str], str],
+        cache: CacheClient | None,
     ) -> None:
         self._clock = context.clock
         self._node = context.node
@@ -103,7 +96,6 @@ class Flights:
         self._asker_fds = asker_fds
         self._counters = counters
         self._cache = cache
-        self._cache_name = cache_name
         self._waiters: dict[str, set[int]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._behind: set[asyncio.Task[None]] = set()
@@ -205,7 +197,7 @@ class Flights:
         if self._cache is None:
             return False
         try:
-            value = await self._cache.get(self._cache_name(name), PRICE_CACHE_TIMEOUT_SECONDS)
+            value = await self._cache.get(PRICE.name(name), PRICE_CACHE_TIMEOUT_SECONDS)
         except CacheUnavailableError:
             return False
         if value is None:
@@ -285,7 +277,7 @@ class Flights:
         assert self._cache is not None, "it was asked before"
         with contextlib.suppress(CacheUnavailableError):  # the next node asks the exchanges then
             await self._cache.set(
-                self._cache_name(name), value, PRICE_CACHE_SECONDS, timeout_seconds=PRICE_CACHE_TIMEOUT_SECONDS
+                PRICE.name(name), value, PRICE_CACHE_SECONDS, timeout_seconds=PRICE_CACHE_TIMEOUT_SECONDS
             )
 
 

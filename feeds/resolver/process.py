@@ -11,9 +11,9 @@ and the supervisor starts a new one.
 """
 
 import asyncio
+import functools
 import os
 import signal
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
@@ -25,15 +25,19 @@ from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of
 from feeds.resolver.asking import Asker
 from feeds.resolver.budget import Budget
 from feeds.resolver.counters import ResolverCounters
-from feeds.resolver.flights import Flights, PriceCache, Rest
+from feeds.resolver.flights import Flights, Rest
 from feeds.resolver.hot import HotAssets
 from feeds.resolver.listings import Listings
 from feeds.resolver.market import MarketView
 from feeds.resolver.rows import SpareRows
+from trinity.cache.address import CacheSettings
+from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
 from trinity.limits import FEED_CHECK_SECONDS, HOT_REVIEW_SECONDS, MISS_BUDGET_BURST, MISS_BUDGET_RATE
 from trinity.net.egress import read_proxies
+from trinity.observe.cache_meter import CacheMeter
+from trinity.observe.metrics import RESOLVER
 from trinity.process import ProcessContext, ResolverMemory
 
 _REVIEW_NS = int(HOT_REVIEW_SECONDS * NS_PER_SECOND)
@@ -44,12 +48,11 @@ def run(
     memory: ResolverMemory,
     config: FeedsSection,
     data_dir: Path,
-    open_cache: Callable[[], PriceCache | None],
-    cache_name: Callable[[str], str],
+    settings: CacheSettings | None,
 ) -> None:
     """Resolve what the node's processes ask for, until SIGTERM or SIGINT."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(context, memory, config, data_dir, open_cache, cache_name))
+        runner.run(_run(context, memory, config, data_dir, settings))
 
 
 async def _run(
@@ -57,14 +60,17 @@ async def _run(
     memory: ResolverMemory,
     config: FeedsSection,
     data_dir: Path,
-    open_cache: Callable[[], PriceCache | None],
-    cache_name: Callable[[str], str],
+    settings: CacheSettings | None,
 ) -> None:
-    resolver = Resolver(context, memory, config, data_dir, open_cache(), cache_name, Random())
+    meter = CacheMeter(context.block, RESOLVER, context.log, context.clock)
+    cache = CacheClient.open(settings, context.clock, meter) if settings is not None else None
+    resolver = Resolver(context, memory, config, data_dir, cache, Random())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, resolver.stop)
     await resolver.serve()
+    if cache is not None:
+        await cache.close()
 
 
 class Resolver:
@@ -76,8 +82,7 @@ class Resolver:
         memory: ResolverMemory,
         config: FeedsSection,
         data_dir: Path,
-        cache: PriceCache | None,
-        cache_name: Callable[[str], str],
+        cache: CacheClient | None,
         random: Random,
     ) -> None:
         clock, catalog = context.clock, context.catalog
@@ -106,7 +111,6 @@ class Resolver:
             memory.wakes.asker_fds,
             self._counters,
             cache,
-            cache_name,
         )
         self._hot = HotAssets(memory.assets, memory.prices, self._rows, self.flights, self._counters)
         self._review_at_ns = 0
@@ -160,7 +164,12 @@ class Resolver:
             self._counters.listing_age(name, self._listings.age_seconds(name, wall_ns))
             if name in self._listings.due(wall_ns) and name not in self._listing:
                 self._listing[name] = task = asyncio.create_task(self._list(name, self._rest[index].asker))
-                task.add_done_callback(lambda _, name=name: self._listing.pop(name))
+                task.add_done_callback(functools.partial(self._listed, name))
+
+    def _listed(self, name: str, task: "asyncio.Task[None]") -> None:
+        del self._listing[name]
+        if not task.cancelled():
+            task.result()
 
     async def _list(self, name: str, asker: Asker) -> None:
         listed = await asker.listing()

@@ -19,6 +19,7 @@ import trinity.node.database
 import workers.access.process
 import workers.api.app
 import workers.api.server
+import workers.cluster.process
 import workers.health.server
 import workers.ledger.process
 import workers.operator.process
@@ -28,6 +29,7 @@ import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.consensus.candles import open_candles
+from trinity.cache.address import cache_settings_of
 from trinity.config import Config, services_of, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
@@ -38,6 +40,7 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
 from trinity.process import (
     AskerMemory,
+    ClusterMemory,
     ConsensusMemory,
     FeedMemory,
     NodeView,
@@ -119,6 +122,9 @@ class SharedMemory:
 
     def of_pusher(self) -> PushMemory:
         return PushMemory(self.node.answers, self.rings.deliveries[0])
+
+    def of_cluster(self) -> ClusterMemory:
+        return ClusterMemory(self.view(), self.access)
 
     def view(self) -> NodeView:
         return NodeView(self.node, self.rings.usage)
@@ -206,8 +212,7 @@ ROLES = (
             memory.of_resolver(),
             plan.config.feeds,
             plan.config.node.data_dir,
-            lambda: None,
-            lambda asset: f"price:{asset}",
+            cache_settings_of(plan.config),
         ),
         vital=False,
         services=("lookups",),
@@ -236,6 +241,15 @@ ROLES = (
             plan.config.node,
             plan.node_uuid,
             database_url(plan.config),
+        ),
+        vital=False,
+    ),
+    Role(
+        "cluster",
+        lambda plan: [""] if cache_settings_of(plan.config) is not None else [],
+        1,
+        lambda context, memory, plan, _: workers.cluster.process.run(
+            context, memory.of_cluster(), plan.config, plan.node_uuid
         ),
         vital=False,
     ),
