@@ -60,6 +60,10 @@ class Listings:
         }
         return Where(found, all(name in self._lists for name in self._currencies))
 
+    def has(self, exchange: str) -> bool:
+        """Whether this process has heard an exchange's list."""
+        return self._heard_wall_ns.get(exchange, 0) > 0 and exchange in self._again_wall_ns
+
     def due(self, wall_ns: int) -> list[str]:
         """Exchanges whose list is to be asked for now."""
         return [name for name in self._currencies if wall_ns >= self._again_wall_ns.get(name, 0)]

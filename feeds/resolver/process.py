@@ -91,7 +91,7 @@ class Resolver:
         self._counters = ResolverCounters(context.block)
         self._listings = Listings(catalog, data_dir)
         proxies = read_proxies(config)
-        self._rest = [
+        self.rest = [
             Rest(
                 EXCHANGE_MODULES[name],
                 Asker(EXCHANGE_MODULES[name], base_urls_of(name, config)[1], clock, random, self._counters, proxies),
@@ -106,7 +106,7 @@ class Resolver:
             self._rows,
             MarketView(memory.prices, memory.answers, catalog),
             self._listings,
-            self._rest,
+            self.rest,
             Budget(MISS_BUDGET_RATE, MISS_BUDGET_BURST, clock.monotonic_ns()),
             memory.wakes.asker_fds,
             self._counters,
@@ -116,6 +116,17 @@ class Resolver:
         self._review_at_ns = 0
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._stopped = asyncio.Event()
+
+    @property
+    def lists_known(self) -> int:
+        """How many exchanges have said what they list."""
+        return sum(self._listings.has(name) for name in self._context.catalog.exchanges)
+
+    @property
+    def lists_tried(self) -> int:
+        """How many were asked for it lately, whatever came of it."""
+        due = self._listings.due(self._context.clock.wall_ns())
+        return len(self._context.catalog.exchanges) - len(due)
 
     def stop(self) -> None:
         """Drain: `serve` returns."""
@@ -128,7 +139,7 @@ class Resolver:
         context.log.info("started", extra={"fields": {"simulated": context.simulated, "rows": len(self._rows)}})
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.flights.close)
-            pumps = [asyncio.create_task(rest.asker.run()) for rest in self._rest]
+            pumps = [asyncio.create_task(rest.asker.run()) for rest in self.rest]
             stack.push_async_callback(_cancel, pumps)
             loop.add_reader(self._memory.wakes.resolver_fd, self._take_misses)
             stack.callback(loop.remove_reader, self._memory.wakes.resolver_fd)
@@ -163,7 +174,7 @@ class Resolver:
         for index, name in enumerate(self._context.catalog.exchanges):
             self._counters.listing_age(name, self._listings.age_seconds(name, wall_ns))
             if name in self._listings.due(wall_ns) and name not in self._listing:
-                self._listing[name] = task = asyncio.create_task(self._list(name, self._rest[index].asker))
+                self._listing[name] = task = asyncio.create_task(self._list(name, self.rest[index].asker))
                 task.add_done_callback(functools.partial(self._listed, name))
 
     def _listed(self, name: str, task: "asyncio.Task[None]") -> None:
