@@ -13,6 +13,8 @@
     |-- AbsentError       a command names something that is not there    (what, name, hint)
     |-- RefusedError      a command asks for what must not be done       (what, reason)
     |-- MissingExtraError a library of an extra is not installed       (module, extra)
+    |-- MissingProgramError a program of the system is not installed   (program, packages)
+    |-- ClusterPartError  a part of a cluster on this machine does not start  (part, reason)
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
     |-- CacheUnavailableError  Valkey does not answer, or is left alone  (reason)
     |-- CacheReplyError   Valkey refused one command                   (code, text)
@@ -186,6 +188,30 @@ class SnapshotError(TrinityError):
 
     def __str__(self) -> str:
         return f"snapshot {self.path}: {self.reason}: it is ignored, and replaced once the database answers"
+
+
+class MissingProgramError(TrinityError):
+    """A program that is no part of Trinity is needed, and is not installed."""
+
+    def __init__(self, program: str, packages: str) -> None:
+        super().__init__(program, packages)
+        self.program = program
+        self.packages = packages
+
+    def __str__(self) -> str:
+        return f"{self.program} is not installed: install it (on Debian: apt install {self.packages})"
+
+
+class ClusterPartError(TrinityError):
+    """A part of a cluster on this machine does not start, or is not ready in time."""
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(part, reason)
+        self.part = part
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.reason}"
 
 
 class StoreUnavailableError(TrinityError):

@@ -226,6 +226,11 @@ QUOTA_WARNING_PERCENTS = (80, 100)
 MISTAKES_PER_MINUTE = 60
 # Lost races in a row for one limit before a request is refused: 127 workers on one key never came near.
 LIMIT_TRIES_MAX = 1_000
+# So often the nodes of a cluster tell each other what they counted. Publicly measured, counters that are told every
+# 50 ms admit 13 % too much, every 10 ms 4 %; here requests are reserved before they are given, so this only delays.
+LIMIT_EXCHANGE_NS = 20_000_000
+# Ten exchanges in a row that failed: from then on a node gives its share of a plan and no more.
+LIMIT_EXCHANGE_AGE_MAX_NS = 200_000_000
 # Until the keys are there for the first time: a client may ask again after a second.
 KEYS_RETRY_MS = 1_000
 

@@ -54,9 +54,9 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalog: Catalog
     environment: str = "production"  # NODE_ENV: what the node is for, as its operator calls it
     version: str = msgspec.field(default_factory=version)  # of the code that the node runs
-    spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets
     server_type: ServerType = "APP_REPORT_SERVER"  # SERVER_TYPE
     services: tuple[Service, ...] = SERVICES["APP_REPORT_SERVER"]  # what it runs by it, and by PUSH
+    spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets
 
     @property
     def capacity(self) -> int:

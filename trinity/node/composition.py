@@ -218,7 +218,8 @@ def create_access(config: Config, clock: Clock) -> AccessMemory:
     """The node's access tables; ConfigError when shared memory or the disk has no room for them."""
     keys_max = config.access.keys_max
     try:
-        return AccessMemory.create(config.node.name, config.node.data_dir, keys_max, clock)
+        in_cluster = config.stores.cache_url is not None
+        return AccessMemory.create(config.node.name, config.node.data_dir, keys_max, clock, in_cluster)
     except OSError as error:
         shared, on_disk = (size // 1_000_000 + 1 for size in bytes_needed(keys_max))
         needs = f"{shared} MB of shared memory (docker: --shm-size) and {on_disk} MB in TRINITY_DATA_DIR"
