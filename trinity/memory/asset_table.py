@@ -7,7 +7,7 @@
                   1-2   name            upper case, filled up with zero bytes; zero: none
                   3     state           SpareState
                   4     valid_until_ns  monotonic: from then on the answer has to be asked for again
-                  5     hot             bit i set while the feed of exchange i is to have it on its socket
+                  5     hot             bit i: the feed of exchange i is to have it on its sockets
                   6     rests_until_ns  of a free cell: nobody gets it before
                   7     reserved
                   8     asked_at_ns     when a worker last looked it up; the workers write these two
@@ -132,7 +132,7 @@ class AssetTable:
         return self._cells[:, _VERSION].copy()
 
     def hot(self) -> NDArray[np.uint64]:
-        """A copy of all cells' exchanges that are to have them on their sockets, as bits."""
+        """A copy of all hot words: a sweep shows what a feed is to have."""
         return self._cells[:, _HOT].copy()
 
     def refusal(self, name: str, now_ns: int) -> int:
@@ -185,7 +185,7 @@ class AssetTable:
         self._store(at + _STATE, _ANSWERED)
 
     def set_hot(self, cell: int, exchanges: int) -> None:
-        """Whether the feeds are to have it on their sockets."""
+        """Which feeds are to have it on their sockets: bit i is exchange i."""
         self._store(self._at(cell) + _HOT, exchanges)
 
     def free(self, cell: int, now_ns: int) -> None:
