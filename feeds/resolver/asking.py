@@ -87,11 +87,12 @@ class Asker:
             self._filled.set()
         return found
 
-    def withdraw(self, symbol: str) -> None:
-        """Nobody waits for this symbol any more: if it was not sent yet, it is not."""
+    def withdraw(self, symbol: str) -> bool:
+        """Nobody waits for this symbol any more: if it was not sent yet, it is not, and that is True."""
         future = self._waiting.pop(symbol, None)
         if future is not None and not future.done():
             future.set_result(NO_ANSWER)
+        return future is not None
 
     async def run(self) -> None:
         """Send what waits, forever."""
@@ -199,7 +200,8 @@ class Asker:
             if isinstance(event, Quote):
                 answers[event.symbol] = stored(event, at_ns, wall_ns)
             elif isinstance(event, UnknownSymbol) or (isinstance(event, Refusal) and _is_missing(event, status)):
-                answers.setdefault(str(event.symbol), NOT_LISTED)
+                # A list of all that lacks one proves nothing: lists are cut, and have no thin markets.
+                answers.setdefault(str(event.symbol), NOT_LISTED if len(request.symbols) == 1 else NO_ANSWER)
         return answers
 
 

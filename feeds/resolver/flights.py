@@ -22,7 +22,7 @@ from feeds.resolver.asking import NO_ANSWER, NOT_LISTED, Answer, Asker
 from feeds.resolver.budget import Budget
 from feeds.resolver.cached import BadCacheValueError, CachedQuote, decode, encode
 from feeds.resolver.counters import ResolverCounters
-from feeds.resolver.deciding import Case, Decided, Offer, decide
+from feeds.resolver.deciding import Case, Offer, decide
 from feeds.resolver.listings import Listings, Where
 from feeds.resolver.market import MarketView
 from feeds.resolver.rows import SpareRows
@@ -128,10 +128,10 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def review(self, name: str, offers: Mapping[int, Offer]) -> Decided:
-        """Decide an asset by these offers and publish what comes out."""
-        decided, _ = self._decide(name, offers)
-        return decided
+    def review(self, name: str, offers: Mapping[int, Offer]) -> None:
+        """Decide an asset that has rows by these offers, and publish what comes out."""
+        case = self._case(name, offers)
+        self._rows.write(case, decide(case, self._rules))
 
     # --- one flight ------------------------------------------------------------------------------------------
 
@@ -166,8 +166,13 @@ class Flights:
         offers |= {
             one: Offer(where.currencies[one], quotes.get(one, _quote_of(offers.get(one)))) for one in where.currencies
         }
-        decided, is_written = self._decide(name, offers)
-        if not is_written:
+        case = self._case(name, offers)
+        decided = decide(case, self._rules)
+        if held is None and not decided.is_good and not told.is_complete:
+            # Too few had their turn: that says nothing of the asset.
+            self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "busy")
+            return
+        if not self._rows.write(case, decided):
             self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "full")
             return
         self._end(name, "rest" if decided.is_good else "refused")
@@ -184,13 +189,11 @@ class Flights:
         else:
             self._refuse(name, _STALE, REFUSED_ASSET_NS, "refused")
 
-    def _decide(self, name: str, offers: Mapping[int, Offer]) -> tuple[Decided, bool]:
+    def _case(self, name: str, offers: Mapping[int, Offer]) -> Case:
         now_ns = self._clock.monotonic_ns()
         held = self._rows.get(name)
         carried = held.carried if held is not None else ConsensusState()
-        case = Case(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
-        decided = decide(case, self._rules)
-        return decided, self._rows.write(case, decided)
+        return Case(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
 
     async def _from_cache(self, name: str, where: Where) -> bool:
         """Whether another node's quotes make a price."""
@@ -215,8 +218,7 @@ class Flights:
             one: Offer(where.currencies[one], quotes[exchange].quote if exchange in quotes else None)
             for exchange, one in indexes.items()
         }
-        now_ns = self._clock.monotonic_ns()
-        case = Case(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), ConsensusState(), now_ns)
+        case = self._case(name, offers)
         decided = decide(case, self._rules)
         return decided.is_good and self._rows.write(case, decided)
 
@@ -231,14 +233,19 @@ class Flights:
         later = [one for wait_ns, one in waits if TURN_WAIT_NS < wait_ns <= TURN_WAIT_MAX_NS]
         chosen += later[: max(0, self._rules.min_sources + 1 - len(chosen))]
         asked = {one: self._rest[one].asker.ask(symbols[one]) for one in chosen}
+        unsent: set[int] = set()
         try:
             await self._gather(asked.values(), now_ns + FLIGHT_NS)
         finally:
-            for one, future in asked.items():
-                if not future.done():
-                    self._rest[one].asker.withdraw(symbols[one])
-        answers = {one: future.result() if future.done() else NO_ANSWER for one, future in asked.items()}
-        return Told(answers, len(chosen) == len(symbols))
+            unsent = {
+                one
+                for one, future in asked.items()
+                if not future.done() and self._rest[one].asker.withdraw(symbols[one])
+            }
+        answers = {
+            one: future.result() if future.done() else NO_ANSWER for one, future in asked.items() if one not in unsent
+        }
+        return Told(answers, len(answers) == len(symbols))
 
     async def _gather(self, futures: Iterable[asyncio.Future[Answer]], end_ns: int) -> None:
         """Wait for all of them, for the grace behind enough of them, or until the end."""

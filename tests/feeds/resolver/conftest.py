@@ -65,6 +65,12 @@ class Bench:
         self._serving = asyncio.create_task(self.resolver.serve())
         if with_lists:
             await self.until(lambda: self.resolver.lists_known == len(CATALOG.exchanges))
+            await self.until(self.all_have_their_turn)
+
+    def all_have_their_turn(self) -> bool:
+        """No exchange's gap or back-off keeps a question waiting."""
+        now_ns = self.context.clock.monotonic_ns()
+        return all(rest.asker.wait_ns(now_ns) == 0 for rest in self.resolver.rest)
 
     async def stop(self) -> None:
         if self._serving is not None:
