@@ -13,6 +13,7 @@ from typing import NamedTuple, get_args
 
 import feeds.consensus.process
 import feeds.ingest.process
+import feeds.resolver.process
 import feeds.simulator.server
 import trinity.node.database
 import workers.access.process
@@ -201,6 +202,20 @@ ROLES = (
             FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
+    ),
+    Role(
+        "resolver",
+        lambda _: [""],
+        1,
+        lambda context, memory, plan, _: feeds.resolver.process.run(
+            context,
+            memory.of_resolver(),
+            plan.config.feeds,
+            plan.config.node.data_dir,
+            cache_settings_of(plan.config),
+        ),
+        vital=False,
+        services=("lookups",),
     ),
     Role(
         "consensus",
