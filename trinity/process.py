@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from trinity.clock import Clock
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
+from trinity.memory.admission_table import AdmissionTable
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control, ProcessBlock
 from trinity.memory.delivery_ring import DeliveryRing
@@ -85,11 +86,12 @@ class ConsensusMemory:
 
 @dataclass(frozen=True)
 class WorkerMemory:
-    """Of one request worker: the answers, who may ask, and the ring of its own usage records."""
+    """Of one request worker: the answers, who may ask, the ring of its own usage records, and what it lets in."""
 
     answers: AnswerTable
     access: AccessMemory
     ring: UsageRing
+    admission: AdmissionTable
 
 
 @dataclass(frozen=True)

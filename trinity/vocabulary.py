@@ -163,6 +163,8 @@ OUTCOMES = (
     Outcome("quota_exceeded", 429, "this month has fewer lookups left than were asked for"),
     Outcome("keys_unavailable", 503, "the API keys are not loaded yet"),
     Outcome("bad_version", 400, "this version of the frame is not spoken here"),
+    # the governor
+    Outcome("overloaded", 503, "this node has more requests than it can answer in time: ask again, not at once"),
 )
 CODES = tuple(outcome.code for outcome in OUTCOMES)
 CODE_OK = 0
@@ -171,6 +173,9 @@ CODE_OK = 0
 ACCESS_REFUSALS = CODES[CODES.index("missing_key") : CODES.index("keys_unavailable") + 1]
 LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
 
+
+# Plans are of one of these classes: over a worker's limit the first gives way first, down to its share.
+ADMISSION_CLASSES = ("0", "1", "2", "3")
 
 # Which field of a request is at fault, by code and cause; a parameter that nobody knows is named where it is found.
 _FIELDS = {
