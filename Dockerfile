@@ -28,6 +28,7 @@ STOPSIGNAL SIGTERM
 # the first time, and at most for five minutes, the container is "starting"; from then on three silent checks make it
 # unhealthy.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5m --retries=3 CMD ["/opt/trinity/bin/python", "-c", \
-  "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('HEALTH_PORT_LPO', '8081') + '/live', timeout=2)"]
+  "import os, urllib.request as r; from trinity.config import load_config as c; from trinity.net.ports import health_listeners_of as h; \
+r.urlopen(f'http://127.0.0.1:{h(c(os.environ))[0].port}/live', timeout=2)"]
 ENTRYPOINT ["/opt/trinity/bin/trinity"]
 CMD ["run"]

@@ -28,6 +28,7 @@ from trinity.errors import ConfigError
 from trinity.markets import DEFAULT_PATH
 from trinity.rates import read_rate
 from trinity.schema import Setting, allowed, bounds_of, settings_of
+from trinity.services import ServerType, Service, services_of_type
 
 # Of a wrong value, in an error.
 _SHOWN_CHARS = 60
@@ -39,7 +40,6 @@ _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
 _MAIL_ADDRESS = re.compile(r"[^@\s<>,;:\"()]+@[^@\s<>,;:\"()]+")
 # Where OKX serves whom; each region has its own hosts and its own list of markets. Turkey uses the global ones.
 OkxRegion = Literal["global", "eea", "us"]
-ServerType = Literal["APP_REPORT_SERVER", "WEBHOOK_SERVER"]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 # As rates.py reads it: text, in the file also a number.
 Rate = Annotated[int, msgspec.Meta(description="requests a second (10, 0.2) or in a time (1/5s, 90/m)")]
@@ -54,7 +54,7 @@ class NodeSection(Section, frozen=True):
 
     name: str = "trinity"  # part of the names of its shared memory
     environment: str = "production"  # what it is for: shown in /health, and changes nothing
-    server_type: ServerType = "APP_REPORT_SERVER"  # what the node runs
+    server_type: ServerType = "APP_REPORT_SERVER"  # what the node runs: docs/cluster.md, "Server types"
     data_dir: Path = Path.home() / ".local" / "share" / "trinity"  # logs, ledger, embedded database, compiled code
     bind_host: str = "127.0.0.1"  # loopback, until the operator decides otherwise
     markets_file: Path = DEFAULT_PATH  # which asset is on which exchange
@@ -104,6 +104,7 @@ class SimulatorSection(Section, frozen=True):
     port: Port = 8090  # where they listen, all six
     seed: int = 1  # of their random market
     quotes_per_second: Annotated[int, msgspec.Meta(ge=1, le=5000)] = 300  # of all of them together
+    rest_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0  # how long each answer over REST takes, at least
 
 
 class AccessSection(Section, frozen=True):
@@ -146,9 +147,9 @@ class ReportsSection(Section, frozen=True):
 
 
 class PushSection(Section, frozen=True):
-    """Prices delivered to subscribers; a node of the type WEBHOOK_SERVER does nothing else."""
+    """Prices delivered to subscribers; a node of the type WEBHOOK_SERVER does nothing else, one of ALL does it too."""
 
-    on: bool = False  # an APP_REPORT_SERVER delivers as well; in `trinity demo` it does, unless it is set
+    on: bool = False  # nodes of the other types deliver as well; in `trinity demo` they do, unless it is set
     allowed_targets: tuple[str, ...] = ()  # private networks and host names that messages may go to all the same
     ca_file: str = ""  # of one more authority that receivers' certificates may come from
     resolvers: tuple[str, ...] = ()  # addresses of name servers; none: the system's
@@ -249,14 +250,9 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
     return LoadedConfig(config, sources)
 
 
-def answers(config: Config) -> bool:
-    """Whether the node answers lookups and reports; a push server has no listener but for its health."""
-    return config.node.server_type == "APP_REPORT_SERVER"
-
-
-def pushes(config: Config) -> bool:
-    """Whether the node delivers prices to subscribers."""
-    return config.push.on or not answers(config)
+def services_of(config: Config) -> tuple[Service, ...]:
+    """What the node runs, by its type and PUSH."""
+    return services_of_type(config.node.server_type, with_push=config.push.on)
 
 
 def worker_count(request: RequestSection) -> int:

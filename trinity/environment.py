@@ -73,6 +73,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "SIMULATOR_PORT": ("simulator", "port", int),
     "SIMULATOR_SEED": ("simulator", "seed", int),
     "SIMULATOR_QUOTES_PER_SECOND": ("simulator", "quotes_per_second", int),
+    "SIMULATOR_REST_DELAY_MS": ("simulator", "rest_delay_ms", int),
     "AUTH": ("access", "auth", str),
     "ANONYMOUS_RATE": ("access", "anonymous_rate", str),
     "FREE_RATE": ("access", "free_rate", str),

@@ -15,6 +15,7 @@ import msgspec
 from feeds.exchanges.contract import (
     BadFieldError,
     Event,
+    Listed,
     Profile,
     Reconnect,
     Refusal,
@@ -47,6 +48,7 @@ from feeds.exchanges.frequent import (
     SYMBOL,
     make_memory,
 )
+from feeds.exchanges.listing import Pair, read_listing
 from feeds.exchanges.walk import LEAVE, make_form
 from trinity.markets import Market
 
@@ -122,8 +124,19 @@ class _RestTicker(msgspec.Struct):
     time: msgspec.Raw = NULL
 
 
+class _Product(msgspec.Struct):
+    """{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD","status":"online","trading_disabled":false, ...}"""
+
+    id: str
+    base: str = msgspec.field(name="base_currency")
+    quote: str = msgspec.field(name="quote_currency")
+    status: str = ""
+    trading_disabled: bool = False
+
+
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
+_PRODUCTS = msgspec.json.Decoder(list[_Product])
 
 # A ticker of one symbol; all other keys that the decoder reads make it another frame.
 FREQUENT = make_form({
@@ -194,6 +207,22 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     return read_ticker(
         request.symbols[0], ticker.bid, ticker.ask, ticker.price, ticker.time, time_of_rfc3339, ticker.product_id
     )
+
+
+def listing_request() -> RestRequest:
+    return RestRequest("/products", ())
+
+
+def on_listing(status: int, body: bytes) -> Listed | Refusal:
+    return read_listing(status, body, _PRODUCTS, _pairs_of, symbol_of)
+
+
+def _pairs_of(products: list[_Product]) -> list[Pair]:
+    return [
+        Pair(product.base, product.quote, product.id)
+        for product in products
+        if product.status == "online" and not product.trading_disabled
+    ]
 
 
 def _read(message: _Frame) -> list[Event]:

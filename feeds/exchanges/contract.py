@@ -111,6 +111,12 @@ class RestRequest(NamedTuple):
     symbols: tuple[str, ...]
 
 
+class Listed(NamedTuple):
+    """What an exchange lists: (asset, quote) of every market that can be traded there and that `symbol_of` names."""
+
+    markets: frozenset[tuple[str, str]]
+
+
 class Profile(NamedTuple):
     """What an exchange publishes about its limits and how its connections behave.
 
@@ -180,6 +186,14 @@ class Exchange(Protocol):
 
     def on_rest(self, request: RestRequest, status: int, body: bytes) -> list[Event]:
         """What the answer of a REST request means: Quote, Refusal or UnknownSymbol events."""
+        ...
+
+    def listing_request(self) -> RestRequest:
+        """The GET that fetches the list of all spot markets."""
+        ...
+
+    def on_listing(self, status: int, body: bytes) -> Listed | Refusal:
+        """What the answer of `listing_request` lists."""
         ...
 
 

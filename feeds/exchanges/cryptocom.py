@@ -16,6 +16,7 @@ import msgspec
 from feeds.exchanges.contract import (
     BadFieldError,
     Event,
+    Listed,
     Profile,
     Refusal,
     Reply,
@@ -38,6 +39,7 @@ from feeds.exchanges.fields import (
     tickers_of,
 )
 from feeds.exchanges.frequent import ASK, BID, LAST, NAMED, SYMBOL, TIME, make_memory
+from feeds.exchanges.listing import Pair, read_listing
 from feeds.exchanges.walk import LEAVE, make_form
 from trinity.clock import NS_PER_MS
 from trinity.markets import Market
@@ -57,6 +59,7 @@ PROFILE = Profile(
 # As many as were seen accepted in one frame.
 _CHANNELS_PER_FRAME = 100
 _TICKERS_PATH = "/exchange/v1/public/get-tickers"
+_INSTRUMENTS_PATH = "/exchange/v1/public/get-instruments"
 _PUSHED_IDS = (-1, None)
 _UNKNOWN = re.compile(r"unknown symbol|(?:unsupported|invalid) instrument", re.IGNORECASE)
 _TICKER_CHANNEL = re.compile(r"ticker\.([A-Za-z0-9_-]{1,40})")
@@ -111,9 +114,32 @@ class _RestAnswer(msgspec.Struct):
     result: msgspec.Raw = ABSENT
 
 
+class _Instrument(msgspec.Struct):
+    """{"symbol":"BTC_USD","inst_type":"CCY_PAIR","base_ccy":"BTC","quote_ccy":"USD","tradable":true, ...}"""
+
+    symbol: str
+    kind: str = msgspec.field(name="inst_type", default="")
+    base: str = msgspec.field(name="base_ccy", default="")
+    quote: str = msgspec.field(name="quote_ccy", default="")
+    tradable: bool = False
+
+
+class _Instruments(msgspec.Struct):
+    """{"data":[...]}"""
+
+    data: list[_Instrument] = []
+
+
+class _RestInstruments(msgspec.Struct):
+    """{"id":1,"method":"public/get-instruments","code":0,"result":{"data":[...]}}"""
+
+    result: _Instruments
+
+
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 _REST_RESULT = msgspec.json.Decoder(_RestResult)
+_REST_INSTRUMENTS = msgspec.json.Decoder(_RestInstruments)
 
 # A ticker of one symbol; all other keys that the decoder reads make it another frame.
 FREQUENT = make_form({
@@ -213,6 +239,19 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     found = [ticker for ticker in tickers if ticker.instrument in asked]
     events = [event for ticker in found for event in _read_ticker(ticker, ticker.instrument)]
     return refuse_missing(request, events)
+
+
+def listing_request() -> RestRequest:
+    return RestRequest(_INSTRUMENTS_PATH, ())
+
+
+def on_listing(status: int, body: bytes) -> Listed | Refusal:
+    return read_listing(status, body, _REST_INSTRUMENTS, _pairs_of, symbol_of)
+
+
+def _pairs_of(answer: _RestInstruments) -> list[Pair]:
+    listed = answer.result.data
+    return [Pair(one.base, one.quote, one.symbol) for one in listed if one.kind == "CCY_PAIR" and one.tradable]
 
 
 def _read_result(number: int | None, result: _Result) -> list[Event]:

@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from feeds.exchanges.contract import BadFieldError, Event, Profile, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import (
+    BadFieldError,
+    Event,
+    Listed,
+    Profile,
+    Refusal,
+    RestRequest,
+    Subscribed,
+    UnknownSymbol,
+)
 from feeds.exchanges.fields import (
     ABSENT,
     ALIVE,
@@ -29,6 +38,7 @@ from feeds.exchanges.fields import (
     tickers_of,
 )
 from feeds.exchanges.frequent import ASK, BID, LAST, SYMBOL, TIME, make_memory
+from feeds.exchanges.listing import Pair, read_listing
 from feeds.exchanges.walk import ANY, LEAVE, make_form
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Market
@@ -48,6 +58,7 @@ PROFILE = Profile(
 _CHANNEL = "spot.tickers"
 _PONG = "spot.pong"
 _TICKERS_PATH = "/api/v4/spot/tickers"
+_PAIRS_PATH = "/api/v4/spot/currency_pairs"
 _UNKNOWN_PAIR = re.compile(r"unknown currency pair:? *([A-Za-z0-9]{1,16}_[A-Za-z0-9]{1,8})", re.IGNORECASE)
 _UNKNOWN_REST = re.compile("INVALID_CURRENCY")  # _PAIR; without it for a currency that does not exist
 
@@ -89,10 +100,20 @@ class _Ticker(msgspec.Struct):
     highest_bid: msgspec.Raw = ABSENT
 
 
+class _Pair(msgspec.Struct):
+    """{"id":"BTC_USDT","base":"BTC","quote":"USDT","trade_status":"tradable", ...}"""
+
+    id: str
+    base: str
+    quote: str
+    trade_status: str = ""
+
+
 _FRAME = msgspec.json.Decoder(_Frame)
 _STATUS = msgspec.json.Decoder(_Status)
 _RESULT = msgspec.json.Decoder(_Ticker | list[_Ticker])
 _REST_TICKERS = msgspec.json.Decoder(list[_Ticker])
+_REST_PAIRS = msgspec.json.Decoder(list[_Pair])
 
 # A ticker of one symbol; all other keys that the decoder reads make it another frame.
 FREQUENT = make_form({
@@ -172,6 +193,18 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
         if ticker.currency_pair in asked:
             events += read_ticker(ticker.currency_pair, ticker.highest_bid, ticker.lowest_ask, ticker.last)
     return refuse_missing(request, events)
+
+
+def listing_request() -> RestRequest:
+    return RestRequest(_PAIRS_PATH, ())
+
+
+def on_listing(status: int, body: bytes) -> Listed | Refusal:
+    return read_listing(status, body, _REST_PAIRS, _pairs_of, symbol_of)
+
+
+def _pairs_of(pairs: list[_Pair]) -> list[Pair]:
+    return [Pair(pair.base, pair.quote, pair.id) for pair in pairs if pair.trade_status == "tradable"]
 
 
 _Asked = Mapping[int, tuple[str, ...]]

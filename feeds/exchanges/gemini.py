@@ -18,6 +18,7 @@ import msgspec
 from feeds.exchanges.contract import (
     BadFieldError,
     Event,
+    Listed,
     Profile,
     Quote,
     Refusal,
@@ -41,9 +42,10 @@ from feeds.exchanges.fields import (
     time_of_integer,
 )
 from feeds.exchanges.frequent import ASK, BID, BOOK_MARK, LAST, SYMBOL, TIME, TRADE, TRADE_MARK, make_memory
+from feeds.exchanges.listing import Pair, read_listing
 from feeds.exchanges.walk import LEAVE, make_form
 from trinity.clock import NS_PER_SECOND
-from trinity.markets import Market
+from trinity.markets import QUOTES, Market
 
 PROFILE = Profile(
     name="gemini",
@@ -65,6 +67,8 @@ _TIMESTAMP = "timestamp"
 # Every recorded answer of the real exchange has a time on a whole five minutes: 1565587800, 1594982700 s and others.
 # Taken for the price's, it would make nearly every answer stale; without it an answer is as young as its receipt.
 _VOLUME_STEP_NS = 300 * NS_PER_SECOND
+# The list names markets without a mark between coin and currency, and these end as `usd` does.
+_LIKE_USD = ("gusd", "rlusd")
 _UNKNOWN_STREAM = re.compile(r"Invalid stream name: ([^@\s]{1,40})@")
 _UNKNOWN_REST = re.compile("not a valid symbol")
 
@@ -113,6 +117,7 @@ class _RestTicker(msgspec.Struct):
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
+_SYMBOLS = msgspec.json.Decoder(list[str])
 
 # A ticker of one symbol; all other keys that the decoder reads make it another frame.
 FREQUENT = make_form(
@@ -196,6 +201,30 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     names = [name.lower() for name in ticker.volume]
     named = symbol if "".join(reversed(names)) == symbol else "".join(names)
     return read_ticker(symbol, ticker.bid, ticker.ask, ticker.last, time, _time_of_volume, named)
+
+
+def listing_request() -> RestRequest:
+    return RestRequest("/v1/symbols", ())
+
+
+def on_listing(status: int, body: bytes) -> Listed | Refusal:
+    return read_listing(status, body, _SYMBOLS, _pairs_of, symbol_of)
+
+
+def _pairs_of(symbols: list[str]) -> list[Pair]:
+    """`stgusd` is STG in USD or ST in GUSD: the latter where ST is also there in USD."""
+    known = frozenset(symbols)
+    plain = [
+        symbol
+        for symbol in symbols
+        if not any(symbol.endswith(end) and f"{symbol.removesuffix(end)}usd" in known for end in _LIKE_USD)
+    ]
+    return [
+        Pair(symbol.removesuffix(quote.lower()).upper(), quote, symbol)
+        for symbol in plain
+        for quote in QUOTES
+        if symbol.endswith(quote.lower())
+    ]
 
 
 def _read_prices(message: _Frame) -> list[Event]:

@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from feeds.exchanges.contract import BadFieldError, Event, Profile, Refusal, RestRequest, Subscribed, UnknownSymbol
+from feeds.exchanges.contract import (
+    BadFieldError,
+    Event,
+    Listed,
+    Profile,
+    Refusal,
+    RestRequest,
+    Subscribed,
+    UnknownSymbol,
+)
 from feeds.exchanges.fields import (
     ABSENT,
     ALIVE,
@@ -31,6 +40,7 @@ from feeds.exchanges.fields import (
     time_of_rfc3339,
 )
 from feeds.exchanges.frequent import ASK, BID, CALENDAR_TIME, LAST, SYMBOL, make_memory
+from feeds.exchanges.listing import Pair, read_listing
 from feeds.exchanges.walk import LEAVE, make_form
 from trinity.markets import Market
 
@@ -50,8 +60,11 @@ _UNKNOWN_PAIR = re.compile(r"pair not supported:?(?: (\S{1,24}))?", re.IGNORECAS
 _UNKNOWN_REST = re.compile("Unknown asset pair")
 # The REST service and its answers use these names of 2013; everything newer is called as in v2.
 _REST_NAMES: Mapping[str, str] = {"BTC": "XBT", "DOGE": "XDG"}
+_NAMES = {old: name for name, old in _REST_NAMES.items()}
 # Answers may put X before an old coin and Z before an old currency: BTC/USD is asked as XBTUSD, answered as XXBTZUSD.
 _REST_KEY_FORMS = ("{}{}", "X{}Z{}", "{}Z{}")
+# Older answers have no status; others are cancel_only, post_only, limit_only and reduce_only.
+_ONLINE = ("online", "")
 _ZERO = re.compile(rb'"?0(?:\.0{1,18})?(?:[eE][+-]?\d{1,2})?"?')
 _NEVER = "1970-01-01T00:00:00"
 
@@ -108,9 +121,24 @@ class _RestAnswer(msgspec.Struct):
     result: dict[str, msgspec.Raw] = {}
 
 
+class _RestPair(msgspec.Struct):
+    """{"altname":"XBTUSD","wsname":"XBT/USD","status":"online", ...}; the name is the first protocol's."""
+
+    wsname: str = ""
+    status: str = ""
+
+
+class _RestPairs(msgspec.Struct):
+    """{"error":[],"result":{"XXBTZUSD":{...}}}"""
+
+    error: list[str] = []
+    result: dict[str, _RestPair] = {}
+
+
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
 _REST_TICKER = msgspec.json.Decoder(_RestTicker)
+_REST_PAIRS = msgspec.json.Decoder(_RestPairs)
 
 # A ticker of one symbol; all other keys that the decoder reads make it another frame.
 FREQUENT = make_form({
@@ -172,6 +200,20 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
         if key in symbols:
             events += _read_rest_ticker(symbols[key], raw)
     return refuse_missing(request, events)
+
+
+def listing_request() -> RestRequest:
+    return RestRequest("/0/public/AssetPairs", ())
+
+
+def on_listing(status: int, body: bytes) -> Listed | Refusal:
+    return read_listing(status, body, _REST_PAIRS, _pairs_of, symbol_of)
+
+
+def _pairs_of(answer: _RestPairs) -> list[Pair]:
+    names = [pair.wsname for pair in answer.result.values() if pair.status in _ONLINE]
+    halves = [[_NAMES.get(half, half) for half in name.split("/")] for name in names]
+    return [Pair(*half, "/".join(half)) for half in halves if len(half) == 2]
 
 
 def _read_tickers(message: _Frame) -> list[Event]:

@@ -13,6 +13,7 @@ import msgspec
 from feeds.exchanges.contract import (
     BadFieldError,
     Event,
+    Listed,
     Profile,
     Reconnect,
     Refusal,
@@ -35,6 +36,7 @@ from feeds.exchanges.fields import (
     tickers_of,
 )
 from feeds.exchanges.frequent import ASK, BID, LAST, NAMED, SYMBOL, TIME, make_memory
+from feeds.exchanges.listing import Pair, read_listing
 from feeds.exchanges.walk import LEAVE, make_form
 from trinity.config import OkxRegion
 from trinity.markets import Market
@@ -108,8 +110,24 @@ class _RestAnswer(msgspec.Struct):
     data: list[_Ticker] = []
 
 
+class _Instrument(msgspec.Struct):
+    """{"instType":"SPOT","instId":"BTC-USDT","baseCcy":"BTC","quoteCcy":"USDT","state":"live", ...}"""
+
+    name: str = msgspec.field(name="instId")
+    base: str = msgspec.field(name="baseCcy", default="")
+    quote: str = msgspec.field(name="quoteCcy", default="")
+    state: str = ""
+
+
+class _RestInstruments(msgspec.Struct):
+    """{"code":"0","msg":"","data":[...]}"""
+
+    data: list[_Instrument] = []
+
+
 _FRAME = msgspec.json.Decoder(_Frame)
 _REST_ANSWER = msgspec.json.Decoder(_RestAnswer)
+_REST_INSTRUMENTS = msgspec.json.Decoder(_RestInstruments)
 
 # A ticker of one symbol; all other keys that the decoder reads make it another frame.
 FREQUENT = make_form({
@@ -176,6 +194,18 @@ def on_rest(request: RestRequest, status: int, body: bytes) -> list[Event]:
     found = [ticker for ticker in answer.data if ticker.instrument in asked]
     events = [event for ticker in found for event in _read_ticker(ticker, ticker.instrument)]
     return refuse_missing(request, events)
+
+
+def listing_request() -> RestRequest:
+    return RestRequest("/api/v5/public/instruments?instType=SPOT", ())
+
+
+def on_listing(status: int, body: bytes) -> Listed | Refusal:
+    return read_listing(status, body, _REST_INSTRUMENTS, _pairs_of, symbol_of)
+
+
+def _pairs_of(answer: _RestInstruments) -> list[Pair]:
+    return [Pair(one.base, one.quote, one.name) for one in answer.data if one.state == "live"]
 
 
 def _read_tickers(message: _Frame) -> list[Event]:

@@ -15,15 +15,38 @@ BACKLOG_MAX = 10_000
 
 
 class ExchangeBoard:
-    """The rows of one exchange by symbol, in the order of the catalog."""
+    """The rows of one exchange by symbol, in the order of the catalog.
 
-    def __init__(self, exchange: str, market: SimulatedMarket, faults: FaultTable) -> None:
+    `rows` are those that quote all the time; `further` markets are listed beyond them and quote when they are asked
+    for, until somebody subscribes one.
+    """
+
+    def __init__(
+        self, exchange: str, market: SimulatedMarket, faults: FaultTable, further: Sequence[MarketRow] = ()
+    ) -> None:
         self.exchange = exchange
         self.rows = {row.symbol: row for row in market.rows if row.exchange == exchange}
+        self.further = {row.symbol: row for row in further if row.exchange == exchange}
         self._market = market
         self._faults = faults
         self._owed: dict[int, _Backlog] = {}
         self._held: dict[int, dict[int, SimulatedQuote]] = {}
+
+    def find(self, symbol: str) -> MarketRow | None:
+        """A market by the exchange's own name of it."""
+        return self.rows.get(symbol) or self.further.get(symbol)
+
+    def listed(self) -> list[MarketRow]:
+        """Every market that the exchange's list has."""
+        return [*self.rows.values(), *self.further.values()]
+
+    def subscribe(self, symbol: str) -> MarketRow | None:
+        """A market that somebody wants to be told of from now on: it quotes all the time."""
+        further = self.further.pop(symbol, None)
+        if further is not None:
+            self.rows[symbol] = further
+            self._market.join(further)
+        return self.rows.get(symbol)
 
     def on_quote(self, quote: SimulatedQuote, now: Instant) -> SimulatedQuote | None:
         """What the stream carries at the moment at which the market made `quote`: itself, an older one or nothing."""
@@ -46,14 +69,16 @@ class ExchangeBoard:
         faults = self._faults.on(self.exchange, row.asset, now.monotonic_ns)
         if any(fault.fault == "freeze" for fault in faults):
             return None
-        return distort(self._market.latest[row.position], faults)
+        return distort(self._market.latest.get(row.position) or self._market.quote_now(row, now), faults)
 
     def answered(self, row: MarketRow, now: Instant) -> SimulatedQuote:
         """The newest quote for a REST answer."""
         faults = self._faults.on(self.exchange, row.asset, now.monotonic_ns)
         frozen = next((fault for fault in faults if fault.fault == "rest_freeze"), None)
-        latest = self._market.latest if frozen is None else self._held.get(frozen.id, self._market.latest)
-        return distort(latest[row.position], faults)
+        held = self._held.get(frozen.id, {}).get(row.position) if frozen is not None else None
+        if held is None:
+            held = self._market.quote_now(row, now) if row.symbol in self.further else self._market.latest[row.position]
+        return distort(held, faults)
 
     def answered_all(self, now: Instant) -> Sequence[SimulatedQuote]:
         return [self.answered(row, now) for row in self.rows.values()]

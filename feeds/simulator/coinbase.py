@@ -111,9 +111,9 @@ class AdvancedSession(Session):
         for asked in products:
             # A -USDC product is another name of the -USD one and is answered under that.
             product = asked
-            if asked not in self.board.rows and asked.endswith("-USDC"):
+            if self.board.find(asked) is None and asked.endswith("-USDC"):
                 product = asked.removesuffix("C")
-            if product not in self.board.rows:
+            if self.board.subscribe(product) is None:
                 errors.append(_error(f"{asked[:40]} is not a valid product"))
                 continue
             self._products[product] = None
@@ -166,7 +166,7 @@ def _event(kind: str, quote: SimulatedQuote) -> str:
 
 def _exchange_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.exchange.coinbase.com/products/BTC-USD/ticker"""
-    row = board.rows.get(call.path["product"])
+    row = board.find(call.path["product"])
     if row is None:
         return RestReply(404, '{"message":"NotFound"}')
     quote = board.answered(row, call.now)
@@ -200,7 +200,7 @@ def _exchange_products(board: ExchangeBoard, _: RestCall) -> RestReply:
             "fx_stablecoin": False,
             "auction_mode": False,
         }
-        for row in board.rows.values()
+        for row in board.listed()
     ]
     return RestReply(200, to_json(products))
 
@@ -215,7 +215,7 @@ def _products(board: ExchangeBoard, call: RestCall) -> RestReply:
 
 def _one_product(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/api/v3/brokerage/market/products/BTC-USD"""
-    row = board.rows.get(call.path["product"])
+    row = board.find(call.path["product"])
     if row is None:
         return _UNKNOWN_PRODUCT
     quote = board.answered(row, call.now)
@@ -245,7 +245,7 @@ def _product(quote: SimulatedQuote) -> str:
 
 def _advanced_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/api/v3/brokerage/market/products/BTC-USD/ticker?limit=1"""
-    row = board.rows.get(call.path["product"])
+    row = board.find(call.path["product"])
     if row is None:
         return _UNKNOWN_PRODUCT
     quote = board.answered(row, call.now)
@@ -260,7 +260,7 @@ def _advanced_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
 
 def _spot_price(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET api.coinbase.com/v2/prices/BTC-USD/spot: the middle of the book, not the last trade"""
-    row = board.rows.get(call.path["product"])
+    row = board.find(call.path["product"])
     if row is None:
         return RestReply(404, '{"errors":[{"id":"not_found","message":"Invalid base currency"}]}')
     quote = board.answered(row, call.now)

@@ -84,7 +84,7 @@ class ExchangeSession(Session):
     def _subscribe(self, channel: str, products: list[str], snapshots: list[Out], now: Instant) -> list[Out]:
         errors: list[Out] = []
         for product in products:
-            if product not in self.board.rows:
+            if self.board.subscribe(product) is None:
                 errors.append(_error("Failed to subscribe", f"{product[:40]} is not a valid product"))
                 continue
             self._products[channel][product] = None

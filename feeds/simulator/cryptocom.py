@@ -121,7 +121,7 @@ class CryptocomSession(Session):
         kind, _, instrument = channel.partition(".")
         if kind != "ticker":
             return [_error(request_id, "subscribe", UNKNOWN_SYMBOL, "Unrecognized channel", channel)]
-        if instrument not in self.board.rows:
+        if self.board.subscribe(instrument) is None:
             return [_error(request_id, "subscribe", UNKNOWN_SYMBOL, "Unknown symbol", channel)]
         if len(self._instruments | {instrument}) > SUBSCRIPTIONS_MAX:
             return [_error(request_id, "subscribe", SUBSCRIPTIONS_EXCEEDED, "Maximum subscriptions exceeded")]
@@ -166,10 +166,10 @@ def _error(request_id: int, method: str, code: int, message: str, channel: str |
 def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /exchange/v1/public/get-tickers?instrument_name=BTC_USD, all without the parameter"""
     asked = call.first("instrument_name")
-    if asked is not None and asked not in board.rows:
+    row = board.find(asked) if asked is not None else None
+    if asked is not None and row is None:
         return RestReply(400, _error(-1, "public/get-tickers", UNKNOWN_SYMBOL, "Unknown symbol"))
-    rows = board.rows.values() if asked is None else [board.rows[asked]]
-    quotes = [board.answered(row, call.now) for row in rows]
+    quotes = [board.answered(one, call.now) for one in (board.rows.values() if row is None else [row])]
     listed = ",".join(_ticker_object(quote, sizes=False) for quote in quotes)
     text = f'{{"id":-1,"method":"public/get-tickers","code":0,"result":{{"data":[{listed}]}}}}'
     return rest_ticker(text, quotes, PRICE_FIELDS)
@@ -177,7 +177,7 @@ def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
 
 def _instruments(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /exchange/v1/public/get-instruments"""
-    listed = [_instrument(row) for row in board.rows.values()]
+    listed = [_instrument(row) for row in board.listed()]
     return RestReply(200, to_json({"id": 1, "method": "public/get-instruments", "code": 0, "result": {"data": listed}}))
 
 

@@ -57,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "no_timestamp": Kind(one_asset=True),
     "rest_429": Kind(one_asset=False),
     "rest_500": Kind(one_asset=False),
+    "rest_hang": Kind(one_asset=False),  # REST takes a question and says nothing until the fault ends
     "rest_freeze": Kind(one_asset=True),  # REST goes on answering what was true when the fault began
 }
 

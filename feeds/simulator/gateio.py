@@ -107,7 +107,7 @@ class GateSession(Session):
         if request.event not in ("subscribe", "unsubscribe") or not request.payload:
             return _failure(INVALID_BODY, "request payload does not follow json schema")
         for pair in request.payload:
-            if pair not in self.board.rows:
+            if self.board.subscribe(pair) is None:
                 return _failure(INVALID_ARGUMENT, f"unknown currency pair: {pair[:40]}")
         return None
 
@@ -174,22 +174,22 @@ def _trade(quote: SimulatedQuote) -> str:
 def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v4/spot/tickers?currency_pair=BTC_USDT, all without the parameter; no comma lists"""
     asked = call.first("currency_pair")
-    if asked is not None and asked not in board.rows:
+    row = board.find(asked) if asked is not None else None
+    if asked is not None and row is None:
         return _invalid_pair(asked)
-    rows = board.rows.values() if asked is None else [board.rows[asked]]
-    quotes = [board.answered(row, call.now) for row in rows]
+    quotes = [board.answered(one, call.now) for one in (board.rows.values() if row is None else [row])]
     sizes = '"lowest_size":"3.175936","highest_size":"2.833187",'
     return rest_ticker(f"[{','.join(_ticker_result(quote, sizes) for quote in quotes)}]", quotes, PRICE_FIELDS)
 
 
 def _currency_pairs(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /api/v4/spot/currency_pairs"""
-    return RestReply(200, to_json([_pair(row) for row in board.rows.values()]))
+    return RestReply(200, to_json([_pair(row) for row in board.listed()]))
 
 
 def _one_pair(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v4/spot/currency_pairs/BTC_USDT"""
-    row = board.rows.get(call.path["pair"])
+    row = board.find(call.path["pair"])
     return _invalid_pair(call.path["pair"]) if row is None else RestReply(200, to_json(_pair(row)))
 
 

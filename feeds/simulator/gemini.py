@@ -69,7 +69,7 @@ class GeminiSession(Session):
         streams = set()
         for name in request.params:
             symbol, _, channel = name.partition("@")
-            if symbol not in self.board.rows or channel not in ("bookTicker", "trade"):
+            if channel not in ("bookTicker", "trade") or self.board.subscribe(symbol) is None:
                 return [_error(request.id, -1013, f"Invalid stream name: {name[:80]}")]
             streams.add((symbol, channel))
         self._streams = self._streams | streams if method == "subscribe" else self._streams - streams
@@ -123,7 +123,7 @@ def _error(request_id: int | str | None, code: int, message: str) -> str:
 
 def _public_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v1/pubticker/btcusd"""
-    row = board.rows.get(call.path["symbol"].lower())
+    row = board.find(call.path["symbol"].lower())
     if row is None:
         return _unknown(board, call)
     quote = board.answered(row, call.now)
@@ -137,7 +137,7 @@ def _public_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
 
 def _ticker_v2(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v2/ticker/btcusd"""
-    row = board.rows.get(call.path["symbol"].lower())
+    row = board.find(call.path["symbol"].lower())
     if row is None:
         return _unknown(board, call)
     quote = board.answered(row, call.now)
@@ -163,12 +163,12 @@ def _price_feed(board: ExchangeBoard, call: RestCall) -> RestReply:
 
 def _symbols(board: ExchangeBoard, _: RestCall) -> RestReply:
     """GET /v1/symbols"""
-    return RestReply(200, to_json(list(board.rows)))
+    return RestReply(200, to_json([row.symbol for row in board.listed()]))
 
 
 def _details(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /v1/symbols/details/btcusd"""
-    row = board.rows.get(call.path["symbol"].lower())
+    row = board.find(call.path["symbol"].lower())
     if row is None:
         return _unknown(board, call)
     fields: dict[str, Any] = {

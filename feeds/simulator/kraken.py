@@ -106,7 +106,7 @@ class KrakenSession(Session):
 
     def _change(self, symbol: str, request: _Request, now: Instant) -> list[Out]:
         params = request.params
-        if symbol not in self.board.rows:
+        if self.board.subscribe(symbol) is None:
             message = f"Currency pair not supported {symbol[:40]}"
             refused = {"error": message, "method": request.method, "success": False, "symbol": symbol[:40]}
             return [_stamped(refused, request.req_id, now)]
@@ -168,7 +168,7 @@ def _names(row: MarketRow) -> tuple[str, ...]:
 
 
 def _pair(board: ExchangeBoard, name: str) -> MarketRow | None:
-    return next((row for row in board.rows.values() if name in _names(row)), None)
+    return next((row for row in board.listed() if name in _names(row)), None)
 
 
 def _rest_tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
@@ -199,7 +199,7 @@ def _rest_ticker(quote: SimulatedQuote) -> str:
 def _asset_pairs(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /0/public/AssetPairs"""
     asked = call.first("pair")
-    rows = list(board.rows.values())
+    rows = board.listed()
     if asked is not None:
         found = [_pair(board, name) for name in asked.split(",")]
         rows = [row for row in found if row is not None]

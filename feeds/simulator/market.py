@@ -84,6 +84,8 @@ TRADE_SHARE = 0.5
 SIGNIFICANT_DIGITS = 6
 # Quotes that are overdue by more than this (a paused process) are left out instead of sent in a burst.
 BURST_SECONDS_MAX = 0.25
+# A market that quotes only when it is asked keeps its quote for this long, as one that trades now and then does.
+STANDING_NS = 200 * NS_PER_MS
 
 
 class Instant(NamedTuple):
@@ -133,7 +135,7 @@ class SimulatedMarket:
     """All markets of all exchanges, quoting `quotes_per_second` in total."""
 
     def __init__(self, rows: Sequence[MarketRow], quotes_per_second: float, rng: random.Random, now: Instant) -> None:
-        self.rows = tuple(rows)
+        self.rows = list(rows)
         self.quotes_per_second = quotes_per_second
         self._rng = rng
         self._common = _Walk(VOLATILITY * math.sqrt(COMMON_SHARE), MEMORY_SECONDS, now.monotonic_ns)
@@ -157,17 +159,31 @@ class SimulatedMarket:
             quote = self.latest[row.position] = self._quote(row, now)
             yield quote
 
+    def quote_now(self, row: MarketRow, now: Instant) -> SimulatedQuote:
+        """The quote of a row that has no place in the rounds: made when it is asked for, a while the same."""
+        quote = self.latest.get(row.position)
+        if quote is None or (quote.time_ns or 0) < now.wall_ns - STANDING_NS:
+            quote = self.latest[row.position] = self._quote(row, now)
+        return quote
+
+    def join(self, row: MarketRow) -> None:
+        """The row quotes from the next round on, as those that were there from the start."""
+        if row not in self.rows:
+            self.rows.append(row)
+
     def _rounds(self) -> Iterator[MarketRow]:
         """Every row once per round, each round in another order: no market waits longer than two rounds."""
-        order = list(self.rows)
         while True:
+            order = list(self.rows)
             self._rng.shuffle(order)
             yield from order
 
     def _quote(self, row: MarketRow, now: Instant) -> SimulatedQuote:
         rng = self._rng
         common = self._common.step(now.monotonic_ns, rng)
-        coin = self._coins[row.asset]
+        coin = self._coins.get(row.asset)
+        if coin is None:
+            coin = self._coins[row.asset] = _Coin(row.asset, now.monotonic_ns)
         price = coin.price(common, now.monotonic_ns, rng)
         if row.currency != "USD":
             price /= self._coins[row.currency].price(common, now.monotonic_ns, rng)

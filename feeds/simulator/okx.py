@@ -100,7 +100,7 @@ class OkxSession(Session):
 
     def _change(self, argument: _Argument, request: _Request, now: Instant) -> list[Out]:
         channel, instrument = argument.channel, argument.instId
-        if channel not in CHANNELS or instrument not in self.board.rows:
+        if channel not in CHANNELS or self.board.subscribe(instrument) is None:
             message = (
                 f"Subscribe failed, wrong URL or channel:{channel[:40]},instId:{instrument[:40]} "
                 "doesn't exist. Please use the correct URL, channel and parameters referring to API document."
@@ -167,7 +167,7 @@ CHANNELS = {"tickers": _ticker, "bbo-tbt": _best_offers, "trades": _trade}
 
 def _rest_ticker(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v5/market/ticker?instId=BTC-USDT"""
-    row = board.rows.get(call.first("instId") or "")
+    row = board.find(call.first("instId") or "")
     return RestReply(200, _UNKNOWN_INSTRUMENT) if row is None else _answer([board.answered(row, call.now)])
 
 
@@ -188,7 +188,7 @@ def _instruments(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /api/v5/public/instruments?instType=SPOT"""
     spot = call.first("instType") == "SPOT"
     asked = call.first("instId")
-    rows = [row for row in board.rows.values() if spot and asked in (None, row.symbol)]
+    rows = [row for row in board.listed() if spot and asked in (None, row.symbol)]
     return RestReply(200, to_json({"code": "0", "msg": "", "data": [_instrument(row) for row in rows]}))
 
 

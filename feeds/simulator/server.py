@@ -13,11 +13,12 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
 from aiohttp import WSMsgType, web
 
+from feeds.simulator.beyond import further_markets
 from feeds.simulator.board import ExchangeBoard
 from feeds.simulator.connection import CLOSE_SECONDS_MAX, SimulatedConnection
 from feeds.simulator.faults import FaultError, FaultTable, decode_request, public_view
@@ -29,7 +30,7 @@ from trinity.clock import NS_PER_MS, Clock
 from trinity.config import SimulatorSection
 from trinity.errors import PortTakenError
 from trinity.limits import FRAME_BYTES_MAX
-from trinity.markets import Catalog
+from trinity.markets import Catalog, Market
 from trinity.net.ports import bind_socket, host_in_url
 from trinity.process import ProcessContext
 
@@ -79,17 +80,22 @@ class Simulator:
         self, catalog: Catalog, config: SimulatorSection, bind_host: str, clock: Clock, log: logging.Logger
     ) -> None:
         self.port = 0
+        self.catalog = catalog
         self._config = config
         self._bind_host = bind_host
         self._clock = clock
         self._log = log
         self._rng = random.Random(config.seed)
         self._venues = {name: VENUES[name] for name in catalog.exchanges}
-        assets = {name: frozenset(m.asset for m in catalog.markets_of(name)) for name in catalog.exchanges}
-        self.faults = FaultTable(assets)
-        rows = _rows_of(catalog, self._venues)
-        self.market = SimulatedMarket(rows, config.quotes_per_second, random.Random(config.seed), self._now())
-        self._boards = {name: ExchangeBoard(name, self.market, self.faults) for name in self._venues}
+        markets = [*catalog.markets, *further_markets(catalog)]
+        self.faults = FaultTable(
+            {name: frozenset(m.asset for m in markets if m.exchange == name) for name in self._venues}
+        )
+        rows = _rows_of(markets, self._venues)
+        listed, further = rows[: len(catalog.markets)], rows[len(catalog.markets) :]
+        self.market = SimulatedMarket(listed, config.quotes_per_second, random.Random(config.seed), self._now())
+        self._boards = {name: ExchangeBoard(name, self.market, self.faults, further) for name in self._venues}
+        self._asked: dict[str, int] = dict.fromkeys(self._venues, 0)
         self._connections: dict[str, set[SimulatedConnection]] = {name: set() for name in self._venues}
         self._buckets = Buckets()
         self._runner: web.AppRunner | None = None
@@ -216,6 +222,11 @@ class Simulator:
         board = self._boards[venue.name]
 
         async def handle(request: web.Request) -> web.StreamResponse:
+            self._asked[venue.name] += 1
+            if self._config.rest_delay_ms:
+                await asyncio.sleep(self._config.rest_delay_ms / 1000)
+            while self._fault(venue, "rest_hang", self._now()):
+                await asyncio.sleep(STEP_SECONDS_MAX)
             now = self._now()
             if self._fault(venue, "rest_500", now):
                 return _response(venue.broken)
@@ -241,6 +252,7 @@ class Simulator:
                 "websocket": [f"ws://{host_in_url(self._bind_host)}:{self.port}{path}" for path in venue.sockets],
                 "rest": f"http://{host_in_url(self._bind_host)}:{self.port}/{name}",
                 "connections": len(self._connections[name]),
+                "rest_requests": self._asked[name],
             }
             for name, venue in self._venues.items()
         }
@@ -300,7 +312,7 @@ class Simulator:
         return _json(200, {"cleared": cleared})
 
 
-def _rows_of(catalog: Catalog, venues: dict[str, Venue]) -> list[MarketRow]:
+def _rows_of(markets: Sequence[Market], venues: dict[str, Venue]) -> list[MarketRow]:
     return [
         MarketRow(
             index,
@@ -310,7 +322,7 @@ def _rows_of(catalog: Catalog, venues: dict[str, Venue]) -> list[MarketRow]:
             venues[market.exchange].symbol_of(market),
             decimals_of(market.asset),
         )
-        for index, market in enumerate(catalog.markets)
+        for index, market in enumerate(markets)
     ]
 
 

@@ -86,6 +86,7 @@ RANGES = {
     **dict.fromkeys((name for name, entry in ENVIRONMENT.items() if "port" in entry[1]), (1, 65_535)),
     "REQUEST_WORKERS": (0, 127),
     "SIMULATOR_QUOTES_PER_SECOND": (1, 5_000),
+    "SIMULATOR_REST_DELAY_MS": (0, 60_000),
     "KEYS_MAX": (1, 4_000_000),
     "LEDGER_RING_RECORDS": (1 << 10, 1 << 24),
     "LEDGER_SPOOL_BYTES_MAX": (1 << 24, 1 << 50),

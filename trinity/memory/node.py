@@ -23,9 +23,10 @@ from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control
 from trinity.memory.price_table import PriceTable
 from trinity.memory.segment import WORD_BYTES, Segment
+from trinity.services import SERVICES, ServerType, Service
 from trinity.version import version
 
-CARD_LAYOUT_VERSION = 3
+CARD_LAYOUT_VERSION = 4
 CARD_LAYOUT_HASH = 0  # JSON describes itself
 
 
@@ -46,6 +47,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: str = "production"  # NODE_ENV: what the node is for, as its operator calls it
     version: str = msgspec.field(default_factory=version)  # of the code that the node runs
     spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets, which are in use
+    server_type: ServerType = "APP_REPORT_SERVER"  # SERVER_TYPE
+    services: tuple[Service, ...] = SERVICES["APP_REPORT_SERVER"]  # what it runs by it, and by PUSH
 
     @property
     def capacity(self) -> int:

@@ -10,12 +10,14 @@ import errno
 import socket
 from typing import NamedTuple
 
-from trinity.config import Config, answers
+from trinity.config import Config, services_of
 from trinity.errors import ConfigError, PortTakenError
 from trinity.linux import IP_PKTINFO
+from trinity.services import Service
 
 # Every address of the machine, and where its own programs find what is bound to it.
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_HEALTH = "health and metrics"
 
 
 class Listener(NamedTuple):
@@ -27,19 +29,25 @@ class Listener(NamedTuple):
     udp: bool = False
 
 
+# The variable of each port, what it is for, and the services that open it.
+LISTENERS: tuple[tuple[str, str, tuple[Service, ...]], ...] = (
+    ("TCP_PORT_LPO", "lookups over HTTP", ("lookups",)),
+    ("UDP_PORT_LPO", "lookups over UDP", ("lookups",)),
+    ("TCP_PORT_LRS", "reports over HTTP", ("reports",)),
+    ("UDP_PORT_LRS", "reports over UDP", ("reports",)),
+    ("HEALTH_PORT_LPO", _HEALTH, ("lookups", "push")),
+    ("HEALTH_PORT_LRS", _HEALTH, ("reports",)),
+)
+
+
 def listeners_of(config: Config, with_simulator: bool, with_receiver: bool = False) -> list[Listener]:
     """All ports that the node opens."""
-    ports = config.ports
-    opened = [Listener("HEALTH_PORT_LPO", ports.health_port_lpo, "health and metrics")]
-    if answers(config):
-        opened = [
-            Listener("TCP_PORT_LPO", ports.tcp_port_lpo, "lookups over HTTP"),
-            Listener("UDP_PORT_LPO", ports.udp_port_lpo, "lookups over UDP", udp=True),
-            Listener("TCP_PORT_LRS", ports.tcp_port_lrs, "reports over HTTP"),
-            Listener("UDP_PORT_LRS", ports.udp_port_lrs, "reports over UDP", udp=True),
-            *opened,
-            Listener("HEALTH_PORT_LRS", ports.health_port_lrs, "health and metrics"),
-        ]
+    services = services_of(config)
+    opened = [
+        Listener(name, getattr(config.ports, name.lower()), purpose, udp=name.startswith("UDP"))
+        for name, purpose, opening in LISTENERS
+        if not set(opening).isdisjoint(services)
+    ]
     if with_simulator:
         opened.append(Listener("SIMULATOR_PORT", config.simulator.port, "simulated exchanges"))
     if with_receiver:
@@ -47,6 +55,11 @@ def listeners_of(config: Config, with_simulator: bool, with_receiver: bool = Fal
         opened.append(Listener("PUSH_RECEIVER_PORT", port, "what is pushed, HTTPS"))
         opened.append(Listener("PUSH_RECEIVER_PORT", port, "what is pushed, UDP", udp=True))
     return opened
+
+
+def health_listeners_of(config: Config) -> list[Listener]:
+    """Those of them that say how the node does; the first one says it of the whole node."""
+    return [listener for listener in listeners_of(config, with_simulator=False) if listener.purpose == _HEALTH]
 
 
 def local_host(bind_host: str) -> str:

@@ -27,7 +27,7 @@ import workers.ledger.process
 import workers.push.process
 import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
-from trinity.config import Config, FeedsSection, NodeSection
+from trinity.config import Config, FeedsSection, NodeSection, services_of
 from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import load_catalog
@@ -133,7 +133,7 @@ def with_simulated_exchanges(config: Config) -> Config:
 
 def with_demo_receiver(config: Config, clock: Clock) -> tuple[Config, bool]:
     """The same configuration with a receiver of this machine to push to; as it was without the extra `demo`."""
-    if not config.push.on:
+    if "push" not in services_of(config):
         return config, False
     folder = config.node.data_dir / RECEIVER_FOLDER
     now = datetime.datetime.fromtimestamp(clock.wall_ns() / NS_PER_SECOND, datetime.UTC)

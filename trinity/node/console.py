@@ -6,18 +6,19 @@ begins with the seconds since it began, and is in the supervisor's log as well. 
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TextIO
 
 from trinity.clock import NS_PER_SECOND
-from trinity.config import Config, answers, worker_count
+from trinity.config import Config, services_of, worker_count
 from trinity.limits import READY_HINT_NS
 from trinity.markets import Catalog
 from trinity.memory.control import ProcessBlock
 from trinity.memory.node import NodeMemory
-from trinity.net.ports import host_in_url, listeners_of, local_host
-from trinity.observe.metrics import FEED, PUSHER, REPORTER
+from trinity.net.ports import health_listeners_of, host_in_url, listeners_of, local_host
+from trinity.observe.metrics import ACCESS, FEED, PUSHER, REPORTER
 from trinity.observe.readings import read_assets, read_processes
+from trinity.services import Service
 from trinity.store.database import database_url, is_embedded, shown_url
 from trinity.terminal import say
 
@@ -34,7 +35,7 @@ class StartStep(NamedTuple):
 
 
 def _databases_up(memory: NodeMemory) -> tuple[int, int]:
-    """The reporter or the pusher has reached it, and its tables are this version's."""
+    """A process that reads its tables has reached it, and they are this version's."""
     up = [block.read_gauge(gauge) == 1.0 for kind, gauge in _DATABASE_UP for block in _blocks_of(memory, kind)]
     return int(any(up)), 1
 
@@ -53,7 +54,10 @@ def _blocks_of(memory: NodeMemory, kind: str) -> Iterator[ProcessBlock]:
 _DATABASE_UP = (
     ("reporter", REPORTER.index("report_database_up")),
     ("pusher", PUSHER.index("push_database_up")),
+    ("access", ACCESS.index("access_database_up")),
 )
+# Whose progress makes a node ready, by the first of its services.
+SERVING: Mapping[Service, str] = {"lookups": "worker", "reports": "reporter", "push": "pusher"}
 _CONNECTED = (FEED.index("ws_connected"), FEED.index("rest_active"))
 STEPS = (
     StartStep("exchanges connected", "2 s", _exchanges_connected),
@@ -76,6 +80,7 @@ class NodeConsole:
     ) -> None:
         self._config = config
         self._catalog = catalog
+        self._services, self._health_port = services_of(config), health_listeners_of(config)[0].port
         self._with_simulator, self._with_receiver = with_simulator, with_receiver
         self._stream = stream or sys.stdout
         self._log = log
@@ -98,7 +103,7 @@ class NodeConsole:
             (listener.purpose, f"{host_in_url(node.bind_host)}:{listener.port}", listener.name)
             for listener in listeners_of(self._config, self._with_simulator, self._with_receiver)
         ]
-        if answers(self._config):
+        if "lookups" in self._services:
             rows.append(("request workers", str(worker_count(self._config.request)), "REQUEST_WORKERS"))
         rows += [
             ("data and logs", str(node.data_dir), "TRINITY_DATA_DIR"),
@@ -128,14 +133,14 @@ class NodeConsole:
         self._turning_since_ns = self._turning_since_ns or now_ns
         waited_ns = now_ns - self._turning_since_ns
         fresh = sum(asset.fresh for asset in read_assets(memory, now_ns))
-        kind = "worker" if answers(self._config) else "pusher"
+        kind = SERVING[self._services[0]]
         serving = any(view.alive for view in read_processes(memory, now_ns) if view.kind == kind)
         if fresh and serving:
             self._is_ready = True
             self._show_ready(fresh, now_ns - self._started_ns)
         elif waited_ns > READY_HINT_NS and not self._has_hinted:
             self._has_hinted = True
-            host, port = host_in_url(local_host(self._config.node.bind_host)), self._config.ports.health_port_lpo
+            host, port = host_in_url(local_host(self._config.node.bind_host)), self._health_port
             self._say("trinity: still no fresh price; `trinity doctor` says what to do,")
             self._say(f"  and `curl http://{host}:{port}/ready` what is missing")
         return self._is_ready
@@ -169,14 +174,17 @@ class NodeConsole:
         self._say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")
         if self._log is not None:
             self._log.info("ready", extra={"fields": {"seconds": round(seconds, 1), "fresh_assets": fresh}})
-        if not answers(self._config):
-            self._say(f"  curl http://{host}:{ports.health_port_lpo}/health")
-            return
-        self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC'")
-        self._say(f"  curl 'http://{host}:{ports.tcp_port_lpo}/price?asset=BTC&exchange=kraken'")
+        if "lookups" not in self._services:
+            self._say(f"  curl http://{host}:{self._health_port}/health")
+        answering = {"lookups": ports.tcp_port_lpo, "reports": ports.tcp_port_lrs}
+        port = next((answering[service] for service in self._services if service in answering), None)
+        if port is not None:
+            self._say(f"  curl 'http://{host}:{port}/price?asset=BTC'")
+            self._say(f"  curl 'http://{host}:{port}/price?asset=BTC&exchange=kraken'")
         if self._with_receiver:
             self._say(f"  curl -k https://{host}:{self._config.push.receiver_port}/  # what was pushed")
-        self._say(f"  printf BTC | nc -u -w1 {local_host(self._config.node.bind_host)} {ports.udp_port_lpo}")
+        if "lookups" in self._services:
+            self._say(f"  printf BTC | nc -u -w1 {local_host(self._config.node.bind_host)} {ports.udp_port_lpo}")
 
     def _database(self) -> str:
         if is_embedded(self._config):

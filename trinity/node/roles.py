@@ -1,15 +1,15 @@
 """The roles of a node: the one list of its processes, with the memory and the settings that each gets.
 
-Rules: a role names the server types that run it, and gets no more than it needs. `feeds` and `workers` are imported
-here, before the fork: the children share the code's memory, and a restarted process is back at once. Import this module
-only after `prepare_cache`.
+Rules: a role names the services that it is for (trinity/services.py), and gets no more than it needs. `feeds` and
+`workers` are imported here, before the fork: the children share the code's memory, and a restarted process is back at
+once. Import this module only after `prepare_cache`.
 """
 
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import feeds.consensus.process
 import feeds.ingest.process
@@ -27,13 +27,15 @@ import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.consensus.candles import open_candles
-from trinity.config import Config, ServerType, pushes, worker_count
+from trinity.config import Config, services_of, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
+from trinity.net.ports import health_listeners_of
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
+from trinity.services import Service
 from trinity.store.database import database_url, is_embedded
 from trinity.store.partitions import Retention
 from workers.api.base.context import Explain, ReportSettings
@@ -42,8 +44,8 @@ from workers.push.process import PushIdentity
 from workers.receiver.process import ReceiverSettings
 from workers.request.lookups import LocalLookups
 
-_REPORTING: tuple[ServerType, ...] = ("APP_REPORT_SERVER",)
-_ALL: tuple[ServerType, ...] = (*_REPORTING, "WEBHOOK_SERVER")
+# Of what every node runs, whatever its services are.
+_ANY: tuple[Service, ...] = get_args(Service)
 
 
 class NodePlan(NamedTuple):
@@ -89,7 +91,8 @@ class SharedMemory:
         return WorkerMemory(self.node.answers, self.access, self.rings.usage[number])
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
-        return self.rings.usage[worker_count(plan.config.request) + number]
+        kinds = [role.kind for role, _ in instances_of(plan)]
+        return self.rings.usage[kinds.count("worker") + number]
 
     def of_pusher(self) -> PushMemory:
         return PushMemory(self.node.answers, self.rings.deliveries[0])
@@ -104,7 +107,7 @@ class Role(NamedTuple):
     `instances` names its processes (an empty name: there is one, called as its kind), `start` runs one of them. A start
     begins with the highest stage, a drain with the lowest: workers answer while prices come in. A start fails with a
     `vital` process; a node that was ready once goes on without any (trinity/node/supervisor.py).
-    `server_types` are those of the nodes that run it (SERVER_TYPE).
+    It runs on nodes that have one of its `services` (trinity/services.py).
     """
 
     kind: str
@@ -112,7 +115,7 @@ class Role(NamedTuple):
     stage: int
     start: Callable[[ProcessContext, SharedMemory, NodePlan, str], None]
     vital: bool = True
-    server_types: tuple[ServerType, ...] = _REPORTING
+    services: tuple[Service, ...] = _ANY
 
 
 ROLES = (
@@ -122,7 +125,6 @@ ROLES = (
         3,
         lambda context, _memory, plan, _: trinity.node.database.run(context, plan.config.node.data_dir),
         vital=False,
-        server_types=_ALL,
     ),
     Role(
         "access",
@@ -132,6 +134,7 @@ ROLES = (
             context, memory.access, plan.config.access, plan.config.node.data_dir, database_url(plan.config)
         ),
         vital=False,
+        services=("lookups", "reports"),
     ),
     Role(
         "operator",
@@ -149,7 +152,6 @@ ROLES = (
             memory.node,
         ),
         vital=False,
-        server_types=_ALL,
     ),
     Role(
         "simulator",
@@ -158,7 +160,6 @@ ROLES = (
         lambda context, _memory, plan, _: feeds.simulator.server.run(
             context, plan.config.simulator, plan.config.node.bind_host
         ),
-        server_types=_ALL,
     ),
     Role(
         "feed",
@@ -172,7 +173,6 @@ ROLES = (
             FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
-        server_types=_ALL,
     ),
     Role(
         "consensus",
@@ -186,7 +186,6 @@ ROLES = (
                 DecisionRecorder(context, recording_of(plan.config)),
             ],
         ),
-        server_types=_ALL,
     ),
     Role(
         "flusher",
@@ -201,11 +200,10 @@ ROLES = (
             database_url(plan.config),
         ),
         vital=False,
-        server_types=_ALL,
     ),
     Role(
         "pusher",
-        lambda plan: [""] if pushes(plan.config) else [],
+        lambda _: [""],
         0,
         lambda context, memory, plan, _: workers.push.process.run(
             context,
@@ -214,7 +212,7 @@ ROLES = (
             PushIdentity(plan.config.node.data_dir, plan.node_uuid, plan.config.node.name, database_url(plan.config)),
         ),
         vital=False,
-        server_types=_ALL,
+        services=("push",),
     ),
     Role(
         "receiver",
@@ -230,7 +228,6 @@ ROLES = (
             ),
         ),
         vital=False,
-        server_types=_ALL,
     ),
     Role(
         "worker",
@@ -246,6 +243,7 @@ ROLES = (
             int(number),
             workers.api.app.PATHS,
         ),
+        services=("lookups",),
     ),
     Role(
         "reporter",
@@ -261,23 +259,23 @@ ROLES = (
             LocalLookups(memory.node.answers.words, context.catalog),
         ),
         vital=False,
+        services=("reports",),
     ),
     Role(
         "health",
         lambda _: [""],
         2,
         lambda context, memory, plan, _: workers.health.server.run(
-            context, memory.view(), plan.config.ports, plan.config.node
+            context, memory.view(), plan.config.ports, plan.config.node, health_listeners_of(plan.config)
         ),
-        server_types=_ALL,
     ),
 )
 
 
 def instances_of(plan: NodePlan) -> list[tuple[Role, str]]:
     """The node's processes, in the order of the control segment's blocks."""
-    server_type = plan.config.node.server_type
-    roles = (role for role in ROLES if server_type in role.server_types)
+    services = services_of(plan.config)
+    roles = (role for role in ROLES if not set(role.services).isdisjoint(services))
     return [(role, instance) for role in roles for instance in role.instances(plan)]
 
 
@@ -288,7 +286,15 @@ def card_of(plan: NodePlan) -> Card:
         for role, instance in instances_of(plan)
     )
     node = plan.config.node
-    return Card(node.name, plan.config.feeds.simulated, entries, plan.catalog, node.environment)
+    return Card(
+        node.name,
+        plan.config.feeds.simulated,
+        entries,
+        plan.catalog,
+        node.environment,
+        server_type=node.server_type,
+        services=services_of(plan.config),
+    )
 
 
 def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:

@@ -99,6 +99,8 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "node": reading.memory.card.node,
         "version": reading.memory.card.version,
         "environment": reading.memory.card.environment,
+        "server_type": reading.memory.card.server_type,
+        "services": list(reading.memory.card.services),
         "simulated": reading.memory.card.simulated,
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
         "consensus": _consensus_of(reading),
@@ -147,16 +149,21 @@ _NO_WORKER: Cause = (
     lambda reading: _has(reading, "worker") and not _any_alive(reading, "worker"),
     lambda _: "no request worker makes progress, so nobody answers",
 )
-# Of a node that answers nobody.
-_NO_PUSHER: Cause = (
-    "no_pusher",
-    lambda reading: not _has(reading, "worker") and not _any_alive(reading, "pusher"),
-    lambda _: "the push server makes no progress, so nothing is delivered",
-)
 _NO_REPORTER: Cause = (
     "no_reporter",
     lambda reading: not _any_alive(reading, "reporter"),
     lambda _: "no reporter makes progress, so nobody answers",
+)
+# Of a node that answers reports alone, and of one that answers nobody.
+_REPORTS_ALONE_DOWN: Cause = (
+    _NO_REPORTER[0],
+    lambda reading: not _has(reading, "worker") and _has(reading, "reporter") and not _any_alive(reading, "reporter"),
+    _NO_REPORTER[2],
+)
+_NO_PUSHER: Cause = (
+    "no_pusher",
+    lambda reading: not (_has(reading, "worker") or _has(reading, "reporter")) and not _any_alive(reading, "pusher"),
+    lambda _: "the push server makes no progress, so nothing is delivered",
 )
 _WORKER_FULL: Cause = (
     "worker_full",
@@ -180,7 +187,7 @@ _DRAINING: Cause = (
 )
 
 # Nobody is answered; of those that are turned away beside it others are.
-_DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _NO_PUSHER, _DRAINING)
+_DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _REPORTS_ALONE_DOWN, _NO_PUSHER, _DRAINING)
 
 
 # What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.

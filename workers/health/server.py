@@ -1,9 +1,9 @@
-"""The health servers: one process, two ports (LPO and LRS), with the same paths; of a push server LPO alone.
+"""The health servers: one process, a port for each service whose health is asked (LPO, LRS), with the same paths.
 
     GET /live      200 while this process's loop runs
     GET /ready     200 when lookups (LPO) or calls of the reporting service (LRS) may be sent here, else 503 and why
     GET /health    every feed, process and age; 200, or 503 when the node is down
-    GET /metrics   Prometheus text: of the whole node (LPO), of the reporting service (LRS)
+    GET /metrics   Prometheus text: of the whole node (LPO, or the only one), of the reporting service (LRS)
 
 Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404,
 another method a 405, both as JSON. Connections that bring no request are shut in time, and are bounded
@@ -15,7 +15,7 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from prometheus_client.metrics_core import Metric
 from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
 from trinity.net.guard import ConnectionBounds, Guard
-from trinity.net.ports import bind_socket
+from trinity.net.ports import Listener, bind_socket
 from trinity.observe.machine import DiskRoom, read_disk_room
 from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
 from trinity.process import NodeView, ProcessContext
@@ -53,24 +53,32 @@ class HealthSite(NamedTuple):
 
 LOOKUPS = HealthSite(report_ready, node_families)
 REPORTS = HealthSite(report_reports_ready, report_families)
+SITES = {"HEALTH_PORT_LPO": LOOKUPS, "HEALTH_PORT_LRS": REPORTS}
 
 
-def run(context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection) -> None:
-    """Serve until SIGTERM; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(context, memory, ports, node))
+def run(
+    context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection, opened: Sequence[Listener]
+) -> None:
+    """Serve until SIGTERM on the health listeners that the node opens; raises PortTakenError with the port's name."""
+    asyncio.run(_serve(context, memory, ports, node, opened))
 
 
-async def _serve(context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection) -> None:
+def sites_of(opened: Sequence[Listener]) -> list[tuple[Listener, HealthSite]]:
+    """What each of them says: the first one has the metrics of the whole node, whosever health it is."""
+    sites = [(listener, SITES[listener.name]) for listener in opened]
+    return [(sites[0][0], sites[0][1]._replace(families=node_families)), *sites[1:]]
+
+
+async def _serve(
+    context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection, opened: Sequence[Listener]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sites = [("HEALTH_PORT_LPO", ports.health_port_lpo, LOOKUPS)]
-    if node.server_type == "APP_REPORT_SERVER":
-        sites.append(("HEALTH_PORT_LRS", ports.health_port_lrs, REPORTS))
-    guard, ports_here = Guard(BOUNDS), {port for _, port, _ in sites}
+    guard, ports_here = Guard(BOUNDS), {listener.port for listener in opened}
     async with contextlib.AsyncExitStack() as ending:
-        for name, port, service in sites:
+        for (name, port, _, _), service in sites_of(opened):
             app = make_app(context, memory, service, node.data_dir, ports, _seen_by(guard, context))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()

@@ -90,6 +90,27 @@ def test_a_push_server_is_ready_without_workers_and_shows_its_health(capsys: pyt
         assert word not in text
 
 
+def test_a_report_server_is_ready_with_a_reporter_and_shows_its_own_ports(capsys: pytest.CaptureFixture[str]) -> None:
+    """No lookups' port, no request workers; a price is on 9090 and its health on 9091."""
+    config = Config(node=NodeSection(server_type="REPORT_SERVER"))
+    console = NodeConsole(config, CATALOG, with_simulator=False)
+    console.show_start(NOW_NS)
+    entries = (ProcessEntry("consensus", "consensus"), ProcessEntry("reporter-0", "reporter"))
+    memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+    try:
+        set_answer(memory, "BTC")
+        assert not console.on_turn(memory, NOW_NS)
+        set_process(memory, 1, beat_age_ns=0)
+        assert console.on_turn(memory, NOW_NS)
+    finally:
+        memory.unlink()
+    text = capsys.readouterr().out
+    assert "curl 'http://127.0.0.1:9090/price?asset=BTC'" in text
+    assert "curl http://127.0.0.1:9091/health" in text
+    for word in ("request workers", "8080", "8081", "2679"):
+        assert word not in text
+
+
 def test_a_start_tells_what_it_does_and_how_long_it_takes(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

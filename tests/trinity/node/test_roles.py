@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.node_fixture import busy_node
-from trinity.config import Config, NodeSection, PushSection, RequestSection, ServerType, StoresSection
+from trinity.config import Config, NodeSection, PushSection, RequestSection, StoresSection, services_of
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
@@ -19,6 +19,7 @@ from trinity.net.ports import listeners_of
 from trinity.node import roles
 from trinity.node.roles import ROLES, NodePlan, SharedMemory, card_of, instances_of
 from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
+from trinity.services import SERVICES, ServerType, Service
 
 CATALOG = load_catalog()
 FEEDS = [f"feed-{exchange}" for exchange in CATALOG.exchanges]
@@ -92,9 +93,15 @@ def test_only_what_a_node_cannot_become_ready_without_ends_a_start() -> None:
     assert vital == {"simulator", "consensus", "worker", "health"}
 
 
+def _typed(server_type: str, *, push: bool = False) -> NodePlan:
+    plan = _plan()
+    node = msgspec.structs.replace(plan.config.node, server_type=server_type)
+    return plan._replace(config=msgspec.structs.replace(plan.config, node=node, push=PushSection(on=push)))
+
+
 def test_every_role_says_on_which_nodes_it_runs() -> None:
     """A node that answers runs all but the pusher, which it runs when it is told to; the rest is of a demo."""
-    assert all(set(role.server_types) <= set(get_args(ServerType)) and role.server_types for role in ROLES)
+    assert all(set(role.services) <= set(get_args(Service)) and role.services for role in ROLES)
     plan = _plan()
     assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {
         "simulator",
@@ -105,14 +112,49 @@ def test_every_role_says_on_which_nodes_it_runs() -> None:
     assert "pusher" in {role.kind for role, _ in instances_of(plan._replace(config=pushing))}
 
 
-def test_a_push_server_runs_nothing_that_answers() -> None:
-    """It has the prices, the ledger, the jobs and the pusher: no worker, no reporter, and nobody's keys."""
-    plan = _plan()
-    other = msgspec.structs.replace(plan.config.node, server_type="WEBHOOK_SERVER")
-    plan = plan._replace(config=msgspec.structs.replace(plan.config, node=other))
-    kinds = {role.kind for role, _ in instances_of(plan)}
-    assert kinds == {"database", "operator", "feed", "consensus", "flusher", "pusher", "health"}
-    assert [listener.name for listener in listeners_of(plan.config, with_simulator=False)] == ["HEALTH_PORT_LPO"]
+# What each type has beside what all have: processes, and listeners.
+ALL_HAVE = {"database", "operator", "feed", "consensus", "flusher", "health"}
+OF_LOOKUPS = {"TCP_PORT_LPO", "UDP_PORT_LPO", "HEALTH_PORT_LPO"}
+OF_REPORTS = {"TCP_PORT_LRS", "UDP_PORT_LRS", "HEALTH_PORT_LRS"}
+TYPES: dict[str, tuple[set[str], set[str]]] = {
+    "APP_REPORT_SERVER": ({"access", "worker", "reporter"}, OF_LOOKUPS | OF_REPORTS),
+    "WEBHOOK_SERVER": ({"pusher"}, {"HEALTH_PORT_LPO"}),
+    "APP_SERVER": ({"access", "worker"}, OF_LOOKUPS),
+    "REPORT_SERVER": ({"access", "reporter"}, OF_REPORTS),
+    "ALL": ({"access", "worker", "reporter", "pusher"}, OF_LOOKUPS | OF_REPORTS),
+}
+
+
+def test_every_type_is_here() -> None:
+    """A new one needs a row."""
+    assert set(TYPES) == set(SERVICES) == set(get_args(ServerType))
+
+
+@pytest.mark.parametrize("server_type", TYPES)
+def test_a_type_has_its_own_processes_and_listeners_and_no_others(server_type: str) -> None:
+    """All of them have prices, the ledger and the jobs; nobody's keys are where nobody is answered."""
+    plan = _typed(server_type)
+    kinds, names = TYPES[server_type]
+    assert {role.kind for role, _ in instances_of(plan)} == ALL_HAVE | kinds
+    assert {listener.name for listener in listeners_of(plan.config, with_simulator=False)} == names
+    assert (card_of(plan).server_type, card_of(plan).services) == (server_type, services_of(plan.config))
+
+
+@pytest.mark.parametrize("server_type", TYPES)
+def test_push_adds_the_deliveries_to_every_type_and_changes_nothing_where_they_are(server_type: str) -> None:
+    """With the health of the whole node on 8081."""
+    without, plan = _typed(server_type), _typed(server_type, push=True)
+    assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role, _ in instances_of(without)} | {
+        "pusher"
+    }
+    opened, before = (listeners_of(of.config, with_simulator=False) for of in (plan, without))
+    assert {listener.name for listener in opened} == {listener.name for listener in before} | {"HEALTH_PORT_LPO"}
+
+
+def test_a_report_server_s_first_reporter_has_the_first_ring(shared: SharedMemory) -> None:
+    """Where there are no workers, none stand before it."""
+    assert shared.ring_of_reporter(_typed("REPORT_SERVER"), 0) is shared.rings.usage[0]
+    assert shared.ring_of_reporter(_typed("APP_REPORT_SERVER"), 0) is shared.rings.usage[2]
 
 
 @pytest.fixture
@@ -135,7 +177,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "receiver": (),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
     "reporter": (NodeView, AccessMemory, UsageRing),
-    "health": (NodeView,),
+    "health": (NodeView,),  # and the listeners
 }
 _MEMORY = (
     SharedMemory,

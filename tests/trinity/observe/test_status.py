@@ -77,6 +77,22 @@ def test_a_push_server_is_ready_with_prices_and_a_pusher() -> None:
         assert "push_database_down" not in _codes(health)
 
 
+def test_a_report_server_is_down_without_a_reporter_and_misses_no_worker_and_no_pusher() -> None:
+    """It answers reports alone: of whoever is not there by its type, nobody speaks."""
+    entries = tuple(ProcessEntry(kind, kind) for kind in ("consensus", "reporter", "health"))
+    with contextlib.closing(contextlib.ExitStack()) as ending:
+        memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+        ending.callback(memory.unlink)
+        set_answer(memory, "BTC")
+        up, health = report_health(read_node(memory, NOW_NS, ()))
+        assert (up, _codes(health)[0]) == (False, "no_reporter")
+        for index in range(len(entries)):
+            set_process(memory, index, beat_age_ns=0)
+        up, health = report_health(read_node(memory, NOW_NS, ()))
+        assert up
+        assert not {"no_reporter", "no_request_worker", "no_pusher"} & set(_codes(health))
+
+
 def test_spare_rows_are_in_no_reading_and_no_report() -> None:
     """/health, /ready, `trinity top` and /metrics read the same, whatever stands in the rows that are not in use."""
     with busy_node() as memory:

@@ -14,14 +14,17 @@ from aiohttp.test_utils import TestClient, TestServer
 from tests.support.clocks import ManualClock
 from tests.support.contexts import context_of
 from tests.support.node_fixture import NOW_NS, SECOND, busy_node, empty_node, set_process
-from trinity.config import NodeSection, PortsSection
+from trinity.config import Config, NodeSection, PortsSection
 from trinity.errors import PortTakenError
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.memory.node import NodeMemory
+from trinity.net.ports import Listener, health_listeners_of
 from trinity.process import NodeView, ProcessContext
+from trinity.services import SERVICES, ServerType
 from trinity.version import version
-from workers.health.server import BOUNDS, LOOKUPS, _serve, make_app
+from workers.health.exposition import node_families, report_families
+from workers.health.server import BOUNDS, LOOKUPS, _serve, make_app, sites_of
 
 NODE = NodeSection()
 PORTS = PortsSection(tcp_port_lpo=18080, tcp_port_lrs=19090)
@@ -30,6 +33,10 @@ PORTS = PortsSection(tcp_port_lpo=18080, tcp_port_lrs=19090)
 def _context(memory: NodeMemory, clock: ManualClock) -> ProcessContext:
     index = [entry.kind for entry in memory.card.processes].index("health")
     return context_of(memory, index, clock)
+
+
+def _opened(ports: PortsSection, server_type: ServerType = "APP_REPORT_SERVER") -> list[Listener]:
+    return health_listeners_of(Config(ports=ports, node=NodeSection(server_type=server_type)))
 
 
 def _clock(now_ns: int = NOW_NS) -> ManualClock:
@@ -104,7 +111,7 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
         context = _context(memory, _clock())
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE, _opened(ports)))
         async with asyncio.timeout(60):
             while context.block.read(HEARTBEAT_NS) == 0:
                 await asyncio.sleep(0.01)
@@ -124,13 +131,29 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
             await server
 
 
+def test_the_metrics_of_the_whole_node_are_on_its_first_health_port() -> None:
+    """On 8081, and on 9091 of a node that reports alone."""
+    families = {
+        server_type: [(listener.name, site.families) for listener, site in sites_of(_opened(PORTS, server_type))]
+        for server_type in SERVICES
+    }
+    both = [("HEALTH_PORT_LPO", node_families), ("HEALTH_PORT_LRS", report_families)]
+    assert families == {
+        "APP_REPORT_SERVER": both,
+        "WEBHOOK_SERVER": both[:1],
+        "APP_SERVER": both[:1],
+        "REPORT_SERVER": [("HEALTH_PORT_LRS", node_families)],
+        "ALL": both,
+    }
+
+
 async def test_a_taken_port_is_named() -> None:
     """The error names the variable to change."""
     with empty_node() as memory, socket.create_server(("127.0.0.1", 0)) as holder:
         taken, (free,) = holder.getsockname()[1], _free_ports(1)
         ports = PortsSection(health_port_lpo=free, health_port_lrs=taken)
         with pytest.raises(PortTakenError, match=f"HEALTH_PORT_LRS={taken}"):
-            await _serve(_context(memory, _clock()), NodeView(memory), ports, NODE)
+            await _serve(_context(memory, _clock()), NodeView(memory), ports, NODE, _opened(ports))
 
 
 @pytest.mark.parametrize("first_bytes", [b"", b"GET /live HTTP/1.1\r\nHost: x\r\n"])
@@ -142,7 +165,8 @@ async def test_silent_connections_take_nobody_s_place(first_bytes: bytes) -> Non
         context = _context(memory, clock)
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NodeSection(bind_host="::")))
+        node = NodeSection(bind_host="::")
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, node, _opened(ports)))
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(30):
             while context.block.read(HEARTBEAT_NS) == 0:

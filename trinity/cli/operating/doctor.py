@@ -28,7 +28,7 @@ from rich.table import Table
 
 from trinity.cli.operating.network import ExchangeAnswer, ask_network
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
-from trinity.config import Config, FeedsSection, worker_count
+from trinity.config import Config, FeedsSection, services_of, worker_count
 from trinity.errors import ConfigError, TrinityError
 from trinity.limits import EXCHANGE_CLOCK_ALLOWANCE_NS, OPEN_FILES_WANTED
 from trinity.markets import Catalog, load_catalog
@@ -36,6 +36,7 @@ from trinity.memory.node import NodeMemory
 from trinity.net.egress import NO_PROXIES, Proxies, clean, read_proxies
 from trinity.net.ports import check_port, listeners_of
 from trinity.observe.readings import read_sources, sentence_of
+from trinity.services import ServerType, Service
 from trinity.store.examine import VERSION_WANTED, DatabaseAnswer, ask_database
 from trinity.terminal import print_result
 
@@ -124,7 +125,8 @@ def examine(
         judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         judge_shared_memory(ask_shared_memory()),
         *_examine_ports(config, node_pid),
-        judge_cpus(len(os.sched_getaffinity(0)), worker_count(config.request), config.request.pin, ask_cpu_quota()),
+        judge_services(config.node.server_type, services_of(config)),
+        *_examine_cpus(config),
         judge_data_dir(config.node.data_dir, *ask_data_dir(config.node.data_dir)),
         judge_database(ask_database(config), node_pid),
         *[judge_store(name, url, reachable.get(name)) for name, url in stores.items()],
@@ -142,6 +144,10 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
         # Foreign words may look like markup.
         table.add_row(f"[{style}]{finding.level}[/]", *(escape(text) for text in finding[:1] + finding[2:]))
     console.print(table)
+
+
+def judge_services(server_type: ServerType, services: Sequence[Service]) -> Finding:
+    return Finding("services", "ok", f"{', '.join(services)} ({server_type})")
 
 
 def judge_ntp(synchronised: bool | None) -> Finding:
@@ -328,6 +334,14 @@ def _examine_ports(config: Config, node_pid: int | None) -> list[Finding]:
             error = caught
         findings.append(judge_port(listener.name, error, node_pid))
     return findings
+
+
+def _examine_cpus(config: Config) -> list[Finding]:
+    """Nothing where no request workers run."""
+    if "lookups" not in services_of(config):
+        return []
+    usable = len(os.sched_getaffinity(0))
+    return [judge_cpus(usable, worker_count(config.request), config.request.pin, ask_cpu_quota())]
 
 
 def ask_ntp_synchronised() -> bool | None:
