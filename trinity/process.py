@@ -7,7 +7,7 @@ the usage rings).
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trinity.clock import Clock
 from trinity.markets import Catalog
@@ -91,7 +91,7 @@ class WorkerMemory:
     answers: AnswerTable
     access: AccessMemory
     ring: UsageRing
-    admission: AdmissionTable
+    admission: AdmissionTable = field(default_factory=AdmissionTable.private)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,10 @@ CLASSES = 4
 WANTED = REFUSED + CLASSES
 
 
+WORKERS_MAX = 127  # seven bits of a request id
+_NO_LIMIT = 1 << 40
+
+
 @dataclass(frozen=True)
 class Admission:
     """One worker's line, as it was read."""
@@ -61,10 +65,10 @@ class AdmissionTable:
         self.segment = segment
 
     @classmethod
-    def create(cls, name: str, workers: int, connections_limit: int) -> "AdmissionTable":
-        """A table for so many workers, whose node may have so many connections (see Segment.create for the errors)."""
+    def create(cls, name: str, workers: int) -> "AdmissionTable":
+        """A table for so many workers, whose node has no limit yet (see Segment.create for the errors)."""
         segment = Segment.create(name, LAYOUT_VERSION, LAYOUT_HASH, _words_needed(workers))
-        return cls(_laid_out(segment.body, workers, connections_limit), segment)
+        return cls(_laid_out(segment.body, workers), segment)
 
     @classmethod
     def attach(cls, name: str) -> "AdmissionTable":
@@ -73,9 +77,9 @@ class AdmissionTable:
         return cls(segment.body, segment)
 
     @classmethod
-    def private(cls, workers: int = 1, connections_limit: int = 1 << 20) -> "AdmissionTable":
+    def private(cls, workers: int = WORKERS_MAX) -> "AdmissionTable":
         """A table that no other process sees."""
-        return cls(_laid_out(np.zeros(_words_needed(workers), dtype=np.uint64), workers, connections_limit))
+        return cls(_laid_out(np.zeros(_words_needed(workers), dtype=np.uint64), workers))
 
     @property
     def workers(self) -> int:
@@ -87,7 +91,7 @@ class AdmissionTable:
         return int(load_acquire(self.words, CONNECTIONS_LIMIT))
 
     def tell_limit(self, connections: int, now_ns: int) -> None:
-        """The node may have so many connections from now on; only the `cluster` process may call it."""
+        """The node may have so many connections from now on; the supervisor says the first limit, then one process."""
         store_release(self.words, CONNECTIONS_LIMIT, max(1, connections))
         store_release(self.words, TOLD_AT_NS, now_ns)
 
@@ -115,6 +119,6 @@ def _words_needed(workers: int) -> int:
     return HEADER_WORDS + workers * LINE_WORDS
 
 
-def _laid_out(words: Words, workers: int, connections_limit: int) -> Words:
-    words[WORKERS], words[CONNECTIONS_LIMIT] = workers, connections_limit
+def _laid_out(words: Words, workers: int) -> Words:
+    words[WORKERS], words[CONNECTIONS_LIMIT] = workers, _NO_LIMIT
     return words

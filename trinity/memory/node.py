@@ -3,10 +3,11 @@
     /dev/shm/trinity-<node>-prices    price_table.py
     /dev/shm/trinity-<node>-answers   answer_table.py
     /dev/shm/trinity-<node>-control   control.py
+    /dev/shm/trinity-<node>-admission admission_table.py
     /dev/shm/trinity-<node>-card      segment header, then JSON of `Card`, filled up with zero bytes
 
-Rules: the supervisor creates all four before the first fork and unlinks them at the end. The card says what the
-indexes of the other three mean (exchanges, assets, processes) and how many assets there is room for, so that a tool
+Rules: the supervisor creates all five before the first fork and unlinks them at the end. The card says what the
+indexes of the others mean (exchanges, assets, processes) and how many assets there is room for, so that a tool
 needs to know the node's name only. It is written once.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 from trinity.errors import LayoutError, NodeAbsentError
 from trinity.limits import ASSETS_MAX, SPARE_ASSETS
 from trinity.markets import Catalog
+from trinity.memory.admission_table import AdmissionTable
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.control import Control
 from trinity.memory.price_table import PriceTable
@@ -64,6 +66,7 @@ class NodeMemory:
     prices: PriceTable
     answers: AnswerTable
     control: Control
+    admission: AdmissionTable
     card_segment: Segment | None = None
 
     @classmethod
@@ -81,8 +84,11 @@ class NodeMemory:
             answers = AnswerTable.create(name_of(card.node, "answers"), exchanges, assets, card.capacity)
             undo.callback(answers.segment.unlink)
             control = Control.create(name_of(card.node, "control"), len(card.processes))
+            undo.callback(control.segment.unlink)
+            workers = sum(entry.kind == "worker" for entry in card.processes)
+            admission = AdmissionTable.create(name_of(card.node, "admission"), workers)
             undo.pop_all()
-        return cls(card, prices, answers, control, card_segment)
+        return cls(card, prices, answers, control, admission, card_segment)
 
     @classmethod
     def attach(cls, node: str) -> "NodeMemory":
@@ -99,6 +105,7 @@ class NodeMemory:
                 prices=PriceTable.attach(name_of(node, "prices"), exchanges, assets, card.capacity),
                 answers=AnswerTable.attach(name_of(node, "answers"), exchanges, assets, card.capacity),
                 control=Control.attach(name_of(node, "control"), len(card.processes)),
+                admission=AdmissionTable.attach(name_of(node, "admission")),
             )
         except FileNotFoundError:
             raise NodeAbsentError(node) from None
@@ -113,7 +120,8 @@ class NodeMemory:
 
     def unlink(self) -> None:
         """Remove the names; only the creator's call does anything."""
-        for segment in (self.prices.segment, self.answers.segment, self.control.segment, self.card_segment):
+        tables = self.prices, self.answers, self.control, self.admission
+        for segment in (*(table.segment for table in tables), self.card_segment):
             if segment is not None:
                 segment.unlink()
 

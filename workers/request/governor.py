@@ -66,7 +66,8 @@ _FIRST_BUCKET = (1023 + _LOWEST_EXPONENT) * _STEPS
 
 # What each class is sure of while it asks for it; what it leaves goes to the highest class that wants more.
 SHARES = (0.05, 0.10, 0.25, 0.60)
-assert len(SHARES) == CLASSES and sum(SHARES) <= 1.0 + 1e-9
+assert len(SHARES) == CLASSES
+assert sum(SHARES) <= 1.0 + 1e-9
 _SHARES = np.array(SHARES, dtype=np.float64)
 
 

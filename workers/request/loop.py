@@ -11,12 +11,9 @@ To drain: accept what is waiting, shut the listener, answer what is in flight wi
 connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
 """
 
-import ctypes
-import errno
 import os
 import resource
 import select
-import signal
 import socket
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,7 +25,6 @@ from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.compiled import compile_for, compiled, has_code_for, refer_to
 from trinity.config import AccessSection, PortsSection, RequestSection
-from trinity.errors import PortTakenError
 from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
@@ -58,7 +54,7 @@ from trinity.native.libc import (
 )
 from trinity.native.networks import Networks, trusted_networks
 from trinity.native.octets import Integers, Octets
-from trinity.net.ports import bind_socket, is_any
+from trinity.net.ports import is_any
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
 from trinity.vocabulary import ADMISSION_CLASSES, LATENCY_BOUNDS_NS
@@ -87,6 +83,7 @@ from workers.request.http.slots import (
     take_ready,
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
+from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
 from workers.request.turns import (
     Turns,
     begin_turn,
@@ -102,7 +99,6 @@ from workers.request.udp.batch import (
     Mailbox,
     granted_queue_bytes,
     make_mailbox,
-    prepare_queue,
     serve_datagrams,
 )
 from workers.request.udp.text import make_datagram_context
@@ -127,7 +123,6 @@ _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervis
 _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
-_BACKLOG = 4096
 _GIVEN_UP_MAX = 256  # connections in a second, over the node's limit: each is looked for among all, in some 10 us
 
 _CONNECTIONS_GAUGE = metrics.REQUEST.index("http_connections")
@@ -178,15 +173,15 @@ def run(
     """
     tables = memory.access
     if request.pin:
-        _pin(worker)
+        pin_to_cpu(worker)
     with (
-        _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
-        _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
+        bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
+        bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
         select.epoll() as epoll,
     ):
-        tcp.listen(_BACKLOG)
+        tcp.listen(BACKLOG)
         counters = gate_counters(context.block.counters)
-        signal_fd = _open_signal_fd()
+        signal_fd = open_signal_fd()
         fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd], dtype=np.int64)
         request_context = make_context(
             table_words=memory.answers.words,
@@ -261,40 +256,6 @@ def _make_worker(
         mailbox=make_mailbox(make_datagram_context(context), networks, any_address),
         turns=turns,
     )
-
-
-def _pin(worker: int) -> None:
-    """Worker i runs on the i-th CPU that the node may use, so that no other CPU's cache has to be filled."""
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[worker % len(allowed)]})
-
-
-def _bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """A socket that shares its port with the other workers, each with a queue of its own."""
-    try:
-        bound = bind_socket(host, port, kind, shared=True)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(name, host, port) from None
-        raise
-    if kind == socket.SOCK_STREAM:
-        # Inherited by what is accepted: an answer must not wait for the acknowledgement of the one before.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    else:
-        prepare_queue(bound)
-    return bound
-
-
-def _open_signal_fd() -> int:
-    """Block SIGTERM and SIGINT and have them as a readable descriptor (signalfd(2); Python has no call for it)."""
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-    mask = (ctypes.c_uint64 * 16)()
-    mask[0] = sum(1 << (number - 1) for number in wanted)
-    fd: int = ctypes.CDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "signalfd")
-    return fd
 
 
 @compiled

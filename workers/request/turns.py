@@ -33,7 +33,6 @@ from trinity.native.libc import (
     EPOLLHUP,
     MONOTONIC,
     Events,
-    event_bits,
     event_tag,
     queued_bytes,
     read_clock,
@@ -190,9 +189,7 @@ def refuse_some(
 
 
 @compiled
-def end_windows(
-    turns: Turns, at: Connections, gauges: Numbers, udp_fd: int, scratch: Events, now_ns: int
-) -> None:
+def end_windows(turns: Turns, at: Connections, gauges: Numbers, udp_fd: int, scratch: Events, now_ns: int) -> None:
     """A window is over: the next limits, the queue of the datagrams, and what is told of all that."""
     marks, requests, datagrams = turns.marks, turns.requests, turns.datagrams
     marks[_WINDOW_END_NS] = now_ns + WINDOW_NS

@@ -18,7 +18,7 @@ from trinity.memory.admission_table import REFUSED
 from trinity.memory.atomics import Words
 from trinity.native.addresses import ADDRESS_WORDS
 from trinity.native.libc import EAGAIN, receive
-from trinity.native.octets import NOT_FOUND, Octets, append_slice, byte_at, find_folded, pack_texts
+from trinity.native.octets import Octets, append_slice, byte_at, pack_texts, starts_with_folded
 from trinity.observe import metrics
 from trinity.vocabulary import ADMISSION_CLASSES, HTTP, HTTP_STATUSES
 from workers.request.forwarded import forget_forwarded, set_peer
@@ -66,11 +66,9 @@ from workers.request.ledger import TALLY_KEY, begin, note_error, record
 # What begins somewhere in a connection's bytes.
 PARTIAL, ENDS, HEALTH, WHOLE = range(4)
 
-_ENDING_NAMES, _ENDING_BOUNDS = pack_texts([b"content-length", b"transfer-encoding"])
-_CONNECTION, _CONNECTION_BOUNDS = pack_texts([b"connection:"])
-_CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION_BYTES = (
-    len(name) for name in (b"content-length", b"transfer-encoding", b"connection:")
-)
+_CONNECTION_NAME = b"connection:"
+_ENDING_NAMES, _ENDING_BOUNDS = pack_texts([b"content-length", b"transfer-encoding", _CONNECTION_NAME])
+_CONNECTION_BYTES = len(_CONNECTION_NAME)
 _LF, _CR, _SPACE, _TAB, _SLASH, _DOT, _ONE = b"\n\r \t/.1"
 _FOLD = 0x20
 _C, _T, _K, _H, _V = b"ctkhv"
@@ -198,7 +196,9 @@ def find_head(buffer: Octets, start: int, end: int) -> tuple[int, int]:
         if at + 1 >= limit:
             return unfinished, end
         first = byte_at(buffer, line)
-        if first <= _SPACE or not _is_line_end(buffer, at) or (first | _FOLD in (_C, _T) and _may_end(buffer, line, at)):
+        if first <= _SPACE or not _is_line_end(buffer, at):
+            return ENDS, end
+        if first | _FOLD in (_C, _T) and _may_end(buffer, line, at):
             return ENDS, end
 
 
@@ -224,18 +224,19 @@ def _says_http_1_1(buffer: Octets, end: int) -> bool:
 @compiled
 def _may_end(buffer: Octets, line: int, end: int) -> bool:
     """Whether this header may speak of a body, or of the connection's end: Connection, unless it says keep-alive."""
-    for length in (_CONTENT_LENGTH, _TRANSFER_ENCODING):
-        if end - line > length:
-            if find_folded(_ENDING_NAMES, _ENDING_BOUNDS, buffer, line, line + length) != NOT_FOUND:
-                return True
-    if end - line <= _CONNECTION_BYTES:
-        return False
-    if find_folded(_CONNECTION, _CONNECTION_BOUNDS, buffer, line, line + _CONNECTION_BYTES) == NOT_FOUND:
+    if _begins_with(buffer, line, end, 0) or _begins_with(buffer, line, end, 1):
+        return True
+    if not _begins_with(buffer, line, end, 2):
         return False
     at = line + _CONNECTION_BYTES
     while at < end and byte_at(buffer, at) in (_SPACE, _TAB):
         at += 1
     return byte_at(buffer, at) | _FOLD != _K
+
+
+@compiled_inline
+def _begins_with(buffer: Octets, line: int, end: int, name: int) -> bool:
+    return starts_with_folded(_ENDING_NAMES, _ENDING_BOUNDS, name, buffer, line, end)
 
 
 @compiled_inline
