@@ -28,6 +28,7 @@ from trinity.errors import (
     ConfigError,
     InputError,
     MissingExtraError,
+    MissingProgramError,
     NodeAbsentError,
     RefusedError,
     SchemaError,
@@ -53,6 +54,7 @@ COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "operating.node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
+    Subcommand("cluster", "run: a whole cluster on this machine, with simulated exchanges", "operating.cluster"),
     Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
     ),
@@ -96,6 +98,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (ConfigError, EXIT_CONFIGURATION),
     (InputError, EXIT_CONFIGURATION),
     (MissingExtraError, EXIT_CONFIGURATION),
+    (MissingProgramError, EXIT_CONFIGURATION),
     (NodeAbsentError, EXIT_FOUND_WRONG),
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),

@@ -1,0 +1,90 @@
+"""What a cluster on one machine has on the disk before anything runs: folders, secrets, and the files of `deploy/`.
+
+    secrets/        database_url, cache_url, admin_key, api_key: one line each; the keys stay over restarts
+    certificates/   of Valkey, made anew at each start
+    nginx/ valkey/ node.toml    the files of `deploy/`, filled in
+    node-1/ ...     the nodes' data directories; machine code is one folder for all
+    logs/           what each program printed
+    parts.json      the parts' pids, for whoever wants to end one and see what happens
+
+Rules: folders and secrets are their owner's alone.
+"""
+
+import datetime
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from trinity.errors import ConfigError
+from trinity.files import Durability, write_whole
+from trinity.node.cluster.certificates import make_cache_certificate
+from trinity.node.cluster.layout import ClusterLayout, fill
+from trinity.store.embedded import embedded_url
+
+# A checkout's; a wheel has no configuration of other programs.
+TEMPLATES = Path(__file__).resolve().parents[3] / "deploy"
+MAXMEMORY = "256mb"
+_PARTS = "parts.json"
+_KEY_BYTES = 24
+
+
+def prepare_files(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, modules: str) -> None:
+    """Write all of it; ConfigError where there is no room or no right, MissingExtraError without `cryptography`."""
+    if not TEMPLATES.is_dir():
+        raise ConfigError("deploy/", f"{TEMPLATES} is not there: run it in a checkout")
+    try:
+        _prepare(layout, machine_code, now, modules)
+    except OSError as error:
+        raise ConfigError("TRINITY_DATA_DIR", f"{error.filename or layout.folder}: {error.strerror}") from None
+
+
+def write_parts(layout: ClusterLayout, pids: Mapping[str, int]) -> None:
+    """The pids of what was started."""
+    _write(layout.folder / _PARTS, json.dumps(pids, indent=1) + "\n")
+
+
+def read_secret(layout: ClusterLayout, name: str) -> str:
+    """A secret, "" while there is none."""
+    path = layout.secrets / name
+    return path.read_text().strip() if path.exists() else ""
+
+
+def write_secret(layout: ClusterLayout, name: str, text: str) -> None:
+    _write(layout.secrets / name, text + "\n")
+
+
+def _prepare(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, modules: str) -> None:
+    for folder in (layout.folder, layout.secrets, layout.folder / "logs", *_data_dirs(layout)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for node in layout.nodes:
+        link = layout.data_dir(node.name) / "compiled"
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(machine_code)
+    make_cache_certificate(layout.certificates, layout.cache, now)
+    password = secrets.token_urlsafe(_KEY_BYTES)
+    write_secret(layout, "database_url", embedded_url(layout.folder))
+    write_secret(layout, "cache_url", layout.cache_url(password))
+    if not read_secret(layout, "admin_key"):
+        write_secret(layout, "admin_key", secrets.token_urlsafe(_KEY_BYTES))
+    filled: Mapping[str, tuple[Path, Mapping[str, str]]] = {
+        "nginx.conf": (layout.data_dir("nginx"), {"MODULES": modules, "TRANSPARENT": ""}),
+        "valkey.conf": (layout.data_dir("valkey"), {"MAXMEMORY": MAXMEMORY}),
+        "users.acl": (
+            layout.data_dir("valkey"),
+            {"CACHE_PASSWORD_SHA256": hashlib.sha256(password.encode()).hexdigest()},
+        ),
+        "node.toml": (layout.folder, {}),
+    }
+    for name, (folder, words) in filled.items():
+        text = fill((TEMPLATES / name).read_text(), layout, {"FOLDER": str(folder), **words})
+        _write(folder / name, text)
+
+
+def _data_dirs(layout: ClusterLayout) -> list[Path]:
+    return [layout.data_dir(name) for name in ("nginx", "valkey", "simulator", *(node.name for node in layout.nodes))]
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, [text.encode()], Durability.RENAMED)
