@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trinity.memory.atomics import Words, load_acquire, signed, store_release
+from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.segment import Segment
 
 LAYOUT_VERSION = 1
@@ -43,7 +43,7 @@ _NO_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True)
-class Admission:
+class WorkerAdmission:
     """One worker's line, as it was read."""
 
     limit: int
@@ -95,13 +95,13 @@ class AdmissionTable:
         store_release(self.words, CONNECTIONS_LIMIT, max(1, connections))
         store_release(self.words, TOLD_AT_NS, now_ns)
 
-    def read(self, worker: int) -> Admission:
+    def read(self, worker: int) -> WorkerAdmission:
         """One worker's line."""
         at = line_at(worker)
-        words = [signed(load_acquire(self.words, at + word)) for word in range(LINE_WORDS)]
-        return Admission(*words[:REFUSED], tuple(words[REFUSED:WANTED]), words[WANTED])
+        words = [int(load_acquire(self.words, at + word)) for word in range(LINE_WORDS)]
+        return WorkerAdmission(*words[:REFUSED], tuple(words[REFUSED:WANTED]), words[WANTED])
 
-    def read_all(self) -> list[Admission]:
+    def read_all(self) -> list[WorkerAdmission]:
         """Every worker's line."""
         return [self.read(worker) for worker in range(self.workers)]
 

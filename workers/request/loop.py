@@ -5,7 +5,7 @@ So no Python signal handler runs meanwhile: SIGTERM comes through a signalfd and
 control segment and an eventfd, all in the epoll set; the loop itself writes its heartbeat at each turn.
 
 A turn: wait at most 100 ms, serve each event of a connection, of the datagrams and of the ready list, refuse some of
-what the governor put off (turns.py), then new connections, then count.
+what the governor put off (governor.py), then new connections, then count.
 
 To drain: accept what is waiting, shut the listener, answer what is in flight with `Connection: close`, let idle
 connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
@@ -85,12 +85,12 @@ from workers.request.http.slots import (
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
 from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
 from workers.request.turns import (
-    Turns,
+    Governor,
     begin_turn,
     end_turn,
     end_windows,
     is_window_over,
-    make_turns,
+    make_governor,
     note_datagrams,
     refuse_some,
     takes,
@@ -154,7 +154,7 @@ class Worker(NamedTuple):
     context: RequestContext
     connections: Connections
     mailbox: Mailbox
-    turns: Turns
+    governor: Governor
 
 
 def run(
@@ -200,10 +200,10 @@ def run(
         connections = make_connections(
             epoll.fileno(), request_context, room, access.proxy_protocol, memory.admission, worker
         )
-        turns = make_turns(round(request.target_queue_delay_ms * NS_PER_MS), granted_queue_bytes(udp))
+        governor = make_governor(round(request.target_queue_delay_ms * NS_PER_MS), granted_queue_bytes(udp))
         context.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
         worker_memory = _make_worker(
-            fds, context.block.words, request_context, networks, connections, turns, is_any(udp)
+            fds, context.block.words, request_context, networks, connections, governor, is_any(udp)
         )
         _serve(refer_to(worker_memory))
         tcp.detach()  # the loop closed it when it began to drain
@@ -227,7 +227,7 @@ def _example() -> Worker:
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
     context = make_private_context(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
     fds = np.zeros(_FD_COUNT, dtype=np.int64)
-    return _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1), make_turns(0))
+    return _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1), make_governor(0))
 
 
 def _make_worker(
@@ -236,7 +236,7 @@ def _make_worker(
     context: RequestContext,
     networks: Networks,
     connections: Connections,
-    turns: Turns,
+    governor: Governor,
     any_address: bool = False,
 ) -> Worker:
     counters = block[COUNTERS:]
@@ -254,7 +254,7 @@ def _make_worker(
         context=context,
         connections=connections,
         mailbox=make_mailbox(make_datagram_context(context), networks, any_address),
-        turns=turns,
+        governor=governor,
     )
 
 
@@ -262,7 +262,7 @@ def _make_worker(
 def _serve(worker: Worker) -> None:
     """The loop; returns when the worker has drained."""
     fds, marks, connections = worker.fds, worker.marks, worker.connections
-    state, events, turns = connections.state, worker.events, worker.turns
+    state, events, governor = connections.state, worker.events, worker.governor
     events_max = connections.free.size + _FD_COUNT
     for which in range(_LISTENER, _FD_COUNT):
         tag = _TAG_LISTENER + which - _LISTENER
@@ -282,37 +282,37 @@ def _serve(worker: Worker) -> None:
         if now_ns >= marks[_NEXT_SWEEP_NS]:
             _sweep(connections, worker.context, worker.counters, now_ns)
             marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
-        if is_window_over(turns, now_ns):
-            end_windows(turns, connections, worker.gauges, fds[_UDP], worker.event, now_ns)
+        if is_window_over(governor, now_ns):
+            end_windows(governor, connections, worker.gauges, fds[_UDP], worker.event, now_ns)
         state[ANSWERED] = 0
         accepting = drain = False
         total, datagrams, began_ns = take_ready(connections, events, max(0, count)), 0, now_ns
-        begin_turn(turns, connections, events, total, now_ns)
+        begin_turn(governor, connections, events, total, now_ns)
         for i in range(total):
             if i % EVENTS_MAX == EVENTS_MAX - 1:
                 now_ns = read_clock(MONOTONIC, worker.timespec)  # what is answered late must not be as of before
             tag = event_tag(events, i)
             if tag < CONNECTIONS_MAX:
                 bits = event_bits(events, i)
-                if takes(turns, connections, tag, bits, now_ns):
+                if takes(governor, connections, tag, bits, now_ns):
                     serve_event(connections, worker.context, worker.counters, tag, bits, now_ns)
             elif tag == _TAG_LISTENER:
                 accepting = True
             elif tag == _TAG_UDP:
                 datagrams = serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
-                note_datagrams(turns, connections, datagrams, fds[_UDP], worker.event)
+                note_datagrams(governor, connections, datagrams, fds[_UDP], worker.event)
             else:
                 read_words(fds[_CONTROL + tag - _TAG_CONTROL], worker.signals)
                 drain |= tag == _TAG_SIGNAL
         if state[OVER_COUNT] > 0:
-            refuse_some(turns, connections, worker.context, worker.counters, began_ns, total == 0)
+            refuse_some(governor, connections, worker.context, worker.counters, began_ns, total == 0)
         if accepting:
             _accept_waiting(worker, now_ns)
         if state[ANSWERED] > 0:
             _count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - began_ns)
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
             _begin_drain(worker, now_ns)
-        end_turn(turns, worker.timespec, total + datagrams)
+        end_turn(governor, worker.timespec, total + datagrams)
         if state[DRAINING] == 1 and (_open_count(connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
             break
     serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)

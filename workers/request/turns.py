@@ -19,6 +19,7 @@ import numpy as np
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import CONNECTIONS_MAX, REFUSING_SHARE
 from trinity.memory.admission_table import (
+    ADMITTED,
     CLASSES,
     CONNECTIONS_LIMIT,
     DATAGRAM_LIMIT,
@@ -68,7 +69,7 @@ from workers.request.http.slots import (
 )
 from workers.request.udp.batch import DATAGRAM_QUEUE_BYTES, TURN_DATAGRAMS
 
-# Words of Turns.marks: monotonic times, unless they say otherwise.
+# Words of Governor.marks: monotonic times, unless they say otherwise.
 (
     TARGET_NS,  # a time; 0: there is no governor
     _WINDOW_END_NS,
@@ -99,7 +100,7 @@ _P90_GAUGE = metrics.REQUEST.index("queue_delay_seconds", "0.9")
 _CONNECTIONS_GAUGE = metrics.REQUEST.index("admission_connections_limit")
 
 
-class Turns(NamedTuple):
+class Governor(NamedTuple):
     """What a worker's governor remembers."""
 
     requests: np.void  # governor.LAW_DTYPE, of connections with a request
@@ -109,55 +110,55 @@ class Turns(NamedTuple):
     shares: Integers
 
 
-def make_turns(target_ns: int, queue_bytes: int = 0) -> Turns:
+def make_governor(target_ns: int, queue_bytes: int = 0) -> Governor:
     """Without a target there is no governor; `queue_bytes` is what the kernel granted to the datagrams' queue."""
     marks = np.zeros(_MARK_COUNT, dtype=np.int64)
     marks[TARGET_NS], marks[_QUEUE_BYTES], marks[_QUEUE_SET] = target_ns, queue_bytes, queue_bytes
     none = np.zeros(CLASSES, dtype=np.int64)
-    return Turns(make_law(), make_law(), marks, none, none.copy())
+    return Governor(make_law(), make_law(), marks, none, none.copy())
 
 
 @compiled_inline
-def end_turn(turns: Turns, timespec: Integers, weight: int) -> None:
+def end_turn(governor: Governor, timespec: Integers, weight: int) -> None:
     """The loop is about to wait, having served so much."""
-    marks = turns.marks
+    marks = governor.marks
     marks[_WEIGHT] = weight
     if weight > 1 and marks[TARGET_NS] != 0:
         marks[_BUSY_UNTIL_NS] = read_clock(MONOTONIC, timespec)
 
 
 @compiled_inline
-def begin_turn(turns: Turns, at: Connections, events: Events, count: int, now_ns: int) -> None:
+def begin_turn(governor: Governor, at: Connections, events: Events, count: int, now_ns: int) -> None:
     """The wait is over: say when its events came, and whether all of them are taken."""
-    marks = turns.marks
+    marks = governor.marks
     at_once_ns = _AT_ONCE_NS + _EVENT_NS * count
     was_busy = marks[_WEIGHT] > 1 and now_ns - marks[_BUSY_UNTIL_NS] <= at_once_ns
     marks[_ARRIVED_NS] = (marks[_STARTED_NS] + now_ns) // 2 if was_busy else now_ns
     marks[_STARTED_NS] = at.state[DONE_NS] = now_ns
     marks[_CHOOSING] = 0
-    note_in_flight(turns.requests, count)
-    if was_busy and count > limit_at(turns.requests["learned"], count):
-        _choose(turns, at, events, count)
+    note_in_flight(governor.requests, count)
+    if was_busy and count > limit_at(governor.requests["learned"], count):
+        _choose(governor, at, events, count)
 
 
 @compiled_inline
-def takes(turns: Turns, at: Connections, slot: int, bits: int, now_ns: int) -> bool:
+def takes(governor: Governor, at: Connections, slot: int, bits: int, now_ns: int) -> bool:
     """Whether this connection is served now; if not, it was put off."""
-    marks = turns.marks
+    marks = governor.marks
     if marks[_CHOOSING] == 1 and bits & (EPOLLERR | EPOLLHUP) == 0 and _has_request(at, slot):
         which = at.known[slot] & CLASS_MASK
-        if turns.shares[which] <= 0:
+        if governor.shares[which] <= 0:
             put_off(at, slot, now_ns)
             return False
-        turns.shares[which] -= 1
-    note_delay(turns.requests, at.state[DONE_NS] - marks[_ARRIVED_NS], 1)
+        governor.shares[which] -= 1
+    note_delay(governor.requests, at.state[DONE_NS] - marks[_ARRIVED_NS], 1)
     return True
 
 
 @compiled_inline
-def note_datagrams(turns: Turns, at: Connections, count: int, udp_fd: int, scratch: Events) -> None:
+def note_datagrams(governor: Governor, at: Connections, count: int, udp_fd: int, scratch: Events) -> None:
     """So many were served just now, behind the answers of this turn before them."""
-    marks, law = turns.marks, turns.datagrams
+    marks, law = governor.marks, governor.datagrams
     first_ns = at.state[DONE_NS]
     if count <= 1:
         note_delay(law, first_ns - marks[_ARRIVED_NS], count)
@@ -175,10 +176,10 @@ def note_datagrams(turns: Turns, at: Connections, count: int, udp_fd: int, scrat
 
 @compiled
 def refuse_some(
-    turns: Turns, at: Connections, context: RequestContext, counters: Words, began_ns: int, is_idle: bool
+    governor: Governor, at: Connections, context: RequestContext, counters: Words, began_ns: int, is_idle: bool
 ) -> None:
     """Refuse what was put off, for as long as a twentieth of what this turn took so far, or a moment if it is idle."""
-    marks, now_ns = turns.marks, read_clock(MONOTONIC, at.timespec)
+    marks, now_ns = governor.marks, read_clock(MONOTONIC, at.timespec)
     credit = marks[_CREDIT_NS] + int(REFUSING_SHARE * (now_ns - began_ns))
     credit = min(max(credit, _IDLE_CREDIT_NS) if is_idle else credit, _CREDIT_MAX_NS)
     while at.state[OVER_COUNT] > 0 and credit > 0:
@@ -189,10 +190,14 @@ def refuse_some(
 
 
 @compiled
-def end_windows(turns: Turns, at: Connections, gauges: Numbers, udp_fd: int, scratch: Events, now_ns: int) -> None:
+def end_windows(
+    governor: Governor, at: Connections, gauges: Numbers, udp_fd: int, scratch: Events, now_ns: int
+) -> None:
     """A window is over: the next limits, the queue of the datagrams, and what is told of all that."""
-    marks, requests, datagrams = turns.marks, turns.requests, turns.datagrams
+    marks, requests, datagrams = governor.marks, governor.requests, governor.datagrams
+    line = at.state[LINE]
     marks[_WINDOW_END_NS] = now_ns + WINDOW_NS
+    at.admission[line + ADMITTED] += np.uint64(requests["samples"] + datagrams["samples"])
     end_window(requests, float(marks[TARGET_NS]))
     end_window(datagrams, float(marks[TARGET_NS]))
     wanted_bytes = marks[_QUEUE_BYTES]
@@ -203,7 +208,6 @@ def end_windows(turns: Turns, at: Connections, gauges: Numbers, udp_fd: int, scr
         set_receive_buffer(udp_fd, wanted_bytes, scratch)
     peak = int(max(requests["last_peak"], 1.0))
     limit, waiting = limit_at(requests["learned"], peak), marks[_QUEUE_SET] // DATAGRAM_QUEUE_BYTES
-    line = at.state[LINE]
     at.admission[line + LIMIT], at.admission[line + IN_FLIGHT] = limit, int(requests["last_peak"])
     p50_ns, p90_ns = max(requests["p50_ns"], datagrams["p50_ns"]), max(requests["p90_ns"], datagrams["p90_ns"])
     at.admission[line + DELAY_P50_NS], at.admission[line + DELAY_P90_NS] = int(p50_ns), int(p90_ns)
@@ -214,14 +218,14 @@ def end_windows(turns: Turns, at: Connections, gauges: Numbers, udp_fd: int, scr
 
 
 @compiled_inline
-def is_window_over(turns: Turns, now_ns: int) -> bool:
-    return turns.marks[TARGET_NS] != 0 and now_ns >= turns.marks[_WINDOW_END_NS]
+def is_window_over(governor: Governor, now_ns: int) -> bool:
+    return governor.marks[TARGET_NS] != 0 and now_ns >= governor.marks[_WINDOW_END_NS]
 
 
 @compiled
-def _choose(turns: Turns, at: Connections, events: Events, count: int) -> None:
+def _choose(governor: Governor, at: Connections, events: Events, count: int) -> None:
     """Give each class its share of the limit, if more connections have a request than it allows."""
-    wanted, total = turns.wanted, 0
+    wanted, total = governor.wanted, 0
     for which in range(CLASSES):
         wanted[which] = 0
     for i in range(count):
@@ -229,10 +233,10 @@ def _choose(turns: Turns, at: Connections, events: Events, count: int) -> None:
         if slot < CONNECTIONS_MAX and _has_request(at, slot):
             wanted[at.known[slot] & CLASS_MASK] += 1
             total += 1
-    limit = limit_at(turns.requests["learned"], total)
+    limit = limit_at(governor.requests["learned"], total)
     if total > limit:
-        share_out(limit, wanted, turns.shares)
-        turns.marks[_CHOOSING] = 1
+        share_out(limit, wanted, governor.shares)
+        governor.marks[_CHOOSING] = 1
 
 
 @compiled_inline
