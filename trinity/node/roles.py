@@ -103,7 +103,8 @@ class SharedMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number], self._asker(number))
+        ring, asker = self.rings.usage[number], self._asker(number)
+        return WorkerMemory(self.node.answers, self.access, ring, asker, self.node.admission)
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
         kinds = [role.kind for role, _ in instances_of(plan)]

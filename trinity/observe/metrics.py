@@ -16,6 +16,7 @@ from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
+    ADMISSION_CLASSES,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -180,6 +181,23 @@ REQUEST = Register(
         (("code", LIMIT_REFUSALS),),
     ),
     Metric("internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
+    Metric(
+        "overload_refusals_total",
+        "counter",
+        "Requests refused unread, over the governor's limit, by the admission class of their connection.",
+        (("class", ADMISSION_CLASSES),),
+    ),
+    Metric("overload_refusals_last_second", "gauge", "Of them, in the last second."),
+    Metric("admission_limit", "gauge", "Connections with a request that the worker takes at once."),
+    Metric("admission_in_flight", "gauge", "The most of them at one time in the last 100 ms."),
+    Metric("admission_datagram_limit", "gauge", "Datagrams that may wait for the worker."),
+    Metric(
+        "queue_delay_seconds",
+        "gauge",
+        "How long requests waited for the worker in the last 100 ms, from readable to handled.",
+        (("quantile", ("0.5", "0.9")),),
+    ),
+    Metric("admission_connections_limit", "gauge", "Connections that the node may have, out of the cluster's."),
     Metric(
         "http_request_duration_seconds",
         "histogram",
