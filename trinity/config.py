@@ -77,6 +77,7 @@ class RequestSection(Section, frozen=True):
     workers: Annotated[int, msgspec.Meta(ge=0, le=127)] = 0  # 0: one per vCPU; seven bits of a request id
     pin: bool = True  # worker i to the i-th CPU that the node may use
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
+    listen_when_ready: bool = False  # ports are opened when there are prices, or after 10 s: behind a load balancer
 
 
 class FeedsSection(Section, frozen=True):

@@ -84,6 +84,7 @@ from workers.request.http.slots import (
     take_ready,
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
+from workers.request.readiness import wait_for_prices
 from workers.request.udp.batch import Mailbox, make_mailbox, prepare_queue, serve_datagrams
 from workers.request.udp.text import make_datagram_context
 
@@ -147,6 +148,8 @@ def run(
     tables = memory.access
     if request.pin:
         _pin(worker)
+    if request.listen_when_ready and not wait_for_prices(memory.answers, context.clock, context.block.beat):
+        context.log.warning("listening without prices: they did not come in time")
     with (
         _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
         _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
