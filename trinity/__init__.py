@@ -25,6 +25,7 @@ Beside the route:
     price -> subscribers        trinity/push/ (what was asked for) -> PostgreSQL -> workers/push/: who is due, signed,
                                                                over HTTPS or UDP; its log goes the way of usage
     what happens to accounts    trinity/push/events.py -> PostgreSQL -> workers/push/events/ -> their endpoints; mails
+    node <-> other nodes        workers/cluster/ -> trinity/cache/ -> Valkey: who lives, what each does, what they share
     what is due now and then    workers/operator/              migrations, partitions, retention, candles, daily figures
     frames -> recording         feeds/audit/                   what a replay needs to be the same, bit for bit
 
@@ -35,8 +36,8 @@ last price against its book; `backoff.py`, when to try again; `files.py`, how a 
 what a process is given); `compiled/` (Python functions as machine code, and where it lies); `memory/` (every shared
 byte); `native/` (bytes, system calls and hashes for compiled code); `net/` (listeners, their guards, ways out);
 `access/` (keys, plans, blocks, the gate); `push/` (subscriptions, endpoints, events, which targets are refused);
-`store/` (PostgreSQL and all SQL); `observe/` (metrics, log, readings, status); `node/` (what composes and supervises
-the processes); `cli/` (the commands).
+`store/` (PostgreSQL and all SQL); `cache/` (Valkey: its names, the way there); `observe/` (metrics, log, readings,
+status); `node/` (what composes and supervises the processes); `cli/` (the commands).
 
 `feeds` and `workers` import `trinity`, never each other; `trinity` imports them only in `node/` and `cli/`, where it
 composes. docs/architecture.md has the whole picture.

@@ -166,11 +166,18 @@ class MailSection(Section, frozen=True):
     operator_email: str = ""  # who gets a copy
 
 
+class CacheSection(Section, frozen=True):
+    """Valkey, where CACHE_URL names one."""
+
+    ca_file: str = ""  # of one more authority that its certificate may come from; the host's name is always checked
+    cluster: bool = False  # a Valkey Cluster: CACHE_URL is one of its servers
+
+
 class StoresSection(Section, frozen=True):
     """Addresses and secrets of the stores; never in the TOML file."""
 
     database_url: str | None = None  # postgresql://user:password@host:port/database; none: the embedded one
-    cache_url: str | None = None  # of a Valkey, for reports; unreachable is never an error
+    cache_url: str | None = None  # valkey:// or valkeys:// (TLS); what nodes share; unreachable is never an error
     admin_key: str | None = None  # the operator's, 16 to 128 characters: it opens everything
     smtp_password: str | None = None  # of the mail server's user
 
@@ -189,6 +196,7 @@ class Config(Section, frozen=True):
     reports: ReportsSection = ReportsSection()
     push: PushSection = PushSection()
     mail: MailSection = MailSection()
+    cache: CacheSection = CacheSection()
     stores: StoresSection = StoresSection()
 
 

@@ -101,6 +101,8 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "SMTP_USER": ("mail", "smtp_user", str),
     "SMTP_FROM": ("mail", "smtp_from", str),
     "OPERATOR_EMAIL": ("mail", "operator_email", str),
+    "CACHE_CA_FILE": ("cache", "ca_file", str),
+    "CACHE_CLUSTER": ("cache", "cluster", _switch_of),
     "DATABASE_URL": ("stores", "database_url", str),
     "CACHE_URL": ("stores", "cache_url", str),
     "ADMIN_KEY": ("stores", "admin_key", str),

@@ -16,6 +16,8 @@
     |-- MissingProgramError a program of the system is not installed   (program, packages)
     |-- ClusterPartError  a part of a cluster on this machine does not start  (part, reason)
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
+    |-- CacheUnavailableError  Valkey does not answer, or is left alone  (reason)
+    |-- CacheReplyError   Valkey refused one command                   (code, text)
     |-- SchemaError       the database's tables do not fit this version  (reason)
     |-- LedgerTakenError another process loads this node's ledger      (node)
     |-- UnloadableError a file of the usage spool cannot be loaded     (path, reason)
@@ -229,6 +231,39 @@ class StoreSilentError(StoreUnavailableError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it does not answer: no word within {seconds:g} s. It is stopped, or its disk hangs")
         self.seconds = seconds
+
+
+class CacheUnavailableError(TrinityError):
+    """Valkey does not answer, or is left alone after it did not; everything is answered without it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cache: {self.reason}"
+
+
+class CacheReplyError(TrinityError):
+    """Valkey answered one command with an error; a value among the replies, raised by nobody."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code  # its first word: OOM, NOPERM, WRONGTYPE, ERR ...
+        self.text = text
+
+    @property
+    def is_no_script(self) -> bool:
+        """The server does not know the script: it was started anew."""
+        return self.code == "NOSCRIPT"
+
+    @property
+    def is_full(self) -> bool:
+        """It has no memory left for what was to be written."""
+        return self.code == "OOM"
+
+    def __str__(self) -> str:
+        return f"cache: {self.code} {self.text}"
 
 
 class SchemaError(TrinityError):

@@ -4,10 +4,11 @@
 
 # The answer table takes some 17 KB an asset; 256 assets are 4.4 MB, which still fits a level-2 cache or two.
 ASSETS_MAX = 256
-# Assets that the tables have room for beyond the catalog's, so that one can be added to a running node: every process
-# maps the tables once, before the first fork, and no row can be made later. A listing day brings a handful; each costs
-# 17 KB of shared memory on six exchanges, all 16 some 270 KB, and no time: rows that are not in use are never read.
-SPARE_ASSETS = 16
+# Rows that the tables have beyond the catalog's: of assets that are answered although no catalog names them, while
+# somebody asks (memory/asset_table.py). Every process maps the tables once, before the first fork, and no row can be
+# made later. The spread of what is asked for is Zipf's: 400 assets have nearly all of it. Each costs 17 KB of shared
+# memory on six exchanges, all 512 some 9 MB, and no time: rows that are not in use are never read.
+SPARE_ASSETS = 512
 # Other names of them, most of them former ones: a coin is renamed once in its life, if ever.
 ALIASES_MAX = 64
 # Longest ticker seen on the six exchanges is 9 letters (CORECHAIN); a fixed field of 16 bytes holds it.
@@ -144,6 +145,18 @@ UDP_ID_BYTES_MAX = 64
 # An API key in a datagram; longer ones are refused.
 API_KEY_BYTES_MAX = 128
 
+# --- assets beyond the catalog -----------------------------------------------------------------------------
+
+# A spare row that was taken from its asset: feeds look at the asset table once a second, and what they have on its way
+# is written by then.
+ASSET_REST_NS = 10 * 1_000_000_000
+# Names that were refused lately, a minute each at 50 questions a second; 512 KB.
+REFUSED_NAMES = 8_192
+# The resolver beats with each turn of its loop, 4 times a second at least; without one, nobody waits for it.
+RESOLVER_AWAY_NS = 2 * 1_000_000_000
+# Names that one process has asked for and the resolver has not looked at: more than are parked.
+MISS_QUEUE_ENTRIES = 1_024
+
 # --- access ------------------------------------------------------------------------------------------------
 
 # One end customer's network: RFC 6177 gives every site at least this, so a narrower block is evaded at no cost, and a
@@ -167,6 +180,11 @@ QUOTA_WARNING_PERCENTS = (80, 100)
 MISTAKES_PER_MINUTE = 60
 # Lost races in a row for one limit before a request is refused: 127 workers on one key never came near.
 LIMIT_TRIES_MAX = 1_000
+# So often the nodes of a cluster tell each other what they counted. Publicly measured, counters that are told every
+# 50 ms admit 13 % too much, every 10 ms 4 %; here requests are reserved before they are given, so this only delays.
+LIMIT_EXCHANGE_NS = 20_000_000
+# Ten exchanges in a row that failed: from then on a node gives its share of a plan and no more.
+LIMIT_EXCHANGE_AGE_MAX_NS = 200_000_000
 # Until the keys are there for the first time: a client may ask again after a second.
 KEYS_RETRY_MS = 1_000
 

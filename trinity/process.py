@@ -13,8 +13,11 @@ from trinity.clock import Clock
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import AnswerTable
+from trinity.memory.asset_table import AssetTable
+from trinity.memory.atomics import Words
 from trinity.memory.control import Control, ProcessBlock
 from trinity.memory.delivery_ring import DeliveryRing
+from trinity.memory.miss_queue import MissQueues, MissWakes
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing
@@ -84,12 +87,40 @@ class ConsensusMemory:
 
 
 @dataclass(frozen=True)
+class ResolverMemory:
+    """Of the resolver: the spare rows of both tables, whose they are, and who asks for what."""
+
+    prices: PriceTable
+    answers: AnswerTable
+    assets: AssetTable
+    misses: MissQueues
+    wakes: MissWakes
+
+
+@dataclass(frozen=True)
+class AskerMemory:
+    """Of a process that asks the resolver: which assets the spare rows hold, its own queue, and the eventfds of both
+    ways: `resolver_fd` it writes after it asked, `answered_fd` is written when what it asked for was decided."""
+
+    assets: AssetTable
+    queue: Words
+    resolver_fd: int
+    answered_fd: int
+
+    @classmethod
+    def private(cls) -> "AskerMemory":
+        """Of a process that has no resolver: nobody hears what it asks for."""
+        return cls(AssetTable.private(), MissQueues.private().queue(0), -1, -1)
+
+
+@dataclass(frozen=True)
 class WorkerMemory:
-    """Of one request worker: the answers, who may ask, and the ring of its own usage records."""
+    """Of one request worker: the answers, who may ask, the ring of its own usage records, the way to other assets."""
 
     answers: AnswerTable
     access: AccessMemory
     ring: UsageRing
+    asker: AskerMemory
 
 
 @dataclass(frozen=True)
@@ -106,3 +137,11 @@ class NodeView:
 
     node: NodeMemory
     rings: tuple[UsageRing, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterMemory:
+    """Of the process that speaks with the other nodes: all that it tells of this one, and the limits that it steers."""
+
+    view: NodeView
+    access: AccessMemory

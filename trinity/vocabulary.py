@@ -163,6 +163,9 @@ OUTCOMES = (
     Outcome("quota_exceeded", 429, "this month has fewer lookups left than were asked for"),
     Outcome("keys_unavailable", 503, "the API keys are not loaded yet"),
     Outcome("bad_version", 400, "this version of the frame is not spoken here"),
+    # assets beyond the catalog
+    Outcome("asset_resolving", 503, "the asset is being looked for on the exchanges: ask again"),
+    Outcome("miss_budget_exceeded", 429, "too many new assets a second: ask again later"),
 )
 CODES = tuple(outcome.code for outcome in OUTCOMES)
 CODE_OK = 0
@@ -179,6 +182,8 @@ _FIELDS = {
     ("too_few_sources", "min_sources"): "min_sources",
     ("confidence_too_wide", ""): "max_conf_bps",
     ("unknown_asset", ""): "asset",
+    ("asset_resolving", ""): "asset",
+    ("miss_budget_exceeded", ""): "asset",
     ("missing_asset", ""): "asset",
     ("missing_asset", "udp"): "asset",
     ("bad_parameter", "assets"): "assets",

@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> None:
     from trinity.memory.access import AccessMemory
     from trinity.memory.node import Card, NodeMemory, ProcessEntry
     from trinity.memory.usage_ring import UsageRing
-    from trinity.process import ProcessContext, WorkerMemory
+    from trinity.process import AskerMemory, ProcessContext, WorkerMemory
     from workers.request import loop
 
     processes = (ProcessEntry("worker-0", "worker"), ProcessEntry("consensus", "consensus"))
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> None:
         context = ProcessContext.of(memory, WORKER, clock, os.eventfd(0, os.EFD_NONBLOCK))
         ports = PortsSection(tcp_port_lpo=int(tcp_port), udp_port_lpo=int(udp_port))
         access = AccessSection(auth="optional")
-        own = WorkerMemory(memory.answers, AccessMemory.private(), ring)
+        own = WorkerMemory(memory.answers, AccessMemory.private(), ring, AskerMemory.private())
         loop.run(context, own, ports, RequestSection(workers=1, pin=False), access, "127.0.0.1", 0)
     finally:
         memory.unlink()

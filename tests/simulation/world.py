@@ -28,7 +28,9 @@ from trinity.markets import Catalog, load_catalog
 from trinity.memory import answer_table, price_table
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import AnswerTable
+from trinity.memory.asset_table import AssetTable
 from trinity.memory.control import BLOCK_WORDS, NODE_WORDS, STARTED_NS, Control
+from trinity.memory.miss_queue import MissQueues
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import PriceTable
 from trinity.process import ConsensusMemory, FeedMemory, ProcessContext
@@ -136,7 +138,9 @@ class World:
         self.prices = PriceTable(_private(price_words), exchange_count, assets, card.capacity)
         self.answers = AnswerTable(_private(answer_words), exchange_count, assets, card.capacity)
         self.control = Control(_private(NODE_WORDS + len(_PROCESSES) * BLOCK_WORDS), len(_PROCESSES))
-        self.memory = NodeMemory(card, self.prices, self.answers, self.control)
+        self.memory = NodeMemory(
+            card, self.prices, self.answers, AssetTable.private(), MissQueues.private(WORKERS), self.control
+        )
         self.access = self.callers.open_tables()
         self.rings = ledger.open_rings(self)
         self.feeds = [ingest.FeedProcess(self, number) for number in range(exchange_count)]

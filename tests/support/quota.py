@@ -6,5 +6,5 @@ from trinity.memory.limit_table import LimitTable
 
 def quota_used(table: LimitTable, key_id: int) -> tuple[int, int]:
     """The newest month in which this key asked, counted since the year 0, and its requests under a quota in it."""
-    word = int(table.words[limit_table.HEADER_WORDS + key_id * limit_table.ENTRY_WORDS + limit_table._QUOTA])
-    return word >> limit_table._MONTH_SHIFT, word & limit_table._COUNT_MASK
+    word = int(table.words[limit_table.HEADER_WORDS + key_id * limit_table.ENTRY_WORDS + limit_table.QUOTA])
+    return word >> limit_table.MONTH_SHIFT, word & limit_table.COUNT_MASK

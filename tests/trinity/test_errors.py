@@ -40,6 +40,8 @@ TEXTS = [
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
     (errors.StoreSilentError(2.0),
      "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),
+    (errors.CacheUnavailableError("no answer within 0.25 s"), "cache: no answer within 0.25 s"),
+    (errors.CacheReplyError("OOM", "command not allowed"), "cache: OOM command not allowed"),
     (errors.SchemaError("it is newer"), "database schema: it is newer"),
     (errors.RefusedError("key 7", "it is revoked"), "key 7: it is revoked"),
     (errors.LedgerTakenError("7a"),

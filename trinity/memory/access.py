@@ -37,16 +37,15 @@ class AccessMemory:
     blocks: BlockTable
 
     @classmethod
-    def create(cls, node: str, data_dir: Path, keys_max: int, clock: Clock) -> "AccessMemory":
+    def create(cls, node: str, data_dir: Path, keys_max: int, clock: Clock, in_cluster: bool = False) -> "AccessMemory":
         """Make the segments and open the limits; no segment is left behind when one of them fails.
 
         Raises NodeRunningError when a live node has this name, LayoutError when the limits are of another version,
         OSError when /dev/shm or the disk is too small.
         """
         with contextlib.ExitStack() as undo:
-            limits = LimitTable.open(
-                data_dir / LIMITS_FILE, keys_max, read_boot_id(), clock.monotonic_ns(), clock.wall_ns()
-            )
+            path, now_ns, wall_ns = data_dir / LIMITS_FILE, clock.monotonic_ns(), clock.wall_ns()
+            limits = LimitTable.open(path, keys_max, read_boot_id(), now_ns, wall_ns, in_cluster)
             keys = KeyTable.create(name_of(node, "keys"), keys_max)
             assert keys.segment is not None
             undo.callback(keys.segment.unlink)

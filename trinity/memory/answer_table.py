@@ -3,7 +3,8 @@
     row = asset * (1 + exchanges) + 0            the consensus price of the asset
     row = asset * (1 + exchanges) + 1 + exchange that exchange's own price
 
-Assets count to the table's capacity, of which the first `assets` are in use; the others are spare, all zero.
+Assets count to the table's capacity, of which the first `assets` are the catalog's; the others are spare, and
+asset_table.py says whose they are.
 
     +-------------------------------------------------------------------+
     | header (segment.py)                                               |
@@ -20,10 +21,11 @@ Assets count to the table's capacity, of which the first `assets` are in use; th
 A verdict word says what the consensus made of a source: 0 nothing yet, 1 used, 2 + i rejected for
 `vocabulary.REJECT_REASONS[i]`.
 
-Rules: one writer, the consensus process. A slot holds the numbers that a worker checks (state, validity, sources,
-confidence) and the bytes that it copies: `head` is the status line and the headers that do not change with the
-request, each ended by CRLF, without the blank line; `body` is the JSON object. A worker decides freshness itself
-against `valid_until_ns`, so that a dead consensus process leads to `stale_price` and never to an old number.
+Rules: one writer, the consensus process; of spare rows the resolver. A slot holds the numbers that a worker checks
+(state, validity, sources, confidence) and the bytes that it copies: `head` is the status line and the headers that do
+not change with the request, each ended by CRLF, without the blank line; `body` is the JSON object. A worker decides
+freshness itself against `valid_until_ns`, so that a dead consensus process leads to `stale_price` and never to an old
+number.
 
 A price is as old as the oldest source that its median stands on (`received_at_ns`, `timestamp_ms`). One that cannot
 be given keeps its last good number in `price`, `price_text`, `timestamp_ms` and `received_at_ns`, for the error
@@ -174,14 +176,14 @@ class AnswerTable:
         return cls(segment, exchanges, assets, capacity)
 
     def row_of(self, asset: int, exchange: int | None = None) -> int:
-        """Row of the consensus (exchange None) or of one exchange's own price; a spare one has none."""
+        """Row of the consensus (exchange None) or of one exchange's own price."""
         column = 0 if exchange is None else 1 + exchange
-        if not (0 <= asset < self.assets and 0 <= column <= self.exchanges):
+        if not (0 <= asset < self._capacity and 0 <= column <= self.exchanges):
             raise IndexError(f"no answer row for asset {asset}, exchange {exchange}")
         return asset * (1 + self.exchanges) + column
 
     def write(self, row: int, answer: NDArray[np.void]) -> None:
-        """Publish `answer`, an array of one ANSWER_DTYPE record; only the consensus process may call it."""
+        """Publish `answer`, an array of one ANSWER_DTYPE record; only the writer of the row may call it."""
         publish(self.words, row * ROW_WORDS, SLOT_WORDS, answer.view(np.uint64))
 
     def read(self, row: int) -> NDArray[np.void] | None:
@@ -197,7 +199,7 @@ class AnswerTable:
         return dict(zip(_FIELDS, _RECORD.unpack(slot.tobytes()), strict=True)) if found else None
 
     def write_verdict(self, exchange: int, asset: int, verdict: int) -> None:
-        """Say what became of a source; only the consensus process may call it."""
+        """Say what became of a source; only the writer of the asset's rows may call it."""
         store_release(self.words, self._verdict(exchange, asset), verdict)
 
     def read_verdict(self, exchange: int, asset: int) -> int:
@@ -229,7 +231,7 @@ class AnswerTable:
         return self._verdicts_base
 
     def _verdict(self, exchange: int, asset: int) -> int:
-        if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
+        if not (0 <= exchange < self.exchanges and 0 <= asset < self._capacity):
             raise IndexError(f"no verdict [{exchange}, {asset}]")
         return self._verdicts_base + exchange * self._capacity + asset
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_SECOND
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import HEARTBEAT_AGE_MAX_NS, LIMIT_TRIES_MAX
 from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed
 from trinity.rates import REQUESTS_MASK, SECONDS_SHIFT
@@ -38,9 +38,20 @@ def consume(words: Words, at: int, now_ns: int, rate: int, burst: int, found: Nu
 
     `found[REMAINING]` requests are left at once.
     """
+    interval_ns = interval_of(rate)
+    return consume_interval(words, at, now_ns, interval_ns, burst * interval_ns, found)
+
+
+@compiled_inline
+def interval_of(rate: int) -> int:
+    """What one request costs, in nanoseconds."""
     requests = rate & REQUESTS_MASK
-    interval_ns = (NS_PER_SECOND * ((rate >> SECONDS_SHIFT) + 1) + requests - 1) // requests
-    bucket_ns = burst * interval_ns
+    return (NS_PER_SECOND * ((rate >> SECONDS_SHIFT) + 1) + requests - 1) // requests
+
+
+@compiled
+def consume_interval(words: Words, at: int, now_ns: int, interval_ns: int, bucket_ns: int, found: Numbers) -> bool:
+    """As `consume`, of a rate and a burst that are said in nanoseconds."""
     found[REMAINING] = 0
     for _ in range(LIMIT_TRIES_MAX):
         word = load_acquire(words, at)

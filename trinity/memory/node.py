@@ -1,12 +1,14 @@
-"""All shared memory of one node, by the node's name: two tables, the control segment and the card.
+"""All shared memory of one node, by the node's name: its tables, the control segment and the card.
 
     /dev/shm/trinity-<node>-prices    price_table.py
     /dev/shm/trinity-<node>-answers   answer_table.py
+    /dev/shm/trinity-<node>-assets    asset_table.py
+    /dev/shm/trinity-<node>-misses    miss_queue.py
     /dev/shm/trinity-<node>-control   control.py
     /dev/shm/trinity-<node>-card      segment header, then JSON of `Card`, filled up with zero bytes
 
-Rules: the supervisor creates all four before the first fork and unlinks them at the end. The card says what the
-indexes of the other three mean (exchanges, assets, processes) and how many assets there is room for, so that a tool
+Rules: the supervisor creates all of them before the first fork and unlinks them at the end. The card says what the
+indexes of the others mean (exchanges, assets, processes) and how many assets there is room for, so that a tool
 needs to know the node's name only. It is written once.
 """
 
@@ -17,10 +19,12 @@ import msgspec
 import numpy as np
 
 from trinity.errors import LayoutError, NodeAbsentError
-from trinity.limits import ASSETS_MAX, SPARE_ASSETS
+from trinity.limits import SPARE_ASSETS
 from trinity.markets import Catalog
 from trinity.memory.answer_table import AnswerTable
+from trinity.memory.asset_table import AssetTable
 from trinity.memory.control import Control
+from trinity.memory.miss_queue import MissQueues
 from trinity.memory.price_table import PriceTable
 from trinity.memory.segment import WORD_BYTES, Segment
 from trinity.services import SERVICES, ServerType, Service
@@ -28,6 +32,10 @@ from trinity.version import version
 
 CARD_LAYOUT_VERSION = 4
 CARD_LAYOUT_HASH = 0  # JSON describes itself
+
+
+# Kinds of processes that ask the resolver for assets, in the order of their miss queues.
+ASKERS = ("worker", "reporter")
 
 
 class ProcessEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,14 +54,19 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalog: Catalog
     environment: str = "production"  # NODE_ENV: what the node is for, as its operator calls it
     version: str = msgspec.field(default_factory=version)  # of the code that the node runs
-    spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets, which are in use
     server_type: ServerType = "APP_REPORT_SERVER"  # SERVER_TYPE
     services: tuple[Service, ...] = SERVICES["APP_REPORT_SERVER"]  # what it runs by it, and by PUSH
+    spare_assets: int = SPARE_ASSETS  # rows of the tables behind those of the catalog's assets
 
     @property
     def capacity(self) -> int:
-        """Assets that the tables have room for: never more than a worker's own arrays have."""
-        return min(len(self.catalog.assets) + self.spare_assets, ASSETS_MAX)
+        """Assets that the tables have room for."""
+        return len(self.catalog.assets) + self.spare_assets
+
+    @property
+    def askers(self) -> int:
+        """Processes that have a miss queue."""
+        return sum(entry.kind in ASKERS for entry in self.processes)
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class NodeMemory:
     card: Card
     prices: PriceTable
     answers: AnswerTable
+    assets: AssetTable
+    misses: MissQueues
     control: Control
     card_segment: Segment | None = None
 
@@ -80,9 +95,15 @@ class NodeMemory:
             undo.callback(prices.segment.unlink)
             answers = AnswerTable.create(name_of(card.node, "answers"), exchanges, assets, card.capacity)
             undo.callback(answers.segment.unlink)
+            spare = AssetTable.create(name_of(card.node, "assets"), card.spare_assets)
+            assert spare.segment is not None
+            undo.callback(spare.segment.unlink)
+            misses = MissQueues.create(name_of(card.node, "misses"), card.askers)
+            assert misses.segment is not None
+            undo.callback(misses.segment.unlink)
             control = Control.create(name_of(card.node, "control"), len(card.processes))
             undo.pop_all()
-        return cls(card, prices, answers, control, card_segment)
+        return cls(card, prices, answers, spare, misses, control, card_segment)
 
     @classmethod
     def attach(cls, node: str) -> "NodeMemory":
@@ -98,6 +119,8 @@ class NodeMemory:
                 card_segment=segment,
                 prices=PriceTable.attach(name_of(node, "prices"), exchanges, assets, card.capacity),
                 answers=AnswerTable.attach(name_of(node, "answers"), exchanges, assets, card.capacity),
+                assets=AssetTable.attach(name_of(node, "assets")),
+                misses=MissQueues.attach(name_of(node, "misses"), card.askers),
                 control=Control.attach(name_of(node, "control"), len(card.processes)),
             )
         except FileNotFoundError:
@@ -113,7 +136,8 @@ class NodeMemory:
 
     def unlink(self) -> None:
         """Remove the names; only the creator's call does anything."""
-        for segment in (self.prices.segment, self.answers.segment, self.control.segment, self.card_segment):
+        tables = self.prices, self.answers, self.assets, self.misses, self.control
+        for segment in (*(table.segment for table in tables), self.card_segment):
             if segment is not None:
                 segment.unlink()
 

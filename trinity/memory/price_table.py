@@ -13,7 +13,7 @@
     | cell [exchange 0, asset 1] ...                                     |
     +--------------------------------------------------------------------+
 
-The first `assets` of the capacity are in use; the others are spare, all zero.
+The first `assets` of the capacity are the catalog's; the others are spare, and asset_table.py says whose they are.
 
 Rules: one writer a cell, the feed process of its exchange. An exchange's cells and states are contiguous. Prices
 are integers: mantissa * 10**-scale, so no digit that an exchange sent is lost. Each of bid, ask and last has its own
@@ -192,11 +192,11 @@ class PriceTable:
         return LeftOut(Absence(word >> 8 & 0xFF), Absence(word >> 16 & 0xFF))
 
     def versions(self) -> NDArray[np.uint64]:
-        """A copy of all counters in use, shape [exchanges, assets]: a cell changed when its counter did."""
+        """A copy of all counters of the catalog, shape [exchanges, assets]: a cell changed when its counter did."""
         return self._counters.copy()
 
     def states(self) -> NDArray[np.uint64]:
-        """A copy of all row states in use, shape [exchanges, assets]."""
+        """A copy of all row states of the catalog, shape [exchanges, assets]."""
         return self._states & _STATE_MASK
 
     def _state_word(self, exchange: int, asset: int) -> int:
@@ -208,8 +208,8 @@ class PriceTable:
         return self._capacity
 
     def _cell(self, exchange: int, asset: int) -> int:
-        if not (0 <= exchange < self.exchanges and 0 <= asset < self.assets):
-            raise IndexError(f"no cell [{exchange}, {asset}] in a table of [{self.exchanges}, {self.assets}]")
+        if not (0 <= exchange < self.exchanges and 0 <= asset < self._capacity):
+            raise IndexError(f"no cell [{exchange}, {asset}] in a table of [{self.exchanges}, {self._capacity}]")
         return cell_at(self.exchanges, self._capacity, exchange, asset)
 
 

@@ -34,6 +34,7 @@ from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.delivery_ring import DeliveryRing
+from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
@@ -171,7 +172,8 @@ class ProcessRun:
 
 def build_processes(plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS) -> list[Process]:
     """All processes, each with its context, in the order of the card."""
-    memory = SharedMemory(node, access, rings, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+    wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    memory = SharedMemory(node, access, rings, wake_fd, MissWakes.create(node.misses.count))
     clock = SystemClock()
     processes = []
     for index, ((role, instance), entry) in enumerate(zip(instances_of(plan), node.card.processes, strict=True)):
@@ -216,7 +218,8 @@ def create_access(config: Config, clock: Clock) -> AccessMemory:
     """The node's access tables; ConfigError when shared memory or the disk has no room for them."""
     keys_max = config.access.keys_max
     try:
-        return AccessMemory.create(config.node.name, config.node.data_dir, keys_max, clock)
+        in_cluster = config.stores.cache_url is not None
+        return AccessMemory.create(config.node.name, config.node.data_dir, keys_max, clock, in_cluster)
     except OSError as error:
         shared, on_disk = (size // 1_000_000 + 1 for size in bytes_needed(keys_max))
         needs = f"{shared} MB of shared memory (docker: --shm-size) and {on_disk} MB in TRINITY_DATA_DIR"

@@ -18,6 +18,7 @@ import trinity.node.database
 import workers.access.process
 import workers.api.app
 import workers.api.server
+import workers.cluster.process
 import workers.health.server
 import workers.ledger.process
 import workers.operator.process
@@ -27,14 +28,26 @@ import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
 from feeds.consensus.candles import open_candles
+from trinity.cache.address import cache_settings_of
 from trinity.config import Config, services_of, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
+from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
+from trinity.process import (
+    AskerMemory,
+    ClusterMemory,
+    ConsensusMemory,
+    FeedMemory,
+    NodeView,
+    ProcessContext,
+    PushMemory,
+    ResolverMemory,
+    WorkerMemory,
+)
 from trinity.services import Service
 from trinity.store.database import database_url, is_embedded
 from trinity.store.partitions import Retention
@@ -80,6 +93,7 @@ class SharedMemory:
     access: AccessMemory
     rings: Rings
     wake_fd: int  # an eventfd: every feed writes it after it wrote quotes, the consensus process reads it
+    wakes: MissWakes
 
     def of_feed(self) -> FeedMemory:
         return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
@@ -88,14 +102,28 @@ class SharedMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number])
+        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number], self._asker(number))
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
         kinds = [role.kind for role, _ in instances_of(plan)]
         return self.rings.usage[kinds.count("worker") + number]
 
+    def asker_of_reporter(self, plan: NodePlan, number: int) -> AskerMemory:
+        return self._asker(worker_count(plan.config.request) + number)
+
+    def _asker(self, number: int) -> AskerMemory:
+        queue = self.node.misses.queue(number)
+        return AskerMemory(self.node.assets, queue, self.wakes.resolver_fd, self.wakes.asker_fds[number])
+
+    def of_resolver(self) -> ResolverMemory:
+        node = self.node
+        return ResolverMemory(node.prices, node.answers, node.assets, node.misses, self.wakes)
+
     def of_pusher(self) -> PushMemory:
         return PushMemory(self.node.answers, self.rings.deliveries[0])
+
+    def of_cluster(self) -> ClusterMemory:
+        return ClusterMemory(self.view(), self.access)
 
     def view(self) -> NodeView:
         return NodeView(self.node, self.rings.usage)
@@ -198,6 +226,15 @@ ROLES = (
             plan.config.node,
             plan.node_uuid,
             database_url(plan.config),
+        ),
+        vital=False,
+    ),
+    Role(
+        "cluster",
+        lambda plan: [""] if cache_settings_of(plan.config) is not None else [],
+        1,
+        lambda context, memory, plan, _: workers.cluster.process.run(
+            context, memory.of_cluster(), plan.config, plan.node_uuid
         ),
         vital=False,
     ),

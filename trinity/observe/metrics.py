@@ -65,6 +65,15 @@ class Register:
         return self._index[(name, label_values)]
 
 
+# Of every process that asks Valkey (cache_meter.py).
+OF_CACHE = (
+    Metric("cache_up", "gauge", "1 while Valkey answers this process; 0 before it was asked, and while it is away."),
+    Metric("cache_full", "gauge", "1 while Valkey has no memory left for what this process writes."),
+    Metric(
+        "cache_errors_total", "counter", "Questions to Valkey that came to nothing, and refusals among its replies."
+    ),
+)
+
 FEED = Register(
     Metric("frames_total", "counter", "Frames received from the exchange."),
     Metric("quotes_total", "counter", "Quotes written to the table.", (("via", ("ws", "rest")),)),
@@ -215,6 +224,7 @@ REPORTER = Register(
         "Reports looked up in Valkey, by what came of it.",
         (("result", ("hit", "miss", "unreachable")),),
     ),
+    *OF_CACHE,
 )
 
 DATABASE = Register(
@@ -248,6 +258,14 @@ OPERATOR = Register(
         (("percent", tuple(map(str, QUOTA_WARNING_PERCENTS))),),
     ),
     Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
+    *OF_CACHE,
+)
+
+CLUSTER = Register(
+    *OF_CACHE,
+    Metric(
+        "cluster_nodes", "gauge", "Nodes of the cluster that live, this one included; as last known without Valkey."
+    ),
 )
 
 PUSHER = Register(
@@ -296,4 +314,5 @@ REGISTERS = {
     "access": ACCESS,
     "operator": OPERATOR,
     "pusher": PUSHER,
+    "cluster": CLUSTER,
 }

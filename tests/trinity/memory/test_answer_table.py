@@ -52,7 +52,7 @@ def test_rows_of_all_assets_and_exchanges_are_distinct(segment_name: str) -> Non
     table = AnswerTable.create(segment_name, 6, 25, 32)
     rows = {table.row_of(asset, exchange) for asset in range(25) for exchange in (None, *range(6))}
     assert rows == set(range(25 * 7))
-    for asset, exchange in ((25, None), (-1, None), (0, 6)):
+    for asset, exchange in ((32, None), (-1, None), (0, 6)):
         with pytest.raises(IndexError):
             table.row_of(asset, exchange)
     table.segment.unlink()
@@ -80,17 +80,16 @@ def test_verdicts_and_indexes_lie_behind_the_rows(segment_name: str) -> None:
     table.segment.unlink()
 
 
-def test_spare_rows_have_their_room_and_no_number(segment_name: str) -> None:
-    """The room is the capacity's; a row behind those in use can be neither named, written nor read."""
+def test_spare_rows_lie_behind_those_of_the_catalog(segment_name: str) -> None:
+    """The room is the capacity's: rows and verdicts of spare assets are no others', and none is behind the last."""
     table = AnswerTable.create(segment_name, 6, 25, 32)
     assert table.words.size == body_words(6, 32) == 32 * 7 * ROW_WORDS + 6 * 32 + INDEX_WORDS
-    assert table.row_of(24, 5) < 25 * 7
-    for asset in range(25, 32):
-        with pytest.raises(IndexError):
-            table.row_of(asset)
-        with pytest.raises(IndexError):
-            table.write_verdict(0, asset, VERDICT_USED)
-    assert not table.words.any()
+    spare = [table.row_of(asset, exchange) for asset in range(25, 32) for exchange in (None, *range(6))]
+    assert spare == list(range(25 * 7, 32 * 7))
+    table.write_verdict(0, 31, VERDICT_USED)
+    assert [table.read_verdict(0, asset) for asset in range(32)] == [0] * 31 + [VERDICT_USED]
+    with pytest.raises(IndexError):
+        table.write_verdict(0, 32, VERDICT_USED)
     table.segment.unlink()
 
 

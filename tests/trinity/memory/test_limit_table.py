@@ -18,14 +18,26 @@ from tests.support.forks import at_once
 from tests.support.quota import quota_used
 from trinity.errors import LayoutError
 from trinity.limits import MISTAKES_PER_MINUTE
-from trinity.memory.gcra import FOUND_WORDS, RETRY_NS
+from trinity.memory.atomics import Words
+from trinity.memory.gcra import FOUND_WORDS, RETRY_NS, interval_of
 from trinity.memory.limit_table import (
+    ADMITTED,
+    CEILING,
+    ELSEWHERE,
+    ENTRY_WORDS,
+    EXCHANGED_AT_NS,
+    HEADER_WORDS,
     LAYOUT_VERSION,
     MAGIC,
+    MOVED_AT,
+    NODES,
+    QUOTA,
+    REFUSED,
     LimitTable,
     bytes_needed,
     consume_free_rate,
     consume_key_rate,
+    credit_of,
     forgive_mistake,
     quota_left,
     take_lookups,
@@ -157,32 +169,38 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path, what: str, co
     assert path.read_bytes() == content
 
 
-def layout_1(counts: dict[int, tuple[int, int]], capacity: int, boot_id: bytes = BOOT) -> bytes:
-    """A file as it was before: two words a key, TAT and quota."""
-    words = np.zeros(8 + 2 * capacity, dtype=np.uint64)
-    words[0], words[1], words[2], words[5] = MAGIC, 1, capacity, WALL_NS - NOW_NS
+def layout_before(version: int, counts: dict[int, tuple[int, int]], capacity: int, boot_id: bytes = BOOT) -> bytes:
+    """A file as it was: two words a key, TAT and quota, or four with those of what is free and of mistakes."""
+    entry_words = {1: 2, 2: 4}[version]
+    words = np.zeros(8 + entry_words * capacity, dtype=np.uint64)
+    words[0], words[1], words[2], words[5] = MAGIC, version, capacity, WALL_NS - NOW_NS
     words[3:5] = np.frombuffer(boot_id, dtype=np.uint64)
+    entries = words[8:].reshape(capacity, entry_words)
+    entries[:, 2:] = range(7, 5 + entry_words)
     for key_id, (tat_ns, used) in counts.items():
-        words[8 + 2 * key_id], words[9 + 2 * key_id] = tat_ns, MONTH << 48 | used
+        entries[key_id, :2] = tat_ns, MONTH << 48 | used
     return words.tobytes()
 
 
 @given(
     counts=st.dictionaries(st.integers(0, 20), st.tuples(st.integers(0, 2**62), st.integers(0, 2**40)), max_size=8),
     keys_max=st.integers(1, 40),
+    version=st.sampled_from([1, 2]),
 )
 def test_a_file_of_the_layout_before_is_brought_forward_with_every_count(
-    tmp_path_factory: pytest.TempPathFactory, counts: dict[int, tuple[int, int]], keys_max: int
+    tmp_path_factory: pytest.TempPathFactory, counts: dict[int, tuple[int, int]], keys_max: int, version: int
 ) -> None:
     """Rates and months go on where they were, whether KEYS_MAX grew or not; what is new begins anew."""
     path = tmp_path_factory.mktemp("before") / "limits"
-    path.write_bytes(layout_1(counts, 21))
+    path.write_bytes(layout_before(version, counts, 21))
     table = open_table(path, keys_max)
     assert (int(table.words[1]), int(table.words[2])) == (LAYOUT_VERSION, max(21, keys_max + 1))
-    entries = table.words[8:].reshape(-1, 4)
+    assert not table.words[8:HEADER_WORDS].any()
+    entries = table.words[HEADER_WORDS:].reshape(-1, ENTRY_WORDS)
     for key_id in range(21):
         tat_ns, used = counts.get(key_id, (0, 0))
-        assert list(entries[key_id]) == [tat_ns, MONTH << 48 | used if key_id in counts else 0, 0, 0]
+        first = [tat_ns, MONTH << 48 | used if key_id in counts else 0, *([7, 8] if version == 2 else [0, 0])]
+        assert list(entries[key_id]) == [*first, 0, 0, 0, 0]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
 
@@ -191,7 +209,7 @@ def test_a_file_of_the_layout_before_is_whole_whenever_its_upgrade_is_killed(tmp
     """At each system call of the way: the next start finds the old file or the new one, with every count."""
     path = tmp_path / "limits"
     for calls in range(1, 40):
-        path.write_bytes(layout_1({2: (NOW_NS + SECOND, 5)}, 11))
+        path.write_bytes(layout_before(2, {2: (NOW_NS + SECOND, 5)}, 11))
         child = os.fork()
         if child == 0:
             sys.setprofile(_killer(calls))
@@ -221,7 +239,7 @@ def test_looking_changes_nothing_and_finds_nothing_where_nothing_is(tmp_path: Pa
     """For tools beside the node: no file is made, none of another layout is read, and none is written."""
     path = tmp_path / "limits"
     assert LimitTable.look(path) is None
-    path.write_bytes(layout_1({}, 11))
+    path.write_bytes(layout_before(2, {}, 11))
     assert LimitTable.look(path) is None
     take_lookups(open_table(path).words, 3, MONTH, 100, 7)
     before = path.read_bytes()
@@ -234,11 +252,20 @@ def test_looking_changes_nothing_and_finds_nothing_where_nothing_is(tmp_path: Pa
 
 
 @pytest.mark.uncompiled
-@given(newest=st.integers(0, MONTH + 3), count=st.integers(0, 50), month=st.integers(MONTH - 30, MONTH + 3))
-def test_what_is_shown_as_used_is_what_the_quota_goes_by(newest: int, count: int, month: int) -> None:
-    """Of many keys at once, in every case of a clock that is or was wrong."""
+@given(
+    newest=st.integers(0, MONTH + 3),
+    count=st.integers(0, 50),
+    month=st.integers(MONTH - 30, MONTH + 3),
+    newest_elsewhere=st.integers(MONTH - 1, MONTH + 3),
+    count_elsewhere=st.integers(0, 50),
+)
+def test_what_is_shown_as_used_is_what_the_quota_goes_by(
+    newest: int, count: int, month: int, newest_elsewhere: int, count_elsewhere: int
+) -> None:
+    """Of many keys at once, in every case of a clock that is or was wrong, here and at the other nodes."""
     table = LimitTable.private(2)
-    table.words[8 + 4 + 1] = newest << 48 | count
+    entry = table.words[HEADER_WORDS + ENTRY_WORDS :]
+    entry[QUOTA], entry[ELSEWHERE] = newest << 48 | count, newest_elsewhere << 48 | count_elsewhere
     assert table.used(np.array([1]), month)[0] == 100 - quota_left(table.words, 1, month, 100)
 
 
@@ -356,3 +383,143 @@ def test_the_room_is_reserved_not_only_promised(tmp_path: Path) -> None:
     path = tmp_path / "limits"
     open_table(path, keys_max=100_000)
     assert path.stat().st_blocks * 512 >= bytes_needed(100_001)
+
+
+# --- in a cluster ---------------------------------------------------------------------------------------------
+
+
+def shared(nodes: int, exchanged_at_ns: int = NOW_NS) -> LimitTable:
+    table = LimitTable.private(70)
+    table.words[NODES], table.words[EXCHANGED_AT_NS] = nodes, exchanged_at_ns
+    return table
+
+
+def entry_of(table: LimitTable, key_id: int = 1) -> Words:
+    at = HEADER_WORDS + key_id * ENTRY_WORDS
+    return table.words[at : at + ENTRY_WORDS]
+
+
+def moved(table: LimitTable) -> list[int]:
+    bits = np.unpackbits(table.words[MOVED_AT:HEADER_WORDS].view(np.uint8), bitorder="little")
+    return [int(i) for i in np.flatnonzero(bits)]
+
+
+@pytest.mark.uncompiled
+def test_a_node_of_no_cluster_counts_nothing_for_one() -> None:
+    """Its keys have their whole plan, and the words of the exchange stay as they were."""
+    table = shared(nodes=0)
+    spend(table, 1)
+    assert take(table, 1) == SECOND
+    assert take_lookups(table.words, 1, MONTH, 10, 1) == 9
+    assert list(entry_of(table)[ADMITTED:]) == [0, 0, 0, 0]
+    assert moved(table) == []
+
+
+@pytest.mark.uncompiled
+@given(ceiling=st.integers(1, 30), asked=st.integers(0, 40), burst=st.integers(1, 40))
+def test_a_node_gives_what_was_reserved_for_it_and_at_the_pace_of_the_plan(
+    ceiling: int, asked: int, burst: int
+) -> None:
+    """Neither more than the ceiling nor more than the burst at once; every request is counted, admitted or refused."""
+    table = shared(nodes=3)
+    entry_of(table)[CEILING] = ceiling
+    admitted = sum(take(table, 1, burst=burst) == 0 for _ in range(asked))
+    assert admitted == min(asked, ceiling, burst)
+    assert list(entry_of(table)[[ADMITTED, REFUSED]]) == [admitted, asked - admitted]
+    assert moved(table) == ([1] if asked else [])
+
+
+@pytest.mark.uncompiled
+@given(nodes=st.integers(1, 9), rate=st.integers(1, 5_000), burst=st.integers(1, 5_000))
+def test_before_the_exchange_knows_a_key_the_nodes_together_stay_within_the_bound(
+    nodes: int, rate: int, burst: int
+) -> None:
+    """At most 2.5 % over what the plan gives in 10 s, or one request per further node; alone, all of the plan."""
+    credit = credit_of(nodes, interval_of(rate), burst)
+    assert credit <= burst
+    assert (nodes - 1) * credit <= max((10 * rate + burst) / 40, nodes - 1)
+    assert credit == burst or nodes > 1
+    table = shared(nodes)
+    assert sum(take(table, 3, rate=rate, burst=burst) == 0 for _ in range(min(credit + 2, 50))) == min(credit, 50)
+
+
+@pytest.mark.uncompiled
+@given(nodes=st.integers(1, 9), rate=st.integers(1, 300), burst=st.integers(1, 300), silent_ms=st.integers(201, 10**6))
+def test_a_node_that_hears_nothing_gives_its_share_and_neither_more_nor_nothing(
+    nodes: int, rate: int, burst: int, silent_ms: int
+) -> None:
+    """Rate and burst divided by the nodes, a burst of at least one; whatever the ceiling says."""
+    table = shared(nodes, NOW_NS - silent_ms * 1_000_000)
+    entry_of(table)[CEILING] = 1
+    at_once = sum(take(table, 1, rate=rate, burst=burst) == 0 for _ in range(burst + 2))
+    assert at_once == max(burst // nodes, 1)
+    later_ns = NOW_NS + 1_000 * SECOND
+    slow = sum(take(table, 1, later_ns + i * SECOND // rate, rate, burst) == 0 for i in range(3 * rate + burst))
+    assert slow <= (3 * rate + burst) / nodes + max(burst / nodes, 1) + 1
+    assert slow >= min(3 * rate // nodes, 1)
+
+
+@pytest.mark.uncompiled
+def test_the_share_begins_when_the_last_word_is_older_than_200_ms() -> None:
+    """Not a moment before: a lost exchange or nine of them change nothing."""
+    table = shared(nodes=2)
+    entry_of(table)[CEILING] = 100
+    at_ns = NOW_NS + 200_000_000
+    assert [take(table, 1, at_ns, rate=1, burst=4) for _ in range(4)] == [0, 0, 0, 0]
+    table = shared(nodes=2)
+    entry_of(table)[CEILING] = 100
+    assert [take(table, 1, at_ns + 1, rate=1, burst=4) > 0 for _ in range(4)] == [False, False, True, True]
+
+
+@pytest.mark.uncompiled
+def test_every_key_that_is_counted_is_marked_for_the_exchange_once() -> None:
+    """By its rate, refused or admitted, and by its month."""
+    table = shared(nodes=2)
+    entry_of(table, 64)[CEILING] = 1
+    for key_id in (1, 63, 64, 64, 64):
+        take(table, key_id)
+    take_lookups(table.words, 70, MONTH, 10, 1)
+    assert moved(table) == [1, 63, 64, 70]
+
+
+@pytest.mark.uncompiled
+@given(
+    quota=st.integers(1, 20), elsewhere=st.lists(st.integers(0, 8), min_size=1, max_size=10), turns=st.integers(0, 3)
+)
+def test_a_month_holds_with_what_the_other_nodes_counted(quota: int, elsewhere: list[int], turns: int) -> None:
+    """What is counted elsewhere is gone here too; of another month it counts nothing."""
+    table, own, others = shared(nodes=2), 0, 0
+    for more in elsewhere:
+        others += more
+        entry_of(table)[ELSEWHERE] = MONTH << 48 | others
+        assert quota_left(table.words, 1, MONTH, quota) == max(quota - own - others, 0)
+        left = take_lookups(table.words, 1, MONTH, quota, 1)
+        assert left == (quota - own - others - 1 if own + others < quota else -1)
+        own += left >= 0
+        assert quota_used(table, 1)[1] == own
+    assert quota_left(table.words, 1, MONTH + 1 + turns, quota) == quota
+
+
+def _share(table: LimitTable, count: int) -> tuple[int, ...]:
+    return (sum(take(table, 3, burst=10_000) == 0 for _ in range(count)),)
+
+
+def test_four_processes_share_what_is_reserved_and_not_one_more(tmp_path: Path) -> None:
+    """32,000 requests at one moment against 7,000 that are reserved; each is counted once."""
+    table = LimitTable.open(tmp_path / "limits", 10, BOOT, NOW_NS, WALL_NS, in_cluster=True)
+    table.words[EXCHANGED_AT_NS], entry_of(table, 3)[CEILING] = NOW_NS, 7_000
+    _share(shared(nodes=2), 1)  # what is compiled is loaded before the fork
+    assert sum(row[0] for row in at_once(_share, table, 8_000)) == 7_000
+    assert list(entry_of(table, 3)[[ADMITTED, REFUSED]]) == [7_000, 25_000]
+
+
+@pytest.mark.uncompiled
+def test_a_node_that_starts_without_a_word_knows_how_many_nodes_there_were(tmp_path: Path) -> None:
+    """Bounded from its first request on where it was in a cluster; all of the plan where it is in none any more."""
+    path = tmp_path / "limits"
+    table = LimitTable.open(path, 10, BOOT, NOW_NS, WALL_NS, in_cluster=True)
+    assert table.words[NODES] == 1
+    table.words[NODES], table.words[EXCHANGED_AT_NS] = 3, NOW_NS
+    again = LimitTable.open(path, 10, BOOT, NOW_NS, WALL_NS, in_cluster=True)
+    assert list(again.words[[NODES, EXCHANGED_AT_NS]]) == [3, 0]
+    assert open_table(path).words[NODES] == 0

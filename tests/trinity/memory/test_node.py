@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.quotes import stored_quote
 from trinity.errors import LayoutError, NodeAbsentError, NodeRunningError
-from trinity.limits import ASSETS_MAX
+from trinity.limits import ASSETS_MAX, SPARE_ASSETS
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry, name_of
 from trinity.memory.price_table import PriceTable, Via
@@ -119,11 +119,11 @@ def test_a_tool_reads_from_the_card_how_many_rows_there_are(card: Card) -> None:
     memory.unlink()
 
 
-def test_the_largest_catalog_has_no_spare_rows(card: Card) -> None:
-    """No row lies where a worker's own arrays end."""
+def test_the_largest_catalog_has_its_spare_rows_too(card: Card) -> None:
+    """Assets beyond the catalog are answered whatever its size."""
     assets = tuple(msgspec.structs.replace(card.catalog.assets[0], name=f"A{i}") for i in range(ASSETS_MAX))
     full = msgspec.structs.replace(card, catalog=msgspec.structs.replace(card.catalog, assets=assets, markets=()))
-    assert full.capacity == ASSETS_MAX
+    assert full.capacity == ASSETS_MAX + SPARE_ASSETS
 
 
 def test_tables_of_another_shape_are_refused(card: Card) -> None:

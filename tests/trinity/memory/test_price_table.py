@@ -127,7 +127,7 @@ def test_a_price_that_does_not_fit_is_refused(table: PriceTable, text: str) -> N
     assert table.read(0, 0) == _quote("1", "2", None)
 
 
-@pytest.mark.parametrize("cell", [(-1, 0), (0, -1), (6, 0), (0, 25)])
+@pytest.mark.parametrize("cell", [(-1, 0), (0, -1), (6, 0), (0, 32)])
 def test_a_cell_outside_of_the_table_raises(table: PriceTable, cell: tuple[int, int]) -> None:
     """An index never reaches another row's bytes."""
     with pytest.raises(IndexError):

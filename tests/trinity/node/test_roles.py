@@ -13,6 +13,7 @@ from trinity.config import Config, NodeSection, PushSection, RequestSection, Sto
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
+from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import listeners_of
@@ -161,7 +162,7 @@ def test_a_report_server_s_first_reporter_has_the_first_ring(shared: SharedMemor
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
         rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), (object.__new__(DeliveryRing),))
-        yield SharedMemory(node, AccessMemory.private(), rings, 7)
+        yield SharedMemory(node, AccessMemory.private(), rings, 7, MissWakes(8, (9,) * 4))
 
 
 # What each role is handed of the node's memory; the database, the operator and the simulator get nothing.

@@ -21,9 +21,10 @@ from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState
 from trinity.memory.control import HEARTBEAT_NS
+from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
-from trinity.process import ProcessContext, WorkerMemory
+from trinity.process import AskerMemory, ProcessContext, WorkerMemory
 from trinity.vocabulary import KeyState
 
 HOST = "127.0.0.1"
@@ -91,6 +92,7 @@ class Node:
         self.memory = NodeMemory.create(Card(name.removeprefix("trinity-"), True, entries, CATALOG))
         self.answers, self.prices, self.control = self.memory.answers, self.memory.prices, self.memory.control
         self.ports = PortsSection(tcp_port_lpo=free_port(), udp_port_lpo=free_port(socket.SOCK_DGRAM))
+        self.wakes = MissWakes.create(self.memory.misses.count)
         self.contexts: list[ProcessContext] = []
         self.processes: list[Any] = []
 
@@ -100,12 +102,17 @@ class Node:
     def context(self, index: int) -> ProcessContext:
         return ProcessContext.of(self.memory, index, SystemClock(), os.eventfd(0, os.EFD_NONBLOCK))
 
+    def asker(self, index: int) -> AskerMemory:
+        """What worker `index` asks a resolver with, which is the test itself."""
+        queue = self.memory.misses.queue(index)
+        return AskerMemory(self.memory.assets, queue, self.wakes.resolver_fd, self.wakes.asker_fds[index])
+
     def start(self, index: int = 0, request: RequestSection | None = None, access: AccessSection = OPEN_TO_ALL) -> None:
         """Fork worker `index` and wait for its first heartbeat."""
         from workers.request import loop
 
         context = self.context(index)
-        memory = WorkerMemory(self.answers, self.access, self.rings[index])
+        memory = WorkerMemory(self.answers, self.access, self.rings[index], self.asker(index))
         fork = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
         arguments = (context, memory, self.ports, section, access, HOST, index)

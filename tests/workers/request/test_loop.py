@@ -320,7 +320,7 @@ def test_a_taken_port_is_named(node: Any, name: str, kind: socket.SocketKind) ->
         other.bind((HOST, port))
         if kind == socket.SOCK_STREAM:
             other.listen()
-        memory = WorkerMemory(node.answers, node.access, node.rings[0])
+        memory = WorkerMemory(node.answers, node.access, node.rings[0], node.asker(0))
         with pytest.raises(PortTakenError) as caught:
             loop.run(node.context(0), memory, node.ports, RequestSection(pin=False), AccessSection(), HOST, 0)
     assert (caught.value.name, caught.value.port) == (name, port)
