@@ -98,7 +98,8 @@ def _valkey(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
     def is_ready() -> bool:
         url = read_secret(layout, "cache_url")
         bounds = {"socket_timeout": ASKING_SECONDS, "socket_connect_timeout": ASKING_SECONDS}
-        with valkey.Valkey.from_url(url, ssl_check_hostname=True, **bounds) as client:
+        tls = {"ssl_ca_certs": str(layout.authority), "ssl_check_hostname": True}
+        with valkey.Valkey.from_url(url, **bounds, **tls) as client:
             try:
                 return bool(client.ping())
             except (ValkeyError, OSError):

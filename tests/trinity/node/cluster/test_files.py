@@ -1,8 +1,10 @@
 """trinity/node/cluster/files.py"""
 
 import datetime
+import fnmatch
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tomllib
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from trinity.cache.keys import PATTERNS
 from trinity.config import load_config
 from trinity.errors import ConfigError
 from trinity.node.cluster import files
@@ -49,6 +52,16 @@ def test_no_secret_stands_in_a_file_of_deploy_and_others_may_read_none(layout: C
     configured = [path for path in layout.folder.rglob("*") if path.is_file() and path.parent != layout.secrets]
     assert not [path for path in configured for text in known if text in path.read_text()]
     assert all(path.stat().st_mode & 0o077 == 0 for path in (layout.folder, *layout.folder.rglob("*")) if path.exists())
+
+
+def test_the_cache_s_user_reaches_each_name_that_is_documented_and_no_other(layout: ClusterLayout) -> None:
+    """As trinity/cache/keys.py lists them."""
+    words = (layout.folder / "valkey" / "users.acl").read_text().split()
+    globs = [word.removeprefix("~") for word in words if word.startswith("~")]
+    names = {re.sub(r"<\w+>", "x", pattern.pattern): pattern for pattern in PATTERNS}
+    reached = {glob: [name for name in names if fnmatch.fnmatchcase(name, glob)] for glob in globs}
+    assert {name for found in reached.values() for name in found} == set(names)
+    assert "*" not in globs
 
 
 def test_keys_stay_over_starts_and_the_cache_s_password_does_not(layout: ClusterLayout, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """trinity/node/cluster/layout.py"""
 
+import datetime
 import ipaddress
 from pathlib import Path
 
 import pytest
 
+from trinity.cache.address import cache_settings_of
 from trinity.config import load_config
 from trinity.errors import InputError
+from trinity.node.cluster.certificates import make_cache_certificate
 from trinity.node.cluster.layout import (
     DEFAULT_NETWORK,
     ClusterLayout,
@@ -63,11 +66,11 @@ def test_a_line_with_node_stands_once_for_each_node_that_answers_and_names_are_f
 def test_a_node_takes_what_it_is_told(tmp_path: Path) -> None:
     """The environment of each node is a configuration that loads, with all exchanges at the simulator."""
     layout = ClusterLayout(tmp_path)
+    make_cache_certificate(layout.certificates, layout.cache, datetime.datetime.now(datetime.UTC))
     layout.secrets.mkdir()
-    for name in ("database_url", "cache_url", "admin_key"):
-        (layout.secrets / name).write_text(
-            "postgresql://x/y" if name == "database_url" else "valkeys://a.b:1/0123456789"
-        )
+    secrets = {"database_url": "postgresql://x/y", "cache_url": layout.cache_url("p"), "admin_key": "0123456789abcdef"}
+    for name, text in secrets.items():
+        (layout.secrets / name).write_text(text)
     for node in layout.nodes:
         config = load_config(environment_of_node(layout, node, ("kraken", "okx"), 8090))
         assert (config.node.name, config.node.bind_host, config.node.server_type) == node
@@ -77,6 +80,9 @@ def test_a_node_takes_what_it_is_told(tmp_path: Path) -> None:
             "okx": "ws://127.0.0.16:8090/okx",
         }
         assert config.stores.database_url == "postgresql://x/y"
+        settings = cache_settings_of(config)
+        assert settings is not None
+        assert settings.address.is_tls
 
 
 def test_what_the_user_s_shell_says_of_a_setting_that_is_given_is_dropped_in_all_its_forms() -> None:
