@@ -304,6 +304,8 @@ SUPERVISOR_GAP_MAX_NS = 1_000_000_000
 DRAIN_STAGE_MAX_NS = 1_500_000_000
 # ... and whoever is left after this is killed.
 DRAIN_MAX_NS = 4_000_000_000
+# LISTEN_WHEN_READY: a worker opens its ports with the prices, which take 2 to 5 s, and not later than this.
+LISTEN_WAIT_MAX_NS = 10 * 1_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
 READY_HINT_NS = 20 * 1_000_000_000
 # What a dying process may leave as its cause of death.
