@@ -13,6 +13,7 @@ from typing import NamedTuple, get_args
 
 import feeds.consensus.process
 import feeds.ingest.process
+import feeds.resolver.process
 import feeds.simulator.server
 import trinity.node.database
 import workers.access.process
@@ -102,7 +103,8 @@ class SharedMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number], self._asker(number))
+        ring, asker = self.rings.usage[number], self._asker(number)
+        return WorkerMemory(self.node.answers, self.access, ring, asker, self.node.admission)
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
         kinds = [role.kind for role, _ in instances_of(plan)]
@@ -201,6 +203,20 @@ ROLES = (
             FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
+    ),
+    Role(
+        "resolver",
+        lambda _: [""],
+        1,
+        lambda context, memory, plan, _: feeds.resolver.process.run(
+            context,
+            memory.of_resolver(),
+            plan.config.feeds,
+            plan.config.node.data_dir,
+            cache_settings_of(plan.config),
+        ),
+        vital=False,
+        services=("lookups",),
     ),
     Role(
         "consensus",

@@ -1,7 +1,7 @@
 -- Plans, keys and blocks: what the operator's commands ask and change.
 
 -- name: plans
-SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys,
+SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, p.admission_class, count(k.id) AS keys,
     price.price, price.currency, price.since AS price_since
 FROM plans AS p LEFT JOIN api_keys AS k ON k.plan_id = p.id
 LEFT JOIN LATERAL (
@@ -21,12 +21,16 @@ UPDATE plans SET
     rate_seconds = coalesce(%(rate_seconds)s, rate_seconds),
     burst = coalesce(%(burst)s, burst),
     monthly_quota = coalesce(%(monthly_quota)s, monthly_quota),
-    dry_run = coalesce(%(dry_run)s, dry_run)
+    dry_run = coalesce(%(dry_run)s, dry_run),
+    admission_class = coalesce(%(admission_class)s, admission_class)
 WHERE name = %(name)s;
 
 -- name: insert_plan
-INSERT INTO plans (name, rate_requests, rate_seconds, burst, monthly_quota, dry_run)
-VALUES (%(name)s, %(rate_requests)s, coalesce(%(rate_seconds)s, 1), %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false));
+INSERT INTO plans (name, rate_requests, rate_seconds, burst, monthly_quota, dry_run, admission_class)
+VALUES (
+    %(name)s, %(rate_requests)s, coalesce(%(rate_seconds)s, 1), %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false),
+    coalesce(%(admission_class)s, 1)
+);
 
 -- name: insert_key
 INSERT INTO api_keys (
