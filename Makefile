@@ -86,8 +86,26 @@ define install_missing
 endef
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
-test-tools:
+test-tools: valkey
 	$(call install_missing,$(TEST_TOOLS))
+
+# Valkey 8 is in the backports of Debian 12, from the machine's own mirror: its sources once more with their suite. Where
+# there is none, redis-server takes its place in the tests.
+BACKPORTS := /etc/apt/sources.list.d/trinity-backports
+valkey:
+	@command -v valkey-server >/dev/null || { echo "installing valkey-server"; \
+	  suite=$$(. /etc/os-release && echo "$$VERSION_CODENAME"); \
+	  for own in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do \
+	    test -s $$own && ! apt-cache policy | grep -q "a=$$suite-backports" || continue; \
+	    case $$own in *.sources) ends=sources; \
+	      edit="/^Suites:.*[: ]$$suite\\($$\\| \\)/,/^$$/p" set="s/^Suites:.*/Suites: $$suite-backports/";; \
+	    *) ends=list; edit="/^deb .* $$suite main/p" set="s/ $$suite / $$suite-backports /";; esac; \
+	    sed -n "$$edit" $$own | sed "$$set" | $(SUDO) tee $(BACKPORTS).$$ends >/dev/null; \
+	  done; \
+	  $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	    apt-get -qq install -y --no-install-recommends valkey-server valkey-tools >/dev/null; } \
+	|| { echo "could not install valkey-server from the backports: redis-server stands in for it"; \
+	  $(call install_missing,redis-server); }
 
 peers: test-tools
 	$(call install_missing,$(PEERS))
