@@ -16,7 +16,7 @@ import psycopg
 
 from trinity.cache.keys import API_KEY, DAY_SECONDS
 from trinity.errors import CacheReplyError, CacheUnavailableError
-from trinity.observe.status import read_node
+from trinity.observe.readings import read_processes
 from trinity.store.connect import bounded
 from trinity.store.queries import load
 from workers.cluster.context import ClusterContext
@@ -91,5 +91,5 @@ class KeyRecords:
         return written
 
     def _leads(self) -> bool:
-        view = self._cluster.memory.view
-        return is_leading(read_node(view.node, self._cluster.clock.monotonic_ns(), ()))
+        memory = self._cluster.memory.view.node
+        return is_leading(memory, read_processes(memory, self._cluster.clock.monotonic_ns()))
