@@ -19,7 +19,15 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import listeners_of
 from trinity.node import roles
 from trinity.node.roles import ROLES, NodePlan, SharedMemory, card_of, instances_of
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
+from trinity.process import (
+    ClusterMemory,
+    ConsensusMemory,
+    FeedMemory,
+    NodeView,
+    ProcessContext,
+    PushMemory,
+    WorkerMemory,
+)
 from trinity.services import SERVICES, ServerType, Service
 
 CATALOG = load_catalog()
@@ -101,13 +109,14 @@ def _typed(server_type: str, *, push: bool = False) -> NodePlan:
 
 
 def test_every_role_says_on_which_nodes_it_runs() -> None:
-    """A node that answers runs all but the pusher, which it runs when it is told to; the rest is of a demo."""
+    """A node that answers runs all but the pusher, when it is told to, and the cluster; the rest is of a demo."""
     assert all(set(role.services) <= set(get_args(Service)) and role.services for role in ROLES)
     plan = _plan()
     assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {
         "simulator",
         "receiver",
         "pusher",
+        "cluster",
     }
     pushing = msgspec.structs.replace(plan.config, push=PushSection(on=True))
     assert "pusher" in {role.kind for role, _ in instances_of(plan._replace(config=pushing))}
@@ -176,6 +185,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "flusher": (tuple,),
     "pusher": (PushMemory,),
     "receiver": (),
+    "cluster": (ClusterMemory,),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
     "reporter": (NodeView, AccessMemory, UsageRing),
     "health": (NodeView,),  # and the listeners
@@ -189,6 +199,7 @@ _MEMORY = (
     WorkerMemory,
     PushMemory,
     NodeView,
+    ClusterMemory,
     UsageRing,
     tuple,
 )
@@ -203,6 +214,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     for module in (
         roles.trinity.node.database,
         roles.workers.access.process,
+        roles.workers.cluster.process,
         roles.feeds.simulator.server,
         roles.feeds.ingest.process,
         roles.feeds.consensus.process,
