@@ -103,6 +103,10 @@ ADAPTIVE_THROTTLE = Pattern(
     "{adaptive:lpo}:throttle", "string", None, "-",
     "the governor's count of requests that were turned away, over all nodes", "the cluster process",
 )  # fmt: skip
+ADAPTIVE_LEASES = Pattern(
+    "{adaptive:lpo}:leases", "hash", None, "-",
+    "how many connections each node may have, and until when nobody else gets them", "the cluster process, by script",
+)  # fmt: skip
 CLUSTER_STATS = Pattern(
     "cluster:stats:<node>", "hash", STATS_SECONDS, "10 s",
     "a node's telemetry: 24 counters, and who it is", "the cluster process, every second",
@@ -156,6 +160,7 @@ PATTERNS = (
     ADAPTIVE_SUCCESSES,
     ADAPTIVE_TOTAL,
     ADAPTIVE_THROTTLE,
+    ADAPTIVE_LEASES,
     CLUSTER_STATS,
     CLUSTER_NODES,
     SESSION,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.node_fixture import busy_node
 from trinity.config import Config, NodeSection, PushSection, RequestSection, StoresSection, services_of
+from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
@@ -81,6 +82,17 @@ def test_a_node_with_a_database_of_its_own_does_not_start_one() -> None:
     plan = _plan()
     config = msgspec.structs.replace(plan.config, stores=StoresSection(database_url="postgresql://host/name"))
     assert "database" not in [entry.name for entry in card_of(plan._replace(config=config)).processes]
+
+
+def test_a_node_with_a_cache_speaks_with_the_others() -> None:
+    """CACHE_URL set: whatever its type, it has a process `cluster`."""
+    for server_type in TYPES:
+        plan = _typed(server_type)
+        config = msgspec.structs.replace(plan.config, stores=StoresSection(cache_url="valkey://host"))
+        assert "cluster" in [entry.name for entry in card_of(plan._replace(config=config)).processes]
+    wrong = msgspec.structs.replace(plan.config, stores=StoresSection(cache_url="http://host"))
+    with pytest.raises(ConfigError, match="CACHE_URL"):
+        card_of(plan._replace(config=wrong))
 
 
 def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
@@ -183,6 +195,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
+    "cluster": (ClusterMemory,),
     "pusher": (PushMemory,),
     "receiver": (),
     "cluster": (ClusterMemory,),
@@ -196,6 +209,7 @@ _MEMORY = (
     AccessMemory,
     FeedMemory,
     ConsensusMemory,
+    ClusterMemory,
     WorkerMemory,
     PushMemory,
     NodeView,
@@ -219,6 +233,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.feeds.ingest.process,
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
+        roles.workers.cluster.process,
         roles.workers.operator.process,
         roles.workers.push.process,
         roles.workers.receiver.process,
