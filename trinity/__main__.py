@@ -25,6 +25,7 @@ from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
 from trinity.errors import (
     AbsentError,
+    CacheUnavailableError,
     ConfigError,
     InputError,
     MissingExtraError,
@@ -54,7 +55,11 @@ COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "operating.node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
-    Subcommand("cluster", "run: a whole cluster on this machine, with simulated exchanges", "operating.cluster"),
+    Subcommand(
+        "cluster",
+        "all nodes of the cluster, their loads and lags; run: a whole one on this machine",
+        "operating.cluster",
+    ),
     Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
     ),
@@ -99,6 +104,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (InputError, EXIT_CONFIGURATION),
     (MissingExtraError, EXIT_CONFIGURATION),
     (MissingProgramError, EXIT_CONFIGURATION),
+    (CacheUnavailableError, EXIT_FOUND_WRONG),
     (NodeAbsentError, EXIT_FOUND_WRONG),
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),

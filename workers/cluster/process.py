@@ -18,6 +18,7 @@ from trinity.process import ClusterMemory, ProcessContext
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
 from workers.cluster.governor import GovernorExchange
 from workers.cluster.members import Members, MembersBeat
+from workers.cluster.stats import StatsPublisher
 
 
 def run(context: ProcessContext, memory: ClusterMemory, config: Config, node_uuid: uuid.UUID) -> None:
@@ -49,6 +50,7 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
     return [
+        StatsPublisher(cluster),
         GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,
