@@ -11,7 +11,7 @@ piece is built while the one before it is sent.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,11 +24,12 @@ from trinity.sync.entries import (
     Commands,
     Vocabulary,
     command,
+    entry_blocks,
     entry_names,
     expiring,
     set_commands,
     uuid_texts,
-)  # fmt: skip
+)
 from trinity.sync.intervals import Interval, Intervals, clip, subtract, union
 from trinity.sync.mark import MOVE, Mark, read_mark
 from trinity.sync.room import Room
@@ -44,8 +45,6 @@ _PIECE_BYTES_MAX = 4 * PIECE_BYTES
 _CALLS_A_PIECE = 5_000
 # Rows of a clock that is ahead are there as well; 2100.
 _LAST_SECOND = 4_102_444_800
-
-Records = Callable[[], Mapping[str, bytes]]
 
 
 class Progress(NamedTuple):
@@ -79,12 +78,11 @@ class SyncJob:
         self,
         source: SyncSource,
         settings: CacheSettings,
-        key_records: Records,
         life_seconds: int,
         run: str,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        self._source, self._settings, self._key_records = source, settings, key_records
+        self._source, self._settings = source, settings
         self._life_seconds, self._on_progress = min(life_seconds, USAGE_SECONDS), on_progress
         self._run = run
         self._known = Vocabulary(source.asset_names(), source.key_digests())
@@ -159,7 +157,7 @@ class SyncJob:
     # --- bringing -------------------------------------------------------------------------------------------------
 
     def _bring_small(self) -> None:
-        records, parameters = self._key_records(), self._source.parameters()
+        records, parameters = self._source.key_records(), self._source.parameters()
         (held,) = self._ask([("HKEYS", APP_CONFIG.name())])
         names = [name.decode() for name in held]
         self._bulk.send([*key_commands(records), *parameter_commands(parameters, names)])

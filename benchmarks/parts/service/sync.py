@@ -92,7 +92,7 @@ def _used_by_valkey(settings: CacheSettings) -> float:
 def _run(url: str, settings: CacheSettings) -> tuple[SyncResult, float, float]:
     began, own = time.perf_counter(), time.process_time()
     with connect(url, "sync", statement_seconds=0, autocommit=True) as connection:
-        job = SyncJob(SyncSource(connection), settings, dict, USAGE_SECONDS, uuid.uuid4().hex)
+        job = SyncJob(SyncSource(connection), settings, USAGE_SECONDS, uuid.uuid4().hex)
         result = job.run()
     return result, time.perf_counter() - began, time.process_time() - own
 

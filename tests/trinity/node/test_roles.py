@@ -195,7 +195,6 @@ HANDED: dict[str, tuple[type, ...]] = {
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
-    "cluster": (ClusterMemory,),
     "pusher": (PushMemory,),
     "receiver": (),
     "cluster": (ClusterMemory,),
