@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
+    parser.add_argument("--sync-rows", type=int, default=1_000_000, help="usage rows of `sync` (default 1,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
     parser.add_argument("--subscriptions", type=int, default=10_000, help="subscriptions of `push` (default 10,000)")
@@ -181,6 +182,12 @@ def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> d
     from benchmarks.parts.feeds.campaign import measure_campaign
 
     return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
+
+
+def _sync(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.service.sync import measure_sync
+
+    return measure_sync(folder, wanted.sync_rows, wanted.turns, progress)
 
 
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -300,6 +307,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
+    "sync": {"sync": _sync},
     "streams": {"streams": _streams},
     "markets": {"markets": _markets},
     "keys": {"keys": _keys},

@@ -139,6 +139,8 @@ FIGURES = (
         "1/s",
         lambda r: r["push_process"]["sizes"]["100,000"]["per_cpu_second"],
     ),
+    Figure("sync of a million rows", 16.0, "<=", "s", lambda r: r["sync"]["whole_seconds"] * 1e6 / r["sync"]["rows"]),
+    Figure("sync of 1,000 rows", 200.0, "<=", "ms", lambda r: r["sync"]["increment_ms"]),
     Figure("CSV export", 200_000, ">=", "rows/s", lambda r: r["reports"]["csv_rows_per_second"]),
     Figure("lookup beside reports / alone", 1.05, "<=", "CPU", lambda r: r["reports"]["lookups"]["ratio"]),
 )
