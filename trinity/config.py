@@ -79,6 +79,12 @@ class RequestSection(Section, frozen=True):
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
 
 
+class LookupsSection(Section, frozen=True):
+    """What can be looked up."""
+
+    beyond_catalog: bool = True  # assets that no market of ours names are looked for on the exchanges
+
+
 class FeedsSection(Section, frozen=True):
     """Where the exchanges are; an empty base URL means the exchange's own."""
 
@@ -187,6 +193,7 @@ class Config(Section, frozen=True):
     node: NodeSection = NodeSection()
     ports: PortsSection = PortsSection()
     request: RequestSection = RequestSection()
+    lookups: LookupsSection = LookupsSection()
     feeds: FeedsSection = FeedsSection()
     simulator: SimulatorSection = SimulatorSection()
     access: AccessSection = AccessSection()

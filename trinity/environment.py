@@ -59,6 +59,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "REQUEST_WORKERS": ("request", "workers", int),
     "REQUEST_PIN": ("request", "pin", _switch_of),
     "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
+    "BEYOND_CATALOG": ("lookups", "beyond_catalog", _switch_of),
     "FEEDS_SIMULATED": ("feeds", "simulated", _switch_of),
     "WS_BASE_URLS": ("feeds", "ws_base_urls", _table_of),
     "REST_BASE_URLS": ("feeds", "rest_base_urls", _table_of),

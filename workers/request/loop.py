@@ -11,12 +11,9 @@ To drain: accept what is waiting, shut the listener, answer what is in flight wi
 connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
 """
 
-import ctypes
-import errno
 import os
 import resource
 import select
-import signal
 import socket
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,8 +25,14 @@ from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_SECOND
 from trinity.compiled import compile_for, compiled, has_code_for, refer_to
 from trinity.config import AccessSection, PortsSection, RequestSection
-from trinity.errors import PortTakenError
-from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
+from trinity.limits import (
+    ACCEPTS_MAX,
+    CONNECTIONS_MAX,
+    DRAIN_IDLE_MAX_NS,
+    DRAIN_WORKER_MAX_NS,
+    EVENTS_MAX,
+    PARKED_MAX,
+)
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.atomics import Words, load_acquire, store_release
@@ -57,12 +60,12 @@ from trinity.native.libc import (
 )
 from trinity.native.networks import Networks, trusted_networks
 from trinity.native.octets import Integers, Octets
-from trinity.net.ports import bind_socket, is_any
+from trinity.net.ports import is_any
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
-from trinity.vocabulary import LATENCY_BOUNDS_NS
 from workers.request import lookups
 from workers.request.admission import gate_counters
+from workers.request.beyond import ASKED, NEXT_NS, hurry, make_beyond, parked_count
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
 from workers.request.http.context import RequestContext, make_context, make_private_context
@@ -84,33 +87,38 @@ from workers.request.http.slots import (
     take_ready,
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
-from workers.request.udp.batch import Mailbox, make_mailbox, prepare_queue, serve_datagrams
-from workers.request.udp.text import make_datagram_context
+from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
+from workers.request.udp.batch import Mailbox, make_mailbox, serve_datagrams
+from workers.request.udp.context import make_datagram_context
+from workers.request.waiting import count_duration, serve_waiting, tell_lookups
 
 # Tags of the epoll set beside the connections' slots.
-_TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
+_TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL, _TAG_ANSWERED = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 5)
 # Words of Worker.fds.
-_EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _FD_COUNT = range(6)
-# Words of Worker.marks: monotonic times; connections refused, and datagrams dropped unseen, until the last second.
-_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _REFUSED_BEFORE, _DROPPED_BEFORE, _MARK_COUNT = range(
-    7
-)
+_EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _ANSWERED, _RESOLVER, _FD_COUNT = range(8)
+# Words of Worker.marks: monotonic times; connections refused, datagrams dropped and lookups, until the last second.
+(
+    _NEXT_SECOND_NS,
+    _NEXT_SWEEP_NS,
+    _DRAIN_END_NS,
+    _ACCEPT_AGAIN_NS,
+    _REFUSED_BEFORE,
+    _DROPPED_BEFORE,
+    _LOOKUPS_BEFORE,
+    _MARK_COUNT,
+) = range(8)
 
 _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervisor allows 5 s
 _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
-_BACKLOG = 4096
 
 _CONNECTIONS_GAUGE = metrics.REQUEST.index("http_connections")
 _REFUSING_GAUGE = metrics.REQUEST.index("http_connections_refused_last_second")
 _REFUSED_WORD = metrics.REQUEST.index("http_connections_refused_total")
+_LOOKUPS_WORD = metrics.REQUEST.index("lookups_total")
 _DROPPED_WORD = metrics.REQUEST.index("udp_datagrams_total", "dropped")
-_DURATION = "http_request_duration_seconds"
-_DURATION_WORD = metrics.REQUEST.index(_DURATION, metrics.DURATION_BOUNDS[0])
-_DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
 _DRAIN = int(Command.DRAIN)
-_BUCKETS_NS = np.array(LATENCY_BOUNDS_NS, dtype=np.int64)
 
 
 class Worker(NamedTuple):
@@ -139,23 +147,28 @@ def run(
     bind_host: str,
     worker: int,
     report_paths: Sequence[str] = (),
+    *,
+    beyond_catalog: bool = False,
 ) -> None:
     """Serve until the supervisor says DRAIN or SIGTERM comes; `report_paths` are answered by another service.
+
+    `beyond_catalog`: assets that the catalog does not name are looked for.
 
     Raises PortTakenError when a port cannot be bound, OSError for other failures of the system.
     """
     tables = memory.access
     if request.pin:
-        _pin(worker)
+        pin_to_cpu(worker)
     with (
-        _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
-        _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
+        bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
+        bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
         select.epoll() as epoll,
     ):
-        tcp.listen(_BACKLOG)
+        tcp.listen(BACKLOG)
         counters = gate_counters(context.block.counters)
-        signal_fd = _open_signal_fd()
-        fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd], dtype=np.int64)
+        signal_fd = open_signal_fd()
+        own = epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd
+        fds = np.array([*own, memory.asker.answered_fd, memory.asker.resolver_fd], dtype=np.int64)
         request_context = make_context(
             table_words=memory.answers.words,
             catalog=context.catalog,
@@ -165,6 +178,7 @@ def run(
             caller=make_caller(access.trusted_proxies),
             gate=make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, access),
             ledger=make_ledger(memory.ring.words, context.catalog),
+            beyond=make_beyond(memory.asker, len(context.catalog.assets), beyond_catalog, PARKED_MAX),
             ports=ports,
             report_paths=report_paths,
         )
@@ -206,10 +220,11 @@ def _make_worker(
     connections: Connections,
     any_address: bool = False,
 ) -> Worker:
-    counters = block[COUNTERS:]
+    counters, marks = block[COUNTERS:], np.zeros(_MARK_COUNT, dtype=np.int64)
+    marks[_LOOKUPS_BEFORE] = counters[_LOOKUPS_WORD]
     return Worker(
         fds=fds,
-        marks=np.zeros(_MARK_COUNT, dtype=np.int64),
+        marks=marks,
         block=block,
         counters=counters,
         gauges=counters.view(np.float64),
@@ -223,45 +238,11 @@ def _make_worker(
     )
 
 
-def _pin(worker: int) -> None:
-    """Worker i runs on the i-th CPU that the node may use, so that no other CPU's cache has to be filled."""
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[worker % len(allowed)]})
-
-
-def _bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """A socket that shares its port with the other workers, each with a queue of its own."""
-    try:
-        bound = bind_socket(host, port, kind, shared=True)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(name, host, port) from None
-        raise
-    if kind == socket.SOCK_STREAM:
-        # Inherited by what is accepted: an answer must not wait for the acknowledgement of the one before.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    else:
-        prepare_queue(bound)
-    return bound
-
-
-def _open_signal_fd() -> int:
-    """Block SIGTERM and SIGINT and have them as a readable descriptor (signalfd(2); Python has no call for it)."""
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-    mask = (ctypes.c_uint64 * 16)()
-    mask[0] = sum(1 << (number - 1) for number in wanted)
-    fd: int = ctypes.CDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "signalfd")
-    return fd
-
-
 @compiled
 def _serve(worker: Worker) -> None:
     """The loop; returns when the worker has drained."""
-    fds, marks, state = worker.fds, worker.marks, worker.connections.state
-    for which in range(_LISTENER, _FD_COUNT):
+    fds, marks, state, beyond = worker.fds, worker.marks, worker.connections.state, worker.context.beyond.state
+    for which in range(_LISTENER, _ANSWERED + 1):
         tag = _TAG_LISTENER + which - _LISTENER
         control_events(fds[_EPOLL], EPOLL_ADD, fds[which], EPOLLIN, tag, worker.event)
     while True:
@@ -278,7 +259,7 @@ def _serve(worker: Worker) -> None:
             _sweep(worker.connections, worker.context, worker.counters, now_ns)
             marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
         state[ANSWERED] = 0
-        accepting = drain = False
+        accepting = drain = decided = False
         for i in range(take_ready(worker.connections, worker.events, max(0, count))):
             tag = event_tag(worker.events, i)
             if tag < CONNECTIONS_MAX:
@@ -291,15 +272,26 @@ def _serve(worker: Worker) -> None:
             else:
                 read_words(fds[_CONTROL + tag - _TAG_CONTROL], worker.signals)
                 drain |= tag == _TAG_SIGNAL
+                decided |= tag == _TAG_ANSWERED
         if accepting:
             _accept_waiting(worker, now_ns)
         if state[ANSWERED] > 0:
-            _count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - now_ns)
+            count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - now_ns)
+        if decided or beyond[ASKED] == 1 or now_ns >= beyond[NEXT_NS]:
+            serve_waiting(
+                worker.connections, worker.mailbox, worker.context, worker.counters, fds[_UDP], fds[_RESOLVER], decided,
+                now_ns,
+            )  # fmt: skip
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
             _begin_drain(worker, now_ns)
-        if state[DRAINING] == 1 and (_open_count(worker.connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
+        left = _open_count(worker.connections) + parked_count(worker.context.beyond)
+        if state[DRAINING] == 1 and (left == 0 or now_ns >= marks[_DRAIN_END_NS]):
             break
     serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+    hurry(worker.context.beyond, 0)
+    serve_waiting(
+        worker.connections, worker.mailbox, worker.context, worker.counters, fds[_UDP], fds[_RESOLVER], True, now_ns
+    )
 
 
 @compiled
@@ -331,6 +323,7 @@ def _tick(worker: Worker, now_ns: int) -> None:
     refused = np.int64(worker.counters[_REFUSED_WORD])
     worker.gauges[_REFUSING_GAUGE] = refused - worker.marks[_REFUSED_BEFORE]
     worker.marks[_REFUSED_BEFORE] = refused
+    tell_lookups(worker.context.beyond, worker.counters, worker.marks, _LOOKUPS_BEFORE)
     dropped = dropped_datagrams(worker.fds[_UDP], worker.event)
     if dropped >= 0:
         worker.counters[_DROPPED_WORD] += np.uint64((dropped - worker.marks[_DROPPED_BEFORE]) & 0xFFFFFFFF)
@@ -353,20 +346,11 @@ def _sweep(connections: Connections, context: RequestContext, counters: Words, n
 
 
 @compiled
-def _count_duration(counters: Words, answered: int, duration_ns: int) -> None:
-    """All answers of a turn took at most as long as the turn; one count for each bucket alone, the sum in ns."""
-    bucket = 0
-    while bucket < _BUCKETS_NS.size and duration_ns > _BUCKETS_NS[bucket]:
-        bucket += 1
-    counters[_DURATION_WORD + bucket] += np.uint64(answered)
-    counters[_DURATION_SUM_WORD] += np.uint64(answered * duration_ns)
-
-
-@compiled
 def _begin_drain(worker: Worker, now_ns: int) -> None:
     """Shut the door, and give everyone inside a deadline."""
     fds, connections = worker.fds, worker.connections
     connections.state[DRAINING] = 1
+    hurry(worker.context.beyond, now_ns)
     worker.marks[_DRAIN_END_NS] = now_ns + DRAIN_WORKER_MAX_NS
     worker.marks[_NEXT_SWEEP_NS] = now_ns
     _accept_waiting(worker, now_ns)

@@ -31,8 +31,10 @@ from trinity.native.networks import is_inside
 from trinity.native.octets import append_slice
 from trinity.observe import metrics
 from trinity.vocabulary import HTTP_STATUSES
+from workers.request.beyond import SLOT, WAITS, begin_again, end_again
 from workers.request.forwarded import PEER, set_peer
 from workers.request.http.context import RequestContext
+from workers.request.http.parked import end_request, is_waiting, park, wait_parked
 from workers.request.http.parse import (
     BAD_REQUEST_LINE,
     KEEP_ALIVE,
@@ -42,6 +44,7 @@ from workers.request.http.parse import (
     parse_head,
     skip_empty_lines,
 )
+from workers.request.http.price_routes import answer_again
 from workers.request.http.proxy_protocol import MALFORMED, parse_proxy_header
 from workers.request.http.proxy_protocol import NEED_MORE as PREFACE_NEEDS_MORE
 from workers.request.http.response import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS
@@ -68,6 +71,7 @@ from workers.request.http.slots import (
     LINGERS,
     NEW,
     OUT,
+    PARKED,
     PARSED,
     PHASE,
     PREFACE,
@@ -139,10 +143,11 @@ def serve_event(at: Connections, context: RequestContext, counters: Words, slot:
                 resume(at, slot, now_ns)
         elif phase == LINGERING:
             drop_input(at, slot)
-        else:
+        elif phase != PARKED:
             _serve_input(at, context, counters, slot, now_ns)
     except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
         counters[_ERRORS_WORD] += np.uint64(1)
+        context.beyond.state[WAITS] = 0
         close_connection(at, slot)
 
 
@@ -181,11 +186,11 @@ def _serve_input(at: Connections, context: RequestContext, counters: Words, slot
         if start == 0:
             return
     set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
-    _answer_all(at, context, counters, start, total, now_ns)
-    if ended and state[PARSED] == 0 and state[END] == STAYS:
+    _answer_all(at, context, counters, slot, start, total, now_ns)
+    if ended and state[PARSED] == 0 and state[END] == STAYS and at.parks[slot] == 0:
         close_connection(at, slot)  # half a head is no request
         return
-    if not _send_turn(at, slot, total, now_ns) or row[FD] < 0:
+    if not _send_turn(at, slot, total, now_ns) or row[FD] < 0 or wait_parked(at, slot, now_ns):
         return
     left = total - state[CONSUMED]
     if state[PARSED] > 0:
@@ -224,17 +229,24 @@ def _take_preface(
 
 
 @compiled_inline
-def _answer_all(at: Connections, context: RequestContext, counters: Words, start: int, total: int, now_ns: int) -> None:
+def _answer_all(
+    at: Connections, context: RequestContext, counters: Words, slot: int, start: int, total: int, now_ns: int
+) -> None:
     """Answer what is whole in `inbox[start:total]` into the outbox, and leave in `state` what came of it."""
     inbox, outbox, state = at.inbox, at.outbox, at.state
     out = parsed = 0
     end, outcome = STAYS, NEED_MORE
     while start < total and parsed < PIPELINED_MAX and out <= TURN_BYTES and end == STAYS:
+        began = start
         outcome = parse_head(inbox, start, total, context.head)
         if outcome == REQUEST:
             start = context.head[NEXT]
             keep_alive = context.head[KEEP_ALIVE] == 1 and state[DRAINING] == 0
             out = answer_request(context, inbox, not keep_alive, now_ns, outbox, out)
+            if context.beyond.state[WAITS] == 1:
+                start = began
+                park(at, context, slot, began, now_ns)
+                break
             parsed += 1
             if not keep_alive:
                 # Whatever follows is not read: closing at once would make the kernel reset the connection, and the
@@ -254,6 +266,28 @@ def _answer_all(at: Connections, context: RequestContext, counters: Words, start
     state[ANSWERED] += parsed
 
 
+@compiled
+def serve_parked(at: Connections, context: RequestContext, counters: Words, place: int, now_ns: int) -> bool:
+    """Look again at the request of this place, and answer it if it is decided or late; whether it was answered."""
+    if not is_waiting(at, context, place) or not begin_again(context.beyond, context.gate, place, now_ns):
+        return False
+    slot = context.beyond.parked[place, SLOT]
+    try:
+        set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
+        base, last = slot * HEAD_BYTES_MAX, at.state[DRAINING] == 1
+        out = answer_again(context, at.inputs, base, place, last, now_ns, at.outbox, 0)
+        if context.beyond.state[WAITS] == 0:
+            arrived_ns = end_request(at, context, place, now_ns)
+            _account(at, context, counters, arrived_ns)
+            if _send(at, slot, out, now_ns):
+                push_ready(at, slot)  # more of its input may wait, here or in the socket
+    except Exception:  # noqa: BLE001 - as in serve_event
+        counters[_ERRORS_WORD] += np.uint64(1)
+        context.beyond.state[WAITS] = 0
+        close_connection(at, slot)
+    return end_again(context.beyond, place)
+
+
 @compiled_inline
 def _account(at: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
     """Count the answer that was just written, and publish its usage record."""
@@ -271,6 +305,13 @@ def _send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
     out, consumed = state[OUT], state[CONSUMED]
     row[KEPT], row[ENDING] = total - consumed, state[END]
     append_slice(at.inbox, consumed, total - consumed, at.inputs, slot * HEAD_BYTES_MAX)
+    return _send(at, slot, out, now_ns)
+
+
+@compiled_inline
+def _send(at: Connections, slot: int, out: int, now_ns: int) -> bool:
+    """Send `outbox[:out]`; False when the connection ended or has to wait for its client."""
+    row = at.table[slot]
     sent = send(row[FD], at.outbox, 0, out) if out > 0 else 0
     if sent == -EAGAIN:
         sent = 0

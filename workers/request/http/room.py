@@ -20,6 +20,7 @@ from workers.request.http.slots import (
     FREE_COUNT,
     HIGHEST,
     OF_ADDRESS_MAX,
+    PARKED,
     PHASE,
     READY,
     STALLED,
@@ -27,8 +28,8 @@ from workers.request.http.slots import (
     close_connection,
 )
 
-# By phase: how long the connection may stay in it. STALLED, the third, never gives way.
-_LIMITS_NS = np.array([IDLE_MAX_NS, HEAD_MAX_NS, 0, LINGER_MAX_NS, HEAD_MAX_NS, HEAD_MAX_NS], dtype=np.int64)
+# By phase: how long the connection may stay in it. STALLED, the third, and PARKED, the last, never give way.
+_LIMITS_NS = np.array([IDLE_MAX_NS, HEAD_MAX_NS, 0, LINGER_MAX_NS, HEAD_MAX_NS, HEAD_MAX_NS, 0], dtype=np.int64)
 _SHARES = 1 << 20  # a share of time left is counted in these: 75 s in 72 us, and no product overflows
 _NOBODY = -1
 _IPV4 = np.uint64(0)  # the upper word of a mapped address
@@ -76,7 +77,8 @@ def _give_way(at: Connections, high: np.uint64, low: np.uint64, all_addresses: b
     found, least = _NOBODY, 0
     for slot in range(at.state[HIGHEST]):
         row = at.table[slot]
-        if row[FD] < 0 or row[PHASE] == STALLED or row[READY] == 1 or slot == newcomer:
+        stays = row[PHASE] in (STALLED, PARKED) or row[READY] == 1 or slot == newcomer
+        if row[FD] < 0 or stays:
             continue
         if all_addresses or _is_of(at, slot, high, low):
             left = max(0, row[DEADLINE_NS] - now_ns) * _SHARES // _LIMITS_NS[row[PHASE]]

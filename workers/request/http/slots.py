@@ -8,6 +8,7 @@ A connection is a row of `Connections.table`; its slot is the row's number and i
     HEAD       part of a request is here: its last byte is due at the deadline
     STALLED    the client does not take its answers: nothing is read from it until it does
     LINGERING  refused: our side is shut, what the client still sends is read and dropped
+    PARKED     its request waits for an asset that is being looked for (parked.py): nothing is read from it until then
 
 Rules: a slot is free or has a descriptor; whoever closes it gives everything back. A slot with more to do than its turn
 allows goes on the ready list, whose entries the next turn serves like events.
@@ -44,7 +45,7 @@ from workers.request.http.response import HEAD_END_BYTES_MAX
     HALF_CLOSED,  # 1 when the client has said that it will send no more
     _COLUMNS,
 ) = range(9)
-IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW = range(6)
+IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW, PARKED = range(7)
 STAYS, CLOSES, LINGERS = range(3)
 STALL_START, STALL_END = range(2)
 
@@ -80,6 +81,7 @@ class Connections(NamedTuple):
     address_octets: Octets  # the same memory
     free: Integers  # a stack of slots
     ready: Integers
+    parks: Integers  # the place of the request that waits, and one; 0: none does
     inputs: Octets  # HEAD_BYTES_MAX a slot
     stalled: Octets  # one turn's output a stalled connection
     stalled_marks: Integers  # int64[STALLED_MAX, 2]: what is unsent of it
@@ -120,6 +122,7 @@ def make_connections(
         address_octets=addresses.view(np.uint8),
         free=np.arange(count - 1, -1, -1, dtype=np.int64),
         ready=np.zeros(count, dtype=np.int64),
+        parks=np.zeros(count, dtype=np.int64),
         inputs=np.zeros(count * HEAD_BYTES_MAX, dtype=np.uint8),
         stalled=np.zeros(STALLED_MAX * outbox_bytes, dtype=np.uint8),
         stalled_marks=np.zeros((STALLED_MAX, 2), dtype=np.int64),
@@ -140,7 +143,7 @@ def close_connection(at: Connections, slot: int) -> None:
         return
     close(row[FD])
     release_stall(at, slot)
-    row[FD], row[READY] = -1, 0
+    row[FD], row[READY], at.parks[slot] = -1, 0, 0
     at.addresses[slot * ADDRESS_WORDS] = at.addresses[slot * ADDRESS_WORDS + 1] = 0
     at.free[at.state[FREE_COUNT]] = slot
     at.state[FREE_COUNT] += 1
