@@ -169,7 +169,7 @@ def test_the_status_numbers_of_the_wire_do_not_change() -> None:
     """They are part of the protocol."""
     assert VERDICT_CODES == (
         "fresh", "stale_price", "too_few_sources", "sources_disagree", "unknown_market", "price_too_old",
-        "too_few_sources", "confidence_too_wide", "unknown_asset",
+        "too_few_sources", "confidence_too_wide", "unknown_asset", "asset_resolving", "miss_budget_exceeded",
     )  # fmt: skip
 
 
