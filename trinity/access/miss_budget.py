@@ -40,4 +40,5 @@ def take_new_name(gate: Gate, caller: int, now_ns: int) -> int:
     found = gate.own["found"]
     if consume_address(gate.addresses, caller, now_ns, NEW_NAMES_PER_SECOND, NEW_NAMES_BURST, found):
         return 0
-    return max(1, (found[RETRY_NS] + NS_PER_MS - 1) // NS_PER_MS)
+    wait_ms: int = (found[RETRY_NS] + NS_PER_MS - 1) // NS_PER_MS
+    return max(1, wait_ms)

@@ -176,7 +176,8 @@ def begin_names(beyond: Beyond) -> None:
 def is_undecided(beyond: Beyond) -> bool:
     """Whether the request with these names is to wait."""
     state = beyond.state
-    return state[UNDECIDED] > 0 and state[GIVEN_UP] == 0 and state[IS_LATE] == 0
+    waits: bool = state[UNDECIDED] > 0 and state[GIVEN_UP] == 0 and state[IS_LATE] == 0
+    return waits
 
 
 @compiled

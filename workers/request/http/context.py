@@ -22,7 +22,7 @@ from trinity.native.octets import Integers, Octets, octets_of, pack_texts
 from trinity.process import AskerMemory
 from trinity.vocabulary import problem_for
 from workers.request.answer import PRICE_BYTES_MAX, Names, Record, make_names, make_record
-from workers.request.beyond import Beyond, make_beyond
+from workers.request.beyond import IS_ON, Beyond, make_beyond
 from workers.request.forwarded import Caller, make_caller
 from workers.request.http.parse import HEAD_WORDS
 from workers.request.http.response import HEAD_BYTES_MAX, Stamp, make_stamp, open_body
@@ -90,6 +90,8 @@ def make_context(
     aliases = {alias: index for alias, index in catalog.names().items() if alias not in markets}
     assets_body = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
     assets_body |= {"aliases": {alias: names[index] for alias, index in aliases.items()}}
+    if beyond.state[IS_ON]:
+        assets_body |= {"beyond_catalog": True}  # others are answered as well
     health_body = {"node": node, "worker": worker, "simulated": simulated, "assets": len(names)}
     return RequestContext(
         table_words=table_words,
