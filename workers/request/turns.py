@@ -85,7 +85,7 @@ from workers.request.udp.batch import DATAGRAM_QUEUE_BYTES, TURN_DATAGRAMS
 ) = range(11)
 
 # A wait that takes no longer than this, and so much more an event, has not waited.
-_AT_ONCE_NS, _EVENT_NS = 10_000, 100
+_AT_ONCE_NS, _EVENT_NS = 10_000, 1_000
 # What refusals may take of a turn that has nothing else to do, and the most that is saved up for them.
 _IDLE_CREDIT_NS, _CREDIT_MAX_NS = 200_000, 2_000_000
 # A queue that would change by less stays as it is.

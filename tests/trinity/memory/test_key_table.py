@@ -59,7 +59,7 @@ def write_all(table: KeyTable, ids: list[int], state: KeyState = ACTIVE) -> int:
     numbers = np.array(ids, dtype=np.int64)
     digests = np.frombuffer(b"".join(digest_of(key_id) for key_id in ids), dtype=np.uint8).reshape(-1, 32)
     states = np.full(len(ids), int(state), dtype=np.int64)
-    return table.write_many(numbers, digests, states, numbers * 2, numbers * 3, numbers * 5, numbers % 2)
+    return table.write_many(numbers, digests, states, numbers * 2, numbers * 3, numbers * 5, numbers % 2, numbers % 4)
 
 
 ENTRY = st.tuples(
