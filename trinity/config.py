@@ -82,6 +82,7 @@ class RequestSection(Section, frozen=True):
     target_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 5.0
     # Open connections to the lookups, of all nodes that share a Valkey together; without one, of this node.
     cluster_connections_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 6_000
+    listen_when_ready: bool = False  # ports are opened when there are prices, or after 10 s: behind a load balancer
 
 
 class FeedsSection(Section, frozen=True):

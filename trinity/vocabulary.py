@@ -45,6 +45,11 @@ SHAPE_REASONS = REFUSAL_REASONS[:5]
 # Why a WebSocket connection was given up.
 RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
 
+# What became of a name that no catalog has (feeds/resolver/flights.py): it was decided meanwhile, by what another node
+# had heard, by the exchanges, or refused for a reason, or as unknown; or nobody could be asked: none had its turn, the
+# budget of all misses was used, no row was free, or our own fault.
+MISS_OUTCOMES = ("known", "cache", "rest", "refused", "unknown", "busy", "budget", "full", "failed")
+
 # Why a connection to an exchange, or a REST question, brought nothing (trinity/net/egress.py).
 EXCHANGE_WAYS = ("ws", "rest")
 FAILURE_KINDS = (

@@ -136,6 +136,15 @@ REPORT = Pattern(
     "a report's answer by the SHA-256 of its question", "the reporter",
 )  # fmt: skip
 
+SYNC_MARK = Pattern(
+    "sync:mark", "hash", None, "-",
+    "what Valkey holds of the ledger, and what not (trinity/sync/mark.py)", "the sync job",
+)  # fmt: skip
+SYNC_MARK_OF = Pattern(
+    "sync:mark:{<tag>}", "string", None, "-",
+    "of a Valkey Cluster: the mark's run, on each server", "the sync job",
+)  # fmt: skip
+
 PATTERNS = (
     API_KEY,
     APP_CONFIG,
@@ -159,4 +168,6 @@ PATTERNS = (
     DAILY,
     TRANSLATION,
     REPORT,
+    SYNC_MARK,
+    SYNC_MARK_OF,
 )

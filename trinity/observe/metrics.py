@@ -26,6 +26,7 @@ from trinity.vocabulary import (
     LATENCY_BOUNDS_NS,
     LATENESS_BOUNDS_NS,
     LIMIT_REFUSALS,
+    MISS_OUTCOMES,
     OPERATOR_JOBS,
     RECONNECT_REASONS,
     REFUSAL_REASONS,
@@ -133,6 +134,28 @@ CONSENSUS = Register(
     Metric("candles_overwritten_total", "counter", "Minutes lost because no database took them in time."),
     Metric("candles_failed", "gauge", "1 when candles cannot be written; prices are served all the same."),
     Metric("consensus_recording", "gauge", "1 while decisions are recorded, -1 when an error ended it."),
+)
+
+RESOLVER = Register(
+    *OF_CACHE,
+    Metric("asset_misses_total", "counter", "Names beyond the catalog and the table that a process asked for."),
+    Metric("asset_flights_total", "counter", "What became of them.", (("outcome", MISS_OUTCOMES),)),
+    Metric(
+        "asset_rest_requests_total",
+        "counter",
+        "REST requests for assets beyond the catalog.",
+        (("exchange", EXCHANGES), ("result", ("ok", "rate_limited", "refused", "failed"))),
+    ),
+    Metric("price_cache_refused_total", "counter", "Values under price:<ASSET> that were not as we write them."),
+    Metric("asset_rows", "gauge", "Assets beyond the catalog that have a row."),
+    Metric("asset_rows_hot", "gauge", "Of them those that are looked up often."),
+    Metric("asset_rows_on_sockets", "gauge", "Of them those on the exchanges' live sockets."),
+    Metric(
+        "asset_listing_age_seconds",
+        "gauge",
+        "Age of each exchange's list of what it trades, -1 without one.",
+        (("exchange", EXCHANGES),),
+    ),
 )
 
 REQUEST = Register(
@@ -268,7 +291,6 @@ OPERATOR = Register(
     Metric("operator_job_runs_total", "counter", "Runs of scheduled jobs that went well.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
-    Metric("operator_cache_unreachable_total", "counter", "Daily figures that Valkey did not take."),
     Metric(
         "quota_warnings_total",
         "counter",
@@ -325,6 +347,7 @@ PUSHER = Register(
 REGISTERS = {
     "feed": FEED,
     "consensus": CONSENSUS,
+    "resolver": RESOLVER,
     "worker": REQUEST,
     "flusher": FLUSHER,
     "reporter": REPORTER,

@@ -83,6 +83,7 @@ from workers.request.http.slots import (
     take_ready,
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
+from workers.request.readiness import wait_for_prices
 from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
 from workers.request.turns import (
     Governor,
@@ -174,6 +175,8 @@ def run(
     tables = memory.access
     if request.pin:
         pin_to_cpu(worker)
+    if request.listen_when_ready and not wait_for_prices(memory.answers, context.clock, context.block.beat):
+        context.log.warning("listening without prices: they did not come in time")
     with (
         bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
         bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,

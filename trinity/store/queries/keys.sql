@@ -144,3 +144,24 @@ DELETE FROM blocks WHERE network = ANY(%(networks)s::cidr[]) OR network <<= %(wh
 SELECT network::text FROM blocks
 WHERE network >> %(network)s AND (expires_at IS NULL OR expires_at > now())
 ORDER BY blocks.network;
+
+-- name: public_records
+-- What of keys may stand in Valkey: the name's digest, and JSON with nothing in it that lets anybody in. Limits are
+-- those that hold. A chunk by id; `since`: only those that changed since then.
+SELECT k.id, encode(k.digest, 'hex') AS digest, json_build_object(
+    'id', k.id, 'prefix', k.prefix, 'name', k.name, 'account', a.name, 'account_id', a.id, 'plan', p.name,
+    'state', k.state, 'rate_requests', coalesce(k.rate_requests, p.rate_requests),
+    'rate_seconds', CASE WHEN k.rate_requests IS NULL THEN p.rate_seconds ELSE k.rate_seconds END,
+    'burst', coalesce(k.burst, p.burst), 'monthly_quota', coalesce(k.monthly_quota, p.monthly_quota),
+    'dry_run', p.dry_run, 'replaced_by', k.replaced_by,
+    'expires_at', to_char(CASE WHEN k.expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN k.expires_at END
+        AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'created_at', to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'changed_at', to_char(k.changed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+)::text AS record
+FROM api_keys AS k
+JOIN accounts AS a ON a.id = k.account_id
+JOIN plans AS p ON p.id = k.plan_id
+WHERE k.id > %(after)s AND (%(since)s::timestamptz IS NULL OR k.changed_at >= %(since)s)
+ORDER BY k.id
+LIMIT %(count)s;
