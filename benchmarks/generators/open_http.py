@@ -29,7 +29,7 @@ BUFFER_BYTES = 16 * 1024
 _EVENTS_MAX = 512
 _SENDS_MAX = 256  # between two looks at the answers
 # Words of the counters.
-DUE, SENT, GOOD, IN_TIME, REFUSED, OTHER, BROKEN, LATEST_SEND_NS, _COUNTER_WORDS = range(9)
+DUE, RECEIVED, GOOD, IN_TIME, REFUSED, OTHER, BROKEN, LATEST_SEND_NS, _COUNTER_WORDS = range(9)
 # Columns of a connection.
 _FD, _FILL, _SENT, _ANSWERED, _COLUMNS = range(5)
 
@@ -38,6 +38,7 @@ class OpenOutcome(NamedTuple):
     """What came of the requests that were due in the measured part of a run; rates are a second of it."""
 
     offered: float
+    received: float  # good answers that came in this time, whenever their requests were due
     good: float
     in_time: float  # of them, those whose answer came within the deadline
     refused: float
@@ -93,6 +94,7 @@ class OpenGenerator:
         )
         found: dict[str, Any] = {
             "offered": counters[DUE] / seconds,
+            "received": counters[RECEIVED] / seconds,
             "good": counters[GOOD] / seconds,
             "in_time": counters[IN_TIME] / seconds,
             "refused": counters[REFUSED] / seconds,
@@ -103,7 +105,7 @@ class OpenGenerator:
             **rounded,
             other=int(counters[OTHER]),
             broken=int(counters[BROKEN]),
-            latest_send_ms=round(counters[LATEST_SEND_NS] / 1e6, 1),
+            latest_send_ms=round(float(counters[LATEST_SEND_NS]) / 1e6, 1),
             latency_us=good.summary_us(),
             refusal_us=refused.summary_us(),
         )
@@ -190,6 +192,7 @@ def _receive(
         start = stop
         due_ns = np.int64((table[i, _ANSWERED] * table.shape[0] + i) * 1e9 / rate)
         table[i, _ANSWERED] += 1
+        counters[RECEIVED] += status == 2 and now_ns - start_ns >= warm_ns
         if due_ns < warm_ns:
             continue
         waited_ns = now_ns - start_ns - due_ns
