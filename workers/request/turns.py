@@ -219,7 +219,7 @@ def end_windows(
 
 @compiled_inline
 def is_window_over(governor: Governor, now_ns: int) -> bool:
-    return governor.marks[TARGET_NS] != 0 and now_ns >= governor.marks[_WINDOW_END_NS]
+    return bool(governor.marks[TARGET_NS] != 0 and now_ns >= governor.marks[_WINDOW_END_NS])
 
 
 @compiled
@@ -243,4 +243,4 @@ def _choose(governor: Governor, at: Connections, events: Events, count: int) -> 
 def _has_request(at: Connections, slot: int) -> bool:
     """Whether input of this connection is, or may be, a request."""
     row = at.table[slot]
-    return row[FD] >= 0 and row[PHASE] in (IDLE, HEAD, NEW)
+    return bool(row[FD] >= 0 and row[PHASE] in (IDLE, HEAD, NEW))

@@ -146,9 +146,10 @@ def test_a_burst_is_cut_to_what_the_arithmetic_of_the_limit_holds() -> None:
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("key_id", (0, 1, 1, 1, 1, 0)), ("state", (1, 0, 1, 1, 1, 0)), ("state", (1, 4, 1, 1, 1, 0)),
-        ("rate", (1, 1, -1, 1, 1, 0)), ("burst", (1, 1, 1, 2**31, 1, 0)),
-        ("monthly_quota", (1, 1, 1, 1, -1, 0)), ("dry_run", (1, 1, 1, 1, 1, 2)),
+        ("key_id", (0, 1, 1, 1, 1, 0, 0)), ("state", (1, 0, 1, 1, 1, 0, 0)), ("state", (1, 4, 1, 1, 1, 0, 0)),
+        ("rate", (1, 1, -1, 1, 1, 0, 0)), ("burst", (1, 1, 1, 2**31, 1, 0, 0)),
+        ("monthly_quota", (1, 1, 1, 1, -1, 0, 0)), ("dry_run", (1, 1, 1, 1, 1, 2, 0)),
+        ("admission_class", (1, 1, 1, 1, 1, 1, 4)),
     ],
 )  # fmt: skip
 def test_numbers_that_no_key_has_are_refused_before_anything_is_written(field: str, values: tuple[int, ...]) -> None:
