@@ -131,6 +131,8 @@ def end_turn(governor: Governor, timespec: Integers, weight: int) -> None:
 def begin_turn(governor: Governor, at: Connections, events: Events, count: int, now_ns: int) -> None:
     """The wait is over: say when its events came, and whether all of them are taken."""
     marks = governor.marks
+    if marks[TARGET_NS] == 0:
+        return
     at_once_ns = _AT_ONCE_NS + _EVENT_NS * count
     was_busy = marks[_WEIGHT] > 1 and now_ns - marks[_BUSY_UNTIL_NS] <= at_once_ns
     marks[_ARRIVED_NS] = (marks[_STARTED_NS] + now_ns) // 2 if was_busy else now_ns
@@ -145,6 +147,8 @@ def begin_turn(governor: Governor, at: Connections, events: Events, count: int, 
 def takes(governor: Governor, at: Connections, slot: int, bits: int, now_ns: int) -> bool:
     """Whether this connection is served now; if not, it was put off."""
     marks = governor.marks
+    if marks[TARGET_NS] == 0:
+        return True
     if marks[_CHOOSING] == 1 and bits & (EPOLLERR | EPOLLHUP) == 0 and _has_request(at, slot):
         which = at.known[slot] & CLASS_MASK
         if governor.shares[which] <= 0:
@@ -160,6 +164,8 @@ def note_datagrams(governor: Governor, at: Connections, count: int, udp_fd: int,
     """So many were served just now, behind the answers of this turn before them."""
     marks, law = governor.marks, governor.datagrams
     first_ns = at.state[DONE_NS]
+    if marks[TARGET_NS] == 0:
+        return
     if count <= 1:
         note_delay(law, first_ns - marks[_ARRIVED_NS], count)
         note_in_flight(law, count)

@@ -132,6 +132,9 @@ def _summary(runs: Sequence[OpenOutcome], peak: float) -> dict[str, Any]:
 
 def _measure_idle(off: Node, on: Node, turns: int, progress: Progress) -> dict[str, Any]:
     """Processor time of a request that finds its worker idle; turn about."""
+    first = HttpGenerator(off.http_target(), 1)
+    first.run(Load(0.01))  # compiled now: connections that wait for it would be closed
+    first.close()
     both = [
         Contestant(name, "", node.worker_pids, HttpGenerator(node.http_target(), 16))
         for name, node in (("off", off), ("on", on))
