@@ -280,7 +280,7 @@ def _serve(worker: Worker) -> None:
             )
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
             _begin_drain(worker, now_ns)
-        end_turn(governor, worker.timespec, total + datagrams)
+        end_turn(governor, worker.timespec, total, datagrams)
         left = _open_count(connections) + parked_count(worker.context.beyond)
         if state[DRAINING] == 1 and (left == 0 or now_ns >= marks[DRAIN_END_NS]):
             break
