@@ -244,6 +244,12 @@ def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     return measure_udp_flood(folder, wanted.seconds, progress)
 
 
+def _governor(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.answers.governor import measure_governor
+
+    return measure_governor(folder, wanted.turns, progress)
+
+
 def _consensus(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.feeds.consensus import measure_consensus
 
@@ -315,6 +321,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "cluster": {"chaos": _chaos},
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
+    "governor": {"governor": _governor},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
     "push": {
         "push_https": _push_https,
@@ -340,7 +347,7 @@ _PARTS_OF_ALL = (
     "ledger",
 )
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood", "governor")
 
 
 if __name__ == "__main__":
