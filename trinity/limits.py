@@ -132,6 +132,12 @@ ACCEPTS_MAX = 64
 # Datagrams received, and sent, by one system call; more did not make it faster.
 DATAGRAMS_MAX = 64
 
+# Who was refused for want of time may ask again after this: a client that backs off does so in seconds.
+OVERLOADED_RETRY_SECONDS = 1
+# Refusing takes at most this share of the time that answering takes, while anything waits to be answered: the goodput
+# of a worker is 95 % of what it can do, however much is asked.
+REFUSING_SHARE = 0.05
+
 # The largest useful datagram is a binary request for 64 assets with padding, 1,432 bytes; JSON may pad to 2 KB.
 UDP_REQUEST_BYTES_MAX = 2048
 # Assets in one datagram: as many as a binary reply holds within one Ethernet frame.
@@ -300,6 +306,8 @@ SUPERVISOR_GAP_MAX_NS = 1_000_000_000
 DRAIN_STAGE_MAX_NS = 1_500_000_000
 # ... and whoever is left after this is killed.
 DRAIN_MAX_NS = 4_000_000_000
+# LISTEN_WHEN_READY: a worker opens its ports with the prices, which take 2 to 5 s, and not later than this.
+LISTEN_WAIT_MAX_NS = 10 * 1_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
 READY_HINT_NS = 20 * 1_000_000_000
 # What a dying process may leave as its cause of death.

@@ -171,6 +171,8 @@ OUTCOMES = (
     # assets beyond the catalog
     Outcome("asset_resolving", 503, "the asset is being looked for on the exchanges: ask again"),
     Outcome("miss_budget_exceeded", 429, "too many new assets a second: ask again later"),
+    # the governor
+    Outcome("overloaded", 503, "this node has more requests than it can answer in time: ask again, not at once"),
 )
 CODES = tuple(outcome.code for outcome in OUTCOMES)
 CODE_OK = 0
@@ -179,6 +181,9 @@ CODE_OK = 0
 ACCESS_REFUSALS = CODES[CODES.index("missing_key") : CODES.index("keys_unavailable") + 1]
 LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
 
+
+# Plans are of one of these classes: over a worker's limit the first gives way first, down to its share.
+ADMISSION_CLASSES = ("0", "1", "2", "3")
 
 # Which field of a request is at fault, by code and cause; a parameter that nobody knows is named where it is found.
 _FIELDS = {

@@ -16,6 +16,7 @@ from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
+    ADMISSION_CLASSES,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -181,6 +182,23 @@ REQUEST = Register(
     ),
     Metric("internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
     Metric(
+        "overload_refusals_total",
+        "counter",
+        "Requests refused unread, over the governor's limit, by the admission class of their connection.",
+        (("class", ADMISSION_CLASSES),),
+    ),
+    Metric("overload_refusals_last_second", "gauge", "Of them, in the last second."),
+    Metric("admission_limit", "gauge", "Connections with a request that the worker takes at once."),
+    Metric("admission_in_flight", "gauge", "The most of them at one time in the last 100 ms."),
+    Metric("admission_datagram_limit", "gauge", "Datagrams that may wait for the worker."),
+    Metric(
+        "queue_delay_seconds",
+        "gauge",
+        "How long requests waited for the worker in the last 100 ms, from readable to handled.",
+        (("quantile", ("0.5", "0.9")),),
+    ),
+    Metric("admission_connections_limit", "gauge", "Connections that the node may have, out of the cluster's."),
+    Metric(
         "http_request_duration_seconds",
         "histogram",
         "Time from a readable socket to the answer's send.",
@@ -273,7 +291,6 @@ OPERATOR = Register(
     Metric("operator_job_runs_total", "counter", "Runs of scheduled jobs that went well.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
-    Metric("operator_cache_unreachable_total", "counter", "Daily figures that Valkey did not take."),
     Metric(
         "quota_warnings_total",
         "counter",
