@@ -122,6 +122,11 @@ class Feed:
         self._stopped = False
         self._wake = asyncio.Event()
 
+    @property
+    def connections(self) -> int:
+        """How many were opened until now."""
+        return self._serial
+
     def stop(self) -> None:
         """Drain: `serve` closes its sockets and returns."""
         self._stopped = True

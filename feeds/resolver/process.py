@@ -113,6 +113,7 @@ class Resolver:
             cache,
         )
         self._hot = HotAssets(memory.assets, memory.prices, self._rows, self.flights, self._counters)
+        self.turns = 0
         self._review_at_ns = 0
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._stopped = asyncio.Event()
@@ -155,6 +156,7 @@ class Resolver:
     def _turn(self) -> None:
         clock = self._context.clock
         now_ns = clock.monotonic_ns()
+        self.turns += 1
         self._context.block.beat(now_ns)
         self._memory.assets.beat(now_ns)
         self._ask_for_lists(clock.wall_ns())
