@@ -17,6 +17,7 @@ from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
     ADMISSION_CLASSES,
+    ASSET_RESULTS,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -162,6 +163,12 @@ REQUEST = Register(
     Metric("http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
     Metric("udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
     Metric("lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric(
+        "asset_lookups_total",
+        "counter",
+        "Names looked up by what they were: of the catalog, beyond it in the table, asked for, refused.",
+        (("result", ASSET_RESULTS),),
+    ),
     Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
     Metric("http_connections", "gauge", "Open HTTP connections."),
     Metric("http_connections_total", "counter", "HTTP connections accepted."),
