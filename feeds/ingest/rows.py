@@ -21,6 +21,7 @@ from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch
 from feeds.ingest.intake import LATE, WRITTEN, make_intake, place_row, recall, take_quote
 from feeds.ingest.others import OtherPrices
+from feeds.ingest.turns import RestTurns
 from trinity.backoff import Backoff
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS, FEED_ROWS_MAX
@@ -116,6 +117,7 @@ class Rows:
         self._prices = memory.prices
         self._counters = counters
         self._exchange_index = context.catalog.exchange_index(name)
+        self.rest_turns = RestTurns(memory.prices, self._exchange_index, exchange.PROFILE.rest_gap_seconds)
         now_ns = context.clock.monotonic_ns()
         listings = Counter(market.asset for market in context.catalog.markets)
         markets = context.catalog.markets_of(name)
