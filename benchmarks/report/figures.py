@@ -76,6 +76,10 @@ FIGURES = (
     Figure("a new key", 1_000.0, "<=", "ns", lambda r: r["access"]["new_ns"]),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),
     Figure("key, limit and usage record", 0.5, "<=", "us", lambda r: r["access"]["added_us"]),
+    Figure(
+        "asset beyond the catalog: median", 60.0, "<=", "ms", lambda r: r["misses"]["latency"]["first_ms"]["median"]
+    ),
+    Figure("lookups of 400 assets by Zipf: hits", 0.99, ">=", "share", lambda r: r["misses"]["zipf"]["share_of_hits"]),
     Figure("ledger: rows into PostgreSQL", 100_000.0, ">=", "1/s", lambda r: r["ledger"]["rows_per_second"]),
     Figure("ledger: PostgreSQL's time of a row", 1.2, "<=", "us", lambda r: r["ledger"]["postgresql_us_a_row"]),
     Figure("ledger: a row on the disk", 60.0, "<=", "bytes", lambda r: r["ledger"]["bytes_a_row"]),
