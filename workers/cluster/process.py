@@ -16,6 +16,8 @@ from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
+from workers.cluster.limits.exchange import LimitExchange
+from workers.cluster.limits.months import MonthExchange
 from workers.cluster.members import Members, MembersBeat
 
 
@@ -45,6 +47,7 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     await cache.close()
 
 
-def tasks_of(_cluster: ClusterContext, _config: Config) -> list[ClusterTask]:
+def tasks_of(cluster: ClusterContext, _config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
-    return []
+    months = MonthExchange(cluster)
+    return [LimitExchange(cluster, months.moved), months]
