@@ -8,11 +8,15 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo cluster run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
 demo: setup extras
 	$(BIN)/trinity demo
+
+# Three nodes, a push server, their stores and nginx, each on a loopback address of its own.
+cluster: setup extras
+	$(BIN)/trinity cluster run
 
 run: setup
 	$(BIN)/trinity run
@@ -70,7 +74,7 @@ simulate: setup-dev
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
-TEST_TOOLS := curl wrk nginx:nginx-light haproxy chromium chromedriver:chromium-driver redis-server node:nodejs npm faketime ps:procps
+TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver redis-server node:nodejs npm faketime ps:procps
 PEERS := go:golang-go
 define install_missing
 	@missing=""; for tool in $(1); do \

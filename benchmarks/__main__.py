@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
     parser.add_argument("--subscriptions", type=int, default=10_000, help="subscriptions of `push` (default 10,000)")
     parser.add_argument("--push-seconds", type=float, default=60.0, help="length of a window of `push` (default 60)")
+    parser.add_argument("--chaos-seconds", type=float, default=300.0, help="length of `cluster` (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
     return parser
@@ -278,6 +279,12 @@ def _push_process(folder: Path, wanted: argparse.Namespace, progress: Progress) 
     return measure_push_process(folder, wanted.seconds, progress)
 
 
+def _chaos(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.cluster.chaos import measure_chaos
+
+    return measure_chaos(folder, wanted.chaos_seconds, SystemClock(), progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -297,6 +304,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "markets": {"markets": _markets},
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
+    "cluster": {"chaos": _chaos},
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},

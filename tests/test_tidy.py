@@ -20,7 +20,7 @@ MODULE_LINES_MAX = 400
 KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
-    "trinity/store", "trinity/cache", "trinity/observe", "trinity/push",
+    "trinity/store", "trinity/cache", "trinity/observe", "trinity/push", "trinity/sync",
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
@@ -47,8 +47,10 @@ MAY_IMPORT = {
             "trinity/push",
         }
     ),
+    "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/node": BELOW,
+    "trinity/node/cluster": BELOW | {"trinity/node"},
     "trinity/node/composition": EVERYTHING,
     "trinity/node/compiling": EVERYTHING,
     "trinity/node/roles": EVERYTHING,
@@ -70,7 +72,7 @@ MAY_IMPORT = {
     "benchmarks": frozenset({KERNEL}),
     "benchmarks/__main__": EVERYTHING,
     "benchmarks/generators": BELOW | {"benchmarks"},
-    "benchmarks/servers": PRODUCT | {"benchmarks", "benchmarks/generators"},
+    "benchmarks/servers": PRODUCT | {"benchmarks", "benchmarks/generators", "trinity/node/cluster"},
     "benchmarks/feeds": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers"},
     "benchmarks/parts": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds"},
     "benchmarks/report": frozenset({KERNEL, "benchmarks"}),

@@ -44,6 +44,11 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "user_mode": lambda found: list(found["pure"].items()),
     "access": lambda found: [(field, value) for field, value in found.items() if field.endswith("_ns")],
     "feeds": lambda found: _rows(found["rows"], "exchange", "cpu_us", "per_second"),
+    "chaos": lambda found: [
+        *_fields(found["prices"], "checked"),
+        *_fields(found["limit"], "admitted"),
+        *((kind, row["answers"]) for kind, row in found["kinds"].items()),
+    ],
     "feed_peers": lambda found: _rows(found["rows"], "exchange", "trinity"),
     "consensus": lambda found: list(found.items()),
     "wire": lambda found: _rows(

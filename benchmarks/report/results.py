@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report.cluster_tables import CLUSTER_TABLES
 from benchmarks.report.figures import extrapolate, judge
+from benchmarks.report.tables import table
 from trinity.clock import NS_PER_SECOND, Clock
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "msgspec", "websockets", "aiohttp", "granian", "uvicorn")
@@ -82,28 +84,6 @@ def tables_of(document: Mapping[str, Any]) -> str:
     if document["extrapolated"]:
         parts.append(_extrapolation_table(document["extrapolated"]))
     return "\n\n".join(parts) + "\n"
-
-
-def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A plain text table, first column to the left, the others to the right."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in [list(heads), ["-" * width for width in widths], *cells]
-    ]
-    return "\n".join([title, *(line.rstrip() for line in lines)])
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, dict):
-        return ", ".join(f"{key} {value}" for key, value in cell.items()) or "none"
-    if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 1_000 else f"{cell:,.4g}"
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
 def _contest_table(name: str, contest: Mapping[str, Any]) -> str:
@@ -363,6 +343,7 @@ _SECTIONS = {
     "push_udp": _push_udp_table,
     "push_process": _push_process_table,
     "delivery_log": _delivery_log_table,
+    **CLUSTER_TABLES,
 }
 
 

@@ -144,6 +144,37 @@ def results() -> dict[str, Any]:
         "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "quotes_per_second": 1_000, "samples": [sample, {**sample}], "drift": drift},
+        "chaos": {
+            "seconds": 60.0,
+            "events": [{"second": 20.0, "killed": "node-1", "how": "", "failures_before": 0}],
+            "kinds": {
+                "http-front": {
+                    "questions": 900,
+                    "failures": 0,
+                    "retried": 2,
+                    "refusals": {},
+                    "answers": 900,
+                    "unanswered": 2,
+                    "resent": 0,
+                    "rows": 901,
+                    "missing": 0,
+                    "twice": 0,
+                    "surplus": 0,
+                }
+            },
+            "failures": 0,
+            "examples": [],
+            "limit": {
+                "admitted": 3_000,
+                "most_in_10_s": 540,
+                "planned_in_10_s": 550,
+                "over": -0.01,
+                "rate": 49.5,
+                "refusals": {"rate_limited": 900},
+            },
+            "prices": {"checked": 900, "wrong": 0, "worst_bps": 3.0},
+            "wrong": 0,
+        },
         "campaign": {
             "minutes": 5.0,
             "seed": 11,

@@ -34,6 +34,9 @@ TEXTS = [
     (errors.MissingExtraError("pyarrow", "parquet"),
      ("pyarrow is not installed: it comes with the extra parquet: "
       "pip install 'trinity-oracle[parquet]', or in a checkout `make extras`")),
+    (errors.MissingProgramError("nginx", "nginx libnginx-mod-stream"),
+     "nginx is not installed: install it (on Debian: apt install nginx libnginx-mod-stream)"),
+    (errors.ClusterPartError("valkey", "it does not start: no room"), "valkey: it does not start: no room"),
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
     (errors.StoreSilentError(2.0),
      "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),

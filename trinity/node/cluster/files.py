@@ -13,12 +13,14 @@ Rules: folders and secrets are their owner's alone.
 import datetime
 import hashlib
 import json
+import resource
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from trinity.errors import ConfigError
 from trinity.files import Durability, write_whole
+from trinity.limits import OPEN_FILES_WANTED
 from trinity.node.cluster.certificates import make_cache_certificate
 from trinity.node.cluster.layout import ClusterLayout, fill
 from trinity.store.embedded import embedded_url
@@ -69,7 +71,7 @@ def _prepare(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, 
     if not read_secret(layout, "admin_key"):
         write_secret(layout, "admin_key", secrets.token_urlsafe(_KEY_BYTES))
     filled: Mapping[str, tuple[Path, Mapping[str, str]]] = {
-        "nginx.conf": (layout.data_dir("nginx"), {"MODULES": modules, "TRANSPARENT": ""}),
+        "nginx.conf": (layout.data_dir("nginx"), {"MODULES": modules, "TRANSPARENT": "", "FILES": str(_open_files())}),
         "valkey.conf": (layout.data_dir("valkey"), {"MAXMEMORY": MAXMEMORY}),
         "users.acl": (
             layout.data_dir("valkey"),
@@ -80,6 +82,12 @@ def _prepare(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, 
     for name, (folder, words) in filled.items():
         text = fill((TEMPLATES / name).read_text(), layout, {"FOLDER": str(folder), **words})
         _write(folder / name, text)
+
+
+def _open_files() -> int:
+    """As many as this machine permits, up to what is wanted."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES_WANTED)
 
 
 def _data_dirs(layout: ClusterLayout) -> list[Path]:

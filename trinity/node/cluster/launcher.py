@@ -9,7 +9,6 @@
 Rules: one thread, no event loop; a signal is noticed within a turn. The page of addresses is somebody else's affair.
 """
 
-import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from trinity.limits import CRASH_LOOP_DEATHS, RESTART_DELAYS_NS, SHORT_RUN_NS
 from trinity.node.cluster.parts import ClusterPart
 from trinity.node.supervisor import Exited, cause_of
 
-TURN_SECONDS = 0.1
+TURN_NS = 100_000_000
 # A first start makes the database and reads the machine code of all nodes on two busy cores.
 START_SECONDS_MAX = 180
 DEATHS_AT_START_MAX = 3
@@ -103,10 +102,10 @@ class ClusterLauncher:
                 if self._signals > max(signals, 1) or self._clock.monotonic_ns() > deadline_ns:
                     for part in started:
                         part.kill()
-                _wait(TURN_SECONDS / 2)
+                self._clock.sleep_ns(TURN_NS // 2)
 
     def _turn(self) -> None:
-        _wait(TURN_SECONDS)
+        self._clock.sleep_ns(TURN_NS)
         now_ns = self._clock.monotonic_ns()
         for state in self._states.values():
             if state.start_at_ns is not None:
@@ -133,7 +132,3 @@ class ClusterLauncher:
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._signals += 1
-
-
-def _wait(seconds: float) -> None:
-    select.select([], [], [], seconds)

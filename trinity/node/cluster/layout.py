@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from trinity.config import ServerType
 from trinity.environment import prefixed
 from trinity.errors import InputError
+from trinity.services import ServerType
 
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 DEFAULT_NETWORK = ipaddress.IPv4Network("127.0.0.0/24")
@@ -91,7 +91,7 @@ class ClusterLayout:
         return self.folder / name
 
     def cache_url(self, password: str) -> str:
-        return f"valkeys://{CACHE_USER}:{password}@{self.cache}:{CACHE_PORT}?ssl_ca_certs={self.authority}"
+        return f"valkeys://{CACHE_USER}:{password}@{self.cache}:{CACHE_PORT}"
 
     def _host(self, number: int) -> str:
         return str(self.network.network_address + number)
@@ -145,6 +145,7 @@ def environment_of_node(
         "REST_BASE_URLS": ",".join(f"{name}=http://{exchanges_at}/{name}" for name in exchanges),
         "DATABASE_URL_FILE": str(layout.secrets / "database_url"),
         "CACHE_URL_FILE": str(layout.secrets / "cache_url"),
+        "CACHE_CA_FILE": str(layout.authority),
         "ADMIN_KEY_FILE": str(layout.secrets / "admin_key"),
     }
 

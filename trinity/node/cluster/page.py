@@ -23,9 +23,9 @@ def page_of(layout: ClusterLayout) -> list[str]:
         "try:",
         f'  curl -H "Authorization: Bearer $(cat {key_file})" "http://{front}:8080/price?asset=BTC"',
         f'  curl -H "Authorization: Bearer $(cat {key_file})" "http://{front}:9090/history?asset=BTC"',
-        f'  echo "ETH key=$(cat {key_file})" | nc -u -w1 {front} 2679',
+        f"  bash -c 'exec 3<>/dev/udp/{front}/2679; echo ETH key=$(cat {key_file}) >&3; timeout 1 cat <&3'",
         f"  curl http://{answering[0].host}:8081/health",
-        f"  dashboard: http://{front}:9090/dashboard, the operator's key is in {layout.secrets / 'admin_key'}",
+        f"  dashboard: http://{front}:9090/, the operator's key is in {layout.secrets / 'admin_key'}",
         "",
         "Ctrl-C ends all of it.",
     ]

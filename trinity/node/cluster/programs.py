@@ -18,7 +18,7 @@ from pathlib import Path
 import valkey
 from valkey.exceptions import ValkeyError
 
-from trinity.config import Config
+from trinity.config import Config, SimulatorSection
 from trinity.errors import MissingProgramError
 from trinity.markets import load_catalog
 from trinity.node.cluster.files import read_secret
@@ -33,12 +33,16 @@ from trinity.store.embedded import Server
 from trinity.store.settings import SETTINGS
 
 ASKING_SECONDS = 1.0
-_NGINX_PACKAGES, _VALKEY_PACKAGES = "nginx-light libnginx-mod-stream", "valkey-server"
+_NGINX_PACKAGES, _VALKEY_PACKAGES = "nginx libnginx-mod-stream", "valkey-server, else redis-server"
 _MODULES_FOLDER = re.compile(r"--modules-path=(\S+)")
 # Where distributions keep what only administrators call.
 _MORE_FOLDERS = "/usr/sbin:/usr/local/sbin"
 # Four nodes with some 20 connections each, and a tool or two.
 _DATABASE_SETTINGS = {"max_connections": "200"}
+# Each quote goes to four nodes; with so many they take half of what they take with those of one node's demo.
+QUOTES_PER_SECOND = 150
+# Four nodes share the cores of one machine: none has a core of its own.
+_SMALL_NODE = {"REQUEST_WORKERS": "1", "REQUEST_PIN": "off", "LEDGER_RING_RECORDS": str(1 << 16)}
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def _valkey(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
     def is_ready() -> bool:
         url = read_secret(layout, "cache_url")
         bounds = {"socket_timeout": ASKING_SECONDS, "socket_connect_timeout": ASKING_SECONDS}
-        with valkey.Valkey.from_url(url, ssl_check_hostname=True, **bounds) as client:
+        tls = {"ssl_ca_certs": str(layout.authority), "ssl_check_hostname": True}
+        with valkey.Valkey.from_url(url, **bounds, **tls) as client:
             try:
                 return bool(client.ping())
             except (ValkeyError, OSError):
@@ -106,6 +111,8 @@ def _valkey(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
 
 def _simulator(layout: ClusterLayout, config: Config) -> Program:
     given = {"BIND_HOST": layout.simulator, "TRINITY_DATA_DIR": str(layout.data_dir("simulator"))}
+    if config.simulator.quotes_per_second == SimulatorSection().quotes_per_second:
+        given["SIMULATOR_QUOTES_PER_SECOND"] = str(QUOTES_PER_SECOND)
     return Program(
         "simulator",
         (sys.executable, "-m", "trinity", "simulate"),
@@ -117,9 +124,7 @@ def _simulator(layout: ClusterLayout, config: Config) -> Program:
 
 def _node(layout: ClusterLayout, config: Config, node: NodePlace) -> Program:
     exchanges = tuple(load_catalog(config.node.markets_file).exchanges)
-    given = {"REQUEST_WORKERS": str(config.request.workers or 1)} | environment_of_node(
-        layout, node, exchanges, config.simulator.port
-    )
+    given = _SMALL_NODE | environment_of_node(layout, node, exchanges, config.simulator.port)
     ports = [config.ports.health_port_lpo]
     if node in layout.answering:
         ports.append(config.ports.health_port_lrs)

@@ -1,0 +1,31 @@
+"""The tables of what is measured of a cluster."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.report.tables import table
+
+
+def _chaos_table(found: Mapping[str, Any]) -> str:
+    kinds, limit, prices = found["kinds"], found["limit"], found["prices"]
+    heads = ("questions", "failures", "retried", "answers", "unanswered", "rows", "missing", "twice", "surplus")
+    rows = [(kind, *(row[head] for head in heads)) for kind, row in kinds.items()]
+    killed = [(event["killed"], event["how"], event["second"], event["failures_before"]) for event in found["events"]]
+    others = [
+        ("prices checked", prices["checked"]),
+        ("wrong prices", prices["wrong"]),
+        ("worst, bps", prices["worst_bps"]),
+        ("limit: most in 10 s", limit["most_in_10_s"]),
+        ("limit: planned for 10 s", limit["planned_in_10_s"]),
+        ("limit: mean a second", limit["rate"]),
+    ]
+    return "\n\n".join(
+        [
+            table(f"A cluster whose parts are killed for {found['seconds']:g} s", ("clients", *heads), rows),
+            table("Its prices and a key's limit", ("", "count"), others),
+            table("What was killed", ("part", "comes back", "second", "failures before"), killed),
+        ]
+    )
+
+
+CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"chaos": _chaos_table}
