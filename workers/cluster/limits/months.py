@@ -21,7 +21,7 @@ from trinity.access.months import find_month, start_of_month
 from trinity.cache.client import CacheScript
 from trinity.cache.keys import USAGE_COUNTER, USAGE_COUNTER_NODES
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from trinity.errors import CacheUnavailableError
+from trinity.errors import CacheReplyError, CacheUnavailableError
 from trinity.memory.key_table import DIGEST_BYTES, TERMS_SLOT_WORDS
 from trinity.memory.limit_shares import COUNTS, column, raise_months, read_counts
 from trinity.memory.limit_table import COUNT_MASK, ELSEWHERE, MONTH_FLOOR, MONTH_SHIFT, QUOTA
@@ -134,15 +134,21 @@ class MonthExchange:
                 self._learn(key_id, *reply)
 
     async def _read(self, key_ids: NDArray[np.int64]) -> None:
-        named = self._named(key_ids)
-        replies = await self._cluster.cache.run([("GET", USAGE_COUNTER.name(digest)) for _, digest in named])
-        for (key_id, _), reply in zip(named, replies, strict=True):
-            known = int(self._told[key_id]) + int(self._known_elsewhere(np.array([key_id]))[0])
-            found = int(reply) if isinstance(reply, bytes) and reply.isdigit() else 0
-            if found < known and not self._waits[key_id]:
-                self._tell_all_again()
-            elif found > known:
-                self._learn(key_id, int(self._told[key_id]), found)
+        """The sum comes first: what this node told meanwhile is taken off it, and so nothing counts twice."""
+        named, node = self._named(key_ids), self._cluster.process.node
+        sums = await self._cluster.cache.run([("GET", USAGE_COUNTER.name(digest)) for _, digest in named])
+        owns = await self._cluster.cache.run(
+            [("HMGET", USAGE_COUNTER_NODES.name(digest), "month", node) for _, digest in named]
+        )
+        for (key_id, _), found, own in zip(named, sums, owns, strict=True):
+            if isinstance(found, CacheReplyError) or not isinstance(own, list):
+                continue
+            total = int(found or 0)
+            if total < self._told[key_id] + int(self._known_elsewhere(np.array([key_id]))[0]):
+                if not self._waits[key_id]:
+                    self._tell_all_again()
+            elif own[0] is not None and int(own[0]) == self._month:
+                self._learn(key_id, int(own[1] or 0), total)
 
     def _learn(self, key_id: int, own: int, total: int) -> None:
         """What Valkey has of this node, and of all."""
