@@ -20,7 +20,7 @@ MODULE_LINES_MAX = 400
 KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
-    "trinity/store", "trinity/cache", "trinity/observe", "trinity/push",
+    "trinity/store", "trinity/cache", "trinity/observe", "trinity/push", "trinity/sync",
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
@@ -47,6 +47,7 @@ MAY_IMPORT = {
             "trinity/push",
         }
     ),
+    "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/node": BELOW,
     "trinity/node/cluster": BELOW | {"trinity/node"},

@@ -18,6 +18,7 @@
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
     |-- CacheUnavailableError  Valkey does not answer, or is left alone  (reason)
     |-- CacheReplyError   Valkey refused one command                   (code, text)
+    |-- SyncRunningError  another sync of the same database runs       ()
     |-- SchemaError       the database's tables do not fit this version  (reason)
     |-- LedgerTakenError another process loads this node's ledger      (node)
     |-- UnloadableError a file of the usage spool cannot be loaded     (path, reason)
@@ -264,6 +265,13 @@ class CacheReplyError(TrinityError):
 
     def __str__(self) -> str:
         return f"cache: {self.code} {self.text}"
+
+
+class SyncRunningError(TrinityError):
+    """PostgreSQL's rows are being brought to Valkey by another process."""
+
+    def __str__(self) -> str:
+        return "sync: another one of this database is running: its result is in the metrics of its node's operator"
 
 
 class SchemaError(TrinityError):

@@ -132,6 +132,12 @@ ACCEPTS_MAX = 64
 # Datagrams received, and sent, by one system call; more did not make it faster.
 DATAGRAMS_MAX = 64
 
+# Who was refused for want of time may ask again after this: a client that backs off does so in seconds.
+OVERLOADED_RETRY_SECONDS = 1
+# Refusing takes at most this share of the time that answering takes, while anything waits to be answered: the goodput
+# of a worker is 95 % of what it can do, however much is asked.
+REFUSING_SHARE = 0.05
+
 # The largest useful datagram is a binary request for 64 assets with padding, 1,432 bytes; JSON may pad to 2 KB.
 UDP_REQUEST_BYTES_MAX = 2048
 # Assets in one datagram: as many as a binary reply holds within one Ethernet frame.
@@ -156,6 +162,52 @@ REFUSED_NAMES = 8_192
 RESOLVER_AWAY_NS = 2 * 1_000_000_000
 # Names that one process has asked for and the resolver has not looked at: more than are parked.
 MISS_QUEUE_ENTRIES = 1_024
+
+# --- the resolver ------------------------------------------------------------------------------------------
+
+# Of all callers together: 50 misses a second are 400 assets in 8 s, and six exchanges publish no more than 20 single
+# questions a second between them; what comes beside them in a burst is told to come again.
+MISS_BUDGET_RATE = 50.0
+MISS_BUDGET_BURST = 100
+# A worker waits for 2 s; a flight ends before, however many exchanges hang.
+FLIGHT_NS = 1_500_000_000
+# When enough have answered to decide, the others have this long: a slow exchange costs a quarter of a second, and is
+# not asked at all once it has been silent for longer than ASK_SILENT_SECONDS.
+FLIGHT_GRACE_NS = 250_000_000
+# An exchange whose turn (its published gap) comes later than this is left out, where enough others can be asked ...
+TURN_WAIT_NS = 100_000_000
+# ... and where they cannot, one that is due within this.
+TURN_WAIT_MAX_NS = 1_000_000_000
+# One question; answers take 30 to 50 ms, a list of all tickers some hundreds.
+ASK_TIMEOUT_SECONDS = 1.2
+ASK_SILENT_SECONDS = 0.4
+# Where single questions would take longer than this, one for many is asked instead, if the exchange has it.
+ASK_BATCH_SECONDS = 0.5
+# A name that no exchange knows, and one that has no price for another reason.
+UNKNOWN_ASSET_NS = 60 * 1_000_000_000
+REFUSED_ASSET_NS = 5 * 1_000_000_000
+# Nobody could be asked: as long as Retry-After says.
+BUSY_ASSET_NS = 1_000_000_000
+# An asset is hot from so many lookups in so long a time, and until nobody has asked for a minute.
+HOT_LOOKUPS = 10
+HOT_WINDOW_SECONDS = 10
+COLD_SECONDS = 60
+# As many on the live sockets: Crypto.com takes 400 subscriptions a connection, of which a catalog has 26. What is hot
+# beyond is kept fresh over REST, all of it in one question where the exchange has one.
+HOT_ASSETS_MAX = 256
+# A hot asset's answer is renewed this long before it ends.
+REFRESH_AHEAD_NS = 10 * 1_000_000_000
+# The consensus of what is hot looks at its sources this often.
+HOT_REVIEW_SECONDS = 0.5
+# What an exchange lists: asked once a day, and again this soon where that failed.
+LISTING_SECONDS = 86_400
+LISTING_AGAIN_SECONDS = 300
+# What another node has said of an asset is good for this long: two lookups apart, and never half of an age limit.
+PRICE_CACHE_SECONDS = 5
+# Valkey answers in a millisecond; a miss waits for it this long at most, and not at all while it is away.
+PRICE_CACHE_TIMEOUT_SECONDS = 0.02
+# Six quotes of three sides each, every number at full length, are 2.5 KB.
+PRICE_CACHE_BYTES_MAX = 8 * 1024
 
 # --- access ------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,12 @@ class AssetRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_spread_bps: int  # a book wider than this gives no mid price
 
 
+# The rules of an asset without any of its own, where a catalog was not read from a file.
+DEFAULT_RULES = AssetRules(
+    max_age_ms=30_000, min_sources=3, majority_window_bps=200, outlier_floor_bps=10, max_spread_bps=200
+)
+
+
 class Asset(msgspec.Struct, frozen=True):
     """One asset of the catalog."""
 
@@ -54,11 +60,13 @@ class Market(msgspec.Struct, frozen=True):
 
 
 class Catalog(msgspec.Struct, frozen=True):
-    """All exchanges, assets and markets; positions are the indexes of the shared tables."""
+    """All exchanges, assets and markets; positions are the indexes of the shared tables. `defaults` are the rules of
+    every asset that has none of its own, and of those beyond the catalog."""
 
     exchanges: tuple[str, ...]
     assets: tuple[Asset, ...]
     markets: tuple[Market, ...]
+    defaults: AssetRules = DEFAULT_RULES
 
     def exchange_index(self, exchange: str) -> int:
         return self.exchanges.index(exchange)
@@ -115,7 +123,8 @@ def load_catalog(path: Path = DEFAULT_PATH) -> Catalog:
     aliases = {name: _aliases(name, file.assets.get(name, {})) for name in names}
     _check_aliases(path, names, [alias for given in aliases.values() for alias in given])
     assets = tuple(Asset(name, _rules(name, file), aliases[name]) for name in names)
-    return Catalog(tuple(file.exchanges), assets, tuple(markets))
+    _check_rules("defaults", file.defaults)
+    return Catalog(tuple(file.exchanges), assets, tuple(markets), file.defaults)
 
 
 def _markets(exchange: str, table: _ExchangeTable) -> list[Market]:
@@ -164,9 +173,13 @@ def _rules(asset: str, file: _File) -> AssetRules:
         rules = msgspec.convert(fields, AssetRules)
     except msgspec.ValidationError as error:
         raise ConfigError(f"assets.{asset}", str(error)) from None
+    _check_rules(f"assets.{asset}", rules)
+    return rules
+
+
+def _check_rules(key: str, rules: AssetRules) -> None:
     for field in AssetRules.__struct_fields__:
         if getattr(rules, field) < 1:
-            raise ConfigError(f"assets.{asset}.{field}", "must be at least 1")
+            raise ConfigError(f"{key}.{field}", "must be at least 1")
         if field.endswith("_bps") and getattr(rules, field) > BPS_MAX:
-            raise ConfigError(f"assets.{asset}.{field}", f"must be at most {BPS_MAX:,} basis points, the whole price")
-    return rules
+            raise ConfigError(f"{key}.{field}", f"must be at most {BPS_MAX:,} basis points, the whole price")

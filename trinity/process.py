@@ -7,11 +7,12 @@ the usage rings).
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trinity.clock import Clock
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
+from trinity.memory.admission_table import AdmissionTable
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.asset_table import AssetTable
 from trinity.memory.atomics import Words
@@ -115,12 +116,14 @@ class AskerMemory:
 
 @dataclass(frozen=True)
 class WorkerMemory:
-    """Of one request worker: the answers, who may ask, the ring of its own usage records, the way to other assets."""
+    """Of one request worker: the answers, who may ask, the ring of its own usage records, the way to other assets, and
+    what it lets in."""
 
     answers: AnswerTable
     access: AccessMemory
     ring: UsageRing
     asker: AskerMemory
+    admission: AdmissionTable = field(default_factory=AdmissionTable.private)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,11 @@ SHAPE_REASONS = REFUSAL_REASONS[:5]
 # Why a WebSocket connection was given up.
 RECONNECT_REASONS = ("refused", "closed", "silent", "stale", "frozen", "sequence", "planned", "error")
 
+# What became of a name that no catalog has (feeds/resolver/flights.py): it was decided meanwhile, by what another node
+# had heard, by the exchanges, or refused for a reason, or as unknown; or nobody could be asked: none had its turn, the
+# budget of all misses was used, no row was free, or our own fault.
+MISS_OUTCOMES = ("known", "cache", "rest", "refused", "unknown", "busy", "budget", "full", "failed")
+
 # Why a connection to an exchange, or a REST question, brought nothing (trinity/net/egress.py).
 EXCHANGE_WAYS = ("ws", "rest")
 FAILURE_KINDS = (
@@ -166,6 +171,8 @@ OUTCOMES = (
     # assets beyond the catalog
     Outcome("asset_resolving", 503, "the asset is being looked for on the exchanges: ask again"),
     Outcome("miss_budget_exceeded", 429, "too many new assets a second: ask again later"),
+    # the governor
+    Outcome("overloaded", 503, "this node has more requests than it can answer in time: ask again, not at once"),
 )
 CODES = tuple(outcome.code for outcome in OUTCOMES)
 CODE_OK = 0
@@ -174,6 +181,9 @@ CODE_OK = 0
 ACCESS_REFUSALS = CODES[CODES.index("missing_key") : CODES.index("keys_unavailable") + 1]
 LIMIT_REFUSALS = ("rate_limited", "quota_exceeded")
 
+
+# Plans are of one of these classes: over a worker's limit the first gives way first, down to its share.
+ADMISSION_CLASSES = ("0", "1", "2", "3")
 
 # Which field of a request is at fault, by code and cause; a parameter that nobody knows is named where it is found.
 _FIELDS = {

@@ -213,7 +213,7 @@ def on_listing(status: int, body: bytes) -> Listed | Refusal:
 def _pairs_of(answer: _RestPairs) -> list[Pair]:
     names = [pair.wsname for pair in answer.result.values() if pair.status in _ONLINE]
     halves = [[_NAMES.get(half, half) for half in name.split("/")] for name in names]
-    return [Pair(*half, "/".join(half)) for half in halves if len(half) == 2]
+    return [Pair(half[0], half[1], "/".join(half)) for half in halves if len(half) == 2]
 
 
 def _read_tickers(message: _Frame) -> list[Event]:

@@ -93,9 +93,9 @@ class RestPump:
         try:
             url = self._base_url + request.path
             async with session.get(url, proxy=self._proxy, allow_redirects=False) as response:
-                body = await _read_bounded(response)
+                body = await read_bounded(response)
                 status = response.status
-                retry_after_seconds = _retry_after_seconds(response)
+                retry_after_seconds = retry_after_of(response)
                 location = response.headers.get("Location", "")
         except Exception as error:  # noqa: BLE001 - whatever a library raises ends this question and no more
             self._on_failure(failure_of(error))
@@ -166,7 +166,7 @@ def due_rows(rows: Iterable[FeedRow], now_ns: int) -> list[FeedRow]:
     return [row for periods, row in waits if periods >= 1 / 2]
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
+async def read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
     """The body, None when it is longer than we accept."""
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -176,7 +176,7 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes | None:
     return bytes(body)
 
 
-def _retry_after_seconds(response: aiohttp.ClientResponse) -> float:
+def retry_after_of(response: aiohttp.ClientResponse) -> float:
     """Retry-After in seconds (RFC 9110 10.2.3), 0 when it is absent or a date."""
     text = response.headers.get("Retry-After", "")
     return min(float(text), RETRY_AFTER_SECONDS_MAX) if text.isascii() and text.isdigit() else 0.0

@@ -81,7 +81,7 @@ class ExchangeBoard:
         return distort(held, faults)
 
     def answered_all(self, now: Instant) -> Sequence[SimulatedQuote]:
-        return [self.answered(row, now) for row in self.rows.values()]
+        return [self.answered(row, now) for row in self.listed()]
 
     def hold(self, fault: Fault, now: Instant) -> None:
         """Remember the market as it is now, for as long as this rest_freeze lasts."""

@@ -169,7 +169,7 @@ def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     row = board.find(asked) if asked is not None else None
     if asked is not None and row is None:
         return RestReply(400, _error(-1, "public/get-tickers", UNKNOWN_SYMBOL, "Unknown symbol"))
-    quotes = [board.answered(one, call.now) for one in (board.rows.values() if row is None else [row])]
+    quotes = [board.answered(one, call.now) for one in (board.listed() if row is None else [row])]
     listed = ",".join(_ticker_object(quote, sizes=False) for quote in quotes)
     text = f'{{"id":-1,"method":"public/get-tickers","code":0,"result":{{"data":[{listed}]}}}}'
     return rest_ticker(text, quotes, PRICE_FIELDS)

@@ -177,7 +177,7 @@ def _tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     row = board.find(asked) if asked is not None else None
     if asked is not None and row is None:
         return _invalid_pair(asked)
-    quotes = [board.answered(one, call.now) for one in (board.rows.values() if row is None else [row])]
+    quotes = [board.answered(one, call.now) for one in (board.listed() if row is None else [row])]
     sizes = '"lowest_size":"3.175936","highest_size":"2.833187",'
     return rest_ticker(f"[{','.join(_ticker_result(quote, sizes) for quote in quotes)}]", quotes, PRICE_FIELDS)
 

@@ -174,7 +174,7 @@ def _pair(board: ExchangeBoard, name: str) -> MarketRow | None:
 def _rest_tickers(board: ExchangeBoard, call: RestCall) -> RestReply:
     """GET /0/public/Ticker?pair=XBTUSD,ETHUSD; without `pair` all"""
     asked = call.first("pair")
-    rows = {rest_key(row): row for row in board.rows.values()} if asked is None else {}
+    rows = {rest_key(row): row for row in board.listed()} if asked is None else {}
     for name in asked.split(",") if asked is not None else ():
         row = _pair(board, name)
         if row is None:

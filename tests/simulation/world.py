@@ -27,6 +27,7 @@ from trinity.limits import COUNTER_WORDS
 from trinity.markets import Catalog, load_catalog
 from trinity.memory import answer_table, price_table
 from trinity.memory.access import AccessMemory
+from trinity.memory.admission_table import AdmissionTable
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.asset_table import AssetTable
 from trinity.memory.control import BLOCK_WORDS, NODE_WORDS, STARTED_NS, Control
@@ -139,7 +140,13 @@ class World:
         self.answers = AnswerTable(_private(answer_words), exchange_count, assets, card.capacity)
         self.control = Control(_private(NODE_WORDS + len(_PROCESSES) * BLOCK_WORDS), len(_PROCESSES))
         self.memory = NodeMemory(
-            card, self.prices, self.answers, AssetTable.private(), MissQueues.private(WORKERS), self.control
+            card,
+            self.prices,
+            self.answers,
+            AssetTable.private(),
+            MissQueues.private(WORKERS),
+            self.control,
+            AdmissionTable.private(WORKERS),
         )
         self.access = self.callers.open_tables()
         self.rings = ledger.open_rings(self)

@@ -39,6 +39,8 @@ from trinity.memory.block_table import BlockTable, is_blocked
 from trinity.memory.gcra import FOUND_WORDS, REMAINING, RETRY_NS
 from trinity.memory.key_table import (
     BURST_SHIFT,
+    CLASS_MASK,
+    CLASS_SHIFT,
     DRY_RUN_BIT,
     FLAGS,
     GENERATION_SHIFT,
@@ -94,8 +96,9 @@ COUNTED_WORDS = len(ACCESS_REFUSALS) + len(LIMIT_REFUSALS)
     COST,  # of the answer that was charged last: prices, or MISTAKE
     OVERRUN,  # the refusal that a dry run did not make; 0: none
     IS_FREE,  # 1: RATE to LEFT are of the rate for what costs no month
+    ADMISSION_CLASS,  # of the key's plan
     RESULT_WORDS,
-) = range(12)
+) = range(13)
 
 # What a worker keeps for its gate alone. A record and not arrays: compiled code then passes one pointer.
 OWN_DTYPE = np.dtype(
@@ -284,6 +287,7 @@ def _admit_terms(gate: Gate, key_id: int, is_free: bool, now_ns: int) -> int:
     """What a key's terms say, which were just read."""
     gate.result[KEY_ID] = key_id
     flags = signed(gate.own["terms"][FLAGS])
+    gate.result[ADMISSION_CLASS] = flags >> CLASS_SHIFT & CLASS_MASK
     state = flags & STATE_MASK
     if state == _REVOKED:
         return KEY_REVOKED

@@ -19,7 +19,10 @@ Connection = psycopg.Connection[Any]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One plan: a rate, lookups a month; 0 is no limit. `dry_run`: what would be refused is only counted."""
+    """One plan: a rate, lookups a month; 0 is no limit. `dry_run`: what would be refused is only counted.
+
+    `admission_class`: when a worker has more to do than it can, class 0 gives way first and 3 last.
+    """
 
     id: int
     name: str
@@ -29,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
     burst: int
     monthly_quota: int
     dry_run: bool
+    admission_class: int
     keys: int
     price: Decimal | None = None  # a month, as it holds today; exact, and text in JSON
     currency: str | None = None
@@ -52,6 +56,7 @@ class PlanChange(NamedTuple):
     monthly_quota: int | None = None
     dry_run: bool | None = None
     rate_seconds: int | None = None
+    admission_class: int | None = None
 
 
 def list_plans(connection: Connection) -> list[Plan]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from trinity.errors import InputError
 from trinity.rates import read_rate, requests_of, seconds_of
-from trinity.vocabulary import KEY_PREFIX_CHARS, KEY_START
+from trinity.vocabulary import ADMISSION_CLASSES, KEY_PREFIX_CHARS, KEY_START
 
 # PostgreSQL's integer.
 BURST_MAX = 1_000_000_000
@@ -158,6 +158,11 @@ def day(field: str, text: str) -> datetime.date:
     if found is None:
         raise InputError(field, f"{text[:20]!a} is not a day like 2026-12-01")
     return found
+
+
+def admission_class(field: str, text: str) -> int:
+    """Which plans give way first: 0 to 3."""
+    return whole_number(field, text, 0, len(ADMISSION_CLASSES) - 1)
 
 
 def switch(field: str, text: str) -> bool:

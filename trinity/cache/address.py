@@ -31,6 +31,9 @@ class CacheAddress(NamedTuple):
     password: str | None
     database: int
 
+    def __repr__(self) -> str:
+        return f"CacheAddress({self.shown})"
+
     @property
     def shown(self) -> str:
         """Without the secret."""

@@ -103,6 +103,10 @@ ADAPTIVE_THROTTLE = Pattern(
     "{adaptive:lpo}:throttle", "string", None, "-",
     "the governor's count of requests that were turned away, over all nodes", "the cluster process",
 )  # fmt: skip
+ADAPTIVE_LEASES = Pattern(
+    "{adaptive:lpo}:leases", "hash", None, "-",
+    "how many connections each node may have, and until when nobody else gets them", "the cluster process, by script",
+)  # fmt: skip
 CLUSTER_STATS = Pattern(
     "cluster:stats:<node>", "hash", STATS_SECONDS, "10 s",
     "a node's telemetry: 24 counters, and who it is", "the cluster process, every second",
@@ -132,6 +136,15 @@ REPORT = Pattern(
     "a report's answer by the SHA-256 of its question", "the reporter",
 )  # fmt: skip
 
+SYNC_MARK = Pattern(
+    "sync:mark", "hash", None, "-",
+    "what Valkey holds of the ledger, and what not (trinity/sync/mark.py)", "the sync job",
+)  # fmt: skip
+SYNC_MARK_OF = Pattern(
+    "sync:mark:{<tag>}", "string", None, "-",
+    "of a Valkey Cluster: the mark's run, on each server", "the sync job",
+)  # fmt: skip
+
 PATTERNS = (
     API_KEY,
     APP_CONFIG,
@@ -147,6 +160,7 @@ PATTERNS = (
     ADAPTIVE_SUCCESSES,
     ADAPTIVE_TOTAL,
     ADAPTIVE_THROTTLE,
+    ADAPTIVE_LEASES,
     CLUSTER_STATS,
     CLUSTER_NODES,
     SESSION,
@@ -154,4 +168,6 @@ PATTERNS = (
     DAILY,
     TRANSLATION,
     REPORT,
+    SYNC_MARK,
+    SYNC_MARK_OF,
 )

@@ -48,7 +48,7 @@ class HomeRoute:
 
     def __init__(self, settings: CacheSettings) -> None:
         server = CacheServer(settings.address.host, settings.address.port)
-        self._server = ServerConnections(server, settings, _tls_of(settings))
+        self._server = ServerConnections(server, settings, tls_of(settings))
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         replies = await self._server.exchange(commands)
@@ -63,7 +63,7 @@ class ClusterRoute:
     """All servers of a Valkey Cluster; that of the address is the first that is asked for the others."""
 
     def __init__(self, settings: CacheSettings) -> None:
-        self._settings, self._tls = settings, _tls_of(settings)
+        self._settings, self._tls = settings, tls_of(settings)
         self._home = CacheServer(settings.address.host, settings.address.port)
         self._servers: dict[CacheServer, ServerConnections] = {}
         self._slots: dict[int, CacheServer] = {}
@@ -174,7 +174,7 @@ class ClusterRoute:
         return self._servers[server]
 
 
-def _tls_of(settings: CacheSettings) -> ssl.SSLContext | None:
+def tls_of(settings: CacheSettings) -> ssl.SSLContext | None:
     """The system's authorities and one more, with the host's name checked; None for a plain address."""
     if not settings.address.is_tls:
         return None

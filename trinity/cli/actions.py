@@ -37,8 +37,8 @@ _Value = TypeVar("_Value")
 OF_PLAN = "plan"
 # A node's first start answers lookups after 4 s and has made its database after 10 s, on two busy processors.
 _DATABASE_TRIES, _DATABASE_WAIT_SECONDS = 120, 0.25
-# `for` and `from` are no names in Python.
-_DESTINATIONS = {"--for": "duration", "--from": "since"}
+# `for`, `from` and `class` are no names in Python.
+_DESTINATIONS = {"--for": "duration", "--from": "since", "--class": "admission_class"}
 
 
 class ActionOutcome(NamedTuple):

@@ -58,12 +58,13 @@ def plan_table(plans: Sequence[Plan]) -> list[str]:
             plan.burst,
             limit_text(plan.monthly_quota),
             "on" if plan.dry_run else "off",
+            plan.admission_class,
             plan.keys,
             "" if plan.price is None else f"{plan.price} {plan.currency} since {plan.price_since}",
         )
         for plan in plans
     ]
-    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "keys", "price/month"), rows)
+    return table(("plan", "rate/s", "burst", "quota/month", "dry run", "class", "keys", "price/month"), rows)
 
 
 def key_lines(key: Key) -> list[str]:

@@ -7,7 +7,7 @@
                   1-2   name            upper case, filled up with zero bytes; zero: none
                   3     state           SpareState
                   4     valid_until_ns  monotonic: from then on the answer has to be asked for again
-                  5     hot             1 while feeds are to have it on their sockets
+                  5     hot             bit i: the feed of exchange i is to have it on its sockets
                   6     rests_until_ns  of a free cell: nobody gets it before
                   7     reserved
                   8     asked_at_ns     when a worker last looked it up; the workers write these two
@@ -83,7 +83,7 @@ class AssetCell(NamedTuple):
     name: str
     state: SpareState
     valid_until_ns: int
-    is_hot: bool
+    hot: int
     asked_at_ns: int
     asked: int
 
@@ -130,6 +130,10 @@ class AssetTable:
     def versions(self) -> NDArray[np.uint64]:
         """A copy of all versions: whoever saw an even one and sees it again has seen the same name."""
         return self._cells[:, _VERSION].copy()
+
+    def hot(self) -> NDArray[np.uint64]:
+        """A copy of all hot words: a sweep shows what a feed is to have."""
+        return self._cells[:, _HOT].copy()
 
     def refusal(self, name: str, now_ns: int) -> int:
         """Index of vocabulary.CODES that this name is refused with now, CODE_OK where it is not."""
@@ -180,9 +184,9 @@ class AssetTable:
         self._store(at + _VALID_UNTIL_NS, valid_until_ns)
         self._store(at + _STATE, _ANSWERED)
 
-    def set_hot(self, cell: int, hot: bool) -> None:
-        """Whether the feeds are to have it on their sockets."""
-        self._store(self._at(cell) + _HOT, int(hot))
+    def set_hot(self, cell: int, exchanges: int) -> None:
+        """Which feeds are to have it on their sockets: bit i is exchange i."""
+        self._store(self._at(cell) + _HOT, exchanges)
 
     def free(self, cell: int, now_ns: int) -> None:
         """Take the cell from its asset; it rests before another gets it."""
@@ -236,7 +240,7 @@ class AssetTable:
             name=text_of(found[_NAME : _NAME + NAME_WORDS]),
             state=SpareState(int(found[_STATE])),
             valid_until_ns=int(found[_VALID_UNTIL_NS]),
-            is_hot=bool(found[_HOT]),
+            hot=int(found[_HOT]),
             asked_at_ns=int(found[_ASKED_AT_NS]),
             asked=int(found[_ASKED]),
         )

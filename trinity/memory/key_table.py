@@ -7,7 +7,8 @@
     |   0     counter: number of versions; its lowest bit names the slot of the newest      |
     |   1-3   slot 0: flags, pace, quota                                                    |
     |   4-6   slot 1                                                                        |
-    |         flags  state (8 bits) | dry run (1 bit, at 8) | generation (31 bits, at 32)   |
+    |         flags  state (8 bits) | dry run (1 bit, at 8) | admission class (2 bits, at   |
+    |                9) | generation (31 bits, at 32)                                       |
     |         pace   rate (32 bits, see rates.py) | burst (32 bits, at 32)                  |
     |         quota  requests a month                                                       |
     +---------------------------------------------------------------------------------------+
@@ -48,6 +49,7 @@ _KEYS_MAX, _LOADED, _DIGESTS_AT, _INDEX_AT, _INDEX_MASK, _INDEX_USED = range(6)
 FLAGS, PACE, QUOTA = range(TERMS_SLOT_WORDS)
 STATE_MASK = 0xFF
 DRY_RUN_BIT = 1 << 8
+CLASS_SHIFT, CLASS_MASK = 9, 0b11
 GENERATION_SHIFT = 32
 BURST_SHIFT = 32
 _GENERATION_MASK = 0x7FFF_FFFF
@@ -59,6 +61,7 @@ _BOUNDS = (
     ("burst", 0, 2**31 - 1),
     ("monthly_quota", 0, 2**63 - 1),
     ("dry_run", 0, 1),
+    ("admission_class", 0, CLASS_MASK),
 )
 
 _HALF_BITS = 32
@@ -114,10 +117,12 @@ class KeyTable:
         burst: int,
         monthly_quota: int,
         dry_run: bool,
+        admission_class: int = 0,
     ) -> bool:
         """Write one key, as `write_many`; True when that changed something."""
         digests = np.frombuffer(digest, dtype=np.uint8).reshape(1, DIGEST_BYTES)
-        one = [np.array([value], dtype=np.int64) for value in (state, rate, burst, monthly_quota, dry_run)]
+        terms = state, rate, burst, monthly_quota, dry_run, admission_class
+        one = [np.array([value], dtype=np.int64) for value in terms]
         return self.write_many(np.array([key_id], dtype=np.int64), digests, *one) == 1
 
     def write_many(
@@ -129,21 +134,23 @@ class KeyTable:
         bursts: NDArray[np.int64],
         monthly_quotas: NDArray[np.int64],
         dry_runs: NDArray[np.int64],
+        admission_classes: NDArray[np.int64],
     ) -> int:
         """Write all these keys (`digests` is uint8[n, 32]); returns how many were not already so.
 
         Raises KeysFullError for ids beyond `keys_max` and KeyChangesError when the index is used up, both after
         everything that fits was written; ValueError, before anything was, for numbers that no key can have.
         """
-        columns = [key_ids, states, rates, bursts, monthly_quotas, dry_runs]
+        columns = [key_ids, states, rates, bursts, monthly_quotas, dry_runs, admission_classes]
         columns = [column.astype(np.int64) for column in columns]
         for values, (what, low, high) in zip(columns, _BOUNDS, strict=True):
             if values.size and (values.min() < low or values.max() > high):
                 raise ValueError(f"{what} is not between {low} and {high}")
         fits = key_ids <= self.keys_max
-        ids, state, rate, burst, quota, dry_run = (column[fits] for column in columns)
+        ids, state, rate, burst, quota, dry_run, admission_class = (column[fits] for column in columns)
         words = np.ascontiguousarray(digests[fits]).view(np.uint64)
-        flags, paces = state | dry_run * DRY_RUN_BIT, rate | _bursts_within(rate, burst) << BURST_SHIFT
+        flags = state | dry_run * DRY_RUN_BIT | admission_class << CLASS_SHIFT
+        paces = rate | _bursts_within(rate, burst) << BURST_SHIFT
         changed, failed_id = _write_entries(self.words, ids, words, flags, paces, quota)
         if failed_id:
             raise KeyChangesError(failed_id)

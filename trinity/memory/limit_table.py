@@ -238,14 +238,14 @@ def consume_key_rate(limits: Words, key_id: int, now_ns: int, rate: int, burst: 
 
 @compiled
 def credit_of(nodes: int, interval_ns: int, burst: int) -> int:
-    """Requests that a node may give of a rate before it has asked the others: its part of the burst, at least one.
+    """Requests that a node may give of a rate before it has asked the others, at the plan's pace; at least one.
 
     What all further nodes may so give at once is within a part of what the plan gives in CREDIT_WINDOW_NS.
     """
-    if nodes <= 1:
-        return burst
     in_window = CREDIT_WINDOW_NS // interval_ns + burst
-    return max(min(burst // nodes, in_window // (CREDIT_PARTS * (nodes - 1))), 1)
+    if nodes <= 1:
+        return in_window
+    return max(in_window // (CREDIT_PARTS * (nodes - 1)), 1)
 
 
 @compiled

@@ -5,6 +5,7 @@
     /dev/shm/trinity-<node>-assets    asset_table.py
     /dev/shm/trinity-<node>-misses    miss_queue.py
     /dev/shm/trinity-<node>-control   control.py
+    /dev/shm/trinity-<node>-admission admission_table.py
     /dev/shm/trinity-<node>-card      segment header, then JSON of `Card`, filled up with zero bytes
 
 Rules: the supervisor creates all of them before the first fork and unlinks them at the end. The card says what the
@@ -21,6 +22,7 @@ import numpy as np
 from trinity.errors import LayoutError, NodeAbsentError
 from trinity.limits import SPARE_ASSETS
 from trinity.markets import Catalog
+from trinity.memory.admission_table import AdmissionTable
 from trinity.memory.answer_table import AnswerTable
 from trinity.memory.asset_table import AssetTable
 from trinity.memory.control import Control
@@ -79,6 +81,7 @@ class NodeMemory:
     assets: AssetTable
     misses: MissQueues
     control: Control
+    admission: AdmissionTable
     card_segment: Segment | None = None
 
     @classmethod
@@ -102,8 +105,11 @@ class NodeMemory:
             assert misses.segment is not None
             undo.callback(misses.segment.unlink)
             control = Control.create(name_of(card.node, "control"), len(card.processes))
+            undo.callback(control.segment.unlink)
+            workers = sum(entry.kind == "worker" for entry in card.processes)
+            admission = AdmissionTable.create(name_of(card.node, "admission"), workers)
             undo.pop_all()
-        return cls(card, prices, answers, spare, misses, control, card_segment)
+        return cls(card, prices, answers, spare, misses, control, admission, card_segment)
 
     @classmethod
     def attach(cls, node: str) -> "NodeMemory":
@@ -122,6 +128,7 @@ class NodeMemory:
                 assets=AssetTable.attach(name_of(node, "assets")),
                 misses=MissQueues.attach(name_of(node, "misses"), card.askers),
                 control=Control.attach(name_of(node, "control"), len(card.processes)),
+                admission=AdmissionTable.attach(name_of(node, "admission")),
             )
         except FileNotFoundError:
             raise NodeAbsentError(node) from None
@@ -136,7 +143,7 @@ class NodeMemory:
 
     def unlink(self) -> None:
         """Remove the names; only the creator's call does anything."""
-        tables = self.prices, self.answers, self.assets, self.misses, self.control
+        tables = self.prices, self.answers, self.assets, self.misses, self.control, self.admission
         for segment in (*(table.segment for table in tables), self.card_segment):
             if segment is not None:
                 segment.unlink()

@@ -4,7 +4,8 @@
     | header (segment.py)                                                |
     +--------------------------------------------------------------------+
     | row state words: exchanges * capacity, one word each:              |
-    |   byte 0 RowState, bytes 1 and 2 Absence of WebSocket and REST     |
+    |   byte 0 RowState, bytes 1 and 2 Absence of WebSocket and REST,    |
+    |   bytes 4 to 7 of a spare row: the version of its cell             |
     +--------------------------------------------------------------------+
     | cell [exchange 0, asset 0]                                         |
     |   0    counter, padded to one 64-byte line (cell.py)               |
@@ -102,6 +103,7 @@ class LeftOut(NamedTuple):
 
 NOT_LEFT_OUT = LeftOut()
 _STATE_BITS = 0xFF
+ROW_VERSION_MASK = 0xFFFF_FFFF
 _STATE_MASK = np.uint64(_STATE_BITS)
 
 
@@ -141,7 +143,8 @@ class PriceTable:
         shape = exchanges, capacity
         cells_base = exchanges * capacity
         self._states = self.words[:cells_base].reshape(shape)[:, :assets]
-        self._counters = self.words[cells_base::CELL_WORDS].reshape(shape)[:, :assets]
+        every_counter = self.words[cells_base::CELL_WORDS].reshape(shape)
+        self._counters, self._spare_counters = every_counter[:, :assets], every_counter[:, assets:]
         self._scratch: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
         self._scratch_words: Words = self._scratch.view(np.uint64)
         self._scratch_bytes = self._scratch_words.data.cast("B")
@@ -179,9 +182,12 @@ class PriceTable:
             return None
         return unpack_quote(self._scratch_bytes)
 
-    def write_state(self, exchange: int, asset: int, state: RowState, left_out: LeftOut = NOT_LEFT_OUT) -> None:
-        """Say what the feed thinks of a row; only the feed process of `exchange` may call it."""
-        word = int(state) | int(left_out.ws) << 8 | int(left_out.rest) << 16
+    def write_state(
+        self, exchange: int, asset: int, state: RowState, left_out: LeftOut = NOT_LEFT_OUT, row_version: int = 0
+    ) -> None:
+        """Say what the feed thinks of a row, and of a spare one for which version of its cell (asset_table.py) that
+        and its quotes are; only the feed process of `exchange` may call it."""
+        word = int(state) | int(left_out.ws) << 8 | int(left_out.rest) << 16 | (row_version & ROW_VERSION_MASK) << 32
         store_release(self.words, exchange * self._capacity + asset, word)
 
     def read_state(self, exchange: int, asset: int) -> RowState:
@@ -191,9 +197,17 @@ class PriceTable:
         word = self._state_word(exchange, asset)
         return LeftOut(Absence(word >> 8 & 0xFF), Absence(word >> 16 & 0xFF))
 
+    def read_row_version(self, exchange: int, asset: int) -> int:
+        """The last 32 bits of the version that a spare row was taken for, 0 for none."""
+        return self._state_word(exchange, asset) >> 32
+
     def versions(self) -> NDArray[np.uint64]:
         """A copy of all counters of the catalog, shape [exchanges, assets]: a cell changed when its counter did."""
         return self._counters.copy()
+
+    def spare_versions(self) -> NDArray[np.uint64]:
+        """As `versions`, of the spare assets' cells."""
+        return self._spare_counters.copy()
 
     def states(self) -> NDArray[np.uint64]:
         """A copy of all row states of the catalog, shape [exchanges, assets]."""

@@ -62,7 +62,8 @@ _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _SHUT_WR = int(socket.SHUT_WR)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
-_SO_MEMINFO, _MEMINFO_COUNT, _MEMINFO_DROPS = 55, 9, 8  # asm-generic/socket.h, linux/sock_diag.h
+_SO_MEMINFO, _MEMINFO_COUNT, _MEMINFO_QUEUED, _MEMINFO_DROPS = 55, 9, 0, 8  # asm-generic/socket.h, linux/sock_diag.h
+_SO_RCVBUF = int(socket.SO_RCVBUF)
 MEMINFO_WORDS = _MEMINFO_COUNT + 1
 
 _int, _long, _pointer = types.int32, types.int64, types.uintp
@@ -78,6 +79,7 @@ _close = types.ExternalFunction("close", _int(_int))
 _shutdown = types.ExternalFunction("shutdown", _int(_int, _int))
 _read = types.ExternalFunction("read", _long(_int, _pointer, _pointer))
 _getsockopt = types.ExternalFunction("getsockopt", _int(_int, _int, _int, _pointer, _pointer))
+_setsockopt = types.ExternalFunction("setsockopt", _int(_int, _int, _int, _pointer, _int))
 _clock_gettime = types.ExternalFunction("clock_gettime", _int(_int, _pointer))
 
 
@@ -213,11 +215,31 @@ def send_many(fd: int, messages: Words, first: int, count: int) -> int:
 @compiled
 def dropped_datagrams(fd: int, scratch: Events) -> int:
     """Datagrams that this socket's filter threw away or its queue had no room for, modulo 2^32; -errno of a failure."""
+    result = _read_meminfo(fd, scratch)
+    return np.int64(scratch[_MEMINFO_DROPS]) if result >= 0 else result  # type: ignore[return-value]
+
+
+@compiled
+def queued_bytes(fd: int, scratch: Events) -> int:
+    """Memory that this socket's waiting datagrams take, as its receive buffer counts it; -errno of a failure."""
+    result = _read_meminfo(fd, scratch)
+    return np.int64(scratch[_MEMINFO_QUEUED]) if result >= 0 else result  # type: ignore[return-value]
+
+
+@compiled
+def set_receive_buffer(fd: int, size: int, scratch: Events) -> int:
+    """Let so many bytes wait in this socket; the kernel's own bounds hold, and what waits already stays."""
+    _check(scratch.size, 0, 1)
+    scratch[0] = size // 2  # the kernel doubles it (socket(7))
+    return _result(_setsockopt(fd, _SOL_SOCKET, _SO_RCVBUF, scratch.ctypes.data, 4))
+
+
+@compiled
+def _read_meminfo(fd: int, scratch: Events) -> int:
     _check(scratch.size, 0, MEMINFO_WORDS)
     scratch[_MEMINFO_COUNT] = 4 * _MEMINFO_COUNT
     address = scratch.ctypes.data
-    result = _result(_getsockopt(fd, _SOL_SOCKET, _SO_MEMINFO, address, address + np.uint64(4 * _MEMINFO_COUNT)))
-    return np.int64(scratch[_MEMINFO_DROPS]) if result >= 0 else result  # type: ignore[return-value]
+    return _result(_getsockopt(fd, _SOL_SOCKET, _SO_MEMINFO, address, address + np.uint64(4 * _MEMINFO_COUNT)))
 
 
 @compiled

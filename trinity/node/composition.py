@@ -97,7 +97,7 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     # Until the launcher takes over, a stop still removes what was made. (As process 1 we would not even get SIGTERM.)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     with contextlib.ExitStack() as made:
-        memory = create_memory(card_of(plan))
+        memory = create_memory(card_of(plan), plan.config)
         made.callback(memory.unlink)
         access = create_access(config, clock)
         made.callback(access.unlink)
@@ -206,12 +206,14 @@ def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging
     return Rings(usage, deliveries)
 
 
-def create_memory(card: Card) -> NodeMemory:
+def create_memory(card: Card, config: Config) -> NodeMemory:
     """The node's shared memory; NodeRunningError when a live node has it, ConfigError when there is no room."""
     try:
-        return NodeMemory.create(card)
+        memory = NodeMemory.create(card)
     except OSError as error:
         raise ConfigError("shared memory", f"{error.strerror}: 64 MB are enough (docker: --shm-size=64m)") from None
+    memory.admission.tell_limit(config.request.cluster_connections_max, 0)
+    return memory
 
 
 def create_access(config: Config, clock: Clock) -> AccessMemory:

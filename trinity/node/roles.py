@@ -13,6 +13,7 @@ from typing import NamedTuple, get_args
 
 import feeds.consensus.process
 import feeds.ingest.process
+import feeds.resolver.process
 import feeds.simulator.server
 import trinity.node.database
 import workers.access.process
@@ -102,7 +103,8 @@ class SharedMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
 
     def of_worker(self, number: int) -> WorkerMemory:
-        return WorkerMemory(self.node.answers, self.access, self.rings.usage[number], self._asker(number))
+        ring, asker = self.rings.usage[number], self._asker(number)
+        return WorkerMemory(self.node.answers, self.access, ring, asker, self.node.admission)
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
         kinds = [role.kind for role, _ in instances_of(plan)]
@@ -173,7 +175,7 @@ ROLES = (
             plan.node_uuid,
             plan.config.node.data_dir,
             database_url(plan.config),
-            plan.config.stores.cache_url,
+            cache_settings_of(plan.config),
             retention_of(plan.config),
             memory.access.limits,
             Mailer(plan.config.mail, plan.config.stores.smtp_password),
@@ -201,6 +203,20 @@ ROLES = (
             FrameRecorder(context, recording_of(plan.config), exchange),
         ),
         vital=False,
+    ),
+    Role(
+        "resolver",
+        lambda _: [""],
+        1,
+        lambda context, memory, plan, _: feeds.resolver.process.run(
+            context,
+            memory.of_resolver(),
+            plan.config.feeds,
+            plan.config.node.data_dir,
+            cache_settings_of(plan.config),
+        ),
+        vital=False,
+        services=("lookups",),
     ),
     Role(
         "consensus",
@@ -367,7 +383,7 @@ def report_settings_of(config: Config) -> ReportSettings:
         auth=config.access.auth,
         admin_key=config.stores.admin_key,
         database_url=database_url(config),
-        cache_url=config.stores.cache_url,
+        cache=cache_settings_of(config),
         udp_trusted_networks=config.request.udp_trusted_networks,
         anonymous_rate=config.access.anonymous_rate,
         free_rate=config.access.free_rate,

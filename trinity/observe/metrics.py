@@ -16,6 +16,7 @@ from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
+    ADMISSION_CLASSES,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -25,6 +26,7 @@ from trinity.vocabulary import (
     LATENCY_BOUNDS_NS,
     LATENESS_BOUNDS_NS,
     LIMIT_REFUSALS,
+    MISS_OUTCOMES,
     OPERATOR_JOBS,
     RECONNECT_REASONS,
     REFUSAL_REASONS,
@@ -134,6 +136,28 @@ CONSENSUS = Register(
     Metric("consensus_recording", "gauge", "1 while decisions are recorded, -1 when an error ended it."),
 )
 
+RESOLVER = Register(
+    *OF_CACHE,
+    Metric("asset_misses_total", "counter", "Names beyond the catalog and the table that a process asked for."),
+    Metric("asset_flights_total", "counter", "What became of them.", (("outcome", MISS_OUTCOMES),)),
+    Metric(
+        "asset_rest_requests_total",
+        "counter",
+        "REST requests for assets beyond the catalog.",
+        (("exchange", EXCHANGES), ("result", ("ok", "rate_limited", "refused", "failed"))),
+    ),
+    Metric("price_cache_refused_total", "counter", "Values under price:<ASSET> that were not as we write them."),
+    Metric("asset_rows", "gauge", "Assets beyond the catalog that have a row."),
+    Metric("asset_rows_hot", "gauge", "Of them those that are looked up often."),
+    Metric("asset_rows_on_sockets", "gauge", "Of them those on the exchanges' live sockets."),
+    Metric(
+        "asset_listing_age_seconds",
+        "gauge",
+        "Age of each exchange's list of what it trades, -1 without one.",
+        (("exchange", EXCHANGES),),
+    ),
+)
+
 REQUEST = Register(
     Metric("http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
     Metric("udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
@@ -157,6 +181,23 @@ REQUEST = Register(
         (("code", LIMIT_REFUSALS),),
     ),
     Metric("internal_errors_total", "counter", "Requests that cost their connection by an internal error."),
+    Metric(
+        "overload_refusals_total",
+        "counter",
+        "Requests refused unread, over the governor's limit, by the admission class of their connection.",
+        (("class", ADMISSION_CLASSES),),
+    ),
+    Metric("overload_refusals_last_second", "gauge", "Of them, in the last second."),
+    Metric("admission_limit", "gauge", "Connections with a request that the worker takes at once."),
+    Metric("admission_in_flight", "gauge", "The most of them at one time in the last 100 ms."),
+    Metric("admission_datagram_limit", "gauge", "Datagrams that may wait for the worker."),
+    Metric(
+        "queue_delay_seconds",
+        "gauge",
+        "How long requests waited for the worker in the last 100 ms, from readable to handled.",
+        (("quantile", ("0.5", "0.9")),),
+    ),
+    Metric("admission_connections_limit", "gauge", "Connections that the node may have, out of the cluster's."),
     Metric(
         "http_request_duration_seconds",
         "histogram",
@@ -250,7 +291,6 @@ OPERATOR = Register(
     Metric("operator_job_runs_total", "counter", "Runs of scheduled jobs that went well.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
-    Metric("operator_cache_unreachable_total", "counter", "Daily figures that Valkey did not take."),
     Metric(
         "quota_warnings_total",
         "counter",
@@ -307,6 +347,7 @@ PUSHER = Register(
 REGISTERS = {
     "feed": FEED,
     "consensus": CONSENSUS,
+    "resolver": RESOLVER,
     "worker": REQUEST,
     "flusher": FLUSHER,
     "reporter": REPORTER,

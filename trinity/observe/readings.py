@@ -26,7 +26,7 @@ from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import FEED, FLUSHER
+from trinity.observe.metrics import CLUSTER, FEED, FLUSHER
 from trinity.vocabulary import REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
@@ -125,6 +125,24 @@ class LedgerView(NamedTuple):
     rows_loaded: int
     lost_detail: int
     lost_records: int
+
+
+class CacheView(NamedTuple):
+    """Valkey, as the process that asks it every second saw it last."""
+
+    state: str  # "off": the node has none; "down", also while nobody asks; "full": it answers and takes nothing; "up"
+    nodes: int | None  # of the cluster that live; as known last while it is away
+
+
+def read_cache(memory: NodeMemory, now_ns: int) -> CacheView:
+    """`off` where no process speaks with other nodes."""
+    cluster = next((view for view in read_processes(memory, now_ns) if view.kind == "cluster"), None)
+    if cluster is None:
+        return CacheView("off", None)
+    block = memory.control.block([entry.name for entry in memory.card.processes].index(cluster.name))
+    up, full, nodes = (block.read_gauge(CLUSTER.index(name)) for name in ("cache_up", "cache_full", "cluster_nodes"))
+    state = "down" if not up or not cluster.alive else "full" if full else "up"
+    return CacheView(state, int(nodes))
 
 
 def read_ledger(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing] = ()) -> LedgerView | None:

@@ -19,11 +19,13 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import REGISTERS
 from trinity.observe.readings import (
     AssetView,
+    CacheView,
     ExchangeView,
     LedgerView,
     ProcessView,
     SourceView,
     read_assets,
+    read_cache,
     read_exchanges,
     read_indexes,
     read_ledger,
@@ -47,6 +49,7 @@ class Reading(NamedTuple):
     exchanges: list[ExchangeView]
     assets: list[AssetView]
     ledger: LedgerView | None
+    cache: CacheView
 
 
 def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing]) -> Reading:
@@ -59,6 +62,7 @@ def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing]) -> Re
         exchanges=read_exchanges(memory, sources),
         assets=read_assets(memory, now_ns),
         ledger=read_ledger(memory, now_ns, rings),
+        cache=read_cache(memory, now_ns),
     )
 
 
@@ -105,6 +109,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "feeds": {view.exchange: _feed_of(view) for view in reading.exchanges},
         "consensus": _consensus_of(reading),
         "ledger": reading.ledger._asdict() if reading.ledger is not None and reading.ledger.flusher_alive else None,
+        "cache": reading.cache._asdict(),
         "processes": {view.name: process_of(view) for view in reading.processes},
     }
 
@@ -180,6 +185,16 @@ _PUSH_WITHOUT_DATABASE: Cause = (
     lambda reading: 0.0 in _gauges(reading, "pusher", "push_database_up").values(),
     lambda _: "subscriptions are served as they were known last, and nobody takes this node's share over",
 )
+_CACHE_AWAY: Cause = (
+    "cache_unreachable",
+    lambda reading: reading.cache.state == "down",
+    lambda _: "Valkey does not answer: this node takes its own share of all limits, and shares nothing",
+)
+_CACHE_FULL: Cause = (
+    "cache_full",
+    lambda reading: reading.cache.state == "full",
+    lambda _: "Valkey has no memory left: what nodes share stands still",
+)
 _DRAINING: Cause = (
     "draining",
     lambda reading: any(view.draining for view in reading.processes),
@@ -188,6 +203,8 @@ _DRAINING: Cause = (
 
 # Nobody is answered; of those that are turned away beside it others are.
 _DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _REPORTS_ALONE_DOWN, _NO_PUSHER, _DRAINING)
+# Prices are answered all the same.
+_SHORTCOMINGS = (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE, _CACHE_AWAY, _CACHE_FULL)
 
 
 # What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.
@@ -228,7 +245,7 @@ _LEDGER_REASONS: tuple[tuple[str, Callable[[LedgerView], bool], Callable[[Ledger
 def _degraded_reasons(reading: Reading) -> list[Json]:
     _, ready = report_ready(reading)
     reasons: list[Json] = list(ready["reasons"])
-    reasons += [_reason(cause, reading) for cause in (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE) if cause[1](reading)]
+    reasons += [_reason(cause, reading) for cause in _SHORTCOMINGS if cause[1](reading)]
     silent = [view.name for view in reading.processes if not view.alive]
     if silent:
         reasons.append({"code": "process_silent", "message": f"no progress: {', '.join(silent)}"})

@@ -5,8 +5,8 @@
     ZADD usage_logs:... <time> <uuid> ...         a thousand members a command; the score is microseconds since 1970
 
 Rules: pure; numpy makes what is of one width in all rows (names, times, ids), and what is not is looked up: there are
-few different ones. The UUID is made of the request's id and its node's, in this order, so that members of one time stand
-in the order of a report: version 8 of RFC 9562, our own.
+few different ones. The UUID is made of the request's id and its node's, in this order, so that members of one time
+stand in the order of a report: version 8 of RFC 9562, our own.
 """
 
 import socket
@@ -103,7 +103,7 @@ def uuid_texts(requests: Requests) -> Bytes2D:
 def entry_commands(requests: Requests, texts: Bytes2D, known: Vocabulary, life_seconds: int) -> list[bytes]:
     """For each request the bytes of its two commands."""
     heads = _heads(requests, texts)
-    parts: list[bytes] = [b""] * (4 * requests.count)
+    parts: list[bytes] = [b""] * (4 * requests.total)
     parts[0::4], parts[1::4] = heads, _addresses(requests, known)
     parts[2::4], parts[3::4] = _shared(requests, known), _ends(requests, texts, life_seconds)
     return [b"".join(parts[at : at + 4]) for at in range(0, len(parts), 4)]
@@ -151,7 +151,7 @@ def _digits(numbers: NDArray[np.int64], width: int) -> Bytes2D:
 
 def _members(requests: Requests, texts: Bytes2D) -> Bytes2D:
     template = bulk("0" * _SCORE_DIGITS) + bulk("0" * _UUID_BYTES)
-    made = np.tile(np.frombuffer(template, dtype=np.uint8), (requests.count, 1))
+    made = np.tile(np.frombuffer(template, dtype=np.uint8), (requests.total, 1))
     place = len(bulk("0" * _SCORE_DIGITS)) - 2 - _SCORE_DIGITS
     made[:, place : place + _SCORE_DIGITS] = _digits(requests.time_us, _SCORE_DIGITS)
     place = len(template) - 2 - _UUID_BYTES
@@ -164,7 +164,7 @@ def _heads(requests: Requests, texts: Bytes2D) -> list[bytes]:
     times = _times(requests.time_us)
     ids = _HEX[requests.request_id.astype(">u8").reshape(-1, 1).view(np.uint8)].reshape(-1, 16)
     widths = np.searchsorted(10 ** np.arange(1, _LATENCY_DIGITS_MAX), requests.latency_ns, side="right") + 1
-    made = np.empty(requests.count, dtype=object)
+    made = np.empty(requests.total, dtype=object)
     for width in np.unique(widths).tolist():
         rows = np.flatnonzero(widths == width)
         template = b"*%d\r\n" % (2 + 2 * len(FIELDS)) + bulk("HSET")
@@ -186,7 +186,7 @@ def _heads(requests: Requests, texts: Bytes2D) -> list[bytes]:
 
 def _ends(requests: Requests, texts: Bytes2D, life_seconds: int) -> list[bytes]:
     template = b"*3\r\n" + bulk("EXPIREAT") + bulk(_NAME_PLACE) + bulk("\0" * 10)
-    table = np.tile(np.frombuffer(template, dtype=np.uint8), (requests.count, 1))
+    table = np.tile(np.frombuffer(template, dtype=np.uint8), (requests.total, 1))
     table[:, -12:-2] = _digits(requests.time_us // 1_000_000 + life_seconds, 10)
     place = len(template) - len(bulk("\0" * 10)) - 2 - _UUID_BYTES
     table[:, place : place + _UUID_BYTES] = texts
@@ -224,7 +224,7 @@ def _addresses(requests: Requests, known: Vocabulary) -> list[bytes]:
 def _shared(requests: Requests, known: Vocabulary) -> list[bytes]:
     """The fields of which there are few different combinations."""
     names = ("node_id", "key_id", "asset_id", "assets", "protocol", "status", "code", "source", "weight")
-    table = np.empty(requests.count, dtype=[(name, "<i4") for name in names])
+    table = np.empty(requests.total, dtype=[(name, "<i4") for name in names])
     for name in names:
         table[name] = getattr(requests, name)
     packed = table.view(f"S{table.itemsize}").tolist()

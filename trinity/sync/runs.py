@@ -1,7 +1,7 @@
 """The ledger's packed rows as binary COPY gives them, unpacked: columns of numbers, one element a request.
 
 Rules: pure numpy, no Python a request, one step a row of the table (a run of up to 240 requests). Rows of one length
-have one layout, so those are taken apart together. What the numbers of a run are: trinity/store/migrations/0004-runs.sql.
+have one layout, so those are taken apart together. What a run's numbers are: trinity/store/migrations/0004-runs.sql.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,11 +48,11 @@ class Requests(NamedTuple):
     address: NDArray[np.uint64]  # the halves of an IPv6 address, as numbers
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return len(self.time_us)
 
 
-def rows_of(messages: Iterable[bytes | memoryview]) -> Iterable[bytes]:
+def rows_of(messages: Iterable[bytes | bytearray | memoryview]) -> Iterable[bytes]:
     """The rows of COPY's messages: each is one, but the first also has the header, and the last is none."""
     for message in messages:
         row = bytes(message)
@@ -80,7 +80,10 @@ def unpack(rows: Sequence[bytes]) -> Requests:
         by_length.setdefault(len(row), []).append(row)
     parts = [_unpack_alike(b"".join(alike), length) for length, alike in by_length.items()]
     if not parts:
-        return Requests(*[np.zeros(0, dtype=np.int64)] * 12, np.zeros((0, 2), dtype=np.uint64))  # type: ignore[arg-type]
+        none = np.zeros(0, dtype=np.int64)
+        return Requests(
+            none, none, none, none, none, none, none, none, none, none, none, none, np.zeros((0, 2), dtype=np.uint64)
+        )
     return Requests(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -31,6 +31,7 @@ class Grants(NamedTuple):
     bursts: Numbers
     monthly_quotas: Numbers
     dry_runs: NDArray[np.bool_]
+    admission_classes: Numbers
 
 
 class AccessCache:
@@ -152,6 +153,7 @@ class AccessCache:
             bursts=np.where(bursts == 0, rates & REQUESTS_MASK, bursts),
             monthly_quotas=self._limits(rows, "monthly_quota"),
             dry_runs=self._of_plans(rows, "dry_run").astype(np.bool_),
+            admission_classes=self._of_plans(rows, "admission_class"),
         )
 
     def _limits(self, rows: Rows, field: str) -> Numbers:

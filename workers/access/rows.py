@@ -41,13 +41,17 @@ assert KEY_DTYPE.itemsize == 8 * KEY_WORDS, "rows are compared as words"
 
 
 class PlanRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One plan's limits (rate: see trinity/rates.py); a rate or a quota of 0 is no limit."""
+    """One plan's limits (rate: see trinity/rates.py); a rate or a quota of 0 is no limit.
+
+    A snapshot of before there were admission classes has none: its plans are of the lowest but one.
+    """
 
     id: int
     rate: int
     burst: int
     monthly_quota: int
     dry_run: bool
+    admission_class: int = 1
 
 
 class BlockRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -58,6 +58,7 @@ class Tables:
                 grants.bursts,
                 grants.monthly_quotas,
                 grants.dry_runs.astype(np.int64),
+                grants.admission_classes,
             )
         except KeyChangesError as error:
             if not self._is_used_up:  # until the node is started again

@@ -24,6 +24,7 @@ from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
+from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
@@ -32,6 +33,7 @@ from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.guard import Guard, queued
 from trinity.net.ports import bind_socket
+from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
 from trinity.process import NodeView, ProcessContext
@@ -185,7 +187,9 @@ async def open_service(
     watch.start()
     await pool.open(wait=False)
     calls = CallLog(context.block, lambda: _connect_guarded(url, watch), context.clock)
-    cache = Cache(settings.cache_url, context.clock, context.block)
+    meter = CacheMeter(context.block, REPORTER, context.log, context.clock)
+    valkey = None if settings.cache is None else CacheClient.open(settings.cache, context.clock, meter)
+    cache = Cache(valkey, context.clock, context.block)
     draining, started_ns = asyncio.Event(), context.control.read_node_word(NODE_STARTED_NS)
     prices = Prices(context.catalog, memory.node.answers)
     board = PriceBoard(prices, context.clock, started_ns)
@@ -214,6 +218,7 @@ async def open_service(
             admission=make_admission(context, tables, ring.words, settings.access),
             calls=calls,
             cache=cache,
+            valkey=valkey,
             login_throttle=LoginThrottle(),
         )
         features = Features(
@@ -233,7 +238,8 @@ async def open_service(
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=1)
-        await cache.close()
+        if valkey is not None:
+            await valkey.close()
         await pool.close(timeout=1)
 
 

@@ -16,6 +16,7 @@ from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
+from workers.cluster.governor import GovernorExchange
 from workers.cluster.members import Members, MembersBeat
 
 
@@ -45,6 +46,16 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     await cache.close()
 
 
-def tasks_of(_cluster: ClusterContext, _config: Config) -> list[ClusterTask]:
+def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
-    return []
+    return [
+        GovernorExchange(
+            cluster.process.node,
+            cluster.memory.view.node.admission,
+            cluster.cache,
+            cluster.members,
+            cluster.clock,
+            config.request.cluster_connections_max,
+            cluster.turns.of("governor"),
+        ),
+    ]

@@ -1,9 +1,9 @@
 """The metrics of the node as Prometheus text, read from shared memory and the kernel at the scrape.
 
 Rules: names and words come from `trinity/observe/metrics.py`; a process's own counters get its label (`exchange` for a
-feed, `worker` for a request worker, `reporter` for one of the reports). Nothing is kept here: a restarted health
-process shows the same numbers. One address has all of them (`node_families`); that of the reporting service has its
-own only (`report_families`), so that who scrapes both counts no price twice.
+feed, `worker` for a request worker, `reporter` for one of the reports, `process` for what several kinds count). Nothing
+is kept here: a restarted health process shows the same numbers. One address has all of them (`node_families`); that of
+the reporting service has its own only (`report_families`), so that who scrapes both counts no price twice.
 
 Words of a histogram: one count for each bucket alone (not summed up), the sum in nanoseconds.
 """
@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
 from trinity.observe.machine import DiskRoom, read_process_use
-from trinity.observe.metrics import FLUSHER, REGISTERS, Register
+from trinity.observe.metrics import FLUSHER, OF_CACHE, REGISTERS, Register
 from trinity.observe.metrics import Metric as DeclaredMetric
 from trinity.observe.readings import AssetView, ExchangeView, ProcessView, SourceView
 from trinity.observe.status import Reading, report_ready, report_reports_ready
@@ -56,6 +56,7 @@ def node_families(reading: Reading, disk: DiskRoom | None) -> Iterator[Metric]:
     yield from _asset_families(reading.assets)
     for kind, register in REGISTERS.items():
         yield from _register_families(reading, kind, register)
+    yield from _cache_families(reading, REGISTERS)
     yield from _ledger_families(reading)
 
 
@@ -65,6 +66,7 @@ def report_families(reading: Reading, _disk: DiskRoom | None) -> Iterator[Metric
     yield _reports_family(reading)
     yield from _process_families([view for view in reading.processes if view.kind == _REPORTER])
     yield from _register_families(reading, _REPORTER, REGISTERS[_REPORTER])
+    yield from _cache_families(reading, [_REPORTER])
 
 
 class _Collected(Collector):
@@ -209,9 +211,23 @@ def _register_families(reading: Reading, kind: str, register: Register) -> Itera
         if entry.kind == kind
     ]
     for metric in register.metrics:
-        if metric.name in _RING_GAUGES:
+        if metric.name in _RING_GAUGES or metric in OF_CACHE:
             continue
         yield _FAMILIES[metric.kind](register, metric, [label] if label else [], blocks)
+
+
+def _cache_families(reading: Reading, kinds: Iterable[str]) -> Iterator[Metric]:
+    """What each process that asks Valkey tells of it: one family over all kinds."""
+    asking = [kind for kind in kinds if OF_CACHE[0] in REGISTERS[kind].metrics]
+    for metric in OF_CACHE:
+        made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+        family = made(metric.name, metric.text, labels=["process"])
+        for index, entry in enumerate(reading.memory.card.processes):
+            if entry.kind in asking:
+                word, block = REGISTERS[entry.kind].index(metric.name), reading.memory.control.block(index)
+                value = block.read_counter(word) if metric.kind == "counter" else block.read_gauge(word)
+                family.add_metric([entry.name], value)
+        yield family
 
 
 def _ledger_families(reading: Reading) -> Iterator[Metric]:

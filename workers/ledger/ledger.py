@@ -14,11 +14,13 @@ What a kind's tables are, the kind knows alone (kind.py).
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trinity.clock import NS_PER_SECOND
 from trinity.errors import LedgerTakenError, UnloadableError
 from trinity.memory.record_ring import JUMP_MIN, POSITION_BITS
 from trinity.store.connect import AnyConnection
@@ -38,6 +40,16 @@ class Loaded(NamedTuple):
     records: int
     lost_detail: int
     missing: int
+
+
+class Times(NamedTuple):
+    """Of the oldest and the newest of some rows; none of no rows."""
+
+    oldest: datetime | None
+    newest: datetime | None
+
+
+NO_TIMES = Times(None, None)
 
 
 class Ledger:
@@ -76,10 +88,11 @@ class Ledger:
         change = self._tables.of_records(records)
         rings = int(max(unit.spans, default=0)) + 1
         arrived, rows = self._by_ring(records, rings), self._by_ring(change.with_row, rings)
+        times = _times_of(change.with_row)
         with self._connection.transaction():
             change.write()
             for span in new:
-                self._add_batch(span, int(rows[span.ring]), 0, int(arrived[span.ring] - rows[span.ring]))
+                self._add_batch(span, int(rows[span.ring]), 0, int(arrived[span.ring] - rows[span.ring]), times)
         change.committed()
         return Loaded(len(records), 0, _missing(new, len(records)))
 
@@ -101,10 +114,11 @@ class Ledger:
         change.committed()
         return Loaded(0, sums.requests, _missing(new, sums.requests))
 
-    def _add_batch(self, span: Span, rows: int, lost: int, sampled: int = 0) -> None:
+    def _add_batch(self, span: Span, rows: int, lost: int, sampled: int = 0, times: Times = NO_TIMES) -> None:
         values = {"node_id": self.node_id, "ring": span.ring, "first": span.first, "end": span.end}
         statement = load_for("ledger.add_batch", self._kind.batches)
-        self._connection.execute(statement, values | {"rows": rows, "lost": lost, "sampled": sampled})
+        counts = {"rows": rows, "lost": lost, "sampled": sampled}
+        self._connection.execute(statement, values | counts | times._asdict())
 
     def _records_of(self, unit: Unit, loaded: Mapping[int, int]) -> Records:
         """All good records of a segment behind what is loaded; the file's own bytes are free afterwards."""
@@ -131,6 +145,14 @@ def _node_id(connection: AnyConnection, node: uuid.UUID, name: str) -> int:
     assert row is not None
     connection.execute(load("ledger.rename_node"), {"id": row[0], "name": name})
     return int(row[0])
+
+
+def _times_of(records: Records) -> Times:
+    """To the second or better: the sync job asks for whole ones."""
+    if len(records) == 0:
+        return NO_TIMES
+    ends = int(records["time_ns"].min()), int(records["time_ns"].max())
+    return Times(*(datetime.fromtimestamp(time_ns // NS_PER_SECOND, UTC) for time_ns in ends))
 
 
 def _new_spans(spans: Iterable[Span], loaded: Mapping[int, int]) -> list[Span]:

@@ -1,4 +1,4 @@
-"""Alarms of this node, for the operator's endpoints and the feed: a feed or most prices lost, and there again.
+"""Alarms of this node, for the operator's endpoints and the feed: feeds, prices or the cache lost, and there again.
 
 Rules: told when it changes and never again while it stays so: a loss after LOST_NS, a recovery after RECOVERED_NS, so
 that what flickers is no news. What was told last stands in the database, so an operator process that starts anew tells
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory
-from trinity.observe.readings import read_assets, read_exchanges, read_sources
+from trinity.observe.readings import read_assets, read_cache, read_exchanges, read_sources
 from trinity.push.events import emit
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
@@ -20,8 +20,8 @@ LOST_NS = 30 * NS_PER_SECOND
 RECOVERED_NS = 10 * NS_PER_SECOND
 # Prices are lost where more than half of the assets have none.
 _MOST = 0.5
-# What is looked at: an exchange by its name, all prices by this one.
-PRICES = ""
+# What is looked at beside each exchange, as the events' types call it.
+PRICES, CACHE = "prices", "cache"
 
 
 class Steady:
@@ -60,8 +60,9 @@ class NodeAlarms:
         for thing, is_lost in self._read(now_ns).items():
             if not self._steady.is_news(thing, is_lost, now_ns):
                 continue
-            event_type = f"node.{'feed' if thing else 'prices'}_{'lost' if is_lost else 'recovered'}"
-            told = {"node": node, **({"exchange": thing} if thing else {})}
+            is_feed = thing not in (PRICES, CACHE)
+            event_type = f"node.{'feed' if is_feed else thing}_{'lost' if is_lost else 'recovered'}"
+            told = {"node": node, **({"exchange": thing} if is_feed else {})}
             emit(connection, None, event_type, told)
             self._steady.tell(thing, is_lost)
             self._log.warning("node alarm", extra={"fields": {"type": event_type, **told}})
@@ -70,4 +71,6 @@ class NodeAlarms:
         exchanges = read_exchanges(self._memory, read_sources(self._memory, now_ns))
         lost = {view.exchange: view.status == "down" for view in exchanges}
         assets = read_assets(self._memory, now_ns)
-        return lost | {PRICES: sum(not asset.fresh for asset in assets) > _MOST * len(assets)}
+        lost[PRICES] = sum(not asset.fresh for asset in assets) > _MOST * len(assets)
+        lost[CACHE] = read_cache(self._memory, now_ns).state in ("down", "full")
+        return lost

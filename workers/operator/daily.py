@@ -5,24 +5,24 @@
     kcc:daily in Valkey           the newest, for 24 hours, when there is a cache
 
 Rules: the operator's lock makes it one job in the whole cluster. Protocols stand in words, not numbers. Valkey unset,
-slow or unreachable is no failure: it is counted.
+slow or unreachable is no failure: the client counts it.
 """
 
+import contextlib
 import datetime
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import valkey
 from psycopg.types.json import Jsonb
-from valkey.exceptions import ValkeyError
 
+from trinity.cache.client import SyncCacheClient
+from trinity.cache.keys import DAILY, DAY_SECONDS
+from trinity.errors import CacheUnavailableError
 from trinity.store import queries
 from trinity.store.connect import AnyConnection
 from trinity.vocabulary import PROTOCOLS
 
-CACHE_KEY = "kcc:daily"
-CACHE_SECONDS = 24 * 3600
 # Nobody waits for it, so it may be slow; beyond this it is away.
 _VALKEY_SECONDS = 1.0
 
@@ -50,19 +50,13 @@ def compute(connection: AnyConnection, now: datetime.datetime) -> dict[str, Any]
         return figures
 
 
-def publisher(url: str | None, on_unreachable: Callable[[], None]) -> Publish:
+def publisher(client: SyncCacheClient | None) -> Publish:
     """Writes to Valkey, where there is one."""
 
     def publish(value: bytes) -> None:
-        if url is None:
-            return
-        try:
-            with valkey.Valkey.from_url(
-                url, socket_timeout=_VALKEY_SECONDS, socket_connect_timeout=_VALKEY_SECONDS
-            ) as client:
-                client.set(CACHE_KEY, value, ex=CACHE_SECONDS)
-        except (ValkeyError, OSError):
-            on_unreachable()
+        if client is not None:
+            with contextlib.suppress(CacheUnavailableError):
+                client.set(DAILY.name(), value, DAY_SECONDS, _VALKEY_SECONDS)
 
     return publish
 

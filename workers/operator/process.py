@@ -23,12 +23,15 @@ from types import FrameType
 
 import psycopg
 
+from trinity.cache.address import CacheSettings
+from trinity.cache.client import SyncCacheClient
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import SchemaError, TrinityError
 from trinity.memory.candle_table import CANDLES, CandleTable
 from trinity.memory.control import COMMAND, Command
 from trinity.memory.limit_table import LimitTable
 from trinity.memory.node import NodeMemory
+from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.log import Outage
 from trinity.observe.metrics import OPERATOR
 from trinity.process import ProcessContext
@@ -61,7 +64,7 @@ def run(
     node: uuid.UUID,
     data_dir: Path,
     url: str,
-    cache_url: str | None,
+    cache: CacheSettings | None,
     retention: Retention,
     limits: LimitTable,
     mailer: Mailer,
@@ -81,7 +84,7 @@ def run(
     quotas = QuotaWarnings(limits, mailer, context.block, context.log)
     event_mails = EventMails(mailer.another(), context.block, context.log)
     alarms = NodeAlarms(memory, context.log)
-    operator = Operator(context, node, candles, url, cache_url, retention, quotas, event_mails, alarms)
+    operator = Operator(context, node, candles, url, cache, retention, quotas, event_mails, alarms)
     operator.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
@@ -102,7 +105,7 @@ class Operator(SessionThread):
         node: uuid.UUID,
         candles: CandleTable,
         url: str,
-        cache_url: str | None,
+        cache: CacheSettings | None,
         retention: Retention,
         quotas: QuotaWarnings,
         event_mails: EventMails,
@@ -112,8 +115,8 @@ class Operator(SessionThread):
         self._node, self._candles, self._retention, self._quotas = node, candles, retention, quotas
         self._event_mails, self._alarms = event_mails, alarms
         self._block, self._log = context.block, context.log
-        unreachable = OPERATOR.index("operator_cache_unreachable_total")
-        self._publish = publisher(cache_url, lambda: self._block.count(unreachable))
+        meter = CacheMeter(context.block, OPERATOR, context.log, context.clock)
+        self._cache = None if cache is None else SyncCacheClient.open(cache, context.clock, meter)
         self._jobs = Jobs(random.Random(), context.block)
         self._outage = Outage(self._log, logging.WARNING, "jobs wait for the database", "the database takes the jobs")
         self._ask_lock_at_ns = 0
@@ -135,8 +138,8 @@ class Operator(SessionThread):
                 self._on_good()
                 self._jobs.begin_anew()
                 work = Work(
-                    connection, self._node, self._clock, self._candles, self._publish, self._retention, self._log,
-                    self._quotas, self._event_mails, self._alarms,
+                    connection, self._node, self._clock, self._candles, publisher(self._cache), self._retention,
+                    self._log, self._quotas, self._event_mails, self._alarms,
                 )  # fmt: skip
                 while not self._stopping.is_set():
                     self._ask_lock(connection)

@@ -4,19 +4,16 @@
 So no Python signal handler runs meanwhile: SIGTERM comes through a signalfd and the supervisor's command through the
 control segment and an eventfd, all in the epoll set; the loop itself writes its heartbeat at each turn.
 
-A turn: wait at most 100 ms, serve each event of a connection, of the datagrams and of the ready list, then new
-connections, then count.
+A turn: wait at most 100 ms, serve each event of a connection, of the datagrams and of the ready list, refuse some of
+what the governor put off (governor.py), then new connections, then count.
 
 To drain: accept what is waiting, shut the listener, answer what is in flight with `Connection: close`, let idle
 connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
 """
 
-import ctypes
-import errno
 import os
 import resource
 import select
-import signal
 import socket
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trinity.access.gate import make_gate, turn_month
-from trinity.clock import NS_PER_SECOND
+from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.compiled import compile_for, compiled, has_code_for, refer_to
 from trinity.config import AccessSection, PortsSection, RequestSection
-from trinity.errors import PortTakenError
 from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
+from trinity.memory.admission_table import CLASSES
 from trinity.memory.atomics import Words, load_acquire, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.native.libc import (
@@ -57,16 +54,17 @@ from trinity.native.libc import (
 )
 from trinity.native.networks import Networks, trusted_networks
 from trinity.native.octets import Integers, Octets
-from trinity.net.ports import bind_socket, is_any
+from trinity.net.ports import is_any
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
-from trinity.vocabulary import LATENCY_BOUNDS_NS
+from trinity.vocabulary import ADMISSION_CLASSES, LATENCY_BOUNDS_NS
 from workers.request import lookups
 from workers.request.admission import gate_counters
 from workers.request.forwarded import make_caller
 from workers.request.http.connection import expire, open_connection, serve_event
 from workers.request.http.context import RequestContext, make_context, make_private_context
 from workers.request.http.response import write_date
+from workers.request.http.room import MADE, excess, give_way
 from workers.request.http.slots import (
     ANSWERED,
     DEADLINE_NS,
@@ -76,6 +74,7 @@ from workers.request.http.slots import (
     HIGHEST,
     IDLE,
     NEW,
+    OVER_COUNT,
     PHASE,
     READY_COUNT,
     Connections,
@@ -85,7 +84,24 @@ from workers.request.http.slots import (
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
 from workers.request.readiness import wait_for_prices
-from workers.request.udp.batch import Mailbox, make_mailbox, prepare_queue, serve_datagrams
+from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
+from workers.request.turns import (
+    Governor,
+    begin_turn,
+    end_turn,
+    end_windows,
+    is_window_over,
+    make_governor,
+    note_datagrams,
+    refuse_some,
+    takes,
+)
+from workers.request.udp.batch import (
+    Mailbox,
+    granted_queue_bytes,
+    make_mailbox,
+    serve_datagrams,
+)
 from workers.request.udp.text import make_datagram_context
 
 # Tags of the epoll set beside the connections' slots.
@@ -93,19 +109,29 @@ _TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONN
 # Words of Worker.fds.
 _EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _FD_COUNT = range(6)
 # Words of Worker.marks: monotonic times; connections refused, and datagrams dropped unseen, until the last second.
-_NEXT_SECOND_NS, _NEXT_SWEEP_NS, _DRAIN_END_NS, _ACCEPT_AGAIN_NS, _REFUSED_BEFORE, _DROPPED_BEFORE, _MARK_COUNT = range(
-    7
-)
+(
+    _NEXT_SECOND_NS,
+    _NEXT_SWEEP_NS,
+    _DRAIN_END_NS,
+    _ACCEPT_AGAIN_NS,
+    _REFUSED_BEFORE,
+    _DROPPED_BEFORE,
+    _OVERLOAD_BEFORE,
+    _MARK_COUNT,
+) = range(8)
 
 _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervisor allows 5 s
 _DRAIN_TURN_MS = 20
 _SWEEP_NS = NS_PER_SECOND  # deadlines are seconds: looking once a second is near enough, and 8,192 rows take 10 us
 _ACCEPT_PAUSE_NS = 100_000_000  # without descriptors: look again then, instead of spinning
-_BACKLOG = 4096
+_GIVEN_UP_MAX = 256  # connections in a second, over the node's limit: each is looked for among all, in some 10 us
 
 _CONNECTIONS_GAUGE = metrics.REQUEST.index("http_connections")
 _REFUSING_GAUGE = metrics.REQUEST.index("http_connections_refused_last_second")
 _REFUSED_WORD = metrics.REQUEST.index("http_connections_refused_total")
+_DISPLACED_WORD = metrics.REQUEST.index("http_connections_displaced_total")
+_OVERLOAD_WORD = metrics.REQUEST.index("overload_refusals_total", ADMISSION_CLASSES[0])
+_OVERLOAD_GAUGE = metrics.REQUEST.index("overload_refusals_last_second")
 _DROPPED_WORD = metrics.REQUEST.index("udp_datagrams_total", "dropped")
 _DURATION = "http_request_duration_seconds"
 _DURATION_WORD = metrics.REQUEST.index(_DURATION, metrics.DURATION_BOUNDS[0])
@@ -129,6 +155,7 @@ class Worker(NamedTuple):
     context: RequestContext
     connections: Connections
     mailbox: Mailbox
+    governor: Governor
 
 
 def run(
@@ -147,17 +174,17 @@ def run(
     """
     tables = memory.access
     if request.pin:
-        _pin(worker)
+        pin_to_cpu(worker)
     if request.listen_when_ready and not wait_for_prices(memory.answers, context.clock, context.block.beat):
         context.log.warning("listening without prices: they did not come in time")
     with (
-        _bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
-        _bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
+        bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
+        bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
         select.epoll() as epoll,
     ):
-        tcp.listen(_BACKLOG)
+        tcp.listen(BACKLOG)
         counters = gate_counters(context.block.counters)
-        signal_fd = _open_signal_fd()
+        signal_fd = open_signal_fd()
         fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd], dtype=np.int64)
         request_context = make_context(
             table_words=memory.answers.words,
@@ -173,9 +200,14 @@ def run(
         )
         networks = trusted_networks(request.udp_trusted_networks)
         room = connections_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        connections = make_connections(epoll.fileno(), request_context, room, access.proxy_protocol)
+        connections = make_connections(
+            epoll.fileno(), request_context, room, access.proxy_protocol, memory.admission, worker
+        )
+        governor = make_governor(round(request.target_queue_delay_ms * NS_PER_MS), granted_queue_bytes(udp))
         context.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        worker_memory = _make_worker(fds, context.block.words, request_context, networks, connections, is_any(udp))
+        worker_memory = _make_worker(
+            fds, context.block.words, request_context, networks, connections, governor, is_any(udp)
+        )
         _serve(refer_to(worker_memory))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
@@ -198,7 +230,7 @@ def _example() -> Worker:
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
     context = make_private_context(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
     fds = np.zeros(_FD_COUNT, dtype=np.int64)
-    return _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1))
+    return _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1), make_governor(0))
 
 
 def _make_worker(
@@ -207,6 +239,7 @@ def _make_worker(
     context: RequestContext,
     networks: Networks,
     connections: Connections,
+    governor: Governor,
     any_address: bool = False,
 ) -> Worker:
     counters = block[COUNTERS:]
@@ -216,60 +249,32 @@ def _make_worker(
         block=block,
         counters=counters,
         gauges=counters.view(np.float64),
-        events=np.zeros((EVENTS_MAX + connections.ready.size) * EVENT_WORDS, dtype=np.uint32),
+        # All that can be ready, behind it the ready list.
+        events=np.zeros((2 * connections.ready.size + _FD_COUNT) * EVENT_WORDS, dtype=np.uint32),
         event=np.zeros(MEMINFO_WORDS, dtype=np.uint32),
         timespec=np.zeros(2, dtype=np.int64),
         signals=np.zeros(128, dtype=np.uint8),
         context=context,
         connections=connections,
         mailbox=make_mailbox(make_datagram_context(context), networks, any_address),
+        governor=governor,
     )
-
-
-def _pin(worker: int) -> None:
-    """Worker i runs on the i-th CPU that the node may use, so that no other CPU's cache has to be filled."""
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[worker % len(allowed)]})
-
-
-def _bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """A socket that shares its port with the other workers, each with a queue of its own."""
-    try:
-        bound = bind_socket(host, port, kind, shared=True)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(name, host, port) from None
-        raise
-    if kind == socket.SOCK_STREAM:
-        # Inherited by what is accepted: an answer must not wait for the acknowledgement of the one before.
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    else:
-        prepare_queue(bound)
-    return bound
-
-
-def _open_signal_fd() -> int:
-    """Block SIGTERM and SIGINT and have them as a readable descriptor (signalfd(2); Python has no call for it)."""
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-    mask = (ctypes.c_uint64 * 16)()
-    mask[0] = sum(1 << (number - 1) for number in wanted)
-    fd: int = ctypes.CDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "signalfd")
-    return fd
 
 
 @compiled
 def _serve(worker: Worker) -> None:
     """The loop; returns when the worker has drained."""
-    fds, marks, state = worker.fds, worker.marks, worker.connections.state
+    fds, marks, connections = worker.fds, worker.marks, worker.connections
+    state, events, governor = connections.state, worker.events, worker.governor
+    events_max = connections.free.size + _FD_COUNT
     for which in range(_LISTENER, _FD_COUNT):
         tag = _TAG_LISTENER + which - _LISTENER
         control_events(fds[_EPOLL], EPOLL_ADD, fds[which], EPOLLIN, tag, worker.event)
     while True:
         timeout_ms = _DRAIN_TURN_MS if state[DRAINING] == 1 else _TURN_MS
-        count = wait_events(fds[_EPOLL], worker.events, EVENTS_MAX, 0 if state[READY_COUNT] > 0 else timeout_ms)
+        if state[READY_COUNT] > 0 or state[OVER_COUNT] > 0:
+            timeout_ms = 0
+        count = wait_events(fds[_EPOLL], events, events_max, timeout_ms)
         now_ns = read_clock(MONOTONIC, worker.timespec)
         store_release(worker.block, HEARTBEAT_NS, now_ns)
         if now_ns >= marks[_NEXT_SECOND_NS]:
@@ -278,29 +283,40 @@ def _serve(worker: Worker) -> None:
             marks[_ACCEPT_AGAIN_NS] = 0
             control_events(fds[_EPOLL], EPOLL_ADD, fds[_LISTENER], EPOLLIN, _TAG_LISTENER, worker.event)
         if now_ns >= marks[_NEXT_SWEEP_NS]:
-            _sweep(worker.connections, worker.context, worker.counters, now_ns)
+            _sweep(connections, worker.context, worker.counters, now_ns)
             marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
+        if is_window_over(governor, now_ns):
+            end_windows(governor, connections, worker.gauges, fds[_UDP], worker.event, now_ns)
         state[ANSWERED] = 0
         accepting = drain = False
-        for i in range(take_ready(worker.connections, worker.events, max(0, count))):
-            tag = event_tag(worker.events, i)
+        total, datagrams, began_ns = take_ready(connections, events, max(0, count)), 0, now_ns
+        begin_turn(governor, connections, events, total, now_ns)
+        for i in range(total):
+            if i % EVENTS_MAX == EVENTS_MAX - 1:
+                now_ns = read_clock(MONOTONIC, worker.timespec)  # what is answered late must not be as of before
+            tag = event_tag(events, i)
             if tag < CONNECTIONS_MAX:
-                bits = event_bits(worker.events, i)
-                serve_event(worker.connections, worker.context, worker.counters, tag, bits, now_ns)
+                bits = event_bits(events, i)
+                if takes(governor, connections, tag, bits, now_ns):
+                    serve_event(connections, worker.context, worker.counters, tag, bits, now_ns)
             elif tag == _TAG_LISTENER:
                 accepting = True
             elif tag == _TAG_UDP:
-                serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+                datagrams = serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+                note_datagrams(governor, connections, datagrams, fds[_UDP], worker.event)
             else:
                 read_words(fds[_CONTROL + tag - _TAG_CONTROL], worker.signals)
                 drain |= tag == _TAG_SIGNAL
+        if state[OVER_COUNT] > 0:
+            refuse_some(governor, connections, worker.context, worker.counters, began_ns, total == 0)
         if accepting:
             _accept_waiting(worker, now_ns)
         if state[ANSWERED] > 0:
-            _count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - now_ns)
+            _count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - began_ns)
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
             _begin_drain(worker, now_ns)
-        if state[DRAINING] == 1 and (_open_count(worker.connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
+        end_turn(governor, worker.timespec, total + datagrams)
+        if state[DRAINING] == 1 and (_open_count(connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
             break
     serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
 
@@ -334,6 +350,13 @@ def _tick(worker: Worker, now_ns: int) -> None:
     refused = np.int64(worker.counters[_REFUSED_WORD])
     worker.gauges[_REFUSING_GAUGE] = refused - worker.marks[_REFUSED_BEFORE]
     worker.marks[_REFUSED_BEFORE] = refused
+    for _ in range(min(excess(worker.connections), _GIVEN_UP_MAX)):
+        worker.counters[_DISPLACED_WORD] += np.uint64(give_way(worker.connections, now_ns) == MADE)
+    refused = 0
+    for which in range(CLASSES):
+        refused += np.int64(worker.counters[_OVERLOAD_WORD + which])
+    worker.gauges[_OVERLOAD_GAUGE] = refused - worker.marks[_OVERLOAD_BEFORE]
+    worker.marks[_OVERLOAD_BEFORE] = refused
     dropped = dropped_datagrams(worker.fds[_UDP], worker.event)
     if dropped >= 0:
         worker.counters[_DROPPED_WORD] += np.uint64((dropped - worker.marks[_DROPPED_BEFORE]) & 0xFFFFFFFF)

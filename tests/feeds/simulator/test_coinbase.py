@@ -111,8 +111,8 @@ async def test_rest_answers_have_the_documented_shape(running: Any) -> None:
     assert status == 200
     assert set(exchange) == {"ask", "bid", "volume", "trade_id", "price", "size", "time", "rfq_volume"}
     _, products = await running.get("/coinbase/api/v3/brokerage/market/products")
-    assert [one["product_id"] for one in products["products"]] == ["BTC-USD", "ETH-USD", "PEPE-USD", "USDT-USD"]
-    assert products["num_products"] == 4
+    assert [one["product_id"] for one in products["products"]][:4] == ["BTC-USD", "ETH-USD", "PEPE-USD", "USDT-USD"]
+    assert products["num_products"] == len(products["products"]) > 4
     _, some = await running.get("/coinbase/api/v3/brokerage/market/products?product_ids=ETH-USD&product_ids=NO-USD")
     assert [one["product_id"] for one in some["products"]] == ["ETH-USD"]
     _, one = await running.get("/coinbase/api/v3/brokerage/market/products/BTC-USD")

@@ -128,7 +128,7 @@ async def test_rest_answers_have_the_documented_shape(running: Any) -> None:
     assert (one["code"], one["method"], one["result"]["data"][0]["i"]) == (0, "public/get-tickers", "BTC_USD")
     _, everything = await running.get("/cryptocom/exchange/v1/public/get-tickers")
     names = ["BTC_USD", "ETH_USD", "PEPE_USD", "USDT_USD"]
-    assert [ticker["i"] for ticker in everything["result"]["data"]] == names
+    assert [ticker["i"] for ticker in everything["result"]["data"]][: len(names)] == names
     _, listed = await running.get("/cryptocom/exchange/v1/public/get-instruments")
     assert [instrument["symbol"] for instrument in listed["result"]["data"]][: len(names)] == names
     assert listed["result"]["data"][0]["inst_type"] == "CCY_PAIR"

@@ -120,7 +120,8 @@ async def test_rest_answers_have_the_documented_shape(running: Any) -> None:
     _, one = await running.get("/gateio/api/v4/spot/tickers?currency_pair=BTC_USDT")
     assert float(one[0]["highest_bid"]) <= float(one[0]["last"]) <= float(one[0]["lowest_ask"])
     _, everything = await running.get("/gateio/api/v4/spot/tickers")
-    assert [ticker["currency_pair"] for ticker in everything] == ["BTC_USDT", "ETH_USDT", "PEPE_USDT", "USDC_USDT"]
+    names = [ticker["currency_pair"] for ticker in everything]
+    assert names[:4] == ["BTC_USDT", "ETH_USDT", "PEPE_USDT", "USDC_USDT"]
     _, pairs = await running.get("/gateio/api/v4/spot/currency_pairs")
     _, pair = await running.get("/gateio/api/v4/spot/currency_pairs/BTC_USDT")
     assert pairs[0] == pair

@@ -90,7 +90,7 @@ async def test_rest_answers_have_the_documented_shape(running: Any) -> None:
     _, ticker = await running.get("/gemini/v2/ticker/btcusd")
     assert (ticker["symbol"], len(ticker["changes"])) == ("BTCUSD", 24)
     _, prices = await running.get("/gemini/v1/pricefeed")
-    assert [one["pair"] for one in prices] == ["BTCUSD", "ETHUSD", "PEPEUSD", "USDTUSD"]
+    assert [one["pair"] for one in prices][:4] == ["BTCUSD", "ETHUSD", "PEPEUSD", "USDTUSD"]
     assert float(ticker["close"]) == pytest.approx(float(prices[0]["price"]), rel=0.002)
     _, symbols = await running.get("/gemini/v1/symbols")
     assert symbols[:4] == ["btcusd", "ethusd", "pepeusd", "usdtusd"]

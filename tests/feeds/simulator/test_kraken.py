@@ -110,7 +110,7 @@ async def test_rest_tickers_answer_under_legacy_names(running: Any) -> None:
     assert list(body["result"]) == ["XXBTZUSD", "XETHZUSD", "PEPEUSD", "USDTZUSD"]
     assert set(body["result"]["XXBTZUSD"]) == {"a", "b", "c", "v", "p", "t", "l", "h", "o"}
     _, everything = await running.get("/kraken/0/public/Ticker")
-    assert list(everything["result"]) == list(body["result"])
+    assert list(everything["result"])[:4] == list(body["result"])
     for name, key in (("XXBTZUSD", "XXBTZUSD"), ("BTC/USD", "BTC/USD"), ("XBT/USD", "XBT/USD")):
         _, one = await running.get(f"/kraken/0/public/Ticker?pair={name}")
         assert list(one["result"]) == [key]

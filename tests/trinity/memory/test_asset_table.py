@@ -81,12 +81,13 @@ def test_an_asset_is_found_answered_and_lost_again() -> None:
     assert not is_resolving(table.words, cell)
     assert [is_answered(table.words, cell, now_ns) for now_ns in (6, 99, 100)] == [True, True, False]
     table.answer(cell, 200)
-    table.set_hot(cell, True)
+    table.set_hot(cell, 0b101)
     note_asked(table.words, cell, 150)
     note_asked(table.words, cell, 160)
     known = table.find("N0")
     assert known is not None
-    assert known._replace(version=0) == (cell, 0, "N0", SpareState.ANSWERED, 200, True, 160, 2)
+    assert known._replace(version=0) == (cell, 0, "N0", SpareState.ANSWERED, 200, 0b101, 160, 2)
+    assert table.hot()[cell] == 0b101
     assert table.named() == [known]
     assert is_unchanged(table.words, cell, known.version)
     table.free(cell, 300)

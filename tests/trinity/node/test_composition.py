@@ -44,7 +44,7 @@ def _plan(with_simulator: bool = False, workers: int = 2) -> NodePlan:
 @pytest.fixture
 def memory_of_two_workers() -> Iterator[tuple[NodePlan, NodeMemory]]:
     plan = _plan()
-    memory = create_memory(card_of(plan))
+    memory = create_memory(card_of(plan), plan.config)
     yield plan, memory
     memory.unlink()
 
@@ -110,7 +110,7 @@ def test_no_room_for_shared_memory_is_said_before_anything_starts() -> None:
         "config = Config(node=NodeSection(name=sys.argv[1]));"
         "card = card_of(NodePlan(config, load_catalog(), False, None));"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
-        "create_memory(card)"
+        "create_memory(card, config)"
     )
     run = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, timeout=120)
     assert "ConfigError: configuration: shared memory: File too large: 64 MB are enough" in run.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.node_fixture import busy_node
 from trinity.config import Config, NodeSection, PushSection, RequestSection, StoresSection, services_of
+from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
@@ -19,7 +20,15 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import listeners_of
 from trinity.node import roles
 from trinity.node.roles import ROLES, NodePlan, SharedMemory, card_of, instances_of
-from trinity.process import ConsensusMemory, FeedMemory, NodeView, ProcessContext, PushMemory, WorkerMemory
+from trinity.process import (
+    ClusterMemory,
+    ConsensusMemory,
+    FeedMemory,
+    NodeView,
+    ProcessContext,
+    PushMemory,
+    WorkerMemory,
+)
 from trinity.services import SERVICES, ServerType, Service
 
 CATALOG = load_catalog()
@@ -75,6 +84,17 @@ def test_a_node_with_a_database_of_its_own_does_not_start_one() -> None:
     assert "database" not in [entry.name for entry in card_of(plan._replace(config=config)).processes]
 
 
+def test_a_node_with_a_cache_speaks_with_the_others() -> None:
+    """CACHE_URL set: whatever its type, it has a process `cluster`."""
+    for server_type in TYPES:
+        plan = _typed(server_type)
+        config = msgspec.structs.replace(plan.config, stores=StoresSection(cache_url="valkey://host"))
+        assert "cluster" in [entry.name for entry in card_of(plan._replace(config=config)).processes]
+    wrong = msgspec.structs.replace(plan.config, stores=StoresSection(cache_url="http://host"))
+    with pytest.raises(ConfigError, match="CACHE_URL"):
+        card_of(plan._replace(config=wrong))
+
+
 def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
     """Zero means one for each CPU that the node may use."""
     entries = card_of(_plan(workers=0)).processes
@@ -108,6 +128,7 @@ def test_every_role_says_on_which_nodes_it_runs() -> None:
         "simulator",
         "receiver",
         "pusher",
+        "cluster",
     }
     pushing = msgspec.structs.replace(plan.config, push=PushSection(on=True))
     assert "pusher" in {role.kind for role, _ in instances_of(plan._replace(config=pushing))}
@@ -174,6 +195,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
+    "cluster": (ClusterMemory,),
     "pusher": (PushMemory,),
     "receiver": (),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
@@ -186,6 +208,7 @@ _MEMORY = (
     AccessMemory,
     FeedMemory,
     ConsensusMemory,
+    ClusterMemory,
     WorkerMemory,
     PushMemory,
     NodeView,
@@ -207,6 +230,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.feeds.ingest.process,
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
+        roles.workers.cluster.process,
         roles.workers.operator.process,
         roles.workers.push.process,
         roles.workers.receiver.process,

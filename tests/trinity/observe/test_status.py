@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from tests.support.node_fixture import (
     CATALOG,
@@ -27,7 +28,7 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
 from trinity.memory.record_ring import REFUSED, WRITTEN
 from trinity.memory.usage_ring import UsageRing, private_ring
-from trinity.observe.metrics import FLUSHER, PUSHER, REPORTER, REQUEST
+from trinity.observe.metrics import CLUSTER, FLUSHER, PUSHER, REPORTER, REQUEST
 from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
@@ -75,6 +76,43 @@ def test_a_push_server_is_ready_with_prices_and_a_pusher() -> None:
         memory.control.block(1).set_gauge(PUSHER.index("push_database_up"), 1.0)
         _, health = report_health(read_node(memory, NOW_NS, ()))
         assert "push_database_down" not in _codes(health)
+
+
+@pytest.mark.parametrize(
+    ("up", "full", "beat_age_ns", "state", "code"),
+    [
+        (1.0, 0.0, 0, "up", None),
+        (1.0, 1.0, 0, "full", "cache_full"),
+        (0.0, 0.0, 0, "down", "cache_unreachable"),
+        (1.0, 0.0, 60 * SECOND, "down", "cache_unreachable"),  # nobody asks it
+    ],
+)
+def test_the_cache_s_state_is_told_and_an_absent_one_degrades_the_node(
+    up: float, full: float, beat_age_ns: int, state: str, code: str | None
+) -> None:
+    """It is what the process says that asks it every second; the node is ready all the same."""
+    entries = tuple(ProcessEntry(kind, kind) for kind in ("consensus", "worker", "cluster"))
+    with contextlib.closing(contextlib.ExitStack()) as ending:
+        memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+        ending.callback(memory.unlink)
+        set_answer(memory, "BTC")
+        for index, age_ns in enumerate((0, 0, beat_age_ns)):
+            set_process(memory, index, beat_age_ns=age_ns)
+        for gauge, value in (("cache_up", up), ("cache_full", full), ("cluster_nodes", 3.0)):
+            memory.control.block(2).set_gauge(CLUSTER.index(gauge), value)
+        reading = read_node(memory, NOW_NS, ())
+        _, health = report_health(reading)
+        assert health["cache"] == {"state": state, "nodes": 3}
+        assert [one for one in _codes(health) if one.startswith("cache_")] == ([code] if code else [])
+        assert report_ready(reading)[0]
+
+
+def test_a_node_without_a_cache_says_so() -> None:
+    """And is none the worse for it."""
+    with busy_node() as memory:
+        _, health = report_health(read_node(memory, NOW_NS, ()))
+        assert health["cache"] == {"state": "off", "nodes": None}
+        assert not [code for code in _codes(health) if code.startswith("cache_")]
 
 
 def test_a_report_server_is_down_without_a_reporter_and_misses_no_worker_and_no_pusher() -> None:

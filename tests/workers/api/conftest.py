@@ -94,7 +94,7 @@ def settings_of(data_dir: Path, **changes: object) -> ReportSettings:
     """Settings of a test: keys are required, the operator has one, no database, the usage below is young enough."""
     settings = ReportSettings(
         bind_host="127.0.0.1", tcp_port=0, udp_port=0, data_dir=data_dir, auth="required", admin_key=ADMIN_KEY,
-        database_url=NO_DATABASE, cache_url=None, retention=Retention(detail_days=1_000, sums_months=36),
+        database_url=NO_DATABASE, cache=None, retention=Retention(detail_days=1_000, sums_months=36),
     )  # fmt: skip
     return settings._replace(**changes)  # type: ignore[arg-type]
 

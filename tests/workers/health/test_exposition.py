@@ -224,7 +224,8 @@ def test_the_reporting_service_s_address_has_its_own_only() -> None:
         all_of_it, own = _samples(memory), _samples(memory, families=report_families)
         assert own.items() <= all_of_it.items()
         others = {name for name, _ in own} - {"trinity_build_info", "trinity_reports_ready"}
-        assert all(name.startswith(("trinity_report_", "trinity_process_")) for name in others)
-        of = {dict(labels)["process"] for name, labels in own if name.startswith("trinity_process_")}
+        assert all(name.startswith(("trinity_report_", "trinity_process_", "trinity_cache_")) for name in others)
+        shared = ("trinity_process_", "trinity_cache_")
+        of = {dict(labels)["process"] for name, labels in own if name.startswith(shared)}
         assert of == {entry.name for entry in memory.card.processes if entry.kind == "reporter"}
         assert {name for name, _ in all_of_it if name.startswith("trinity_report_")} <= {name for name, _ in own}

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tests.support.contexts import OpenContext, open_context
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import load_catalog
+from trinity.memory.control import PID, STARTED_NS
+from trinity.observe.metrics import CLUSTER
 from trinity.push.events import read_feed
 from trinity.store.connect import AnyConnection, connect
 from workers.operator.alarms import LOST_NS, RECOVERED_NS, NodeAlarms, Steady
@@ -48,6 +50,28 @@ def test_what_is_lost_is_told_once_also_over_restarts_of_the_process(
     for now_ns in (0, 2 * LOST_NS):
         second.look(connection, now_ns)
     assert len(read_feed(connection, None)) == len(told)
+
+
+def test_a_cache_that_is_away_is_told_of_and_one_that_the_node_has_not_is_not(connection: AnyConnection) -> None:
+    """Once; and once more when it is back, also by a process that was started meanwhile."""
+    with open_context("cluster", "cluster", load_catalog()) as context:
+        NodeAlarms(context.memory, LOG).look(connection, 0)
+        first = NodeAlarms(context.memory, LOG)
+        for now_ns in (0, LOST_NS, 2 * LOST_NS):
+            first.look(connection, now_ns)
+        now_ns = context.clock.monotonic_ns()
+        context.block.write(STARTED_NS, now_ns)
+        context.block.write(PID, 1)
+        context.block.beat(now_ns)
+        context.block.set_gauge(CLUSTER.index("cache_up"), 1.0)
+        second = NodeAlarms(context.memory, LOG)
+        for later_ns in (now_ns, now_ns + RECOVERED_NS // 2):
+            second.look(connection, later_ns)
+            context.block.beat(later_ns + RECOVERED_NS // 2)
+        second.look(connection, now_ns + RECOVERED_NS)
+    told = [event for event in read_feed(connection, None) if "cache" in event.type]
+    assert sorted(event.type for event in told) == ["node.cache_lost", "node.cache_recovered"]
+    assert all(event.data == {"node": context.node} for event in told)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=60))

@@ -31,11 +31,14 @@ def _list_plans(_parsed: Parsed, _section: AccessSection) -> Work:
 def _set_plan(parsed: Parsed, _section: AccessSection) -> Work:
     name = values.name("PLAN", parsed.name)
     dry_run = given(values.switch, "--dry-run", parsed.dry_run)
-    change = plans.PlanChange(**given_limits(parsed, of_plan=True), dry_run=dry_run)
+    admission_class = given(values.admission_class, "--class", parsed.admission_class)
+    limits_given = given_limits(parsed, of_plan=True)
+    change = plans.PlanChange(**limits_given, dry_run=dry_run, admission_class=admission_class)
 
     def work(connection: Connection) -> ActionOutcome:
         plan, is_new = plans.set_plan(connection, name, change)
         limits = f"{rate_line(plan)}, burst {plan.burst}, {limit_text(plan.monthly_quota)} a month"
+        limits += f", admission class {plan.admission_class}"
         dry_run = "; dry run: what would be refused is only counted" if plan.dry_run else ""
         return ActionOutcome(
             {"plan": plan, "created": is_new},
@@ -68,6 +71,7 @@ ACTIONS = (
             Argument("name", "the plan"),
             *LIMITS,
             Argument("--dry-run", "on: only count what would be refused; off: refuse it"),
+            Argument("--class", "0 to 3: when there is more to do than can be done, 0 gives way first and 3 last"),
         ),
         _set_plan,
     ),

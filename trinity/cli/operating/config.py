@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trinity.config
+from trinity.cache.address import cache_settings_of
 from trinity.cli.text import table
 from trinity.config import SETTINGS, Config, LoadedConfig
 from trinity.environment import ENVIRONMENT, SECRETS, VARIABLES, misspelt, prefixed
@@ -72,6 +73,7 @@ def check_beyond_the_tree(config: Config) -> None:
     load_catalog(config.node.markets_file)
     read_proxies(config.feeds)
     database_url(config)
+    cache_settings_of(config)
     check_host(config.node.bind_host)
 
 

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trinity.cli.operating.network import ExchangeAnswer, ask_network
+from trinity.cache.address import cache_settings_of
+from trinity.cli.operating.network import CacheAnswer, ExchangeAnswer, ask_network
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, services_of, worker_count
 from trinity.errors import ConfigError, TrinityError
@@ -110,9 +111,8 @@ def examine(
     ws_urls: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """All findings; `exchange_urls` holds one cheap GET for each exchange, `ws_urls` WebSockets. Takes some 10 s."""
-    stores = {"CACHE_URL": config.stores.cache_url}
     proxies, proxy_finding = _examine_proxies(config)
-    answers, reachable = asyncio.run(ask_network(exchange_urls, stores, clock, ws_urls or {}, proxies))
+    answers, cache = asyncio.run(ask_network(exchange_urls, cache_settings_of(config), clock, ws_urls or {}, proxies))
     node_pid = ask_node_pid(config)
     offsets = [answer.offset_ns for answer in answers.values() if answer.offset_ns is not None]
     return [
@@ -129,7 +129,7 @@ def examine(
         *_examine_cpus(config),
         judge_data_dir(config.node.data_dir, *ask_data_dir(config.node.data_dir)),
         judge_database(ask_database(config), node_pid),
-        *[judge_store(name, url, reachable.get(name)) for name, url in stores.items()],
+        judge_cache(cache),
     ]
 
 
@@ -255,12 +255,17 @@ def judge_data_dir(folder: Path, error: str, free_bytes: int) -> Finding:
     return Finding(name, "ok", found)
 
 
-def judge_store(name: str, url: str | None, error: str | None) -> Finding:
-    if url is None:
-        return Finding(name, "ok", "not set; lookups need none")
-    if error:
-        return Finding(name, "warn", error, "lookups go on without it; check address and firewall")
-    return Finding(name, "ok", "reachable")
+def judge_cache(answer: CacheAnswer | None) -> Finding:
+    """Lookups need none; nodes share nothing without it."""
+    if answer is None:
+        return Finding("cache", "ok", "CACHE_URL is not set: this node is alone")
+    if answer.error:
+        advice = "lookups go on without it; check address, password, authority and firewall"
+        return Finding("cache", "warn", f"CACHE_URL: {answer.error}", advice)
+    if answer.refusal:
+        advice = "give its user the rights of docs/cluster.md, or it more memory"
+        return Finding("cache", "warn", f"{answer.found}; it takes nothing: {answer.refusal}", advice)
+    return Finding("cache", "ok", answer.found)
 
 
 def judge_database(answer: DatabaseAnswer, node_pid: int | None) -> Finding:

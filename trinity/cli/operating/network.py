@@ -1,4 +1,4 @@
-"""The questions of `trinity doctor` that go over the network: exchanges by both of their ways, and stores.
+"""The questions of `trinity doctor` that go over the network: exchanges by both of their ways, and the cache.
 
 Rules: everything is asked side by side and bounded in time, nothing is raised. What an exchange said instead of its
 service is kept in its own words (trinity/net/egress.py).
@@ -12,14 +12,17 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from trinity.cache.address import CacheSettings
+from trinity.cache.client import CacheClient
+from trinity.cache.keys import REPORT
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, Clock
+from trinity.errors import CacheReplyError, CacheUnavailableError
 from trinity.limits import CLOSE_SECONDS
 from trinity.net.egress import Proxies, answer_failure, failure_of, open_websocket
 
 ASK_SECONDS = 6.0
 _FIRST_WRONG_STATUS, _TOO_MANY = 300, 429
 _PAGE_BYTES = 2048
-_DEFAULT_STORE_PORTS = {"redis": 6379, "rediss": 6379, "valkey": 6379}
 
 
 class ExchangeAnswer(NamedTuple):
@@ -36,21 +39,28 @@ class ExchangeAnswer(NamedTuple):
     host: str = ""
 
 
+class CacheAnswer(NamedTuple):
+    """What Valkey said: what it is, or why there was no answer, and why it does not take what a node writes."""
+
+    found: str
+    error: str = ""
+    refusal: str = ""
+
+
 async def ask_network(
     exchange_urls: Mapping[str, str],
-    stores: Mapping[str, str | None],
+    cache: CacheSettings | None,
     clock: Clock,
     ws_urls: Mapping[str, str],
     proxies: Proxies,
-) -> tuple[dict[str, ExchangeAnswer], dict[str, str]]:
-    """Answers of the exchanges, and for each store that is set why it cannot be reached (empty when it can)."""
-    set_stores = {name: url for name, url in stores.items() if url}
+) -> tuple[dict[str, ExchangeAnswer], CacheAnswer | None]:
+    """Answers of the exchanges, and that of the cache where one is set."""
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        answers, ws_errors, errors = await asyncio.gather(
+        answers, ws_errors, said_cache = await asyncio.gather(
             asyncio.gather(*[_ask_exchange(session, url, clock, proxies) for url in exchange_urls.values()]),
             asyncio.gather(*[_ask_websocket(url, proxies) for url in ws_urls.values()]),
-            asyncio.gather(*[_ask_store(url) for url in set_stores.values()]),
+            _ask_cache(cache, clock),
         )
     said = dict(zip(exchange_urls, answers, strict=True))
     for exchange, error in zip(ws_urls, ws_errors, strict=True):
@@ -59,7 +69,7 @@ async def ask_network(
         exchange: answer._replace(host=urlsplit(exchange_urls[exchange]).hostname or "")
         for exchange, answer in said.items()
     }
-    return said, dict(zip(set_stores, errors, strict=True))
+    return said, said_cache
 
 
 async def _ask_exchange(session: aiohttp.ClientSession, url: str, clock: Clock, proxies: Proxies) -> ExchangeAnswer:
@@ -103,18 +113,28 @@ def offset_of(date: str | None, now_ns: int) -> int | None:
     return second * NS_PER_SECOND + 500 * NS_PER_MS - now_ns
 
 
-async def _ask_store(url: str) -> str:
-    """Why a TCP connection to the store fails, empty when it does not."""
-    parts = urlsplit(url)
+async def _ask_cache(settings: CacheSettings | None, clock: Clock) -> CacheAnswer | None:
+    """As a node asks it: with TLS, the user and the route of the settings, and a name that it would write."""
+    if settings is None:
+        return None
+    client = CacheClient.open(settings, clock)
+    probe = ("SET", REPORT.name("doctor"), "", "EX", 1)
     try:
-        port = parts.port or _DEFAULT_STORE_PORTS.get(parts.scheme, 0)
-        async with asyncio.timeout(ASK_SECONDS):
-            _, writer = await asyncio.open_connection(parts.hostname or "localhost", port)
-        writer.close()
-    except TimeoutError:
-        return f"no connection within {ASK_SECONDS:g} s"
-    except ValueError:
-        return "not an address: scheme://host:port/ is expected"  # its text may hold the password: not shown
-    except OSError as error:
-        return str(error)
-    return ""
+        info, written = await client.run([("INFO",), probe], ASK_SECONDS)
+    except CacheUnavailableError as error:
+        return CacheAnswer("", error.reason)
+    finally:
+        await client.close()
+    refusal = f"{written.code} {written.text}" if isinstance(written, CacheReplyError) else ""
+    return CacheAnswer(_name_of(info), refusal=refusal)
+
+
+def _name_of(info: bytes | CacheReplyError) -> str:
+    """Program and version, and what it does when it is full; a user may be forbidden to ask for them."""
+    if isinstance(info, CacheReplyError):
+        return "reachable"
+    fields = dict(line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line)
+    program = "Valkey" if "valkey_version" in fields else "Redis"
+    version = fields.get("valkey_version", fields.get("redis_version", ""))
+    room = "no bound of memory" if fields.get("maxmemory", "0") == "0" else fields.get("maxmemory_policy", "")
+    return f"{program} {version}, {room}"

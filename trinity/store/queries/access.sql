@@ -28,7 +28,7 @@ FROM (
 
 -- name: plans
 -- The rate as one number: trinity/rates.py.
-SELECT id, rate_requests::bigint | ((rate_seconds - 1)::bigint << 20), burst, monthly_quota, dry_run FROM plans ORDER BY id;
+SELECT id, rate_requests::bigint | ((rate_seconds - 1)::bigint << 20), burst, monthly_quota, dry_run, admission_class FROM plans ORDER BY id;
 
 -- name: blocks
 -- The newest first: when there are too many, the oldest find no room.

@@ -126,7 +126,8 @@ RETURNING 1;
 -- What was told last of each thing of a node.
 SELECT DISTINCT ON (thing) thing, type
 FROM (
-    SELECT coalesce(data ->> 'exchange', '') AS thing, type, id FROM push_events
+    SELECT coalesce(data ->> 'exchange', split_part(substr(type, length('node.') + 1), '_', 1)) AS thing, type, id
+    FROM push_events
     WHERE account_id IS NULL AND type LIKE 'node.%%' AND data ->> 'node' = %(node)s
 ) AS told
 ORDER BY thing, id DESC;

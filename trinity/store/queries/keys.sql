@@ -1,7 +1,7 @@
 -- Plans, keys and blocks: what the operator's commands ask and change.
 
 -- name: plans
-SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, count(k.id) AS keys,
+SELECT p.id, p.name, p.rate_requests, p.rate_seconds, p.rate_requests::float8 / p.rate_seconds AS rate_per_second, p.burst, p.monthly_quota, p.dry_run, p.admission_class, count(k.id) AS keys,
     price.price, price.currency, price.since AS price_since
 FROM plans AS p LEFT JOIN api_keys AS k ON k.plan_id = p.id
 LEFT JOIN LATERAL (
@@ -21,12 +21,16 @@ UPDATE plans SET
     rate_seconds = coalesce(%(rate_seconds)s, rate_seconds),
     burst = coalesce(%(burst)s, burst),
     monthly_quota = coalesce(%(monthly_quota)s, monthly_quota),
-    dry_run = coalesce(%(dry_run)s, dry_run)
+    dry_run = coalesce(%(dry_run)s, dry_run),
+    admission_class = coalesce(%(admission_class)s, admission_class)
 WHERE name = %(name)s;
 
 -- name: insert_plan
-INSERT INTO plans (name, rate_requests, rate_seconds, burst, monthly_quota, dry_run)
-VALUES (%(name)s, %(rate_requests)s, coalesce(%(rate_seconds)s, 1), %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false));
+INSERT INTO plans (name, rate_requests, rate_seconds, burst, monthly_quota, dry_run, admission_class)
+VALUES (
+    %(name)s, %(rate_requests)s, coalesce(%(rate_seconds)s, 1), %(burst)s, %(monthly_quota)s, coalesce(%(dry_run)s, false),
+    coalesce(%(admission_class)s, 1)
+);
 
 -- name: insert_key
 INSERT INTO api_keys (
@@ -140,3 +144,24 @@ DELETE FROM blocks WHERE network = ANY(%(networks)s::cidr[]) OR network <<= %(wh
 SELECT network::text FROM blocks
 WHERE network >> %(network)s AND (expires_at IS NULL OR expires_at > now())
 ORDER BY blocks.network;
+
+-- name: public_records
+-- What of keys may stand in Valkey: the name's digest, and JSON with nothing in it that lets anybody in. Limits are
+-- those that hold. A chunk by id; `since`: only those that changed since then.
+SELECT k.id, encode(k.digest, 'hex') AS digest, json_build_object(
+    'id', k.id, 'prefix', k.prefix, 'name', k.name, 'account', a.name, 'account_id', a.id, 'plan', p.name,
+    'state', k.state, 'rate_requests', coalesce(k.rate_requests, p.rate_requests),
+    'rate_seconds', CASE WHEN k.rate_requests IS NULL THEN p.rate_seconds ELSE k.rate_seconds END,
+    'burst', coalesce(k.burst, p.burst), 'monthly_quota', coalesce(k.monthly_quota, p.monthly_quota),
+    'dry_run', p.dry_run, 'replaced_by', k.replaced_by,
+    'expires_at', to_char(CASE WHEN k.expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN k.expires_at END
+        AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'created_at', to_char(k.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'changed_at', to_char(k.changed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+)::text AS record
+FROM api_keys AS k
+JOIN accounts AS a ON a.id = k.account_id
+JOIN plans AS p ON p.id = k.plan_id
+WHERE k.id > %(after)s AND (%(since)s::timestamptz IS NULL OR k.changed_at >= %(since)s)
+ORDER BY k.id
+LIMIT %(count)s;

@@ -93,5 +93,5 @@ ON CONFLICT (start, key_id, asset_id, protocol, status, node_id) DO UPDATE SET
     latency_buckets = add_buckets(kept.latency_buckets, excluded.latency_buckets);
 
 -- name: add_batch
-INSERT INTO {table} (node_id, ring, first_position, end_position, rows, lost, sampled)
-VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s, %(sampled)s);
+INSERT INTO {table} (node_id, ring, first_position, end_position, rows, lost, sampled, oldest, newest)
+VALUES (%(node_id)s, %(ring)s, %(first)s, %(end)s, %(rows)s, %(lost)s, %(sampled)s, %(oldest)s, %(newest)s);

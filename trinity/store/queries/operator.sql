@@ -5,9 +5,9 @@
 SELECT pg_try_advisory_lock(hashtextextended('trinity.operator', 0));
 
 -- name: prune_batches
--- Of all nodes, for some do not come back. The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.
+-- Of all nodes, for some do not come back. The sync job looks back for two days (trinity/sync/mark.py). The newest of each ring says what is loaded; those that lost detail say so as long as their rows would be kept.
 DELETE FROM {table} AS old
-WHERE loaded_at < now() - CASE WHEN lost = 0 THEN interval '1 day' ELSE interval '93 days' END
+WHERE loaded_at < now() - CASE WHEN lost = 0 THEN interval '2 days' ELSE interval '93 days' END
   AND EXISTS (
     SELECT FROM {table} AS newer
     WHERE newer.node_id = old.node_id AND newer.ring = old.ring AND newer.end_position > old.end_position

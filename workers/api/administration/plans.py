@@ -1,6 +1,6 @@
 """`/administration/plans`: what customers are held to."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
@@ -19,6 +19,7 @@ class PlanBody(LimitsBody, kw_only=True):
     """What of a plan is to be another; what is left out stays. A new plan needs rate, burst and quota."""
 
     dry_run: bool | None = None
+    admission_class: Annotated[int, msgspec.Meta(ge=0, le=3)] | None = None
 
 
 class PriceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -58,7 +59,7 @@ async def set_plan(request: AnyRequest, plan: FromPath[str], administrator: Name
     """Change a plan, or make it; all keys on it follow at once, but for limits of their own."""
     body = await read_body(request, PlanBody)
     name = values.name("plan", plan)
-    change = PlanChange(**body.columns(of_plan=True), dry_run=body.dry_run)
+    change = PlanChange(**body.columns(of_plan=True), dry_run=body.dry_run, admission_class=body.admission_class)
     return await administrator.do("plans set", lambda found: OnePlan(*plans.set_plan(found, name, change)))
 
 

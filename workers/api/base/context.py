@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
+from trinity.cache.address import CacheSettings
+from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND
 from trinity.config import AccessSection
 from trinity.process import ProcessContext
@@ -37,7 +39,7 @@ class ReportSettings(NamedTuple):
     auth: Literal["required", "optional"]
     admin_key: str | None
     database_url: str
-    cache_url: str | None
+    cache: CacheSettings | None
     udp_trusted_networks: tuple[str, ...] = ()
     anonymous_rate: int = 0
     free_rate: int = 0
@@ -82,6 +84,7 @@ class Parts:
     admission: Admission
     calls: CallLog
     cache: Cache
+    valkey: CacheClient | None  # what nodes share; None without CACHE_URL
     login_throttle: LoginThrottle  # of wrong keys over TCP
 
     def now(self) -> datetime:

@@ -193,4 +193,5 @@ class NodeHealth(msgspec.Struct):
     feeds: dict[str, FeedHealth]
     consensus: ConsensusHealth
     ledger: dict[str, bool | int | float | str | None] | None
+    cache: dict[str, str | int | None]
     processes: dict[str, ProcessHealth]

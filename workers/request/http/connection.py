@@ -9,6 +9,7 @@ while a connection is served is caught and counted, and costs that connection on
 
 import numpy as np
 
+from trinity.access.gate import ADMISSION_CLASS
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import HEAD_BYTES_MAX, HEAD_MAX_NS, IDLE_MAX_NS, PIPELINED_MAX
 from trinity.memory.atomics import Words
@@ -31,7 +32,7 @@ from trinity.native.networks import is_inside
 from trinity.native.octets import append_slice
 from trinity.observe import metrics
 from trinity.vocabulary import HTTP_STATUSES
-from workers.request.forwarded import PEER, set_peer
+from workers.request.forwarded import ADDRESS, PEER, set_peer
 from workers.request.http.context import RequestContext
 from workers.request.http.parse import (
     BAD_REQUEST_LINE,
@@ -53,6 +54,7 @@ from workers.request.http.slots import (
     CLOSES,
     CONSUMED,
     DEADLINE_NS,
+    DONE_NS,
     DRAINING,
     END,
     ENDING,
@@ -64,10 +66,13 @@ from workers.request.http.slots import (
     HIGHEST,
     IDLE,
     KEPT,
+    KEY_SHIFT,
     LINGERING,
     LINGERS,
     NEW,
+    NOBODY_KNOWN,
     OUT,
+    OVER,
     PARSED,
     PHASE,
     PREFACE,
@@ -78,10 +83,11 @@ from workers.request.http.slots import (
     TURN_BYTES,
     Connections,
     close_connection,
+    count_open,
     push_ready,
 )
 from workers.request.http.slow_clients import drop_input, end_if_due, linger, resume, stall
-from workers.request.ledger import TALLY_LOOKUPS, TALLY_STATUS, record
+from workers.request.ledger import TALLY_KEY, TALLY_LOOKUPS, TALLY_STATUS, record
 
 _STATUS_WORD = metrics.REQUEST.index("http_responses_total", HTTP_STATUSES[0])
 _LOOKUPS_WORD = metrics.REQUEST.index("lookups_total")
@@ -103,7 +109,7 @@ def open_connection(at: Connections, context: RequestContext, counters: Words, f
     if room == FULL:
         counters[_REFUSED_WORD] += np.uint64(1)
         length = refuse(context, TOO_MANY_CONNECTIONS, at.outbox, 0)
-        _account(at, context, counters, now_ns)
+        account(at, context, counters, now_ns)
         send(fd, at.outbox, 0, length)
         close(fd)
         return
@@ -114,6 +120,8 @@ def open_connection(at: Connections, context: RequestContext, counters: Words, f
     row = at.table[slot]
     row[:] = 0
     row[FD], row[PHASE], row[DEADLINE_NS] = fd, NEW, now_ns + HEAD_MAX_NS
+    at.known[slot] = NOBODY_KNOWN
+    count_open(at)
     address = slot * ADDRESS_WORDS
     at.addresses[address], at.addresses[address + 1] = words[PEER], words[PEER + 1]
     if state[PROXY_PROTOCOL] == 1 and is_inside(context.caller.proxies, at.addresses, address):
@@ -139,7 +147,7 @@ def serve_event(at: Connections, context: RequestContext, counters: Words, slot:
                 resume(at, slot, now_ns)
         elif phase == LINGERING:
             drop_input(at, slot)
-        else:
+        elif phase != OVER:
             _serve_input(at, context, counters, slot, now_ns)
     except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
         counters[_ERRORS_WORD] += np.uint64(1)
@@ -155,7 +163,7 @@ def expire(at: Connections, context: RequestContext, counters: Words, slot: int,
         return
     set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
     length = refuse(context, REQUEST_TIMEOUT, at.outbox, 0)
-    _account(at, context, counters, now_ns)
+    account(at, context, counters, now_ns)
     send(row[FD], at.outbox, 0, length)
     linger(at, slot, now_ns)
 
@@ -182,10 +190,12 @@ def _serve_input(at: Connections, context: RequestContext, counters: Words, slot
             return
     set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
     _answer_all(at, context, counters, start, total, now_ns)
+    if state[PARSED] > 0:
+        _know(at, context, slot)
     if ended and state[PARSED] == 0 and state[END] == STAYS:
         close_connection(at, slot)  # half a head is no request
         return
-    if not _send_turn(at, slot, total, now_ns) or row[FD] < 0:
+    if not send_turn(at, slot, total, now_ns) or row[FD] < 0:
         return
     left = total - state[CONSUMED]
     if state[PARSED] > 0:
@@ -248,24 +258,34 @@ def _answer_all(at: Connections, context: RequestContext, counters: Words, start
         else:
             out = refuse(context, outcome, outbox, out)
             end = LINGERS
-        _account(at, context, counters, now_ns)
+        account(at, context, counters, now_ns)
     state[OUT], state[CONSUMED], state[PARSED], state[END] = out, start, parsed, end
     state[STOPPED] = start < total and outcome == REQUEST
     state[ANSWERED] += parsed
 
 
 @compiled_inline
-def _account(at: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
+def _know(at: Connections, context: RequestContext, slot: int) -> None:
+    """Remember whose connection it is, by its last request; a trusted proxy's is everybody's."""
+    words, key_id = context.caller.words, context.ledger.tally[TALLY_KEY]
+    if words[ADDRESS + 1] == words[PEER + 1] and words[ADDRESS] == words[PEER]:
+        at.known[slot] = key_id << KEY_SHIFT | context.gate.result[ADMISSION_CLASS] if key_id != 0 else 0
+
+
+@compiled_inline
+def account(at: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
     """Count the answer that was just written, and publish its usage record."""
     tally = context.ledger.tally
     counters[_STATUS_WORD + tally[TALLY_STATUS]] += np.uint64(1)
     counters[_LOOKUPS_WORD] += np.uint64(tally[TALLY_LOOKUPS])
-    if not record(context.ledger, context.caller, now_ns, read_clock(MONOTONIC, at.timespec)):
+    done_ns = read_clock(MONOTONIC, at.timespec)
+    at.state[DONE_NS] = done_ns
+    if not record(context.ledger, context.caller, now_ns, done_ns):
         counters[_UNRECORDED_WORD] += np.uint64(1)
 
 
 @compiled_inline
-def _send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
+def send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
     """Send the outbox and keep the unfinished input; False when the connection ended or has to wait for its client."""
     row, state = at.table[slot], at.state
     out, consumed = state[OUT], state[CONSUMED]

@@ -14,6 +14,7 @@ import numpy as np
 from trinity.access.gate import Gate
 from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, append_limits_left
 from trinity.compiled import compiled, compiled_inline
+from trinity.limits import OVERLOADED_RETRY_SECONDS
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import next_request_id
 from trinity.native.octets import (
@@ -77,6 +78,7 @@ ERRORS = (
     problem_for("too_many_connections"),
     problem_for("bad_parameter", "key_repeated"),
     *map(problem_for, ACCESS_REFUSALS),
+    problem_for("overloaded"),
 )
 (
     BAD_TARGET,
@@ -96,6 +98,7 @@ ERRORS = (
     _RATE_LIMITED,
     _QUOTA_EXCEEDED,
     _KEYS_UNAVAILABLE,
+    OVERLOADED,
 ) = range(len(http1.REFUSALS), len(ERRORS))
 
 
@@ -108,6 +111,17 @@ _BODIES, _BODY_BOUNDS = pack_texts([open_body(problem) + b"}}" for problem in ER
 _ERROR_STATUS = np.array([status_index(problem.status) for problem in ERRORS], dtype=np.int64)
 _ERROR_CODE = np.array([CODES.index(problem.code) for problem in ERRORS], dtype=np.int64)
 _FIRST_ACCESS_CODE = CODES.index("missing_key")
+# A whole response but for its stamp and connection: what is refused for want of time must take none.
+_OVERLOADED_BODY = octets_of(open_body(ERRORS[OVERLOADED]) + b"}}")
+_OVERLOADED_HEAD = octets_of(
+    _head_of("503").replace(
+        b"Content-Type",
+        b"Access-Control-Expose-Headers: Retry-After, X-Request-Id\r\n"
+        b"Retry-After: %d\r\nContent-Type" % OVERLOADED_RETRY_SECONDS,
+    )
+    + b"%d\r\n" % _OVERLOADED_BODY.size
+)
+OVERLOADED_BYTES_MAX = _OVERLOADED_HEAD.size + _OVERLOADED_BODY.size + 128  # with stamp and connection
 
 # --- connection header and stamp ------------------------------------------------------------------------------
 
@@ -269,6 +283,14 @@ def append_limited(
     at = append_limit_headers(gate, code, out, at)
     at = append_head_end(stamp, connection, out, at)
     return append_slice(body, 0, length, out, at) if with_body else at
+
+
+@compiled_inline
+def append_overloaded(stamp: Stamp, connection: int, with_body: bool, out: Octets, at: int) -> int:
+    """Append the refusal of a request that nobody has read."""
+    at = append_octets(_OVERLOADED_HEAD, out, at)
+    at = append_head_end(stamp, connection, out, at)
+    return append_octets(_OVERLOADED_BODY, out, at) if with_body else at
 
 
 @compiled

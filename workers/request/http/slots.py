@@ -8,6 +8,7 @@ A connection is a row of `Connections.table`; its slot is the row's number and i
     HEAD       part of a request is here: its last byte is due at the deadline
     STALLED    the client does not take its answers: nothing is read from it until it does
     LINGERING  refused: our side is shut, what the client still sends is read and dropped
+    OVER       its request came over the governor's limit: it is refused when its turn comes (overload.py)
 
 Rules: a slot is free or has a descriptor; whoever closes it gives everything back. A slot with more to do than its turn
 allows goes on the ready list, whose entries the next turn serves like events.
@@ -17,15 +18,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trinity.compiled import compiled
+from trinity.compiled import compiled, compiled_inline
 from trinity.limits import (
     CONNECTIONS_MAX,
     CONNECTIONS_OF_ADDRESS_SHARE,
     HEAD_BYTES_MAX,
+    HEAD_MAX_NS,
     OPEN_FILES_BESIDE,
     STALLED_MAX,
 )
-from trinity.memory.atomics import Words
+from trinity.memory.admission_table import OPEN, AdmissionTable, line_at
+from trinity.memory.atomics import Words, store_release
 from trinity.native.addresses import ADDRESS_WORDS
 from trinity.native.libc import EPOLLET, EPOLLIN, EPOLLRDHUP, EVENT_WORDS, Events, close, make_sockaddr, set_event
 from trinity.native.octets import Integers, Octets
@@ -44,7 +47,7 @@ from workers.request.http.response import HEAD_END_BYTES_MAX
     HALF_CLOSED,  # 1 when the client has said that it will send no more
     _COLUMNS,
 ) = range(9)
-IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW = range(6)
+IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW, OVER = range(7)
 STAYS, CLOSES, LINGERS = range(3)
 STALL_START, STALL_END = range(2)
 
@@ -64,11 +67,20 @@ STALL_START, STALL_END = range(2)
     STOPPED,  # 1 when the turn's bounds stopped it with requests left,
     END,  # whether the connection ends: STAYS, CLOSES or LINGERS
     OF_ADDRESS_MAX,  # connections that one address may have
+    DONE_NS,  # when the answer before was whole: about when the next connection's turn began
+    OVER_FIRST,  # of the ring of connections that are to be refused,
+    OVER_COUNT,
+    LINE,  # where the worker's line of the admission table begins
     _STATE_WORDS,
-) = range(15)
+) = range(19)
 
 BASE_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET
 TURN_BYTES = 64 * 1024  # output of a turn in which a further answer still begins
+
+# A word of `Connections.known`: the key of the last request, above its admission class. Before a connection's first
+# request nobody knows; the class is then between those who pay and those who do not.
+KEY_SHIFT, CLASS_MASK = 8, 0xFF
+NOBODY_KNOWN = 1
 
 
 class Connections(NamedTuple):
@@ -80,6 +92,10 @@ class Connections(NamedTuple):
     address_octets: Octets  # the same memory
     free: Integers  # a stack of slots
     ready: Integers
+    known: Integers  # whose connection it is, for when its requests are refused unread
+    over: Integers  # a ring of slots, each in it once at most: a closed one stays until its turn comes
+    over_marks: Integers  # 1 while the slot is in the ring
+    admission: Words  # AdmissionTable.words
     inputs: Octets  # HEAD_BYTES_MAX a slot
     stalled: Octets  # one turn's output a stalled connection
     stalled_marks: Integers  # int64[STALLED_MAX, 2]: what is unsent of it
@@ -102,13 +118,20 @@ def connections_of(open_files_max: int) -> int:
 
 
 def make_connections(
-    epoll_fd: int, context: RequestContext, count: int = CONNECTIONS_MAX, proxy_protocol: bool = False
+    epoll_fd: int,
+    context: RequestContext,
+    count: int = CONNECTIONS_MAX,
+    proxy_protocol: bool = False,
+    admission: AdmissionTable | None = None,
+    worker: int = 0,
 ) -> Connections:
     """Memory for `count` connections; the kernel hands out its pages when they are first used."""
+    admission = admission or AdmissionTable.private()
+    admission.clear(worker)
     outbox_bytes = TURN_BYTES + HEAD_END_BYTES_MAX + response_bytes_max(context)
     state = np.zeros(_STATE_WORDS, dtype=np.int64)
     state[FREE_COUNT], state[STALL_FREE_COUNT], state[EPOLL_FD] = count, STALLED_MAX, epoll_fd
-    state[PROXY_PROTOCOL] = proxy_protocol
+    state[PROXY_PROTOCOL], state[LINE] = proxy_protocol, line_at(worker)
     state[OF_ADDRESS_MAX] = max(1, int(count * CONNECTIONS_OF_ADDRESS_SHARE))
     table = np.zeros((count, _COLUMNS), dtype=np.int64)
     table[:, FD] = -1
@@ -120,6 +143,10 @@ def make_connections(
         address_octets=addresses.view(np.uint8),
         free=np.arange(count - 1, -1, -1, dtype=np.int64),
         ready=np.zeros(count, dtype=np.int64),
+        known=np.zeros(count, dtype=np.int64),
+        over=np.zeros(count, dtype=np.int64),
+        over_marks=np.zeros(count, dtype=np.int64),
+        admission=admission.words,
         inputs=np.zeros(count * HEAD_BYTES_MAX, dtype=np.uint8),
         stalled=np.zeros(STALLED_MAX * outbox_bytes, dtype=np.uint8),
         stalled_marks=np.zeros((STALLED_MAX, 2), dtype=np.int64),
@@ -144,6 +171,13 @@ def close_connection(at: Connections, slot: int) -> None:
     at.addresses[slot * ADDRESS_WORDS] = at.addresses[slot * ADDRESS_WORDS + 1] = 0
     at.free[at.state[FREE_COUNT]] = slot
     at.state[FREE_COUNT] += 1
+    count_open(at)
+
+
+@compiled_inline
+def count_open(at: Connections) -> None:
+    """Say in the admission table how many connections are open."""
+    store_release(at.admission, at.state[LINE] + OPEN, at.free.size - at.state[FREE_COUNT])
 
 
 @compiled
@@ -161,6 +195,30 @@ def push_ready(at: Connections, slot: int) -> None:
         at.table[slot, READY] = 1
         at.ready[at.state[READY_COUNT]] = slot
         at.state[READY_COUNT] += 1
+
+
+@compiled
+def put_off(at: Connections, slot: int, now_ns: int) -> None:
+    """The connection's request is over the limit: it is refused when its turn comes."""
+    row, state = at.table[slot], at.state
+    if row[PHASE] == IDLE:
+        row[DEADLINE_NS] = now_ns + HEAD_MAX_NS
+    row[PHASE] = OVER
+    if at.over_marks[slot] == 0:
+        at.over_marks[slot] = 1
+        at.over[(state[OVER_FIRST] + state[OVER_COUNT]) % at.over.size] = slot
+        state[OVER_COUNT] += 1
+
+
+@compiled
+def take_over(at: Connections) -> int:
+    """The slot whose refusal is next, which may have been closed meanwhile; there must be one."""
+    state = at.state
+    slot: int = at.over[state[OVER_FIRST]]
+    state[OVER_FIRST] = (state[OVER_FIRST] + 1) % at.over.size
+    state[OVER_COUNT] -= 1
+    at.over_marks[slot] = 0
+    return slot
 
 
 @compiled

@@ -54,6 +54,9 @@ _OUTBOX_BYTES = 64 * 1024 + UDP_REPLY_BYTES_MAX
 # One datagram socket's queue: 4 MB hold some 8,000 requests, 10 ms of a flood. The kernel may grant less.
 _QUEUE_BYTES = 4 * 1024 * 1024
 _BATCHES_MAX = 8  # in one turn of the loop, so that a flood of datagrams cannot starve HTTP
+TURN_DATAGRAMS = _BATCHES_MAX * DATAGRAMS_MAX
+# The kernel counts a datagram of up to 160 bytes as so many of its queue's; one of 1,400 as 2,304.
+DATAGRAM_QUEUE_BYTES = 832
 
 _RESULT_WORD = metrics.REQUEST.index("udp_datagrams_total", UDP_RESULTS[0])
 _DROPPED = UDP_RESULTS.index("dropped")
@@ -67,6 +70,11 @@ def prepare_queue(bound: socket.socket) -> None:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _QUEUE_BYTES)
     attach_filter(bound, UDP_REQUEST_BYTES_MAX, REQUEST_MAGIC)
+
+
+def granted_queue_bytes(bound: socket.socket) -> int:
+    """What the kernel granted: it counts its own bookkeeping as well, and shows twice what was asked for."""
+    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
 class Mailbox(NamedTuple):
@@ -116,9 +124,9 @@ def make_mailbox(context: DatagramContext, networks: Networks, any_address: bool
 
 
 @compiled
-def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int) -> None:
-    """Answer what is waiting, a bounded number of batches."""
-    received = mailbox.received
+def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int) -> int:
+    """Answer what is waiting, a bounded number of batches; how many datagrams it was, TURN_DATAGRAMS when more wait."""
+    received, total = mailbox.received, 0
     for _ in range(_BATCHES_MAX):
         for i in range(DATAGRAMS_MAX):
             received[i * MESSAGE_WORDS + NAME_LENGTH] = SOCKADDR_BYTES
@@ -136,8 +144,10 @@ def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int)
                     _send_replies(mailbox, counters, udp_fd, replies)
                     at = replies = 0
         _send_replies(mailbox, counters, udp_fd, replies)
+        total += max(0, count)
         if count < DATAGRAMS_MAX:
-            return
+            break
+    return total
 
 
 @compiled_inline

@@ -17,7 +17,7 @@ from tests.support.node_fixture import CATALOG, busy_node
 from tests.trinity.cli.conftest import Run
 from trinity.cli.operating import doctor
 from trinity.cli.operating.doctor import Finding
-from trinity.cli.operating.network import ExchangeAnswer
+from trinity.cli.operating.network import CacheAnswer, ExchangeAnswer
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection, PortsSection
 from trinity.errors import PortTakenError
@@ -91,9 +91,10 @@ JUDGEMENTS = [
     (doctor.judge_data_dir(FOLDER, "", 500 * MIB), "warn"),
     (doctor.judge_data_dir(FOLDER, "", 5 * MIB), "fail"),
     (doctor.judge_data_dir(FOLDER, "Permission denied", 0), "fail"),
-    (doctor.judge_store("CACHE_URL", None, None), "ok"),
-    (doctor.judge_store("CACHE_URL", "redis://x", ""), "ok"),
-    (doctor.judge_store("CACHE_URL", "redis://x", "refused"), "warn"),
+    (doctor.judge_cache(None), "ok"),
+    (doctor.judge_cache(CacheAnswer("Valkey 8.0.1, noeviction")), "ok"),
+    (doctor.judge_cache(CacheAnswer("", "refused")), "warn"),
+    (doctor.judge_cache(CacheAnswer("Valkey 8.0.1, noeviction", refusal="OOM ...")), "warn"),
     (doctor.judge_database(DatabaseAnswer(True, error="no such file"), None), "ok"),
     (doctor.judge_database(DatabaseAnswer(True, error="no such file"), 77), "warn"),
     (doctor.judge_database(DatabaseAnswer(False, error="refused"), 77), "warn"),

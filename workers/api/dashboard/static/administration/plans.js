@@ -24,6 +24,7 @@ function show({ plans }) {
     muted("A change reaches all keys of a plan at once, but for limits of their own."))];
 }
 
+const CLASS = { name: "admission_class", label: "Admission class", type: "number", min: 0, max: 3, help: "0 to 3: when there is more to do than can be done, 0 gives way first and 3 last" };
 const DRY_RUN = { name: "dry_run", label: "Dry run", type: "checkbox", help: "What would be refused for its limits is only counted" };
 
 function create(_, __, { reload }) {
@@ -47,7 +48,7 @@ function change(plan, reload) {
   openForm({
     title: `Limits of plan ${plan.name}`, action: "Change the plan", intro: [muted(`${count(plan.keys)} keys follow at once.`)],
     fields: [{ ...LIMIT_FIELDS.rate, value: rateValue(plan) }, { ...LIMIT_FIELDS.burst, value: plan.burst },
-      { ...LIMIT_FIELDS.quota, value: plan.monthly_quota }, { ...DRY_RUN, value: plan.dry_run }],
+      { ...LIMIT_FIELDS.quota, value: plan.monthly_quota }, { ...DRY_RUN, value: plan.dry_run }, { ...CLASS, value: plan.admission_class }],
     submit: (values) => set(plan.name, values, reload),
   });
 }
