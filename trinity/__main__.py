@@ -34,6 +34,7 @@ from trinity.errors import (
     RefusedError,
     SchemaError,
     StoreUnavailableError,
+    SyncRunningError,
     TrinityError,
 )
 from trinity.version import version
@@ -73,6 +74,7 @@ COMMANDS = (
     Subcommand(
         "db", "the database: its address, the state of its tables, bring them to this version's", "operating.db"
     ),
+    Subcommand("sync", "bring to Valkey what it misses of the ledger, keys and parameters", "operating.sync"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "customers.keys"),
     Subcommand("plans", "plans of limits and what they cost: list, set, price", "customers.plans"),
     Subcommand("accounts", "customers: list, show, set, rename, delete", "customers.accounts"),
@@ -109,6 +111,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),
     (StoreUnavailableError, EXIT_FOUND_WRONG),
+    (SyncRunningError, EXIT_FOUND_WRONG),
     (SchemaError, EXIT_FOUND_WRONG),
     (TrinityError, EXIT_BOOT_FAILURE),
 )

@@ -102,7 +102,8 @@ OPERATIONS = (
     Operation(
         "/v1/price",
         "prices",
-        "One price: 200, or 404 or 503 with the last good price where there was one.",
+        "One price: 200, or 404 or 503 with the last good price where there was one; 503 `asset_resolving` and 429 "
+        "`miss_budget_exceeded` of an asset beyond the catalog say when to come again.",
         Answer(lookups.GoodPrice, {"asset": "BTC"}),
         _BOTH_PORTS,
         (_ASSET, *_QUALITY),
