@@ -24,7 +24,7 @@ from workers.cluster.context import ClusterContext
 STATS_PERIOD_SECONDS = 1.0
 # A rate is that of the last seconds, so that one slow turn does not show as a jump.
 _RATE_TURNS = 5
-_OF_RATE, _OF_QUOTA, _OF_LOAD = ("rate_limited",), ("quota_exceeded",), ("overloaded",)
+_OF_RATE, _OF_QUOTA = ("rate_limited",), ("quota_exceeded",)
 _REQUESTS = ("http_requests", "udp_requests", "report_requests")
 
 
@@ -103,10 +103,10 @@ def counters_of(reading: Reading) -> dict[str, int]:
         "lookups": of_worker("lookups_total"),
         "table_hits": of_worker("asset_lookups_total", "catalog", "table"),
         "table_misses": of_worker("asset_lookups_total", "miss"),
-        "refused_access": refused(set(ACCESS_REFUSALS) - {*_OF_RATE, *_OF_QUOTA, *_OF_LOAD}),
+        "refused_access": refused(set(ACCESS_REFUSALS) - {*_OF_RATE, *_OF_QUOTA}),
         "refused_rate": refused(_OF_RATE),
         "refused_quota": refused(_OF_QUOTA),
-        "refused_load": refused(_OF_LOAD) + of_worker("http_connections_refused_total"),
+        "refused_load": of_worker("overload_refusals_total") + of_worker("http_connections_refused_total"),
         "connections": of_worker("http_connections"),
         "deliveries": _sum(memory, "pusher", "push_deliveries_total", ("delivered", "sent")),
         "fresh_assets": fresh,

@@ -19,6 +19,7 @@ from trinity.observe.metrics import OPERATOR, REGISTERS
 from trinity.observe.readings import read_processes
 from trinity.observe.status import read_node
 from trinity.process import ClusterMemory, NodeView
+from trinity.vocabulary import ADMISSION_CLASSES
 from workers.cluster.context import ClusterContext, Turns
 from workers.cluster.members import Members
 from workers.cluster.stats import StatsPublisher, counters_of, is_leading
@@ -43,13 +44,18 @@ def test_the_counters_are_those_of_all_processes() -> None:
         count(memory, first, "access_refusals_total", "rate_limited", amount=2)
         count(memory, second, "access_refusals_total", "quota_exceeded", amount=4)
         count(memory, second, "access_refusals_total", "invalid_key", amount=8)
-        count(memory, second, "http_connections_refused_total", amount=16)
+        count(memory, second, "http_connections_refused_total", amount=9)
+        count(memory, second, "overload_refusals_total", ADMISSION_CLASSES[0], amount=4)
+        count(memory, first, "overload_refusals_total", ADMISSION_CLASSES[-1], amount=3)
+        for result, amount in (("catalog", 30), ("table", 7), ("miss", 2), ("refused", 1)):
+            count(memory, first, "asset_lookups_total", result, amount=amount)
         memory.control.block(first).write(PID, os.getpid())
         counters = counters_of(read_node(memory, NOW_NS, (ring_with(512),)))
     assert tuple(counters) == COUNTER_NAMES
     assert (counters["http_requests"], counters["udp_requests"], counters["lookups"]) == (20, 10, 40)
     refused = [counters[f"refused_{kind}"] for kind in ("rate", "quota", "access", "load")]
     assert refused == [2, 4, 8, 16]
+    assert (counters["table_hits"], counters["table_misses"]) == (37, 2)
     assert counters["connections"] == 6
     assert (counters["fresh_assets"], counters["stale_assets"]) == (len(CATALOG.assets), 0)
     assert (counters["feeds_up"], counters["feeds_down"]) == (len(CATALOG.exchanges), 0)
