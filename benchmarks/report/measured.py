@@ -68,7 +68,13 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     ],
     "keys": lambda found: _fields(found, "load_seconds", "snapshot_loaded_seconds"),
     "campaign": lambda found: _fields(found, "judged"),
+    "misses": lambda found: [
+        *_fields(found["latency"]["first_ms"], "median"),
+        *_fields(found["zipf"], "lookups_per_second", "share_of_hits"),
+        *((name, flood["names_per_second"]) for name, flood in found["floods"].items()),
+    ],
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),
+    "governor": lambda found: [("peak", found["peak"]), ("on", found["on"]["goodput"])],
     "udp_flood": lambda found: _rows(({"kind": kind, **row} for kind, row in found.items()), "kind", "answered"),
     "push_schedule": lambda found: _rows(
         [{"window": "well", **found["well"]}, *({"window": "bad", **row} for row in found["bad"])],

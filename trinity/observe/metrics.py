@@ -17,6 +17,7 @@ from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
     ADMISSION_CLASSES,
+    ASSET_RESULTS,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -162,6 +163,12 @@ REQUEST = Register(
     Metric("http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
     Metric("udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
     Metric("lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric(
+        "asset_lookups_total",
+        "counter",
+        "Names looked up by what they were: of the catalog, beyond it in the table, asked for, refused.",
+        (("result", ASSET_RESULTS),),
+    ),
     Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
     Metric("http_connections", "gauge", "Open HTTP connections."),
     Metric("http_connections_total", "counter", "HTTP connections accepted."),
@@ -318,6 +325,16 @@ CLUSTER = Register(
     Metric(
         "cluster_nodes", "gauge", "Nodes of the cluster that live, this one included; as last known without Valkey."
     ),
+    Metric(
+        "cluster_limits_exchanges_total", "counter", "Exchanges of limits with the other nodes, failed ones included."
+    ),
+    Metric("cluster_limits_keys_total", "counter", "Keys that these exchanges carried."),
+    Metric("cluster_limits_failures_total", "counter", "Exchanges of limits without an answer."),
+    Metric(
+        "cluster_limits_bounded", "gauge", "1: no word from the other nodes, this one gives its share of each plan."
+    ),
+    Metric("cluster_limits_bounded_total", "counter", "Times that this began."),
+    Metric("cluster_months_keys_total", "counter", "Keys whose month was told to the other nodes."),
 )
 
 PUSHER = Register(

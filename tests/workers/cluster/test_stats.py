@@ -16,6 +16,7 @@ from trinity.clock import SystemClock
 from trinity.memory.control import PID
 from trinity.memory.node import NodeMemory
 from trinity.observe.metrics import OPERATOR, REGISTERS
+from trinity.observe.readings import read_processes
 from trinity.observe.status import read_node
 from trinity.process import ClusterMemory, NodeView
 from workers.cluster.context import ClusterContext, Turns
@@ -59,10 +60,10 @@ def test_the_counters_are_those_of_all_processes() -> None:
 def test_a_node_leads_while_its_operator_lives_and_has_the_lock() -> None:
     """Nobody else does what is done once."""
     with busy_node() as memory:
-        assert not is_leading(read_node(memory, NOW_NS, ()))
+        assert not is_leading(memory, read_processes(memory, NOW_NS))
         memory.control.block(KINDS.index("operator")).set_gauge(OPERATOR.index("operator_active"), 1.0)
-        assert is_leading(read_node(memory, NOW_NS, ()))
-        assert not is_leading(read_node(memory, NOW_NS + 60 * 10**9, ()))
+        assert is_leading(memory, read_processes(memory, NOW_NS))
+        assert not is_leading(memory, read_processes(memory, NOW_NS + 60 * 10**9))
 
 
 async def test_the_telemetry_is_in_valkey_and_lives_ten_seconds(
