@@ -272,6 +272,12 @@ REPORTER = Register(
         "Reports looked up in Valkey, by what came of it.",
         (("result", ("hit", "miss", "unreachable")),),
     ),
+    Metric(
+        "report_log_pages_total",
+        "counter",
+        "Pages of single requests, by where they came from.",
+        (("source", ("valkey", "database")),),
+    ),
     *OF_CACHE,
 )
 

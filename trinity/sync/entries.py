@@ -66,10 +66,7 @@ def usage_uuid(node_id: int, request_id: int) -> str:
 
 def shown_address(packed: bytes) -> str:
     """An address as reports show it: as PostgreSQL writes it, IPv4 without its prefix."""
-    text = socket.inet_ntop(socket.AF_INET6, packed)
-    if packed[:14] == bytes(14) and packed[14:] != bytes(2) and packed != b"\0" * 15 + b"\1":
-        text = f"::0.0.{packed[14]}.{packed[15]}"  # PostgreSQL takes it for IPv4's old form, the C library does not
-    return text.replace("::ffff:", "")
+    return socket.inet_ntop(socket.AF_INET6, packed).replace("::ffff:", "")
 
 
 def bulk(text: str | bytes) -> bytes:

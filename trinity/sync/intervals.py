@@ -36,7 +36,7 @@ def clip(whole: Iterable[Interval], bounds: Interval) -> Intervals:
 
 def touches(whole: Iterable[Interval], start: float, end: float) -> bool:
     """Whether any of it lies between the two."""
-    return any(first < end and start < last for first, last in whole)
+    return start < end and any(first < end and start < last for first, last in whole)
 
 
 def as_text(whole: Intervals) -> str:

@@ -232,3 +232,22 @@ WHERE log.time >= %(start)s AND log.time < %(end)s
   AND (%(assets)s::text[] IS NULL OR log.asset_id = ANY(ARRAY(SELECT id FROM assets WHERE name = ANY(%(assets)s))))
 ORDER BY run.second, log.time
 LIMIT %(limit)s;
+
+-- name: cached_log
+-- Before a page comes out of Valkey: whose rows those are, whether others of the span came since a snapshot of
+-- transactions (trinity/sync/mark.py), and the names of the keys' sets.
+SELECT control.system_identifier || '.' || checkpoint.timeline_id
+           || '.' || (SELECT oid FROM pg_database WHERE datname = current_database()),
+       EXISTS (
+           SELECT FROM usage_batches AS batch
+           WHERE batch.loaded >= pg_snapshot_xmin(%(since)s::pg_snapshot)
+             AND NOT pg_visible_in_snapshot(batch.loaded, %(since)s::pg_snapshot)
+             AND batch.rows > 0
+             AND (batch.oldest IS NULL OR (batch.oldest <= %(end)s AND batch.newest >= date_trunc('second', %(start)s::timestamptz)))
+       ),
+       (SELECT array_agg(encode(digest, 'hex') ORDER BY id) FROM api_keys WHERE id = ANY(%(key_ids)s::integer[]))
+FROM pg_control_system() AS control, pg_control_checkpoint() AS checkpoint;
+
+-- name: account_names
+SELECT key.id, account.name FROM api_keys AS key JOIN accounts AS account ON account.id = key.account_id
+WHERE key.id = ANY(%(key_ids)s::integer[]);

@@ -54,14 +54,6 @@ SELECT id, encode(digest, 'hex') FROM api_keys;
 -- name: parameters
 SELECT name, value::text FROM application_parameters ORDER BY name;
 
--- name: unseen
--- Whether rows of a time came that a snapshot did not see; null: that cannot be told any more.
-SELECT coalesce(bool_or(
-    batch.rows > 0 AND (batch.oldest IS NULL OR (batch.newest >= %(start)s AND batch.oldest <= %(end)s))
-), false)
-FROM usage_batches AS batch
-WHERE batch.loaded >= pg_snapshot_xmin(%(since)s::pg_snapshot) AND NOT pg_visible_in_snapshot(batch.loaded, %(since)s::pg_snapshot);
-
 -- name: last
 -- When a run ended well last, and now.
 SELECT (SELECT ended_at FROM sync_last), now();

@@ -11,10 +11,12 @@ import struct
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from trinity.observe.metrics import REPORTER
 from trinity.store.queries import load
 from workers.api.base.context import Parts
 from workers.api.base.parameters import SPAN_DAYS_MAX, TimeSpan
 from workers.api.base.problems import bad_parameter, query_timeout
+from workers.api.usage.cached_log import read_cached
 from workers.api.usage.columns import Column
 
 PAGE_ROWS = 100
@@ -47,6 +49,7 @@ _CURSOR = struct.Struct(">qqqqh")  # start, end and time in microseconds since 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(2100, 1, 1, tzinfo=UTC)  # as for moments that are written out
 _REQUEST_ID_MIN = -(2**63)
+_FROM_VALKEY, _FROM_DATABASE = (REPORTER.index("report_log_pages_total", source) for source in ("valkey", "database"))
 
 
 class Cursor(NamedTuple):
@@ -100,6 +103,10 @@ async def read_page(
 
 
 async def _find(parts: Parts, statement: str, page: dict[str, Any], first: datetime) -> list[tuple[Any, ...]]:
+    cached = await read_cached(parts, page, first)
+    parts.context.block.count(_FROM_DATABASE if cached is None else _FROM_VALKEY)
+    if cached is not None:
+        return cached
     async with parts.pool.connection() as connection:
         for window in _WINDOWS:
             start = max(first, page["after_time"] - window)
