@@ -206,7 +206,7 @@ ROLES = (
     ),
     Role(
         "resolver",
-        lambda _: [""],
+        lambda plan: [""] if plan.config.lookups.beyond_catalog else [],
         1,
         lambda context, memory, plan, _: feeds.resolver.process.run(
             context,
