@@ -15,7 +15,8 @@ from trinity.markets import load_catalog
 from trinity.store.embedded import embedded_url
 
 _MARKETS = further_markets(load_catalog())
-_ON = {asset: {market.exchange for market in _MARKETS if market.asset == asset} for asset in {m.asset for m in _MARKETS}}
+_ASSETS = {market.asset for market in _MARKETS}
+_ON = {asset: {market.exchange for market in _MARKETS if market.asset == asset} for asset in _ASSETS}
 PRICED = sorted(asset for asset, exchanges in _ON.items() if len(exchanges) >= 4)
 SCARCE = sorted(asset for asset, exchanges in _ON.items() if len(exchanges) < 3)
 
@@ -42,7 +43,8 @@ def test_assets_beyond_the_catalog_are_answered_over_every_protocol(node: Node) 
         assert json.loads(asker.recv(65536))["asset"] == names[0]
         asker.send(json.dumps({"assets": ["BTC", names[1]], "id": 3}).encode().ljust(1500))
         body = json.loads(asker.recv(65536))
-        assert [(price["asset"], price["status"]) for price in body["prices"]] == [("BTC", "fresh"), (names[1], "fresh")]
+        found = [(price["asset"], price["status"]) for price in body["prices"]]
+        assert found == [("BTC", "fresh"), (names[1], "fresh")]
     status, body = node.get(f"/prices?assets={names[2]},ETH,{names[3]}")
     assert status == 200
     assert [price["status"] for price in body["prices"]] == ["fresh"] * 3
@@ -83,7 +85,10 @@ def test_the_ledger_and_the_metrics_have_them_by_name(node: Node) -> None:
 
     def rows() -> Any:
         with psycopg.connect(embedded_url(node.data_dir)) as connection:
-            query = "SELECT coalesce(sum(requests), 0)::int FROM usage_minute JOIN assets ON assets.id = asset_id WHERE name = %s"
+            query = (
+                "SELECT coalesce(sum(requests), 0)::int FROM usage_minute "
+                "JOIN assets ON assets.id = asset_id WHERE name = %s"
+            )
             return connection.execute(query, (name,)).fetchone()
 
     node.wait("three rows", lambda: rows() == (3,))

@@ -4,7 +4,7 @@ Two views, both shown:
     pure      the worker's own functions over requests of all assets in turn, in this process, without a socket:
               exactly parse, checks, copy and usage record, with warm caches; median of many short batches, in
               processor time. `unrecorded` leaves the record out; `key` brings an API key that has a rate and a quota,
-              where 5,000 networks are blocked; `beyond` asks for assets that stand in spare rows
+              where 5,000 networks are blocked
     sampled   a worker under load, watched by `perf record -e cpu-clock`: the share of its samples outside of the
               kernel times its processor time a request; all of the loop, with the caches as the kernel leaves them;
               absent where perf is not installed
@@ -42,7 +42,6 @@ from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.record_ring import RELEASED, WRITTEN
-from trinity.process import AskerMemory
 from trinity.vocabulary import CODE_OK, KeyState
 from workers.request import ledger
 from workers.request.http import parse, routes
@@ -58,7 +57,6 @@ _BINARY_ASSETS = 64
 _OUT_BYTES = 128 * 1024
 _KEY = "trk_0123456789abcdefghijklmnopqrstuv"
 _BLOCKS = 5_000
-_GOOD_NS = 3600 * 10**9
 
 
 def measure_user_mode(folder: Path, turns: int, seconds: float, progress: Progress) -> dict[str, Any]:
@@ -79,7 +77,6 @@ def _measure_pure(turns: int) -> dict[str, float]:
     try:
         write_all(memory, clock, 0)
         out, timespec = np.zeros(_OUT_BYTES, dtype=np.uint8), system.make_timespec()
-        beyond = _write_beyond(memory, clock)
         http = _make_request_context(memory, catalog)
         udp = make_datagram_context(http)
         frame = request_frame([names[i % len(names)] for i in range(_BINARY_ASSETS)])
@@ -93,15 +90,12 @@ def _measure_pure(turns: int) -> dict[str, float]:
             "udp_text": (_record_udp, udp, texts),
             "udp_text_key": (_record_udp, udp, [name + f" key={_KEY}".encode() for name in texts]),
             "udp_binary": (_record_udp, udp, [frame]),
-            "http_beyond": (_record_http, http, price_requests(beyond)),
-            "udp_text_beyond": (_record_udp, udp, [name.encode() for name in beyond]),
         }
         found = {}
         for name, (loop, memory_of_it, requests) in batches.items():
             context, (octets, ends) = refer_to(memory_of_it), _joined(requests)
             loop(context, octets, ends, 1, out, timespec)  # compiled now, for longer than a price is good
             write_all(memory, clock, 0)
-            _write_beyond(memory, clock)
             times = [loop(context, octets, ends, REQUESTS, out, timespec) for _ in range(turns * BATCHES_PER_TURN)]
             assert min(times) > 0, f"{name}: not understood"
             found[f"{name}_us"] = round(statistics.median(times) / REQUESTS / 1_000, 4)
@@ -109,21 +103,6 @@ def _measure_pure(turns: int) -> dict[str, float]:
     finally:
         memory.unlink()
     return found
-
-
-def _write_beyond(memory: NodeMemory, clock: SystemClock) -> list[str]:
-    """Give as many assets beyond the catalog as it has a good price each, or renew them; their names."""
-    assets, now_ns = len(memory.card.catalog.assets), clock.monotonic_ns()
-    names = [f"BEYOND{i}" for i in range(assets)]
-    for i, name in enumerate(names):
-        known = memory.assets.find(name)
-        cell = known.cell if known else memory.assets.reserve(name, now_ns)
-        assert cell is not None, "there are spare rows enough"
-        record = memory.answers.read(memory.answers.row_of(i))
-        assert record is not None
-        memory.answers.write(memory.answers.row_of(assets + cell), record)
-        memory.assets.answer(cell, now_ns + _GOOD_NS)
-    return names
 
 
 def _make_request_context(memory: NodeMemory, catalog: Catalog) -> RequestContext:
@@ -134,9 +113,7 @@ def _make_request_context(memory: NodeMemory, catalog: Catalog) -> RequestContex
     access.keys.mark_loaded()
     access.blocks.write([ipaddress.ip_network((i << 16, 24)) for i in range(_BLOCKS)])
     counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
-    asker = AskerMemory(memory.assets, memory.misses.queue(0), -1, -1)
-    section = AccessSection(auth="optional")
-    return make_private_context(memory.answers.words, catalog, counters, section, access, asker)
+    return make_private_context(memory.answers.words, catalog, counters, AccessSection(auth="optional"), access)
 
 
 def _joined(requests: list[bytes]) -> tuple[Bytes, Ints]:
