@@ -104,10 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
+    parser.add_argument("--sync-rows", type=int, default=1_000_000, help="usage rows of `sync` (default 1,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
     parser.add_argument("--subscriptions", type=int, default=10_000, help="subscriptions of `push` (default 10,000)")
     parser.add_argument("--push-seconds", type=float, default=60.0, help="length of a window of `push` (default 60)")
+    parser.add_argument("--misses", type=int, default=40, help="assets of `misses`, one after the other (default 40)")
+    parser.add_argument("--miss-seconds", type=float, default=30.0, help="length of a load of `misses` (default 30)")
     parser.add_argument("--chaos-seconds", type=float, default=300.0, help="length of `cluster` (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
@@ -183,6 +186,12 @@ def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> d
     return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
 
 
+def _sync(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.service.sync import measure_sync
+
+    return measure_sync(folder, wanted.sync_rows, wanted.turns, progress)
+
+
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.service.reports import measure_reports
 
@@ -217,6 +226,12 @@ def _delivery_log(_folder: Path, wanted: argparse.Namespace, progress: Progress)
     from benchmarks.parts.service.ledger import measure_delivery_log
 
     return measure_delivery_log(wanted.ledger_seconds, progress)
+
+
+def _misses(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.cluster.misses import measure_misses
+
+    return measure_misses(folder, wanted.misses, wanted.miss_seconds, progress)
 
 
 def _refusals(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -306,11 +321,13 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
+    "sync": {"sync": _sync},
     "streams": {"streams": _streams},
     "markets": {"markets": _markets},
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
     "cluster": {"chaos": _chaos},
+    "misses": {"misses": _misses},
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
     "governor": {"governor": _governor},

@@ -211,6 +211,8 @@ COLD_SECONDS = 60
 # As many on the live sockets: Crypto.com takes 400 subscriptions a connection, of which a catalog has 26. What is hot
 # beyond is kept fresh over REST, all of it in one question where the exchange has one.
 HOT_ASSETS_MAX = 256
+# Rows of one feed: those of the catalog, and those that are hot.
+FEED_ROWS_MAX = ASSETS_MAX + HOT_ASSETS_MAX
 # A hot asset's answer is renewed this long before it ends.
 REFRESH_AHEAD_NS = 10 * 1_000_000_000
 # The consensus of what is hot looks at its sources this often.

@@ -79,9 +79,13 @@ def start_bare(folder: Path, cpu: int | None, target_ms: float | None = None) ->
     return Node(name, server, tcp_port, udp_port, assets, [server.pid])
 
 
-def start_whole(folder: Path, workers: int, quotes_per_second: int = 300) -> Node:
-    """`trinity demo` on free ports, once every asset of the catalog is answered; PeerError when it does not come up."""
+def start_whole(
+    folder: Path, workers: int, quotes_per_second: int = 300, extra: Mapping[str, str] | None = None
+) -> Node:
+    """`trinity demo` on free ports, once every asset of the catalog is answered; PeerError when it does not come up.
+    `extra` are more settings."""
     environment = {"REQUEST_WORKERS": str(workers), "SIMULATOR_QUOTES_PER_SECOND": str(quotes_per_second)}
+    environment |= extra or {}
     return _start_command(folder, ["demo"], environment, [asset.name for asset in load_catalog().assets])
 
 

@@ -97,7 +97,7 @@ class SharedMemory:
     wakes: MissWakes
 
     def of_feed(self) -> FeedMemory:
-        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
+        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd, self.node.assets)
 
     def of_consensus(self) -> ConsensusMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)

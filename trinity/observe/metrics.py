@@ -305,6 +305,12 @@ OPERATOR = Register(
         (("percent", tuple(map(str, QUOTA_WARNING_PERCENTS))),),
     ),
     Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
+    Metric("sync_runs_total", "counter", "Runs of the sync job, PostgreSQL to Valkey, that ended well on this node."),
+    Metric("sync_failures_total", "counter", "Runs of the sync job that did not end well; they are tried again."),
+    Metric("sync_entries_total", "counter", "Entries of the ledger that this node's runs brought to Valkey."),
+    Metric("sync_last_seconds", "gauge", "How long this node's last good run took."),
+    Metric("sync_last_timestamp_seconds", "gauge", "When it ended, in seconds since 1970; 0: never here."),
+    Metric("sync_left_out_seconds", "gauge", "Seconds of the ledger that found no room in Valkey at that run."),
     *OF_CACHE,
 )
 
@@ -313,6 +319,16 @@ CLUSTER = Register(
     Metric(
         "cluster_nodes", "gauge", "Nodes of the cluster that live, this one included; as last known without Valkey."
     ),
+    Metric(
+        "cluster_limits_exchanges_total", "counter", "Exchanges of limits with the other nodes, failed ones included."
+    ),
+    Metric("cluster_limits_keys_total", "counter", "Keys that these exchanges carried."),
+    Metric("cluster_limits_failures_total", "counter", "Exchanges of limits without an answer."),
+    Metric(
+        "cluster_limits_bounded", "gauge", "1: no word from the other nodes, this one gives its share of each plan."
+    ),
+    Metric("cluster_limits_bounded_total", "counter", "Times that this began."),
+    Metric("cluster_months_keys_total", "counter", "Keys whose month was told to the other nodes."),
 )
 
 PUSHER = Register(

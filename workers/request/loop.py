@@ -323,7 +323,7 @@ def _tick(worker: Worker, now_ns: int) -> None:
         worker.counters[_DISPLACED_WORD] += np.uint64(give_way(worker.connections, now_ns) == MADE)
     refused = 0
     for which in range(CLASSES):
-        refused += signed(worker.counters[_OVERLOAD_WORD + which])
+        refused = refused + signed(worker.counters[_OVERLOAD_WORD + which])
     worker.gauges[_OVERLOAD_GAUGE] = refused - worker.marks[OVERLOAD_BEFORE]
     worker.marks[OVERLOAD_BEFORE] = refused
     dropped = dropped_datagrams(worker.fds[UDP], worker.event)
