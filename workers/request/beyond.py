@@ -216,7 +216,8 @@ def _ask(beyond: Beyond, gate: Gate, address: Words, cell: int, now_ns: int) -> 
     if not is_resolver_there(beyond.assets, now_ns):
         return False
     who = caller_hash(gate, address, beyond.words[_SCRATCH : _SCRATCH + NAME_WORDS])
-    if cell == ABSENT or not is_resolving(beyond.assets, cell):
+    is_new = cell == ABSENT or not is_resolving(beyond.assets, cell)
+    if is_new and not _is_waited_for(beyond):  # the resolver may not have looked at it yet
         state[RETRY_MS] = take_new_name(gate, who, now_ns)
         if state[RETRY_MS] > 0:
             return False
@@ -227,6 +228,17 @@ def _ask(beyond: Beyond, gate: Gate, address: Words, cell: int, now_ns: int) -> 
     if state[FREE_PLACES] == 0 or _places_of(beyond, who) >= PARKED_OF_CALLER_MAX:
         state[GIVEN_UP] += 1  # it is looked for, and nobody waits
     return True
+
+
+@compiled
+def _is_waited_for(beyond: Beyond) -> bool:
+    """Whether a parked request waits for the name that is looked at."""
+    name, words = beyond.words, beyond.parked_words
+    for place in range(words.shape[0]):
+        same = words[place, WAITS_FOR] == name[_NAME] and words[place, WAITS_FOR + 1] == name[_NAME + 1]
+        if same and beyond.parked[place, SLOT] != FREE:
+            return True
+    return False
 
 
 @compiled
