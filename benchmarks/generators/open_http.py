@@ -195,7 +195,7 @@ def _receive(
         counters[RECEIVED] += status == 2 and now_ns - start_ns >= warm_ns
         if due_ns < warm_ns:
             continue
-        waited_ns = now_ns - start_ns - due_ns
+        waited_ns = int(now_ns - start_ns - due_ns)
         if status == 2:
             counters[GOOD] += 1
             counters[IN_TIME] += waited_ns <= deadline_ns

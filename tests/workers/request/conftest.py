@@ -118,7 +118,7 @@ class Node:
         from workers.request import loop
 
         context = self.context(index)
-        memory = WorkerMemory(self.answers, self.access, self.rings[index], self.asker(index))
+        memory = WorkerMemory(self.answers, self.access, self.rings[index], self.asker(index), self.memory.admission)
         fork = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
         arguments = (context, memory, self.ports, section, access, HOST, index)
@@ -127,6 +127,9 @@ class Node:
         self.contexts.append(context)
         self.processes.append(process)
         wait_until(lambda: context.block.read(HEARTBEAT_NS) > 0, "the worker's first heartbeat")
+
+    def wait(self, condition: Any, what: str, seconds: float = 10.0) -> None:
+        wait_until(condition, what, seconds)
 
     def counter(self, name: str, *labels: str) -> int:
         from trinity.observe import metrics
