@@ -27,6 +27,7 @@ from trinity.process import (
     NodeView,
     ProcessContext,
     PushMemory,
+    ResolverMemory,
     WorkerMemory,
 )
 from trinity.services import SERVICES, ServerType, Service
@@ -49,6 +50,7 @@ def test_a_node_has_these_processes_and_no_simulator() -> None:
         "access",
         "operator",
         *FEEDS,
+        "resolver",
         "consensus",
         "flusher",
         "worker-0",
@@ -68,6 +70,7 @@ def test_a_demo_has_the_simulator_beside_them() -> None:
         "operator",
         "simulator",
         *FEEDS,
+        "resolver",
         "consensus",
         "flusher",
         "worker-0",
@@ -139,11 +142,11 @@ ALL_HAVE = {"database", "operator", "feed", "consensus", "flusher", "health"}
 OF_LOOKUPS = {"TCP_PORT_LPO", "UDP_PORT_LPO", "HEALTH_PORT_LPO"}
 OF_REPORTS = {"TCP_PORT_LRS", "UDP_PORT_LRS", "HEALTH_PORT_LRS"}
 TYPES: dict[str, tuple[set[str], set[str]]] = {
-    "APP_REPORT_SERVER": ({"access", "worker", "reporter"}, OF_LOOKUPS | OF_REPORTS),
+    "APP_REPORT_SERVER": ({"access", "resolver", "worker", "reporter"}, OF_LOOKUPS | OF_REPORTS),
     "WEBHOOK_SERVER": ({"pusher"}, {"HEALTH_PORT_LPO"}),
-    "APP_SERVER": ({"access", "worker"}, OF_LOOKUPS),
+    "APP_SERVER": ({"access", "resolver", "worker"}, OF_LOOKUPS),
     "REPORT_SERVER": ({"access", "reporter"}, OF_REPORTS),
-    "ALL": ({"access", "worker", "reporter", "pusher"}, OF_LOOKUPS | OF_REPORTS),
+    "ALL": ({"access", "resolver", "worker", "reporter", "pusher"}, OF_LOOKUPS | OF_REPORTS),
 }
 
 
@@ -193,6 +196,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "operator": (NodeMemory,),
     "simulator": (),
     "feed": (FeedMemory,),
+    "resolver": (ResolverMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
     "cluster": (ClusterMemory,),
@@ -209,6 +213,7 @@ _MEMORY = (
     FeedMemory,
     ConsensusMemory,
     ClusterMemory,
+    ResolverMemory,
     WorkerMemory,
     PushMemory,
     NodeView,
@@ -228,6 +233,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.workers.access.process,
         roles.feeds.simulator.server,
         roles.feeds.ingest.process,
+        roles.feeds.resolver.process,
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
         roles.workers.cluster.process,
