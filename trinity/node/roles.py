@@ -107,11 +107,10 @@ class SharedMemory:
         return WorkerMemory(self.node.answers, self.access, ring, asker, self.node.admission)
 
     def ring_of_reporter(self, plan: NodePlan, number: int) -> UsageRing:
-        kinds = [role.kind for role, _ in instances_of(plan)]
-        return self.rings.usage[kinds.count("worker") + number]
+        return self.rings.usage[_workers_of(plan) + number]
 
     def asker_of_reporter(self, plan: NodePlan, number: int) -> AskerMemory:
-        return self._asker(worker_count(plan.config.request) + number)
+        return self._asker(_workers_of(plan) + number)
 
     def _asker(self, number: int) -> AskerMemory:
         queue = self.node.misses.queue(number)
@@ -206,7 +205,7 @@ ROLES = (
     ),
     Role(
         "resolver",
-        lambda _: [""],
+        lambda plan: [""] if plan.config.lookups.beyond_catalog else [],
         1,
         lambda context, memory, plan, _: feeds.resolver.process.run(
             context,
@@ -216,7 +215,7 @@ ROLES = (
             cache_settings_of(plan.config),
         ),
         vital=False,
-        services=("lookups",),
+        services=("lookups", "reports"),
     ),
     Role(
         "consensus",
@@ -329,6 +328,11 @@ ROLES = (
         ),
     ),
 )
+
+
+def _workers_of(plan: NodePlan) -> int:
+    """Those whose rings and queues stand before the reporters'."""
+    return [role.kind for role, _ in instances_of(plan)].count("worker")
 
 
 def instances_of(plan: NodePlan) -> list[tuple[Role, str]]:

@@ -1,5 +1,6 @@
 """The one list of a node's processes: who runs, in which order, and with which memory."""
 
+import dataclasses
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,12 +10,12 @@ import msgspec
 import pytest
 
 from tests.support.node_fixture import busy_node
-from trinity.config import Config, NodeSection, PushSection, RequestSection, StoresSection, services_of
+from trinity.config import Config, LookupsSection, NodeSection, PushSection, RequestSection, StoresSection, services_of
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
-from trinity.memory.miss_queue import MissWakes
+from trinity.memory.miss_queue import MissQueues, MissWakes
 from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import listeners_of
@@ -142,11 +143,11 @@ ALL_HAVE = {"database", "operator", "feed", "consensus", "flusher", "health"}
 OF_LOOKUPS = {"TCP_PORT_LPO", "UDP_PORT_LPO", "HEALTH_PORT_LPO"}
 OF_REPORTS = {"TCP_PORT_LRS", "UDP_PORT_LRS", "HEALTH_PORT_LRS"}
 TYPES: dict[str, tuple[set[str], set[str]]] = {
-    "APP_REPORT_SERVER": ({"access", "resolver", "worker", "reporter"}, OF_LOOKUPS | OF_REPORTS),
+    "APP_REPORT_SERVER": ({"access", "worker", "reporter", "resolver"}, OF_LOOKUPS | OF_REPORTS),
     "WEBHOOK_SERVER": ({"pusher"}, {"HEALTH_PORT_LPO"}),
-    "APP_SERVER": ({"access", "resolver", "worker"}, OF_LOOKUPS),
-    "REPORT_SERVER": ({"access", "reporter"}, OF_REPORTS),
-    "ALL": ({"access", "resolver", "worker", "reporter", "pusher"}, OF_LOOKUPS | OF_REPORTS),
+    "APP_SERVER": ({"access", "worker", "resolver"}, OF_LOOKUPS),
+    "REPORT_SERVER": ({"access", "reporter", "resolver"}, OF_REPORTS),
+    "ALL": ({"access", "worker", "reporter", "resolver", "pusher"}, OF_LOOKUPS | OF_REPORTS),
 }
 
 
@@ -176,8 +177,17 @@ def test_push_adds_the_deliveries_to_every_type_and_changes_nothing_where_they_a
     assert {listener.name for listener in opened} == {listener.name for listener in before} | {"HEALTH_PORT_LPO"}
 
 
+def test_without_assets_beyond_the_catalog_nobody_resolves_them() -> None:
+    """BEYOND_CATALOG=off: there is no such process."""
+    plan = _plan()
+    off = msgspec.structs.replace(plan.config, lookups=LookupsSection(beyond_catalog=False))
+    assert "resolver" not in {role.kind for role, _ in instances_of(plan._replace(config=off))}
+
+
 def test_a_report_server_s_first_reporter_has_the_first_ring(shared: SharedMemory) -> None:
     """Where there are no workers, none stand before it."""
+    assert shared.asker_of_reporter(_typed("REPORT_SERVER"), 0).answered_fd == 9
+    assert shared.asker_of_reporter(_typed("APP_REPORT_SERVER"), 0).answered_fd == 11
     assert shared.ring_of_reporter(_typed("REPORT_SERVER"), 0) is shared.rings.usage[0]
     assert shared.ring_of_reporter(_typed("APP_REPORT_SERVER"), 0) is shared.rings.usage[2]
 
@@ -186,7 +196,8 @@ def test_a_report_server_s_first_reporter_has_the_first_ring(shared: SharedMemor
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
         rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), (object.__new__(DeliveryRing),))
-        yield SharedMemory(node, AccessMemory.private(), rings, 7, MissWakes(8, (9,) * 4))
+        asking = dataclasses.replace(node, misses=MissQueues.private(4))
+        yield SharedMemory(asking, AccessMemory.private(), rings, 7, MissWakes(8, (9, 10, 11, 12)))
 
 
 # What each role is handed of the node's memory; the database, the operator and the simulator get nothing.
@@ -212,8 +223,8 @@ _MEMORY = (
     AccessMemory,
     FeedMemory,
     ConsensusMemory,
-    ClusterMemory,
     ResolverMemory,
+    ClusterMemory,
     WorkerMemory,
     PushMemory,
     NodeView,
@@ -244,7 +255,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.workers.api.server,
         roles.workers.health.server,
     ):
-        monkeypatch.setattr(module, "run", lambda *arguments: given.extend(arguments))
+        monkeypatch.setattr(module, "run", lambda *arguments, **_: given.extend(arguments))
     monkeypatch.setattr(roles, "open_candles", lambda *_: [])
     for recorder in ("FrameRecorder", "DecisionRecorder"):
         monkeypatch.setattr(roles, recorder, lambda *_: None)
@@ -256,5 +267,6 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     assert tuple(type(value) for value in given[1:] if type(value) in _MEMORY) == HANDED[role.kind]
     if role.kind == "worker":
         assert given[1].ring is shared.rings.usage[1]
+        assert given[1].asker.answered_fd == 10
     if role.kind == "reporter":
         assert given[3] is shared.rings.usage[3]

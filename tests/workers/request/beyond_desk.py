@@ -1,6 +1,7 @@
 """A worker's answers without sockets, and a resolver that writes by hand: for names that the catalog does not know."""
 
 import json
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,3 +154,28 @@ def parsed(response: bytes) -> tuple[int, dict[str, str], Any]:
     head, _, body = response.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     return int(lines[0].split()[1]), dict(line.split(": ", 1) for line in lines[1:]), json.loads(body)
+
+
+def waits(answer: bytes | Asked) -> Asked:
+    assert isinstance(answer, Asked), answer
+    return answer
+
+
+def whole(answer: bytes | Asked | None) -> bytes:
+    assert isinstance(answer, bytes), answer
+    return answer
+
+
+def price_of(desk: Desk, target: str, **caller: Any) -> tuple[int, dict[str, str], Any]:
+    return parsed(whole(desk.get(target, **caller)))
+
+
+def frame(*names: str) -> bytes:
+    header = b"\xd7TRQ" + bytes((1, 0, len(names), 0)) + struct.pack("<QII", 7, 0, 0)
+    return (header + b"".join(name.encode().ljust(16, b"\0") for name in names)).ljust(100, b"\0")
+
+
+def statuses(reply: bytes) -> list[int]:
+    """Of a binary reply, by record."""
+    assert reply[5] == 0
+    return [reply[24 + 22 * i + 18] for i in range(reply[6])]

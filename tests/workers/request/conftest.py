@@ -107,7 +107,13 @@ class Node:
         queue = self.memory.misses.queue(index)
         return AskerMemory(self.memory.assets, queue, self.wakes.resolver_fd, self.wakes.asker_fds[index])
 
-    def start(self, index: int = 0, request: RequestSection | None = None, access: AccessSection = OPEN_TO_ALL) -> None:
+    def start(
+        self,
+        index: int = 0,
+        request: RequestSection | None = None,
+        access: AccessSection = OPEN_TO_ALL,
+        beyond_catalog: bool = False,
+    ) -> None:
         """Fork worker `index` and wait for its first heartbeat."""
         from workers.request import loop
 
@@ -116,7 +122,7 @@ class Node:
         fork = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
         arguments = (context, memory, self.ports, section, access, HOST, index)
-        process = fork.Process(target=loop.run, args=arguments, daemon=True)
+        process = fork.Process(target=loop.run, args=arguments, kwargs={"beyond_catalog": beyond_catalog}, daemon=True)
         process.start()
         self.contexts.append(context)
         self.processes.append(process)

@@ -88,7 +88,7 @@ def make_context(
     for market in catalog.markets:
         markets[market.asset].append(market.exchange)
     aliases = {alias: index for alias, index in catalog.names().items() if alias not in markets}
-    assets_body = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
+    assets_body: dict[str, object] = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
     assets_body |= {"aliases": {alias: names[index] for alias, index in aliases.items()}}
     if beyond.state[IS_ON]:
         assets_body |= {"beyond_catalog": True}  # others are answered as well

@@ -5,14 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity.access.gate import Gate
-from trinity.compiled import compiled_inline
 from trinity.limits import UDP_ASSETS_MAX
 from trinity.memory.atomics import Words
 from trinity.native.octets import Integers
 from trinity.vocabulary import UDP_RESULTS
 from workers.request.answer import Names, Record, make_record
 from workers.request.beyond import Beyond
-from workers.request.forwarded import ADDRESS, Caller
+from workers.request.forwarded import Caller
 from workers.request.http.context import RequestContext
 from workers.request.ledger import UsageRecorder
 from workers.request.udp import json
@@ -52,9 +51,3 @@ def make_datagram_context(context: RequestContext) -> DatagramContext:
         ledger=context.ledger,
         beyond=context.beyond,
     )
-
-
-@compiled_inline
-def address_of(context: DatagramContext) -> Words:
-    """The address of the sender: two words."""
-    return context.caller.words[ADDRESS : ADDRESS + 2]

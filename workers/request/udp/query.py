@@ -17,10 +17,11 @@ from workers.request.answer import (
     write_refused_name,
 )
 from workers.request.beyond import NOT_OF_CATALOG, verdict_of
+from workers.request.forwarded import ADDRESS
 from workers.request.ledger import note_name, note_price, note_prices
 from workers.request.prices import decide_names, judge_spare, write_prices
 from workers.request.udp import json
-from workers.request.udp.context import ANSWERED, ERROR, PARKED, DatagramContext, address_of
+from workers.request.udp.context import ANSWERED, ERROR, PARKED, DatagramContext
 from workers.request.udp.problems import NO_PROBLEM, join_id, problem_of_access, write_id, write_problem
 
 # The id and the frame of the list come on top of the prices; the id's quotes count.
@@ -41,7 +42,8 @@ def answer_query(
     """The prices of the query, or the problem; also that they cannot be paid."""
     if problem == NO_PROBLEM:
         count, wanted = context.query[json.COUNT], context.wanted
-        if decide_names(context.beyond, context.gate, address_of(context), request, wanted, count, now_ns):
+        address = context.caller.words[ADDRESS : ADDRESS + 2]
+        if decide_names(context.beyond, context.gate, address, request, wanted, count, now_ns):
             return at, PARKED, 0
         end, lookups = _write_answer(context, request, reply, at, now_ns)
         problem = charge_sender(context, lookups, now_ns)

@@ -42,9 +42,10 @@ from workers.request.answer import (
     parse_assets,
 )
 from workers.request.beyond import IS_AGAIN
+from workers.request.forwarded import ADDRESS
 from workers.request.ledger import TALLY_CODE, TALLY_KEY, begin, note_name, note_prices
 from workers.request.udp import json
-from workers.request.udp.context import ANSWERED, DROPPED, ERROR, PARKED, DatagramContext, address_of
+from workers.request.udp.context import ANSWERED, DROPPED, ERROR, PARKED, DatagramContext
 from workers.request.udp.frame import (
     COUNT_AT,
     FRAME_MISSING_KEY,
@@ -158,7 +159,7 @@ def _answer_binary(
         return _refuse_frame(context, request, start, problem, reply, at), ERROR, 0
     reply_end, lookups = answer_frame(
         context.table_words, context.record, context.assets, context.exchanges, context.beyond, context.gate,
-        address_of(context), request, start, reply, at, now_ns,
+        context.caller.words[ADDRESS : ADDRESS + 2], request, start, reply, at, now_ns,
     )  # fmt: skip
     if reply_end == FRAME_WAITS:
         return at, PARKED, 0

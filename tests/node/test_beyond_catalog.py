@@ -1,0 +1,92 @@
+"""A whole node, asked for assets that its catalog does not name: the resolver, the workers and the ledger together."""
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from feeds.simulator.beyond import further_markets
+from tests.node.harness import START_SECONDS, Node, new_node
+from trinity.markets import load_catalog
+from trinity.store.embedded import embedded_url
+
+_MARKETS = further_markets(load_catalog())
+_ON = {asset: {market.exchange for market in _MARKETS if market.asset == asset} for asset in {m.asset for m in _MARKETS}}
+PRICED = sorted(asset for asset, exchanges in _ON.items() if len(exchanges) >= 4)
+SCARCE = sorted(asset for asset, exchanges in _ON.items() if len(exchanges) < 3)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """One node with simulated exchanges, which list 400 assets beyond the catalog."""
+    with new_node(tmp_path_factory.mktemp("beyond"), REQUEST_WORKERS="1") as started:
+        started.start()
+        started.wait("a first price", lambda: started.price()[0] == 200, START_SECONDS)
+        # The lists of what is listed where are fetched at the start; before, every exchange is asked.
+        started.wait("an asset beyond the catalog", lambda: started.price(PRICED[0])[0] == 200, START_SECONDS)
+        yield started
+        assert started.stop() == 0
+
+
+def test_assets_beyond_the_catalog_are_answered_over_every_protocol(node: Node) -> None:
+    """By the first who asks, with a price of the exchanges that list it, and its name in the answer."""
+    names = PRICED[1:5]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.settimeout(10)
+        asker.connect(("127.0.0.1", node.ports["UDP_PORT_LPO"]))
+        asker.send(names[0].lower().encode().ljust(700))
+        assert json.loads(asker.recv(65536))["asset"] == names[0]
+        asker.send(json.dumps({"assets": ["BTC", names[1]], "id": 3}).encode().ljust(1500))
+        body = json.loads(asker.recv(65536))
+        assert [(price["asset"], price["status"]) for price in body["prices"]] == [("BTC", "fresh"), (names[1], "fresh")]
+    status, body = node.get(f"/prices?assets={names[2]},ETH,{names[3]}")
+    assert status == 200
+    assert [price["status"] for price in body["prices"]] == ["fresh"] * 3
+    exchange = sorted(_ON[names[2]])[0]
+    assert node.price(names[2], exchange)[1]["source"].endswith(exchange)
+
+
+def test_a_name_that_no_exchange_has_is_unknown_and_one_that_few_have_is_refused(node: Node) -> None:
+    """With the reason, at the first question and at the next."""
+    for _ in range(2):
+        status, body = node.price("NOSUCHASSET")
+        assert (status, body["error"]["code"]) == (404, "unknown_asset")
+        status, body = node.price(SCARCE[0])
+        assert (status, body["error"]["code"]) == (503, "too_few_sources")
+
+
+def test_many_who_ask_at_once_wait_for_one_answer(node: Node) -> None:
+    """Thirty connections, one new name: all of them are answered, and the catalog meanwhile."""
+    with ThreadPoolExecutor(31) as pool:
+        crowd = [pool.submit(node.price, PRICED[6]) for _ in range(30)]
+        assert node.price("BTC")[0] == 200
+        assert {found.result()[0] for found in crowd} == {200}
+
+
+def test_the_other_port_asks_and_does_not_wait(node: Node) -> None:
+    """9090 says that it is being looked for, and has it soon."""
+    name = PRICED[7]
+    first = node.get(f"/price?asset={name}", "TCP_PORT_LRS")
+    assert first[1]["status"] in ("asset_resolving", "fresh")
+    node.wait(f"{name} on 9090", lambda: node.get(f"/price?asset={name}", "TCP_PORT_LRS")[0] == 200)
+
+
+def test_the_ledger_and_the_metrics_have_them_by_name(node: Node) -> None:
+    """One row for each answer; the share of hits can be read."""
+    name = PRICED[8]
+    for _ in range(3):
+        assert node.price(name)[0] == 200
+
+    def rows() -> Any:
+        with psycopg.connect(embedded_url(node.data_dir)) as connection:
+            query = "SELECT coalesce(sum(requests), 0)::int FROM usage_minute JOIN assets ON assets.id = asset_id WHERE name = %s"
+            return connection.execute(query, (name,)).fetchone()
+
+    node.wait("three rows", lambda: rows() == (3,))
+    for result in ("catalog", "table", "miss", "refused"):
+        node.wait(result, lambda result=result: sum(node.metrics("trinity_asset_lookups_total", result=result)) > 0)
+    assert node.get("/assets")[1]["beyond_catalog"] is True
