@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
+    parser.add_argument("--sync-rows", type=int, default=1_000_000, help="usage rows of `sync` (default 1,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
     parser.add_argument("--subscriptions", type=int, default=10_000, help="subscriptions of `push` (default 10,000)")
@@ -185,6 +186,12 @@ def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> d
     return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
 
 
+def _sync(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.service.sync import measure_sync
+
+    return measure_sync(folder, wanted.sync_rows, wanted.turns, progress)
+
+
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.service.reports import measure_reports
 
@@ -243,6 +250,12 @@ def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     from benchmarks.parts.answers.udp_flood import measure_udp_flood
 
     return measure_udp_flood(folder, wanted.seconds, progress)
+
+
+def _governor(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.answers.governor import measure_governor
+
+    return measure_governor(folder, wanted.turns, progress)
 
 
 def _consensus(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -308,6 +321,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
+    "sync": {"sync": _sync},
     "streams": {"streams": _streams},
     "markets": {"markets": _markets},
     "keys": {"keys": _keys},
@@ -316,6 +330,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "misses": {"misses": _misses},
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
+    "governor": {"governor": _governor},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
     "push": {
         "push_https": _push_https,
@@ -341,7 +356,7 @@ _PARTS_OF_ALL = (
     "ledger",
 )
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood", "governor")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,21 @@ def _chaos_table(found: Mapping[str, Any]) -> str:
     )
 
 
+def _governor_table(found: Mapping[str, Any]) -> str:
+    fields = ("offered", "goodput", "goodput_of_peak", "p50_ms", "p99_ms", "refused", "refused_p50_ms")
+    rows = [(name, *(found[name][field] for field in fields)) for name in ("unloaded", "unloaded_on", "off", "on")]
+    nginx = found.get("nginx", {})
+    rows += [
+        (f"nginx: {name}", *(nginx[name][field] for field in fields)) for name in ("unloaded", "off", "on") if nginx
+    ]
+    title = f"A worker at {found['overload']:g} times its peak of {found['peak']:,} a second, target {found['target_ms']} ms"
+    heads = ("", "offered/s", "in time/s", "of the peak", "p50 ms", "p99 ms", "refused/s", "refused p50 ms")
+    idle = table(
+        "The governor's cost when idle, CPU us a request", tuple(found["idle"]), [tuple(found["idle"].values())]
+    )
+    return "\n\n".join([table(title, heads, rows), idle])
+
+
 def _misses_table(found: Mapping[str, Any]) -> str:
     latency, zipf, floods = found["latency"], found["zipf"], found["floods"]
     first, second, filled = latency["first_ms"], latency["second_us"], zipf["filled"]
@@ -57,4 +72,8 @@ def _misses_table(found: Mapping[str, Any]) -> str:
     )
 
 
-CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"chaos": _chaos_table, "misses": _misses_table}
+CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "chaos": _chaos_table,
+    "governor": _governor_table,
+    "misses": _misses_table,
+}

@@ -67,12 +67,13 @@ class Node:
         self.server.stop()
 
 
-def start_bare(folder: Path, cpu: int | None) -> Node:
-    """One request worker over hand-written answers, pinned to `cpu`."""
+def start_bare(folder: Path, cpu: int | None, target_ms: float | None = None) -> Node:
+    """One request worker over hand-written answers, pinned to `cpu`; `target_ms` 0 is a worker without a governor."""
     tcp_port, udp_port = free_port(), free_port(socket.SOCK_DGRAM)
-    name = f"bench-bare-{os.getpid()}"
+    name = f"bench-bare-{os.getpid()}-{tcp_port}"
     command = [sys.executable, "-m", "benchmarks.servers.bare_worker", name, str(tcp_port), str(udp_port)]
-    server = start("bare_worker", command, folder, cpu)
+    command += [] if target_ms is None else [str(target_ms)]
+    server = start(f"bare_worker-{tcp_port}", command, folder, cpu)
     wait_for_port(server, tcp_port)
     assets = [asset.name for asset in load_catalog().assets]
     return Node(name, server, tcp_port, udp_port, assets, [server.pid])

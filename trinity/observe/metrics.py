@@ -305,6 +305,12 @@ OPERATOR = Register(
         (("percent", tuple(map(str, QUOTA_WARNING_PERCENTS))),),
     ),
     Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
+    Metric("sync_runs_total", "counter", "Runs of the sync job, PostgreSQL to Valkey, that ended well on this node."),
+    Metric("sync_failures_total", "counter", "Runs of the sync job that did not end well; they are tried again."),
+    Metric("sync_entries_total", "counter", "Entries of the ledger that this node's runs brought to Valkey."),
+    Metric("sync_last_seconds", "gauge", "How long this node's last good run took."),
+    Metric("sync_last_timestamp_seconds", "gauge", "When it ended, in seconds since 1970; 0: never here."),
+    Metric("sync_left_out_seconds", "gauge", "Seconds of the ledger that found no room in Valkey at that run."),
     *OF_CACHE,
 )
 

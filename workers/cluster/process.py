@@ -15,9 +15,12 @@ from trinity.config import Config
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
+from trinity.store.database import database_url
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
 from workers.cluster.governor import GovernorExchange
+from workers.cluster.key_records import KeyRecords
 from workers.cluster.members import Members, MembersBeat
+from workers.cluster.stats import StatsPublisher
 
 
 def run(context: ProcessContext, memory: ClusterMemory, config: Config, node_uuid: uuid.UUID) -> None:
@@ -49,6 +52,8 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
     return [
+        StatsPublisher(cluster),
+        KeyRecords(cluster, database_url(config)),
         GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,

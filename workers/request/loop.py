@@ -34,7 +34,7 @@ from trinity.limits import (
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.admission_table import CLASSES
-from trinity.memory.atomics import load_acquire, store_release
+from trinity.memory.atomics import load_acquire, signed, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.native.libc import (
     EAGAIN,
@@ -280,7 +280,7 @@ def _serve(worker: Worker) -> None:
             )
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
             _begin_drain(worker, now_ns)
-        end_turn(governor, worker.timespec, total + datagrams)
+        end_turn(governor, worker.timespec, total, datagrams)
         left = _open_count(connections) + parked_count(worker.context.beyond)
         if state[DRAINING] == 1 and (left == 0 or now_ns >= marks[DRAIN_END_NS]):
             break
@@ -323,7 +323,7 @@ def _tick(worker: Worker, now_ns: int) -> None:
         worker.counters[_DISPLACED_WORD] += np.uint64(give_way(worker.connections, now_ns) == MADE)
     refused = 0
     for which in range(CLASSES):
-        refused += np.int64(worker.counters[_OVERLOAD_WORD + which])
+        refused += signed(worker.counters[_OVERLOAD_WORD + which])
     worker.gauges[_OVERLOAD_GAUGE] = refused - worker.marks[OVERLOAD_BEFORE]
     worker.marks[OVERLOAD_BEFORE] = refused
     dropped = dropped_datagrams(worker.fds[UDP], worker.event)

@@ -27,6 +27,7 @@ ANSWERS: dict[str, Answer] = {
     "/node/asset": Answer(reports.AssetAnswer, {"asset": "BTC"}),
     "/node/inside": Answer(reports.NodeInside, needs="admin"),
     "/node/day": Answer(reports.NodeDay),
+    "/cluster": Answer(reports.ClusterState, needs="admin"),
     "/stream/prices": Answer(str, {"assets": "BTC,ETH", "interval_ms": 1000}, _EVENTS),
     "/v2/price_feeds": Answer(list[foreign.HermesFeed], {"query": "btc"}),
     "/v2/updates/price/latest": Answer(foreign.HermesUpdate, {"ids[]": _BITCOIN}),
