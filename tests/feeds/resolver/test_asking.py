@@ -1,7 +1,7 @@
 """feeds/resolver/asking.py, against running simulated exchanges (see test_flights.py for what goes wrong)."""
 
 from feeds.resolver.asking import NOT_LISTED
-from tests.feeds.resolver.conftest import CATALOG, ON, ON_ALL, Bench
+from tests.feeds.resolver.asked_resolver import CATALOG, ON, ON_ALL, Bench
 from trinity.memory.price_table import StoredQuote
 
 

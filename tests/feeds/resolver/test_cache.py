@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.feeds.resolver.conftest import ON_ALL, Bench
+from tests.feeds.resolver.asked_resolver import ON_ALL, Bench
 from trinity.cache.client import CacheClient
 from trinity.cache.keys import PRICE
 from trinity.limits import PRICE_CACHE_SECONDS

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.feeds.resolver.conftest import CATALOG, ON, ON_ALL, ON_TWO, Bench
+from tests.feeds.resolver.asked_resolver import CATALOG, ON, ON_ALL, ON_TWO, Bench
 from trinity.limits import MISS_BUDGET_BURST
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.asset_table import SpareState

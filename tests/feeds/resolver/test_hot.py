@@ -11,7 +11,7 @@ import pytest
 
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest.process import Feed
-from tests.feeds.resolver.conftest import CATALOG, ON, ON_ALL, Bench
+from tests.feeds.resolver.asked_resolver import CATALOG, ON, ON_ALL, Bench
 from tests.support.quotes import stored_quote
 from trinity.config import FeedsSection
 from trinity.limits import HOT_LOOKUPS

@@ -1,6 +1,6 @@
 """feeds/resolver/process.py"""
 
-from tests.feeds.resolver.conftest import CATALOG, ON_ALL, Bench
+from tests.feeds.resolver.asked_resolver import CATALOG, ON_ALL, Bench
 from trinity.memory.asset_table import is_resolver_there
 from trinity.observe.metrics import RESOLVER
 
