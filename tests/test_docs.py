@@ -13,7 +13,7 @@ PAGES = sorted(
     for path in (*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "findings" / "README.md")
     if path.name != "CHANGELOG.md"
 )
-ROOMS = ("trinity", "feeds", "workers", "benchmarks", "tests", "docs", "findings", ".ci")
+ROOMS = ("trinity", "feeds", "workers", "benchmarks", "tests", "docs", "deploy", "findings", ".ci")
 # A file is named by its path, or, where the text has said in which room it is, by its name.
 _PATH = re.compile(r"[\w.*<>/-]+")
 _ENDINGS = (".py", ".md", ".toml", ".sql", ".sh", ".js", ".go", ".lock", ".yaml")

@@ -37,7 +37,8 @@ what a process is given); `compiled/` (Python functions as machine code, and whe
 byte); `native/` (bytes, system calls and hashes for compiled code); `net/` (listeners, their guards, ways out);
 `access/` (keys, plans, blocks, the gate); `push/` (subscriptions, endpoints, events, which targets are refused);
 `store/` (PostgreSQL and all SQL); `cache/` (Valkey: its names, the way there); `observe/` (metrics, log, readings,
-status); `node/` (what composes and supervises the processes); `cli/` (the commands).
+status); `node/` (what composes and supervises the processes, and a cluster of nodes on one machine); `cli/` (the
+commands).
 
 `feeds` and `workers` import `trinity`, never each other; `trinity` imports them only in `node/` and `cli/`, where it
 composes. docs/architecture.md has the whole picture.

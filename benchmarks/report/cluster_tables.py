@@ -35,7 +35,8 @@ def _governor_table(found: Mapping[str, Any]) -> str:
     rows += [
         (f"nginx: {name}", *(nginx[name][field] for field in fields)) for name in ("unloaded", "off", "on") if nginx
     ]
-    title = f"A worker at {found['overload']:g} times its peak of {found['peak']:,} a second, target {found['target_ms']} ms"
+    load = f"{found['overload']:g} times its peak of {found['peak']:,} a second"
+    title = f"A worker at {load}, target {found['target_ms']} ms"
     heads = ("", "offered/s", "in time/s", "of the peak", "p50 ms", "p99 ms", "refused/s", "refused p50 ms")
     idle = table(
         "The governor's cost when idle, CPU us a request", tuple(found["idle"]), [tuple(found["idle"].values())]

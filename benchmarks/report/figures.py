@@ -48,6 +48,15 @@ def _delivery(peer: str, results: Results) -> float:
     return float(results["push_https"]["ratio_of_ours"][peer])
 
 
+def _membership_ns(results: Results) -> float:
+    return float(round(results["access"]["member_ns"] - results["access"]["alone_ns"], 1))
+
+
+def _inexact(results: Results) -> float:
+    amiss = ("missing", "twice", "surplus")
+    return float(sum(row[field] for row in results["chaos"]["kinds"].values() for field in amiss))
+
+
 def _wire_figures(rate: int, p50_us: float, p99_us: float) -> tuple[tuple[str, float, Sense, str, Read], ...]:
     """Name, limit, sense, unit, and where it stands in the results of a rate."""
     return (
@@ -74,6 +83,13 @@ FIGURES = (
     Figure("a million keys: shared memory", 128e6, "<=", "bytes", lambda r: r["access"]["bytes"]),
     Figure("a recognised key", 150.0, "<=", "ns", lambda r: r["access"]["recognised_ns"]),
     Figure("a new key", 1_000.0, "<=", "ns", lambda r: r["access"]["new_ns"]),
+    Figure("membership of a cluster, a limited key", 50.0, "<=", "ns", _membership_ns),
+    Figure("a cluster whose parts are killed: failures", 0.0, "<=", "questions", lambda r: r["chaos"]["failures"]),
+    Figure("a cluster whose parts are killed: rows amiss", 0.0, "<=", "rows", _inexact),
+    Figure(
+        "a cluster whose parts are killed: wrong prices", 0.0, "<=", "prices", lambda r: r["chaos"]["prices"]["wrong"]
+    ),
+    Figure("a cluster whose parts are killed: over a limit", 0.05, "<=", "", lambda r: r["chaos"]["limit"]["over"]),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),
     Figure("key, limit and usage record", 0.5, "<=", "us", lambda r: r["access"]["added_us"]),
     Figure(

@@ -121,6 +121,8 @@ def results() -> dict[str, Any]:
             "bytes": 106_000_000,
             "recognised_ns": 112.0,
             "limited_ns": 128.0,
+            "alone_ns": 128.0,
+            "member_ns": 150.0,
             "new_ns": 700.0,
             "limited_many_ns": 800.0,
             "anonymous_ns": 82.0,

@@ -164,11 +164,20 @@ class KeyTable:
         keep[key_ids[key_ids <= self.keys_max]] = True
         return int(_revoke_others(self.words, keep))
 
+    def digest_of(self, key_id: int) -> bytes:
+        """The SHA-256 of a key in the table; zeroes where it has none of this id."""
+        at = int(self.words[_DIGESTS_AT]) + key_id * DIGEST_WORDS
+        return self.words[at : at + DIGEST_WORDS].tobytes() if key_id <= self.keys_max else bytes(DIGEST_BYTES)
+
     def states(self) -> NDArray[np.int64]:
         """KeyState of every id from 0 to keys_max, for the writer."""
-        terms = self.words[HEADER_WORDS : int(self.words[_DIGESTS_AT])].reshape(-1, TERMS_WORDS).astype(np.int64)
-        newest = 1 + (terms[:, 0] & 1) * TERMS_SLOT_WORDS + FLAGS
-        states: NDArray[np.int64] = terms[np.arange(len(terms)), newest] & STATE_MASK
+        return self.states_of(np.arange(self.keys_max + 1))
+
+    def states_of(self, key_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """KeyState of these ids, EMPTY for those that the table has no place for."""
+        at = HEADER_WORDS + np.where(key_ids <= self.keys_max, key_ids, 0) * TERMS_WORDS
+        newest = at + 1 + (self.words[at] & _1).astype(np.int64) * TERMS_SLOT_WORDS + FLAGS
+        states: NDArray[np.int64] = self.words[newest].astype(np.int64) & STATE_MASK
         return states
 
 

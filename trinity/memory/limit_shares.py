@@ -16,6 +16,7 @@ from trinity.memory.limit_table import (
     CEILING,
     ENTRY_WORDS,
     HEADER_WORDS,
+    MONTH_SHIFT,
     MOVED_AT,
     MOVED_BITS,
     REFUSED,
@@ -91,6 +92,16 @@ def raise_tats(limits: Words, key_ids: NDArray[np.int64], tats_ns: NDArray[np.in
             word = load_acquire(limits, at)
 
 
+@compiled
+def raise_months(limits: Words, key_ids: NDArray[np.int64], month: int, counts: NDArray[np.int64]) -> None:
+    """These keys have used at least so much of this month here: the file had lost it."""
+    for i in range(key_ids.size):
+        at = HEADER_WORDS + key_ids[i] * ENTRY_WORDS + limit_table.QUOTA
+        wanted, word = month << MONTH_SHIFT | counts[i], load_acquire(limits, at)
+        while signed(word) < wanted and not compare_and_swap(limits, at, word, wanted):
+            word = load_acquire(limits, at)
+
+
 def column(limits: Words, word: int) -> NDArray[np.uint64]:
     """One word of every key, to be read and written in place."""
     return limits[HEADER_WORDS + word :: ENTRY_WORDS]
@@ -105,3 +116,4 @@ def warm_up() -> None:
     terms, rows = np.zeros(8, dtype=np.uint64), np.zeros((1, len(COUNTS)), dtype=np.int64)
     read_counts(tables.keys.words, tables.limits.words, key_ids, terms, rows)
     raise_tats(tables.limits.words, key_ids, key_ids)
+    raise_months(tables.limits.words, key_ids, 0, key_ids)

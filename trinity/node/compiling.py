@@ -14,6 +14,7 @@ import feeds.consensus.candles
 import feeds.consensus.process
 import feeds.ingest.intake
 import trinity.access.warm_up
+import trinity.memory.limit_shares
 import trinity.native.nearest
 import workers.push.entries
 import workers.push.udp.sender
@@ -73,6 +74,7 @@ _WARM_UPS = (
     feeds.consensus.candles.warm_up,
     feeds.ingest.intake.warm_up,
     trinity.access.warm_up.warm_up,
+    trinity.memory.limit_shares.warm_up,
     trinity.native.nearest.warm_up,
     workers.push.entries.warm_up,
     workers.push.udp.sender.warm_up,

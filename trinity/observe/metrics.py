@@ -319,6 +319,16 @@ CLUSTER = Register(
     Metric(
         "cluster_nodes", "gauge", "Nodes of the cluster that live, this one included; as last known without Valkey."
     ),
+    Metric(
+        "cluster_limits_exchanges_total", "counter", "Exchanges of limits with the other nodes, failed ones included."
+    ),
+    Metric("cluster_limits_keys_total", "counter", "Keys that these exchanges carried."),
+    Metric("cluster_limits_failures_total", "counter", "Exchanges of limits without an answer."),
+    Metric(
+        "cluster_limits_bounded", "gauge", "1: no word from the other nodes, this one gives its share of each plan."
+    ),
+    Metric("cluster_limits_bounded_total", "counter", "Times that this began."),
+    Metric("cluster_months_keys_total", "counter", "Keys whose month was told to the other nodes."),
 )
 
 PUSHER = Register(

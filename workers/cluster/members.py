@@ -53,6 +53,11 @@ class Members:
         return len(self._names)
 
     @property
+    def is_known(self) -> bool:
+        """Whether Valkey has said who lives, at least once."""
+        return bool(self._beat_at_ns)
+
+    @property
     def index(self) -> int:
         """This node's place among them."""
         return self._names.index(self._node)

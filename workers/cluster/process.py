@@ -19,6 +19,8 @@ from trinity.store.database import database_url
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
 from workers.cluster.governor import GovernorExchange
 from workers.cluster.key_records import KeyRecords
+from workers.cluster.limits.exchange import LimitExchange
+from workers.cluster.limits.months import MonthExchange
 from workers.cluster.members import Members, MembersBeat
 from workers.cluster.stats import StatsPublisher
 
@@ -51,9 +53,12 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
 
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
+    months = MonthExchange(cluster)
     return [
         StatsPublisher(cluster),
         KeyRecords(cluster, database_url(config)),
+        LimitExchange(cluster, months.moved),
+        months,
         GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,

@@ -3,6 +3,7 @@
     blocked         an address compared with 5,000 networks, in none of them
     recognised      a key that this worker knows, without limits: hash, memory of proved keys, state
     limited         the same with a rate and a quota
+    alone, member   limited, where a node is alone and where it is one of three: the two asked in turns
     new             a key that it must prove: SHA-256 and search; a worker that remembers none of the last ones
     anonymous       the limit of an address
     limited_many    limited, 50,000 keys in random order out of the table of all: what a processor's caches do not hold
@@ -34,6 +35,7 @@ from trinity.config import AccessSection
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.atomics import Words
 from trinity.memory.block_table import is_blocked
+from trinity.memory.limit_table import CEILING, ENTRY_WORDS, EXCHANGED_AT_NS, HEADER_WORDS, NODES
 from trinity.memory.usage_ring import UsageRing, append_record
 from trinity.vocabulary import CODE_OK, KeyState
 
@@ -42,6 +44,7 @@ BLOCKED_NETWORKS = 5_000
 REQUESTS = 2_000
 BATCHES_PER_TURN = 20
 _KEY_BYTES = 40
+_NODES = 3
 _UNLIMITED, _LIMITED = (0, 0, 0), (1_000_000, 1 << 30, 1 << 40)  # rate, burst, quota: never reached
 
 
@@ -64,6 +67,7 @@ def measure_access(folder: Path, turns: int, keys: int, progress: Progress) -> d
         gate = _gate(access, section, remembered)
         _set_terms(access, asked, terms)
         found[f"{name}_ns"] = _median_ns(gate, asked, turns)
+    found["alone_ns"], found["member_ns"] = _membership_ns(access, texts[:FEW], turns)
     for name, tells in (("told", True), ("told_off", False)):
         found[f"{name}_ns"] = _told_ns(access, AccessSection(rate_limit_headers=tells), texts[0], turns)
     access.blocks.write(ipaddress.ip_network((n << 16, 24)) for n in range(1, BLOCKED_NETWORKS + 1))
@@ -82,7 +86,7 @@ def _load(access: AccessMemory, keys: int, texts: list[bytes]) -> float:
     AccessMemory.private(1).keys.write(1, bytes(32), KeyState.ACTIVE, 0, 0, 0, False)  # compiles
     timespec = system.make_timespec()
     start_ns = system.thread_cpu_ns(timespec)
-    access.keys.write_many(ids, digests, ones, ones, ones, ones, ones * 0, ones * 0)
+    access.keys.write_many(ids, digests, ones, ones, ones, ones, ones * 0, ones)
     access.keys.mark_loaded()
     return (system.thread_cpu_ns(timespec) - start_ns) / NS_PER_SECOND
 
@@ -115,6 +119,22 @@ def _median_ns(gate: Gate, texts: list[bytes], turns: int) -> float:
     ]
     assert min(times) > 0, "refused"
     return round(statistics.median(times) / REQUESTS, 1)
+
+
+def _membership_ns(access: AccessMemory, texts: list[bytes], turns: int) -> tuple[float, float]:
+    """Nanoseconds of a limited request where its node is alone, and where it is one of three and has what it needs."""
+    gate, words = _gate(access, AccessSection(), 1 << 16), access.limits.words
+    _set_terms(access, texts, _LIMITED)
+    for key_id in range(1, len(texts) + 1):
+        words[HEADER_WORDS + key_id * ENTRY_WORDS + CEILING] = _LIMITED[1]
+    words[EXCHANGED_AT_NS] = 1 << 62  # the others were heard of just now, for as long as this takes
+    times: dict[int, list[float]] = {0: [], _NODES: []}
+    for _ in range(turns):
+        for nodes, of_mode in times.items():
+            words[NODES] = nodes
+            of_mode.append(_median_ns(gate, texts, 1))
+    words[NODES] = words[EXCHANGED_AT_NS] = 0
+    return statistics.median(times[0]), statistics.median(times[_NODES])
 
 
 @compiled

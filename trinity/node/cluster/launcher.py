@@ -20,8 +20,8 @@ from trinity.node.cluster.parts import ClusterPart
 from trinity.node.supervisor import Exited, cause_of
 
 TURN_NS = 100_000_000
-# A first start makes the database and reads the machine code of all nodes on two busy cores.
-START_SECONDS_MAX = 180
+# A first start makes the database and reads the machine code of all nodes; on two cores with work of others, minutes.
+START_SECONDS_MAX = 400
 DEATHS_AT_START_MAX = 3
 # A node drains in 5 s (DRAIN_MAX_NS), PostgreSQL writes what it has in its memory.
 STOP_SECONDS_MAX = 15
