@@ -221,7 +221,7 @@ class Rows:
         if row is None:
             return False
         self._leave_out(row, row.left_out._replace(rest=_UNKNOWN_SYMBOL), row.rest_again)
-        if any(other.left_out.rest is _PRESENT for other in self):
+        if any(other.left_out.rest is _PRESENT and not other.is_guest for other in self):
             return True
         for other in self:
             self._write_state(other, other.state, other.left_out._replace(rest=_PRESENT))

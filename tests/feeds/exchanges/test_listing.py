@@ -71,6 +71,7 @@ LISTS = {
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_a_list_gives_the_markets_that_can_be_traded_in_a_currency_of_ours(name: str) -> None:
+    """A list gives the markets that can be traded in a currency of ours."""
     listed = EXCHANGE_MODULES[name].on_listing(200, json.dumps(LISTS[name]).encode())
     assert listed == Listed(frozenset({("ABC", "USD"), ("DEF", "USDT")}))
 
@@ -78,6 +79,7 @@ def test_a_list_gives_the_markets_that_can_be_traded_in_a_currency_of_ours(name:
 @pytest.mark.parametrize("name", EXCHANGES)
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b"<html>down for maintenance</html>", b'[{"id":7}]'])
 def test_what_is_no_list_is_refused_so_that_nobody_takes_it_for_an_empty_one(name: str, body: bytes) -> None:
+    """What is no list is refused so that nobody takes it for an empty one."""
     refused = EXCHANGE_MODULES[name].on_listing(200, body)
     assert isinstance(refused, Refusal)
     assert refused.reason in REFUSAL_REASONS
@@ -85,16 +87,19 @@ def test_what_is_no_list_is_refused_so_that_nobody_takes_it_for_an_empty_one(nam
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_an_error_of_the_service_is_refused_whatever_stands_in_it(name: str) -> None:
+    """An error of the service is refused whatever stands in it."""
     assert isinstance(EXCHANGE_MODULES[name].on_listing(503, json.dumps(LISTS[name]).encode()), Refusal)
 
 
 @given(body=st.binary(max_size=300))
 def test_no_bytes_make_a_list_raise(body: bytes) -> None:
+    """No bytes make a list raise."""
     for module in EXCHANGE_MODULES.values():
         assert isinstance(module.on_listing(200, body), Listed | Refusal)
 
 
 def test_kraken_lists_bitcoin_under_its_old_name() -> None:
+    """Kraken lists bitcoin under its old name."""
     body = b'{"error":[],"result":{"XXBTZUSD":{"wsname":"XBT/USD","status":"online"}}}'
     assert EXCHANGE_MODULES["kraken"].on_listing(200, body) == Listed(frozenset({("BTC", "USD")}))
 
@@ -104,6 +109,7 @@ class TestRecorded:
     """Lists that others recorded from the real exchanges."""
 
     def test_gemini_s_list_says_the_same_as_its_details_of_each_symbol(self) -> None:
+        """Gemini's list says the same as its details of each symbol."""
         path = RECORDED / "gemini/rest_symbols_and_details_2026-08-09.jsonl"
         bodies = [json.loads(line)["data"] for line in path.read_text().splitlines()]
         details = [json.loads(body) for body in bodies[1:]]
@@ -123,12 +129,14 @@ class TestRecorded:
         ],
     )
     def test_a_recorded_list_has_its_markets(self, name: str, path: str, least: int) -> None:
+        """A recorded list has its markets."""
         listed = EXCHANGE_MODULES[name].on_listing(200, (RECORDED / path).read_bytes())
         assert isinstance(listed, Listed)
         assert len(listed.markets) >= least
 
 
 def test_the_request_of_a_list_is_for_no_symbol_in_particular() -> None:
+    """The request of a list is for no symbol in particular."""
     catalog = load_catalog()
     for name in catalog.exchanges:
         request = EXCHANGE_MODULES[name].listing_request()

@@ -9,6 +9,7 @@ SECOND = 10**9
 
 
 def test_a_burst_and_then_its_rate() -> None:
+    """A burst and then its rate."""
     budget = Budget(50.0, 100, 0)
     assert [budget.take(0) for _ in range(101)] == [True] * 100 + [False]
     assert not budget.take(SECOND // 50 - 1)
@@ -17,6 +18,7 @@ def test_a_burst_and_then_its_rate() -> None:
 
 @given(st.lists(st.integers(0, SECOND), min_size=1, max_size=400))
 def test_no_window_ever_has_more_than_the_burst_and_the_rate(gaps: list[int]) -> None:
+    """No window ever has more than the burst and the rate."""
     budget, now_ns, taken = Budget(50.0, 100, 0), 0, list[int]()
     for gap_ns in gaps:
         now_ns += gap_ns

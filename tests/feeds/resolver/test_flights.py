@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.feeds.resolver.conftest import CATALOG, ON, ON_ALL, ON_TWO, Bench
+from tests.feeds.resolver.asked_resolver import CATALOG, ON, ON_ALL, ON_TWO, Bench
 from trinity.limits import MISS_BUDGET_BURST
 from trinity.memory.answer_table import AnswerState
 from trinity.memory.asset_table import SpareState
@@ -15,6 +15,7 @@ ASSET = ON_ALL[0]
 
 
 async def test_an_asset_beyond_the_catalog_is_answered_by_all_exchanges_that_list_it(bench: Bench) -> None:
+    """An asset beyond the catalog is answered by all exchanges that list it."""
     await bench.start()
     await bench.ask(ASSET)
     body = json.loads(bench.body(ASSET))
@@ -32,6 +33,7 @@ async def test_an_asset_beyond_the_catalog_is_answered_by_all_exchanges_that_lis
 
 
 async def test_an_exchange_that_does_not_list_it_says_so_in_its_own_row(bench: Bench) -> None:
+    """An exchange that does not list it says so in its own row."""
     await bench.start()
     name = next(name for name, exchanges in ON.items() if len(exchanges) == 5)
     absent = next(one for one in CATALOG.exchanges if one not in ON[name])
@@ -41,6 +43,7 @@ async def test_an_exchange_that_does_not_list_it_says_so_in_its_own_row(bench: B
 
 
 async def test_however_many_ask_an_exchange_is_asked_once_and_all_are_woken(bench: Bench) -> None:
+    """However many ask an exchange is asked once and all are woken."""
     await bench.start()
     before = await bench.asked_over_rest()
     for _ in range(50):
@@ -53,6 +56,7 @@ async def test_however_many_ask_an_exchange_is_asked_once_and_all_are_woken(benc
 
 
 async def test_a_name_that_nobody_lists_is_unknown_and_no_exchange_is_asked(bench: Bench) -> None:
+    """A name that nobody lists is unknown and no exchange is asked."""
     await bench.start()
     before = await bench.asked_over_rest()
     await bench.ask("NOSUCHCOIN")
@@ -63,6 +67,7 @@ async def test_a_name_that_nobody_lists_is_unknown_and_no_exchange_is_asked(benc
 
 
 async def test_without_lists_all_are_asked_and_an_unknown_name_is_what_all_call_unknown(bench: Bench) -> None:
+    """Without lists all are asked and an unknown name is what all call unknown."""
     for name in CATALOG.exchanges:
         await bench.fault(exchange=name, fault="rest_500", seconds=60)
     await bench.start(with_lists=False)
@@ -78,6 +83,7 @@ async def test_without_lists_all_are_asked_and_an_unknown_name_is_what_all_call_
 async def test_an_asset_on_too_few_exchanges_is_refused_with_the_reason_and_their_own_prices_are_there(
     bench: Bench,
 ) -> None:
+    """An asset on too few exchanges is refused with the reason and their own prices are there."""
     await bench.start()
     name = ON_TWO[0]
     await bench.ask(name)
@@ -97,6 +103,7 @@ async def test_exchanges_that_disagree_give_no_price(bench: Bench) -> None:
 
 
 async def test_one_liar_of_six_is_left_out(bench: Bench) -> None:
+    """One liar of six is left out."""
     await bench.fault(exchange="kraken", asset=ASSET, fault="scale_price", value=1.1, seconds=60)
     await bench.start()
     await bench.ask(ASSET)
@@ -109,6 +116,7 @@ async def test_one_liar_of_six_is_left_out(bench: Bench) -> None:
 async def test_an_exchange_that_fails_in_any_way_does_not_keep_the_others_from_answering(
     bench: Bench, fault: str
 ) -> None:
+    """An exchange that fails in any way does not keep the others from answering."""
     await bench.start()
     await bench.fault(exchange="gateio", fault=fault, seconds=60)
     await bench.ask(ASSET)
@@ -118,6 +126,7 @@ async def test_an_exchange_that_fails_in_any_way_does_not_keep_the_others_from_a
 
 
 async def test_an_exchange_that_hangs_is_not_asked_again_while_it_is_silent(bench: Bench) -> None:
+    """An exchange that hangs is not asked again while it is silent."""
     await bench.start()
     await bench.fault(exchange="okx", fault="rest_hang", seconds=60)
     before = await bench.asked_over_rest()
@@ -136,6 +145,7 @@ async def test_an_exchange_that_hangs_is_not_asked_again_while_it_is_silent(benc
 async def test_when_all_exchanges_are_away_the_name_is_refused_for_a_while_and_then_asked_for_again(
     bench: Bench,
 ) -> None:
+    """When all exchanges are away the name is refused for a while and then asked for again."""
     await bench.start()
     for name in CATALOG.exchanges:
         await bench.fault(exchange=name, fault="rest_500", seconds=60)
@@ -150,6 +160,7 @@ async def test_when_all_exchanges_are_away_the_name_is_refused_for_a_while_and_t
 
 
 async def test_more_misses_than_the_budget_are_told_to_come_again_and_exchanges_keep_their_gaps(bench: Bench) -> None:
+    """More misses than the budget are told to come again and exchanges keep their gaps."""
     await bench.start()
     before, started_ns = await bench.asked_over_rest(), bench.context.clock.monotonic_ns()
     for name in ON:
@@ -165,12 +176,14 @@ async def test_more_misses_than_the_budget_are_told_to_come_again_and_exchanges_
 
 
 async def test_two_spellings_are_one_asset_for_the_queue_has_upper_case_alone(bench: Bench) -> None:
+    """Two spellings are one asset for the queue has upper case alone."""
     await bench.start()
     with pytest.raises(ValueError, match="no name of an asset"):
         bench.put(ASSET.lower())
 
 
 async def test_a_name_or_an_alias_of_the_catalog_is_never_resolved(bench: Bench) -> None:
+    """A name or an alias of the catalog is never resolved."""
     await bench.start()
     before = await bench.asked_over_rest()
     bench.put("TON")
@@ -183,6 +196,7 @@ async def test_a_name_or_an_alias_of_the_catalog_is_never_resolved(bench: Bench)
 async def test_a_resolver_that_is_killed_in_a_flight_leaves_nothing_wrong_and_its_successor_answers(
     bench: Bench,
 ) -> None:
+    """A resolver that is killed in a flight leaves nothing wrong and its successor answers."""
     await bench.start()
     await bench.ask(ASSET)
     body = bench.body(ASSET)

@@ -15,6 +15,7 @@ def at(seconds: float) -> int:
 
 
 def test_ten_lookups_in_ten_seconds_are_hot_and_nine_are_not() -> None:
+    """Ten lookups in ten seconds are hot and nine are not."""
     heat = Heat()
     assert heat.follow([cell("A", 0, 0)], at(0)) == set()
     assert heat.follow([cell("A", 9, 5)], at(5)) == set()
@@ -22,12 +23,14 @@ def test_ten_lookups_in_ten_seconds_are_hot_and_nine_are_not() -> None:
 
 
 def test_ten_lookups_in_a_minute_are_not() -> None:
+    """Ten lookups in a minute are not."""
     heat = Heat()
     for second in range(60):
         assert heat.follow([cell("A", second // 6, second)], at(second)) == set()
 
 
 def test_it_is_hot_until_nobody_asked_for_a_minute() -> None:
+    """It is hot until nobody asked for a minute."""
     heat = Heat()
     heat.follow([cell("A", 0, 0)], at(0))
     for second in range(1, 60):
@@ -36,6 +39,7 @@ def test_it_is_hot_until_nobody_asked_for_a_minute() -> None:
 
 
 def test_another_asset_in_the_same_cell_begins_cold() -> None:
+    """Another asset in the same cell begins cold."""
     heat = Heat()
     heat.follow([cell("A", 0, 0)], at(0))
     assert heat.follow([cell("A", 50, 1)], at(1)) == {"A"}

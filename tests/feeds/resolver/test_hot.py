@@ -11,7 +11,7 @@ import pytest
 
 from feeds.exchanges.registry import EXCHANGE_MODULES
 from feeds.ingest.process import Feed
-from tests.feeds.resolver.conftest import CATALOG, ON, ON_ALL, Bench
+from tests.feeds.resolver.asked_resolver import CATALOG, ON, ON_ALL, Bench
 from tests.support.quotes import stored_quote
 from trinity.config import FeedsSection
 from trinity.limits import HOT_LOOKUPS
@@ -54,6 +54,7 @@ def index_of(bench: Bench, name: str) -> int:
 
 
 async def test_a_hot_asset_is_subscribed_and_its_answer_comes_from_the_sockets(bench: Bench) -> None:
+    """A hot asset is subscribed and its answer comes from the sockets."""
     await bench.start()
     await bench.ask(ASSET)
     assert json.loads(bench.body(ASSET, "kraken"))["via"] == "rest"
@@ -94,6 +95,7 @@ async def test_a_guest_comes_and_goes_on_a_live_socket_and_the_catalog_s_rows_st
 
 @pytest.mark.parametrize("name", EXCHANGES)
 async def test_a_guest_that_the_exchange_does_not_know_takes_no_other_row_down(bench: Bench, name: str) -> None:
+    """A guest that the exchange does not know takes no other row down."""
     await bench.start()
     unlisted = next(one for one, exchanges in ON.items() if name not in exchanges and len(exchanges) > 3)
     await bench.ask(unlisted)

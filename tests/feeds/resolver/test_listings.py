@@ -24,6 +24,7 @@ def lists_of(folder: Path, *assets: str) -> Listings:
 
 
 def test_an_exchange_whose_list_lacks_an_asset_is_not_asked(tmp_path: Path) -> None:
+    """An exchange whose list lacks an asset is not asked."""
     where = lists_of(tmp_path, "ABC").where("ABC")
     assert where.is_sure
     assert dict(where.currencies) == {0: "USD", 1: "USD", 2: "USD", 3: "USDT", 4: "USD", 5: "USDT"}
@@ -31,12 +32,14 @@ def test_an_exchange_whose_list_lacks_an_asset_is_not_asked(tmp_path: Path) -> N
 
 
 def test_an_exchange_without_a_list_may_have_anything(tmp_path: Path) -> None:
+    """An exchange without a list may have anything."""
     where = Listings(CATALOG, tmp_path).where("ABC")
     assert len(where.currencies) == len(CATALOG.exchanges)
     assert not where.is_sure
 
 
 def test_only_the_currency_of_the_catalog_counts(tmp_path: Path) -> None:
+    """Only the currency of the catalog counts."""
     listings = Listings(CATALOG, tmp_path)
     listings.put("gateio", Listed(frozenset({("ABC", "USD"), ("DEF", "USDT")})), WALL_NS)
     gateio = CATALOG.exchange_index("gateio")
@@ -45,6 +48,7 @@ def test_only_the_currency_of_the_catalog_counts(tmp_path: Path) -> None:
 
 
 def test_the_next_process_knows_them_and_asks_anew_all_the_same(tmp_path: Path) -> None:
+    """The next process knows them and asks anew all the same."""
     lists_of(tmp_path, "ABC")
     again = Listings(CATALOG, tmp_path)
     assert again.where("DEF").currencies == {}
@@ -53,6 +57,7 @@ def test_the_next_process_knows_them_and_asks_anew_all_the_same(tmp_path: Path) 
 
 
 def test_a_list_is_asked_for_once_a_day_and_soon_again_where_that_failed(tmp_path: Path) -> None:
+    """A list is asked for once a day and soon again where that failed."""
     listings = lists_of(tmp_path, "ABC")
     assert listings.due(WALL_NS + (LISTING_SECONDS - 1) * NS_PER_SECOND) == []
     assert listings.due(WALL_NS + LISTING_SECONDS * NS_PER_SECOND) == list(CATALOG.exchanges)
@@ -63,11 +68,13 @@ def test_a_list_is_asked_for_once_a_day_and_soon_again_where_that_failed(tmp_pat
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"kraken":{"heard_wall_ns":1}}', b"\xff" * 100])
 def test_a_damaged_file_is_no_list(tmp_path: Path, content: bytes) -> None:
+    """A damaged file is no list."""
     (tmp_path / FILE_NAME).write_bytes(content)
     assert not Listings(CATALOG, tmp_path).where("ABC").is_sure
 
 
 def test_a_list_in_another_currency_than_the_catalog_s_is_none(tmp_path: Path) -> None:
+    """A list in another currency than the catalog's is none."""
     content = b'{"kraken":{"heard_wall_ns":1,"currency":"EUR","assets":["ABC"]}}'
     (tmp_path / FILE_NAME).write_bytes(content)
     assert CATALOG.exchange_index("kraken") in Listings(CATALOG, tmp_path).where("DEF").currencies

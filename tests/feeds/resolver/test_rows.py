@@ -65,6 +65,7 @@ def bench(context: OpenContext) -> Bench:
 
 
 def test_a_good_price_is_good_until_its_oldest_quote_is_not(bench: Bench) -> None:
+    """A good price is good until its oldest quote is not."""
     assert bench.write("ABC", "1.5")
     held = bench.rows.get("ABC")
     assert held is not None
@@ -76,6 +77,7 @@ def test_a_good_price_is_good_until_its_oldest_quote_is_not(bench: Bench) -> Non
 
 
 def test_what_has_no_price_says_why_and_is_looked_at_again_soon(bench: Bench) -> None:
+    """What has no price says why and is looked at again soon."""
     assert bench.write("ABC", "1.5", exchanges=(0, 1))
     held = bench.rows.get("ABC")
     assert held is not None
@@ -86,6 +88,7 @@ def test_what_has_no_price_says_why_and_is_looked_at_again_soon(bench: Bench) ->
 
 
 def test_the_last_good_price_of_a_former_asset_is_not_carried_on(bench: Bench) -> None:
+    """The last good price of a former asset is not carried on."""
     bench.write("ABC", "1.5")
     held, cell = bench.rows.get("ABC"), bench.assets.find("ABC")
     assert held is not None
@@ -100,6 +103,7 @@ def test_the_last_good_price_of_a_former_asset_is_not_carried_on(bench: Bench) -
 
 
 def test_a_successor_goes_on_with_the_rows_and_with_what_they_carry(bench: Bench) -> None:
+    """A successor goes on with the rows and with what they carry."""
     bench.write("ABC", "1.5")
     before = bench.rows.get("ABC")
     after = bench.successor().get("ABC")
@@ -113,6 +117,7 @@ def test_a_successor_goes_on_with_the_rows_and_with_what_they_carry(bench: Bench
 
 
 def test_a_full_table_takes_no_new_name_and_the_coldest_give_way(bench: Bench) -> None:
+    """A full table takes no new name and the coldest give way."""
     for number in range(70):
         assert bench.write(f"N{number}", "1")
         cell = bench.assets.find(f"N{number}")
@@ -126,6 +131,7 @@ def test_a_full_table_takes_no_new_name_and_the_coldest_give_way(bench: Bench) -
 
 
 def test_who_is_hot_does_not_give_way(bench: Bench) -> None:
+    """Who is hot does not give way."""
     for number in range(70):
         bench.write(f"N{number}", "1")
     first = bench.assets.find("N0")

@@ -15,6 +15,7 @@ from trinity.vocabulary import EXCHANGES
 
 
 def test_most_further_assets_are_on_enough_exchanges_for_a_price_and_the_draw_is_always_the_same() -> None:
+    """Most further assets are on enough exchanges for a price and the draw is always the same."""
     catalog = load_catalog()
     markets = further_markets(catalog)
     counts = Counter(market.asset for market in markets)
@@ -44,6 +45,7 @@ async def test_each_simulated_exchange_lists_and_answers_its_further_markets(run
 def test_a_further_market_quotes_the_same_for_a_while_and_all_the_time_once_it_is_subscribed(
     make_bench: Callable[[str], Any], at: Callable[[float], Any], rows: list[Any]
 ) -> None:
+    """A further market quotes the same for a while and all the time once it is subscribed."""
     bench = make_bench("kraken")
     further = rows[0]._replace(position=1_000, exchange="kraken", asset="SIM001", currency="USD", symbol="SIM001/USD")
     bench.board.further["SIM001/USD"] = further
@@ -57,6 +59,7 @@ def test_a_further_market_quotes_the_same_for_a_while_and_all_the_time_once_it_i
 
 
 async def test_questions_are_counted_and_wait_while_rest_hangs(running: Any) -> None:
+    """Questions are counted and wait while rest hangs."""
     path = "/kraken/0/public/Ticker?pair=XBTUSD"
     await running.get(path)
     _, before = await running.get("/")

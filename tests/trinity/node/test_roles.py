@@ -125,7 +125,7 @@ def _typed(server_type: str, *, push: bool = False) -> NodePlan:
 
 
 def test_every_role_says_on_which_nodes_it_runs() -> None:
-    """A node that answers runs all but the pusher, when it is told to, and the cluster; the rest is of a demo."""
+    """A node that answers runs all but the pusher, which it runs when it is told to; the rest is of a demo."""
     assert all(set(role.services) <= set(get_args(Service)) and role.services for role in ROLES)
     plan = _plan()
     assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {
@@ -210,9 +210,9 @@ HANDED: dict[str, tuple[type, ...]] = {
     "resolver": (ResolverMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
+    "cluster": (ClusterMemory,),
     "pusher": (PushMemory,),
     "receiver": (),
-    "cluster": (ClusterMemory,),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
     "reporter": (NodeView, AccessMemory, UsageRing),
     "health": (NodeView,),  # and the listeners
@@ -228,7 +228,6 @@ _MEMORY = (
     WorkerMemory,
     PushMemory,
     NodeView,
-    ClusterMemory,
     UsageRing,
     tuple,
 )
@@ -243,7 +242,6 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     for module in (
         roles.trinity.node.database,
         roles.workers.access.process,
-        roles.workers.cluster.process,
         roles.feeds.simulator.server,
         roles.feeds.ingest.process,
         roles.feeds.resolver.process,
