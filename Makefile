@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo cluster run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools peers lock clean
+.PHONY: demo cluster run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools valkey redis peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
 demo: setup extras
@@ -74,7 +74,7 @@ simulate: setup-dev
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
-TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver redis-server node:nodejs npm faketime ps:procps
+TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver node:nodejs npm faketime ps:procps
 PEERS := go:golang-go
 define install_missing
 	@missing=""; for tool in $(1); do \
@@ -86,8 +86,28 @@ define install_missing
 endef
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
-test-tools:
+test-tools: valkey
 	$(call install_missing,$(TEST_TOOLS))
+
+# Valkey 8 is in the backports of Debian 12: the machine's own sources once more, with their suite. Where there are none,
+# redis-server takes its place in the tests.
+SUITE := $(shell . /etc/os-release && echo "$$VERSION_CODENAME")
+BACKPORTS := /etc/apt/sources.list.d/trinity-backports
+valkey:
+	@command -v valkey-server >/dev/null && exit; echo "installing valkey-server"; \
+	  if ! apt-cache policy valkey-server | grep -q "Candidate: [0-9]"; then \
+	    awk -v RS= -v ORS='\n\n' -v suite=$(SUITE) '$$0 ~ "Suites:[^\n]* " suite "( |\n|$$)" \
+	      { sub(/Suites:[^\n]*/, "Suites: " suite "-backports"); print }' /etc/apt/sources.list.d/debian.sources 2>/dev/null \
+	      | $(SUDO) tee $(BACKPORTS).sources >/dev/null; \
+	    sed -n 's/^\(deb .* $(SUITE)\) main.*/\1-backports main/p' /etc/apt/sources.list 2>/dev/null \
+	      | $(SUDO) tee $(BACKPORTS).list >/dev/null; \
+	  fi; \
+	  $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	    apt-get -qq install -y --no-install-recommends valkey-server valkey-tools >/dev/null \
+	  || echo "could not install valkey-server from the backports: redis-server stands in for it"
+	@command -v valkey-server >/dev/null || $(MAKE) --no-print-directory redis
+redis:
+	$(call install_missing,redis-server)
 
 peers: test-tools
 	$(call install_missing,$(PEERS))

@@ -104,10 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
+    parser.add_argument("--sync-rows", type=int, default=1_000_000, help="usage rows of `sync` (default 1,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
     parser.add_argument("--subscriptions", type=int, default=10_000, help="subscriptions of `push` (default 10,000)")
     parser.add_argument("--push-seconds", type=float, default=60.0, help="length of a window of `push` (default 60)")
+    parser.add_argument("--misses", type=int, default=40, help="assets of `misses`, one after the other (default 40)")
+    parser.add_argument("--miss-seconds", type=float, default=30.0, help="length of a load of `misses` (default 30)")
     parser.add_argument("--chaos-seconds", type=float, default=300.0, help="length of `cluster` (default 300)")
     parser.add_argument("--limit-seconds", type=float, default=40.0, help="length of a load of `limits` (default 40)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
@@ -184,6 +187,12 @@ def _campaign(folder: Path, wanted: argparse.Namespace, progress: Progress) -> d
     return measure_campaign(folder, wanted.minutes, wanted.seed, SystemClock(), progress)
 
 
+def _sync(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.service.sync import measure_sync
+
+    return measure_sync(folder, wanted.sync_rows, wanted.turns, progress)
+
+
 def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.service.reports import measure_reports
 
@@ -220,6 +229,12 @@ def _delivery_log(_folder: Path, wanted: argparse.Namespace, progress: Progress)
     return measure_delivery_log(wanted.ledger_seconds, progress)
 
 
+def _misses(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.cluster.misses import measure_misses
+
+    return measure_misses(folder, wanted.misses, wanted.miss_seconds, progress)
+
+
 def _refusals(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.service.refusals import measure_refusals
 
@@ -236,6 +251,12 @@ def _udp_flood(folder: Path, wanted: argparse.Namespace, progress: Progress) -> 
     from benchmarks.parts.answers.udp_flood import measure_udp_flood
 
     return measure_udp_flood(folder, wanted.seconds, progress)
+
+
+def _governor(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.answers.governor import measure_governor
+
+    return measure_governor(folder, wanted.turns, progress)
 
 
 def _consensus(_folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -307,14 +328,17 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "memory": {"memory": _memory},
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
+    "sync": {"sync": _sync},
     "streams": {"streams": _streams},
     "markets": {"markets": _markets},
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
     "cluster": {"chaos": _chaos},
     "limits": {"limits": _limits},
+    "misses": {"misses": _misses},
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},
+    "governor": {"governor": _governor},
     "ledger": {"ledger": _ledger, "ledger_beside": _ledger_beside},
     "push": {
         "push_https": _push_https,
@@ -340,7 +364,7 @@ _PARTS_OF_ALL = (
     "ledger",
 )
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood", "governor")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
 from trinity.errors import (
     AbsentError,
+    CacheUnavailableError,
     ConfigError,
     InputError,
     MissingExtraError,
@@ -33,6 +34,7 @@ from trinity.errors import (
     RefusedError,
     SchemaError,
     StoreUnavailableError,
+    SyncRunningError,
     TrinityError,
 )
 from trinity.version import version
@@ -54,7 +56,11 @@ COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "operating.node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
-    Subcommand("cluster", "run: a whole cluster on this machine, with simulated exchanges", "operating.cluster"),
+    Subcommand(
+        "cluster",
+        "all nodes of the cluster, their loads and lags; run: a whole one on this machine",
+        "operating.cluster",
+    ),
     Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
     ),
@@ -68,6 +74,7 @@ COMMANDS = (
     Subcommand(
         "db", "the database: its address, the state of its tables, bring them to this version's", "operating.db"
     ),
+    Subcommand("sync", "bring to Valkey what it misses of the ledger, keys and parameters", "operating.sync"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "customers.keys"),
     Subcommand("plans", "plans of limits and what they cost: list, set, price", "customers.plans"),
     Subcommand("accounts", "customers: list, show, set, rename, delete", "customers.accounts"),
@@ -99,10 +106,12 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (InputError, EXIT_CONFIGURATION),
     (MissingExtraError, EXIT_CONFIGURATION),
     (MissingProgramError, EXIT_CONFIGURATION),
+    (CacheUnavailableError, EXIT_FOUND_WRONG),
     (NodeAbsentError, EXIT_FOUND_WRONG),
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),
     (StoreUnavailableError, EXIT_FOUND_WRONG),
+    (SyncRunningError, EXIT_FOUND_WRONG),
     (SchemaError, EXIT_FOUND_WRONG),
     (TrinityError, EXIT_BOOT_FAILURE),
 )

@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 Via = Literal["http", "text", "binary"]
 Prices = list[dict[str, Any]]
 STATUSES = ["fresh", "stale_price", "too_few_sources", "sources_disagree", "unknown_market", "price_too_old"]
-STATUSES += ["too_few_sources", "confidence_too_wide", "unknown_asset"]
+STATUSES += ["too_few_sources", "confidence_too_wide", "unknown_asset", "asset_resolving", "miss_budget_exceeded"]
 REFUSALS = ["", "bad_request", "bad_version", "pad_request", "missing_key", "invalid_key", "key_revoked"]
 REFUSALS += ["key_suspended", "address_blocked", "rate_limited", "quota_exceeded", "keys_unavailable"]
 REASONS = ["interval", "deviation", "heartbeat", "recovery", "test", "replay"]

@@ -85,6 +85,12 @@ class RequestSection(Section, frozen=True):
     listen_when_ready: bool = False  # ports are opened when there are prices, or after 10 s: behind a load balancer
 
 
+class LookupsSection(Section, frozen=True):
+    """What can be looked up."""
+
+    beyond_catalog: bool = True  # assets that no market of ours names are looked for on the exchanges
+
+
 class FeedsSection(Section, frozen=True):
     """Where the exchanges are; an empty base URL means the exchange's own."""
 
@@ -193,6 +199,7 @@ class Config(Section, frozen=True):
     node: NodeSection = NodeSection()
     ports: PortsSection = PortsSection()
     request: RequestSection = RequestSection()
+    lookups: LookupsSection = LookupsSection()
     feeds: FeedsSection = FeedsSection()
     simulator: SimulatorSection = SimulatorSection()
     access: AccessSection = AccessSection()

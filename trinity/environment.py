@@ -59,6 +59,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "REQUEST_WORKERS": ("request", "workers", int),
     "REQUEST_PIN": ("request", "pin", _switch_of),
     "UDP_TRUSTED_NETWORKS": ("request", "udp_trusted_networks", _list_of),
+    "BEYOND_CATALOG": ("lookups", "beyond_catalog", _switch_of),
     "TARGET_QUEUE_DELAY_MS": ("request", "target_queue_delay_ms", float),
     "CLUSTER_CONNECTIONS_MAX": ("request", "cluster_connections_max", int),
     "LISTEN_WHEN_READY": ("request", "listen_when_ready", _switch_of),

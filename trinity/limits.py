@@ -160,6 +160,22 @@ ASSET_REST_NS = 10 * 1_000_000_000
 REFUSED_NAMES = 8_192
 # The resolver beats with each turn of its loop, 4 times a second at least; without one, nobody waits for it.
 RESOLVER_AWAY_NS = 2 * 1_000_000_000
+# Names beyond the catalog that one caller, a key or an address, may have looked for: a person who looks around types
+# one in a second, and a portfolio that is opened has 20; 5 a second are a tenth of what the exchanges are asked
+# for all callers together.
+NEW_NAMES_PER_SECOND = 5
+NEW_NAMES_BURST = 20
+# A request waits so long for a name to be found: two REST answers at their slowest usual, and less than the 3 s to 5 s
+# that proxies and clients allow an answer.
+MISS_MAX_NS = 2 * 1_000_000_000
+# Told to come again, somebody finds what was looked for meanwhile.
+MISS_RETRY_MS = 1_000
+# Draining: what is parked gets this long; less than DRAIN_WORKER_MAX_NS, so that its answers are sent before the end.
+DRAIN_PARKED_MAX_NS = 500_000_000
+# Requests that one worker has parked: 50 new names a second for 2 s, five clients each. A datagram takes 2 KB.
+PARKED_MAX = 512
+# Of them of one caller: an eighth, so that who waits for much leaves room for seven others.
+PARKED_OF_CALLER_MAX = 64
 # Names that one process has asked for and the resolver has not looked at: more than are parked.
 MISS_QUEUE_ENTRIES = 1_024
 
@@ -195,6 +211,8 @@ COLD_SECONDS = 60
 # As many on the live sockets: Crypto.com takes 400 subscriptions a connection, of which a catalog has 26. What is hot
 # beyond is kept fresh over REST, all of it in one question where the exchange has one.
 HOT_ASSETS_MAX = 256
+# Rows of one feed: those of the catalog, and those that are hot.
+FEED_ROWS_MAX = ASSETS_MAX + HOT_ASSETS_MAX
 # A hot asset's answer is renewed this long before it ends.
 REFRESH_AHEAD_NS = 10 * 1_000_000_000
 # The consensus of what is hot looks at its sources this often.
@@ -359,6 +377,8 @@ assert INDEX_HOLD_NS < JUMP_HOLD_NS
 assert REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX
 assert DRAIN_TURN_MS < 100
 assert USAGE_ALARM_SHARE < RING_SUM_SHARE < 1
+assert NEW_NAMES_BURST < PARKED_OF_CALLER_MAX < PARKED_MAX < MISS_QUEUE_ENTRIES
+assert DRAIN_PARKED_MAX_NS < DRAIN_WORKER_MAX_NS < MISS_MAX_NS
 assert DRAIN_IDLE_MAX_NS < DRAIN_WORKER_MAX_NS < DRAIN_STAGE_MAX_NS
 assert ADDRESS_CELLS % 4 == 0
 assert RECOGNISED_KEYS_MAX & (RECOGNISED_KEYS_MAX - 1) == 0

@@ -70,12 +70,13 @@ class ProcessContext:
 
 @dataclass(frozen=True)
 class FeedMemory:
-    """Of a feed: where quotes are written, the coins' indexes to compare others by, and the eventfd that is written
-    after quotes."""
+    """Of a feed: where quotes are written, the coins' indexes to compare others by, the eventfd that is written after
+    quotes, and which assets beyond the catalog are to be on its sockets."""
 
     prices: PriceTable
     answers: AnswerTable
     wake_fd: int
+    assets: AssetTable
 
 
 @dataclass(frozen=True)

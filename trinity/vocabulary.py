@@ -229,6 +229,8 @@ _BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
 # What the request workers answer with: statuses are counted by these words.
 HTTP_STATUSES = ("200", "204", "400", "401", "403", "404", "405", "408", "413", "414", "429", "431", "503")
 UDP_RESULTS = ("answered", "error", "dropped")
+# What became of a name that was looked up: a row of the catalog, a spare row at once, asked for, refused at once.
+ASSET_RESULTS = ("catalog", "table", "miss", "refused")
 
 # RFC 9110 renamed three, which older versions of Python do not know.
 _RENAMED = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         )
         feeds.ingest.process.run(
             context,
-            FeedMemory(memory.prices, memory.answers, wake_fd),
+            FeedMemory(memory.prices, memory.answers, wake_fd, memory.assets),
             config,
             exchange,
             FrameRecorder(context, RecordSettings(data_dir(), _RECORDING_BYTES_MAX), exchange),

@@ -41,4 +41,54 @@ def _limits_table(found: Mapping[str, Any]) -> str:
     )
 
 
-CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"chaos": _chaos_table, "limits": _limits_table}
+def _governor_table(found: Mapping[str, Any]) -> str:
+    fields = ("offered", "goodput", "goodput_of_peak", "p50_ms", "p99_ms", "refused", "refused_p50_ms")
+    rows = [(name, *(found[name][field] for field in fields)) for name in ("unloaded", "unloaded_on", "off", "on")]
+    nginx = found.get("nginx", {})
+    rows += [
+        (f"nginx: {name}", *(nginx[name][field] for field in fields)) for name in ("unloaded", "off", "on") if nginx
+    ]
+    load = f"{found['overload']:g} times its peak of {found['peak']:,} a second"
+    title = f"A worker at {load}, target {found['target_ms']} ms"
+    heads = ("", "offered/s", "in time/s", "of the peak", "p50 ms", "p99 ms", "refused/s", "refused p50 ms")
+    idle = table(
+        "The governor's cost when idle, CPU us a request", tuple(found["idle"]), [tuple(found["idle"].values())]
+    )
+    return "\n\n".join([table(title, heads, rows), idle])
+
+
+def _misses_table(found: Mapping[str, Any]) -> str:
+    latency, zipf, floods = found["latency"], found["zipf"], found["floods"]
+    first, second, filled = latency["first_ms"], latency["second_us"], zipf["filled"]
+    spreads = [
+        ("the first lookup, ms", first["median"], first["p90"], first["worst"]),
+        ("the second, us", second["median"], second["p90"], second["worst"]),
+    ]
+    shares = [
+        ("lookups a second", zipf["lookups_per_second"]),
+        ("answered by the table", filled["table"]),
+        ("asked for", filled["miss"]),
+        ("refused", filled["refused"]),
+        ("share of hits", round(zipf["share_of_hits"], 5)),
+    ]
+    rows = [
+        (kind, flood["names_per_second"], exchange, count, flood["allowed"][exchange])
+        for kind, flood in floods.items()
+        for exchange, count in flood["questions"].items()
+    ]
+    title = f"Assets beyond the catalog, {latency['assets']} of them; REST takes {found['rest_delay_ms']} ms"
+    return "\n\n".join(
+        [
+            table(title, ("", "median", "p90", "worst"), spreads),
+            table(f"{zipf['assets']} assets by Zipf's law, the second {zipf['seconds']:g} s", ("", "count"), shares),
+            table("Floods of names", ("names", "a second", "exchange", "questions", "by its gap"), rows),
+        ]
+    )
+
+
+CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "chaos": _chaos_table,
+    "limits": _limits_table,
+    "governor": _governor_table,
+    "misses": _misses_table,
+}

@@ -62,6 +62,9 @@ FIGURES = (
     Figure("HTTP /price: ours / nginx static return", 1.0, "<=", "CPU", lambda r: r["http"]["ratio_of_ours"]["nginx"]),
     Figure("HTTP /price: ours / Go net/http + JSON", 0.35, "<=", "CPU", lambda r: r["http"]["ratio_of_ours"]["go"]),
     Figure("HTTP pipelined by 16 / not pipelined", 4.0, ">=", "requests/s", lambda r: r["pipelining"]["gain"]),
+    Figure("overload: goodput / peak", 0.9, ">=", "of the peak", lambda r: r["governor"]["on"]["goodput_of_peak"]),
+    Figure("overload: p99 / unloaded p99", 5.0, "<=", "times", lambda r: r["governor"]["on"]["p99_ratio"]),
+    Figure("governor, idle", 0.05, "<=", "CPU us", lambda r: r["governor"]["idle"]["added_us"]),
     Figure("UDP text: ours / bare echo", 1.15, "<=", "CPU", lambda r: r["udp"]["ratio_of_ours"]["echo"]),
     Figure(
         "UDP binary, 64 assets: lookups a second of processor", 3e6, ">=", "1/s", lambda r: binary_lookups(r["udp"])
@@ -73,6 +76,10 @@ FIGURES = (
     Figure("a new key", 1_000.0, "<=", "ns", lambda r: r["access"]["new_ns"]),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),
     Figure("key, limit and usage record", 0.5, "<=", "us", lambda r: r["access"]["added_us"]),
+    Figure(
+        "asset beyond the catalog: median", 60.0, "<=", "ms", lambda r: r["misses"]["latency"]["first_ms"]["median"]
+    ),
+    Figure("lookups of 400 assets by Zipf: hits", 0.99, ">=", "share", lambda r: r["misses"]["zipf"]["share_of_hits"]),
     Figure("ledger: rows into PostgreSQL", 100_000.0, ">=", "1/s", lambda r: r["ledger"]["rows_per_second"]),
     Figure("ledger: PostgreSQL's time of a row", 1.2, "<=", "us", lambda r: r["ledger"]["postgresql_us_a_row"]),
     Figure("ledger: a row on the disk", 60.0, "<=", "bytes", lambda r: r["ledger"]["bytes_a_row"]),
@@ -139,6 +146,8 @@ FIGURES = (
         "1/s",
         lambda r: r["push_process"]["sizes"]["100,000"]["per_cpu_second"],
     ),
+    Figure("sync of a million rows", 16.0, "<=", "s", lambda r: r["sync"]["whole_seconds"] * 1e6 / r["sync"]["rows"]),
+    Figure("sync of 1,000 rows", 200.0, "<=", "ms", lambda r: r["sync"]["increment_ms"]),
     Figure("CSV export", 200_000, ">=", "rows/s", lambda r: r["reports"]["csv_rows_per_second"]),
     Figure("lookup beside reports / alone", 1.05, "<=", "CPU", lambda r: r["reports"]["lookups"]["ratio"]),
 )

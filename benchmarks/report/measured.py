@@ -66,13 +66,20 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "memory": lambda found: list(found["pss_mib"].items()),
     "soak": lambda found: _turns(found["samples"], "answered"),
     "reports": lambda found: _fields(found, "rows", "csv_rows_per_second"),
+    "sync": lambda found: _fields(found, "rows", "whole_seconds", "increment_ms"),
     "streams": lambda found: _fields(found, "events_per_second"),
     "markets": lambda found: [
         (f"{question}: {field}", value) for question, row in found["questions"].items() for field, value in row.items()
     ],
     "keys": lambda found: _fields(found, "load_seconds", "snapshot_loaded_seconds"),
     "campaign": lambda found: _fields(found, "judged"),
+    "misses": lambda found: [
+        *_fields(found["latency"]["first_ms"], "median"),
+        *_fields(found["zipf"], "lookups_per_second", "share_of_hits"),
+        *((name, flood["names_per_second"]) for name, flood in found["floods"].items()),
+    ],
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),
+    "governor": lambda found: [("peak", found["peak"]), ("on", found["on"]["goodput"])],
     "udp_flood": lambda found: _rows(({"kind": kind, **row} for kind, row in found.items()), "kind", "answered"),
     "push_schedule": lambda found: _rows(
         [{"window": "well", **found["well"]}, *({"window": "bad", **row} for row in found["bad"])],

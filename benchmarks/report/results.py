@@ -244,6 +244,11 @@ def _markets_table(found: Mapping[str, Any]) -> str:
     return table(title, ("", "mean ms", "p50 ms", "p99 ms", "CPU ms"), rows)
 
 
+def _sync_table(found: Mapping[str, Any]) -> str:
+    rows = [(name.replace("_", " "), value) for name, value in found.items() if name != "rows"]
+    return table(f"{found['rows']:,} usage rows from PostgreSQL to Valkey", ("", ""), rows)
+
+
 def _keys_table(found: Mapping[str, Any]) -> str:
     rows = [(name.replace("_", " "), value) for name, value in found.items() if name != "keys"]
     return table(f"{found['keys']:,} API keys in the access process", ("", ""), rows)
@@ -334,6 +339,7 @@ _SECTIONS = {
     "soak": _soak_table,
     "reports": _reports_table,
     "streams": _streams_table,
+    "sync": _sync_table,
     "markets": _markets_table,
     "keys": _keys_table,
     "campaign": _campaign_table,

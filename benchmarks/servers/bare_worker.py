@@ -1,6 +1,6 @@
 """One request worker without feeds: the answer path alone, over real shared memory with hand-written answers.
 
-    python -m benchmarks.servers.bare_worker NAME TCP_PORT UDP_PORT
+    python -m benchmarks.servers.bare_worker NAME TCP_PORT UDP_PORT [TARGET_QUEUE_DELAY_MS]
 
 Rules: the worker is the node's own, unchanged, in this process; a forked child stands in for the consensus process and
 rewrites every answer four times a second, so that the worker reads memory which another core writes. It also gives
@@ -95,7 +95,7 @@ def _write_forever(memory: "NodeMemory", ring: "UsageRing", clock: SystemClock, 
 
 def main(arguments: list[str]) -> None:
     """Serve on the given ports until SIGTERM."""
-    name, tcp_port, udp_port = arguments
+    name, tcp_port, udp_port, *target_ms = arguments
     signal.signal(signal.SIGTERM, _end)  # until the loop takes the signal over: leave no memory behind
     prepare_cache(data_dir())
     from trinity.memory.access import AccessMemory
@@ -120,8 +120,10 @@ def main(arguments: list[str]) -> None:
         context = ProcessContext.of(memory, WORKER, clock, os.eventfd(0, os.EFD_NONBLOCK))
         ports = PortsSection(tcp_port_lpo=int(tcp_port), udp_port_lpo=int(udp_port))
         access = AccessSection(auth="optional")
-        own = WorkerMemory(memory.answers, AccessMemory.private(), ring, AskerMemory.private())
-        loop.run(context, own, ports, RequestSection(workers=1, pin=False), access, "127.0.0.1", 0)
+        own = WorkerMemory(memory.answers, AccessMemory.private(), ring, AskerMemory.private(), memory.admission)
+        governed = {"target_queue_delay_ms": float(target_ms[0])} if target_ms else {}
+        request = RequestSection(workers=1, pin=False, **governed)
+        loop.run(context, own, ports, request, access, "127.0.0.1", 0)
     finally:
         memory.unlink()
         ring_file.unlink(missing_ok=True)

@@ -67,20 +67,25 @@ class Node:
         self.server.stop()
 
 
-def start_bare(folder: Path, cpu: int | None) -> Node:
-    """One request worker over hand-written answers, pinned to `cpu`."""
+def start_bare(folder: Path, cpu: int | None, target_ms: float | None = None) -> Node:
+    """One request worker over hand-written answers, pinned to `cpu`; `target_ms` 0 is a worker without a governor."""
     tcp_port, udp_port = free_port(), free_port(socket.SOCK_DGRAM)
-    name = f"bench-bare-{os.getpid()}"
+    name = f"bench-bare-{os.getpid()}-{tcp_port}"
     command = [sys.executable, "-m", "benchmarks.servers.bare_worker", name, str(tcp_port), str(udp_port)]
-    server = start("bare_worker", command, folder, cpu)
+    command += [] if target_ms is None else [str(target_ms)]
+    server = start(f"bare_worker-{tcp_port}", command, folder, cpu)
     wait_for_port(server, tcp_port)
     assets = [asset.name for asset in load_catalog().assets]
     return Node(name, server, tcp_port, udp_port, assets, [server.pid])
 
 
-def start_whole(folder: Path, workers: int, quotes_per_second: int = 300) -> Node:
-    """`trinity demo` on free ports, once every asset of the catalog is answered; PeerError when it does not come up."""
+def start_whole(
+    folder: Path, workers: int, quotes_per_second: int = 300, extra: Mapping[str, str] | None = None
+) -> Node:
+    """`trinity demo` on free ports, once every asset of the catalog is answered; PeerError when it does not come up.
+    `extra` are more settings."""
     environment = {"REQUEST_WORKERS": str(workers), "SIMULATOR_QUOTES_PER_SECOND": str(quotes_per_second)}
+    environment |= extra or {}
     return _start_command(folder, ["demo"], environment, [asset.name for asset in load_catalog().assets])
 
 

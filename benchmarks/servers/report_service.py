@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         context = ProcessContext.of(memory, 0, SystemClock(), os.eventfd(0, os.EFD_NONBLOCK))
         settings = ReportSettings(
             bind_host="127.0.0.1", tcp_port=int(port), udp_port=int(port), data_dir=data_dir(), auth="required",
-            admin_key=ADMIN_KEY, database_url=url, cache_url=None,
+            admin_key=ADMIN_KEY, database_url=url, cache=None,
         )  # fmt: skip
         ring = UsageRing(Path(), private_ring(0, _RING_RECORDS))
         run(context, NodeView(memory), access, ring, settings)

@@ -162,6 +162,10 @@ class Decoder:
         heartbeats = {"type": "subscribe", "channel": "heartbeats"}
         return [msgspec.json.encode(message).decode() for message in (ticker, heartbeats)]
 
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - as above
+        message = {"type": "unsubscribe", "product_ids": list(symbols), "channel": "ticker"}
+        return [msgspec.json.encode(message).decode()]
+
     def on_frame(self, frame: bytes) -> list[Event]:
         try:
             message = decode_frame(_FRAME, frame)

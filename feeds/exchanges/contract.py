@@ -128,6 +128,7 @@ class Profile(NamedTuple):
     settle_seconds        wait after connecting before the first frame
     rest_gap_seconds      least time between two REST requests
     headers               HTTP headers that the REST service wants
+    subscribe_gap_seconds least time between two changes of what a connection has subscribed
     """
 
     name: str
@@ -140,6 +141,7 @@ class Profile(NamedTuple):
     settle_seconds: float
     rest_gap_seconds: float
     headers: Mapping[str, str] = {}
+    subscribe_gap_seconds: float = 1.0
 
 
 class Decoder(Protocol):
@@ -152,6 +154,10 @@ class Decoder(Protocol):
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
         """Frames that subscribe `symbols`, within the exchange's frame limits; now_ns is wall time."""
+        ...
+
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
+        """Frames that end the subscriptions of `symbols`; now_ns is wall time."""
         ...
 
     def on_frame(self, frame: bytes) -> list[Event]:

@@ -26,6 +26,7 @@ from feeds.exchanges.contract import (
 )
 from feeds.exchanges.fields import (
     ABSENT,
+    ALIVE,
     HTTP_OK,
     NULL,
     decode_body,
@@ -163,10 +164,10 @@ class Decoder:
         self._asked: dict[int, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
-        return [
-            self._request(tuple(symbols[start : start + _CHANNELS_PER_FRAME]), now_ns)
-            for start in range(0, len(symbols), _CHANNELS_PER_FRAME)
-        ]
+        return self._requests("subscribe", symbols, now_ns)
+
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
+        return self._requests("unsubscribe", symbols, now_ns)
 
     def on_frame(self, frame: bytes) -> list[Event]:
         try:
@@ -179,6 +180,8 @@ class Decoder:
                 if message.id is None:
                     raise BadFieldError("missing_field", "id")
                 return [Reply(f'{{"id":{message.id},"method":"public/respond-heartbeat"}}')]
+            if message.method == "unsubscribe":
+                return [ALIVE]
             if message.method != "subscribe":
                 raise BadFieldError("unknown_shape", f"the method {message.method[:40]!r}, which nobody asked for")
             if message.result is msgspec.UNSET:
@@ -197,12 +200,18 @@ class Decoder:
             raise BadFieldError("bad_acknowledgement", f"a confirmation of {number}, which was not asked")
         return [Subscribed(symbols)]
 
-    def _request(self, symbols: tuple[str, ...], now_ns: int) -> str:
+    def _requests(self, method: str, symbols: Sequence[str], now_ns: int) -> list[str]:
+        return [
+            self._request(method, tuple(symbols[start : start + _CHANNELS_PER_FRAME]), now_ns)
+            for start in range(0, len(symbols), _CHANNELS_PER_FRAME)
+        ]
+
+    def _request(self, method: str, symbols: tuple[str, ...], now_ns: int) -> str:
         number = 1 + len(self._asked)
         self._asked[number] = symbols
         message = {
             "id": number,
-            "method": "subscribe",
+            "method": method,
             "params": {"channels": [f"ticker.{symbol}" for symbol in symbols]},
             "nonce": now_ns // NS_PER_MS,
         }

@@ -134,16 +134,10 @@ class Decoder:
         self._asked: dict[int, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
-        number = 1 + len(self._asked)
-        self._asked[number] = tuple(symbols)
-        message = {
-            "time": now_ns // NS_PER_SECOND,
-            "id": number,
-            "channel": _CHANNEL,
-            "event": "subscribe",
-            "payload": list(symbols),
-        }
-        return [msgspec.json.encode(message).decode()]
+        return [self._request("subscribe", symbols, now_ns)]
+
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:
+        return [self._request("unsubscribe", symbols, now_ns)]
 
     def on_frame(self, frame: bytes) -> list[Event]:
         try:
@@ -159,6 +153,18 @@ class Decoder:
             return _EVENTS.get(message.event, _read_other)(self._asked, message)
         except BadFieldError as error:
             return [refusal(error)]
+
+    def _request(self, event: str, symbols: Sequence[str], now_ns: int) -> str:
+        number = 1 + len(self._asked)
+        self._asked[number] = tuple(symbols)
+        message = {
+            "time": now_ns // NS_PER_SECOND,
+            "id": number,
+            "channel": _CHANNEL,
+            "event": event,
+            "payload": list(symbols),
+        }
+        return msgspec.json.encode(message).decode()
 
     def ping(self, now_ns: int) -> list[str]:
         return [f'{{"time":{now_ns // NS_PER_SECOND},"channel":"spot.ping"}}']
@@ -230,6 +236,10 @@ def _read_subscribed(asked: _Asked, message: _Frame) -> list[Event]:
     return [Subscribed(symbols)]
 
 
+def _read_unsubscribed(asked: _Asked, message: _Frame) -> list[Event]:  # noqa: ARG001 - a row of the table of events
+    return [ALIVE]
+
+
 def _read_other(asked: _Asked, message: _Frame) -> list[Event]:  # noqa: ARG001 - a row of the table of events
     raise BadFieldError("unknown_shape", f"{_CHANNEL} with the event {message.event[:40]!r}")
 
@@ -245,4 +255,5 @@ def _read_error(error: _Error) -> list[Event]:
 _EVENTS: Mapping[str, Callable[[_Asked, _Frame], list[Event]]] = {
     "update": _read_tickers,
     "subscribe": _read_subscribed,
+    "unsubscribe": _read_unsubscribed,
 }

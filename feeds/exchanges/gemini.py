@@ -139,10 +139,10 @@ class Decoder:
         self._asked: dict[bytes, tuple[str, ...]] = {}
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
-        number = _PING_ID + 1 + len(self._asked)
-        self._asked[b"%d" % number] = tuple(symbols)
-        streams = [f"{symbol}@{stream}" for symbol in symbols for stream in ("bookTicker", "trade")]
-        return [msgspec.json.encode({"id": number, "method": "subscribe", "params": streams}).decode()]
+        return [self._request("subscribe", symbols, tuple(symbols))]
+
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - as above
+        return [self._request("unsubscribe", symbols, ())]
 
     def on_frame(self, frame: bytes) -> list[Event]:
         try:
@@ -158,6 +158,13 @@ class Decoder:
 
     def ping(self, now_ns: int) -> list[str]:  # noqa: ARG002 - as above
         return [f'{{"id":{_PING_ID},"method":"ping"}}']
+
+    def _request(self, method: str, symbols: Sequence[str], confirmed: tuple[str, ...]) -> str:
+        """A request whose answer confirms these symbols."""
+        number = _PING_ID + 1 + len(self._asked)
+        self._asked[b"%d" % number] = confirmed
+        streams = [f"{symbol}@{stream}" for symbol in symbols for stream in ("bookTicker", "trade")]
+        return msgspec.json.encode({"id": number, "method": method, "params": streams}).decode()
 
     def _read_answer(self, message: _Frame) -> list[Event]:
         if message.error is None and message.status == HTTP_OK:

@@ -158,6 +158,10 @@ class Decoder:
         params = {"channel": "ticker", "symbol": list(symbols), "event_trigger": "bbo", "snapshot": True}
         return [msgspec.json.encode({"method": "subscribe", "params": params, "req_id": 1}).decode()]
 
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - as above
+        params = {"channel": "ticker", "symbol": list(symbols), "event_trigger": "bbo"}
+        return [msgspec.json.encode({"method": "unsubscribe", "params": params, "req_id": 1}).decode()]
+
     def on_frame(self, frame: bytes) -> list[Event]:
         try:
             message = decode_frame(_FRAME, frame)
@@ -266,7 +270,11 @@ _CHANNELS: Mapping[str, Callable[[_Frame], list[Event]]] = {
     "heartbeat": _read_alive,
     "status": _read_alive,
 }
-_METHODS: Mapping[str, Callable[[_Frame], list[Event]]] = {"subscribe": _read_subscribe, "pong": _read_pong}
+_METHODS: Mapping[str, Callable[[_Frame], list[Event]]] = {
+    "subscribe": _read_subscribe,
+    "unsubscribe": _read_pong,
+    "pong": _read_pong,
+}
 
 
 def _rest_names(symbol: str) -> tuple[str, str]:

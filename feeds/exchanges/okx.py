@@ -51,6 +51,7 @@ PROFILE = Profile(
     connect_gap_seconds=0.5,  # 2 connections/s of the 3
     settle_seconds=0,
     rest_gap_seconds=0.2,  # 5 requests/s of the 10
+    subscribe_gap_seconds=20,  # up to two frames each time, 360 of the 480 an hour
 )
 
 # Who asks elsewhere than in their own region is redirected or refused. Base addresses of WebSocket and REST.
@@ -144,11 +145,10 @@ class Decoder:
         self.memory = make_memory()
 
     def subscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - the protocol has no time
-        args = [{"channel": _CHANNEL, "instId": symbol} for symbol in symbols]
-        return [
-            msgspec.json.encode({"op": "subscribe", "args": args[start : start + _ARGS_PER_FRAME]}).decode()
-            for start in range(0, len(args), _ARGS_PER_FRAME)
-        ]
+        return _requests("subscribe", symbols)
+
+    def unsubscribe(self, symbols: Sequence[str], now_ns: int) -> list[str]:  # noqa: ARG002 - as above
+        return _requests("unsubscribe", symbols)
 
     def on_frame(self, frame: bytes) -> list[Event]:
         if frame == b"pong":
@@ -163,6 +163,14 @@ class Decoder:
 
     def ping(self, now_ns: int) -> list[str]:  # noqa: ARG002 - as above
         return ["ping"]
+
+
+def _requests(op: str, symbols: Sequence[str]) -> list[str]:
+    args = [{"channel": _CHANNEL, "instId": symbol} for symbol in symbols]
+    return [
+        msgspec.json.encode({"op": op, "args": args[start : start + _ARGS_PER_FRAME]}).decode()
+        for start in range(0, len(args), _ARGS_PER_FRAME)
+    ]
 
 
 def new_decoder() -> Decoder:
@@ -243,6 +251,10 @@ def _read_notice(message: _Frame) -> list[Event]:
     return [Reconnect("planned", message.msg[:200])] if str(message.code) == _CLOSING_CODE else [ALIVE]
 
 
+def _read_unsubscribed(message: _Frame) -> list[Event]:  # noqa: ARG001 - nothing in it to read
+    return [ALIVE]
+
+
 def _read_count(message: _Frame) -> list[Event]:  # noqa: ARG001 - how many connections a channel has: a note
     return [ALIVE]
 
@@ -253,6 +265,7 @@ def _read_other(message: _Frame) -> list[Event]:
 
 _EVENTS: Mapping[str, Callable[[_Frame], list[Event]]] = {
     "subscribe": _read_subscribed,
+    "unsubscribe": _read_unsubscribed,
     "error": _read_error,
     "notice": _read_notice,
     "channel-conn-count": _read_count,

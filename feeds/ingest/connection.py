@@ -50,6 +50,12 @@ class Ended(NamedTuple):
     detail: str
 
 
+class GivenUp(NamedTuple):
+    """Symbols that are no longer wanted."""
+
+    symbols: tuple[str, ...]
+
+
 class Connection:
     """A task's worth of one connection: `run` pumps until it ends."""
 
@@ -77,8 +83,8 @@ class Connection:
         self._proxies = proxies
         self._confirmed: set[str] = set()
         self._asked: dict[str, int] = {}
-        # Replies, and symbols to subscribe.
-        self._to_say: asyncio.Queue[Reply | Sequence[str]] = asyncio.Queue()
+        # Replies, symbols to subscribe, and symbols to give up.
+        self._to_say: asyncio.Queue[Reply | Sequence[str] | GivenUp] = asyncio.Queue()
         self._socket: FrameSocket | None = None
         self._pace = ReadPace()
         self._must_subscribe = False
@@ -130,6 +136,8 @@ class Connection:
         try:
             await asyncio.sleep(self._profile.settle_seconds)
             await self._subscribe(socket, self._rows.known_symbols())
+            # In frames of their own: where one of them is refused, no row of the catalog is refused with it.
+            await self._subscribe(socket, self._rows.known_symbols(guests=True))
             self._socket, socket.deliver = socket, self._take_read
             while True:
                 try:
@@ -154,8 +162,12 @@ class Connection:
             await asyncio.gather(*beside, return_exceptions=True)
 
     def ask_again(self, symbols: Sequence[str]) -> None:
-        """Subscribe symbols that were left out for a while."""
+        """Subscribe symbols that were left out for a while, or are new."""
         self._to_say.put_nowait(symbols)
+
+    def give_up(self, symbols: Sequence[str]) -> None:
+        """End the subscriptions of symbols that nobody wants any more."""
+        self._to_say.put_nowait(GivenUp(tuple(symbols)))
 
     def take_unacknowledged(self, now_ns: int) -> list[str]:
         """Symbols that the exchange should have confirmed by now, each once; none while it has confirmed nothing."""
@@ -182,9 +194,15 @@ class Connection:
                 if self._to_say.empty():
                     socket.go_on_reading()
 
-    async def _say_one(self, socket: FrameSocket, saying: Reply | Sequence[str]) -> None:
+    async def _say_one(self, socket: FrameSocket, saying: "Reply | Sequence[str] | GivenUp") -> None:
         if isinstance(saying, Reply):
             await socket.send(saying.frame)
+        elif isinstance(saying, GivenUp):
+            self._confirmed.difference_update(saying.symbols)
+            for symbol in saying.symbols:
+                self._asked.pop(symbol, None)
+            for frame in self._decoder.unsubscribe(saying.symbols, self._clock.wall_ns()):
+                await socket.send(frame)
         else:
             await self._subscribe(socket, saying)
 
@@ -260,6 +278,7 @@ class Connection:
         if self._must_subscribe:
             self._must_subscribe = False
             self._to_say.put_nowait(self._rows.known_symbols())
+            self._to_say.put_nowait(self._rows.known_symbols(guests=True))
         wait_ns = self._pace.wait_ns(at_ns, frames, self._clock.monotonic_ns())
         if wait_ns:
             self._clock.sleep_ns(wait_ns)

@@ -31,14 +31,15 @@ from feeds.ingest.arrivals import (
 )
 from feeds.ingest.extent import WRONG, extent_of, is_message
 from trinity.compiled import compile_for, compiled
-from trinity.limits import ASSETS_MAX
+from trinity.limits import FEED_ROWS_MAX
 from trinity.memory.atomics import Words
 from trinity.memory.price_table import QUOTE_DTYPE, SLOT_WORDS, PriceTable, RowState, Via, publish_quote
 from trinity.native.octets import NOT_FOUND, Integers, Octets, byte_at, find_text, pack_texts
 
 # Behind the quotes of the rows: the one that a ticker makes.
-_MERGED = ASSETS_MAX
+_MERGED = FEED_ROWS_MAX
 _WS = int(Via.WS)
+_NO_SYMBOL = b"\0"  # no frame has it
 _STARTING, _QUIET = int(RowState.STARTING), int(RowState.QUIET)
 
 FEED_DTYPE = np.dtype(
@@ -46,12 +47,12 @@ FEED_DTYPE = np.dtype(
         ("exchanges", np.int64),  # of the price table
         ("capacity", np.int64),
         ("exchange", np.int64),
-        ("assets", np.int64, ASSETS_MAX),  # of each row, its index in the table
+        ("assets", np.int64, FEED_ROWS_MAX),  # of each row, its index in the table
         ("form", FORM_DTYPE),
         ("ticker", TICKER_DTYPE),
         ("seen", SEEN_DTYPE),
-        ("rows", ROW_DTYPE, ASSETS_MAX),
-        ("quotes", QUOTE_DTYPE, ASSETS_MAX + 1),  # what each row has
+        ("rows", ROW_DTYPE, FEED_ROWS_MAX),
+        ("quotes", QUOTE_DTYPE, FEED_ROWS_MAX + 1),  # what each row has
     ],
     align=True,
 )
@@ -78,6 +79,17 @@ def make_intake(prices: PriceTable, exchange: int, form: np.void, symbols: Seque
     feed["form"] = form
     quotes = feed["quotes"].reshape(-1).view(np.uint64)
     return Intake(prices.words, quotes, *pack_texts([symbol.encode() for symbol in symbols]), feed)
+
+
+def place_row(intake: Intake, symbols: Sequence[str | None], number: int, asset: int) -> Intake:
+    """The same rows with one placed anew, empty in the price table too; None is a row that nobody has."""
+    feed = intake.feed[0]
+    feed["assets"][number], feed["rows"][number], feed["quotes"][number] = asset, 0, 0
+    words = intake.quotes[number * SLOT_WORDS : (number + 1) * SLOT_WORDS]
+    publish_quote(intake.prices, feed["exchanges"], feed["capacity"], feed["exchange"], asset, words)
+    texts = [symbol.encode() if symbol is not None else _NO_SYMBOL for symbol in symbols]
+    packed, bounds = pack_texts(texts)
+    return intake._replace(symbols=packed, bounds=bounds)
 
 
 def recall(intake: Intake, prices: PriceTable, number: int) -> None:

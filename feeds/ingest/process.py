@@ -21,6 +21,7 @@ from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of, ws_url_of
 from feeds.ingest.connection import Connection, Ended
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import Evidence
+from feeds.ingest.guests import Guests
 from feeds.ingest.observers import FrameObserver
 from feeds.ingest.rest import RestPump
 from feeds.ingest.rows import Rows
@@ -89,6 +90,11 @@ class Feed:
         _, rest_url = base_urls_of(name, config)
         self._counters = FeedCounters(context.block, context.log, context.clock.monotonic_ns())
         self._rows = Rows(context, memory, name, exchange, self._counters, random)
+        self._guests = Guests(self._rows, memory.assets, context.catalog, name, exchange)
+        self._guest_gap_ns = int(profile.subscribe_gap_seconds * NS_PER_SECOND)
+        self._guests_due_ns = 0
+        self._new_guests: list[str] = []
+        self._gone_guests: list[str] = []
         self._proxies = read_proxies(config)
         rest_backoff = Backoff(random, profile.rest_gap_seconds, reset_seconds=0)
         self._rest = RestPump(
@@ -115,6 +121,11 @@ class Feed:
         self._flow_steady_ns = 0
         self._stopped = False
         self._wake = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """How many were opened until now."""
+        return self._serial
 
     def stop(self) -> None:
         """Drain: `serve` closes its sockets and returns."""
@@ -193,6 +204,7 @@ class Feed:
     def _settle_rows(self, now_ns: int) -> None:
         """Ask again for what was left out, name what was passed over, and free the rows of a silent successor."""
         due = self._rows.take_due(now_ns)
+        self._follow_guests(now_ns)
         for link in (self._current, self._successor):
             if link is not None:
                 watch = link.connection.watch
@@ -202,6 +214,24 @@ class Feed:
         if self._successor is not None and not self._successor.connection.watch.is_flowing(now_ns):
             self._rows.release(self._successor.connection.watch.serial)
 
+    def _follow_guests(self, now_ns: int) -> None:
+        """Subscribe what became hot beyond the catalog and give up what cooled down, both seldom enough for the
+        exchange; a connection that is opened meanwhile subscribes them by itself."""
+        added, removed = self._guests.follow(now_ns)
+        self._new_guests += added
+        self._gone_guests += removed
+        if now_ns < self._guests_due_ns or not (self._new_guests or self._gone_guests):
+            return
+        self._guests_due_ns = now_ns + self._guest_gap_ns
+        here = frozenset(self._rows.known_symbols(guests=True))
+        for link in (self._current, self._successor):
+            if link is not None:
+                if gone := [symbol for symbol in self._gone_guests if symbol not in here]:
+                    link.connection.give_up(gone)
+                if new := [symbol for symbol in self._new_guests if symbol in here]:
+                    link.connection.ask_again(new)
+        self._new_guests, self._gone_guests = [], []
+
     def _promote(self, now_ns: int) -> None:
         """The successor has delivered: it takes the place of the old connection, which is closed."""
         if self._successor is None:
@@ -209,7 +239,7 @@ class Feed:
         watch = self._successor.connection.watch
         if watch.first_quote_ns is None:
             return
-        rows = [row for row in self._rows if row.left_out.ws is Absence.NONE]
+        rows = [row for row in self._rows if row.left_out.ws is Absence.NONE and not row.is_guest]
         has_all = all(row.connection_serial == watch.serial for row in rows)
         # One that delivered once and fell silent does not take the place of one that still delivers.
         if has_all or (now_ns - watch.first_quote_ns > _OVERLAP_NS and watch.is_flowing(now_ns)):

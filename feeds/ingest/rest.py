@@ -66,6 +66,9 @@ class RestPump:
                 if request is None:
                     await asyncio.sleep(IDLE_SECONDS)
                     continue
+                # The resolver asks the same service: a turn is each other's.
+                turn_ns = self._rows.rest_turns.take(self._context.clock.monotonic_ns())
+                await asyncio.sleep(turn_ns / NS_PER_SECOND)
                 started_ns = self._context.clock.monotonic_ns()
                 await self._ask(session, request, started_ns)
                 spent_seconds = (self._context.clock.monotonic_ns() - started_ns) / NS_PER_SECOND

@@ -8,33 +8,30 @@ know is left out over that way, with its reason in the table, and asked for agai
 exchanges are only read, once per check and only where their cells changed.
 """
 
-import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from random import Random
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feeds.exchanges.contract import Exchange, Quote
 from feeds.exchanges.frequent import set_ticker
-from feeds.exchanges.merge import look_at
 from feeds.ingest.arrivals import LINE_DTYPE
 from feeds.ingest.counters import FeedCounters
 from feeds.ingest.freshness import ConnectionWatch, Evidence, RowWatch
-from feeds.ingest.intake import LATE, WRITTEN, make_intake, recall, take_quote
+from feeds.ingest.intake import LATE, WRITTEN, make_intake, place_row, recall, take_quote
+from feeds.ingest.others import OtherPrices
+from feeds.ingest.turns import RestTurns
 from trinity.backoff import Backoff
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
-from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS
-from trinity.markets import Asset, Catalog
-from trinity.memory.answer_table import COINS, AnswerTable
-from trinity.memory.price_table import NOT_LEFT_OUT, QUOTE_DTYPE, Absence, LeftOut, PriceTable, RowState, Via
+from trinity.limits import ASK_AGAIN_CAP_SECONDS, ASK_AGAIN_SECONDS, FEED_ROWS_MAX
+from trinity.markets import Asset
+from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.process import FeedMemory, ProcessContext
 
 BPS = 10_000
-USD = "USD"
-# "The others moved" is judged over 3 s and more: reading some 130 cells of 8 us at each check would be waste.
-OTHERS_READ_NS = NS_PER_SECOND
+# Guests that were given up and that an exchange may still send quotes of: all that there can be at once.
+_LET_GO_MAX = FEED_ROWS_MAX
 # A row that waits for a quote is live with it; what else ends at the next check, which sees more than one quote.
 _WAITING = (RowState.STARTING, RowState.QUIET)
 # Looked up once: in Python 3.11 an enum's member takes 0.4 us; as an argument of compiled code 35.
@@ -69,6 +66,12 @@ class FeedRow:
         self.left_out = NOT_LEFT_OUT
         self.ws_again = _again(random)
         self.rest_again = _again(random)
+        self.row_version = 0  # of a guest (guests.py): the version of the asset table's cell that it is for
+
+    @property
+    def is_guest(self) -> bool:
+        """Of an asset beyond the catalog: it has no say about the connection, and asks for no REST."""
+        return self.row_version != 0
 
     @property
     def connection_serial(self) -> int:
@@ -114,6 +117,7 @@ class Rows:
         self._prices = memory.prices
         self._counters = counters
         self._exchange_index = context.catalog.exchange_index(name)
+        self.rest_turns = RestTurns(memory.prices, self._exchange_index, exchange.PROFILE.rest_gap_seconds)
         now_ns = context.clock.monotonic_ns()
         listings = Counter(market.asset for market in context.catalog.markets)
         markets = context.catalog.markets_of(name)
@@ -130,7 +134,10 @@ class Rows:
                 records[number], number, symbol, index, asset, listings[asset.name], now_ns, random or Random()
             )
             self._by_symbol[symbol] = row
-        self._others = _OtherPrices(memory.prices, memory.answers, context.catalog, self._exchange_index)
+        self._texts: list[str | None] = list(symbols)
+        self._random = random or Random()
+        self._let_go: deque[str] = deque(maxlen=_LET_GO_MAX)
+        self._others = OtherPrices(memory.prices, memory.answers, context.catalog, self._exchange_index)
         for row in self:
             recall(self.intake, self._prices, row.number)
             self._write_state(row, RowState.STARTING)
@@ -138,12 +145,34 @@ class Rows:
     def __iter__(self) -> Iterator[FeedRow]:
         return iter(self._by_symbol.values())
 
+    def add(self, symbol: str, asset_index: int, asset: Asset, row_version: int, now_ns: int) -> bool:
+        """Take a guest in, with an empty cell; False where the symbol is there already or there is no room."""
+        number = self._texts.index(None) if None in self._texts else len(self._texts)
+        if symbol in self._by_symbol or number >= FEED_ROWS_MAX:
+            return False
+        self._texts[number : number + 1] = [symbol]
+        self.intake = place_row(self.intake, self._texts, number, asset_index)
+        record = self.intake.feed["rows"][0][number]
+        row = FeedRow(record, number, symbol, asset_index, asset, 1, now_ns, self._random)
+        row.row_version = row_version
+        self._by_symbol[symbol] = row
+        self._write_state(row, RowState.STARTING)
+        return True
+
+    def remove(self, symbol: str) -> None:
+        """Give a guest up: nothing of it is written any more."""
+        row = self._by_symbol.pop(symbol)
+        self._texts[row.number] = None
+        self.intake = place_row(self.intake, self._texts, row.number, row.asset_index)
+        self._prices.write_state(self._exchange_index, row.asset_index, RowState.UNKNOWN)
+        self._let_go.append(symbol)
+
     def get(self, symbol: str) -> FeedRow | None:
         return self._by_symbol.get(symbol)
 
-    def known_symbols(self) -> list[str]:
-        """Symbols that the exchange has not called unknown over the WebSocket."""
-        return [row.symbol for row in self if row.left_out.ws is not _UNKNOWN_SYMBOL]
+    def known_symbols(self, *, guests: bool = False) -> list[str]:
+        """Symbols that the exchange has not called unknown over the WebSocket: the catalog's, or the guests'."""
+        return [row.symbol for row in self if row.left_out.ws is not _UNKNOWN_SYMBOL and row.is_guest is guests]
 
     def take_ws(self, quote: Quote, at_ns: int, wall_ns: int, connection: ConnectionWatch) -> bool:
         """Write a quote that came over a WebSocket; False when it was not written."""
@@ -180,7 +209,9 @@ class Rows:
     def mark_unacknowledged(self, symbols: Iterable[str], serial: int) -> None:
         """A connection was asked for these and the exchange passed them over; REST goes on with them."""
         for symbol in symbols:
-            row = self._by_symbol[symbol]
+            row = self._by_symbol.get(symbol)
+            if row is None:
+                continue
             if row.connection_serial != serial and row.left_out.ws is _PRESENT:
                 self._leave_out(row, row.left_out._replace(ws=Absence.NOT_ACKNOWLEDGED), row.ws_again)
 
@@ -230,13 +261,15 @@ class Rows:
         known = contradicted = agreed = frozen = dead = 0
         for row in self:
             if row.is_unknown:
-                row.wants_rest = row.left_out.ws is not _UNKNOWN_SYMBOL
+                row.wants_rest = row.left_out.ws is not _UNKNOWN_SYMBOL and not row.is_guest
                 continue
             watch = row.watch
-            others = self._others.fresh(row.asset_index, now_ns, row.max_age_ns)
+            others = self._others.fresh(row.asset_index, now_ns, row.max_age_ns) if not row.is_guest else ()
             state = watch.judge(now_ns, wall_ns, is_flowing, others)
             if state is not row.state:
                 self._write_state(row, state)
+            if row.is_guest:
+                continue
             row.wants_rest = (
                 state in (RowState.FROZEN, RowState.STALE)
                 or is_behind
@@ -254,7 +287,8 @@ class Rows:
     def _row_of(self, quote: Quote) -> FeedRow | None:
         row = self._by_symbol.get(quote.symbol)
         if row is None or row.left_out.ws is _UNKNOWN_SYMBOL:
-            self._counters.refusal("unknown_symbol", quote.symbol)
+            if quote.symbol not in self._let_go:  # the exchange goes on for a moment after it was given up
+                self._counters.refusal("unknown_symbol", quote.symbol)
             return None
         return row
 
@@ -296,70 +330,9 @@ class Rows:
 
     def _write_state(self, row: FeedRow, state: RowState, left_out: LeftOut | None = None) -> None:
         row.stand(state, left_out or row.left_out)
-        self._prices.write_state(self._exchange_index, row.asset_index, state, row.left_out)
+        self._prices.write_state(self._exchange_index, row.asset_index, state, row.left_out, row.row_version)
 
     def _show_unknown(self) -> None:
-        self._counters.gauge("unknown_symbols", sum(row.left_out.ws is not _PRESENT for row in self))
-
-
-class _OtherPrices:
-    """The other exchanges' newest prices of our assets, each in the currency that our own exchange quotes it in.
-
-    Otherwise a coin that moves against the dollar would look like a market that moved, in all rows of the other kind.
-    """
-
-    def __init__(self, prices: PriceTable, answers: AnswerTable, catalog: Catalog, own_index: int) -> None:
-        self._table = prices
-        self._answers = answers
-        self._own_index = own_index
-        self._currencies = {
-            (catalog.exchange_index(market.exchange), catalog.asset_index(market.asset)): market.quote
-            for market in catalog.markets
-        }
-        self._assets = {asset for exchange, asset in self._currencies if exchange == own_index}
-        self._usd_of: dict[str, float] = {}
-        self._versions: NDArray[np.uint64] = np.zeros((prices.exchanges, prices.assets), dtype=np.uint64)
-        self._states: list[list[int]] = prices.states().tolist()
-        self._newest: dict[tuple[int, int], tuple[float, int]] = {}
-        self._quote = np.zeros(1, dtype=QUOTE_DTYPE)
-        self._words = self._quote.view(np.uint64)
-        self._due_ns = 0
-
-    def refresh(self, now_ns: int) -> None:
-        """Read what changed since the last time, once in OTHERS_READ_NS."""
-        if now_ns < self._due_ns:
-            return
-        self._due_ns = now_ns + OTHERS_READ_NS
-        self._usd_of = {coin: self._answers.read_index(i) for i, coin in enumerate(COINS)} | {USD: 1.0}
-        versions = self._table.versions()
-        for exchange, asset in np.argwhere(versions != self._versions).tolist():
-            if exchange == self._own_index or asset not in self._assets:
-                continue
-            # Where the writer was too quick for the reader's bounded tries: look again the next time.
-            if not self._table.copy(exchange, asset, self._words):
-                versions[exchange, asset] = self._versions[exchange, asset]
-                continue
-            middle, received_at_ns = look_at(self._quote)
-            if not math.isnan(middle):
-                self._newest[exchange, asset] = (middle, received_at_ns)
-            else:
-                self._newest.pop((exchange, asset), None)
-        self._versions = versions
-        self._states = self._table.states().tolist()
-
-    def fresh(self, asset: int, now_ns: int, max_age_ns: int) -> list[float | None]:
-        """Prices of the other exchanges in their order; None where there is none, it is not fresh, or nothing says
-        what it is in our currency."""
-        prices: list[float | None] = []
-        for exchange, states in enumerate(self._states):
-            newest = self._newest.get((exchange, asset))
-            is_fresh = newest is not None and now_ns - newest[1] <= max_age_ns and states[asset] != RowState.FROZEN
-            prices.append(self._in_own_terms(exchange, asset, newest[0]) if newest is not None and is_fresh else None)
-        return prices
-
-    def _in_own_terms(self, exchange: int, asset: int, price: float) -> float | None:
-        theirs, ours = self._currencies.get((exchange, asset), USD), self._currencies[self._own_index, asset]
-        if theirs == ours:
-            return price
-        usd, our_usd = self._usd_of.get(theirs, 0.0), self._usd_of.get(ours, 0.0)
-        return price * usd / our_usd if usd and our_usd else None
+        self._counters.gauge(
+            "unknown_symbols", sum(row.left_out.ws is not _PRESENT and not row.is_guest for row in self)
+        )

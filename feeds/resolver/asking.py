@@ -15,6 +15,7 @@ import aiohttp
 from feeds.exchanges.contract import ExactPrice, Exchange, Listed, Quote, Refusal, RestRequest, UnknownSymbol
 from feeds.exchanges.fields import HTTP_OK
 from feeds.ingest.rest import RATE_LIMITED_SECONDS, read_bounded, retry_after_of
+from feeds.ingest.turns import RestTurns
 from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import ASK_BATCH_SECONDS, ASK_SILENT_SECONDS, ASK_TIMEOUT_SECONDS, REST_TIMEOUT_SECONDS
@@ -53,6 +54,7 @@ class Asker:
         base_url: str,
         clock: Clock,
         random: Random,
+        turns: RestTurns,
         meter: Meter,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
@@ -62,8 +64,7 @@ class Asker:
         self._clock = clock
         self._meter = meter
         self._proxy = proxies.of(base_url)
-        self._gap_ns = int(exchange.PROFILE.rest_gap_seconds * NS_PER_SECOND)
-        self._free_at_ns = 0
+        self._turns = turns
         self._backoff = Backoff(random, exchange.PROFILE.rest_gap_seconds, reset_seconds=0)
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._asks_alone = 0
@@ -75,9 +76,8 @@ class Asker:
         """How long a question that is put now would wait before it is sent; NEVER_NS while the exchange is silent."""
         if any(now_ns - sent_at_ns > _SILENT_NS for sent_at_ns in self._sent.values()):
             return NEVER_NS
-        free_at_ns = max(self._free_at_ns, self._backoff.due_ns)
         ahead = 0 if self._is_batch(len(self._waiting) + 1) else len(self._waiting)
-        return max(free_at_ns - now_ns, 0) + ahead * self._gap_ns
+        return self._until_free_ns(now_ns) + ahead * self._turns.gap_ns
 
     def ask(self, symbol: str) -> "asyncio.Future[Answer]":
         """The answer for one symbol, in time or NO_ANSWER; two that ask for the same get the same."""
@@ -104,6 +104,8 @@ class Asker:
                     await self._filled.wait()
                     await self._until_free()
                     if self._waiting:
+                        await self._take_turn()
+                    if self._waiting:
                         self._send()
                     if not self._waiting:
                         self._filled.clear()
@@ -117,7 +119,7 @@ class Asker:
         assert self._session is not None, "run first"
         request = self._exchange.listing_request()
         await self._until_free()
-        self._take_turn()
+        await self._take_turn()
         try:
             async with self._session.get(
                 self._base_url + request.path,
@@ -134,14 +136,18 @@ class Asker:
         return self._exchange.on_listing(status, body)
 
     async def _until_free(self) -> None:
-        while (wait_ns := max(self._free_at_ns, self._backoff.due_ns) - self._clock.monotonic_ns()) > 0:
+        while (wait_ns := self._until_free_ns(self._clock.monotonic_ns())) > 0:
             await asyncio.sleep(wait_ns / NS_PER_SECOND)
 
-    def _take_turn(self) -> None:
-        self._free_at_ns = self._clock.monotonic_ns() + self._gap_ns
+    def _until_free_ns(self, now_ns: int) -> int:
+        return max(self._turns.wait_ns(now_ns), self._backoff.due_ns - now_ns, 0)
+
+    async def _take_turn(self) -> None:
+        """The next one; where the feed was quicker, that is a gap away."""
+        await asyncio.sleep(self._turns.take(self._clock.monotonic_ns()) / NS_PER_SECOND)
 
     def _is_batch(self, count: int) -> bool:
-        return count * self._gap_ns > ASK_BATCH_SECONDS * NS_PER_SECOND
+        return count * self._turns.gap_ns > ASK_BATCH_SECONDS * NS_PER_SECOND
 
     def _send(self) -> None:
         """Send the question of those that wait longest."""
@@ -153,7 +159,6 @@ class Asker:
             symbols = symbols[:1]
         request = self._exchange.rest_requests(symbols)[0]
         futures = {symbol: self._waiting.pop(symbol) for symbol in request.symbols}
-        self._take_turn()
         task = asyncio.create_task(self._ask(request, futures))
         self._sent[task] = self._clock.monotonic_ns()
         task.add_done_callback(self._sent.pop)

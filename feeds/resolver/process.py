@@ -22,6 +22,7 @@ import uvloop
 
 from feeds.exchanges.contract import Listed
 from feeds.exchanges.registry import EXCHANGE_MODULES, base_urls_of
+from feeds.ingest.turns import RestTurns
 from feeds.resolver.asking import Asker
 from feeds.resolver.budget import Budget
 from feeds.resolver.counters import ResolverCounters
@@ -35,7 +36,7 @@ from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
 from trinity.limits import FEED_CHECK_SECONDS, HOT_REVIEW_SECONDS, MISS_BUDGET_BURST, MISS_BUDGET_RATE
-from trinity.net.egress import read_proxies
+from trinity.net.egress import Proxies, read_proxies
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import RESOLVER
 from trinity.process import ProcessContext, ResolverMemory
@@ -91,13 +92,7 @@ class Resolver:
         self._counters = ResolverCounters(context.block)
         self._listings = Listings(catalog, data_dir)
         proxies = read_proxies(config)
-        self.rest = [
-            Rest(
-                EXCHANGE_MODULES[name],
-                Asker(EXCHANGE_MODULES[name], base_urls_of(name, config)[1], clock, random, self._counters, proxies),
-            )
-            for name in catalog.exchanges
-        ]
+        self.rest = [self._rest_of(name, config, random, proxies) for name in catalog.exchanges]
         self._rows = SpareRows(memory.assets, memory.answers, catalog, simulated=context.simulated)
         self.flights = Flights(
             context,
@@ -113,9 +108,16 @@ class Resolver:
             cache,
         )
         self._hot = HotAssets(memory.assets, memory.prices, self._rows, self.flights, self._counters)
+        self.turns = 0
         self._review_at_ns = 0
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._stopped = asyncio.Event()
+
+    def _rest_of(self, name: str, config: FeedsSection, random: Random, proxies: Proxies) -> Rest:
+        exchange, context = EXCHANGE_MODULES[name], self._context
+        turns = RestTurns(self._memory.prices, context.catalog.exchange_index(name), exchange.PROFILE.rest_gap_seconds)
+        url = base_urls_of(name, config)[1]
+        return Rest(exchange, Asker(exchange, url, context.clock, random, turns, self._counters, proxies))
 
     @property
     def lists_known(self) -> int:
@@ -155,6 +157,7 @@ class Resolver:
     def _turn(self) -> None:
         clock = self._context.clock
         now_ns = clock.monotonic_ns()
+        self.turns += 1
         self._context.block.beat(now_ns)
         self._memory.assets.beat(now_ns)
         self._ask_for_lists(clock.wall_ns())

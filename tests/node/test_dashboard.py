@@ -21,7 +21,7 @@ from trinity.store.embedded import embedded_url
 
 ADMIN_KEY = "the-operator-s-own-key"
 FRESH = "tr[data-asset] .badge.good"
-VIEWS = ("#/", "#/asset/BTC", "#/feeds", "#/usage", "#/node")
+VIEWS = ("#/", "#/asset/BTC", "#/feeds", "#/usage", "#/node", "#/cluster")
 # Of the lookups that the node is asked before its usage is looked at.
 WITH_KEY, WITHOUT_KEY, UNKNOWN = 7, 5, 3
 
@@ -345,6 +345,21 @@ def test_axe_finds_nothing_serious(page: Page, theme: str) -> None:
         page.script("localStorage.removeItem('theme')")
 
 
+def test_the_cluster_is_shown_to_the_operator_alone(page: Page) -> None:
+    """Each node with its state, who leads, load and lags; nobody else has the link."""
+    page.open("#/cluster")
+    assert "for the operator" in page.text("main")
+    assert page.script("return document.querySelector('nav a[href=\"#/cluster\"]').hidden")
+    page.log_in(ADMIN_KEY)
+    page.wait("the node", lambda: section(page, "Nodes"))
+    assert not page.script("return document.querySelector('nav a[href=\"#/cluster\"]').hidden")
+    node = page.node.get("/health", "HEALTH_PORT_LPO")[1]["node"]
+    page.wait("who leads", lambda: "leads" in section(page, "Nodes"), 60)
+    for title in ("Nodes", "Load", "Prices and lags", "Turned away"):
+        assert node in section(page, title)
+    assert "6 of 6" in section(page, "Prices and lags")
+
+
 def test_every_view_fits_a_phone(page: Page) -> None:
     """At 360 pixels nothing but a table's own frame scrolls sideways, and each price has its status in sight."""
     page.on_phone()
@@ -369,6 +384,7 @@ def _wait_filled(page: Page, path: str) -> None:
         "#/feeds": "[data-feed]",
         "#/usage": "td.share",
         "#/node": "main table",
+        "#/cluster": "main table td",
     }[path]
     page.wait(f"content of {path}", lambda: page.all(filled) and page.text("#link") == "live", 100)
 

@@ -19,6 +19,7 @@ from tests.simulation.world import CATALOG, Clock
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.memory import answer_table, price_table
 from trinity.memory.answer_table import AnswerTable
+from trinity.memory.asset_table import AssetTable
 from trinity.memory.control import BLOCK_WORDS, ProcessBlock
 from trinity.memory.price_table import PriceTable, RowState, StoredQuote, Via
 from trinity.process import FeedMemory
@@ -57,7 +58,7 @@ class RowsMachine(RuleBasedStateMachine):
         log = logging.getLogger("simulation")
         private: Any = SimpleNamespace(body=np.zeros(answer_table.body_words(exchanges, assets), dtype=np.uint64))
         answers = AnswerTable(private, exchanges, assets, assets)
-        self.memory = FeedMemory(self.table, answers, -1)
+        self.memory = FeedMemory(self.table, answers, -1, AssetTable.private())
         self.context: Any = SimpleNamespace(catalog=CATALOG, clock=self.clock, block=block, log=log)
         self.counters = FeedCounters(block, log, self.clock.monotonic_ns())
         self.start()

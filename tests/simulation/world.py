@@ -167,7 +167,7 @@ class World:
 
     def of_feed(self) -> FeedMemory:
         """The memory of a feed."""
-        return FeedMemory(self.prices, self.answers, self.wake_fd)
+        return FeedMemory(self.prices, self.answers, self.wake_fd, self.memory.assets)
 
     def of_consensus(self) -> ConsensusMemory:
         """The memory of the consensus process."""

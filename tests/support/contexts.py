@@ -35,7 +35,7 @@ class OpenContext(ProcessContext):
 
     @property
     def of_feed(self) -> FeedMemory:
-        return FeedMemory(self.memory.prices, self.memory.answers, self.wake_fd)
+        return FeedMemory(self.memory.prices, self.memory.answers, self.wake_fd, self.memory.assets)
 
     @property
     def of_consensus(self) -> ConsensusMemory:

@@ -26,7 +26,7 @@ USER, PASSWORD = "node", "a-word-of-the-tests"
 _NAMES = (
     "apikey:*", "app:config", "ratelimit:*", "usage:counter:*", "{usage:counter:*", "price:*", "usage_log:*",
     "usage_logs:*", "{adaptive:lpo}:*", "cluster:*", "session:*", "webhook:*", "kcc:daily", "translate:*",
-    "report_usage:*", "report:*",
+    "report_usage:*", "report:*", "sync:*",
 )  # fmt: skip
 _RULES = ("resetkeys", *(f"~{name}" for name in _NAMES), "+@all", "-@admin", "-@dangerous", "+info")
 

@@ -50,6 +50,7 @@ TABLE = (
     Row("/node", Cost.PRICES),
     Row("/node/asset", Cost.ANSWER),
     Row("/node/inside", Cost.FREE),
+    Row("/cluster", Cost.FREE),
     Row("/administration", Cost.FREE),
     Row("/subscriptions", Cost.FREE),
     Row("/events", Cost.FREE),

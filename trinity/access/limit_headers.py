@@ -87,6 +87,13 @@ def _append_limits_left(gate: Gate, now_ns: int, out: Octets, at: int) -> int:
 
 
 @compiled
+def append_retry_after(wait_ms: int, out: Octets, at: int) -> int:
+    """Append Retry-After alone, for a refusal that is of no limit."""
+    wait_seconds = (wait_ms + _MS_PER_SECOND - 1) // _MS_PER_SECOND
+    return _append_line_end(out, append_integer(wait_seconds, out, append_octets(_RETRY_AFTER, out, at)))
+
+
+@compiled
 def append_limit_headers(gate: Gate, code: int, out: Octets, at: int) -> int:
     """Append Retry-After (RFC 9110, 10.2.3), RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers)."""
     result = gate.result

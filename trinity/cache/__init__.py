@@ -7,6 +7,8 @@
     replies.py    pure: error replies as values
     slots.py      pure: which server of a Valkey Cluster has a name
     route.py      to one server, or to each server of a Valkey Cluster what is its own
+    stats.py      pure: a node's telemetry, written and read
+    nodes.py      all nodes, as each told of itself last
     client.py     what everybody uses, asynchronous and not
 
 Rules: a cache only. Whatever stands in Valkey was written after PostgreSQL's commit and can be rebuilt from it; nothing

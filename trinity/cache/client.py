@@ -212,7 +212,14 @@ class SyncCacheClient:
         self._runner.close()
 
     def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return self._runner.run(work)
+        return self._runner.run(_after_news(work))
+
+
+async def _after_news(work: Coroutine[Any, Any, _T]) -> _T:
+    """What happened while the loop stood still is heard first: a connection that was closed is not asked once more."""
+    for _ in range(2):  # one turn looks at the sockets, the next calls what waits for them
+        await asyncio.sleep(0)
+    return await work
 
 
 def _reason_of(error: BaseException, timeout_seconds: float) -> str:

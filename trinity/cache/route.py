@@ -52,7 +52,11 @@ class HomeRoute:
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         replies = await self._server.exchange(commands)
-        _raise_placeless(replies)
+        try:
+            _raise_placeless(replies)
+        except ResponseError:
+            await self._server.close()  # its name may stand for another server by now
+            raise
         return replies
 
     async def close(self) -> None:

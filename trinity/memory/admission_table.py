@@ -99,7 +99,17 @@ class AdmissionTable:
         """One worker's line."""
         at = line_at(worker)
         words = [int(load_acquire(self.words, at + word)) for word in range(LINE_WORDS)]
-        return WorkerAdmission(*words[:REFUSED], tuple(words[REFUSED:WANTED]), words[WANTED])
+        return WorkerAdmission(
+            limit=words[LIMIT],
+            in_flight=words[IN_FLIGHT],
+            delay_p50_ns=words[DELAY_P50_NS],
+            delay_p90_ns=words[DELAY_P90_NS],
+            datagram_limit=words[DATAGRAM_LIMIT],
+            open=words[OPEN],
+            admitted=words[ADMITTED],
+            refused=tuple(words[REFUSED:WANTED]),
+            wanted=words[WANTED],
+        )
 
     def read_all(self) -> list[WorkerAdmission]:
         """Every worker's line."""

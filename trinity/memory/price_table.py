@@ -13,6 +13,9 @@
     |   192  slot 1: QUOTE_DTYPE, 128 bytes                              |
     | cell [exchange 0, asset 1] ...                                     |
     +--------------------------------------------------------------------+
+    | REST turns: a line of 8 words each exchange, of which the first is |
+    |   the moment (monotonic) from which its REST may be asked again    |
+    +--------------------------------------------------------------------+
 
 The first `assets` of the capacity are the catalog's; the others are spare, and asset_table.py says whose they are.
 
@@ -33,11 +36,11 @@ from numpy.typing import NDArray
 
 from trinity.compiled import compiled
 from trinity.errors import LayoutError
-from trinity.memory.atomics import Words, load_acquire, signed, store_release
-from trinity.memory.cell import WORD_BYTES, cell_words, publish, snapshot
+from trinity.memory.atomics import Words, compare_and_swap, load_acquire, signed, store_release
+from trinity.memory.cell import COUNTER_WORDS, WORD_BYTES, cell_words, publish, snapshot
 from trinity.memory.segment import Segment
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 # Each field three times: of the bid, of the ask, of the last price.
 QUOTE_DTYPE = np.dtype(
@@ -104,6 +107,8 @@ class LeftOut(NamedTuple):
 NOT_LEFT_OUT = LeftOut()
 _STATE_BITS = 0xFF
 ROW_VERSION_MASK = 0xFFFF_FFFF
+# Two processes share an exchange's turns, and the longest gap is a second.
+_TURN_WAIT_MAX_NS = 60_000_000_000
 _STATE_MASK = np.uint64(_STATE_BITS)
 
 
@@ -143,7 +148,8 @@ class PriceTable:
         shape = exchanges, capacity
         cells_base = exchanges * capacity
         self._states = self.words[:cells_base].reshape(shape)[:, :assets]
-        every_counter = self.words[cells_base::CELL_WORDS].reshape(shape)
+        self._turns_base = cells_base + exchanges * capacity * CELL_WORDS
+        every_counter = self.words[cells_base : self._turns_base : CELL_WORDS].reshape(shape)
         self._counters, self._spare_counters = every_counter[:, :assets], every_counter[:, assets:]
         self._scratch: NDArray[np.void] = np.zeros(1, dtype=QUOTE_DTYPE)
         self._scratch_words: Words = self._scratch.view(np.uint64)
@@ -213,6 +219,14 @@ class PriceTable:
         """A copy of all row states of the catalog, shape [exchanges, assets]."""
         return self._states & _STATE_MASK
 
+    def rest_wait_ns(self, exchange: int, now_ns: int) -> int:
+        """How long it is until an exchange's REST may be asked."""
+        return _wait_until(int(load_acquire(self.words, self._turns_base + exchange * COUNTER_WORDS)), now_ns)
+
+    def take_rest_turn(self, exchange: int, gap_ns: int, now_ns: int) -> int:
+        """Take the next turn at an exchange's REST, in whatever process; returns how long it is until then."""
+        return int(take_turn(self.words, self._turns_base + exchange * COUNTER_WORDS, gap_ns, now_ns))
+
     def _state_word(self, exchange: int, asset: int) -> int:
         return int(load_acquire(self.words, exchange * self._capacity + asset))
 
@@ -242,6 +256,23 @@ def unpack_quote(slot: memoryview) -> StoredQuote:
         for i in range(3)
     )
     return StoredQuote(bid, ask, last, Via(row[21]))
+
+
+@compiled
+def _wait_until(free_at_ns: int, now_ns: int) -> int:
+    """A moment that no gap explains is none: what was there when the machine's clock began anew."""
+    wait_ns = free_at_ns - now_ns
+    return wait_ns if 0 < wait_ns <= _TURN_WAIT_MAX_NS else 0
+
+
+@compiled
+def take_turn(words: Words, place: int, gap_ns: int, now_ns: int) -> int:
+    """Move the next free moment on by a gap; returns how long it is until the one that was taken."""
+    while True:
+        free_at_ns = signed(load_acquire(words, place))
+        wait_ns = _wait_until(free_at_ns, now_ns)
+        if compare_and_swap(words, place, free_at_ns, now_ns + wait_ns + gap_ns):
+            return wait_ns
 
 
 @compiled
@@ -295,7 +326,7 @@ def mantissa_of(price: Decimal, scale: int) -> int:
 
 def body_words(exchanges: int, capacity: int) -> int:
     """Words of a table with room for so many assets."""
-    return exchanges * capacity * (1 + CELL_WORDS)
+    return exchanges * capacity * (1 + CELL_WORDS) + exchanges * COUNTER_WORDS
 
 
 def layout_hash_of(exchanges: int, capacity: int) -> int:

@@ -77,6 +77,7 @@ _recvmmsg = types.ExternalFunction("recvmmsg", _int(_int, _pointer, _int, _int, 
 _sendmmsg = types.ExternalFunction("sendmmsg", _int(_int, _pointer, _int, _int))
 _close = types.ExternalFunction("close", _int(_int))
 _shutdown = types.ExternalFunction("shutdown", _int(_int, _int))
+_write = types.ExternalFunction("write", _long(_int, _pointer, _pointer))
 _read = types.ExternalFunction("read", _long(_int, _pointer, _pointer))
 _getsockopt = types.ExternalFunction("getsockopt", _int(_int, _int, _int, _pointer, _pointer))
 _setsockopt = types.ExternalFunction("setsockopt", _int(_int, _int, _int, _pointer, _int))
@@ -257,3 +258,12 @@ def shut_output(fd: int) -> int:
 def read_words(fd: int, buffer: Octets) -> int:
     """Read what an eventfd or a signalfd holds, so that it is no longer ready."""
     return _result(_read(fd, buffer.ctypes.data, buffer.size))
+
+
+@compiled
+def write_event(fd: int, buffer: Octets) -> int:
+    """Add one to what an eventfd holds, so that it is ready; the first eight bytes of `buffer` are scratch."""
+    _check(buffer.size, 0, 8)
+    buffer[:8] = 0
+    buffer[0] = 1  # little-endian
+    return _result(_write(fd, buffer.ctypes.data, 8))

@@ -97,7 +97,7 @@ class SharedMemory:
     wakes: MissWakes
 
     def of_feed(self) -> FeedMemory:
-        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd)
+        return FeedMemory(self.node.prices, self.node.answers, self.wake_fd, self.node.assets)
 
     def of_consensus(self) -> ConsensusMemory:
         return ConsensusMemory(self.node.prices, self.node.answers, self.wake_fd)
@@ -295,6 +295,7 @@ ROLES = (
             plan.config.node.bind_host,
             int(number),
             workers.api.app.PATHS,
+            beyond_catalog=plan.config.lookups.beyond_catalog,
         ),
         services=("lookups",),
     ),
@@ -309,7 +310,12 @@ ROLES = (
             memory.ring_of_reporter(plan, int(number)),
             report_settings_of(plan.config),
             explainer(context, memory.node, plan.config.node.data_dir),
-            LocalLookups(memory.node.answers.words, context.catalog),
+            LocalLookups(
+                memory.node.answers.words,
+                context.catalog,
+                memory.asker_of_reporter(plan, int(number)) if plan.config.lookups.beyond_catalog else None,
+                memory.access.addresses,
+            ),
         ),
         vital=False,
         services=("reports",),

@@ -17,6 +17,7 @@ from trinity.memory.answer_table import COINS
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
     ADMISSION_CLASSES,
+    ASSET_RESULTS,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -162,6 +163,12 @@ REQUEST = Register(
     Metric("http_responses_total", "counter", "HTTP answers by status.", (("status", HTTP_STATUSES),)),
     Metric("udp_datagrams_total", "counter", "Datagrams by result.", (("result", UDP_RESULTS),)),
     Metric("lookups_total", "counter", "Prices looked up, over all protocols."),
+    Metric(
+        "asset_lookups_total",
+        "counter",
+        "Names looked up by what they were: of the catalog, beyond it in the table, asked for, refused.",
+        (("result", ASSET_RESULTS),),
+    ),
     Metric("usage_refused_total", "counter", "Answers without a usage record, because the worker's ring was full."),
     Metric("http_connections", "gauge", "Open HTTP connections."),
     Metric("http_connections_total", "counter", "HTTP connections accepted."),
@@ -298,6 +305,12 @@ OPERATOR = Register(
         (("percent", tuple(map(str, QUOTA_WARNING_PERCENTS))),),
     ),
     Metric("operator_mails_total", "counter", "Mails, by what came of the try.", (("result", ("sent", "failed")),)),
+    Metric("sync_runs_total", "counter", "Runs of the sync job, PostgreSQL to Valkey, that ended well on this node."),
+    Metric("sync_failures_total", "counter", "Runs of the sync job that did not end well; they are tried again."),
+    Metric("sync_entries_total", "counter", "Entries of the ledger that this node's runs brought to Valkey."),
+    Metric("sync_last_seconds", "gauge", "How long this node's last good run took."),
+    Metric("sync_last_timestamp_seconds", "gauge", "When it ended, in seconds since 1970; 0: never here."),
+    Metric("sync_left_out_seconds", "gauge", "Seconds of the ledger that found no room in Valkey at that run."),
     *OF_CACHE,
 )
 

@@ -138,6 +138,10 @@ def _full_workers(reading: Reading) -> list[str]:
     return _names_over(reading, "worker", "http_connections_refused_last_second", 0)
 
 
+def _overloaded_workers(reading: Reading) -> list[str]:
+    return _names_over(reading, "worker", "overload_refusals_last_second", 0)
+
+
 def _full_reporters(reading: Reading) -> list[str]:
     return _names_over(reading, "reporter", "report_accept_wait_seconds", ACCEPT_WAIT_SECONDS_MAX)
 
@@ -200,6 +204,14 @@ _LIMITS_BOUNDED: Cause = (
     lambda reading: 1.0 in _gauges(reading, "cluster", "cluster_limits_bounded").values(),
     lambda _: "no word from the other nodes: each gives its share of a plan, rate and burst divided by their number",
 )
+_OVERLOADED: Cause = (
+    "overloaded",
+    lambda reading: bool(_overloaded_workers(reading)),
+    lambda reading: (
+        "have more requests than they can answer in time, and refuse the rest, paid plans last: "
+        f"{', '.join(_overloaded_workers(reading))}"
+    ),
+)
 _DRAINING: Cause = (
     "draining",
     lambda reading: any(view.draining for view in reading.processes),
@@ -209,7 +221,7 @@ _DRAINING: Cause = (
 # Nobody is answered; of those that are turned away beside it others are.
 _DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _REPORTS_ALONE_DOWN, _NO_PUSHER, _DRAINING)
 # Prices are answered all the same.
-_SHORTCOMINGS = (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE, _CACHE_AWAY, _CACHE_FULL, _LIMITS_BOUNDED)
+_SHORTCOMINGS = (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE, _CACHE_AWAY, _CACHE_FULL, _LIMITS_BOUNDED, _OVERLOADED)
 
 
 # What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.

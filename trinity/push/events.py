@@ -56,6 +56,8 @@ EVENT_TYPES = (
     EventType("node.feed_recovered", "a node gets prices from an exchange again", is_operators=True),
     EventType("node.prices_lost", "a node has no price to give for most of its assets", is_operators=True),
     EventType("node.prices_recovered", "a node gives prices again", is_operators=True),
+    EventType("node.capacity_lost", "a node has more requests than it can answer, and refuses some", is_operators=True),
+    EventType("node.capacity_recovered", "a node answers all requests again", is_operators=True),
     EventType("node.cache_lost", "a node is alone: Valkey is away or full", is_operators=True),
     EventType("node.cache_recovered", "a node shares with the others again", is_operators=True),
 )

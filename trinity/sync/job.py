@@ -11,7 +11,7 @@ piece is built while the one before it is sent.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,24 +20,31 @@ from trinity.cache.address import CacheSettings
 from trinity.cache.client import SyncCacheClient
 from trinity.cache.keys import APP_CONFIG, DAY_SECONDS, SYNC_MARK, SYNC_MARK_OF, USAGE_SECONDS
 from trinity.errors import CacheReplyError, CacheUnavailableError
-from trinity.sync.entries import Commands, Vocabulary, command, entry_commands, set_commands, usage_uuid, uuid_texts
+from trinity.sync.entries import (
+    Commands,
+    Vocabulary,
+    command,
+    entry_blocks,
+    entry_names,
+    expiring,
+    set_commands,
+    uuid_texts,
+)
 from trinity.sync.intervals import Interval, Intervals, clip, subtract, union
 from trinity.sync.mark import MOVE, Mark, read_mark
 from trinity.sync.room import Room
-from trinity.sync.runs import requests_in, second_of, unpack
+from trinity.sync.runs import second_of, unpack
 from trinity.sync.source import SyncSource
 from trinity.sync.wire import SILENCE_SECONDS, Bulk
 from trinity.sync.words import call_commands, key_commands, parameter_commands
 
-# Requests that are unpacked, built and sent together: 20 MB of commands, 0.4 s of work.
-PIECE_REQUESTS = 32_768
+# Of the ledger's rows that are unpacked, built and sent together: 40,000 to 160,000 requests, some 80 MB of commands.
+PIECE_BYTES = 5_000_000
 # Of one second, when more than that were asked in it: the mark moves behind the last of them.
-_PIECE_REQUESTS_MAX = 4 * PIECE_REQUESTS
+_PIECE_BYTES_MAX = 4 * PIECE_BYTES
 _CALLS_A_PIECE = 5_000
 # Rows of a clock that is ahead are there as well; 2100.
 _LAST_SECOND = 4_102_444_800
-
-Records = Callable[[], Mapping[str, bytes]]
 
 
 class Progress(NamedTuple):
@@ -71,16 +78,16 @@ class SyncJob:
         self,
         source: SyncSource,
         settings: CacheSettings,
-        key_records: Records,
         life_seconds: int,
         run: str,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        self._source, self._settings, self._key_records = source, settings, key_records
+        self._source, self._settings = source, settings
         self._life_seconds, self._on_progress = min(life_seconds, USAGE_SECONDS), on_progress
         self._run = run
         self._known = Vocabulary(source.asset_names(), source.key_digests())
         self._result = SyncResult()
+        self._expiring: set[bytes] = set()  # sets whose end was set in this run
         self._under_way: tuple[Future[None], list[Commands], Intervals, int] | None = None
 
     def run(self, *, is_whole: bool = False) -> SyncResult:
@@ -150,7 +157,7 @@ class SyncJob:
     # --- bringing -------------------------------------------------------------------------------------------------
 
     def _bring_small(self) -> None:
-        records, parameters = self._key_records(), self._source.parameters()
+        records, parameters = self._source.key_records(), self._source.parameters()
         (held,) = self._ask([("HKEYS", APP_CONFIG.name())])
         names = [name.decode() for name in held]
         self._bulk.send([*key_commands(records), *parameter_commands(parameters, names)])
@@ -172,40 +179,44 @@ class SyncJob:
     def _bring(self, chunk: Interval) -> None:
         """The rows of a time, a piece after the other, and its calls of the reporting service."""
         rows: list[bytes] = []
-        count, above, second = 0, chunk[1], chunk[1]
+        size, above = 0, chunk[1]
         for row in self._source.runs_of(chunk):
-            below = second_of(row)
-            if count >= PIECE_REQUESTS and (below != second or count >= _PIECE_REQUESTS_MAX):
-                done = (second, above) if below != second else (above, above)
-                self._send_piece(rows, count, done)
-                rows, count, above = [], 0, done[0]
+            if size >= PIECE_BYTES:
+                second, below = second_of(rows[-1]), second_of(row)
+                if below != second or size >= _PIECE_BYTES_MAX:
+                    done = (second, above) if below != second else (above, above)
+                    self._send_piece(rows, done)
+                    rows, size, above = [], 0, done[0]
             rows.append(row)
-            count, second = count + requests_in(row), below
+            size += len(row)
         self._send_calls(self._source.calls_of(chunk))
-        self._send_piece(rows, count, (chunk[0], above))
+        self._send_piece(rows, (chunk[0], above))
 
-    def _send_piece(self, rows: list[bytes], count: int, done: Interval) -> None:
+    def _send_piece(self, rows: list[bytes], done: Interval) -> None:
         """Begin to send, after the one before it has arrived; `done` are the seconds that are whole with it."""
-        commands = self._build(rows)
+        commands, count = self._build(rows)
         self._settle()
         self._make_room(count, second_of(rows[-1]) if rows else done[0])
         self._under_way = self._bulk.start(commands), commands, (done,), count
         if count == 0:
             self._settle()
 
-    def _build(self, rows: list[bytes]) -> list[Commands]:
+    def _build(self, rows: list[bytes]) -> tuple[list[Commands], int]:
+        """The commands of some rows, and how many requests they have."""
         if not rows:
-            return []
+            return [], 0
         requests = unpack(rows)
         texts = uuid_texts(requests)
-        entries = entry_commands(requests, texts, self._known, self._life_seconds)
-        if len(self._bulk.links) == 1:
-            made = [Commands(b"", data, 2) for data in entries]
-        else:
-            ids = zip(requests.node_id.tolist(), requests.request_id.tolist(), strict=True)
-            names = (f"usage_log:{usage_uuid(*one)}".encode() for one in ids)
-            made = [Commands(name, data, 2) for name, data in zip(names, entries, strict=True)]
-        return made + set_commands(requests, texts, self._known)
+        names, made, first = entry_names(texts), list[Commands](), 0
+        for data, ends in entry_blocks(requests, texts, self._known, self._life_seconds):
+            made += self._bulk.cut(names[first : first + len(ends)], data, ends)
+            first += len(ends)
+        for one in set_commands(requests, texts, self._known):
+            made.append(one)
+            if one.name not in self._expiring:
+                self._expiring.add(one.name)
+                made += expiring([one.name])
+        return made, requests.total
 
     def _settle(self) -> None:
         """Wait for what is under way, and move the mark behind it."""

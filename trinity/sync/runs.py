@@ -67,12 +67,6 @@ def second_of(row: bytes) -> int:
     return (int.from_bytes(row[6:14], signed=True) + EPOCH_US) // 1_000_000
 
 
-def requests_in(row: bytes) -> int:
-    """How many requests a row has."""
-    place = int(_HEAD.fields["rows"][1])  # type: ignore[index]
-    return int.from_bytes(row[place : place + 2])
-
-
 def unpack(rows: Sequence[bytes]) -> Requests:
     """The requests of some rows; in no order."""
     by_length: dict[int, list[bytes]] = {}

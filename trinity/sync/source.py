@@ -15,6 +15,8 @@ from trinity.store.queries import load
 from trinity.sync.intervals import Interval, Intervals, union
 from trinity.sync.runs import rows_of
 
+_KEYS_AT_ONCE = 10_000
+
 
 class Changes(NamedTuple):
     """A moment of the database, and the seconds that have rows which came since another one; None: unknown."""
@@ -59,6 +61,18 @@ class SyncSource:
 
     def key_digests(self) -> dict[int, str]:
         return dict(self._connection.execute(load("sync.key_digests")).fetchall())
+
+    def key_records(self) -> dict[str, str]:
+        """What of each API key may stand in Valkey, by its digest."""
+        found: dict[str, str] = {}
+        after = 0
+        while True:
+            values = {"after": after, "since": None, "count": _KEYS_AT_ONCE}
+            rows = self._connection.execute(load("keys.public_records"), values).fetchall()
+            found |= {digest: record for _, digest, record in rows}
+            if len(rows) < _KEYS_AT_ONCE:
+                return found
+            after = rows[-1][0]
 
     def parameters(self) -> list[tuple[str, str]]:
         return self._connection.execute(load("sync.parameters")).fetchall()

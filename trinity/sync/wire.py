@@ -8,10 +8,12 @@ always has work, and so little that its replies fit into the socket: nobody wait
 is given up. What was done when that happens is unknown, so everything that is sent may be sent again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from valkey.connection import Connection, SSLConnection
 from valkey.crc import key_slot
 from valkey.exceptions import ResponseError, ValkeyError
@@ -19,14 +21,24 @@ from valkey.exceptions import ResponseError, ValkeyError
 from trinity.cache.address import CacheSettings
 from trinity.cache.slots import CacheServer, read_slots
 from trinity.errors import CacheReplyError, CacheUnavailableError
-from trinity.sync.entries import Commands
+from trinity.sync.entries import Bytes2D, Commands
 
 # A server that saves to disk stands still for a second; one that deletes a large set, shorter.
 SILENCE_SECONDS = 10.0
 # Replies under way: 5 bytes each, of the 64 KB and more that a socket takes.
 _WINDOW = 2_048
 _SLICE_BYTES = 1 << 17
-_MINUS = b"-"[0]
+_SLOTS = 16_384
+
+
+def _crc_of(byte: int) -> int:
+    value = byte << 8
+    for _ in range(8):
+        value = value << 1 ^ (0x1021 if value & 0x8000 else 0)
+    return value & 0xFFFF
+
+
+_CRC = np.array([_crc_of(byte) for byte in range(256)], dtype=np.uint16)
 
 
 class BulkLink:
@@ -76,10 +88,10 @@ class BulkLink:
                 got = socket.recv(1 << 16)
                 if not got:
                     raise ConnectionError("the server closed the connection")
-                lines = (rest + got).split(b"\n")
-                rest = lines.pop()
-                waiting -= len(lines)
-                refusal = refusal or next((line.decode() for line in lines if line[0] == _MINUS), "")
+                waiting -= got.count(b"\n")
+                if rest or b"-" in got:  # no number is less than zero: a refusal, whole or not
+                    *lines, rest = (rest + got).split(b"\n")
+                    refusal = refusal or next((line.decode() for line in lines if line.startswith(b"-")), "")
             socket.sendall(piece)
             waiting += replies
         if refusal:
@@ -99,16 +111,27 @@ class Bulk:
             servers = sorted(set(slots.values()))
             self.links = [BulkLink(server, settings) for server in servers]
             self._of_slot = {slot: servers.index(server) for slot, server in slots.items()}
+            if len(self._of_slot) < _SLOTS:
+                raise CacheUnavailableError(f"{_SLOTS - len(self._of_slot)} slots of the cluster have no server")
+            self._place_of_slot = np.array([self._of_slot[slot] for slot in range(_SLOTS)])
         self._threads = ThreadPoolExecutor(len(self.links), "sync")
 
     def place_of(self, name: bytes | str) -> int:
         """Which of the links has a name."""
         if not self._of_slot:
             return 0
-        slot = key_slot(name if isinstance(name, bytes) else name.encode())
-        if slot not in self._of_slot:
-            raise CacheUnavailableError(f"no server has slot {slot}")
-        return self._of_slot[slot]
+        return self._of_slot[key_slot(name if isinstance(name, bytes) else name.encode())]
+
+    def cut(self, names: Bytes2D, data: bytes, ends: NDArray[np.int64]) -> Iterator[Commands]:
+        """The bytes of some entries, a row a name, for the server of each."""
+        if len(self.links) == 1:
+            yield Commands(b"", data, 2 * len(ends))
+            return
+        places, starts = self._place_of_slot[slots_of(names)], [0, *ends.tolist()]
+        for place in np.unique(places).tolist():
+            rows = np.flatnonzero(places == place).tolist()
+            part = b"".join(data[starts[row] : starts[row + 1]] for row in rows)
+            yield Commands(names[rows[0]].tobytes(), part, 2 * len(rows))
 
     def start(self, commands: Iterable[Commands]) -> "Future[None]":
         """Begin to send; the result says whether all was taken."""
@@ -130,6 +153,14 @@ class Bulk:
         self._threads.shutdown()
         for link in {*self.links, self._home}:
             link.close()
+
+
+def slots_of(names: Bytes2D) -> NDArray[np.uint16]:
+    """The slots of names without hash tags, a row each: CRC16 (XMODEM) of all of them at once."""
+    found = np.zeros(len(names), dtype=np.uint16)
+    for column in range(names.shape[1]):
+        found = found << np.uint16(8) ^ _CRC[found >> np.uint16(8) ^ names[:, column]]
+    return found & np.uint16(_SLOTS - 1)
 
 
 def _slices(commands: Sequence[Commands]) -> list[tuple[bytes, int]]:

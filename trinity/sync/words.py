@@ -24,7 +24,7 @@ def call_commands(rows: Iterable[Sequence[Any]], life_seconds: int) -> Iterator[
         yield Commands(name.encode(), command("HSET", name, *words) + command("EXPIREAT", name, ends), 2)
 
 
-def key_commands(records: Mapping[str, bytes]) -> Iterator[Commands]:
+def key_commands(records: Mapping[str, str]) -> Iterator[Commands]:
     """API keys' public records by their digests."""
     for digest, record in records.items():
         name = API_KEY.name(digest)

@@ -35,7 +35,7 @@ from workers.api.base.context import Parts, ReportSettings
 from workers.api.base.parameters import refuse_unknown
 from workers.api.base.problems import GUIDE, HANDLERS, schemas_of
 from workers.api.base.serving.compression import make_compression
-from workers.api.dashboard import day, inside, node_state, page
+from workers.api.dashboard import cluster, day, inside, node_state, page
 from workers.api.dropins import hermes, hermes_past, udf
 from workers.api.dropins.coingecko import router as coingecko
 from workers.api.history import history
@@ -64,6 +64,7 @@ OWN: tuple[ControllerRouterHandler, ...] = (
     node_state.show_node,
     node_state.show_asset,
     inside.show_inside,
+    cluster.show_cluster,
     day.show_day,
     administration.ROUTER,
     pushes.ROUTER,

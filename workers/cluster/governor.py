@@ -152,7 +152,7 @@ class GovernorExchange:
     async def _renew(self, lines: list[WorkerAdmission]) -> None:
         wanted = wanted_of(lines, self._turned_away)
         least = max(sum(line.open for line in lines), self._admission.connections_limit)
-        arguments = [self._node, wanted, least, self._lease or self._even_share(), self._total]
+        arguments: list[str | int | bytes] = [self._node, wanted, least, self._lease or self._even_share(), self._total]
         (reply,) = await self._cache.script(_LEASE, [(ADAPTIVE_LEASES.name(), arguments)])
         if isinstance(reply, CacheReplyError):
             raise CacheUnavailableError(str(reply))

@@ -15,11 +15,14 @@ from trinity.config import Config
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
+from trinity.store.database import database_url
 from workers.cluster.context import ClusterContext, ClusterTask, Turns
 from workers.cluster.governor import GovernorExchange
+from workers.cluster.key_records import KeyRecords
 from workers.cluster.limits.exchange import LimitExchange
 from workers.cluster.limits.months import MonthExchange
 from workers.cluster.members import Members, MembersBeat
+from workers.cluster.stats import StatsPublisher
 
 
 def run(context: ProcessContext, memory: ClusterMemory, config: Config, node_uuid: uuid.UUID) -> None:
@@ -54,6 +57,8 @@ def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     return [
         LimitExchange(cluster, months.moved),
         months,
+        StatsPublisher(cluster),
+        KeyRecords(cluster, database_url(config)),
         GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,

@@ -46,6 +46,7 @@ from workers.operator.event_mails import EventMails
 from workers.operator.jobs import Jobs, Work
 from workers.operator.mail import Mailer
 from workers.operator.quotas import QuotaWarnings
+from workers.operator.sync import SyncThread
 
 BEAT_MS = 200
 # Retention may delete for seconds; a statement that took this long met a server that stands still.
@@ -86,14 +87,22 @@ def run(
     alarms = NodeAlarms(memory, context.log)
     operator = Operator(context, node, candles, url, cache, retention, quotas, event_mails, alarms)
     operator.start()
+    sync = None
+    if cache is not None:
+        sync = SyncThread(url, cache, retention.detail_days, context.block, context.clock, context.log)
+        sync.start()
     gc.freeze()  # what the fork brought is never garbage
     while not stopping.is_set() and context.block.read(COMMAND) != Command.DRAIN:
         context.block.beat(context.clock.monotonic_ns())
         operator.show()
         operator.raise_failure()
+        if sync is not None:
+            sync.raise_failure()
         for fd, _ in poll.poll(BEAT_MS):
             os.eventfd_read(fd)
     operator.finish(_LAST_SECONDS)
+    if sync is not None:
+        sync.finish(_LAST_SECONDS)
 
 
 class Operator(SessionThread):

@@ -12,7 +12,7 @@ HTTP and UDP are two skins over this file. How a skin uses it, for asset number 
     VERDICT_LOOKUPS[verdict]                                   what it costs, for gate.charge
 
     count = parse_assets(assets, buffer, start, end, wanted)   "BTC,ETH"; -1: an empty name or too many
-    at, lookups = write_prices(table_words, record, assets, exchanges, buffer, wanted, count, ..., out, at)
+    prices.py goes on with it, and beyond.py with a name that no asset of the catalog has
 
 Python side: `make_names` for `assets` and `exchanges`, `make_record` for the scratch record, both made once per worker.
 `record.fields["price"]` and so on are the numbers of ANSWER_DTYPE, `record.octets` its texts.
@@ -75,6 +75,8 @@ _VERDICTS = (
     problem_for("too_few_sources", "min_sources"),
     problem_for("confidence_too_wide"),
     problem_for("unknown_asset"),
+    problem_for("asset_resolving"),
+    problem_for("miss_budget_exceeded"),
 )
 (
     GOOD,
@@ -86,6 +88,8 @@ _VERDICTS = (
     FEWER_THAN_MIN_SOURCES,
     CONFIDENCE_TOO_WIDE,
     UNKNOWN_ASSET,
+    ASSET_RESOLVING,
+    MISS_BUDGET_EXCEEDED,
 ) = range(len(_VERDICTS))
 
 VERDICT_CODES = tuple(verdict.code for verdict in _VERDICTS)
@@ -110,8 +114,6 @@ _LAST_PRICE = octets_of(b'","last_price":')
 _LAST_TIMESTAMP = octets_of(b',"last_timestamp":')
 _AGE = octets_of(b',"age_ms":')
 _END_OF_NAME = octets_of(b'"}')
-_PRICES = octets_of(b'{"prices":[')
-_END_OF_PRICES = octets_of(b"]}")
 _COMMA, _BRACE, _QUESTION_MARK = b",}?"
 _KEY_START = octets_of(KEY_START.encode())
 
@@ -268,7 +270,23 @@ def write_price(record: Record, verdict: int, assets: Names, asset: int, now_ns:
     if verdict == GOOD:
         return append_slice(record.octets, BODY_AT, record.fields["body_length"], out, at)
     at = append_packed(_ERRORS, _ERROR_BOUNDS, verdict, out, at)
-    at = append_name(assets, asset, out, at)
+    return append_last_good(record, now_ns, out, append_name(assets, asset, out, at))
+
+
+@compiled
+def write_named_price(
+    record: Record, verdict: int, buffer: Octets, start: int, end: int, now_ns: int, out: Octets, at: int
+) -> int:
+    """As `write_price`, of an asset that the catalog does not name but the client did."""
+    if verdict == GOOD:
+        return append_slice(record.octets, BODY_AT, record.fields["body_length"], out, at)
+    at = append_packed(_ERRORS, _ERROR_BOUNDS, verdict, out, at)
+    return append_last_good(record, now_ns, out, append_shown(buffer, start, end, out, at))
+
+
+@compiled
+def append_last_good(record: Record, now_ns: int, out: Octets, at: int) -> int:
+    """Append what follows the name in an error object: the last good price, where there is one."""
     if record.fields["has_last_good"] != 1:
         return append_octets(_END_OF_NAME, out, at)
     at = append_octets(_LAST_PRICE, out, at)
@@ -305,9 +323,9 @@ def _is_key_start(buffer: Octets, at: int) -> bool:
 
 
 @compiled
-def write_unknown_asset(buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
-    """Append the error object of a name that no asset has."""
-    at = append_packed(_ERRORS, _ERROR_BOUNDS, UNKNOWN_ASSET, out, at)
+def write_refused_name(verdict: int, buffer: Octets, start: int, end: int, out: Octets, at: int) -> int:
+    """Append the error object of a name that has no row: UNKNOWN_ASSET, or another reason."""
+    at = append_packed(_ERRORS, _ERROR_BOUNDS, verdict, out, at)
     at = append_shown(buffer, start, end, out, at)
     return append_octets(_END_OF_NAME, out, at)
 
@@ -333,40 +351,3 @@ def parse_assets(assets: Names, buffer: Octets, start: int, end: int, wanted: ND
             count += 1
             name_start = i + 1
     return count
-
-
-@compiled
-def write_prices(
-    table_words: Words,
-    record: Record,
-    assets: Names,
-    exchanges: Names,
-    buffer: Octets,
-    wanted: NDArray[np.int64],
-    count: int,
-    exchange: int,
-    now_ns: int,
-    max_age_ms: int,
-    min_sources: int,
-    max_conf_milli_bps: int,
-    out: Octets,
-    at: int,
-) -> tuple[int, int]:
-    """Append `{"prices":[...]}` over `count` rows of `wanted`, each good or with its own error; and what they cost.
-
-    `buffer` is only read for the names of unknown assets. At most PRICE_BYTES_MAX bytes an asset.
-    """
-    lookups = 0
-    at = append_octets(_PRICES, out, at)
-    for i in range(count):
-        if i > 0:
-            at = append_byte(_COMMA, out, at)
-        asset = wanted[i, 0]
-        if asset == UNKNOWN:
-            at = write_unknown_asset(buffer, wanted[i, 1], wanted[i, 2], out, at)
-        else:
-            read_answer(table_words, row_of(exchanges, asset, exchange), record)
-            verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
-            lookups += max(0, VERDICT_LOOKUPS[verdict])
-            at = write_price(record, verdict, assets, asset, now_ns, out, at)
-    return append_octets(_END_OF_PRICES, out, at), lookups

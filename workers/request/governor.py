@@ -14,6 +14,8 @@ The laws, each of which holds for every history:
     the limit is never below one, so a worker always makes progress and an idle one always admits
     it recovers with time alone: a window in which nothing was answered raises it
     few samples never lower it, and neither does a tail without a queue (p90 over the target, p50 under half of it)
+    it is never lower than what is done in half the target: a worker that the machine does not run for a while is late,
+    and refusing would make nobody earlier
     it is at most five times what is in flight
     a class gives way before a higher one, down to its share
 
@@ -40,7 +42,10 @@ LAW_DTYPE = np.dtype(
         ("p90_ns", np.float64),
         ("last_peak", np.float64),
         ("delay", np.float64, 1),  # scratch: a delay, to be read as bits
-        ("counts", np.int64, BUCKETS),
+        ("service_ns", np.float64),  # the median time of one, of the last window that had turns enough
+        ("turns", np.float64),
+        ("counts", np.int64, BUCKETS),  # of samples, by their delay
+        ("turn_counts", np.int64, BUCKETS),  # of turns, by the time that one took in it
     ],
     align=True,
 )
@@ -57,6 +62,10 @@ _GROW_FREELY = 1.25
 _SMOOTHING = 0.5
 # A queue that stands shows in the median as well; a worker that was not run for a moment has a tail alone.
 _STANDING = 0.5
+# What is done in this share of the target is never refused ...
+_LEAST = 0.5
+# ... as far as the turns of a window say how long one takes: fewer may all have been interrupted.
+_TURNS_MIN = 5.0
 
 # A bucket is an eighth of an octave: the exponent and three bits of the mantissa of the delay as a float64.
 _BUCKET_SHIFT = 49
@@ -81,10 +90,15 @@ def make_law() -> np.void:
 @compiled_inline
 def note_delay(law: np.void, delay_ns: float, count: int) -> None:
     """So many that came together waited so long."""
-    law["delay"][0] = max(delay_ns, 1.0)
-    bucket = (law["delay"].view(np.int64)[0] >> _BUCKET_SHIFT) - _FIRST_BUCKET
-    law["counts"][min(max(bucket, 0), BUCKETS - 1)] += count
+    law["counts"][_bucket_of(law, delay_ns)] += count
     law["samples"] += count
+
+
+@compiled_inline
+def note_service(law: np.void, service_ns: float) -> None:
+    """In this turn one took so long on average."""
+    law["turn_counts"][_bucket_of(law, service_ns)] += 1
+    law["turns"] += 1.0
 
 
 @compiled_inline
@@ -98,12 +112,15 @@ def note_in_flight(law: np.void, in_flight: int) -> None:
 def end_window(law: np.void, target_ns: float) -> None:
     """Take the window's percentiles, say the next limit, and begin a new window."""
     samples, peak = law["samples"], law["peak"]
-    law["p50_ns"], law["p90_ns"] = _percentile(law, 0.5), _percentile(law, 0.9)
-    law["learned"] = next_limit(law["learned"], peak, samples, law["p50_ns"], law["p90_ns"], target_ns)
+    law["p50_ns"], law["p90_ns"] = _percentile(law["counts"], 0.5 * samples), _percentile(law["counts"], 0.9 * samples)
+    if law["turns"] >= _TURNS_MIN:
+        law["service_ns"] = _percentile(law["turn_counts"], 0.5 * law["turns"])
+    learned = next_limit(law["learned"], peak, samples, law["p50_ns"], law["p90_ns"], target_ns)
+    law["learned"] = max(learned, least_limit(law["service_ns"], target_ns))
     law["last_peak"] = peak
-    law["peak"] = law["samples"] = 0.0
+    law["peak"] = law["samples"] = law["turns"] = 0.0
     for bucket in range(BUCKETS):
-        law["counts"][bucket] = 0
+        law["counts"][bucket] = law["turn_counts"][bucket] = 0
 
 
 @compiled
@@ -128,6 +145,14 @@ def next_limit(
     return min(max(wanted, LIMIT_MIN), LIMIT_MAX)
 
 
+@compiled
+def least_limit(service_ns: float, target_ns: float) -> float:
+    """As many as are done in half the target; one where nothing is known."""
+    if service_ns <= 0.0:
+        return LIMIT_MIN
+    return min(max(_LEAST * target_ns / service_ns, LIMIT_MIN), LIMIT_MAX)
+
+
 @compiled_inline
 def limit_at(learned: float, in_flight: int) -> int:
     """How many of those in flight are taken: never none, never more than five times as many as there are."""
@@ -150,14 +175,21 @@ def share_out(limit: int, wanted: Counts, shares: Counts) -> None:
         left -= more
 
 
+@compiled_inline
+def _bucket_of(law: np.void, value_ns: float) -> int:
+    law["delay"][0] = max(value_ns, 1.0)
+    bucket = (law["delay"].view(np.int64)[0] >> _BUCKET_SHIFT) - _FIRST_BUCKET
+    return min(max(bucket, 0), BUCKETS - 1)  # type: ignore[no-any-return]
+
+
 @compiled
-def _percentile(law: np.void, share: float) -> float:
-    """The middle of the bucket that this share of the samples reaches; 0 without samples."""
-    rank, seen = share * law["samples"], 0
+def _percentile(counts: Counts, rank: float) -> float:
+    """The middle of the bucket that so many reach; 0 for none."""
+    seen = 0
     if rank <= 0.0:
         return 0.0
     for bucket in range(BUCKETS):
-        seen += law["counts"][bucket]
+        seen += counts[bucket]
         if seen >= rank:
             octave, step = bucket // _STEPS, bucket % _STEPS
             return 2.0 ** (_LOWEST_EXPONENT + octave) * (1.0 + (step + 0.5) / _STEPS)

@@ -30,7 +30,7 @@ from workers.request.forwarded import ADDRESS, Caller
     TALLY_LOOKUPS,
     TALLY_KEY,  # api_keys.id, vocabulary.ANONYMOUS_KEY_ID
     TALLY_PROTOCOL,  # index of vocabulary.PROTOCOLS
-    _ASSET,  # index in the catalog, UNKNOWN for none or several
+    _ASSET,  # index in the catalog, behind it of an asset that it does not name, UNKNOWN for none or several
     _SOURCE,  # index of vocabulary.SOURCES
     WALL_OFFSET_NS,  # wall clock minus monotonic clock
     _TALLY_WORDS,
@@ -50,13 +50,14 @@ class UsageRecorder(NamedTuple):
 
     ring: Words  # UsageRing.words
     tally: Integers
-    names: Words  # two words an asset; the first two are of none
+    names: Words  # two words an asset; the first two are of none, the last two of one that no catalog names
     sources: Integers  # vocabulary.SOURCES of the consensus, then of each exchange
 
 
 def make_ledger(ring: Words, catalog: Catalog) -> UsageRecorder:
     """Names and sources as a record holds them."""
-    names = np.array([b"", *(asset.name.encode() for asset in catalog.assets)], dtype=f"S{ASSET_NAME_BYTES_MAX}")
+    named = [b"", *(asset.name.encode() for asset in catalog.assets), b""]
+    names = np.array(named, dtype=f"S{ASSET_NAME_BYTES_MAX}")
     sources = [vocabulary.SOURCE_CONSENSUS, *(vocabulary.SOURCES.index(exchange) for exchange in catalog.exchanges)]
     return UsageRecorder(
         ring=ring,
@@ -98,6 +99,14 @@ def note_prices(ledger: UsageRecorder, asset: int, count: int, given: int, excha
     tally = ledger.tally
     tally[TALLY_LOOKUPS], tally[_SOURCE] = given, ledger.sources[exchange - CONSENSUS]
     tally[_ASSET] = asset if count == 1 else UNKNOWN
+
+
+@compiled
+def note_name(ledger: UsageRecorder, name: Words) -> None:
+    """The one asset of this answer is none of the catalog's: its name (two words) is recorded."""
+    at = ledger.names.size - _NAME_WORDS
+    ledger.names[at], ledger.names[at + 1] = name[0], name[1]
+    ledger.tally[_ASSET] = at // _NAME_WORDS + UNKNOWN
 
 
 @compiled

@@ -16,31 +16,33 @@ import resource
 import select
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trinity.access.gate import make_gate, turn_month
 from trinity.clock import NS_PER_MS, NS_PER_SECOND
 from trinity.compiled import compile_for, compiled, has_code_for, refer_to
 from trinity.config import AccessSection, PortsSection, RequestSection
-from trinity.limits import ACCEPTS_MAX, CONNECTIONS_MAX, DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS, EVENTS_MAX
+from trinity.limits import (
+    ACCEPTS_MAX,
+    CONNECTIONS_MAX,
+    DRAIN_IDLE_MAX_NS,
+    DRAIN_WORKER_MAX_NS,
+    EVENTS_MAX,
+    PARKED_MAX,
+)
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.admission_table import CLASSES
-from trinity.memory.atomics import Words, load_acquire, store_release
+from trinity.memory.atomics import load_acquire, signed, store_release
 from trinity.memory.control import BLOCK_WORDS, COMMAND, COUNTERS, HEARTBEAT_NS, Command
 from trinity.native.libc import (
     EAGAIN,
     EPOLL_ADD,
     EPOLL_DELETE,
     EPOLLIN,
-    EVENT_WORDS,
-    MEMINFO_WORDS,
     MONOTONIC,
     REALTIME,
-    Events,
     accept,
     close,
     control_events,
@@ -52,24 +54,23 @@ from trinity.native.libc import (
     read_words,
     wait_events,
 )
-from trinity.native.networks import Networks, trusted_networks
-from trinity.native.octets import Integers, Octets
+from trinity.native.networks import trusted_networks
 from trinity.net.ports import is_any
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
-from trinity.vocabulary import ADMISSION_CLASSES, LATENCY_BOUNDS_NS
+from trinity.vocabulary import ADMISSION_CLASSES
 from workers.request import lookups
 from workers.request.admission import gate_counters
+from workers.request.beyond import ASKED, NEXT_NS, hurry, make_beyond, parked_count
 from workers.request.forwarded import make_caller
-from workers.request.http.connection import expire, open_connection, serve_event
-from workers.request.http.context import RequestContext, make_context, make_private_context
+from workers.request.http.connection import open_connection, serve_event, sweep
+from workers.request.http.context import make_context, make_private_context
 from workers.request.http.response import write_date
 from workers.request.http.room import MADE, excess, give_way
 from workers.request.http.slots import (
     ANSWERED,
     DEADLINE_NS,
     DRAINING,
-    FD,
     FREE_COUNT,
     HIGHEST,
     IDLE,
@@ -86,7 +87,6 @@ from workers.request.ledger import WALL_OFFSET_NS, make_ledger
 from workers.request.readiness import wait_for_prices
 from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
 from workers.request.turns import (
-    Governor,
     begin_turn,
     end_turn,
     end_windows,
@@ -97,28 +97,32 @@ from workers.request.turns import (
     takes,
 )
 from workers.request.udp.batch import (
-    Mailbox,
     granted_queue_bytes,
-    make_mailbox,
     serve_datagrams,
 )
-from workers.request.udp.text import make_datagram_context
+from workers.request.waiting import count_duration, serve_waiting, tell_lookups
+from workers.request.worker import (
+    ACCEPT_AGAIN_NS,
+    CONTROL,
+    DECIDED,
+    DRAIN_END_NS,
+    DROPPED_BEFORE,
+    EPOLL,
+    FD_COUNT,
+    LISTENER,
+    LOOKUPS_BEFORE,
+    NEXT_SECOND_NS,
+    NEXT_SWEEP_NS,
+    OVERLOAD_BEFORE,
+    REFUSED_BEFORE,
+    RESOLVER,
+    UDP,
+    Worker,
+    make_worker,
+)
 
 # Tags of the epoll set beside the connections' slots.
-_TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 4)
-# Words of Worker.fds.
-_EPOLL, _LISTENER, _UDP, _CONTROL, _SIGNAL, _FD_COUNT = range(6)
-# Words of Worker.marks: monotonic times; connections refused, and datagrams dropped unseen, until the last second.
-(
-    _NEXT_SECOND_NS,
-    _NEXT_SWEEP_NS,
-    _DRAIN_END_NS,
-    _ACCEPT_AGAIN_NS,
-    _REFUSED_BEFORE,
-    _DROPPED_BEFORE,
-    _OVERLOAD_BEFORE,
-    _MARK_COUNT,
-) = range(8)
+_TAG_LISTENER, _TAG_UDP, _TAG_CONTROL, _TAG_SIGNAL, _TAG_DECIDED = range(CONNECTIONS_MAX, CONNECTIONS_MAX + 5)
 
 _TURN_MS = 100  # the longest wait: a heartbeat is never older, and the supervisor allows 5 s
 _DRAIN_TURN_MS = 20
@@ -133,29 +137,7 @@ _DISPLACED_WORD = metrics.REQUEST.index("http_connections_displaced_total")
 _OVERLOAD_WORD = metrics.REQUEST.index("overload_refusals_total", ADMISSION_CLASSES[0])
 _OVERLOAD_GAUGE = metrics.REQUEST.index("overload_refusals_last_second")
 _DROPPED_WORD = metrics.REQUEST.index("udp_datagrams_total", "dropped")
-_DURATION = "http_request_duration_seconds"
-_DURATION_WORD = metrics.REQUEST.index(_DURATION, metrics.DURATION_BOUNDS[0])
-_DURATION_SUM_WORD = metrics.REQUEST.index(_DURATION, "sum")
 _DRAIN = int(Command.DRAIN)
-_BUCKETS_NS = np.array(LATENCY_BOUNDS_NS, dtype=np.int64)
-
-
-class Worker(NamedTuple):
-    """All that the compiled loop touches."""
-
-    fds: Integers
-    marks: Integers
-    block: Words
-    counters: Words
-    gauges: NDArray[np.float64]
-    events: Events
-    event: Events  # scratch for epoll_ctl and for what a socket says of itself
-    timespec: Integers
-    signals: Octets  # scratch for what signalfd and eventfd hold
-    context: RequestContext
-    connections: Connections
-    mailbox: Mailbox
-    governor: Governor
 
 
 def run(
@@ -167,8 +149,12 @@ def run(
     bind_host: str,
     worker: int,
     report_paths: Sequence[str] = (),
+    *,
+    beyond_catalog: bool = False,
 ) -> None:
     """Serve until the supervisor says DRAIN or SIGTERM comes; `report_paths` are answered by another service.
+
+    `beyond_catalog`: assets that the catalog does not name are looked for.
 
     Raises PortTakenError when a port cannot be bound, OSError for other failures of the system.
     """
@@ -185,7 +171,8 @@ def run(
         tcp.listen(BACKLOG)
         counters = gate_counters(context.block.counters)
         signal_fd = open_signal_fd()
-        fds = np.array([epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd], dtype=np.int64)
+        own = epoll.fileno(), tcp.fileno(), udp.fileno(), context.control_fd, signal_fd
+        fds = np.array([*own, memory.asker.answered_fd, memory.asker.resolver_fd], dtype=np.int64)
         request_context = make_context(
             table_words=memory.answers.words,
             catalog=context.catalog,
@@ -195,6 +182,7 @@ def run(
             caller=make_caller(access.trusted_proxies),
             gate=make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, access),
             ledger=make_ledger(memory.ring.words, context.catalog),
+            beyond=make_beyond(memory.asker, len(context.catalog.assets), beyond_catalog, PARKED_MAX),
             ports=ports,
             report_paths=report_paths,
         )
@@ -205,7 +193,7 @@ def run(
         )
         governor = make_governor(round(request.target_queue_delay_ms * NS_PER_MS), granted_queue_bytes(udp))
         context.log.info("serving %s: TCP %d, UDP %d", bind_host, ports.tcp_port_lpo, ports.udp_port_lpo)
-        worker_memory = _make_worker(
+        worker_memory = make_worker(
             fds, context.block.words, request_context, networks, connections, governor, is_any(udp)
         )
         _serve(refer_to(worker_memory))
@@ -229,66 +217,38 @@ def _example() -> Worker:
     """A worker of the types that all workers have."""
     words = np.zeros(BLOCK_WORDS, dtype=np.uint64)
     context = make_private_context(words, load_catalog(), words[COUNTERS:], AccessSection(), AccessMemory.private())
-    fds = np.zeros(_FD_COUNT, dtype=np.int64)
-    return _make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1), make_governor(0))
-
-
-def _make_worker(
-    fds: Integers,
-    block: Words,
-    context: RequestContext,
-    networks: Networks,
-    connections: Connections,
-    governor: Governor,
-    any_address: bool = False,
-) -> Worker:
-    counters = block[COUNTERS:]
-    return Worker(
-        fds=fds,
-        marks=np.zeros(_MARK_COUNT, dtype=np.int64),
-        block=block,
-        counters=counters,
-        gauges=counters.view(np.float64),
-        # All that can be ready, behind it the ready list.
-        events=np.zeros((2 * connections.ready.size + _FD_COUNT) * EVENT_WORDS, dtype=np.uint32),
-        event=np.zeros(MEMINFO_WORDS, dtype=np.uint32),
-        timespec=np.zeros(2, dtype=np.int64),
-        signals=np.zeros(128, dtype=np.uint8),
-        context=context,
-        connections=connections,
-        mailbox=make_mailbox(make_datagram_context(context), networks, any_address),
-        governor=governor,
-    )
+    fds = np.zeros(FD_COUNT, dtype=np.int64)
+    return make_worker(fds, words, context, trusted_networks(()), make_connections(0, context, 1), make_governor(0))
 
 
 @compiled
 def _serve(worker: Worker) -> None:
     """The loop; returns when the worker has drained."""
     fds, marks, connections = worker.fds, worker.marks, worker.connections
-    state, events, governor = connections.state, worker.events, worker.governor
-    events_max = connections.free.size + _FD_COUNT
-    for which in range(_LISTENER, _FD_COUNT):
-        tag = _TAG_LISTENER + which - _LISTENER
-        control_events(fds[_EPOLL], EPOLL_ADD, fds[which], EPOLLIN, tag, worker.event)
+    state, events, governor, beyond = connections.state, worker.events, worker.governor, worker.context.beyond.state
+    events_max = connections.free.size + FD_COUNT
+    for which in range(LISTENER, DECIDED + 1):
+        tag = _TAG_LISTENER + which - LISTENER
+        control_events(fds[EPOLL], EPOLL_ADD, fds[which], EPOLLIN, tag, worker.event)
     while True:
         timeout_ms = _DRAIN_TURN_MS if state[DRAINING] == 1 else _TURN_MS
         if state[READY_COUNT] > 0 or state[OVER_COUNT] > 0:
             timeout_ms = 0
-        count = wait_events(fds[_EPOLL], events, events_max, timeout_ms)
+        count = wait_events(fds[EPOLL], events, events_max, timeout_ms)
         now_ns = read_clock(MONOTONIC, worker.timespec)
         store_release(worker.block, HEARTBEAT_NS, now_ns)
-        if now_ns >= marks[_NEXT_SECOND_NS]:
+        if now_ns >= marks[NEXT_SECOND_NS]:
             _tick(worker, now_ns)
-        if 0 < marks[_ACCEPT_AGAIN_NS] <= now_ns:
-            marks[_ACCEPT_AGAIN_NS] = 0
-            control_events(fds[_EPOLL], EPOLL_ADD, fds[_LISTENER], EPOLLIN, _TAG_LISTENER, worker.event)
-        if now_ns >= marks[_NEXT_SWEEP_NS]:
-            _sweep(connections, worker.context, worker.counters, now_ns)
-            marks[_NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
+        if 0 < marks[ACCEPT_AGAIN_NS] <= now_ns:
+            marks[ACCEPT_AGAIN_NS] = 0
+            control_events(fds[EPOLL], EPOLL_ADD, fds[LISTENER], EPOLLIN, _TAG_LISTENER, worker.event)
+        if now_ns >= marks[NEXT_SWEEP_NS]:
+            sweep(connections, worker.context, worker.counters, now_ns)
+            marks[NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
         if is_window_over(governor, now_ns):
-            end_windows(governor, connections, worker.gauges, fds[_UDP], worker.event, now_ns)
+            end_windows(governor, connections, worker.gauges, fds[UDP], worker.event, now_ns)
         state[ANSWERED] = 0
-        accepting = drain = False
+        accepting = drain = decided = False
         total, datagrams, began_ns = take_ready(connections, events, max(0, count)), 0, now_ns
         begin_turn(governor, connections, events, total, now_ns)
         for i in range(total):
@@ -302,23 +262,31 @@ def _serve(worker: Worker) -> None:
             elif tag == _TAG_LISTENER:
                 accepting = True
             elif tag == _TAG_UDP:
-                datagrams = serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
-                note_datagrams(governor, connections, datagrams, fds[_UDP], worker.event)
+                datagrams = serve_datagrams(worker.mailbox, worker.counters, fds[UDP], now_ns)
+                note_datagrams(governor, connections, datagrams, fds[UDP], worker.event)
             else:
-                read_words(fds[_CONTROL + tag - _TAG_CONTROL], worker.signals)
+                read_words(fds[CONTROL + tag - _TAG_CONTROL], worker.signals)
                 drain |= tag == _TAG_SIGNAL
+                decided |= tag == _TAG_DECIDED
         if state[OVER_COUNT] > 0:
             refuse_some(governor, connections, worker.context, worker.counters, began_ns, total == 0)
         if accepting:
             _accept_waiting(worker, now_ns)
         if state[ANSWERED] > 0:
-            _count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - began_ns)
+            count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - began_ns)
+        if decided or beyond[ASKED] == 1 or now_ns >= beyond[NEXT_NS]:
+            serve_waiting(
+                connections, worker.mailbox, worker.context, worker.counters, fds[UDP], fds[RESOLVER], decided, now_ns
+            )
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
             _begin_drain(worker, now_ns)
-        end_turn(governor, worker.timespec, total + datagrams)
-        if state[DRAINING] == 1 and (_open_count(connections) == 0 or now_ns >= marks[_DRAIN_END_NS]):
+        end_turn(governor, worker.timespec, total, datagrams)
+        left = _open_count(connections) + parked_count(worker.context.beyond)
+        if state[DRAINING] == 1 and (left == 0 or now_ns >= marks[DRAIN_END_NS]):
             break
-    serve_datagrams(worker.mailbox, worker.counters, fds[_UDP], now_ns)
+    serve_datagrams(worker.mailbox, worker.counters, fds[UDP], now_ns)
+    hurry(worker.context.beyond, 0)
+    serve_waiting(connections, worker.mailbox, worker.context, worker.counters, fds[UDP], fds[RESOLVER], True, now_ns)
 
 
 @compiled
@@ -326,12 +294,12 @@ def _accept_waiting(worker: Worker, now_ns: int) -> None:
     """Take in a burst of new connections; without descriptors, leave the listener alone for a moment."""
     fds = worker.fds
     for _ in range(ACCEPTS_MAX):
-        fd = accept(fds[_LISTENER], worker.connections.sockaddr)
+        fd = accept(fds[LISTENER], worker.connections.sockaddr)
         if fd == -EAGAIN:
             return
         if is_exhausted(fd):
-            control_events(fds[_EPOLL], EPOLL_DELETE, fds[_LISTENER], 0, 0, worker.event)
-            worker.marks[_ACCEPT_AGAIN_NS] = now_ns + _ACCEPT_PAUSE_NS
+            control_events(fds[EPOLL], EPOLL_DELETE, fds[LISTENER], 0, 0, worker.event)
+            worker.marks[ACCEPT_AGAIN_NS] = now_ns + _ACCEPT_PAUSE_NS
             worker.counters[_REFUSED_WORD] += np.uint64(1)
             return
         if fd >= 0:
@@ -345,22 +313,23 @@ def _tick(worker: Worker, now_ns: int) -> None:
     write_date(worker.context.stamp.octets, wall_ns // NS_PER_SECOND)
     worker.context.ledger.tally[WALL_OFFSET_NS] = wall_ns - now_ns
     turn_month(worker.context.gate, wall_ns, now_ns)
-    worker.marks[_NEXT_SECOND_NS] = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
+    worker.marks[NEXT_SECOND_NS] = now_ns + NS_PER_SECOND - wall_ns % NS_PER_SECOND
     worker.gauges[_CONNECTIONS_GAUGE] = _open_count(worker.connections)
     refused = np.int64(worker.counters[_REFUSED_WORD])
-    worker.gauges[_REFUSING_GAUGE] = refused - worker.marks[_REFUSED_BEFORE]
-    worker.marks[_REFUSED_BEFORE] = refused
+    worker.gauges[_REFUSING_GAUGE] = refused - worker.marks[REFUSED_BEFORE]
+    worker.marks[REFUSED_BEFORE] = refused
+    tell_lookups(worker.context.beyond, worker.counters, worker.marks, LOOKUPS_BEFORE)
     for _ in range(min(excess(worker.connections), _GIVEN_UP_MAX)):
         worker.counters[_DISPLACED_WORD] += np.uint64(give_way(worker.connections, now_ns) == MADE)
     refused = 0
     for which in range(CLASSES):
-        refused += np.int64(worker.counters[_OVERLOAD_WORD + which])
-    worker.gauges[_OVERLOAD_GAUGE] = refused - worker.marks[_OVERLOAD_BEFORE]
-    worker.marks[_OVERLOAD_BEFORE] = refused
-    dropped = dropped_datagrams(worker.fds[_UDP], worker.event)
+        refused += signed(worker.counters[_OVERLOAD_WORD + which])
+    worker.gauges[_OVERLOAD_GAUGE] = refused - worker.marks[OVERLOAD_BEFORE]
+    worker.marks[OVERLOAD_BEFORE] = refused
+    dropped = dropped_datagrams(worker.fds[UDP], worker.event)
     if dropped >= 0:
-        worker.counters[_DROPPED_WORD] += np.uint64((dropped - worker.marks[_DROPPED_BEFORE]) & 0xFFFFFFFF)
-        worker.marks[_DROPPED_BEFORE] = dropped
+        worker.counters[_DROPPED_WORD] += np.uint64((dropped - worker.marks[DROPPED_BEFORE]) & 0xFFFFFFFF)
+        worker.marks[DROPPED_BEFORE] = dropped
 
 
 @compiled
@@ -370,34 +339,16 @@ def _open_count(connections: Connections) -> int:
 
 
 @compiled
-def _sweep(connections: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
-    """Let all deadlines that have passed take effect."""
-    table = connections.table
-    for slot in range(connections.state[HIGHEST]):
-        if table[slot, FD] >= 0 and now_ns >= table[slot, DEADLINE_NS]:
-            expire(connections, context, counters, slot, now_ns)
-
-
-@compiled
-def _count_duration(counters: Words, answered: int, duration_ns: int) -> None:
-    """All answers of a turn took at most as long as the turn; one count for each bucket alone, the sum in ns."""
-    bucket = 0
-    while bucket < _BUCKETS_NS.size and duration_ns > _BUCKETS_NS[bucket]:
-        bucket += 1
-    counters[_DURATION_WORD + bucket] += np.uint64(answered)
-    counters[_DURATION_SUM_WORD] += np.uint64(answered * duration_ns)
-
-
-@compiled
 def _begin_drain(worker: Worker, now_ns: int) -> None:
     """Shut the door, and give everyone inside a deadline."""
     fds, connections = worker.fds, worker.connections
     connections.state[DRAINING] = 1
-    worker.marks[_DRAIN_END_NS] = now_ns + DRAIN_WORKER_MAX_NS
-    worker.marks[_NEXT_SWEEP_NS] = now_ns
+    hurry(worker.context.beyond, now_ns)
+    worker.marks[DRAIN_END_NS] = now_ns + DRAIN_WORKER_MAX_NS
+    worker.marks[NEXT_SWEEP_NS] = now_ns
     _accept_waiting(worker, now_ns)
-    control_events(fds[_EPOLL], EPOLL_DELETE, fds[_LISTENER], 0, 0, worker.event)
-    close(fds[_LISTENER])
+    control_events(fds[EPOLL], EPOLL_DELETE, fds[LISTENER], 0, 0, worker.event)
+    close(fds[LISTENER])
     for slot in range(connections.state[HIGHEST]):
         idle = connections.table[slot, PHASE] in (IDLE, NEW)
         limit_ns = now_ns + (DRAIN_IDLE_MAX_NS if idle else DRAIN_WORKER_MAX_NS)

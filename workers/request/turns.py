@@ -50,6 +50,7 @@ from workers.request.governor import (
     make_law,
     note_delay,
     note_in_flight,
+    note_service,
     share_out,
 )
 from workers.request.http.context import RequestContext
@@ -78,14 +79,15 @@ from workers.request.udp.batch import DATAGRAM_QUEUE_BYTES, TURN_DATAGRAMS
     _ARRIVED_NS,  # when what this turn serves became readable
     _WEIGHT,  # connections and datagrams of the last turn
     _CHOOSING,  # 1 while not everything that is ready is taken
+    _TAKEN,  # connections of this turn
     _CREDIT_NS,  # a time that refusals may take
     _QUEUE_BYTES,  # the datagrams' queue as it was granted,
     _QUEUE_SET,  # and as it is now
     _MARK_COUNT,
-) = range(11)
+) = range(12)
 
 # A wait that takes no longer than this, and so much more an event, has not waited.
-_AT_ONCE_NS, _EVENT_NS = 10_000, 100
+_AT_ONCE_NS, _EVENT_NS = 10_000, 1_000
 # What refusals may take of a turn that has nothing else to do, and the most that is saved up for them.
 _IDLE_CREDIT_NS, _CREDIT_MAX_NS = 200_000, 2_000_000
 # A queue that would change by less stays as it is.
@@ -119,23 +121,31 @@ def make_governor(target_ns: int, queue_bytes: int = 0) -> Governor:
 
 
 @compiled_inline
-def end_turn(governor: Governor, timespec: Integers, weight: int) -> None:
+def end_turn(governor: Governor, timespec: Integers, events: int, datagrams: int) -> None:
     """The loop is about to wait, having served so much."""
     marks = governor.marks
-    marks[_WEIGHT] = weight
-    if weight > 1 and marks[TARGET_NS] != 0:
-        marks[_BUSY_UNTIL_NS] = read_clock(MONOTONIC, timespec)
+    marks[_WEIGHT] = events + datagrams
+    if marks[_WEIGHT] <= 1 or marks[TARGET_NS] == 0:
+        return
+    marks[_BUSY_UNTIL_NS] = read_clock(MONOTONIC, timespec)
+    # A turn that had both says little of either.
+    if datagrams == 0 and marks[_TAKEN] > 1:
+        note_service(governor.requests, (marks[_BUSY_UNTIL_NS] - marks[_STARTED_NS]) / marks[_TAKEN])
+    elif datagrams > events:
+        note_service(governor.datagrams, (marks[_BUSY_UNTIL_NS] - marks[_STARTED_NS]) / datagrams)
 
 
 @compiled_inline
 def begin_turn(governor: Governor, at: Connections, events: Events, count: int, now_ns: int) -> None:
     """The wait is over: say when its events came, and whether all of them are taken."""
     marks = governor.marks
+    if marks[TARGET_NS] == 0:
+        return
     at_once_ns = _AT_ONCE_NS + _EVENT_NS * count
     was_busy = marks[_WEIGHT] > 1 and now_ns - marks[_BUSY_UNTIL_NS] <= at_once_ns
     marks[_ARRIVED_NS] = (marks[_STARTED_NS] + now_ns) // 2 if was_busy else now_ns
     marks[_STARTED_NS] = at.state[DONE_NS] = now_ns
-    marks[_CHOOSING] = 0
+    marks[_CHOOSING] = marks[_TAKEN] = 0
     note_in_flight(governor.requests, count)
     if was_busy and count > limit_at(governor.requests["learned"], count):
         _choose(governor, at, events, count)
@@ -145,12 +155,15 @@ def begin_turn(governor: Governor, at: Connections, events: Events, count: int, 
 def takes(governor: Governor, at: Connections, slot: int, bits: int, now_ns: int) -> bool:
     """Whether this connection is served now; if not, it was put off."""
     marks = governor.marks
+    if marks[TARGET_NS] == 0:
+        return True
     if marks[_CHOOSING] == 1 and bits & (EPOLLERR | EPOLLHUP) == 0 and _has_request(at, slot):
         which = at.known[slot] & CLASS_MASK
         if governor.shares[which] <= 0:
             put_off(at, slot, now_ns)
             return False
         governor.shares[which] -= 1
+    marks[_TAKEN] += 1
     note_delay(governor.requests, at.state[DONE_NS] - marks[_ARRIVED_NS], 1)
     return True
 
@@ -160,6 +173,8 @@ def note_datagrams(governor: Governor, at: Connections, count: int, udp_fd: int,
     """So many were served just now, behind the answers of this turn before them."""
     marks, law = governor.marks, governor.datagrams
     first_ns = at.state[DONE_NS]
+    if marks[TARGET_NS] == 0:
+        return
     if count <= 1:
         note_delay(law, first_ns - marks[_ARRIVED_NS], count)
         note_in_flight(law, count)
@@ -219,7 +234,7 @@ def end_windows(
 
 @compiled_inline
 def is_window_over(governor: Governor, now_ns: int) -> bool:
-    return governor.marks[TARGET_NS] != 0 and now_ns >= governor.marks[_WINDOW_END_NS]
+    return bool(governor.marks[TARGET_NS] != 0 and now_ns >= governor.marks[_WINDOW_END_NS])
 
 
 @compiled
@@ -243,4 +258,4 @@ def _choose(governor: Governor, at: Connections, events: Events, count: int) -> 
 def _has_request(at: Connections, slot: int) -> bool:
     """Whether input of this connection is, or may be, a request."""
     row = at.table[slot]
-    return row[FD] >= 0 and row[PHASE] in (IDLE, HEAD, NEW)
+    return bool(row[FD] >= 0 and row[PHASE] in (IDLE, HEAD, NEW))

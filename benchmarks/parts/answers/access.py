@@ -82,7 +82,7 @@ def _load(access: AccessMemory, keys: int, texts: list[bytes]) -> float:
     AccessMemory.private(1).keys.write(1, bytes(32), KeyState.ACTIVE, 0, 0, 0, False)  # compiles
     timespec = system.make_timespec()
     start_ns = system.thread_cpu_ns(timespec)
-    access.keys.write_many(ids, digests, ones, ones, ones, ones, ones * 0)
+    access.keys.write_many(ids, digests, ones, ones, ones, ones, ones * 0, ones * 0)
     access.keys.mark_loaded()
     return (system.thread_cpu_ns(timespec) - start_ns) / NS_PER_SECOND
 

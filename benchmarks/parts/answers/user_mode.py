@@ -46,7 +46,8 @@ from trinity.vocabulary import CODE_OK, KeyState
 from workers.request import ledger
 from workers.request.http import parse, routes
 from workers.request.http.context import RequestContext, make_private_context
-from workers.request.udp.text import ANSWERED, DatagramContext, answer_datagram, make_datagram_context
+from workers.request.udp.context import ANSWERED, DatagramContext, make_datagram_context
+from workers.request.udp.text import answer_datagram
 
 # A batch takes some 2 ms: mostly it fits between two other processes' turns on a busy machine.
 REQUESTS = 2_000

@@ -111,7 +111,7 @@ def report_alone(memory: NodeMemory, port: int, folder: Path, database_url: str 
     context = ProcessContext.of(memory, 0, SystemClock(), -1)
     settings = ReportSettings(
         bind_host="127.0.0.1", tcp_port=port, udp_port=free_port(socket.SOCK_DGRAM), data_dir=folder, auth="optional",
-        admin_key=None, database_url=database_url, cache_url=None,
+        admin_key=None, database_url=database_url, cache=None,
     )  # fmt: skip
     run(context, NodeView(memory), AccessMemory.private(), UsageRing(Path(), private_ring(0, 1 << 16)), settings)
 

@@ -85,6 +85,12 @@ class Bench:
         await asyncio.gather(self._serving, return_exceptions=True)
         self._serving = None
 
+    def forget(self) -> None:
+        """Empty the asset table and the rows, as those of another node are."""
+        assets, now_ns = self.context.memory.assets, self.context.clock.monotonic_ns()
+        for cell in assets.named():
+            assets.free(cell.cell, now_ns)
+
     def put(self, name: str, asker: int = 0) -> None:
         """Ask, and wait for nothing."""
         now_ns = self.context.clock.monotonic_ns()

@@ -19,6 +19,7 @@ from trinity.limits import FREE_BURST
         ("/node", Cost.PRICES),
         ("/node/asset", Cost.ANSWER),
         ("/node/inside", Cost.FREE),
+        ("/cluster", Cost.FREE),
         ("/api/v3/coins/list", Cost.FREE),
         ("/api/v3/coins/{coin_id:str}/market_chart", Cost.ANSWER),
         ("/v2/updates/price/stream", Cost.STREAM),

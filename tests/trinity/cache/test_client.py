@@ -207,6 +207,20 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(valkey_tls: Valk
         await client.run([("PING",)])
 
 
+async def test_a_server_that_became_a_replica_is_away_and_is_looked_for_anew(
+    client: CacheClient, valkey_server: ValkeyServer
+) -> None:
+    """What it reads it would still answer; its name may lead to its successor, so its connections are closed."""
+    assert await answers(client)
+    with valkey_server.admin() as admin:
+        admin.replicaof("127.0.0.1", 1)
+        with pytest.raises(CacheUnavailableError, match="read only"):
+            await client.run([("SET", "a", 1)])
+        assert client._route._server._idle == []  # type: ignore[attr-defined]
+        admin.replicaof("NO", "ONE")
+    await client.set("a", 1, 100)
+
+
 async def test_a_wrong_value_is_the_caller_s_error(client: CacheClient) -> None:
     """And no outage."""
     with pytest.raises(DataError):
@@ -241,6 +255,8 @@ def test_a_thread_asks_the_same_way(valkey_server: ValkeyServer) -> None:
     assert client.get("a") == b"1"
     assert client.run([("GET", "a"), ("GET", "b")]) == [b"1", None]
     assert client.script(ADD, [("a", [1])]) == [2]
+    valkey_server.restart(empty=False)
+    assert client.get("a") == b"2", "the first question after a restart is answered"
     valkey_server.kill()
     with pytest.raises(CacheUnavailableError):
         client.get("a", timeout_seconds=0.1)

@@ -1,6 +1,7 @@
 """trinity/cache/keys.py"""
 
 import re
+from pathlib import Path
 
 import pytest
 from valkey.crc import key_slot
@@ -52,6 +53,14 @@ def test_a_name_is_the_pattern_with_its_parts() -> None:
     assert keys.DAILY.name() == "kcc:daily"
     with pytest.raises(AssertionError):
         keys.PRICE.name()
+
+
+def test_nothing_is_claimed_in_valkey() -> None:
+    """No source asks it to be the first to write a name: what must happen once is PostgreSQL's to say."""
+    root = Path(__file__).resolve().parents[3]
+    sources = [path for room in ("trinity", "feeds", "workers") for path in (root / room).rglob("*.py")]
+    assert len(sources) > 100
+    assert [path for path in sources if re.search(r"""["']NX["']|\bSETNX\b""", path.read_text())] == []
 
 
 def test_the_governor_s_names_share_a_slot() -> None:

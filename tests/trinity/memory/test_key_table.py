@@ -59,7 +59,7 @@ def write_all(table: KeyTable, ids: list[int], state: KeyState = ACTIVE) -> int:
     numbers = np.array(ids, dtype=np.int64)
     digests = np.frombuffer(b"".join(digest_of(key_id) for key_id in ids), dtype=np.uint8).reshape(-1, 32)
     states = np.full(len(ids), int(state), dtype=np.int64)
-    return table.write_many(numbers, digests, states, numbers * 2, numbers * 3, numbers * 5, numbers % 2)
+    return table.write_many(numbers, digests, states, numbers * 2, numbers * 3, numbers * 5, numbers % 2, numbers % 4)
 
 
 ENTRY = st.tuples(
@@ -146,9 +146,10 @@ def test_a_burst_is_cut_to_what_the_arithmetic_of_the_limit_holds() -> None:
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("key_id", (0, 1, 1, 1, 1, 0)), ("state", (1, 0, 1, 1, 1, 0)), ("state", (1, 4, 1, 1, 1, 0)),
-        ("rate", (1, 1, -1, 1, 1, 0)), ("burst", (1, 1, 1, 2**31, 1, 0)),
-        ("monthly_quota", (1, 1, 1, 1, -1, 0)), ("dry_run", (1, 1, 1, 1, 1, 2)),
+        ("key_id", (0, 1, 1, 1, 1, 0, 0)), ("state", (1, 0, 1, 1, 1, 0, 0)), ("state", (1, 4, 1, 1, 1, 0, 0)),
+        ("rate", (1, 1, -1, 1, 1, 0, 0)), ("burst", (1, 1, 1, 2**31, 1, 0, 0)),
+        ("monthly_quota", (1, 1, 1, 1, -1, 0, 0)), ("dry_run", (1, 1, 1, 1, 1, 2, 0)),
+        ("admission_class", (1, 1, 1, 1, 1, 1, 4)),
     ],
 )  # fmt: skip
 def test_numbers_that_no_key_has_are_refused_before_anything_is_written(field: str, values: tuple[int, ...]) -> None:

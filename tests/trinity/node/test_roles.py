@@ -27,6 +27,7 @@ from trinity.process import (
     NodeView,
     ProcessContext,
     PushMemory,
+    ResolverMemory,
     WorkerMemory,
 )
 from trinity.services import SERVICES, ServerType, Service
@@ -49,6 +50,7 @@ def test_a_node_has_these_processes_and_no_simulator() -> None:
         "access",
         "operator",
         *FEEDS,
+        "resolver",
         "consensus",
         "flusher",
         "worker-0",
@@ -68,6 +70,7 @@ def test_a_demo_has_the_simulator_beside_them() -> None:
         "operator",
         "simulator",
         *FEEDS,
+        "resolver",
         "consensus",
         "flusher",
         "worker-0",
@@ -121,7 +124,7 @@ def _typed(server_type: str, *, push: bool = False) -> NodePlan:
 
 
 def test_every_role_says_on_which_nodes_it_runs() -> None:
-    """A node that answers runs all but the pusher, which it runs when it is told to; the rest is of a demo."""
+    """A node that answers runs all but the pusher, when it is told to, and the cluster; the rest is of a demo."""
     assert all(set(role.services) <= set(get_args(Service)) and role.services for role in ROLES)
     plan = _plan()
     assert {role.kind for role, _ in instances_of(plan)} == {role.kind for role in ROLES} - {
@@ -139,11 +142,11 @@ ALL_HAVE = {"database", "operator", "feed", "consensus", "flusher", "health"}
 OF_LOOKUPS = {"TCP_PORT_LPO", "UDP_PORT_LPO", "HEALTH_PORT_LPO"}
 OF_REPORTS = {"TCP_PORT_LRS", "UDP_PORT_LRS", "HEALTH_PORT_LRS"}
 TYPES: dict[str, tuple[set[str], set[str]]] = {
-    "APP_REPORT_SERVER": ({"access", "worker", "reporter"}, OF_LOOKUPS | OF_REPORTS),
+    "APP_REPORT_SERVER": ({"access", "worker", "reporter", "resolver"}, OF_LOOKUPS | OF_REPORTS),
     "WEBHOOK_SERVER": ({"pusher"}, {"HEALTH_PORT_LPO"}),
-    "APP_SERVER": ({"access", "worker"}, OF_LOOKUPS),
+    "APP_SERVER": ({"access", "worker", "resolver"}, OF_LOOKUPS),
     "REPORT_SERVER": ({"access", "reporter"}, OF_REPORTS),
-    "ALL": ({"access", "worker", "reporter", "pusher"}, OF_LOOKUPS | OF_REPORTS),
+    "ALL": ({"access", "worker", "reporter", "pusher", "resolver"}, OF_LOOKUPS | OF_REPORTS),
 }
 
 
@@ -195,9 +198,10 @@ HANDED: dict[str, tuple[type, ...]] = {
     "feed": (FeedMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
-    "cluster": (ClusterMemory,),
     "pusher": (PushMemory,),
     "receiver": (),
+    "cluster": (ClusterMemory,),
+    "resolver": (ResolverMemory,),
     "worker": (WorkerMemory, tuple),  # the paths of the reporting service
     "reporter": (NodeView, AccessMemory, UsageRing),
     "health": (NodeView,),  # and the listeners
@@ -212,6 +216,8 @@ _MEMORY = (
     WorkerMemory,
     PushMemory,
     NodeView,
+    ClusterMemory,
+    ResolverMemory,
     UsageRing,
     tuple,
 )
@@ -226,8 +232,10 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
     for module in (
         roles.trinity.node.database,
         roles.workers.access.process,
+        roles.workers.cluster.process,
         roles.feeds.simulator.server,
         roles.feeds.ingest.process,
+        roles.feeds.resolver.process,
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
         roles.workers.cluster.process,

@@ -1,7 +1,6 @@
 """A ledger in a database, filled as the flusher fills it, and Valkey's keys compared with all of its rows."""
 
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,10 +86,7 @@ def run_sync(url: str, settings: CacheSettings, **options: Any) -> SyncResult:
     is_whole = options.pop("is_whole", False)
     with connect(url, "sync", autocommit=True) as connection:
         life = options.pop("life_seconds", USAGE_SECONDS)
-        records: Callable[[], dict[str, bytes]] = options.pop("key_records", lambda: {"ab" * 32: b"{}"})
-        return SyncJob(SyncSource(connection), settings, records, life, uuid.uuid4().hex, **options).run(
-            is_whole=is_whole
-        )
+        return SyncJob(SyncSource(connection), settings, life, uuid.uuid4().hex, **options).run(is_whole=is_whole)
 
 
 def assert_same(copy: LedgerCopy, client: "valkey.Valkey", *, since_s: float = 0.0) -> int:

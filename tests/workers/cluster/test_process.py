@@ -42,7 +42,7 @@ async def test_the_process_takes_part_and_an_outage_never_makes_it_look_stuck(
     valkey_server.resume()
     await until(lambda: process.block.read_gauge(up) == 1.0)
     with valkey_server.admin() as admin:
-        assert admin.zrange(CLUSTER_NODES.name(), 0, -1) == [process.node.encode()]
+        await until(lambda: admin.zrange(CLUSTER_NODES.name(), 0, -1) == [process.node.encode()])
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
         assert admin.zrange(CLUSTER_NODES.name(), 0, -1) == []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.support.patience import PATIENCE
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.config import AccessSection, PortsSection, RequestSection
-from trinity.limits import COUNTER_WORDS, SPARE_ASSETS
+from trinity.limits import COUNTER_WORDS, PARKED_MAX, SPARE_ASSETS
 from trinity.markets import Asset, AssetRules, Catalog, Market
 from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, AnswerState
@@ -107,7 +107,13 @@ class Node:
         queue = self.memory.misses.queue(index)
         return AskerMemory(self.memory.assets, queue, self.wakes.resolver_fd, self.wakes.asker_fds[index])
 
-    def start(self, index: int = 0, request: RequestSection | None = None, access: AccessSection = OPEN_TO_ALL) -> None:
+    def start(
+        self,
+        index: int = 0,
+        request: RequestSection | None = None,
+        access: AccessSection = OPEN_TO_ALL,
+        beyond_catalog: bool = False,
+    ) -> None:
         """Fork worker `index` and wait for its first heartbeat."""
         from workers.request import loop
 
@@ -116,7 +122,7 @@ class Node:
         fork = multiprocessing.get_context("fork")
         section = request or RequestSection(pin=False)
         arguments = (context, memory, self.ports, section, access, HOST, index)
-        process = fork.Process(target=loop.run, args=arguments, daemon=True)
+        process = fork.Process(target=loop.run, args=arguments, kwargs={"beyond_catalog": beyond_catalog}, daemon=True)
         process.start()
         self.contexts.append(context)
         self.processes.append(process)
@@ -200,14 +206,18 @@ def free_port_fixture() -> Callable[..., int]:
 class Private:
     """A context without a node: its answers, its tables of who may ask, its counters and its usage records."""
 
-    def __init__(self, section: AccessSection = OPEN_TO_ALL, catalog: Catalog = CATALOG) -> None:
+    def __init__(
+        self, section: AccessSection = OPEN_TO_ALL, catalog: Catalog = CATALOG, asker: AskerMemory | None = None
+    ) -> None:
         from workers.request.http.context import make_private_context
 
         columns = 1 + len(catalog.exchanges)
         self.words = np.zeros((len(catalog.assets) + SPARE_ASSETS) * columns * ROW_WORDS, dtype=np.uint64)
         self.counters = np.zeros(COUNTER_WORDS, dtype=np.uint64)
         self.access = AccessMemory.private(100)
-        self.context = make_private_context(self.words, catalog, self.counters, section, self.access)
+        self.context = make_private_context(
+            self.words, catalog, self.counters, section, self.access, asker, PARKED_MAX if asker else 0
+        )
         self.ring = UsageRing(Path(), self.context.ledger.ring)
 
     def add_key(self, key_id: int, key: bytes, state: KeyState = KeyState.ACTIVE, **terms: int) -> None:

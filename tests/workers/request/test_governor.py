@@ -86,6 +86,22 @@ def test_a_queue_over_the_target_shrinks_the_limit_below_what_was_taken(
     assert found < max(min(learned, in_flight), LIMIT_MIN) or found == LIMIT_MIN
 
 
+@given(st.floats(100.0, 1e6), st.integers(2, 500), st.floats(1e6, 1e8))
+def test_a_worker_that_is_not_run_for_a_while_refuses_nothing_that_it_can_do(
+    service_ns: float, in_flight: int, stall_ns: float
+) -> None:
+    """Half of all wait for a stall of the machine, over and over; what is in flight is done in a moment."""
+    target, law = 5e6, governor.make_law()
+    for _ in range(30):
+        governor.note_in_flight(law, in_flight)
+        for turn in range(20):
+            governor.note_service(law, service_ns + (stall_ns if turn % 4 == 0 else 0.0) / in_flight)
+            governor.note_delay(law, stall_ns if turn % 2 else service_ns, in_flight)
+        governor.end_window(law, target)
+        if in_flight * service_ns < 0.4 * target:
+            assert governor.limit_at(law["learned"], in_flight) >= in_flight
+
+
 @given(
     st.integers(1, 10_000),
     st.lists(st.integers(0, 10_000), min_size=CLASSES, max_size=CLASSES),
@@ -131,6 +147,8 @@ def test_a_queue_under_three_times_the_capacity_settles_at_the_target(
         for i in range(0, taken, max(1, taken // 16)):
             governor.note_delay(law, now - arrived + i * service_ns, max(1, taken // 16))
         now += max(taken, 1) * service_ns * 1.05
+        if taken > 1:
+            governor.note_service(law, (now - started) / taken)
         if now > 2e9:
             served += taken
             delays.append(started - arrived + taken * service_ns)

@@ -80,7 +80,8 @@ def draw_frame(memory: NodeMemory, now_ns: int) -> RenderableType:
     exchanges = _exchange_table(read_exchanges(memory, sources))
     processes = _process_table(read_processes(memory, now_ns))
     ledger = _ledger_line(read_ledger(memory, now_ns))
-    return Group(title, _asset_table(read_assets(memory, now_ns), sources), exchanges, processes, ledger)
+    governor = _governor_line(memory)
+    return Group(title, _asset_table(read_assets(memory, now_ns), sources), exchanges, processes, governor, ledger)
 
 
 def describe_frame(memory: NodeMemory, now_ns: int) -> dict[str, Any]:
@@ -168,6 +169,21 @@ def _process_table(processes: Iterable[ProcessView]) -> Table:
         for view in processes
     ]
     return _table("processes", ("process", ">pid", "state", ">heartbeat", ">restarts"), rows)
+
+
+def _governor_line(memory: NodeMemory) -> Text:
+    """What the request workers admit, together; the longest wait is of one of them."""
+    lines = memory.admission.read_all()
+    if not any(line.limit for line in lines):
+        return Text("governor: off")
+    is_open, refused = sum(line.open for line in lines), sum(sum(line.refused) for line in lines)
+    wait_ms = max(line.delay_p90_ns for line in lines) / NS_PER_MS
+    text = Text(
+        f"governor: in flight {sum(line.in_flight for line in lines)}, limit {sum(line.limit for line in lines)}"
+    )
+    text.append(f", p90 of the wait {wait_ms:.2f} ms, {is_open} connections of {memory.admission.connections_limit}")
+    text.append(f", {refused} refused" if refused else ", none refused", "yellow" if refused else "green")
+    return text
 
 
 def _ledger_line(view: LedgerView | None) -> Text:

@@ -61,3 +61,11 @@ SELECT coalesce(bool_or(
 ), false)
 FROM usage_batches AS batch
 WHERE batch.loaded >= pg_snapshot_xmin(%(since)s::pg_snapshot) AND NOT pg_visible_in_snapshot(batch.loaded, %(since)s::pg_snapshot);
+
+-- name: last
+-- When a run ended well last, and now.
+SELECT (SELECT ended_at FROM sync_last), now();
+
+-- name: keep_last
+INSERT INTO sync_last (ended_at, result) VALUES (now(), %s)
+ON CONFLICT (is_only) DO UPDATE SET ended_at = excluded.ended_at, result = excluded.result;

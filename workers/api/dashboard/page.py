@@ -28,7 +28,7 @@ _NAMES = (
     "dashboard.js", "bills.js", "client.js", "live.js", "day.js", "format.js", "settings.js",
     "prices.js", "asset.js", "exchanges.js", "charts.js", "feeds.js", "usage.js", "month.js", "node.js",
     "pushes/view.js", "pushes/subscriptions.js", "pushes/deliveries.js", "pushes/endpoints.js", "pushes/events.js",
-    "pushes/state.js",
+    "pushes/state.js", "cluster.js",
     "administration.css", "administration/view.js", "administration/list.js", "administration/form.js",
     "administration/pieces.js",
     "administration/keys.js", "administration/plans.js", "administration/accounts.js", "administration/blocks.js",

@@ -15,12 +15,18 @@ from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.types import ExceptionHandlersMap
 
+from trinity.memory.atomics import Words
+from trinity.vocabulary import CODES
+from workers.api.base.callers.admission import Admitted
 from workers.api.base.callers.auth import KEY_PARAMETERS, ApiCaller, charge
 from workers.api.base.context import Parts
 from workers.api.base.problems import DATABASE_ERRORS, ProblemError, problem_of
 
-# The target of a request and the time (monotonic) -> status, what it costs (prices, or charge.MISTAKE), body.
-Lookup = Callable[[bytes, int], tuple[int, int, int, bytes]]
+# The target of a request, the time (monotonic), and who asks: the key's id, or 0 and the address -> status, index of
+# the code, what it costs (prices, or charge.MISTAKE), body.
+Lookup = Callable[[bytes, int, int, Words | None], tuple[int, int, int, bytes]]
+# An asset that is being looked for, and one too many of them, are there soon.
+_SOON = {CODES.index(code): {"Retry-After": "1"} for code in ("asset_resolving", "miss_budget_exceeded")}
 
 AnyRequest = Request[Any, Any, Any]
 _JSON = "application/json"
@@ -51,9 +57,11 @@ def _answer(path: bytes, request: AnyRequest, parts: Parts, lookups: Lookups) ->
         raise ProblemError(503, "not_available", "this service was started without the node's prices")
     pairs = request.scope["query_string"].split(b"&")
     target = path + b"?" + b"&".join(pair for pair in pairs if not _is_key(pair))
-    status, code, cost, body = lookups.lookup(target, parts.context.clock.monotonic_ns())
+    admitted: Admitted | None = request.scope["state"].get("admitted")
+    who = (0, None) if admitted is None else (admitted.key_id, admitted.address)
+    status, code, cost, body = lookups.lookup(target, parts.context.clock.monotonic_ns(), *who)
     charge(parts, request.scope, cost, status, code)
-    return Response(body, status_code=status, media_type=_JSON)
+    return Response(body, status_code=status, media_type=_JSON, headers=_SOON.get(code))
 
 
 def _is_key(pair: bytes) -> bool:

@@ -27,6 +27,7 @@ ANSWERS: dict[str, Answer] = {
     "/node/asset": Answer(reports.AssetAnswer, {"asset": "BTC"}),
     "/node/inside": Answer(reports.NodeInside, needs="admin"),
     "/node/day": Answer(reports.NodeDay),
+    "/cluster": Answer(reports.ClusterState, needs="admin"),
     "/stream/prices": Answer(str, {"assets": "BTC,ETH", "interval_ms": 1000}, _EVENTS),
     "/v2/price_feeds": Answer(list[foreign.HermesFeed], {"query": "btc"}),
     "/v2/updates/price/latest": Answer(foreign.HermesUpdate, {"ids[]": _BITCOIN}),
@@ -101,7 +102,8 @@ OPERATIONS = (
     Operation(
         "/v1/price",
         "prices",
-        "One price: 200, or 404 or 503 with the last good price where there was one.",
+        "One price: 200, or 404 or 503 with the last good price where there was one; 503 `asset_resolving` and 429 "
+        "`miss_budget_exceeded` of an asset beyond the catalog say when to come again.",
         Answer(lookups.GoodPrice, {"asset": "BTC"}),
         _BOTH_PORTS,
         (_ASSET, *_QUALITY),

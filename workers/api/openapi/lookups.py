@@ -92,13 +92,14 @@ class PriceList(msgspec.Struct):
     prices: list[AnyPrice]
 
 
-class AssetList(msgspec.Struct):
-    """What can be asked for; a request may use an alias, the answer names the asset."""
+class AssetList(OptionalMembers):
+    """The catalog; a request may use an alias, the answer names the asset. `beyond_catalog`: others are answered."""
 
     assets: list[str]
     exchanges: list[str]
     markets: dict[str, list[str]]
     aliases: dict[str, str]
+    beyond_catalog: bool | None = None
 
 
 class WorkerHealth(msgspec.Struct):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from trinity.cache.stats import NodeStats
 from workers.api.openapi.lookups import FeedHealth, ProcessHealth, Reason
 from workers.api.openapi.words import OptionalMembers
 
@@ -303,6 +304,15 @@ class NodeDay(msgspec.Struct):
     """Each asset's name and its last 24 hours."""
 
     assets: list[AssetDay]
+
+
+class ClusterState(msgspec.Struct):
+    """What each node of the cluster told of itself last; `cache`: up, down (`reason` says why) or off."""
+
+    time_ms: int
+    cache: str
+    reason: str
+    nodes: list[NodeStats]
 
 
 class NodeInside(msgspec.Struct):

@@ -32,8 +32,10 @@ from trinity.native.networks import is_inside
 from trinity.native.octets import append_slice
 from trinity.observe import metrics
 from trinity.vocabulary import HTTP_STATUSES
+from workers.request.beyond import SLOT, WAITS, begin_again, end_again
 from workers.request.forwarded import ADDRESS, PEER, set_peer
 from workers.request.http.context import RequestContext
+from workers.request.http.parked import end_request, is_waiting, park, wait_parked
 from workers.request.http.parse import (
     BAD_REQUEST_LINE,
     KEEP_ALIVE,
@@ -43,6 +45,7 @@ from workers.request.http.parse import (
     parse_head,
     skip_empty_lines,
 )
+from workers.request.http.price_routes import answer_again
 from workers.request.http.proxy_protocol import MALFORMED, parse_proxy_header
 from workers.request.http.proxy_protocol import NEED_MORE as PREFACE_NEEDS_MORE
 from workers.request.http.response import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS
@@ -73,6 +76,7 @@ from workers.request.http.slots import (
     NOBODY_KNOWN,
     OUT,
     OVER,
+    PARKED,
     PARSED,
     PHASE,
     PREFACE,
@@ -147,11 +151,21 @@ def serve_event(at: Connections, context: RequestContext, counters: Words, slot:
                 resume(at, slot, now_ns)
         elif phase == LINGERING:
             drop_input(at, slot)
-        elif phase != OVER:
+        elif phase not in (OVER, PARKED):
             _serve_input(at, context, counters, slot, now_ns)
     except Exception:  # noqa: BLE001 - whatever it was, the loop goes on and the counter shows it
         counters[_ERRORS_WORD] += np.uint64(1)
+        context.beyond.state[WAITS] = 0
         close_connection(at, slot)
+
+
+@compiled
+def sweep(at: Connections, context: RequestContext, counters: Words, now_ns: int) -> None:
+    """Let all deadlines that have passed take effect."""
+    table = at.table
+    for slot in range(at.state[HIGHEST]):
+        if table[slot, FD] >= 0 and now_ns >= table[slot, DEADLINE_NS]:
+            expire(at, context, counters, slot, now_ns)
 
 
 @compiled
@@ -189,13 +203,13 @@ def _serve_input(at: Connections, context: RequestContext, counters: Words, slot
         if start == 0:
             return
     set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
-    _answer_all(at, context, counters, start, total, now_ns)
+    _answer_all(at, context, counters, slot, start, total, now_ns)
     if state[PARSED] > 0:
         _know(at, context, slot)
-    if ended and state[PARSED] == 0 and state[END] == STAYS:
+    if ended and state[PARSED] == 0 and state[END] == STAYS and at.parks[slot] == 0:
         close_connection(at, slot)  # half a head is no request
         return
-    if not send_turn(at, slot, total, now_ns) or row[FD] < 0:
+    if not send_turn(at, slot, total, now_ns) or row[FD] < 0 or wait_parked(at, slot, now_ns):
         return
     left = total - state[CONSUMED]
     if state[PARSED] > 0:
@@ -234,17 +248,24 @@ def _take_preface(
 
 
 @compiled_inline
-def _answer_all(at: Connections, context: RequestContext, counters: Words, start: int, total: int, now_ns: int) -> None:
+def _answer_all(
+    at: Connections, context: RequestContext, counters: Words, slot: int, start: int, total: int, now_ns: int
+) -> None:
     """Answer what is whole in `inbox[start:total]` into the outbox, and leave in `state` what came of it."""
     inbox, outbox, state = at.inbox, at.outbox, at.state
     out = parsed = 0
     end, outcome = STAYS, NEED_MORE
     while start < total and parsed < PIPELINED_MAX and out <= TURN_BYTES and end == STAYS:
+        began = start
         outcome = parse_head(inbox, start, total, context.head)
         if outcome == REQUEST:
             start = context.head[NEXT]
             keep_alive = context.head[KEEP_ALIVE] == 1 and state[DRAINING] == 0
             out = answer_request(context, inbox, not keep_alive, now_ns, outbox, out)
+            if context.beyond.state[WAITS] == 1:
+                start = began
+                park(at, context, slot, began, now_ns)
+                break
             parsed += 1
             if not keep_alive:
                 # Whatever follows is not read: closing at once would make the kernel reset the connection, and the
@@ -262,6 +283,28 @@ def _answer_all(at: Connections, context: RequestContext, counters: Words, start
     state[OUT], state[CONSUMED], state[PARSED], state[END] = out, start, parsed, end
     state[STOPPED] = start < total and outcome == REQUEST
     state[ANSWERED] += parsed
+
+
+@compiled
+def serve_parked(at: Connections, context: RequestContext, counters: Words, place: int, now_ns: int) -> bool:
+    """Look again at the request of this place, and answer it if it is decided or late; whether it was answered."""
+    if not is_waiting(at, context, place) or not begin_again(context.beyond, context.gate, place, now_ns):
+        return False
+    slot = context.beyond.parked[place, SLOT]
+    try:
+        set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
+        base, last = slot * HEAD_BYTES_MAX, at.state[DRAINING] == 1
+        out = answer_again(context, at.inputs, base, place, last, now_ns, at.outbox, 0)
+        if context.beyond.state[WAITS] == 0:
+            arrived_ns = end_request(at, context, place, now_ns)
+            account(at, context, counters, arrived_ns)
+            if _send(at, slot, out, now_ns):
+                push_ready(at, slot)  # more of its input may wait, here or in the socket
+    except Exception:  # noqa: BLE001 - as in serve_event
+        counters[_ERRORS_WORD] += np.uint64(1)
+        context.beyond.state[WAITS] = 0
+        close_connection(at, slot)
+    return end_again(context.beyond, place)
 
 
 @compiled_inline
@@ -291,6 +334,13 @@ def send_turn(at: Connections, slot: int, total: int, now_ns: int) -> bool:
     out, consumed = state[OUT], state[CONSUMED]
     row[KEPT], row[ENDING] = total - consumed, state[END]
     append_slice(at.inbox, consumed, total - consumed, at.inputs, slot * HEAD_BYTES_MAX)
+    return _send(at, slot, out, now_ns)
+
+
+@compiled_inline
+def _send(at: Connections, slot: int, out: int, now_ns: int) -> bool:
+    """Send `outbox[:out]`; False when the connection ended or has to wait for its client."""
+    row = at.table[slot]
     sent = send(row[FD], at.outbox, 0, out) if out > 0 else 0
     if sent == -EAGAIN:
         sent = 0

@@ -19,8 +19,10 @@ from trinity.memory.answer_table import HEAD_BYTES
 from trinity.memory.atomics import Words
 from trinity.memory.usage_ring import private_ring
 from trinity.native.octets import Integers, Octets, octets_of, pack_texts
+from trinity.process import AskerMemory
 from trinity.vocabulary import problem_for
 from workers.request.answer import PRICE_BYTES_MAX, Names, Record, make_names, make_record
+from workers.request.beyond import IS_ON, Beyond, make_beyond
 from workers.request.forwarded import Caller, make_caller
 from workers.request.http.parse import HEAD_WORDS
 from workers.request.http.response import HEAD_BYTES_MAX, Stamp, make_stamp, open_body
@@ -46,7 +48,7 @@ class RequestContext(NamedTuple):
     """All memory that answering needs; made once per worker by `make_context`.
 
     `head` and `query` are laid out by parse.py and target.py, `wanted` by answer.parse_assets; `body` is scratch.
-    `caller`, `gate` and `ledger` are shared with the datagrams.
+    `caller`, `gate`, `ledger` and `beyond` are shared with the datagrams.
     """
 
     table_words: Words
@@ -59,6 +61,7 @@ class RequestContext(NamedTuple):
     caller: Caller
     gate: Gate
     ledger: UsageRecorder
+    beyond: Beyond
     stamp: Stamp
     body: Octets
     assets_body: Octets  # of GET /assets
@@ -75,6 +78,7 @@ def make_context(
     caller: Caller,
     gate: Gate,
     ledger: UsageRecorder,
+    beyond: Beyond,
     ports: PortsSection = _PORTS,
     report_paths: Sequence[str] = (),
 ) -> RequestContext:
@@ -84,8 +88,10 @@ def make_context(
     for market in catalog.markets:
         markets[market.asset].append(market.exchange)
     aliases = {alias: index for alias, index in catalog.names().items() if alias not in markets}
-    assets_body = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
+    assets_body: dict[str, object] = {"assets": names, "exchanges": catalog.exchanges, "markets": markets}
     assets_body |= {"aliases": {alias: names[index] for alias, index in aliases.items()}}
+    if beyond.state[IS_ON]:
+        assets_body |= {"beyond_catalog": True}  # others are answered as well
     health_body = {"node": node, "worker": worker, "simulated": simulated, "assets": len(names)}
     return RequestContext(
         table_words=table_words,
@@ -98,6 +104,7 @@ def make_context(
         caller=caller,
         gate=gate,
         ledger=ledger,
+        beyond=beyond,
         stamp=make_stamp(ledger.ring),
         body=np.zeros(_BODY_FRAME_BYTES + ASSETS_MAX * PRICE_BYTES_MAX, dtype=np.uint8),
         assets_body=octets_of(_json(assets_body)),
@@ -122,9 +129,15 @@ def response_bytes_max(context: RequestContext) -> int:
 
 
 def make_private_context(
-    table_words: Words, catalog: Catalog, counters: Words, section: AccessSection, access: AccessMemory
+    table_words: Words,
+    catalog: Catalog,
+    counters: Words,
+    section: AccessSection,
+    access: AccessMemory,
+    asker: AskerMemory | None = None,
+    places: int = 0,
 ) -> RequestContext:
-    """The context of a worker without a node: for compiling, measuring and tests."""
+    """The context of a worker without a node: for compiling, measuring and tests; `asker` None: the catalog is all."""
     return make_context(
         table_words=table_words,
         catalog=catalog,
@@ -134,6 +147,7 @@ def make_private_context(
         caller=make_caller(section.trusted_proxies),
         gate=make_gate(access.keys, access.limits, access.addresses, access.blocks, counters, section),
         ledger=make_ledger(private_ring(0, _PRIVATE_RECORDS), catalog),
+        beyond=make_beyond(asker or AskerMemory.private(), len(catalog.assets), asker is not None, places),
     )
 
 

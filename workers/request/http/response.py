@@ -12,7 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from trinity.access.gate import Gate
-from trinity.access.limit_headers import LIMIT_HEADERS_BYTES_MAX, append_limit_headers, append_limits_left
+from trinity.access.limit_headers import (
+    LIMIT_HEADERS_BYTES_MAX,
+    append_limit_headers,
+    append_limits_left,
+    append_retry_after,
+)
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import OVERLOADED_RETRY_SECONDS
 from trinity.memory.atomics import Words
@@ -291,6 +296,27 @@ def append_overloaded(stamp: Stamp, connection: int, with_body: bool, out: Octet
     at = append_octets(_OVERLOADED_HEAD, out, at)
     at = append_head_end(stamp, connection, out, at)
     return append_octets(_OVERLOADED_BODY, out, at) if with_body else at
+
+
+@compiled
+def append_retry(
+    status: int,
+    body: Octets,
+    body_length: int,
+    wait_ms: int,
+    with_body: bool,
+    stamp: Stamp,
+    connection: int,
+    out: Octets,
+    at: int,
+) -> int:
+    """As `append_response`, with Retry-After."""
+    at = append_packed(_HEADS, _HEAD_BOUNDS, status, out, at)
+    at = append_integer(body_length, out, at)
+    at = append_octets(_LINE_END, out, at)
+    at = append_retry_after(wait_ms, out, at)
+    at = append_head_end(stamp, connection, out, at)
+    return append_slice(body, 0, body_length, out, at) if with_body else at
 
 
 @compiled

@@ -23,6 +23,7 @@ from workers.request.http.slots import (
     LINE,
     OF_ADDRESS_MAX,
     OVER,
+    PARKED,
     PHASE,
     READY,
     STALLED,
@@ -31,8 +32,8 @@ from workers.request.http.slots import (
     count_open,
 )
 
-# By phase: how long the connection may stay in it. STALLED and OVER, whose answer is due, never give way.
-_LIMITS_NS = np.array([IDLE_MAX_NS, HEAD_MAX_NS, 0, LINGER_MAX_NS, HEAD_MAX_NS, HEAD_MAX_NS, 0], dtype=np.int64)
+# By phase: how long the connection may stay in it. STALLED, and OVER and PARKED, whose answer is due, never give way.
+_LIMITS_NS = np.array([IDLE_MAX_NS, HEAD_MAX_NS, 0, LINGER_MAX_NS, HEAD_MAX_NS, HEAD_MAX_NS, 0, 0], dtype=np.int64)
 _SHARES = 1 << 20  # a share of time left is counted in these: 75 s in 72 us, and no product overflows
 _NOBODY = -1
 _IPV4 = np.uint64(0)  # the upper word of a mapped address
@@ -125,7 +126,8 @@ def _give_way(at: Connections, high: np.uint64, low: np.uint64, all_addresses: b
     found, least = _NOBODY, 0
     for slot in range(at.state[HIGHEST]):
         row = at.table[slot]
-        if row[FD] < 0 or row[PHASE] in (STALLED, OVER) or row[READY] == 1 or slot == newcomer:
+        stays = row[PHASE] in (STALLED, OVER, PARKED) or row[READY] == 1 or slot == newcomer
+        if row[FD] < 0 or stays:
             continue
         if all_addresses or _is_of(at, slot, high, low):
             left = max(0, row[DEADLINE_NS] - now_ns) * _SHARES // _LIMITS_NS[row[PHASE]]

@@ -21,19 +21,15 @@ import numpy as np
 from trinity.access.charge import MISTAKE, charge
 from trinity.access.costs import Cost, cost_of
 from trinity.access.gate import COST
-from trinity.access.limit_headers import append_limits_left, is_ended_by_time
 from trinity.compiled import compiled, compiled_inline
-from trinity.memory.answer_table import HEAD_AT
 from trinity.native.nearest import find_nearest
 from trinity.native.octets import (
     NOT_FOUND,
-    Integers,
     Octets,
     append_byte,
     append_integer,
     append_octets,
     append_packed,
-    append_slice,
     octets_of,
     pack_texts,
 )
@@ -42,52 +38,36 @@ from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
     GOOD,
-    UNKNOWN,
-    UNKNOWN_ASSET,
-    VERDICT_LOOKUPS,
-    Names,
     append_shown,
-    find_name,
     judge,
-    parse_assets,
     read_answer,
     row_of,
-    write_price,
-    write_prices,
-    write_unknown_asset,
 )
 from workers.request.forwarded import find_caller, forget_forwarded
+from workers.request.http.answers import answer_body, answer_error, answer_good, answer_mistake
 from workers.request.http.context import RequestContext
 from workers.request.http.parse import (
-    KEEP_ALIVE,
     KEY_END,
     KEY_START,
     METHOD,
     METHOD_GET,
-    METHOD_HEAD,
     METHOD_OPTIONS,
     METHOD_OTHER,
-    MINOR_VERSION,
     TARGET_END,
     TARGET_START,
 )
 from workers.request.http.parse import KEYS as HEADER_KEYS
+from workers.request.http.price_routes import append_price, append_prices, connection_of
 from workers.request.http.response import (
     ADDRESS_BLOCKED,
     BAD_ASSETS,
     BAD_TARGET,
     CONNECTION_CLOSED,
-    CONNECTION_KEPT,
     CONNECTION_SILENT,
     KEY_REPEATED,
     METHOD_NOT_ALLOWED,
-    MISSING_ASSET,
     STATUS_NO_CONTENT,
-    UNKNOWN_EXCHANGE,
     UNKNOWN_PATH,
-    append_good,
-    append_head_end,
-    append_limited,
     append_no_content,
     append_response,
     error_code,
@@ -98,13 +78,9 @@ from workers.request.http.response import (
 )
 from workers.request.http.target import (
     API_KEY,
-    ASSET,
-    ASSET_LIST,
     BAD_ENCODING,
     BAD_NAME,
     BAD_PARAMETER,
-    EXCHANGE,
-    LIMITS,
     PATH_ASSETS,
     PATH_HEALTH,
     PATH_MALFORMED,
@@ -119,11 +95,8 @@ from workers.request.http.target import (
 )
 from workers.request.http.target import KEYS as QUERY_KEYS
 from workers.request.ledger import (
-    TALLY_STATUS,
     begin,
     note_error,
-    note_price,
-    note_prices,
     note_status,
 )
 
@@ -153,19 +126,17 @@ def answer_request(context: RequestContext, buffer: Octets, last: bool, now_ns: 
     head = context.head
     begin(context.ledger, HTTP)
     find_caller(context.caller, buffer, head)
-    connection = CONNECTION_CLOSED
-    if head[KEEP_ALIVE] == 1 and not last:
-        connection = CONNECTION_SILENT if head[MINOR_VERSION] == 1 else CONNECTION_KEPT
+    connection = connection_of(head, last)
     if head[METHOD] == METHOD_OPTIONS:
         if is_barred(context.gate, context.caller):
-            return _append_error(context, ADDRESS_BLOCKED, connection, out, at)
+            return answer_error(context, ADDRESS_BLOCKED, connection, out, at)
         note_status(context.ledger, STATUS_NO_CONTENT)
         return append_no_content(context.stamp, connection, out, at)
     path = find_path(context.query, buffer, head[TARGET_START], head[TARGET_END])
     outcome = parse_query(context.query, buffer, head[TARGET_END], path)
     error = _refusal_of(context, buffer, path, now_ns)
     if error != _ADMITTED:
-        return _append_error(context, error, connection, out, at)
+        return answer_error(context, error, connection, out, at)
     return _append_answer(context, buffer, path, outcome, connection, now_ns, out, at)
 
 
@@ -189,23 +160,23 @@ def _append_answer(
 ) -> int:
     """Append the response to a caller that may ask."""
     if path == PATH_MALFORMED:
-        return _append_mistake(context, BAD_TARGET, connection, now_ns, out, at)
+        return answer_mistake(context, BAD_TARGET, connection, now_ns, out, at)
     if path == PATH_UNKNOWN:
         return _append_unknown_path(context, buffer, connection, now_ns, out, at)
     if context.head[METHOD] == METHOD_OTHER:
-        return _append_mistake(context, METHOD_NOT_ALLOWED, connection, now_ns, out, at)
+        return answer_mistake(context, METHOD_NOT_ALLOWED, connection, now_ns, out, at)
     if path == PATH_ASSETS:
-        return _append_good(context, context.assets_body, context.assets_body.size, connection, now_ns, out, at)
+        return answer_good(context, context.assets_body, context.assets_body.size, connection, now_ns, out, at)
     if path == PATH_HEALTH:
         length = _write_health(context, now_ns)
-        return _append_body(context, context.body, length, connection, out, at)
+        return answer_body(context, context.body, length, connection, out, at)
     if outcome == BAD_ENCODING:
-        return _append_mistake(context, BAD_TARGET, connection, now_ns, out, at)
+        return answer_mistake(context, BAD_TARGET, connection, now_ns, out, at)
     if outcome == BAD_PARAMETER:
         return _append_bad_parameter(context, buffer, path, connection, now_ns, out, at)
     if path == PATH_PRICE:
-        return _append_price(context, buffer, connection, now_ns, out, at)
-    return _append_prices(context, buffer, connection, now_ns, out, at)
+        return append_price(context, buffer, connection, now_ns, out, at)
+    return append_prices(context, buffer, connection, now_ns, out, at)
 
 
 @compiled
@@ -239,46 +210,13 @@ def _refusal_of(context: RequestContext, buffer: Octets, path: int, now_ns: int)
 
 
 @compiled
-def _append_body(context: RequestContext, body: Octets, length: int, connection: int, out: Octets, at: int) -> int:
-    """Append the response with the status that was noted."""
-    with_body = context.head[METHOD] != METHOD_HEAD
-    status = context.ledger.tally[TALLY_STATUS]
-    return append_response(status, body, length, with_body, context.stamp, connection, out, at)
-
-
-@compiled
-def _append_good(
-    context: RequestContext, body: Octets, length: int, connection: int, now_ns: int, out: Octets, at: int
-) -> int:
-    with_body = context.head[METHOD] != METHOD_HEAD
-    return append_good(context.gate, body, length, with_body, context.stamp, connection, now_ns, out, at)
-
-
-@compiled
-def _append_mistake(context: RequestContext, error: int, connection: int, now_ns: int, out: Octets, at: int) -> int:
-    code = charge(context.gate, MISTAKE, now_ns)
-    return _append_error(context, error if code == CODE_OK else error_of_access(code), connection, out, at)
-
-
-@compiled
-def _append_error(context: RequestContext, error: int, connection: int, out: Octets, at: int) -> int:
-    code = error_code(error)
-    note_error(context.ledger, error_status(error), code)
-    if is_ended_by_time(code):
-        with_body = context.head[METHOD] != METHOD_HEAD
-        return append_limited(context.gate, error, context.body, with_body, context.stamp, connection, out, at)
-    length = write_error(error, context.body)
-    return _append_body(context, context.body, length, connection, out, at)
-
-
-@compiled
 def _append_unknown_path(
     context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int
 ) -> int:
     """Say what there is, here and on the other port, and which of it may have been meant."""
     code = charge(context.gate, MISTAKE, now_ns)
     if code != CODE_OK:
-        return _append_error(context, error_of_access(code), connection, out, at)
+        return answer_error(context, error_of_access(code), connection, out, at)
     note_error(context.ledger, error_status(UNKNOWN_PATH), error_code(UNKNOWN_PATH))
     guide, start, end = context.guide, context.query[UNKNOWN_PATH_AT], context.query[UNKNOWN_PATH_AT + 1]
     length = append_octets(guide.body, context.body, 0)
@@ -286,7 +224,7 @@ def _append_unknown_path(
     if nearest != NOT_FOUND:
         length = append_packed(guide.hints, guide.hint_bounds, nearest, context.body, length)
     length = append_octets(_END_OF_ERROR, context.body, length)
-    return _append_body(context, context.body, length, connection, out, at)
+    return answer_body(context, context.body, length, connection, out, at)
 
 
 @compiled
@@ -295,83 +233,12 @@ def _append_bad_parameter(
 ) -> int:
     code = charge(context.gate, MISTAKE, now_ns)
     if code != CODE_OK:
-        return _append_error(context, error_of_access(code), connection, out, at)
+        return answer_error(context, error_of_access(code), connection, out, at)
     note_error(context.ledger, error_status(BAD_ASSETS), error_code(BAD_ASSETS))  # both are bad_parameter
     length = append_packed(_BAD_PARAMETER_BODIES, _BAD_PARAMETER_BOUNDS, path, context.body, 0)
     length = append_shown(buffer, context.query[BAD_NAME], context.query[BAD_NAME + 1], context.body, length)
     length = append_octets(_END_OF_BAD_PARAMETER, context.body, length)
-    return _append_body(context, context.body, length, connection, out, at)
-
-
-@compiled_inline
-def _append_price(context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int) -> int:
-    """GET /price: a good price is copied, head and body, as the consensus process rendered them."""
-    query = context.query
-    name_start, name_end = query[2 * ASSET], query[2 * ASSET + 1]
-    if name_start in (NOT_FOUND, name_end):
-        return _append_mistake(context, MISSING_ASSET, connection, now_ns, out, at)
-    exchange = _exchange_of(context.exchanges, query, buffer)
-    if exchange == _NO_SUCH_EXCHANGE:
-        return _append_mistake(context, UNKNOWN_EXCHANGE, connection, now_ns, out, at)
-    asset = find_name(context.assets, buffer, name_start, name_end)
-    record, verdict = context.record, UNKNOWN_ASSET
-    if asset != UNKNOWN:
-        read_answer(context.table_words, row_of(context.exchanges, asset, exchange), record)
-        verdict = judge(record, now_ns, query[LIMITS], query[LIMITS + 1], query[LIMITS + 2])
-    code = charge(context.gate, VERDICT_LOOKUPS[verdict], now_ns)
-    if code != CODE_OK:
-        return _append_error(context, error_of_access(code), connection, out, at)
-    note_price(context.ledger, asset, exchange, verdict)
-    if asset == UNKNOWN:
-        length = write_unknown_asset(buffer, name_start, name_end, context.body, 0)
-        return _append_body(context, context.body, length, connection, out, at)
-    if verdict != GOOD:
-        length = write_price(record, verdict, context.assets, asset, now_ns, context.body, 0)
-        return _append_body(context, context.body, length, connection, out, at)
-    at = append_slice(record.octets, HEAD_AT, record.fields["head_length"], out, at)
-    at = append_limits_left(context.gate, now_ns, out, at)
-    at = append_head_end(context.stamp, connection, out, at)
-    if context.head[METHOD] == METHOD_HEAD:
-        return at
-    return write_price(record, GOOD, context.assets, asset, now_ns, out, at)
-
-
-@compiled
-def _append_prices(context: RequestContext, buffer: Octets, connection: int, now_ns: int, out: Octets, at: int) -> int:
-    """GET /prices: always 200, each asset with its own status; all assets when none is named."""
-    query, wanted = context.query, context.wanted
-    exchange = _exchange_of(context.exchanges, query, buffer)
-    if exchange == _NO_SUCH_EXCHANGE:
-        return _append_mistake(context, UNKNOWN_EXCHANGE, connection, now_ns, out, at)
-    if query[2 * ASSET_LIST] == NOT_FOUND:
-        count = context.assets["count"]
-        for asset in range(count):
-            wanted[asset, 0] = asset
-    else:
-        count = parse_assets(context.assets, buffer, query[2 * ASSET_LIST], query[2 * ASSET_LIST + 1], wanted)
-        if count == UNKNOWN:
-            return _append_mistake(context, BAD_ASSETS, connection, now_ns, out, at)
-    length, lookups = write_prices(
-        context.table_words,
-        context.record,
-        context.assets,
-        context.exchanges,
-        buffer,
-        wanted,
-        count,
-        exchange,
-        now_ns,
-        query[LIMITS],
-        query[LIMITS + 1],
-        query[LIMITS + 2],
-        context.body,
-        0,
-    )
-    code = charge(context.gate, lookups, now_ns)
-    if code != CODE_OK:
-        return _append_error(context, error_of_access(code), connection, out, at)
-    note_prices(context.ledger, wanted[0, 0], count, lookups, exchange)
-    return _append_good(context, context.body, length, connection, now_ns, out, at)
+    return answer_body(context, context.body, length, connection, out, at)
 
 
 @compiled
@@ -385,13 +252,3 @@ def _write_health(context: RequestContext, now_ns: int) -> int:
     length = append_octets(context.health_body, context.body, length)
     length = append_integer(fresh, context.body, length)
     return append_byte(_BRACE, context.body, length)
-
-
-@compiled
-def _exchange_of(exchanges: Names, query: Integers, buffer: Octets) -> int:
-    """The exchange that was asked for, CONSENSUS when none was, _NO_SUCH_EXCHANGE when it is not known."""
-    start, end = query[2 * EXCHANGE], query[2 * EXCHANGE + 1]
-    if start == NOT_FOUND:
-        return CONSENSUS
-    exchange = find_name(exchanges, buffer, start, end)
-    return exchange if exchange != UNKNOWN else _NO_SUCH_EXCHANGE

@@ -9,6 +9,7 @@ A connection is a row of `Connections.table`; its slot is the row's number and i
     STALLED    the client does not take its answers: nothing is read from it until it does
     LINGERING  refused: our side is shut, what the client still sends is read and dropped
     OVER       its request came over the governor's limit: it is refused when its turn comes (overload.py)
+    PARKED     its request waits for an asset that is being looked for (parked.py): nothing is read from it until then
 
 Rules: a slot is free or has a descriptor; whoever closes it gives everything back. A slot with more to do than its turn
 allows goes on the ready list, whose entries the next turn serves like events.
@@ -47,7 +48,7 @@ from workers.request.http.response import HEAD_END_BYTES_MAX
     HALF_CLOSED,  # 1 when the client has said that it will send no more
     _COLUMNS,
 ) = range(9)
-IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW, OVER = range(7)
+IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW, OVER, PARKED = range(8)
 STAYS, CLOSES, LINGERS = range(3)
 STALL_START, STALL_END = range(2)
 
@@ -96,6 +97,7 @@ class Connections(NamedTuple):
     over: Integers  # a ring of slots, each in it once at most: a closed one stays until its turn comes
     over_marks: Integers  # 1 while the slot is in the ring
     admission: Words  # AdmissionTable.words
+    parks: Integers  # the place of the request that waits, and one; 0: none does
     inputs: Octets  # HEAD_BYTES_MAX a slot
     stalled: Octets  # one turn's output a stalled connection
     stalled_marks: Integers  # int64[STALLED_MAX, 2]: what is unsent of it
@@ -147,6 +149,7 @@ def make_connections(
         over=np.zeros(count, dtype=np.int64),
         over_marks=np.zeros(count, dtype=np.int64),
         admission=admission.words,
+        parks=np.zeros(count, dtype=np.int64),
         inputs=np.zeros(count * HEAD_BYTES_MAX, dtype=np.uint8),
         stalled=np.zeros(STALLED_MAX * outbox_bytes, dtype=np.uint8),
         stalled_marks=np.zeros((STALLED_MAX, 2), dtype=np.int64),
@@ -167,7 +170,7 @@ def close_connection(at: Connections, slot: int) -> None:
         return
     close(row[FD])
     release_stall(at, slot)
-    row[FD], row[READY] = -1, 0
+    row[FD], row[READY], at.parks[slot] = -1, 0, 0
     at.addresses[slot * ADDRESS_WORDS] = at.addresses[slot * ADDRESS_WORDS + 1] = 0
     at.free[at.state[FREE_COUNT]] = slot
     at.state[FREE_COUNT] += 1

@@ -9,6 +9,7 @@ from trinity.compiled import compiled
 from trinity.limits import HEAD_BYTES_MAX, HEAD_MAX_NS, IDLE_MAX_NS, LINGER_MAX_NS, STALL_MAX_NS
 from trinity.native.libc import EAGAIN, EPOLL_MODIFY, EPOLLOUT, control_events, receive, send, shut_output
 from trinity.native.octets import append_slice
+from workers.request.http.parked import wait_parked
 from workers.request.http.slots import (
     BASE_EVENTS,
     CLOSES,
@@ -85,7 +86,7 @@ def resume(at: Connections, slot: int, now_ns: int) -> None:
     else:
         row[PHASE], row[DEADLINE_NS] = IDLE, now_ns + IDLE_MAX_NS
     control_events(at.state[EPOLL_FD], EPOLL_MODIFY, row[FD], BASE_EVENTS, slot, at.event)
-    if end_if_due(at, slot, now_ns):
+    if end_if_due(at, slot, now_ns) and not wait_parked(at, slot, now_ns):
         push_ready(at, slot)  # input may be waiting, here or in the socket
 
 

@@ -39,10 +39,13 @@ from trinity.native.octets import Integers, Octets
 from trinity.net.datagram_filter import attach_filter
 from trinity.observe import metrics
 from trinity.vocabulary import UDP_RESULTS
-from workers.request.forwarded import PEER, forget_forwarded
+from workers.request.beyond import ARRIVED_NS, DATAGRAM, IS_AGAIN, WAITS, begin_again, end_again, take_place
+from workers.request.forwarded import ADDRESS, PEER, forget_forwarded
 from workers.request.ledger import record
+from workers.request.udp.context import PARKED, DatagramContext
 from workers.request.udp.frame import REQUEST_MAGIC
-from workers.request.udp.text import DatagramContext, answer_datagram
+from workers.request.udp.parked import ParkedDatagrams, give_again, keep_datagram, make_parked_datagrams
+from workers.request.udp.text import answer_datagram
 
 # One byte more than the longest request shows that a datagram was longer; 64 more keep the places from sharing
 # one set of the first-level cache.
@@ -90,6 +93,8 @@ class Mailbox(NamedTuple):
     controls: Words  # CONTROL_WORDS each
     any_address: bool
     timespec: Integers  # scratch for the clock
+    scratch: Octets  # for what is written to an eventfd
+    parked: ParkedDatagrams
     inbox: Octets
     outbox: Octets
 
@@ -107,6 +112,8 @@ def make_mailbox(context: DatagramContext, networks: Networks, any_address: bool
         controls=np.zeros(DATAGRAMS_MAX * CONTROL_WORDS, dtype=np.uint64),
         any_address=any_address,
         timespec=np.zeros(2, dtype=np.int64),
+        scratch=np.zeros(8, dtype=np.uint8),
+        parked=make_parked_datagrams(context.beyond.parked.shape[0]),
         inbox=np.zeros(DATAGRAMS_MAX * _PLACE_BYTES, dtype=np.uint8),
         outbox=np.zeros(_OUTBOX_BYTES, dtype=np.uint8),
     )
@@ -153,8 +160,14 @@ def serve_datagrams(mailbox: Mailbox, counters: Words, udp_fd: int, now_ns: int)
 @compiled_inline
 def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int) -> int:
     """Write the reply to datagram i to `outbox[at:]`; its length, 0 for none."""
+    return _answer_at(mailbox, counters, i, message_length(mailbox.received, i), at, now_ns, now_ns)
+
+
+@compiled
+def _answer_at(mailbox: Mailbox, counters: Words, i: int, size: int, at: int, arrived_ns: int, now_ns: int) -> int:
+    """As `_answer_one`, of a datagram of so many bytes that came then."""
     start = i * _PLACE_BYTES
-    end = start + message_length(mailbox.received, i)
+    end = start + size
     context = mailbox.context
     read_sockaddr(mailbox.names, i * SOCKADDR_WORDS, context.caller.words, PEER)
     forget_forwarded(context.caller)
@@ -166,11 +179,47 @@ def _answer_one(mailbox: Mailbox, counters: Words, i: int, at: int, now_ns: int)
     except Exception:  # noqa: BLE001 - an internal error costs this datagram and is counted
         counters[_ERRORS_WORD] += np.uint64(1)
         return 0
+    if result == PARKED:
+        _park(mailbox, i, size, now_ns)
+        return 0
     counters[_RESULT_WORD + result] += np.uint64(1)
     counters[_LOOKUPS_WORD] += np.uint64(lookups)
-    if length > 0 and not record(context.ledger, context.caller, now_ns, read_clock(MONOTONIC, mailbox.timespec)):
+    if length > 0 and not record(context.ledger, context.caller, arrived_ns, read_clock(MONOTONIC, mailbox.timespec)):
         counters[_UNRECORDED_WORD] += np.uint64(1)
     return length
+
+
+@compiled
+def _park(mailbox: Mailbox, i: int, size: int, now_ns: int) -> None:
+    """Keep datagram i, which waits for an asset; one that waits already does so on."""
+    context = mailbox.context
+    beyond = context.beyond
+    beyond.state[WAITS] = 1
+    if beyond.state[IS_AGAIN] == 1:
+        return
+    place = take_place(beyond, context.gate, context.caller.words[ADDRESS : ADDRESS + 2], DATAGRAM, now_ns)
+    keep_datagram(
+        mailbox.parked, beyond, place, mailbox.inbox, i * _PLACE_BYTES, size, mailbox.received, i * MESSAGE_WORDS,
+        mailbox.names, i * SOCKADDR_WORDS, mailbox.controls, i * CONTROL_WORDS,
+    )  # fmt: skip
+
+
+@compiled
+def serve_parked_datagram(mailbox: Mailbox, counters: Words, udp_fd: int, place: int, now_ns: int) -> None:
+    """Look again at the datagram of this place, and answer it if it is decided or late."""
+    context = mailbox.context
+    beyond = context.beyond
+    if not begin_again(beyond, context.gate, place, now_ns):
+        return
+    arrived_ns = beyond.parked[place, ARRIVED_NS]
+    size = give_again(
+        mailbox.parked, beyond, place, mailbox.inbox, mailbox.received, mailbox.names, mailbox.controls
+    )  # fmt: skip
+    length = _answer_at(mailbox, counters, 0, size, 0, arrived_ns, now_ns)
+    if length > 0:
+        _address_reply(mailbox, 0, 0, 0, length)
+        _send_replies(mailbox, counters, udp_fd, 1)
+    end_again(beyond, place)
 
 
 @compiled_inline

@@ -27,6 +27,7 @@ that cannot be read, or whose sender may not ask, is answered with a header alon
 longer than the request. Where time is all that is missing, it has the milliseconds to wait in the place of the time.
 """
 
+from trinity.access.gate import Gate
 from trinity.compiled import compiled
 from trinity.limits import API_KEY_BYTES_MAX, ASSET_NAME_BYTES_MAX, UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS
@@ -34,11 +35,11 @@ from trinity.memory.atomics import Words
 from trinity.memory.cell import WORD_BYTES, snapshot_prefix
 from trinity.native.octets import Octets, append_byte, append_slice, byte_at
 from workers.request.answer import (
+    ASSET_RESOLVING,
     CONSENSUS,
     GOOD,
     PRICE_TOO_OLD,
     UNKNOWN,
-    UNKNOWN_ASSET,
     VERDICT_LOOKUPS,
     Names,
     Record,
@@ -47,6 +48,8 @@ from workers.request.answer import (
     judge,
     row_of,
 )
+from workers.request.beyond import NOT_OF_CATALOG, Beyond, begin_names, decide, is_undecided, verdict_of
+from workers.request.prices import judge_spare
 
 MAGIC_BYTE = 0xD7  # no text and no UTF-8 JSON begins so
 VERSION = 1
@@ -58,6 +61,7 @@ RECORD_BYTES = 22
 FLAG_LAST_GOOD, FLAG_KEY = 1, 2
 
 # Then the refusals of the gate, in the order of vocabulary.CODES from missing_key on.
+FRAME_WAITS = -1  # instead of a reply's end
 FRAME_OK, FRAME_BAD_REQUEST, FRAME_BAD_VERSION, FRAME_PAD_REQUEST, FRAME_MISSING_KEY = range(5)
 AGE_NONE = 2**32 - 1
 
@@ -80,32 +84,48 @@ def answer_frame(
     record: Record,
     assets: Names,
     exchanges: Names,
+    beyond: Beyond,
+    gate: Gate,
+    address: Words,
     request: Octets,
     start: int,
     reply: Octets,
     at: int,
     now_ns: int,
 ) -> tuple[int, int]:
-    """(position behind the reply, what its prices cost) of a frame that is good and whose sender may ask."""
+    """(position behind the reply, what its prices cost) of a frame that is good and whose sender may ask.
+
+    The position is FRAME_WAITS when it is to wait for one of its names.
+    """
     count = byte_at(request, start + COUNT_AT)
     min_sources = byte_at(request, start + 7)
     max_age_ms = _read_u32(request, start + 16)
     max_conf_milli_bps = _read_u32(request, start + 20)
     with_last_good = byte_at(request, start + 5) & FLAG_LAST_GOOD != 0
-    time_ms = lookups = 0
+    time_ms = lookups = strangers = 0
+    begin_names(beyond)
     out = _write_header(request, start, FRAME_OK, count, reply, at)
     for i in range(count):
         name = start + HEADER_BYTES + i * NAME_BYTES
         asset = find_name(assets, request, name, end_of_name(request, name))
         if asset == UNKNOWN:
-            out = _write_unknown(reply, out)
-            continue
-        row = row_of(exchanges, asset, CONSENSUS)
-        if not snapshot_prefix(table_words, row * ROW_WORDS, SLOT_WORDS, _NUMBER_WORDS, record.words):
-            record.fields["state"] = 0
-            record.fields["has_last_good"] = 0
-            record.fields["rejected"] = 0
-        verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
+            end = end_of_name(request, name)
+            strangers += 1
+            asset = decide(beyond, gate, address, request, name, end, now_ns)
+            if asset < 0:
+                out = _write_refused(verdict_of(asset), reply, out)
+                continue
+            verdict = judge_spare(
+                table_words, record, exchanges, beyond, request, name, end, asset, CONSENSUS, now_ns, max_age_ms,
+                min_sources, max_conf_milli_bps,
+            )  # fmt: skip
+        else:
+            row = row_of(exchanges, asset, CONSENSUS)
+            if not snapshot_prefix(table_words, row * ROW_WORDS, SLOT_WORDS, _NUMBER_WORDS, record.words):
+                record.fields["state"] = 0
+                record.fields["has_last_good"] = 0
+                record.fields["rejected"] = 0
+            verdict = judge(record, now_ns, max_age_ms, min_sources, max_conf_milli_bps)
         lookups += max(0, VERDICT_LOOKUPS[verdict])
         age_ms = AGE_NONE
         if verdict == GOOD or record.fields["has_last_good"] == 1:
@@ -114,6 +134,9 @@ def answer_frame(
                 time_ms = record.fields["timestamp_ms"] + age_ms
         out = _write_record(record, verdict, with_last_good, age_ms, reply, out)
     _put(time_ms, 8, reply, at + 16)
+    if is_undecided(beyond):
+        return FRAME_WAITS, 0
+    beyond.state[NOT_OF_CATALOG] += strangers
     return out, lookups
 
 
@@ -193,19 +216,20 @@ def _write_record(record: Record, verdict: int, with_last_good: bool, age_ms: in
     at = _put(exponent, 1, reply, at)
     at = _put(confidence_exponent, 1, reply, at)
     at = _put(verdict, 1, reply, at)
-    at = _put(0 if GOOD < verdict < PRICE_TOO_OLD else record.fields["sources"], 1, reply, at)
+    has_no_sources = GOOD < verdict < PRICE_TOO_OLD or verdict == ASSET_RESOLVING
+    at = _put(0 if has_no_sources else record.fields["sources"], 1, reply, at)
     at = _put(record.fields["rejected"], 1, reply, at)
     return _put(0, 1, reply, at)
 
 
 @compiled
-def _write_unknown(reply: Octets, at: int) -> int:
-    """The record of a name that no asset has."""
+def _write_refused(verdict: int, reply: Octets, at: int) -> int:
+    """The record of a name that has no row."""
     at = _put(0, 8, reply, at)
     at = _put(0, 4, reply, at)
     at = _put(AGE_NONE, 4, reply, at)
     at = _put(0, 2, reply, at)
-    at = _put(UNKNOWN_ASSET, 1, reply, at)
+    at = _put(verdict, 1, reply, at)
     return _put(0, 3, reply, at)
 
 

@@ -11,7 +11,8 @@ free bytes at `reply[at:]`:
     trusted = is_inside(networks, addresses, address_at)         networks.py
     length, result, lookups = answer_datagram(context, request, start, end, reply, at, trusted, now_ns)
 
-`length` is 0 when nothing is to be sent, `result` the index in UDP_RESULTS, `lookups` the prices looked up.
+`length` is 0 when nothing is to be sent, `result` the index in UDP_RESULTS, or PARKED: it waits for an asset that is
+being looked for, and the same bytes are given again later (parked.py). `lookups` are the prices looked up.
 What the answer is, is noted in `desk.ledger`. A receive buffer should hold one byte more than UDP_REQUEST_BYTES_MAX,
 so that an oversized datagram is seen as such.
 
@@ -23,50 +24,34 @@ a good key a sender that is not trusted gets no reply longer than its request: a
 error object, an answer frame) is never answered, so that two nodes cannot be set to answering each other forever.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from trinity.access.charge import MISTAKE, charge
-from trinity.access.gate import Gate
+from trinity.access.charge import MISTAKE
+from trinity.access.gate import KEY_ID
 from trinity.compiled import compiled, compiled_inline
 from trinity.limits import (
-    UDP_ASSETS_MAX,
-    UDP_ID_BYTES_MAX,
-    UDP_REPLY_BYTES_MAX,
     UDP_REQUEST_BYTES_MAX,
 )
-from trinity.memory.atomics import Words
-from trinity.native.octets import Integers, Octets, byte_at, octets_of
-from trinity.vocabulary import CODE_OK, UDP_BINARY, UDP_JSON, UDP_RESULTS, UDP_TEXT
+from trinity.native.octets import Octets, byte_at, octets_of
+from trinity.vocabulary import CODE_OK, UDP_BINARY, UDP_JSON, UDP_TEXT
 from workers.request.admission import admit_caller, is_barred
 from workers.request.answer import (
     CONSENSUS,
-    PRICE_BYTES_MAX,
     UNKNOWN,
-    UNKNOWN_ASSET,
-    VERDICT_LOOKUPS,
-    Names,
-    Record,
     find_name,
-    judge,
-    make_record,
     parse_assets,
-    read_answer,
-    row_of,
-    write_price,
-    write_prices,
-    write_unknown_asset,
 )
-from workers.request.forwarded import Caller
-from workers.request.http.context import RequestContext
-from workers.request.ledger import TALLY_CODE, TALLY_KEY, UsageRecorder, begin, note_price, note_prices
+from workers.request.beyond import IS_AGAIN
+from workers.request.forwarded import ADDRESS
+from workers.request.ledger import TALLY_CODE, TALLY_KEY, begin, note_name, note_prices
 from workers.request.udp import json
+from workers.request.udp.context import ANSWERED, DROPPED, ERROR, PARKED, DatagramContext
 from workers.request.udp.frame import (
     COUNT_AT,
     FRAME_MISSING_KEY,
     FRAME_OK,
     FRAME_PAD_REQUEST,
+    FRAME_WAITS,
     HEADER_BYTES,
     MAGIC_BYTE,
     answer_frame,
@@ -87,17 +72,14 @@ from workers.request.udp.problems import (
     PAD_REQUEST,
     UNKNOWN_EXCHANGE,
     is_refusal_of_access,
-    join_id,
     note_bad_frame,
     note_problem,
     problem_of_access,
     shorten,
     wait_ms_of,
-    write_id,
     write_problem,
 )
-
-ANSWERED, ERROR, DROPPED = (UDP_RESULTS.index(result) for result in ("answered", "error", "dropped"))
+from workers.request.udp.query import answer_query, charge_sender
 
 _PROBLEM_OF_QUERY = np.zeros(6, dtype=np.int64)
 _PROBLEM_OF_QUERY[json.QUERY_BAD_MEMBER] = BAD_PARAMETER
@@ -106,46 +88,13 @@ _PROBLEM_OF_QUERY[json.QUERY_BAD_EXCHANGE] = UNKNOWN_EXCHANGE
 
 _KEY = octets_of(b"key=")
 _OPEN, _SPACE, _AT_SIGN = b"{ @"
-# The id and the frame of the list come on top of the prices; the id's quotes count.
-assert UDP_ASSETS_MAX * PRICE_BYTES_MAX + UDP_ID_BYTES_MAX + 32 <= UDP_REPLY_BYTES_MAX
-
-
-class DatagramContext(NamedTuple):
-    """The shared table, the names and the scratch memory of one worker's datagrams."""
-
-    table_words: Words
-    assets: Names
-    exchanges: Names
-    record: Record
-    wanted: Integers
-    query: Integers
-    caller: Caller
-    gate: Gate
-    ledger: UsageRecorder
-
-
-def make_datagram_context(context: RequestContext) -> DatagramContext:
-    """Memory for datagrams beside that of the same worker's HTTP, with which it shares who asks and what is noted."""
-    wanted = np.zeros((UDP_ASSETS_MAX, 3), dtype=np.int64)
-    query = np.zeros(json.QUERY_WORDS, dtype=np.int64)
-    return DatagramContext(
-        table_words=context.table_words,
-        assets=context.assets,
-        exchanges=context.exchanges,
-        record=make_record(),
-        wanted=wanted,
-        query=query,
-        caller=context.caller,
-        gate=context.gate,
-        ledger=context.ledger,
-    )
 
 
 @compiled_inline
 def answer_datagram(
     context: DatagramContext, request: Octets, start: int, end: int, reply: Octets, at: int, trusted: bool, now_ns: int
 ) -> tuple[int, int, int]:
-    """(bytes written to `reply[at:]`, ANSWERED, ERROR or DROPPED, prices looked up); see the module's docstring."""
+    """(bytes written to `reply[at:]`, ANSWERED, ERROR, DROPPED or PARKED, prices looked up); see the docstring."""
     size = end - start
     if size < 1 or size > UDP_REQUEST_BYTES_MAX:
         return 0, DROPPED, 0
@@ -181,15 +130,11 @@ def _may_be_longer(context: DatagramContext, trusted: bool) -> bool:
 
 @compiled_inline
 def _admit(context: DatagramContext, request: Octets, key_start: int, key_end: int, now_ns: int) -> int:
-    """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask."""
+    """NO_PROBLEM, or the index in _PROBLEMS of why the sender may not ask; who waited was let in when it came."""
+    if context.beyond.state[IS_AGAIN] == 1:
+        context.ledger.tally[TALLY_KEY] = context.gate.result[KEY_ID]
+        return NO_PROBLEM
     code = admit_caller(context.gate, context.ledger, context.caller, request, key_start, key_end, False, now_ns)
-    return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
-
-
-@compiled_inline
-def _charge(context: DatagramContext, lookups: int, now_ns: int) -> int:
-    """NO_PROBLEM, or the index in _PROBLEMS of why an answer of so many prices, or a MISTAKE, is not sent."""
-    code = charge(context.gate, lookups, now_ns)
     return NO_PROBLEM if code == CODE_OK else problem_of_access(code)
 
 
@@ -213,14 +158,19 @@ def _answer_binary(
     if problem != NO_PROBLEM:
         return _refuse_frame(context, request, start, problem, reply, at), ERROR, 0
     reply_end, lookups = answer_frame(
-        context.table_words, context.record, context.assets, context.exchanges, request, start, reply, at, now_ns
-    )
-    problem = _charge(context, lookups, now_ns)
+        context.table_words, context.record, context.assets, context.exchanges, context.beyond, context.gate,
+        context.caller.words[ADDRESS : ADDRESS + 2], request, start, reply, at, now_ns,
+    )  # fmt: skip
+    if reply_end == FRAME_WAITS:
+        return at, PARKED, 0
+    problem = charge_sender(context, lookups, now_ns)
     if problem != NO_PROBLEM:
         return _refuse_frame(context, request, start, problem, reply, at), ERROR, 0
     name, count = start + HEADER_BYTES, byte_at(request, start + COUNT_AT)
     first = find_name(context.assets, request, name, end_of_name(request, name))
     note_prices(context.ledger, first, count, lookups, CONSENSUS)
+    if count == 1 and first == UNKNOWN and lookups > 0:
+        note_name(context.ledger, context.beyond.words)
     return reply_end, ANSWERED, count
 
 
@@ -250,7 +200,7 @@ def _answer_text(
         problem = _parse_names(context, request, start, names_end)
         if problem != NO_PROBLEM:
             problem = _of_mistake(context, problem, now_ns)
-    return _answer_query(context, problem, request, reply, at, now_ns)
+    return answer_query(context, problem, request, reply, at, now_ns)
 
 
 @compiled_inline
@@ -321,7 +271,7 @@ def _answer_json(
     problem = _admit(context, request, query[json.KEY_START], query[json.KEY_END], now_ns)
     if problem == NO_PROBLEM and outcome != json.QUERY_OK:
         problem = _of_mistake(context, _PROBLEM_OF_QUERY[outcome], now_ns)
-    return _answer_query(context, problem, request, reply, at, now_ns)
+    return answer_query(context, problem, request, reply, at, now_ns)
 
 
 # --- both -----------------------------------------------------------------------------------------------------
@@ -330,47 +280,8 @@ def _answer_json(
 @compiled
 def _of_mistake(context: DatagramContext, problem: int, now_ns: int) -> int:
     """The problem of a sender that was let in, or that it has made too many of them."""
-    refusal = _charge(context, MISTAKE, now_ns)
+    refusal = charge_sender(context, MISTAKE, now_ns)
     return problem if refusal == NO_PROBLEM else refusal
-
-
-@compiled_inline
-def _answer_query(
-    context: DatagramContext, problem: int, request: Octets, reply: Octets, at: int, now_ns: int
-) -> tuple[int, int, int]:
-    """The prices of the query, or the problem; also that they cannot be paid."""
-    if problem == NO_PROBLEM:
-        end, lookups = _write_answer(context, request, reply, at, now_ns)
-        problem = _charge(context, lookups, now_ns)
-        if problem == NO_PROBLEM:
-            return end, ANSWERED, context.query[json.COUNT]
-    return write_problem(context.gate, context.ledger, context.query, request, problem, reply, at), ERROR, 0
-
-
-@compiled_inline
-def _write_answer(context: DatagramContext, request: Octets, reply: Octets, at: int, now_ns: int) -> tuple[int, int]:
-    """Append the object of one asset, or `{"prices":[...]}`, as the query has it; (its end, what it costs)."""
-    query = context.query
-    max_age_ms, min_sources = query[json.MAX_AGE_MS], query[json.MIN_SOURCES]
-    max_conf, exchange = query[json.MAX_CONF_MILLI_BPS], query[json.EXCHANGE]
-    body = write_id(query, request, reply, at)
-    if query[json.IS_LIST] == 1:
-        end, lookups = write_prices(
-            context.table_words, context.record, context.assets, context.exchanges, request, context.wanted,
-            query[json.COUNT], exchange, now_ns, max_age_ms, min_sources, max_conf, reply, body,
-        )  # fmt: skip
-        note_prices(context.ledger, context.wanted[0, 0], query[json.COUNT], lookups, exchange)
-    elif context.wanted[0, 0] == UNKNOWN:
-        note_price(context.ledger, UNKNOWN, exchange, UNKNOWN_ASSET)
-        end, lookups = write_unknown_asset(request, context.wanted[0, 1], context.wanted[0, 2], reply, body), MISTAKE
-    else:
-        asset = context.wanted[0, 0]
-        read_answer(context.table_words, row_of(context.exchanges, asset, exchange), context.record)
-        verdict = judge(context.record, now_ns, max_age_ms, min_sources, max_conf)
-        note_price(context.ledger, asset, exchange, verdict)
-        lookups = VERDICT_LOOKUPS[verdict]
-        end = write_price(context.record, verdict, context.assets, asset, now_ns, reply, body)
-    return join_id(reply, at, body, end), lookups
 
 
 @compiled

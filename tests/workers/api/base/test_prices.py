@@ -109,5 +109,5 @@ def test_an_unknown_name_is_worded_as_the_workers_do(name: str) -> None:
     """Cut, without what JSON would need to escape, and without what might be a key."""
     octets = octets_of(name.encode(errors="replace"))
     out = np.zeros(answer.PRICE_BYTES_MAX, dtype=np.uint8)
-    end = answer.write_unknown_asset(octets, 0, octets.size, out, 0)
+    end = answer.write_refused_name(answer.UNKNOWN_ASSET, octets, 0, octets.size, out, 0)
     assert Prices.unknown(name) == out[:end].tobytes()

@@ -19,7 +19,8 @@ from trinity.memory.cell import publish
 from trinity.memory.usage_ring import UsageRing
 from trinity.vocabulary import UDP_RESULTS, KeyState
 from workers.request.http.context import make_private_context
-from workers.request.udp.text import answer_datagram, make_datagram_context
+from workers.request.udp.context import make_datagram_context
+from workers.request.udp.text import answer_datagram
 
 ASSETS, EXCHANGES = ("BTC", "ETH", "OLD"), ("kraken", "okx")
 NOW_NS = 10**15

@@ -17,7 +17,7 @@ from trinity.native.networks import trusted_networks
 from trinity.net.ports import bind_socket, is_any
 from trinity.observe import metrics
 from workers.request.udp import batch
-from workers.request.udp.text import make_datagram_context
+from workers.request.udp.context import make_datagram_context
 
 pytestmark = pytest.mark.skipif(not jit_enabled(), reason="system calls exist only compiled")
 

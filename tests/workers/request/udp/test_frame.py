@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trinity.clock import NS_PER_MS
-from trinity.limits import UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
+from trinity.compiled import refer_to
+from trinity.config import AccessSection
+from trinity.limits import COUNTER_WORDS, UDP_ASSETS_MAX, UDP_PAYLOAD_BYTES_MAX
+from trinity.markets import load_catalog
+from trinity.memory.access import AccessMemory
 from trinity.memory.answer_table import ANSWER_DTYPE, ROW_WORDS, SLOT_WORDS, AnswerState
 from trinity.memory.cell import publish
 from workers.request.answer import VERDICT_CODES, make_names, make_record
+from workers.request.http.context import make_private_context
 from workers.request.udp.frame import (
     FRAME_BAD_REQUEST,
     FRAME_BAD_VERSION,
@@ -28,6 +33,15 @@ from workers.request.udp.frame import (
 ASSETS, EXCHANGES = ("BTC", "ETH", "SIXTEENLETTERSXY", "NEVER"), ("kraken", "okx")
 ASSET_NAMES, EXCHANGE_NAMES = make_names(ASSETS), make_names(EXCHANGES)
 NOW_NS = 10**15
+# Nobody is asked for what the catalog does not name.
+_NOBODY = make_private_context(
+    np.zeros(1, dtype=np.uint64),
+    load_catalog(),
+    np.zeros(COUNTER_WORDS, dtype=np.uint64),
+    AccessSection(),
+    AccessMemory.private(),
+)
+BEYOND, GATE, ADDRESS = refer_to(_NOBODY.beyond), refer_to(_NOBODY.gate), np.zeros(2, dtype=np.uint64)
 TIMESTAMP_MS = 1_767_225_600_000
 NO_AGE = 2**32 - 1
 
@@ -84,7 +98,9 @@ def ask(request: bytes, words: NDArray[np.uint64]) -> tuple[bytes, int, int]:
         status = check_frame(buffer, 1, 1 + len(request))
         if status == FRAME_OK:
             record = make_record()
-            end, lookups = answer_frame(words, record, ASSET_NAMES, EXCHANGE_NAMES, buffer, 1, reply, 3, NOW_NS)
+            end, lookups = answer_frame(
+                words, record, ASSET_NAMES, EXCHANGE_NAMES, BEYOND, GATE, ADDRESS, buffer, 1, reply, 3, NOW_NS
+            )
         else:
             end = write_frame_status(buffer, 1, status, 0, reply, 3)
     assert np.all(reply[end:] == 0xEE)
@@ -153,7 +169,7 @@ def test_the_status_numbers_of_the_wire_do_not_change() -> None:
     """They are part of the protocol."""
     assert VERDICT_CODES == (
         "fresh", "stale_price", "too_few_sources", "sources_disagree", "unknown_market", "price_too_old",
-        "too_few_sources", "confidence_too_wide", "unknown_asset",
+        "too_few_sources", "confidence_too_wide", "unknown_asset", "asset_resolving", "miss_budget_exceeded",
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import { pricesView } from "./prices.js";
 import { NUMBERS, choose, chosen, ownZone, zones } from "./settings.js";
 
 const VIEWS = { "": pricesView, asset: assetView, feeds: feedsView, usage: later("Usage", () => import("./usage.js")), bills: later("Bills", () => import("./bills.js")), node: nodeView,
-  pushes: later("Pushes", () => import("./pushes/view.js")) };
+  pushes: later("Pushes", () => import("./pushes/view.js")), cluster: later("Cluster", () => import("./cluster.js")) };
+const OF_OPERATOR = ["cluster"]; // whose link is of no use to anybody else
 const OF_BILLING = ["usage", "bills"]; // what who bills sees
 const of = (id) => document.getElementById(id);
 const main = of("main");
@@ -30,7 +31,7 @@ function route() {
   main.replaceChildren();
   for (const link of document.querySelectorAll("nav a[href^='#']")) {
     const view = link.getAttribute("href").slice(2);
-    link.hidden = bills && !OF_BILLING.includes(view);
+    link.hidden = (bills && !OF_BILLING.includes(view)) || (session.kind !== "admin" && OF_OPERATOR.includes(view));
     if (view === (name === "asset" ? "" : name)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
