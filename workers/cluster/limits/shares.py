@@ -115,7 +115,8 @@ class Shares:
         at = np.flatnonzero(is_urgent)[:ASKS_MAX]
         elapsed_ns = np.clip(now_ns - self._asked_at_ns[key_ids], 1, _DEMAND_NS)
         demand = np.where(recent == 0, 0, (self._demand[key_ids] + recent * NS_PER_SECOND // elapsed_ns) // 2 + 1)
-        keep = np.minimum(held, np.where(demand > 0, np.maximum(self._fair[key_ids], 1), credit))
+        fair = np.where((demand > 0) & (self._fair[key_ids] > 0), self._fair[key_ids], credit)
+        keep = np.minimum(held, fair)
         self._ceilings[key_ids[at]] = (admitted + keep)[at].astype(np.uint64)
         counted = self._admitted[key_ids[at]].astype(np.int64)  # behind what was given back
         held = np.maximum(admitted[at] + keep[at] - counted, 0)
