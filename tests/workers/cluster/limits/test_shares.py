@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from trinity.memory.gcra import FOUND_WORDS
 from trinity.memory.key_table import KeyTable
@@ -18,9 +17,7 @@ from trinity.memory.limit_table import (
     credit_of,
 )
 from trinity.vocabulary import KeyState
-from workers.cluster.limits.shares import Ask, Shares, credits_of
-
-pytestmark = pytest.mark.uncompiled
+from workers.cluster.limits.shares import ASKS_MAX, Ask, Shares, credits_of
 
 TURN_NS, SECOND = 20_000_000, 1_000_000_000
 RATE, BURST, NODES_COUNT = 100, 100, 3
@@ -129,6 +126,24 @@ def test_a_key_that_says_nothing_is_not_looked_at_for_ever() -> None:
     scene.answer(scene.turn(60), reserved=CREDIT, fair=CREDIT)
     assert scene.turn(600) == []
     assert column(scene.limits.words, CEILING)[1] == column(scene.limits.words, ADMITTED)[1] + CREDIT
+
+
+def test_of_too_many_keys_those_come_first_that_wait_longest() -> None:
+    """One exchange carries ASKS_MAX: the others have the next one, and nobody is forgotten."""
+    keys, limits = KeyTable.private(500), LimitTable.private(500)
+    for key_id in range(1, 501):
+        keys.write(key_id, key_id.to_bytes(32, "little"), KeyState.ACTIVE, RATE, BURST, 0, dry_run=False)
+    limits.words[NODES], limits.words[EXCHANGED_AT_NS] = NODES_COUNT, SECOND
+    shares, found, seen = Shares(keys, limits, SECOND), np.zeros(FOUND_WORDS, dtype=np.int64), []
+    for turn in range(1, 4):
+        for key_id in range(1, 501):
+            for _ in range(CREDIT + 1 if turn == 1 else 1):
+                consume_key_rate(limits.words, key_id, SECOND, RATE, BURST, found)
+        asks = shares.collect(SECOND + turn * TURN_NS, NODES_COUNT)
+        shares.take(asks, [[0, 1, 5_000_000, 5_000_000]] * len(asks), SECOND + turn * TURN_NS)
+        seen += [ask.key_id for ask in asks]
+    assert len(seen) == 3 * ASKS_MAX
+    assert set(seen) == set(range(1, 501))
 
 
 def test_credits_of_many_are_those_of_each() -> None:
