@@ -55,10 +55,10 @@ def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
     months = MonthExchange(cluster)
     return [
-        LimitExchange(cluster, months.moved),
-        months,
         StatsPublisher(cluster),
         KeyRecords(cluster, database_url(config)),
+        LimitExchange(cluster, months.moved),
+        months,
         GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,
