@@ -25,7 +25,7 @@ def shared(keys_max: int = 200) -> LimitTable:
 
 def moved(table: LimitTable, room: int = 1_000) -> list[int]:
     key_ids = np.zeros(room, dtype=np.int64)
-    return key_ids[: take_moved(table.words, key_ids)].tolist()
+    return [int(key_id) for key_id in key_ids[: take_moved(table.words, key_ids)]]
 
 
 @settings(max_examples=20, deadline=None)
