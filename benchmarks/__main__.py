@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--misses", type=int, default=40, help="assets of `misses`, one after the other (default 40)")
     parser.add_argument("--miss-seconds", type=float, default=30.0, help="length of a load of `misses` (default 30)")
     parser.add_argument("--chaos-seconds", type=float, default=300.0, help="length of `cluster` (default 300)")
+    parser.add_argument("--limit-seconds", type=float, default=40.0, help="length of a load of `limits` (default 40)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
     parser.add_argument("--out", type=Path, help="folder for the results")
     return parser
@@ -306,6 +307,12 @@ def _chaos(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict
     return measure_chaos(folder, wanted.chaos_seconds, SystemClock(), progress)
 
 
+def _limits(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.cluster.limits import measure_limits
+
+    return measure_limits(folder, wanted.limit_seconds, SystemClock(), progress)
+
+
 # Part of the command line -> what it measures, by the name in the results.
 _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "levels": {"levels": _levels},
@@ -327,6 +334,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "keys": {"keys": _keys},
     "campaign": {"campaign": _campaign},
     "cluster": {"chaos": _chaos},
+    "limits": {"limits": _limits},
     "misses": {"misses": _misses},
     "refusals": {"refusals": _refusals},
     "udp-flood": {"udp_flood": _udp_flood},

@@ -24,7 +24,7 @@ BELOW = frozenset({
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
-    "workers/request", "workers/ledger", "workers/access", "workers/api", "workers/push",
+    "workers/request", "workers/ledger", "workers/access", "workers/api", "workers/push", "workers/cluster",
 }  # fmt: skip
 EVERYTHING = frozenset({"*"})
 MAY_IMPORT = {

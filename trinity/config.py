@@ -120,7 +120,7 @@ class AccessSection(Section, frozen=True):
     anonymous_rate: Rate = 0  # of each address without a key, when auth is optional; 0: no limit
     free_rate: Rate = 10  # of each key and address for what costs no month; 0: no limit
     rate_limit_headers: bool = True  # RateLimit on good answers to whoever has limits
-    # Room in shared memory, 106 MB for a million keys, and on the disk, 32 MB.
+    # Room in shared memory, 106 MB for a million keys, and on the disk, 64 MB.
     keys_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000)] = 100_000
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For and PROXY headers are believed
     proxy_protocol: bool = False  # connections of trusted proxies begin with a PROXY protocol v2 header

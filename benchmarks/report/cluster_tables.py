@@ -28,6 +28,19 @@ def _chaos_table(found: Mapping[str, Any]) -> str:
     )
 
 
+def _limits_table(found: Mapping[str, Any]) -> str:
+    heads = ("admitted", "planned", "under", "most_in_10_s", "planned_in_10_s", "over", "refused", "unanswered")
+    loads = [(load, *(found[load][head] for head in heads)) for load in ("jumping", "one")]
+    costs = ("keys", "looking_us", "looking_share_of_a_core", "asked_us_a_key", "taken_us_a_key")
+    title = f"A limit of {found['rate']}/s, burst {found['burst']}, over three nodes for {found['seconds']:g} s"
+    return "\n\n".join(
+        [
+            table(title, ("load", *heads), loads),
+            table("What the exchange costs", costs, [tuple(row[cost] for cost in costs) for row in found["exchange"]]),
+        ]
+    )
+
+
 def _governor_table(found: Mapping[str, Any]) -> str:
     fields = ("offered", "goodput", "goodput_of_peak", "p50_ms", "p99_ms", "refused", "refused_p50_ms")
     rows = [(name, *(found[name][field] for field in fields)) for name in ("unloaded", "unloaded_on", "off", "on")]
@@ -75,6 +88,7 @@ def _misses_table(found: Mapping[str, Any]) -> str:
 
 CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "chaos": _chaos_table,
+    "limits": _limits_table,
     "governor": _governor_table,
     "misses": _misses_table,
 }

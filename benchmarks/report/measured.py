@@ -49,6 +49,11 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         *_fields(found["limit"], "admitted"),
         *((kind, row["answers"]) for kind, row in found["kinds"].items()),
     ],
+    "limits": lambda found: [
+        *_fields(found["jumping"], "admitted"),
+        *_fields(found["one"], "admitted"),
+        *_rows(found["exchange"], "keys", "looking_us", "asked_us_a_key"),
+    ],
     "feed_peers": lambda found: _rows(found["rows"], "exchange", "trinity"),
     "consensus": lambda found: list(found.items()),
     "wire": lambda found: _rows(

@@ -177,6 +177,33 @@ def results() -> dict[str, Any]:
             "prices": {"checked": 900, "wrong": 0, "worst_bps": 3.0},
             "wrong": 0,
         },
+        "limits": {
+            "rate": 100,
+            "burst": 100,
+            "seconds": 40.0,
+            **{
+                load: {
+                    "admitted": 4_100,
+                    "planned": 4_100.0,
+                    "under": 0.0,
+                    "most_in_10_s": 1_101,
+                    "planned_in_10_s": 1_100,
+                    "over": 0.0009,
+                    "refused": 7_900,
+                    "unanswered": 0,
+                }
+                for load in ("jumping", "one")
+            },
+            "exchange": [
+                {
+                    "keys": 100_000,
+                    "looking_us": 10.0,
+                    "looking_share_of_a_core": 0.0005,
+                    "asked_us_a_key": 4.0,
+                    "taken_us_a_key": 3.0,
+                }
+            ],
+        },
         "campaign": {
             "minutes": 5.0,
             "seed": 11,

@@ -9,7 +9,7 @@ from trinity.rates import rate_of
 
 SECONDS = 12
 PLANS = st.sampled_from(
-    [(1, 1, 1), (1, 1, 5), (5, 1, 2), (10, 1, 10), (20, 1, 1), (100, 1, 200), (200, 1, 10), (400, 1, 1), (300, 1, 300)]
+    [(1, 1, 1), (1, 1, 5), (5, 1, 2), (10, 1, 10), (20, 1, 1), (100, 1, 200), (200, 1, 10), (300, 1, 1), (200, 1, 200)]
 )
 NETWORKS = st.sampled_from(
     [
@@ -22,7 +22,7 @@ NETWORKS = st.sampled_from(
     ]
 )
 SEEDS, LOADS = st.integers(0, 999), st.sampled_from([0.9, 2, 6])  # a load of the plan's rate
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def jumping(world: World, per_second: float, every_ms: int) -> None:
@@ -131,7 +131,8 @@ def test_another_plan_holds_from_the_moment_that_it_is_known(seed: int, at_ms: i
     assert behind <= (new * 3 + new_burst) * 1.05 + 2 + old * 0.1 + old_burst * (0 if smaller else 1)
 
 
-@pytest.mark.parametrize("hours", [1, 3])
+@pytest.mark.long
+@pytest.mark.parametrize("hours", [1])
 def test_a_request_an_hour_is_one_at_each_node_at_most_and_then_one_an_hour(hours: int) -> None:
     """The smallest plan: nobody waits for a node that sits on the only request."""
     world = World(rate_of(1, 3600), 1)

@@ -5,12 +5,14 @@
 Rules: whoever is killed between the two has answered nobody and taken nothing; nothing is ever given back. An answer
 that the month has no room for is refused whole. A MISTAKE of the caller (400, 404) costs nothing up to
 MISTAKES_PER_MINUTE, counted by key in the whole node, and then as much as a price. A plan's dry run is counted alone.
+In a cluster, lookups without a quota are counted as well: `usage:counter:<key>` is of every key.
 """
 
 import numpy as np
 
 from trinity.access.gate import (
     COST,
+    IS_FREE,
     KEY_ID,
     MISSING_KEY,
     MONTHLY_QUOTA,
@@ -24,7 +26,7 @@ from trinity.access.gate import (
 from trinity.compiled import compiled, compiled_inline
 from trinity.memory.atomics import signed
 from trinity.memory.key_table import DRY_RUN_BIT, FLAGS
-from trinity.memory.limit_table import forgive_mistake, quota_left, take_lookups
+from trinity.memory.limit_table import count_lookups, forgive_mistake, is_shared, quota_left, take_lookups
 from trinity.vocabulary import CODE_OK
 
 # Said instead of a number of prices: the answer tells the caller what it did wrong.
@@ -38,6 +40,8 @@ def charge(gate: Gate, lookups: int, now_ns: int) -> int:
     """CODE_OK when the month has room for this answer, else QUOTA_EXCEEDED: it is not to be sent."""
     gate.result[COST] = lookups
     if lookups == 0 or gate.result[MONTHLY_QUOTA] == 0 or gate.result[OVERRUN] != 0:
+        if lookups > 0 and gate.result[KEY_ID] != 0 and gate.result[IS_FREE] == 0 and is_shared(gate.limits):
+            count_lookups(gate.limits, gate.result[KEY_ID], gate.own["month"], lookups)
         return CODE_OK
     return _charge(gate, lookups, now_ns)
 

@@ -95,7 +95,7 @@ COUNTED_WORDS = len(ACCESS_REFUSALS) + len(LIMIT_REFUSALS)
     QUOTA_LEFT,
     COST,  # of the answer that was charged last: prices, or MISTAKE
     OVERRUN,  # the refusal that a dry run did not make; 0: none
-    IS_FREE,  # 1: RATE to LEFT are of the rate for what costs no month
+    IS_FREE,  # 1: it costs no month, and RATE to LEFT are of the rate for that
     ADMISSION_CLASS,  # of the key's plan
     RESULT_WORDS,
 ) = range(13)
@@ -356,10 +356,10 @@ def _take_limits(gate: Gate, key_id: int, now_ns: int) -> int:
 def _take_free(gate: Gate, key_id: int, now_ns: int) -> int:
     """One call of the rate for what costs no month; whoever has no limit at all has none here."""
     rate, terms = gate.own["free_rate"], gate.own["terms"]
+    gate.result[IS_FREE] = 1
     if rate == 0 or (signed(terms[PACE]) & RATE_BITS == 0 and signed(terms[QUOTA]) == 0):
         return CODE_OK
     admitted = consume_free_rate(gate.limits, key_id, now_ns, rate, FREE_BURST, gate.own["found"])
-    gate.result[IS_FREE] = 1
     _tell_rate(gate, rate, FREE_BURST)
     _tell_remaining(gate)
     return CODE_OK if admitted else RATE_LIMITED

@@ -236,6 +236,12 @@ def consume_key_rate(limits: Words, key_id: int, now_ns: int, rate: int, burst: 
     return admitted
 
 
+@compiled_inline
+def is_shared(limits: Words) -> bool:
+    """Whether other nodes share these limits."""
+    return signed(load_acquire(limits, NODES)) != 0
+
+
 @compiled
 def credit_of(nodes: int, interval_ns: int, burst: int) -> int:
     """Requests that a node may give of a rate before it has asked the others, at the plan's pace; at least one.
@@ -312,10 +318,22 @@ def take_lookups(limits: Words, key_id: int, month: int, monthly_quota: int, loo
         if count + elsewhere + lookups > min(monthly_quota, COUNT_MASK):
             return -1
         if compare_and_swap(limits, at + QUOTA, word, believed << MONTH_SHIFT | count + lookups):
-            if load_acquire(limits, NODES) != 0:
+            if is_shared(limits):
                 _mark_moved(limits, key_id)
             return monthly_quota - count - elsewhere - lookups
     return -1
+
+
+@compiled
+def count_lookups(limits: Words, key_id: int, month: int, lookups: int) -> None:
+    """Count lookups of a month without a quota: the cluster tells how much of a key is used."""
+    at = HEADER_WORDS + key_id * ENTRY_WORDS + QUOTA
+    for _ in range(LIMIT_TRIES_MAX):
+        word = load_acquire(limits, at)
+        believed, count = _month_and_count(word, month)
+        if compare_and_swap(limits, at, word, believed << MONTH_SHIFT | min(count + lookups, COUNT_MASK)):
+            _mark_moved(limits, key_id)
+            return
 
 
 @compiled

@@ -199,6 +199,11 @@ _CACHE_FULL: Cause = (
     lambda reading: reading.cache.state == "full",
     lambda _: "Valkey has no memory left: what nodes share stands still",
 )
+_LIMITS_BOUNDED: Cause = (
+    "limits_bounded",
+    lambda reading: 1.0 in _gauges(reading, "cluster", "cluster_limits_bounded").values(),
+    lambda _: "no word from the other nodes: each gives its share of a plan, rate and burst divided by their number",
+)
 _OVERLOADED: Cause = (
     "overloaded",
     lambda reading: bool(_overloaded_workers(reading)),
@@ -216,7 +221,7 @@ _DRAINING: Cause = (
 # Nobody is answered; of those that are turned away beside it others are.
 _DOWN = (_NO_FRESH_ASSET, _NO_WORKER, _REPORTS_ALONE_DOWN, _NO_PUSHER, _DRAINING)
 # Prices are answered all the same.
-_SHORTCOMINGS = (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE, _CACHE_AWAY, _CACHE_FULL, _OVERLOADED)
+_SHORTCOMINGS = (_REPORTER_FULL, _PUSH_WITHOUT_DATABASE, _CACHE_AWAY, _CACHE_FULL, _LIMITS_BOUNDED, _OVERLOADED)
 
 
 # What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least.

@@ -11,3 +11,10 @@ def test_each_kind_of_client_and_each_kill_is_a_row(results: dict[str, Any]) -> 
     assert "http-front" in text
     assert "node-1" in text
     assert "limit: most in 10 s" in text
+
+
+def test_a_limit_over_three_nodes_is_told_with_what_it_was_over_and_under(results: dict[str, Any]) -> None:
+    """By load; and what the exchange costs beside it."""
+    text = CLUSTER_TABLES["limits"](results["limits"])
+    assert "jumping" in text
+    assert "looking_us" in text

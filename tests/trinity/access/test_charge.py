@@ -10,6 +10,7 @@ from trinity.access.charge import MISTAKE, charge
 from trinity.access.gate import OVERRUN, QUOTA_LEFT, RETRY_AFTER_MS
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import MISTAKES_PER_MINUTE
+from trinity.memory.limit_table import NODES
 from trinity.vocabulary import CODES
 
 pytestmark = pytest.mark.uncompiled
@@ -83,6 +84,17 @@ def test_without_a_key_or_a_quota_nothing_is_charged() -> None:
     door.allow(KEY)
     assert {door.buy(lookups) for lookups in [256, *[MISTAKE] * (MISTAKES_PER_MINUTE + 1)]} == {"ok"}
     assert quota_used(door.access.limits, 7)[1] == 0
+
+
+def test_in_a_cluster_lookups_without_a_quota_are_counted_too() -> None:
+    """What a key used is told of every key; what is free, and a mistake, is nothing."""
+    door = Door()
+    door.access.limits.words[NODES] = 3
+    door.allow(KEY)
+    assert [door.buy(lookups) for lookups in (3, 4, 0, MISTAKE)] == ["ok"] * 4
+    assert door.ask(KEY, is_free=True) == "ok"
+    assert CODES[charge(door.gate, 100, NOW_NS)] == "ok"
+    assert quota_used(door.access.limits, 7)[1] == 7
 
 
 def test_what_is_free_is_never_charged() -> None:

@@ -200,7 +200,7 @@ def test_who_has_no_limit_has_none_for_what_is_free_and_without_a_free_rate_nobo
     for door, terms in ((Door(), {}), (Door(free_rate=0), {"rate": 1, "burst": 1, "quota": 1})):
         door.allow(KEY, **terms)
         assert {door.ask(KEY, is_free=True) for _ in range(FREE_BURST + 50)} == {"ok"}
-        assert [door.told(word) for word in (IS_FREE, RATE, MONTHLY_QUOTA)] == [0, 0, 0]
+        assert [door.told(word) for word in (IS_FREE, RATE, MONTHLY_QUOTA)] == [1, 0, 0]
 
 
 def test_addresses_have_a_cell_of_their_own_for_what_is_free() -> None:

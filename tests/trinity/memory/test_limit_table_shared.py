@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.forks import at_once
+from tests.support.limit_tables import BOOT, MONTH, NOW_NS, SECOND, WALL_NS, open_table, spend, take
 from tests.support.quota import quota_used
-from tests.trinity.memory.test_limit_table import BOOT, MONTH, NOW_NS, SECOND, WALL_NS, open_table, spend, take
 from trinity.memory.atomics import Words
 from trinity.memory.gcra import interval_of
 from trinity.memory.limit_table import (

@@ -107,6 +107,22 @@ def test_the_cache_s_state_is_told_and_an_absent_one_degrades_the_node(
         assert report_ready(reading)[0]
 
 
+@pytest.mark.parametrize("is_bounded", [True, False])
+def test_a_node_that_hears_nothing_of_the_others_says_what_limits_hold(is_bounded: bool) -> None:
+    """Whether it is Valkey that is away or a right that is missing; the node is ready all the same."""
+    entries = tuple(ProcessEntry(kind, kind) for kind in ("consensus", "worker", "cluster"))
+    with contextlib.closing(contextlib.ExitStack()) as ending:
+        memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+        ending.callback(memory.unlink)
+        set_answer(memory, "BTC")
+        for index in range(3):
+            set_process(memory, index, beat_age_ns=0)
+        memory.control.block(2).set_gauge(CLUSTER.index("cluster_limits_bounded"), float(is_bounded))
+        reading = read_node(memory, NOW_NS, ())
+        assert ("limits_bounded" in _codes(report_health(reading)[1])) == is_bounded
+        assert report_ready(reading)[0]
+
+
 def test_a_node_without_a_cache_says_so() -> None:
     """And is none the worse for it."""
     with busy_node() as memory:
