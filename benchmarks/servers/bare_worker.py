@@ -14,6 +14,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from benchmarks.servers.processes import data_dir
@@ -121,8 +122,9 @@ def main(arguments: list[str]) -> None:
         ports = PortsSection(tcp_port_lpo=int(tcp_port), udp_port_lpo=int(udp_port))
         access = AccessSection(auth="optional")
         own = WorkerMemory(memory.answers, AccessMemory.private(), ring, AskerMemory.private(), memory.admission)
-        governed = {"target_queue_delay_ms": float(target_ms[0])} if target_ms else {}
-        request = RequestSection(workers=1, pin=False, **governed)
+        request = RequestSection(workers=1, pin=False)
+        if target_ms:
+            request = msgspec.structs.replace(request, target_queue_delay_ms=float(target_ms[0]))
         loop.run(context, own, ports, request, access, "127.0.0.1", 0)
     finally:
         memory.unlink()
