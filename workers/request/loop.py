@@ -321,11 +321,11 @@ def _tick(worker: Worker, now_ns: int) -> None:
     tell_lookups(worker.context.beyond, worker.counters, worker.marks, LOOKUPS_BEFORE)
     for _ in range(min(excess(worker.connections), _GIVEN_UP_MAX)):
         worker.counters[_DISPLACED_WORD] += np.uint64(give_way(worker.connections, now_ns) == MADE)
-    refused = 0
+    overload = 0
     for which in range(CLASSES):
-        refused += signed(worker.counters[_OVERLOAD_WORD + which])
-    worker.gauges[_OVERLOAD_GAUGE] = refused - worker.marks[OVERLOAD_BEFORE]
-    worker.marks[OVERLOAD_BEFORE] = refused
+        overload += signed(worker.counters[_OVERLOAD_WORD + which])
+    worker.gauges[_OVERLOAD_GAUGE] = overload - worker.marks[OVERLOAD_BEFORE]
+    worker.marks[OVERLOAD_BEFORE] = overload
     dropped = dropped_datagrams(worker.fds[UDP], worker.event)
     if dropped >= 0:
         worker.counters[_DROPPED_WORD] += np.uint64((dropped - worker.marks[DROPPED_BEFORE]) & 0xFFFFFFFF)
