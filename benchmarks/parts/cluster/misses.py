@@ -16,6 +16,7 @@ import random
 import statistics
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,13 @@ def _measure_zipf(node: Node, assets: list[str], seconds: float) -> dict[str, An
     try:
         for _ in range(2):
             before, ends = _lookups(node), time.perf_counter() + seconds
-            while time.perf_counter() < ends:
-                status, _, _ = callers[asked % _CALLERS].ask(assets[int(ranks[asked % len(ranks)])])
-                statuses[status] = statuses.get(status, 0) + 1
-                asked += 1
+            drawn = [[assets[int(rank)] for rank in ranks[number::_CALLERS]] for number in range(_CALLERS)]
+            # A caller that waits for an asset holds no other up.
+            with ThreadPoolExecutor(_CALLERS) as pool:
+                for found in pool.map(_ask_until, callers, drawn, itertools.repeat(ends)):
+                    asked += sum(found.values())
+                    for status, count in found.items():
+                        statuses[status] = statuses.get(status, 0) + count
             after = _lookups(node)
             halves.append({name: after[name] - before[name] for name in _RESULTS})
     finally:
@@ -151,6 +155,17 @@ def _measure_zipf(node: Node, assets: list[str], seconds: float) -> dict[str, An
         "share_of_hits": halves[1]["table"] / counted,
         "statuses": {str(status): count for status, count in sorted(statuses.items())},
     }
+
+
+def _ask_until(caller: _Caller, assets: list[str], ends: float) -> dict[int, int]:
+    """Answers by status."""
+    statuses = dict[int, int]()
+    for asset in itertools.cycle(assets):
+        if time.perf_counter() >= ends:
+            return statuses
+        status, _, _ = caller.ask(asset)
+        statuses[status] = statuses.get(status, 0) + 1
+    return statuses
 
 
 def _measure_flood(node: Node, names: "itertools.cycle[str] | Any", addresses: int, seconds: float) -> dict[str, Any]:
