@@ -11,7 +11,7 @@ import uuid
 
 from trinity.cache.address import cache_settings_of
 from trinity.cache.client import CacheClient
-from trinity.config import Config
+from trinity.config import Config, services_of
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
@@ -41,8 +41,9 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     meter = CacheMeter(context.block, CLUSTER, context.log, context.clock)
     cache = CacheClient.open(settings, context.clock, meter)
     turns = Turns(context.block, context.clock)
-    cluster = ClusterContext(context, memory, cache, Members(context.node, context.block), node_uuid, turns)
-    beat = MembersBeat(cluster.members, context.node, cache, context.clock, turns.of("members"))
+    members = Members(context.node, context.block, answers=bool({"lookups", "reports"} & set(services_of(config))))
+    cluster = ClusterContext(context, memory, cache, members, node_uuid, turns)
+    beat = MembersBeat(members, cache, context.clock, turns.of("members"))
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(task.run()) for task in (beat, *tasks_of(cluster, config))]
         await stop.wait()
