@@ -56,13 +56,15 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
     months = MonthExchange(cluster)
-    return [
+    tasks: list[ClusterTask] = [
         StatsPublisher(cluster),
         KeyRecords(cluster, database_url(config)),
         LimitExchange(cluster, months.moved),
         months,
         LedgerMonths(cluster, database_url(config)),
-        GovernorExchange(
+    ]
+    if "lookups" in services_of(config):  # others have no such connections, and would keep a lease from those who do
+        governor = GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,
             cluster.cache,
@@ -70,5 +72,6 @@ def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
             cluster.clock,
             config.request.cluster_connections_max,
             cluster.turns.of("governor"),
-        ),
-    ]
+        )
+        tasks.append(governor)
+    return tasks
