@@ -1,7 +1,6 @@
 """The dashboard of a whole node that does well, in a real Chromium: every figure, by eye, by keyboard, by ear."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from tests.node.browser import Page, visit
-from tests.node.harness import Node, free_port, new_node
+from tests.node.harness import Node, new_node
 from trinity.store.embedded import embedded_url
 
 ADMIN_KEY = "the-operator-s-own-key"
@@ -24,25 +23,6 @@ FRESH = "tr[data-asset] .badge.good"
 VIEWS = ("#/", "#/asset/BTC", "#/feeds", "#/usage", "#/node", "#/cluster")
 # Of the lookups that the node is asked before its usage is looked at.
 WITH_KEY, WITHOUT_KEY, UNKNOWN = 7, 5, 3
-
-
-@pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of our own."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        pytest.skip("neither valkey-server nor redis-server is installed")
-    import socket
-
-    port = free_port(socket.SOCK_STREAM)
-    folder = tmp_path_factory.mktemp("valkey")
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    yield f"valkey://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
 
 
 @pytest.fixture(scope="module")
