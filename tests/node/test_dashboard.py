@@ -10,12 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
-import valkey
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from tests.node.browser import Page, visit
 from tests.node.harness import Node, new_node
+from trinity.cache.address import cache_settings
+from trinity.cache.client import SyncCacheClient
 from trinity.store.embedded import embedded_url
 
 ADMIN_KEY = "the-operator-s-own-key"
@@ -283,11 +284,11 @@ def test_a_disputed_asset_shows_no_price_and_no_good_source(page: Page) -> None:
 
 def test_the_day_s_figures_are_in_valkey_and_on_the_page(page: Page, valkey_url: str) -> None:
     """kcc:daily holds the day, and the page shows it with its hours, protocols, statuses and assets."""
-    client = valkey.Valkey.from_url(valkey_url)
+    client = SyncCacheClient.open(cache_settings(valkey_url))
     asked = WITH_KEY + WITHOUT_KEY + UNKNOWN
     read = lambda: json.loads(client.get("kcc:daily") or b"{}")  # noqa: E731
     page.wait("figures of all lookups", lambda: read().get("requests", 0) >= asked, 90)
-    assert 0 < client.ttl("kcc:daily") <= 24 * 3600
+    assert 0 < client.run([("TTL", "kcc:daily")])[0] <= 24 * 3600
     page.open("#/node")
     page.log_in(ADMIN_KEY)
     page.wait("figures", lambda: section(page, "The day's figures, 20"))
