@@ -65,7 +65,7 @@ USAGE_COUNTER = Pattern(
 )  # fmt: skip
 USAGE_COUNTER_NODES = Pattern(
     "{usage:counter:<key>}:nodes", "hash", None, "rolling: the running month",
-    "what each node counted of it, in the slot of no other name", "the cluster process, by script",
+    "what each node counted of it, in the slot of its sum", "the cluster process, by script",
 )  # fmt: skip
 PRICE = Pattern(
     "price:<ASSET>", "string", None, "short",
