@@ -42,30 +42,35 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     turns = Turns(context.block, context.clock)
     cluster = ClusterContext(context, memory, cache, Members(context.node, context.block), node_uuid, turns)
     beat = MembersBeat(cluster.members, context.node, cache, context.clock, turns.of("members"))
+    governor = _governor_of(cluster, config)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(task.run()) for task in (beat, *tasks_of(cluster, config))]
+        running = [tasks.create_task(task.run()) for task in (beat, governor, *tasks_of(cluster, config))]
         await stop.wait()
         for task in running:
             task.cancel()
+    await governor.leave()
     await beat.leave()
     await cache.close()
 
 
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
-    """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
+    """What runs beside the members' beat and the governor, and takes no leave; each takes `cluster.turns.of(<its name>)`."""
     months = MonthExchange(cluster)
     return [
         StatsPublisher(cluster),
         KeyRecords(cluster, database_url(config)),
         LimitExchange(cluster, months.moved),
         months,
-        GovernorExchange(
-            cluster.process.node,
-            cluster.memory.view.node.admission,
-            cluster.cache,
-            cluster.members,
-            cluster.clock,
-            config.request.cluster_connections_max,
-            cluster.turns.of("governor"),
-        ),
     ]
+
+
+def _governor_of(cluster: ClusterContext, config: Config) -> GovernorExchange:
+    return GovernorExchange(
+        cluster.process.node,
+        cluster.memory.view.node.admission,
+        cluster.cache,
+        cluster.members,
+        cluster.clock,
+        config.request.cluster_connections_max,
+        cluster.turns.of("governor"),
+    )
