@@ -54,7 +54,7 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
 
 
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
-    """What runs beside the members' beat and the governor, and takes no leave; each takes `cluster.turns.of(<its name>)`."""
+    """What runs beside the beat and the governor, and takes no leave; each has `cluster.turns.of(<its name>)`."""
     months = MonthExchange(cluster)
     return [
         StatsPublisher(cluster),

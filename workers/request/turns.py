@@ -97,8 +97,8 @@ from workers.request.udp.batch import DATAGRAM_QUEUE_BYTES, TURN_DATAGRAMS
 _NEVER_NS = 1 << 62
 # A wait that takes no longer than this, and so much more an event, has not waited.
 _AT_ONCE_NS, _EVENT_NS = 10_000, 1_000
-# What refusals may take of a turn that has nothing else to do, and the most that is saved up for them.
-_IDLE_CREDIT_NS, _CREDIT_MAX_NS = 200_000, 2_000_000
+# The most that is saved up for refusals.
+_CREDIT_MAX_NS = 2_000_000
 # A queue that would change by less stays as it is.
 _QUEUE_STEP = 0.1
 _NS_PER_SECOND = 1e9
@@ -212,10 +212,10 @@ def note_datagrams(governor: Governor, at: Connections, count: int, udp_fd: int,
 def refuse_some(
     governor: Governor, at: Connections, context: RequestContext, counters: Words, began_ns: int, is_idle: bool
 ) -> None:
-    """Refuse what was put off, for as long as a twentieth of what this turn took so far, or a moment if it is idle."""
+    """Refuse what was put off, for as long as a twentieth of what this turn took so far, or one of it if it is idle."""
     marks, now_ns = governor.marks, read_clock(MONOTONIC, at.timespec)
     credit = marks[_CREDIT_NS] + int(REFUSING_SHARE * (now_ns - began_ns))
-    credit = min(max(credit, _IDLE_CREDIT_NS) if is_idle else credit, _CREDIT_MAX_NS)
+    credit = min(max(credit, 1) if is_idle else credit, _CREDIT_MAX_NS)
     while at.state[OVER_COUNT] > 0 and credit > 0:
         refuse_next(at, context, counters, now_ns)
         then_ns, now_ns = now_ns, read_clock(MONOTONIC, at.timespec)

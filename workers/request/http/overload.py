@@ -18,7 +18,15 @@ from trinity.memory.admission_table import REFUSED
 from trinity.memory.atomics import Words
 from trinity.native.addresses import ADDRESS_WORDS
 from trinity.native.libc import EAGAIN, receive
-from trinity.native.octets import Octets, append_slice, byte_at, pack_texts, starts_with_folded
+from trinity.native.octets import (
+    WORD_BYTES,
+    Octets,
+    append_slice,
+    byte_at,
+    has_control,
+    pack_texts,
+    starts_with_folded,
+)
 from trinity.observe import metrics
 from trinity.vocabulary import ADMISSION_CLASSES, HTTP, HTTP_STATUSES
 from workers.request.forwarded import forget_forwarded, set_peer
@@ -205,8 +213,14 @@ def find_head(buffer: Octets, start: int, end: int) -> tuple[int, int]:
 @compiled_inline
 def _line_end(buffer: Octets, at: int, limit: int) -> int:
     """The next byte that may end a line, or may not stand in one; `limit` where there is none."""
-    while at < limit and (byte_at(buffer, at) > _CR or byte_at(buffer, at) == _TAB):
-        at += 1
+    while at < limit:
+        while at <= limit - WORD_BYTES and not has_control(buffer, at):
+            at += WORD_BYTES
+        stop = min(at + WORD_BYTES, limit)
+        while at < stop and (byte_at(buffer, at) > _CR or byte_at(buffer, at) == _TAB):
+            at += 1
+        if at < stop:
+            break
     return at
 
 
