@@ -99,7 +99,7 @@ _NEVER_NS = 1 << 62
 _AT_ONCE_NS, _EVENT_NS = 10_000, 1_000
 # The most that is saved up for refusals.
 _CREDIT_MAX_NS = 2_000_000
-# A queue that would change by less stays as it is.
+# A queue that would change by less stays as it is, unless it is to be whole again.
 _QUEUE_STEP = 0.1
 _NS_PER_SECOND = 1e9
 
@@ -237,7 +237,8 @@ def end_windows(
     wanted_bytes = marks[_QUEUE_BYTES]
     if datagrams["learned"] < LIMIT_MAX:
         wanted_bytes = min(wanted_bytes, int(datagrams["learned"] * DATAGRAM_QUEUE_BYTES))
-    if abs(wanted_bytes - marks[_QUEUE_SET]) > _QUEUE_STEP * marks[_QUEUE_SET]:
+    step = 0.0 if wanted_bytes == marks[_QUEUE_BYTES] else _QUEUE_STEP * marks[_QUEUE_SET]
+    if abs(wanted_bytes - marks[_QUEUE_SET]) > step:
         marks[_QUEUE_SET] = wanted_bytes
         set_receive_buffer(udp_fd, wanted_bytes, scratch)
     peak = int(max(requests["last_peak"], 1.0))
