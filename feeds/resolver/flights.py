@@ -22,7 +22,7 @@ from feeds.resolver.asking import NO_ANSWER, NOT_LISTED, Answer, Asker
 from feeds.resolver.budget import Budget
 from feeds.resolver.cached import BadCacheValueError, CachedQuote, decode, encode
 from feeds.resolver.counters import ResolverCounters
-from feeds.resolver.deciding import Case, Offer, decide
+from feeds.resolver.deciding import DecisionInput, Offer, decide
 from feeds.resolver.listings import Listings, Where
 from feeds.resolver.market import MarketView
 from feeds.resolver.rows import SpareRows
@@ -189,11 +189,11 @@ class Flights:
         else:
             self._refuse(name, _STALE, REFUSED_ASSET_NS, "refused")
 
-    def _case(self, name: str, offers: Mapping[int, Offer]) -> Case:
+    def _case(self, name: str, offers: Mapping[int, Offer]) -> DecisionInput:
         now_ns = self._clock.monotonic_ns()
         held = self._rows.get(name)
         carried = held.carried if held is not None else ConsensusState()
-        return Case(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
+        return DecisionInput(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
 
     async def _from_cache(self, name: str, where: Where) -> bool:
         """Whether another node's quotes make a price."""

@@ -16,7 +16,7 @@ from feeds.resolver.counters import ResolverCounters
 from feeds.resolver.deciding import Offer
 from feeds.resolver.flights import Flights
 from feeds.resolver.heat import Heat
-from feeds.resolver.rows import Held, SpareRows
+from feeds.resolver.rows import SpareRow, SpareRows
 from trinity.limits import HOT_ASSETS_MAX, REFRESH_AHEAD_NS, REFUSED_ASSET_NS
 from trinity.memory.asset_table import AssetCell, AssetTable
 from trinity.memory.price_table import ROW_VERSION_MASK, PriceTable, StoredQuote
@@ -70,7 +70,7 @@ class HotAssets:
         self._assets.set_hot(cell.cell, sum(1 << one for one in quoting))
         return True
 
-    def _decide(self, cell: AssetCell, held: Held, versions: NDArray[np.uint64]) -> Held:
+    def _decide(self, cell: AssetCell, held: SpareRow, versions: NDArray[np.uint64]) -> SpareRow:
         """Where a feed has written since the last look: the consensus anew."""
         seen = self._seen.get(cell.name)
         if seen is not None and np.array_equal(seen, versions):
@@ -81,7 +81,7 @@ class HotAssets:
             self._flights.review(cell.name, offers)
         return self._rows.get(cell.name) or held
 
-    def _with_sockets(self, cell: AssetCell, held: Held) -> Mapping[int, Offer]:
+    def _with_sockets(self, cell: AssetCell, held: SpareRow) -> Mapping[int, Offer]:
         asset, offers = self._rows.asset_of(held), dict(held.offers)
         for exchange, offer in offers.items():
             if self._prices.read_row_version(exchange, asset) != cell.version & ROW_VERSION_MASK:
@@ -91,7 +91,7 @@ class HotAssets:
                 offers[exchange] = Offer(offer.currency, quote, self._prices.read_state(exchange, asset))
         return offers
 
-    def _renew(self, name: str, held: Held, now_ns: int) -> None:
+    def _renew(self, name: str, held: SpareRow, now_ns: int) -> None:
         if held.valid_until_ns - now_ns > REFRESH_AHEAD_NS or self._flights.is_flying(name):
             return
         if now_ns - self._renewed_at_ns.get(name, now_ns - REFUSED_ASSET_NS) >= REFUSED_ASSET_NS:
