@@ -44,8 +44,9 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     cluster = ClusterContext(context, memory, cache, Members(context.node, context.block), node_uuid, turns)
     beat = MembersBeat(cluster.members, context.node, cache, context.clock, turns.of("members"))
     governor = _governor_of(cluster, config)
+    together: list[ClusterTask] = [beat, governor, *tasks_of(cluster, config)]
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(task.run()) for task in (beat, governor, *tasks_of(cluster, config))]
+        running = [tasks.create_task(task.run()) for task in together]
         await stop.wait()
         for task in running:
             task.cancel()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trinity.limits import REFUSING_SHARE
 from trinity.memory.admission_table import CLASSES
 from trinity.native.libc import EPOLLERR, EPOLLIN, EVENT_WORDS, Events, set_event
 from workers.request import governor as law
@@ -170,7 +171,7 @@ class Overload:
             law.note_service(self.governor.requests, (self.now_ns - began_ns) / marks[turns._TAKEN])
 
     def _refuse(self, began_ns: float, is_idle: bool) -> None:
-        self.credit += turns.REFUSING_SHARE * (self.now_ns - began_ns)
+        self.credit += REFUSING_SHARE * (self.now_ns - began_ns)
         self.credit = max(self.credit, 1.0) if is_idle else self.credit
         while self.at.state[OVER_COUNT] > 0 and self.credit > 0:
             slot = slots.take_over(self.at)
