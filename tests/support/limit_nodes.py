@@ -40,7 +40,7 @@ class Node:
         self.tables.limits.words[NODES_WORD] = nodes
         self.block = ProcessBlock(np.zeros(8 + COUNTER_WORDS, dtype=np.uint64))
         self.cache = CacheClient.open(settings, self.clock)
-        members = SimpleNamespace(count=nodes, is_known=True)
+        members = SimpleNamespace(sharers=nodes, is_known=True)
         process = SimpleNamespace(node=name, clock=self.clock, block=self.block, log=logging.getLogger("trinity.test"))
         turns = SimpleNamespace(of=lambda _task: lambda: None)
         memory = SimpleNamespace(access=self.tables)

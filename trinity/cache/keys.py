@@ -115,6 +115,10 @@ CLUSTER_NODES = Pattern(
     "cluster:nodes", "zset", None, "-",
     "the nodes' names by the wall-clock milliseconds of their last beat", "the cluster process, every second",
 )  # fmt: skip
+CLUSTER_ANSWERING = Pattern(
+    "cluster:answering", "zset", None, "-",
+    "the same of the nodes that answer callers, among whom limits are shared", "the cluster process, every second",
+)  # fmt: skip
 SESSION = Pattern(
     "session:<session_id>", "string", DAY_SECONDS, "24 h",
     "checkout sessions that were done, written after the commit that did them", "the payment webhook",
@@ -163,6 +167,7 @@ PATTERNS = (
     ADAPTIVE_LEASES,
     CLUSTER_STATS,
     CLUSTER_NODES,
+    CLUSTER_ANSWERING,
     SESSION,
     WEBHOOK,
     DAILY,

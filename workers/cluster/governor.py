@@ -180,4 +180,4 @@ class GovernorExchange:
         self._admission.tell_limit(limit, self._clock.monotonic_ns())
 
     def _even_share(self) -> int:
-        return max(1, self._total // self._members.count)
+        return max(1, self._total // self._members.sharers)

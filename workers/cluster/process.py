@@ -11,7 +11,7 @@ import uuid
 
 from trinity.cache.address import cache_settings_of
 from trinity.cache.client import CacheClient
-from trinity.config import Config
+from trinity.config import Config, services_of
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import CLUSTER
 from trinity.process import ClusterMemory, ProcessContext
@@ -41,16 +41,18 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     meter = CacheMeter(context.block, CLUSTER, context.log, context.clock)
     cache = CacheClient.open(settings, context.clock, meter)
     turns = Turns(context.block, context.clock)
-    cluster = ClusterContext(context, memory, cache, Members(context.node, context.block), node_uuid, turns)
-    beat = MembersBeat(cluster.members, context.node, cache, context.clock, turns.of("members"))
-    governor = _governor_of(cluster, config)
-    together: list[ClusterTask] = [beat, governor, *tasks_of(cluster, config)]
+    members = Members(context.node, context.block, answers=bool({"lookups", "reports"} & set(services_of(config))))
+    cluster = ClusterContext(context, memory, cache, members, node_uuid, turns)
+    beat = MembersBeat(members, cache, context.clock, turns.of("members"))
+    governors = _governors_of(cluster, config)
+    together: list[ClusterTask] = [beat, *governors, *tasks_of(cluster, config)]
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(task.run()) for task in together]
         await stop.wait()
         for task in running:
             task.cancel()
-    await governor.leave()
+    for governor in governors:
+        await governor.leave()
     await beat.leave()
     await cache.close()
 
@@ -67,8 +69,11 @@ def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
     ]
 
 
-def _governor_of(cluster: ClusterContext, config: Config) -> GovernorExchange:
-    return GovernorExchange(
+def _governors_of(cluster: ClusterContext, config: Config) -> list[GovernorExchange]:
+    """One, or none on a node without lookups: it has no such connections, and would keep a lease from those who do."""
+    if "lookups" not in services_of(config):
+        return []
+    governor = GovernorExchange(
         cluster.process.node,
         cluster.memory.view.node.admission,
         cluster.cache,
@@ -77,3 +82,4 @@ def _governor_of(cluster: ClusterContext, config: Config) -> GovernorExchange:
         config.request.cluster_connections_max,
         cluster.turns.of("governor"),
     )
+    return [governor]

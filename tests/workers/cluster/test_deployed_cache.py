@@ -102,17 +102,18 @@ async def test_connections_are_leased_and_counted(cluster: ClusterContext, clien
 
 async def test_who_lives_and_how_is_told(cluster: ClusterContext, client: CacheClient) -> None:
     """Members by the set, telemetry by the hash, read as `trinity cluster` does; and one that leaves is gone."""
-    beat = MembersBeat(cluster.members, "a", client, cluster.clock, lambda: None)
+    other = Members("a", cluster.process.block)
+    beat = MembersBeat(other, client, cluster.clock, lambda: None)
     node = cluster.process.node
     running = [
         asyncio.create_task(task.run())
         for task in (
             beat,
-            MembersBeat(cluster.members, node, client, cluster.clock, lambda: None),
+            MembersBeat(cluster.members, client, cluster.clock, lambda: None),
             StatsPublisher(cluster),
         )
     ]
-    await until(lambda: {"a", node} <= set(cluster.members.names))
+    await until(lambda: {"a", node} <= set(cluster.members.names) and cluster.members.sharers >= 2)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while node not in [one.node for one in await read_nodes(client) if one.version]:
             await asyncio.sleep(0.05)

@@ -59,7 +59,7 @@ async def nodes(process: OpenContext, valkey_server: ValkeyServer) -> AsyncItera
     """Three nodes that know of each other."""
     clients = [CacheClient.open(valkey_server.settings, SystemClock()) for _ in range(3)]
     members = Members("a", process.block)
-    members.take({"b": 0, "c": 0}, SystemClock().monotonic_ns())
+    members.take({"b": 0, "c": 0}, {"b": 0, "c": 0}, SystemClock().monotonic_ns())
     yield [Node(name, client, members) for name, client in zip("abc", clients, strict=True)]
     for client in clients:
         await client.close()

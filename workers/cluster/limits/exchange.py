@@ -68,8 +68,8 @@ class LimitExchange:
     async def turn(self) -> None:
         """One exchange, of at most ASKS_MAX keys."""
         now_ns = self._clock.monotonic_ns()
-        if self._cluster.members.is_known and self._nodes != self._cluster.members.count:
-            self._nodes = self._cluster.members.count
+        if self._cluster.members.is_known and self._nodes != self._cluster.members.sharers:
+            self._nodes = self._cluster.members.sharers
             store_release(self._limits.words, NODES, self._nodes)
         if now_ns - self._answered_at_ns > LEASE_NS:
             self.shares.expire(self._nodes)
