@@ -20,11 +20,15 @@ BAD_NUMBER = -1
 NOT_FOUND = -1
 # 18 digits always fit a signed 64-bit integer.
 DIGITS_MAX = 18
+WORD_BYTES = 8
 
 _ZERO, _NINE, _POINT, _MINUS, _PERCENT = b"09.-%"
 _UPPER_A, _UPPER_Z = b"AZ"
 _LOWER_A = ord("a")
 _CASE_BIT = 0x20
+# Of eight bytes at once: what a byte from 0x20 on plus 0x60 has, and one below has not, is its highest bit.
+_LOW_BITS, _HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
+_ABOVE, _NONE = np.uint64(0x6060606060606060), np.uint64(0)
 
 
 def octets_of(text: bytes) -> Octets:
@@ -69,6 +73,31 @@ def _move_plainly(out: Octets, at: int, source: Octets, start: int, length: int)
 _move = _move_intrinsic() if jit_enabled() else _move_plainly
 
 
+def _word_intrinsic() -> Callable[..., Any]:
+    """Eight bytes of an array in one load, wherever they begin; it checks nothing, `has_control` does."""
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def word(_context: Any, source: Any, at: Any) -> Any:  # noqa: ARG001 - the types
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            place = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(64).as_pointer())
+            return builder.load(place, align=1)
+
+        return types.uint64(source, types.intp), emit
+
+    return word  # type: ignore[no-any-return]
+
+
+def _word_plainly(source: Octets, at: int) -> np.uint64:
+    return source[at : at + WORD_BYTES].view("<u8")[0]  # type: ignore[no-any-return]
+
+
+_word = _word_intrinsic() if jit_enabled() else _word_plainly
+
+
 @compiled
 def byte_at(source: Octets, position: int) -> int:
     """One byte as a signed integer: numba makes a float of uint8 and int64 in some expressions, numpy wraps around.
@@ -76,6 +105,15 @@ def byte_at(source: Octets, position: int) -> int:
     A negative position is out of range; the unsigned index spares the code that would count it from the end.
     """
     return np.int64(source[np.uint64(position)])  # type: ignore[return-value]
+
+
+@compiled
+def has_control(source: Octets, at: int) -> bool:
+    """Whether one of the eight bytes from here is a control character (under 0x20), all of them in five operations."""
+    if at < 0 or at > source.size - WORD_BYTES:
+        raise IndexError("word out of range")
+    word = _word(source, at)
+    return bool(~((word & _LOW_BITS) + _ABOVE | word) & _HIGH_BITS != _NONE)
 
 
 @compiled

@@ -208,7 +208,7 @@ REQUEST = Register(
     Metric(
         "http_request_duration_seconds",
         "histogram",
-        "Time from a readable socket to the answer's send.",
+        "Time from when the worker saw the request to its connection's last answer of that turn.",
         (("le", (*DURATION_BOUNDS, "+Inf", "sum")),),
     ),
 )

@@ -44,34 +44,42 @@ async def _serve(context: ProcessContext, memory: ClusterMemory, config: Config,
     members = Members(context.node, context.block, answers=bool({"lookups", "reports"} & set(services_of(config))))
     cluster = ClusterContext(context, memory, cache, members, node_uuid, turns)
     beat = MembersBeat(members, cache, context.clock, turns.of("members"))
+    governors = _governors_of(cluster, config)
+    together: list[ClusterTask] = [beat, *governors, *tasks_of(cluster, config)]
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(task.run()) for task in (beat, *tasks_of(cluster, config))]
+        running = [tasks.create_task(task.run()) for task in together]
         await stop.wait()
         for task in running:
             task.cancel()
+    for governor in governors:
+        await governor.leave()
     await beat.leave()
     await cache.close()
 
 
 def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
-    """Everything that runs beside the members' beat; each task takes `cluster.turns.of(<its name>)`."""
+    """What runs beside the beat and the governor, and takes no leave; each has `cluster.turns.of(<its name>)`."""
     months = MonthExchange(cluster)
-    tasks: list[ClusterTask] = [
+    return [
         StatsPublisher(cluster),
         KeyRecords(cluster, database_url(config)),
         LimitExchange(cluster, months.moved),
         months,
         LedgerMonths(cluster, database_url(config)),
     ]
-    if "lookups" in services_of(config):  # others have no such connections, and would keep a lease from those who do
-        governor = GovernorExchange(
-            cluster.process.node,
-            cluster.memory.view.node.admission,
-            cluster.cache,
-            cluster.members,
-            cluster.clock,
-            config.request.cluster_connections_max,
-            cluster.turns.of("governor"),
-        )
-        tasks.append(governor)
-    return tasks
+
+
+def _governors_of(cluster: ClusterContext, config: Config) -> list[GovernorExchange]:
+    """One, or none on a node without lookups: it has no such connections, and would keep a lease from those who do."""
+    if "lookups" not in services_of(config):
+        return []
+    governor = GovernorExchange(
+        cluster.process.node,
+        cluster.memory.view.node.admission,
+        cluster.cache,
+        cluster.members,
+        cluster.clock,
+        config.request.cluster_connections_max,
+        cluster.turns.of("governor"),
+    )
+    return [governor]

@@ -55,8 +55,8 @@ LIMIT_MIN, LIMIT_MAX = 1.0, 65_536.0
 FIVE_TIMES = 5.0  # failsafe-go: a limit far above what is used says nothing, and would be long in coming down
 # A percentile of fewer is chance.
 SAMPLES_MIN = 20.0
-# A window shrinks the limit to this share of what was in flight at most, and no window more than doubles it.
-_SHRINK_MIN, _GROW_MAX = 0.125, 2.0
+# No window more than doubles the limit.
+_GROW_MAX = 2.0
 _GROW_FREELY = 1.25
 # Of the way to the limit that the target asks for: the rest is the next window's, which has seen what this step did.
 _SMOOTHING = 0.5
@@ -133,11 +133,10 @@ def next_limit(
     elif p90_ns > target_ns:
         if p50_ns <= _STANDING * target_ns:
             return learned  # a tail, and no queue
-        taken = max(min(learned, in_flight), LIMIT_MIN)
-        if learned > in_flight:  # nothing held the queue back until now: go where the target is at once
-            wanted = taken * max(target_ns / p90_ns, _SHRINK_MIN)
+        if learned > in_flight:  # nothing held the queue back, so all of it was taken: go where the target is at once
+            wanted = in_flight * target_ns / p90_ns
         else:
-            wanted = taken * (1.0 + _SMOOTHING * (max(target_ns / p90_ns, _SHRINK_MIN) - 1.0))
+            wanted = learned * (1.0 + _SMOOTHING * (target_ns / p90_ns - 1.0))
     elif learned < in_flight:
         wanted = learned * min(1.0 + _SMOOTHING * (target_ns / max(p90_ns, 1.0) - 1.0), _GROW_MAX)
     else:

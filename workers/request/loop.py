@@ -70,6 +70,7 @@ from workers.request.http.room import MADE, excess, give_way
 from workers.request.http.slots import (
     ANSWERED,
     DEADLINE_NS,
+    DONE_NS,
     DRAINING,
     FREE_COUNT,
     HIGHEST,
@@ -247,7 +248,7 @@ def _serve(worker: Worker) -> None:
             marks[NEXT_SWEEP_NS] = now_ns + (_DRAIN_TURN_MS * 1_000_000 if state[DRAINING] == 1 else _SWEEP_NS)
         if is_window_over(governor, now_ns):
             end_windows(governor, connections, worker.gauges, fds[UDP], worker.event, now_ns)
-        state[ANSWERED] = 0
+        state[DONE_NS] = now_ns
         accepting = drain = decided = False
         total, datagrams, began_ns = take_ready(connections, events, max(0, count)), 0, now_ns
         begin_turn(governor, connections, events, total, now_ns)
@@ -258,7 +259,10 @@ def _serve(worker: Worker) -> None:
             if tag < CONNECTIONS_MAX:
                 bits = event_bits(events, i)
                 if takes(governor, connections, tag, bits, now_ns):
+                    state[ANSWERED] = 0
                     serve_event(connections, worker.context, worker.counters, tag, bits, now_ns)
+                    if state[ANSWERED] > 0:
+                        count_duration(worker.counters, state[ANSWERED], state[DONE_NS] - began_ns)
             elif tag == _TAG_LISTENER:
                 accepting = True
             elif tag == _TAG_UDP:
@@ -272,8 +276,6 @@ def _serve(worker: Worker) -> None:
             refuse_some(governor, connections, worker.context, worker.counters, began_ns, total == 0)
         if accepting:
             _accept_waiting(worker, now_ns)
-        if state[ANSWERED] > 0:
-            count_duration(worker.counters, state[ANSWERED], read_clock(MONOTONIC, worker.timespec) - began_ns)
         if decided or beyond[ASKED] == 1 or now_ns >= beyond[NEXT_NS]:
             serve_waiting(
                 connections, worker.mailbox, worker.context, worker.counters, fds[UDP], fds[RESOLVER], decided, now_ns

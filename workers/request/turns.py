@@ -2,14 +2,18 @@
 
 epoll does not say when a socket became readable. What bounds it: whatever a wait reports came after the wait before
 had ended (every wait fetches all that is ready). A worker that had to wait was idle, so what woke it came just now;
-where the wait returned at once, it came while the turn before was served, on average in its middle. From then until
-the answer before its own is whole, a connection has waited: that is its queue delay.
+where the wait returned at once, it came while the turn before was served, and the kernel reports it in the order in
+which it came: so the n-th of them came about that far into that turn. From then until the answer before its own is
+whole, a connection has waited: that is its queue delay.
 
 Rules: a turn that began with an idle worker takes everything. Otherwise, if more connections have a request than the
-limit allows, each class gets its share (governor.share_out) and the others are put off: they are refused in time
-that answering leaves, and in a twentieth of the time that it takes. Datagrams have no classes, for who sends them is
-not known until they are read: their limit is the length of the socket's queue, and the kernel drops what finds no
-place, which costs this worker nothing. A window ends with the clock, whether or not anything came.
+limit allows, each class gets its share (governor.share_out), of which the newest are taken: they can still be answered
+soon, and the older cannot. The others are put off: they are refused in time that answering leaves, and in a twentieth
+of the time that it takes. While there is a limit, no turn answers for longer than the target, whatever a request costs
+in it: what it has not come to then is put off as well. So who is taken has waited a target at most, and a share
+of the turn before. Datagrams have no classes, for who sends them is not known until they are read: their limit is the
+length of the socket's queue, and the kernel drops what finds no place, which costs this worker nothing. A window ends
+with the clock, whether or not anything came.
 """
 
 from typing import NamedTuple
@@ -34,6 +38,7 @@ from trinity.native.libc import (
     EPOLLHUP,
     MONOTONIC,
     Events,
+    event_bits,
     event_tag,
     queued_bytes,
     read_clock,
@@ -56,6 +61,7 @@ from workers.request.governor import (
 from workers.request.http.context import RequestContext
 from workers.request.http.overload import refuse_next
 from workers.request.http.slots import (
+    CHOSEN_FROM,
     CLASS_MASK,
     DONE_NS,
     FD,
@@ -76,7 +82,9 @@ from workers.request.udp.batch import DATAGRAM_QUEUE_BYTES, TURN_DATAGRAMS
     _WINDOW_END_NS,
     _STARTED_NS,  # when the last wait ended
     _BUSY_UNTIL_NS,  # when the last turn ended, if it had more than one thing to do
-    _ARRIVED_NS,  # when what this turn serves became readable
+    _ARRIVED_NS,  # when what comes next in this turn became readable,
+    _STEP_NS,  # and how much later the one behind it
+    _CUT_NS,  # when this turn takes no more
     _WEIGHT,  # connections and datagrams of the last turn
     _CHOOSING,  # 1 while not everything that is ready is taken
     _TAKEN,  # connections of this turn
@@ -84,13 +92,14 @@ from workers.request.udp.batch import DATAGRAM_QUEUE_BYTES, TURN_DATAGRAMS
     _QUEUE_BYTES,  # the datagrams' queue as it was granted,
     _QUEUE_SET,  # and as it is now
     _MARK_COUNT,
-) = range(12)
+) = range(14)
 
+_NEVER_NS = 1 << 62
 # A wait that takes no longer than this, and so much more an event, has not waited.
 _AT_ONCE_NS, _EVENT_NS = 10_000, 1_000
-# What refusals may take of a turn that has nothing else to do, and the most that is saved up for them.
-_IDLE_CREDIT_NS, _CREDIT_MAX_NS = 200_000, 2_000_000
-# A queue that would change by less stays as it is.
+# The most that is saved up for refusals.
+_CREDIT_MAX_NS = 2_000_000
+# A queue that would change by less stays as it is, unless it is to be whole again.
 _QUEUE_STEP = 0.1
 _NS_PER_SECOND = 1e9
 
@@ -143,8 +152,10 @@ def begin_turn(governor: Governor, at: Connections, events: Events, count: int, 
         return
     at_once_ns = _AT_ONCE_NS + _EVENT_NS * count
     was_busy = marks[_WEIGHT] > 1 and now_ns - marks[_BUSY_UNTIL_NS] <= at_once_ns
-    marks[_ARRIVED_NS] = (marks[_STARTED_NS] + now_ns) // 2 if was_busy else now_ns
-    marks[_STARTED_NS] = at.state[DONE_NS] = now_ns
+    marks[_ARRIVED_NS] = marks[_STARTED_NS] if was_busy else now_ns
+    marks[_STEP_NS] = (now_ns - marks[_ARRIVED_NS]) // max(count, 1)
+    marks[_STARTED_NS] = now_ns
+    marks[_CUT_NS] = now_ns + marks[TARGET_NS] if governor.requests["learned"] < LIMIT_MAX else _NEVER_NS
     marks[_CHOOSING] = marks[_TAKEN] = 0
     note_in_flight(governor.requests, count)
     if was_busy and count > limit_at(governor.requests["learned"], count):
@@ -157,12 +168,19 @@ def takes(governor: Governor, at: Connections, slot: int, bits: int, now_ns: int
     marks = governor.marks
     if marks[TARGET_NS] == 0:
         return True
-    if marks[_CHOOSING] == 1 and bits & (EPOLLERR | EPOLLHUP) == 0 and _has_request(at, slot):
+    marks[_ARRIVED_NS] += marks[_STEP_NS]
+    if marks[_CHOOSING] == 1 and at.over_marks[slot] & CHOSEN_FROM:
+        at.over_marks[slot] &= ~CHOSEN_FROM
         which = at.known[slot] & CLASS_MASK
-        if governor.shares[which] <= 0:
+        governor.wanted[which] -= 1
+        if governor.wanted[which] < governor.shares[which]:
+            governor.shares[which] -= 1
+        elif _asks(at, slot, bits):  # enough newer ones follow
             put_off(at, slot, now_ns)
             return False
-        governor.shares[which] -= 1
+    if at.state[DONE_NS] > marks[_CUT_NS] and _asks(at, slot, bits):
+        put_off(at, slot, now_ns)
+        return False
     marks[_TAKEN] += 1
     note_delay(governor.requests, at.state[DONE_NS] - marks[_ARRIVED_NS], 1)
     return True
@@ -180,6 +198,7 @@ def note_datagrams(governor: Governor, at: Connections, count: int, udp_fd: int,
         note_in_flight(law, count)
         return
     done_ns = at.state[DONE_NS] = read_clock(MONOTONIC, at.timespec)
+    marks[_CUT_NS] += done_ns - first_ns  # a flood of datagrams takes no connection's time
     last_delay_ns, waiting = float(done_ns - marks[_ARRIVED_NS]), 0.0
     if count == TURN_DATAGRAMS:  # the turn's bound, and not the queue's end: who is at its end waits for all before
         waiting = max(0, queued_bytes(udp_fd, scratch)) / DATAGRAM_QUEUE_BYTES
@@ -193,10 +212,10 @@ def note_datagrams(governor: Governor, at: Connections, count: int, udp_fd: int,
 def refuse_some(
     governor: Governor, at: Connections, context: RequestContext, counters: Words, began_ns: int, is_idle: bool
 ) -> None:
-    """Refuse what was put off, for as long as a twentieth of what this turn took so far, or a moment if it is idle."""
+    """Refuse what was put off, for as long as a twentieth of what this turn took so far, or one of it if it is idle."""
     marks, now_ns = governor.marks, read_clock(MONOTONIC, at.timespec)
     credit = marks[_CREDIT_NS] + int(REFUSING_SHARE * (now_ns - began_ns))
-    credit = min(max(credit, _IDLE_CREDIT_NS) if is_idle else credit, _CREDIT_MAX_NS)
+    credit = min(max(credit, 1) if is_idle else credit, _CREDIT_MAX_NS)
     while at.state[OVER_COUNT] > 0 and credit > 0:
         refuse_next(at, context, counters, now_ns)
         then_ns, now_ns = now_ns, read_clock(MONOTONIC, at.timespec)
@@ -218,7 +237,8 @@ def end_windows(
     wanted_bytes = marks[_QUEUE_BYTES]
     if datagrams["learned"] < LIMIT_MAX:
         wanted_bytes = min(wanted_bytes, int(datagrams["learned"] * DATAGRAM_QUEUE_BYTES))
-    if abs(wanted_bytes - marks[_QUEUE_SET]) > _QUEUE_STEP * marks[_QUEUE_SET]:
+    step = 0.0 if wanted_bytes == marks[_QUEUE_BYTES] else _QUEUE_STEP * marks[_QUEUE_SET]
+    if abs(wanted_bytes - marks[_QUEUE_SET]) > step:
         marks[_QUEUE_SET] = wanted_bytes
         set_receive_buffer(udp_fd, wanted_bytes, scratch)
     peak = int(max(requests["last_peak"], 1.0))
@@ -239,23 +259,24 @@ def is_window_over(governor: Governor, now_ns: int) -> bool:
 
 @compiled
 def _choose(governor: Governor, at: Connections, events: Events, count: int) -> None:
-    """Give each class its share of the limit, if more connections have a request than it allows."""
+    """Give each class its share of the limit. One that is on the ready list as well as among the events counts once."""
     wanted, total = governor.wanted, 0
     for which in range(CLASSES):
         wanted[which] = 0
     for i in range(count):
         slot = event_tag(events, i)
-        if slot < CONNECTIONS_MAX and _has_request(at, slot):
+        if slot >= CONNECTIONS_MAX or not _asks(at, slot, event_bits(events, i)):
+            continue
+        if at.over_marks[slot] & CHOSEN_FROM == 0:
+            at.over_marks[slot] |= CHOSEN_FROM
             wanted[at.known[slot] & CLASS_MASK] += 1
             total += 1
-    limit = limit_at(governor.requests["learned"], total)
-    if total > limit:
-        share_out(limit, wanted, governor.shares)
-        governor.marks[_CHOOSING] = 1
+    share_out(limit_at(governor.requests["learned"], total), wanted, governor.shares)
+    governor.marks[_CHOOSING] = 1
 
 
 @compiled_inline
-def _has_request(at: Connections, slot: int) -> bool:
+def _asks(at: Connections, slot: int, bits: int) -> bool:
     """Whether input of this connection is, or may be, a request."""
     row = at.table[slot]
-    return bool(row[FD] >= 0 and row[PHASE] in (IDLE, HEAD, NEW))
+    return bool(bits & (EPOLLERR | EPOLLHUP) == 0 and row[FD] >= 0 and row[PHASE] in (IDLE, HEAD, NEW))

@@ -75,7 +75,7 @@ def serve_waiting(
 
 @compiled
 def count_duration(counters: Words, answered: int, duration_ns: int) -> None:
-    """All answers of a turn took at most as long as the turn; one count for each bucket alone, the sum in ns."""
+    """The answers of one connection in a turn took so long; one count for each bucket alone, the sum in ns."""
     bucket = 0
     while bucket < _BUCKETS_NS.size and duration_ns > _BUCKETS_NS[bucket]:
         bucket += 1

@@ -125,3 +125,8 @@ def test_percent_encoding_is_undone_as_urllib_does(text: bytes) -> None:
 def test_broken_percent_encoding_is_not_guessed_at(text: bytes) -> None:
     """A % without two hex digits is refused."""
     assert octets.unquote(octets_of(text), 0, len(text)) == NOT_FOUND
+
+
+@given(st.binary(min_size=8, max_size=8), st.integers(0, 7))
+def test_a_control_character_is_seen_among_eight_bytes(text: bytes, at: int) -> None:
+    assert octets.has_control(octets_of(b" " * at + text), at) == any(byte < 0x20 for byte in text)

@@ -11,7 +11,7 @@ import msgspec
 from tests.support.contexts import OpenContext
 from tests.support.patience import PATIENCE
 from tests.support.valkey_server import ValkeyServer
-from trinity.cache.keys import CLUSTER_NODES
+from trinity.cache.keys import ADAPTIVE_LEASES, CLUSTER_NODES
 from trinity.config import Config, StoresSection
 from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import CLUSTER
@@ -43,6 +43,8 @@ async def test_the_process_takes_part_and_an_outage_never_makes_it_look_stuck(
     await until(lambda: process.block.read_gauge(up) == 1.0)
     with valkey_server.admin() as admin:
         await until(lambda: admin.zrange(CLUSTER_NODES.name(), 0, -1) == [process.node.encode()])
+        await until(lambda: admin.hexists(ADAPTIVE_LEASES.name(), process.node))
         os.kill(os.getpid(), signal.SIGTERM)
         await serving
         assert admin.zrange(CLUSTER_NODES.name(), 0, -1) == []
+        assert not admin.hexists(ADAPTIVE_LEASES.name(), process.node)

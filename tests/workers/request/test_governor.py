@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trinity.config import RequestSection
 from trinity.memory.admission_table import CLASSES
 from workers.request import governor
 from workers.request.governor import FIVE_TIMES, LIMIT_MAX, LIMIT_MIN, SAMPLES_MIN, SHARES, WINDOW_NS
@@ -107,6 +108,16 @@ def test_a_worker_that_is_not_run_for_a_while_refuses_nothing_that_it_can_do(
         governor.end_window(law, target)
         if in_flight * service_ns < 0.4 * target:
             assert governor.limit_at(law["learned"], in_flight) >= in_flight
+
+
+@given(st.floats(1_000.0, 24_000.0), st.integers(1, 4_096), st.lists(windows(), max_size=40))
+def test_the_default_target_refuses_no_load_level(
+    service_ns: float, in_flight: int, history: list[tuple[float, ...]]
+) -> None:
+    """Up to 4,096 in flight on one worker, however long the machine lets them wait."""
+    target = RequestSection().target_queue_delay_ms * 1e6
+    learned = max(after(history, target), governor.least_limit(service_ns, target))  # type: ignore[arg-type]
+    assert governor.limit_at(learned, in_flight) >= in_flight
 
 
 @given(

@@ -18,7 +18,15 @@ from trinity.memory.admission_table import REFUSED
 from trinity.memory.atomics import Words
 from trinity.native.addresses import ADDRESS_WORDS
 from trinity.native.libc import EAGAIN, receive
-from trinity.native.octets import Octets, append_slice, byte_at, pack_texts, starts_with_folded
+from trinity.native.octets import (
+    WORD_BYTES,
+    Octets,
+    append_slice,
+    byte_at,
+    has_control,
+    pack_texts,
+    starts_with_folded,
+)
 from trinity.observe import metrics
 from trinity.vocabulary import ADMISSION_CLASSES, HTTP, HTTP_STATUSES
 from workers.request.forwarded import forget_forwarded, set_peer
@@ -73,6 +81,9 @@ _LF, _CR, _SPACE, _TAB, _SLASH, _DOT, _ONE = b"\n\r \t/.1"
 _FOLD = 0x20
 _C, _T, _K, _H, _V = b"ctkhv"
 _UPPER_H = ord("H")
+# Of one connection before the next one's turn: most are empty by then. One that was left with some every time would
+# have more when its turn came again, and never be served.
+_READS_MAX = 8
 _SHORTEST_LINE = len("G / HTTP/1.1")
 
 _STATUS_WORD = metrics.REQUEST.index("http_responses_total", HTTP_STATUSES[error_status(OVERLOADED)])
@@ -88,15 +99,18 @@ def refuse_next(at: Connections, context: RequestContext, counters: Words, now_n
     if at.table[slot, FD] < 0 or at.table[slot, PHASE] != OVER:
         return  # closed meanwhile, and perhaps another's by now
     try:
-        _refuse_input(at, context, counters, slot, now_ns)
+        for _ in range(_READS_MAX):
+            if not _refuse_input(at, context, counters, slot, now_ns):
+                return
+        put_off(at, slot, now_ns)
     except Exception:  # noqa: BLE001 - as in connection.serve_event
         counters[_ERRORS_WORD] += np.uint64(1)
         close_connection(at, slot)
 
 
 @compiled_inline
-def _refuse_input(at: Connections, context: RequestContext, counters: Words, slot: int, now_ns: int) -> None:
-    """One read, all whole requests refused, one send."""
+def _refuse_input(at: Connections, context: RequestContext, counters: Words, slot: int, now_ns: int) -> bool:
+    """One read, all whole requests refused, one send; whether there is more of the same."""
     row, state = at.table[slot], at.state
     kept = row[KEPT]
     append_slice(at.inputs, slot * HEAD_BYTES_MAX, kept, at.inbox, 0)
@@ -105,25 +119,25 @@ def _refuse_input(at: Connections, context: RequestContext, counters: Words, slo
     ended = received == 0
     if received < 0 and received != -EAGAIN:
         close_connection(at, slot)
-        return
+        return False
     received = max(0, received)
     total = kept + received
     set_peer(context.caller, at.addresses, slot * ADDRESS_WORDS)
     _refuse_all(at, context, counters, slot, total, now_ns)
     if ended and state[PARSED] == 0 and state[END] == STAYS:
         close_connection(at, slot)
-        return
+        return False
     left = total - state[CONSUMED]
     row[PHASE] = HEAD if left > 0 else IDLE  # whatever ends or stalls it finds a connection like any other
     if not send_turn(at, slot, total, now_ns) or row[FD] < 0:
-        return
+        return False
     if state[PARSED] > 0:
         row[DEADLINE_NS] = now_ns + (HEAD_MAX_NS if left > 0 else IDLE_MAX_NS)
         if received == space or state[OUT] > TURN_BYTES:
-            put_off(at, slot, now_ns)  # there is more of the same
-            return
+            return True
     if row[HALF_CLOSED] == 1:
         push_ready(at, slot)
+    return False
 
 
 @compiled_inline
@@ -205,8 +219,14 @@ def find_head(buffer: Octets, start: int, end: int) -> tuple[int, int]:
 @compiled_inline
 def _line_end(buffer: Octets, at: int, limit: int) -> int:
     """The next byte that may end a line, or may not stand in one; `limit` where there is none."""
-    while at < limit and (byte_at(buffer, at) > _CR or byte_at(buffer, at) == _TAB):
-        at += 1
+    while at < limit:
+        while at <= limit - WORD_BYTES and not has_control(buffer, at):
+            at += WORD_BYTES
+        stop = min(at + WORD_BYTES, limit)
+        while at < stop and (byte_at(buffer, at) > _CR or byte_at(buffer, at) == _TAB):
+            at += 1
+        if at < stop:
+            break
     return at
 
 

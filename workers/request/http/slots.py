@@ -51,6 +51,7 @@ from workers.request.http.response import HEAD_END_BYTES_MAX
 IDLE, HEAD, STALLED, LINGERING, PREFACE, NEW, OVER, PARKED = range(8)
 STAYS, CLOSES, LINGERS = range(3)
 STALL_START, STALL_END = range(2)
+IN_RING, CHOSEN_FROM = 1, 2  # bits
 
 # Words of `state`.
 (
@@ -61,7 +62,7 @@ STALL_START, STALL_END = range(2)
     EPOLL_FD,
     DRAINING,
     PROXY_PROTOCOL,  # 1: connections of trusted proxies begin with a PROXY header
-    ANSWERED,  # requests answered in this turn
+    ANSWERED,  # requests of one connection that were answered in this turn
     OUT,  # of this turn: bytes of output,
     CONSUMED,  # bytes of input that were answered,
     PARSED,  # requests,
@@ -95,7 +96,7 @@ class Connections(NamedTuple):
     ready: Integers
     known: Integers  # whose connection it is, for when its requests are refused unread
     over: Integers  # a ring of slots, each in it once at most: a closed one stays until its turn comes
-    over_marks: Integers  # 1 while the slot is in the ring
+    over_marks: Integers  # IN_RING: the slot is in the ring; CHOSEN_FROM: it is one of those that a turn chooses from
     admission: Words  # AdmissionTable.words
     parks: Integers  # the place of the request that waits, and one; 0: none does
     inputs: Octets  # HEAD_BYTES_MAX a slot
@@ -207,8 +208,8 @@ def put_off(at: Connections, slot: int, now_ns: int) -> None:
     if row[PHASE] == IDLE:
         row[DEADLINE_NS] = now_ns + HEAD_MAX_NS
     row[PHASE] = OVER
-    if at.over_marks[slot] == 0:
-        at.over_marks[slot] = 1
+    if at.over_marks[slot] & IN_RING == 0:
+        at.over_marks[slot] |= IN_RING
         at.over[(state[OVER_FIRST] + state[OVER_COUNT]) % at.over.size] = slot
         state[OVER_COUNT] += 1
 
@@ -220,7 +221,7 @@ def take_over(at: Connections) -> int:
     slot: int = at.over[state[OVER_FIRST]]
     state[OVER_FIRST] = (state[OVER_FIRST] + 1) % at.over.size
     state[OVER_COUNT] -= 1
-    at.over_marks[slot] = 0
+    at.over_marks[slot] &= ~IN_RING
     return slot
 
 

@@ -170,3 +170,14 @@ def test_a_connection_that_closes_while_it_is_to_be_refused_leaves_its_place(ben
     bench.serve()
     assert read_all(client).startswith(b"HTTP/1.1 200 ")
     assert bench.at.state[slots.OVER_COUNT] == 0
+
+
+@needs_system_calls
+def test_all_that_a_connection_has_sent_is_refused_at_once(bench: Bench) -> None:
+    """One that was left with some would have more when its turn came again, and never be served."""
+    client = bench.open()
+    client.sendall((PRICE[:-2] + b"X: " + b"x" * 1_000 + b"\r\n\r\n") * 20)
+    slots.put_off(refer_to(bench.at), 0, NOW)
+    overload.refuse_next(refer_to(bench.at), refer_to(bench.context), bench.counters, NOW)
+    assert read_all(client).count(b"HTTP/1.1 503 ") == 20
+    assert bench.at.state[slots.OVER_COUNT] == 0
