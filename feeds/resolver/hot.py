@@ -17,7 +17,7 @@ from feeds.resolver.deciding import Offer
 from feeds.resolver.flights import Flights
 from feeds.resolver.heat import Heat
 from feeds.resolver.rows import Held, SpareRows
-from trinity.limits import HOT_ASSETS_MAX, REFRESH_AHEAD_NS, REFUSED_ASSET_NS
+from trinity.limits import HOT_ASSETS_MAX, REFRESH_AHEAD_NS, REFUSED_AHEAD_NS
 from trinity.memory.asset_table import AssetCell, AssetTable
 from trinity.memory.price_table import ROW_VERSION_MASK, PriceTable, StoredQuote
 
@@ -92,9 +92,11 @@ class HotAssets:
         return offers
 
     def _renew(self, name: str, held: Held, now_ns: int) -> None:
-        if held.valid_until_ns - now_ns > REFRESH_AHEAD_NS or self._flights.is_flying(name):
+        """Twice, where the first does not succeed."""
+        ahead_ns = REFRESH_AHEAD_NS if held.is_good else REFUSED_AHEAD_NS
+        if held.valid_until_ns - now_ns > ahead_ns or self._flights.is_flying(name):
             return
-        if now_ns - self._renewed_at_ns.get(name, now_ns - REFUSED_ASSET_NS) >= REFUSED_ASSET_NS:
+        if now_ns - self._renewed_at_ns.get(name, now_ns - ahead_ns) >= ahead_ns // 2:
             self._renewed_at_ns[name] = now_ns
             self._flights.renew(name)
 
