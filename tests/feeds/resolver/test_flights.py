@@ -125,6 +125,29 @@ async def test_an_exchange_that_fails_in_any_way_does_not_keep_the_others_from_a
     assert bench.state(ASSET, "gateio") in (AnswerState.EMPTY, AnswerState.STALE)
 
 
+async def test_an_exchange_that_is_slow_holds_nobody_up_and_its_late_answer_is_in_the_row(bench: Bench) -> None:
+    """Five of six agree: who waits is answered while the sixth is still waited for."""
+    await bench.start()
+    await bench.fault(exchange="gateio", fault="rest_hang", seconds=60)
+    await bench.ask(ASSET)
+    assert bench.resolver.flights.is_flying(ASSET)
+    assert "simulated:gateio" not in json.loads(bench.body(ASSET))["exchanges"]
+    await bench.clear_faults()
+    await bench.until(lambda: len(json.loads(bench.body(ASSET))["exchanges"]) == 6)
+    assert bench.outcomes() == {"rest": 1}
+
+
+async def test_who_asks_for_what_is_answered_while_late_answers_are_waited_for_is_woken_at_once(bench: Bench) -> None:
+    """A worker that looked just before the row was there."""
+    await bench.start()
+    await bench.fault(exchange="gateio", fault="rest_hang", seconds=60)
+    await bench.ask(ASSET)
+    assert os.eventfd_read(bench.wakes.asker_fds[0]) == 1
+    bench.put(ASSET)
+    await bench.until(lambda: bench.outcomes() == {"rest": 1, "known": 1})
+    assert os.eventfd_read(bench.wakes.asker_fds[0]) == 1
+
+
 async def test_an_exchange_that_hangs_is_not_asked_again_while_it_is_silent(bench: Bench) -> None:
     """An exchange that hangs is not asked again while it is silent."""
     await bench.start()
