@@ -204,6 +204,9 @@ ASK_BATCH_SECONDS = 0.5
 # A name that no exchange knows, and one that has no price for another reason.
 UNKNOWN_ASSET_NS = 60 * 1_000_000_000
 REFUSED_ASSET_NS = 5 * 1_000_000_000
+# One that stands on fewer exchanges than a price needs: lists change once a day, and its exchanges' own rows end by
+# their own age.
+SCARCE_ASSET_NS = 20 * 1_000_000_000
 # Nobody could be asked: as long as Retry-After says.
 BUSY_ASSET_NS = 1_000_000_000
 # An asset is hot from so many lookups in so long a time, and until nobody has asked for a minute.

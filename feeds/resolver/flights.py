@@ -1,6 +1,7 @@
 """One flight an asset: Valkey, then the exchanges that list it, then the consensus, its rows, and who waits.
 
     nobody lists it              unknown, for a minute; no exchange is asked
+    too few list it              refused, for some time; who has its turn is asked, for the rows of the exchanges
     Valkey has a price of it     quotes of another node, decided here by the same rules
     else all that list it        at once, each in its turn; those whose turn is far off only where too few are left
     settled                      rows written, waiters woken; who has not answered yet is still waited for
@@ -40,6 +41,7 @@ from trinity.limits import (
     PRICE_CACHE_SECONDS,
     PRICE_CACHE_TIMEOUT_SECONDS,
     REFUSED_ASSET_NS,
+    SCARCE_ASSET_NS,
     TURN_WAIT_MAX_NS,
     TURN_WAIT_NS,
     UNKNOWN_ASSET_NS,
@@ -50,7 +52,9 @@ from trinity.memory.price_table import StoredQuote
 from trinity.process import ProcessContext
 from trinity.vocabulary import CODE_OK, CODES
 
-_UNKNOWN, _STALE, _RESOLVING = (CODES.index(code) for code in ("unknown_asset", "stale_price", "asset_resolving"))
+_UNKNOWN, _STALE, _TOO_FEW, _RESOLVING = (
+    CODES.index(code) for code in ("unknown_asset", "stale_price", "too_few_sources", "asset_resolving")
+)
 
 
 class Rest(NamedTuple):
@@ -159,18 +163,25 @@ class Flights:
             self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "failed")
 
     async def _fly(self, name: str, where: Where) -> None:
-        now_ns = self._clock.monotonic_ns()
         held = self._rows.get(name)
-        is_renewal = held is not None and now_ns < held.valid_until_ns
-        if not is_renewal:
-            if await self._from_cache(name, where):
-                self._end(name, "cache")
-                return
-            if not self._budget.take(now_ns):
-                self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "budget")
-                return
+        is_renewal = held is not None and self._clock.monotonic_ns() < held.valid_until_ns
+        if not is_renewal and await self._from_cache(name, where):
+            self._end(name, "cache")
+            return
+        now_ns = self._clock.monotonic_ns()
+        symbols = {
+            one: self._rest[one].exchange.symbol_of(Market(self._exchanges[one], name, currency))
+            for one, currency in where.currencies.items()
+        }
+        chosen = self._chosen(symbols, now_ns, is_scarce=self._is_scarce(where))
+        if not self._is_scarce(where) and len(chosen) < self._rules.min_sources <= len(symbols):
+            self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "busy")  # no turn is spent on what cannot make a price
+            return
+        if not is_renewal and not self._budget.take(now_ns):
+            self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "budget")
+            return
         told, settled = Told({}, is_complete=False), False
-        async for told in self._ask_all(name, where):
+        async for told in self._ask_all(symbols, chosen, now_ns):
             settled = settled or self._is_settled(name, where, told)
         self._conclude(name, where, told, settled)
 
@@ -188,16 +199,17 @@ class Flights:
 
     def _conclude(self, name: str, where: Where, told: Told, settled: bool) -> None:
         """All answers that come are there."""
-        quotes = told.quotes
+        quotes, is_scarce = told.quotes, self._is_scarce(where)
         if not quotes:
-            self._refuse_without(name, told)
+            self._refuse_without(name, told, is_scarce=is_scarce)
             return
         case, decided = self._decide(name, where, told)
-        if not settled and not decided.is_good and not told.is_complete:
+        if not settled and not decided.is_good and not told.is_complete and not is_scarce:
             # Too few had their turn: that says nothing of the asset.
             self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "busy")
             return
-        if not self._rows.write(case, decided):
+        refused_ns = SCARCE_ASSET_NS if is_scarce and told.is_complete else REFUSED_ASSET_NS
+        if not self._rows.write(case, decided, refused_ns):
             self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "full")
             return
         if not settled:
@@ -223,9 +235,11 @@ class Flights:
         case = case._replace(live=case.live | listing)
         return case, decide(case, self._rules)
 
-    def _refuse_without(self, name: str, told: Told) -> None:
+    def _refuse_without(self, name: str, told: Told, *, is_scarce: bool) -> None:
         """No exchange gave a quote."""
-        if not told.answers:
+        if not told.answers and is_scarce:
+            self._refuse(name, _TOO_FEW, REFUSED_ASSET_NS, "refused")
+        elif not told.answers:
             self._refuse(name, _RESOLVING, BUSY_ASSET_NS, "busy")
         elif told.is_complete and all(answer is NOT_LISTED for answer in told.answers.values()):
             self._refuse(name, _UNKNOWN, UNKNOWN_ASSET_NS, "unknown")
@@ -265,14 +279,13 @@ class Flights:
         decided = decide(case, self._rules)
         return decided.is_good and self._rows.write(case, decided)
 
-    async def _ask_all(self, name: str, where: Where) -> AsyncIterator[Told]:
-        """Ask who lists it; what they have said, each time that one more has, and at last."""
-        now_ns = self._clock.monotonic_ns()
-        symbols = {
-            one: self._rest[one].exchange.symbol_of(Market(self._exchanges[one], name, currency))
-            for one, currency in where.currencies.items()
-        }
-        asked = {one: self._rest[one].asker.ask(symbols[one]) for one in self._chosen(symbols, now_ns)}
+    def _is_scarce(self, where: Where) -> bool:
+        """Whether it stands on so few exchanges that there cannot be a price, whatever they say."""
+        return where.is_sure and len(where.currencies) < self._rules.min_sources
+
+    async def _ask_all(self, symbols: Mapping[int, str], chosen: list[int], now_ns: int) -> AsyncIterator[Told]:
+        """Ask the chosen; what they have said, each time that one more has, and at last."""
+        asked = {one: self._rest[one].asker.ask(symbols[one]) for one in chosen}
         unsent: set[int] = set()
         try:
             async for _ in self._rounds(set(asked.values()), now_ns + FLIGHT_NS):
@@ -288,14 +301,14 @@ class Flights:
         }
         yield Told(answers, len(answers) == len(symbols))
 
-    def _chosen(self, symbols: Mapping[int, str], now_ns: int) -> list[int]:
-        """Who is asked: whoever has its turn soon, or one question for all that wait; else as many as are needed."""
+    def _chosen(self, symbols: Mapping[int, str], now_ns: int, *, is_scarce: bool) -> list[int]:
+        """Who is asked: whoever has its turn soon, or one question for all that wait; else as many as a price needs."""
         askers = {one: self._rest[one].asker for one in symbols}
         waits = sorted((askers[one].wait_ns(now_ns), one) for one in symbols)
         due = [(wait_ns, one) for wait_ns, one in waits if wait_ns <= TURN_WAIT_MAX_NS]
         chosen = [one for wait_ns, one in due if wait_ns <= TURN_WAIT_NS or askers[one].asks_many]
         later = [one for _, one in due if one not in chosen]
-        return chosen + later[: max(0, self._rules.min_sources + 1 - len(chosen))]
+        return chosen if is_scarce else chosen + later[: max(0, self._rules.min_sources + 1 - len(chosen))]
 
     async def _rounds(self, pending: set[asyncio.Future[Answer]], end_ns: int) -> AsyncIterator[None]:
         """Each time that one more has answered, until all have, or the grace behind enough of them, or the end."""
