@@ -23,7 +23,7 @@ BELOW = frozenset({
     "trinity/store", "trinity/cache", "trinity/observe", "trinity/push", "trinity/sync",
 })  # fmt: skip
 PRODUCT = BELOW | {
-    "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/simulator",
+    "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/resolver", "feeds/simulator",
     "workers/request", "workers/ledger", "workers/access", "workers/api", "workers/push", "workers/cluster",
 }  # fmt: skip
 EVERYTHING = frozenset({"*"})
@@ -54,11 +54,13 @@ MAY_IMPORT = {
     "trinity/node/composition": EVERYTHING,
     "trinity/node/compiling": EVERYTHING,
     "trinity/node/roles": EVERYTHING,
+    "trinity/node/settings": EVERYTHING,
     "trinity/cli": EVERYTHING,
     "feeds/exchanges": BELOW,
     "feeds/ingest": BELOW | {"feeds/exchanges"},
     "feeds/consensus": BELOW,
     "feeds/audit": BELOW | {"feeds/exchanges", "feeds/consensus"},
+    "feeds/resolver": BELOW | {"feeds/exchanges", "feeds/ingest", "feeds/consensus"},
     "feeds/simulator": BELOW,
     "workers/request": BELOW,
     "workers/ledger": BELOW,

@@ -50,7 +50,7 @@ class Ended(NamedTuple):
     detail: str
 
 
-class GivenUp(NamedTuple):
+class Unsubscription(NamedTuple):
     """Symbols that are no longer wanted."""
 
     symbols: tuple[str, ...]
@@ -84,7 +84,7 @@ class Connection:
         self._confirmed: set[str] = set()
         self._asked: dict[str, int] = {}
         # Replies, symbols to subscribe, and symbols to give up.
-        self._to_say: asyncio.Queue[Reply | Sequence[str] | GivenUp] = asyncio.Queue()
+        self._to_say: asyncio.Queue[Reply | Sequence[str] | Unsubscription] = asyncio.Queue()
         self._socket: FrameSocket | None = None
         self._pace = ReadPace()
         self._must_subscribe = False
@@ -167,7 +167,7 @@ class Connection:
 
     def give_up(self, symbols: Sequence[str]) -> None:
         """End the subscriptions of symbols that nobody wants any more."""
-        self._to_say.put_nowait(GivenUp(tuple(symbols)))
+        self._to_say.put_nowait(Unsubscription(tuple(symbols)))
 
     def take_unacknowledged(self, now_ns: int) -> list[str]:
         """Symbols that the exchange should have confirmed by now, each once; none while it has confirmed nothing."""
@@ -194,10 +194,10 @@ class Connection:
                 if self._to_say.empty():
                     socket.go_on_reading()
 
-    async def _say_one(self, socket: FrameSocket, saying: "Reply | Sequence[str] | GivenUp") -> None:
+    async def _say_one(self, socket: FrameSocket, saying: "Reply | Sequence[str] | Unsubscription") -> None:
         if isinstance(saying, Reply):
             await socket.send(saying.frame)
-        elif isinstance(saying, GivenUp):
+        elif isinstance(saying, Unsubscription):
             self._confirmed.difference_update(saying.symbols)
             for symbol in saying.symbols:
                 self._asked.pop(symbol, None)

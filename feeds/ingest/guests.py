@@ -22,7 +22,7 @@ _LOOK_NS = NS_PER_SECOND
 _NO_CELLS: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
 
 
-class Changes(NamedTuple):
+class SubscriptionChanges(NamedTuple):
     """Symbols to be subscribed, and symbols to be given up."""
 
     added: list[str]
@@ -45,14 +45,14 @@ class Guests:
         self._seen: tuple[NDArray[np.uint64], NDArray[np.uint64]] = _NO_CELLS, _NO_CELLS
         self._due_ns = 0
 
-    def follow(self, now_ns: int) -> Changes:
+    def follow(self, now_ns: int) -> SubscriptionChanges:
         """What changed in the asset table since the last look."""
         if now_ns < self._due_ns or self._quote is None:
-            return Changes([], [])
+            return SubscriptionChanges([], [])
         self._due_ns = now_ns + _LOOK_NS
         seen = self._assets.hot(), self._assets.versions()
         if all(np.array_equal(new, old) for new, old in zip(seen, self._seen, strict=True)):
-            return Changes([], [])
+            return SubscriptionChanges([], [])
         self._seen = seen
         wanted = {(cell.cell, cell.version): cell.name for cell in self._assets.named() if cell.hot & self._bit}
         removed = [symbol for place, symbol in self._taken.items() if place not in wanted]
@@ -66,4 +66,4 @@ class Guests:
             ):
                 self._taken[cell, version] = symbol
                 added.append(symbol)
-        return Changes(added, removed)
+        return SubscriptionChanges(added, removed)

@@ -32,7 +32,7 @@ class Offer(NamedTuple):
     state: RowState = RowState.LIVE
 
 
-class Case(NamedTuple):
+class DecisionInput(NamedTuple):
     """Everything that a decision is made of; `offers` by exchange index, `live` are the market's live exchanges."""
 
     asset: str
@@ -60,7 +60,7 @@ def faulty_among(case_live: frozenset[int], offers: Mapping[int, Offer]) -> int:
     return faulty_of(len(case_live | {exchange for exchange, offer in offers.items() if offer.quote is not None}))
 
 
-def decide(case: Case, rules: AssetRules) -> Decided:
+def decide(case: DecisionInput, rules: AssetRules) -> Decided:
     """The consensus of the offers."""
     sources = tuple(
         Source(exchange, offer.currency, offer.state, judge_quote(offer.quote, rules) if offer.quote else None)
@@ -80,7 +80,12 @@ def is_settled(decided: Decided, rules: AssetRules, listing: int) -> bool:
 
 
 def records(
-    case: Case, decided: Decided, names: tuple[str, ...], last: Mapping[int | None, LastGood | None], *, simulated: bool
+    case: DecisionInput,
+    decided: Decided,
+    names: tuple[str, ...],
+    last: Mapping[int | None, LastGood | None],
+    *,
+    simulated: bool,
 ) -> dict[int | None, Record]:
     """The asset's rows by exchange index, None for the consensus; `names` are all exchanges' by index.
 

@@ -26,7 +26,7 @@ from feeds.resolver.asking import NO_ANSWER, NOT_LISTED, Answer, Asker
 from feeds.resolver.budget import Budget
 from feeds.resolver.cached import BadCacheValueError, CachedQuote, decode, encode
 from feeds.resolver.counters import ResolverCounters
-from feeds.resolver.deciding import Case, Decided, Offer, decide, is_settled
+from feeds.resolver.deciding import Decided, DecisionInput, Offer, decide, is_settled
 from feeds.resolver.listings import Listings, Where
 from feeds.resolver.market import MarketView
 from feeds.resolver.rows import SpareRows
@@ -220,7 +220,7 @@ class Flights:
 
     def _decide(
         self, name: str, where: Where, told: Told, listing: frozenset[int] = frozenset()
-    ) -> tuple[Case, Decided]:
+    ) -> tuple[DecisionInput, Decided]:
         """By these answers, and of who has not answered by what is held; `listing` count as live."""
         held = self._rows.get(name)
         offers = dict(held.offers) if held is not None else {}
@@ -246,11 +246,11 @@ class Flights:
         else:
             self._refuse(name, _STALE, REFUSED_ASSET_NS, "refused")
 
-    def _case(self, name: str, offers: Mapping[int, Offer]) -> Case:
+    def _case(self, name: str, offers: Mapping[int, Offer]) -> DecisionInput:
         now_ns = self._clock.monotonic_ns()
         held = self._rows.get(name)
         carried = held.carried if held is not None else ConsensusState()
-        return Case(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
+        return DecisionInput(name, offers, self._market.live(now_ns), self._market.indexes(now_ns), carried, now_ns)
 
     async def _from_cache(self, name: str, where: Where) -> bool:
         """Whether another node's quotes make a price."""

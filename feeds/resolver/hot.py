@@ -18,7 +18,7 @@ from feeds.resolver.counters import ResolverCounters
 from feeds.resolver.deciding import Offer
 from feeds.resolver.flights import Flights
 from feeds.resolver.heat import Heat
-from feeds.resolver.rows import Held, SpareRows
+from feeds.resolver.rows import SpareRow, SpareRows
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import HOT_ASSETS_MAX, HOT_REVIEW_SECONDS, REFRESH_AHEAD_NS, REFUSED_AHEAD_NS
 from trinity.memory.asset_table import AssetCell, AssetTable
@@ -88,7 +88,7 @@ class HotAssets:
             self._decide(cell, held)
         return True
 
-    def _decide(self, cell: AssetCell, held: Held) -> None:
+    def _decide(self, cell: AssetCell, held: SpareRow) -> None:
         versions = self._prices.spare_versions()[:, held.cell]
         seen = self._seen.get(cell.name)
         if seen is not None and np.array_equal(seen, versions):
@@ -98,7 +98,7 @@ class HotAssets:
         if offers != held.offers:
             self._flights.review(cell.name, offers)
 
-    def _with_sockets(self, cell: AssetCell, held: Held) -> Mapping[int, Offer]:
+    def _with_sockets(self, cell: AssetCell, held: SpareRow) -> Mapping[int, Offer]:
         asset, offers = self._rows.asset_of(held), dict(held.offers)
         for exchange, offer in offers.items():
             if self._prices.read_row_version(exchange, asset) != cell.version & ROW_VERSION_MASK:
@@ -108,7 +108,7 @@ class HotAssets:
                 offers[exchange] = Offer(offer.currency, quote, self._prices.read_state(exchange, asset))
         return offers
 
-    def _renew(self, name: str, held: Held, now_ns: int) -> None:
+    def _renew(self, name: str, held: SpareRow, now_ns: int) -> None:
         """Twice, where the first does not succeed."""
         ahead_ns = REFRESH_AHEAD_NS if held.is_good else REFUSED_AHEAD_NS
         if held.valid_until_ns - now_ns > ahead_ns or self._flights.is_flying(name):

@@ -65,7 +65,7 @@ async def _run(
 ) -> None:
     meter = CacheMeter(context.block, RESOLVER, context.log, context.clock)
     cache = CacheClient.open(settings, context.clock, meter) if settings is not None else None
-    resolver = Resolver(context, memory, config, data_dir, cache, Random())
+    resolver = AssetResolver(context, memory, config, data_dir, cache, Random())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, resolver.stop)
@@ -74,7 +74,7 @@ async def _run(
         await cache.close()
 
 
-class Resolver:
+class AssetResolver:
     """All of it on one loop; `serve` runs until `stop`."""
 
     def __init__(

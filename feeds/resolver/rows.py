@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from feeds.consensus.decimals.render import LastGood, last_good_of
 from feeds.consensus.decimals.rules import ConsensusState
-from feeds.resolver.deciding import Case, Decided, Offer, records
+from feeds.resolver.deciding import Decided, DecisionInput, Offer, records
 from trinity.clock import NS_PER_SECOND
 from trinity.limits import COLD_SECONDS, REFUSED_ASSET_NS
 from trinity.markets import Catalog
@@ -22,7 +22,7 @@ from trinity.memory.asset_table import AssetCell, AssetTable, SpareState
 _FREE_KEPT = 64
 
 
-class Held(NamedTuple):
+class SpareRow(NamedTuple):
     """An asset that has a cell: the offers its records were made of, what its consensus carries on, until when they
     are good."""
 
@@ -42,7 +42,7 @@ class SpareRows:
         self._exchanges = catalog.exchanges
         self._first = len(catalog.assets)
         self._simulated = simulated
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, SpareRow] = {}
 
     def take_over(self, now_ns: int) -> None:
         """What a resolver before left: its answers stand until they end, with what they carry on."""
@@ -50,19 +50,19 @@ class SpareRows:
         for cell in self._assets.named():
             last = last_good_of(self._answers.read(self._answers.row_of(self._first + cell.cell)))
             carried = ConsensusState({}, last.price if last is not None else None)
-            self._held[cell.name] = Held(cell.cell, {}, carried, cell.valid_until_ns, is_good=False)
+            self._held[cell.name] = SpareRow(cell.cell, {}, carried, cell.valid_until_ns, is_good=False)
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def get(self, name: str) -> Held | None:
+    def get(self, name: str) -> SpareRow | None:
         return self._held.get(name)
 
-    def asset_of(self, held: Held) -> int:
+    def asset_of(self, held: SpareRow) -> int:
         """Index of its rows in the answer and price tables."""
         return self._first + held.cell
 
-    def write(self, case: Case, decided: Decided, refused_ns: int = REFUSED_ASSET_NS) -> bool:
+    def write(self, case: DecisionInput, decided: Decided, refused_ns: int = REFUSED_ASSET_NS) -> bool:
         """Publish a decision, a refusal for so long; False when no cell is free for its name."""
         held, now_ns = self._held.get(case.asset), case.now_ns
         cell = held.cell if held is not None else self._assets.reserve(case.asset, now_ns)
@@ -80,7 +80,7 @@ class SpareRows:
             if before is None or before.tobytes() != made[column].tobytes():
                 self._answers.write(row, made[column])
         until_ns = decided.decision.valid_until_ns if decided.is_good else now_ns + refused_ns
-        self._held[case.asset] = Held(cell, dict(case.offers), decided.carried, until_ns, decided.is_good)
+        self._held[case.asset] = SpareRow(cell, dict(case.offers), decided.carried, until_ns, decided.is_good)
         self._assets.answer(cell, until_ns)
         return True
 

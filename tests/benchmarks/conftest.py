@@ -87,9 +87,8 @@ def _of_pushes() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def results() -> dict[str, Any]:
-    """One result of each part."""
+def _of_answers() -> dict[str, Any]:
+    """The request workers' parts."""
     row = {
         "level": 1,
         "answered": 9_000,
@@ -98,8 +97,6 @@ def results() -> dict[str, Any]:
         "faults": {"lost": 2},
         "latency_us": LATENCY,
     }
-    sample = {"seconds": 1.0, "answered": 4_000, "latency_us": LATENCY, "pss_mib": 300.0}
-    drift = {"p50_us": {"first": 10.0, "last": 11.0, "slope_per_hour": 1.0, "error": 0.4}, "faults": {}}
     return {
         "http": {
             "contestants": [_contestant("trinity", 10.0), _contestant("nginx", 12.5)],
@@ -130,8 +127,13 @@ def results() -> dict[str, Any]:
             "record_ns": 20.0,
             "added_us": 0.148,
         },
+    }
+
+
+def _of_feeds() -> dict[str, Any]:
+    """The parts of the feeds and of the consensus."""
+    return {
         "consensus": {"quote_us": 2.3, "put_us": 0.1, "decimal_quote_us": 300.0, "times_less": 130.0},
-        **_of_pushes(),
         "feeds": {
             "rows": [{"exchange": "kraken", "cpu_us": 12.5, "idle_share": 0.03, "per_second": 5_000.0, "wrong": 0}],
             "cpu_us": 12.5,
@@ -144,8 +146,34 @@ def results() -> dict[str, Any]:
             "not_installed": ["cryptofeed"],
         },
         "wire": {"seconds": 20.0, "rates": {rate: _wire_at(rate) for rate in ("2000", "20000")}},
+    }
+
+
+def _of_nodes() -> dict[str, Any]:
+    """The parts that a whole node is measured with."""
+    sample = {"seconds": 1.0, "answered": 4_000, "latency_us": LATENCY, "pss_mib": 300.0}
+    drift = {"p50_us": {"first": 10.0, "last": 11.0, "slope_per_hour": 1.0, "error": 0.4}, "faults": {}}
+    return {
         "memory": {"workers": 2, "pss_mib": {"worker-0": 90.0}, "node_mib": 420.0, "simulator_mib": 50.0},
         "soak": {"rate": 4_000, "quotes_per_second": 1_000, "samples": [sample, {**sample}], "drift": drift},
+        "campaign": {
+            "minutes": 5.0,
+            "seed": 11,
+            "off_bps_max": 50.0,
+            "judged": 80_000,
+            "wrong": 0,
+            "worst_bps": 12.5,
+            "unjudged": 9_000,
+            "unjudged_off": 40,
+            "refused": {"sources_disagree": 700},
+            "episodes": {"lie": 20, "majority": 1},
+        },
+    }
+
+
+def _of_clusters() -> dict[str, Any]:
+    """The parts of several nodes."""
+    return {
         "chaos": {
             "seconds": 60.0,
             "events": [{"second": 20.0, "killed": "node-1", "how": "", "failures_before": 0}],
@@ -204,16 +232,10 @@ def results() -> dict[str, Any]:
                 }
             ],
         },
-        "campaign": {
-            "minutes": 5.0,
-            "seed": 11,
-            "off_bps_max": 50.0,
-            "judged": 80_000,
-            "wrong": 0,
-            "worst_bps": 12.5,
-            "unjudged": 9_000,
-            "unjudged_off": 40,
-            "refused": {"sources_disagree": 700},
-            "episodes": {"lie": 20, "majority": 1},
-        },
     }
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    """One result of each part."""
+    return {**_of_answers(), **_of_feeds(), **_of_pushes(), **_of_nodes(), **_of_clusters()}

@@ -1,7 +1,6 @@
 """The dashboard of a whole node that does well, in a real Chromium: every figure, by eye, by keyboard, by ear."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
-import valkey
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from tests.node.browser import Page, visit
-from tests.node.harness import Node, free_port, new_node
+from tests.node.harness import Node, new_node
+from trinity.cache.address import cache_settings
+from trinity.cache.client import SyncCacheClient
 from trinity.store.embedded import embedded_url
 
 ADMIN_KEY = "the-operator-s-own-key"
@@ -24,25 +24,6 @@ FRESH = "tr[data-asset] .badge.good"
 VIEWS = ("#/", "#/asset/BTC", "#/feeds", "#/usage", "#/node", "#/cluster")
 # Of the lookups that the node is asked before its usage is looked at.
 WITH_KEY, WITHOUT_KEY, UNKNOWN = 7, 5, 3
-
-
-@pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of our own."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    if program is None:
-        pytest.skip("neither valkey-server nor redis-server is installed")
-    import socket
-
-    port = free_port(socket.SOCK_STREAM)
-    folder = tmp_path_factory.mktemp("valkey")
-    process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    yield f"valkey://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
 
 
 @pytest.fixture(scope="module")
@@ -303,11 +284,11 @@ def test_a_disputed_asset_shows_no_price_and_no_good_source(page: Page) -> None:
 
 def test_the_day_s_figures_are_in_valkey_and_on_the_page(page: Page, valkey_url: str) -> None:
     """kcc:daily holds the day, and the page shows it with its hours, protocols, statuses and assets."""
-    client = valkey.Valkey.from_url(valkey_url)
+    client = SyncCacheClient.open(cache_settings(valkey_url))
     asked = WITH_KEY + WITHOUT_KEY + UNKNOWN
     read = lambda: json.loads(client.get("kcc:daily") or b"{}")  # noqa: E731
     page.wait("figures of all lookups", lambda: read().get("requests", 0) >= asked, 90)
-    assert 0 < client.ttl("kcc:daily") <= 24 * 3600
+    assert 0 < client.run([("TTL", "kcc:daily")])[0] <= 24 * 3600
     page.open("#/node")
     page.log_in(ADMIN_KEY)
     page.wait("figures", lambda: section(page, "The day's figures, 20"))

@@ -4,6 +4,7 @@ of its own, or as a cluster of three; each can be paused, killed, emptied and fi
 valkey-server comes first, redis-server is the named second choice: its protocol is the same for all that is used here.
 """
 
+import hashlib
 import shutil
 import signal
 import socket
@@ -18,17 +19,12 @@ import valkey
 
 from trinity.cache.address import CacheSettings, cache_settings
 from trinity.cache.slots import CacheServer
+from trinity.node.cluster.files import TEMPLATES
 
 _START_SECONDS = 60
 _SLOTS = 16_384
-# What a node of the service may do; all that trinity/cache/keys.py names, and nothing else.
-USER, PASSWORD = "node", "a-word-of-the-tests"
-_NAMES = (
-    "apikey:*", "app:config", "ratelimit:*", "usage:counter:*", "{usage:counter:*", "price:*", "usage_log:*",
-    "usage_logs:*", "{adaptive:lpo}:*", "cluster:*", "session:*", "webhook:*", "kcc:daily", "translate:*",
-    "report_usage:*", "report:*", "sync:*",
-)  # fmt: skip
-_RULES = ("resetkeys", *(f"~{name}" for name in _NAMES), "+@all", "-@admin", "-@dangerous", "+info")
+# The user of deploy/users.acl, with a password of the tests'.
+USER, PASSWORD = "trinity", "a-word-of-the-tests"
 
 
 def program() -> str:
@@ -223,14 +219,21 @@ def valkey_server(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def valkey_tls(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """The same, which speaks TLS alone, as `localhost`, and has a user who may do what a node needs."""
+    """The same, which speaks TLS alone, as `localhost`, with the users that are deployed; `default` is the test."""
     authority, folder = trustme.CA(), tmp_path / "certificates"
     folder.mkdir()
     own = authority.issue_cert("localhost")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     own.private_key_pem.write_to_path(folder / "server.key")
     own.cert_chain_pems[0].write_to_path(folder / "server.pem")
-    server = ValkeyServer(tmp_path / "valkey", "--user", USER, "on", f">{PASSWORD}", *_RULES, certificates=folder)
+    deployed = (TEMPLATES / "users.acl").read_text().splitlines()
+    users = [line for line in deployed if not line.startswith("user default ")]
+    assert len(users) == len(deployed) - 1
+    text = "\n".join(["user default on nopass ~* &* +@all", *users])
+    (tmp_path / "users.acl").write_text(
+        text.replace("@CACHE_PASSWORD_SHA256@", hashlib.sha256(PASSWORD.encode()).hexdigest()) + "\n"
+    )
+    server = ValkeyServer(tmp_path / "valkey", "--aclfile", str(tmp_path / "users.acl"), certificates=folder)
     yield server
     server.kill()
 

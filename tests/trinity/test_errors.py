@@ -42,6 +42,8 @@ TEXTS = [
      "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),
     (errors.CacheUnavailableError("no answer within 0.25 s"), "cache: no answer within 0.25 s"),
     (errors.CacheReplyError("OOM", "command not allowed"), "cache: OOM command not allowed"),
+    (errors.SyncRunningError(),
+     "sync: another one of this database is running: its result is in the metrics of its node's operator"),
     (errors.SchemaError("it is newer"), "database schema: it is newer"),
     (errors.RefusedError("key 7", "it is revoked"), "key 7: it is revoked"),
     (errors.LedgerTakenError("7a"),

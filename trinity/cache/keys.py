@@ -61,11 +61,11 @@ RATE_LIMIT = Pattern(
 )  # fmt: skip
 USAGE_COUNTER = Pattern(
     "usage:counter:<key>", "string", None, "rolling: the running month",
-    "what a key used of its month over all nodes", "the cluster process; the sync job",
+    "what a key used of its month over all nodes", "the cluster process, by script",
 )  # fmt: skip
 USAGE_COUNTER_NODES = Pattern(
     "{usage:counter:<key>}:nodes", "hash", None, "rolling: the running month",
-    "what each node counted of it, in the slot of no other name", "the cluster process",
+    "what each node counted of it, in the slot of its sum", "the cluster process, by script",
 )  # fmt: skip
 PRICE = Pattern(
     "price:<ASSET>", "string", None, "short",

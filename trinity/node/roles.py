@@ -27,7 +27,7 @@ import workers.push.process
 import workers.receiver.process
 import workers.request.loop
 from feeds.audit.explain import explain_moment, explain_now
-from feeds.audit.recorder import DecisionRecorder, FrameRecorder, RecordSettings
+from feeds.audit.recorder import DecisionRecorder, FrameRecorder
 from feeds.consensus.candles import open_candles
 from trinity.cache.address import cache_settings_of
 from trinity.config import Config, services_of, worker_count
@@ -38,6 +38,7 @@ from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
+from trinity.node.settings import recording_of, report_settings_of, retention_of
 from trinity.process import (
     AskerMemory,
     ClusterMemory,
@@ -51,8 +52,7 @@ from trinity.process import (
 )
 from trinity.services import Service
 from trinity.store.database import database_url, is_embedded
-from trinity.store.partitions import Retention
-from workers.api.base.context import Explain, ReportSettings
+from workers.api.base.context import Explain
 from workers.operator.mail import Mailer
 from workers.push.process import PushIdentity
 from workers.receiver.process import ReceiverSettings
@@ -80,9 +80,9 @@ class Rings(NamedTuple):
 
 
 NO_RINGS = Rings((), ())
-# Kinds of processes that write a ring each.
 # Of the demo's receiver, in the data directory: its certificate and its key.
 RECEIVER_FOLDER = "receiver"
+# Kinds of processes that write a ring each.
 USAGE_WRITERS, DELIVERY_WRITER = ("worker", "reporter"), "pusher"
 
 
@@ -371,38 +371,3 @@ def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Ex
         )
 
     return explain
-
-
-def recording_of(config: Config) -> RecordSettings:
-    """Where recordings go."""
-    return RecordSettings(config.node.data_dir, config.recording.bytes_max)
-
-
-def retention_of(config: Config) -> Retention:
-    """How long the ledger is kept."""
-    return Retention(config.ledger.detail_days, config.ledger.sums_months, config.push.delivery_days)
-
-
-def report_settings_of(config: Config) -> ReportSettings:
-    """The reporter's part of the configuration."""
-    return ReportSettings(
-        bind_host=config.node.bind_host,
-        tcp_port=config.ports.tcp_port_lrs,
-        udp_port=config.ports.udp_port_lrs,
-        data_dir=config.node.data_dir,
-        auth=config.access.auth,
-        admin_key=config.stores.admin_key,
-        database_url=database_url(config),
-        cache=cache_settings_of(config),
-        udp_trusted_networks=config.request.udp_trusted_networks,
-        anonymous_rate=config.access.anonymous_rate,
-        free_rate=config.access.free_rate,
-        rate_limit_headers=config.access.rate_limit_headers,
-        trusted_proxies=config.access.trusted_proxies,
-        request_port=config.ports.tcp_port_lpo,
-        request_health_port=config.ports.health_port_lpo,
-        health_port=config.ports.health_port_lrs,
-        retention=retention_of(config),
-        allowed_targets=config.push.allowed_targets,
-        name_servers=config.push.resolvers,
-    )

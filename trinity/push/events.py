@@ -58,6 +58,8 @@ EVENT_TYPES = (
     EventType("node.prices_recovered", "a node gives prices again", is_operators=True),
     EventType("node.capacity_lost", "a node has more requests than it can answer, and refuses some", is_operators=True),
     EventType("node.capacity_recovered", "a node answers all requests again", is_operators=True),
+    EventType("node.limits_lost", "a node hears of no other and gives its share of each plan alone", is_operators=True),
+    EventType("node.limits_recovered", "a node shares the plans' limits with the others again", is_operators=True),
     EventType("node.cache_lost", "a node is alone: Valkey is away or full", is_operators=True),
     EventType("node.cache_recovered", "a node shares with the others again", is_operators=True),
 )

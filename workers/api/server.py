@@ -13,10 +13,10 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from granian.constants import Interfaces
@@ -25,7 +25,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
 from trinity.cache.client import CacheClient
-from trinity.clock import NS_PER_SECOND
+from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS
 from trinity.memory.access import AccessMemory
@@ -191,17 +191,11 @@ async def open_service(
     valkey = None if settings.cache is None else CacheClient.open(settings.cache, context.clock, meter)
     cache = Cache(valkey, context.clock, context.block)
     draining, started_ns = asyncio.Event(), context.control.read_node_word(NODE_STARTED_NS)
-    prices = Prices(context.catalog, memory.node.answers)
-    board = PriceBoard(prices, context.clock, started_ns)
-    averages = Averages(pool)
-    rows = RowBoard(board, context.clock, started_ns)
-    fanout, row_fanout = Fanout(board, context.clock), Fanout(rows, context.clock)
+    prices, averages = Prices(context.catalog, memory.node.answers), Averages(pool)
+    boards = _Boards.of(prices, context.clock, started_ns)
     endless = {
         "calls": calls.run(context.log),
-        "board": board.run(draining),
-        "fanout": fanout.run(),
-        "rows": rows.run(draining),
-        "row fanout": row_fanout.run(),
+        **boards.endless(draining),
         "averages": averages.run(context.clock),
         "database": _watch_database(context, settings.database_url, watch),
     }
@@ -228,8 +222,8 @@ async def open_service(
             History(averages, PastPrices(pool, context.clock), explain),
             Lookups(lookup),
             Pushes(AllowList.parse(settings.allowed_targets), settings.name_servers),
-            Streams(board, fanout, row_fanout, ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)),
-            rows,
+            boards.streams(),
+            boards.rows,
             Usage(ConcurrencyLimit(EXPORTS)),
         )
         yield Service(parts, features, draining, tasks)
@@ -241,6 +235,35 @@ async def open_service(
         if valkey is not None:
             await valkey.close()
         await pool.close(timeout=1)
+
+
+class _Boards(NamedTuple):
+    """What streams are made of: prices and rows as they change, and who hands each change to all that read."""
+
+    prices: PriceBoard
+    rows: RowBoard
+    fanout: Fanout
+    row_fanout: Fanout
+
+    @classmethod
+    def of(cls, prices: Prices, clock: Clock, started_ns: int) -> "_Boards":
+        board = PriceBoard(prices, clock, started_ns)
+        rows = RowBoard(board, clock, started_ns)
+        return cls(board, rows, Fanout(board, clock), Fanout(rows, clock))
+
+    def endless(self, draining: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+        """What moves them on, by name."""
+        return {
+            "board": self.prices.run(draining),
+            "fanout": self.fanout.run(),
+            "rows": self.rows.run(draining),
+            "row fanout": self.row_fanout.run(),
+        }
+
+    def streams(self) -> Streams:
+        """The streams over them, none open yet."""
+        limits = ConcurrencyLimit(STREAMS), ConcurrencyLimit(SOCKETS)
+        return Streams(self.prices, self.fanout, self.row_fanout, *limits)
 
 
 async def _connect_guarded(url: str, watch: Watch) -> psycopg.AsyncConnection[Any]:

@@ -16,11 +16,10 @@ import psycopg
 
 from trinity.cache.keys import API_KEY, DAY_SECONDS
 from trinity.errors import CacheReplyError, CacheUnavailableError
-from trinity.observe.readings import read_processes
 from trinity.store.connect import bounded
 from trinity.store.queries import load
 from workers.cluster.context import ClusterContext
-from workers.cluster.stats import is_leading
+from workers.cluster.stats import leads
 
 TURN_SECONDS = 1.0
 STATEMENT_SECONDS = 5
@@ -38,7 +37,7 @@ class KeyRecords:
 
     def __init__(self, cluster: ClusterContext, database_url: str, is_ours: Callable[[], bool] | None = None) -> None:
         self._cluster, self._url = cluster, bounded(database_url, "cluster", STATEMENT_SECONDS)
-        self._is_ours = is_ours or self._leads
+        self._is_ours = is_ours or (lambda: leads(cluster))
         self._since: datetime.datetime | None = None  # None: all of them
         self._plans: list[tuple[Any, ...]] = []
         self._last = ""  # of all records, the name of the one that was written last
@@ -89,7 +88,3 @@ class KeyRecords:
             after = rows[-1][0]
         self._since = now - _LOOK_BACK
         return written
-
-    def _leads(self) -> bool:
-        memory = self._cluster.memory.view.node
-        return is_leading(memory, read_processes(memory, self._cluster.clock.monotonic_ns()))

@@ -20,6 +20,7 @@ from workers.cluster.context import ClusterContext, ClusterTask, Turns
 from workers.cluster.governor import GovernorExchange
 from workers.cluster.key_records import KeyRecords
 from workers.cluster.limits.exchange import LimitExchange
+from workers.cluster.limits.ledger_months import LedgerMonths
 from workers.cluster.limits.months import MonthExchange
 from workers.cluster.members import Members, MembersBeat
 from workers.cluster.stats import StatsPublisher
@@ -59,6 +60,7 @@ def tasks_of(cluster: ClusterContext, config: Config) -> list[ClusterTask]:
         KeyRecords(cluster, database_url(config)),
         LimitExchange(cluster, months.moved),
         months,
+        LedgerMonths(cluster, database_url(config)),
         GovernorExchange(
             cluster.process.node,
             cluster.memory.view.node.admission,

@@ -16,7 +16,7 @@ from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.node import NodeMemory
 from trinity.observe.machine import read_process_use
 from trinity.observe.metrics import OPERATOR, REGISTERS
-from trinity.observe.readings import ProcessView
+from trinity.observe.readings import ProcessView, read_processes
 from trinity.observe.status import Reading, read_node, report_health
 from trinity.vocabulary import ACCESS_REFUSALS
 from workers.cluster.context import ClusterContext
@@ -75,6 +75,12 @@ def is_leading(memory: NodeMemory, processes: Sequence[ProcessView]) -> bool:
     word = OPERATOR.index("operator_active")
     operators = (index for index, view in enumerate(processes) if view.kind == "operator" and view.alive)
     return any(memory.control.block(index).read_gauge(word) == 1.0 for index in operators)
+
+
+def leads(cluster: ClusterContext) -> bool:
+    """The same of this node, now."""
+    memory = cluster.memory.view.node
+    return is_leading(memory, read_processes(memory, cluster.clock.monotonic_ns()))
 
 
 def counters_of(reading: Reading) -> dict[str, int]:

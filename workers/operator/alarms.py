@@ -1,4 +1,4 @@
-"""Alarms of this node, for the operator's endpoints and the feed: feeds, prices, cache or capacity lost, and back.
+"""Alarms of this node, for the operator's endpoints and the feed: what it lost, feeds to capacity, and has back.
 
 Rules: told when it changes and never again while it stays so: a loss after LOST_NS, a recovery after RECOVERED_NS, so
 that what flickers is no news. What was told last stands in the database, so an operator process that starts anew tells
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory
-from trinity.observe.metrics import REQUEST
+from trinity.observe.metrics import CLUSTER, REQUEST
 from trinity.observe.readings import read_assets, read_cache, read_exchanges, read_processes, read_sources
 from trinity.push.events import emit
 from trinity.store.connect import AnyConnection
@@ -22,8 +22,9 @@ RECOVERED_NS = 10 * NS_PER_SECOND
 # Prices are lost where more than half of the assets have none.
 _MOST = 0.5
 # What is looked at beside each exchange, as the events' types call it.
-PRICES, CACHE, CAPACITY = "prices", "cache", "capacity"
+PRICES, CACHE, LIMITS, CAPACITY = "prices", "cache", "limits", "capacity"
 _REFUSED = REQUEST.index("overload_refusals_last_second")
+_BOUNDED = CLUSTER.index("cluster_limits_bounded")
 
 
 class Steady:
@@ -62,7 +63,7 @@ class NodeAlarms:
         for thing, is_lost in self._read(now_ns).items():
             if not self._steady.is_news(thing, is_lost, now_ns):
                 continue
-            is_feed = thing not in (PRICES, CACHE, CAPACITY)
+            is_feed = thing not in (PRICES, CACHE, LIMITS, CAPACITY)
             event_type = f"node.{'feed' if is_feed else thing}_{'lost' if is_lost else 'recovered'}"
             told = {"node": node, **({"exchange": thing} if is_feed else {})}
             emit(connection, None, event_type, told)
@@ -75,9 +76,16 @@ class NodeAlarms:
         assets = read_assets(self._memory, now_ns)
         lost[PRICES] = sum(not asset.fresh for asset in assets) > _MOST * len(assets)
         lost[CACHE] = read_cache(self._memory, now_ns).state in ("down", "full")
+        views = list(enumerate(read_processes(self._memory, now_ns)))
+        # A process that is gone tells the workers nothing either.
+        lost[LIMITS] = any(
+            not view.alive or self._memory.control.block(index).read_gauge(_BOUNDED) == 1.0
+            for index, view in views
+            if view.kind == "cluster"
+        )
         lost[CAPACITY] = any(
             view.alive and self._memory.control.block(index).read_gauge(_REFUSED) > 0
-            for index, view in enumerate(read_processes(self._memory, now_ns))
+            for index, view in views
             if view.kind == "worker"
         )
         return lost

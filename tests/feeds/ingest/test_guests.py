@@ -1,7 +1,7 @@
 """feeds/ingest/guests.py; tests/feeds/resolver/test_hot.py has them on live sockets."""
 
 from feeds.exchanges import kraken
-from feeds.ingest.guests import Changes, Guests
+from feeds.ingest.guests import Guests, SubscriptionChanges
 from trinity.clock import NS_PER_SECOND
 from trinity.markets import Asset, load_catalog
 from trinity.memory.asset_table import AssetTable
@@ -43,12 +43,12 @@ def test_only_what_has_this_exchange_s_bit_comes_and_it_goes_with_the_bit() -> N
     assets, rows = AssetTable.private(8), FakeRows()
     guests, cell = guests_of(rows, assets), cell_of(assets, "ABC")
     assets.set_hot(cell, KRAKEN << 1)
-    assert guests.follow(0) == Changes([], [])
+    assert guests.follow(0) == SubscriptionChanges([], [])
     assets.set_hot(cell, KRAKEN)
-    assert guests.follow(NS_PER_SECOND) == Changes(["ABC/USD"], [])
+    assert guests.follow(NS_PER_SECOND) == SubscriptionChanges(["ABC/USD"], [])
     assert rows.rows == {"ABC/USD": (len(CATALOG.assets) + cell, assets.versions()[cell])}
     assets.set_hot(cell, 0)
-    assert guests.follow(2 * NS_PER_SECOND) == Changes([], ["ABC/USD"])
+    assert guests.follow(2 * NS_PER_SECOND) == SubscriptionChanges([], ["ABC/USD"])
     assert rows.rows == {}
 
 
@@ -61,7 +61,7 @@ def test_a_cell_that_went_to_another_asset_is_another_guest() -> None:
     assets.free(cell, 0)
     cell_of(assets, "DEF", 10**12)
     assets.set_hot(cell, KRAKEN)
-    assert guests.follow(NS_PER_SECOND) == Changes(["DEF/USD"], ["ABC/USD"])
+    assert guests.follow(NS_PER_SECOND) == SubscriptionChanges(["DEF/USD"], ["ABC/USD"])
 
 
 def test_the_table_is_looked_at_once_a_second() -> None:
@@ -70,8 +70,8 @@ def test_the_table_is_looked_at_once_a_second() -> None:
     guests = guests_of(rows, assets)
     guests.follow(0)
     assets.set_hot(cell_of(assets, "ABC"), KRAKEN)
-    assert guests.follow(NS_PER_SECOND - 1) == Changes([], [])
-    assert guests.follow(NS_PER_SECOND) == Changes(["ABC/USD"], [])
+    assert guests.follow(NS_PER_SECOND - 1) == SubscriptionChanges([], [])
+    assert guests.follow(NS_PER_SECOND) == SubscriptionChanges(["ABC/USD"], [])
 
 
 def test_where_there_is_no_room_nobody_is_subscribed() -> None:
@@ -79,4 +79,4 @@ def test_where_there_is_no_room_nobody_is_subscribed() -> None:
     assets, rows = AssetTable.private(8), FakeRows()
     rows.is_full = True
     assets.set_hot(cell_of(assets, "ABC"), KRAKEN)
-    assert guests_of(rows, assets).follow(0) == Changes([], [])
+    assert guests_of(rows, assets).follow(0) == SubscriptionChanges([], [])

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from feeds.resolver.process import Resolver
+from feeds.resolver.process import AssetResolver
 from feeds.simulator.beyond import FURTHER_ASSETS, further_markets
 from feeds.simulator.server import Simulator
 from tests.support.contexts import OpenContext
@@ -53,14 +53,14 @@ class Bench:
         self.misses = MissQueues.private(1)
         self.wakes = MissWakes.create(self.misses.count)
         self.memory = ResolverMemory(context.prices, context.answers, context.memory.assets, self.misses, self.wakes)
-        self.resolver: Resolver
+        self.resolver: AssetResolver
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, cache: CacheClient | None = None, *, with_lists: bool = True) -> None:
         """Start the resolver; `with_lists` waits until it knows what each exchange lists."""
         address = f"http://127.0.0.1:{self.simulator.port}"
         config = FeedsSection(simulated=True, rest_base_urls={name: f"{address}/{name}" for name in CATALOG.exchanges})
-        self.resolver = Resolver(self.context, self.memory, config, self.data_dir, cache, Random(1))
+        self.resolver = AssetResolver(self.context, self.memory, config, self.data_dir, cache, Random(1))
         self._serving = asyncio.create_task(self.resolver.serve())
         if with_lists:
             await self.until(lambda: self.resolver.lists_known == len(CATALOG.exchanges))

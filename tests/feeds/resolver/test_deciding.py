@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeds.consensus.decimals.rules import ConsensusState
-from feeds.resolver.deciding import Case, Offer, decide, faulty_among, is_settled, records
+from feeds.resolver.deciding import DecisionInput, Offer, decide, faulty_among, is_settled, records
 from tests.support.quotes import stored_quote
 from trinity.markets import DEFAULT_RULES
 from trinity.memory.answer_table import AnswerState
@@ -22,9 +22,9 @@ def offer(price: str | None, currency: str = "USD", age_seconds: float = 0.0) ->
     return Offer(currency, stored_quote(value, value, value, None, at_ns, at_ns))
 
 
-def case(*offers: Offer, live: frozenset[int] = frozenset(), usdt: str | None = None) -> Case:
+def case(*offers: Offer, live: frozenset[int] = frozenset(), usdt: str | None = None) -> DecisionInput:
     indexes = {"USDT": Decimal(usdt)} if usdt is not None else {}
-    return Case("ABC", dict(enumerate(offers)), live, indexes, ConsensusState(), NOW_NS)
+    return DecisionInput("ABC", dict(enumerate(offers)), live, indexes, ConsensusState(), NOW_NS)
 
 
 def test_three_that_agree_are_a_price_as_for_every_asset() -> None:

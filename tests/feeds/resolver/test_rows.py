@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from feeds.consensus.decimals.rules import ConsensusState
-from feeds.resolver.deciding import Case, Offer, decide
+from feeds.resolver.deciding import DecisionInput, Offer, decide
 from feeds.resolver.rows import SpareRows
 from tests.support.contexts import OpenContext, open_context
 from tests.support.quotes import stored_quote
@@ -42,7 +42,7 @@ class Bench:
         offers = {one: Offer("USD", quote if one in exchanges else None) for one in (0, 1, 2, 4)}
         held = self.rows.get(name)
         carried = held.carried if held is not None else ConsensusState()
-        case = Case(name, offers, frozenset(), {}, carried, now_ns)
+        case = DecisionInput(name, offers, frozenset(), {}, carried, now_ns)
         return self.rows.write(case, decide(case, RULES))
 
     def record(self, name: str, exchange: int | None = None) -> object:

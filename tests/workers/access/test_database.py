@@ -105,7 +105,7 @@ async def test_plans_and_blocks_arrive(connection: AsyncConnection) -> None:
         "INSERT INTO blocks (network, expires_at) VALUES ('203.0.113.0/24', NULL),"
         " ('2001:db8::/64', 'infinity'::timestamptz), ('203.0.113.9', now() - interval '1 s')"
     )
-    assert (await database.read_plans(connection))[0] == PlanRow(1, 10, 20, 1_000_000, False)
+    assert (await database.read_plans(connection))[0] == PlanRow(1, 10, 20, 1_000_000, False, 0)
     found = await database.read_blocks(connection)
     assert {block.network for block in found} == {"203.0.113.0/24", "2001:db8::/64"}
     assert BlockRow("203.0.113.0/24", END_NEVER) in found

@@ -78,6 +78,7 @@ def sums(nodes: list[Node]) -> tuple[int, int]:
 
 
 async def test_connections_move_to_where_the_demand_is_and_never_sum_to_more(nodes: list[Node]) -> None:
+    """Limits at every turn, open connections once they moved; who alone has demand gets nearly all, equals the same."""
     await settle(nodes, 3)
     assert [node.limit for node in nodes] == [TOTAL // 3] * 3
     await asyncio.sleep(governor._SETTLES_MS / 1_000 + 0.1)  # what an empty Valkey is given to hear of all leases
@@ -120,6 +121,7 @@ async def test_without_valkey_a_node_goes_down_to_its_even_share(
 async def test_a_valkey_that_was_emptied_is_told_the_leases_again(
     nodes: list[Node], valkey_server: ValkeyServer
 ) -> None:
+    """Before anybody gets what another one holds: the limits never sum to more than the total."""
     await settle(nodes, 2)
     await asyncio.sleep(governor._SETTLES_MS / 1_000 + 0.1)
     nodes[0].demand = 9_000
@@ -135,6 +137,7 @@ async def test_a_valkey_that_was_emptied_is_told_the_leases_again(
 
 
 async def test_what_was_admitted_and_refused_is_added_to_three_counters(nodes: list[Node]) -> None:
+    """What was refused is the sum of all classes; a node that leaves takes its lease with it and leaves the counts."""
     words = nodes[0].admission.words
     words[line_at(0) + ADMITTED], words[line_at(0) + REFUSED : line_at(0) + REFUSED + 2] = 70, (20, 10)
     await settle(nodes[:1], 2)

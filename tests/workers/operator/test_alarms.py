@@ -52,6 +52,34 @@ def test_what_is_lost_is_told_once_also_over_restarts_of_the_process(
     assert len(read_feed(connection, None)) == len(told)
 
 
+def test_limits_that_a_node_has_alone_for_long_are_told_of(connection: AnyConnection) -> None:
+    """Also while its Valkey answers, and where the process that speaks with the others is gone."""
+    with open_context("cluster", "cluster", load_catalog()) as context:
+        alarms, bounded, now_ns = NodeAlarms(context.memory, LOG), CLUSTER.index("cluster_limits_bounded"), 10**12
+        context.block.write(STARTED_NS, now_ns)
+        context.block.write(PID, 1)
+        context.block.set_gauge(CLUSTER.index("cache_up"), 1.0)
+
+        def look_for(duration_ns: int) -> list[str]:
+            nonlocal now_ns
+            for end_ns in (now_ns, now_ns + duration_ns):
+                now_ns = end_ns
+                context.block.beat(now_ns)
+                alarms.look(connection, now_ns)
+            return [
+                event.type for event in read_feed(connection, None) if "limits" in event.type or "cache" in event.type
+            ]
+
+        assert look_for(LOST_NS) == []
+        context.block.set_gauge(bounded, 1.0)
+        assert look_for(LOST_NS - 1) == []
+        assert look_for(LOST_NS) == ["node.limits_lost"]
+        context.block.set_gauge(bounded, 0.0)
+        assert look_for(RECOVERED_NS) == ["node.limits_recovered", "node.limits_lost"]
+        context.block.write(PID, 0)
+        assert "node.limits_lost" in look_for(LOST_NS)[0:2]
+
+
 def test_a_cache_that_is_away_is_told_of_and_one_that_the_node_has_not_is_not(connection: AnyConnection) -> None:
     """Once; and once more when it is back, also by a process that was started meanwhile."""
     with open_context("cluster", "cluster", load_catalog()) as context:

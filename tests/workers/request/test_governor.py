@@ -35,6 +35,7 @@ def after(history: list[tuple[float, float, float, float]], target: float, learn
 
 @given(HISTORIES, TARGETS, st.integers(0, 100_000))
 def test_the_limit_is_never_below_one(history: list[tuple[float, ...]], target: float, in_flight: int) -> None:
+    """Nor above the most that it can be, whatever windows came before."""
     learned = after(history, target)  # type: ignore[arg-type]
     assert LIMIT_MIN <= learned <= LIMIT_MAX
     assert governor.limit_at(learned, in_flight) >= 1
@@ -44,6 +45,7 @@ def test_the_limit_is_never_below_one(history: list[tuple[float, ...]], target: 
 def test_an_idle_worker_always_admits_whoever_comes(
     history: list[tuple[float, ...]], target: float, which: int
 ) -> None:
+    """One request alone has a share whatever its class, after any history."""
     wanted, shares = np.zeros(CLASSES, np.int64), np.zeros(CLASSES, np.int64)
     wanted[which] = 1
     governor.share_out(governor.limit_at(after(history, target), 1), wanted, shares)  # type: ignore[arg-type]
@@ -52,6 +54,7 @@ def test_an_idle_worker_always_admits_whoever_comes(
 
 @given(HISTORIES, TARGETS)
 def test_the_limit_recovers_without_a_completed_request(history: list[tuple[float, ...]], target: float) -> None:
+    """Each empty window raises it until it is no limit: time alone is enough."""
     learned = after(history, target)  # type: ignore[arg-type]
     for _ in range(60):  # six seconds of windows in which nothing was answered
         before, learned = learned, governor.next_limit(learned, 0.0, 0.0, 0.0, 0.0, target)
@@ -63,6 +66,7 @@ def test_the_limit_recovers_without_a_completed_request(history: list[tuple[floa
 def test_a_dip_of_samples_does_not_pull_the_limit_down(
     learned: float, target: float, in_flight: int, samples: float, p50: float, more: float
 ) -> None:
+    """A window of fewer samples than a percentile needs says nothing of a queue."""
     assert governor.next_limit(learned, in_flight, samples, p50, p50 + more, target) >= learned
 
 
@@ -70,11 +74,13 @@ def test_a_dip_of_samples_does_not_pull_the_limit_down(
 def test_a_tail_without_a_queue_does_not_pull_the_limit_down(
     learned: float, target: float, in_flight: int, samples: int, p90: float
 ) -> None:
+    """Where half of all wait less than half the target, the slowest tenth waits for something else."""
     assert governor.next_limit(learned, in_flight, samples, min(target / 2, p90), p90, target) >= learned
 
 
 @given(LIMITS, st.integers(0, 100_000))
 def test_the_limit_is_at_most_five_times_what_is_in_flight(learned: float, in_flight: int) -> None:
+    """What it learned in idle hours does not let a burst in."""
     assert governor.limit_at(learned, in_flight) <= max(1, FIVE_TIMES * in_flight)
 
 
@@ -82,6 +88,7 @@ def test_the_limit_is_at_most_five_times_what_is_in_flight(learned: float, in_fl
 def test_a_queue_over_the_target_shrinks_the_limit_below_what_was_taken(
     learned: float, target: float, in_flight: int, samples: int, factor: float
 ) -> None:
+    """A median over the target is a queue, however long it is; the limit ends at its least."""
     found = governor.next_limit(learned, in_flight, samples, target * factor, target * factor, target)
     assert found < max(min(learned, in_flight), LIMIT_MIN) or found == LIMIT_MIN
 
@@ -107,6 +114,7 @@ def test_a_worker_that_is_not_run_for_a_while_refuses_nothing_that_it_can_do(
     st.lists(st.integers(0, 10_000), min_size=CLASSES, max_size=CLASSES),
 )
 def test_the_shares_are_the_limit_and_a_class_gives_way_before_a_higher_one(limit: int, asked: list[int]) -> None:
+    """Nothing of the limit is left while anybody wants it, and each class has what it is sure of."""
     wanted, shares = np.array(asked, np.int64), np.zeros(CLASSES, np.int64)
     governor.share_out(limit, wanted, shares)
     assert shares.sum() == min(limit, wanted.sum())
@@ -119,6 +127,7 @@ def test_the_shares_are_the_limit_and_a_class_gives_way_before_a_higher_one(limi
 
 @given(st.lists(st.tuples(st.floats(1.0, 3e10), st.integers(1, 50)), min_size=1, max_size=50))
 def test_percentiles_are_right_within_an_eighth(samples: list[tuple[float, int]]) -> None:
+    """Of any delays, from a nanosecond to half a minute, counted in any number."""
     law = governor.make_law()
     for delay, count in samples:
         governor.note_delay(law, delay, count)

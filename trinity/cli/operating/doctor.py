@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trinity.cache.address import cache_settings_of
+from trinity.cache.address import CacheSettings, cache_settings_of
 from trinity.cli.operating.network import CacheAnswer, ExchangeAnswer, ask_network
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, services_of, worker_count
@@ -112,7 +112,8 @@ def examine(
 ) -> list[Finding]:
     """All findings; `exchange_urls` holds one cheap GET for each exchange, `ws_urls` WebSockets. Takes some 10 s."""
     proxies, proxy_finding = _examine_proxies(config)
-    answers, cache = asyncio.run(ask_network(exchange_urls, cache_settings_of(config), clock, ws_urls or {}, proxies))
+    cache_settings, cache_fault = _examine_cache_address(config)
+    answers, cache = asyncio.run(ask_network(exchange_urls, cache_settings, clock, ws_urls or {}, proxies))
     node_pid = ask_node_pid(config)
     offsets = [answer.offset_ns for answer in answers.values() if answer.offset_ns is not None]
     return [
@@ -129,7 +130,7 @@ def examine(
         *_examine_cpus(config),
         judge_data_dir(config.node.data_dir, *ask_data_dir(config.node.data_dir)),
         judge_database(ask_database(config), node_pid),
-        judge_cache(cache),
+        cache_fault or judge_cache(cache),
     ]
 
 
@@ -327,6 +328,14 @@ def _examine_proxies(config: Config) -> tuple[Proxies, Finding]:
     except ConfigError as error:
         return NO_PROXIES, judge_proxies(NO_PROXIES, str(error))
     return proxies, judge_proxies(proxies, "")
+
+
+def _examine_cache_address(config: Config) -> tuple[CacheSettings | None, Finding | None]:
+    """What to ask; or why there is nothing to ask, and no node starts."""
+    try:
+        return cache_settings_of(config), None
+    except ConfigError as error:
+        return None, Finding("cache", "fail", str(error), "mend it or leave it out: a node does not start with it")
 
 
 def _examine_ports(config: Config, node_pid: int | None) -> list[Finding]:

@@ -87,6 +87,19 @@ CROSS JOIN LATERAL (
     SELECT sum(lookups) AS lookups FROM usage_day WHERE start = of_day AND key_id = %(id)s AND status = 200
 ) AS day;
 
+-- name: months_of_keys
+-- The same of a chunk of keys by id, in the month that begins at `start`; of one that was not used, null.
+SELECT key.id, encode(key.digest, 'hex'), sum(day.lookups)
+FROM (SELECT id, digest FROM api_keys WHERE id > %(after)s ORDER BY id LIMIT %(count)s) AS key
+LEFT JOIN LATERAL (
+    SELECT sum(kept.lookups) AS lookups
+    FROM generate_series(%(start)s::timestamptz, %(start)s::timestamptz + interval '720 hours', interval '24 hours') AS of_day
+    JOIN usage_day AS kept ON kept.start = of_day AND kept.key_id = key.id AND kept.status = 200
+    WHERE of_day < (%(start)s::timestamptz AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC'
+) AS day ON true
+GROUP BY key.id, key.digest
+ORDER BY key.id;
+
 -- name: lock_key
 SELECT id, account_id, plan_id, name, state, rate_requests, rate_seconds, burst, monthly_quota, replaced_by,
     CASE WHEN expires_at BETWEEN '0002-01-01' AND '9998-12-31' THEN expires_at END AS expires_at,

@@ -3,9 +3,11 @@
     moved keys    told at most once a second each, and at once where the month is nearly used up
     all others    their sums are read again and again, so that this node knows of a key that is used elsewhere alone
 
-Rules: what is told is this node's own count so far, so a word that was lost or came twice changes nothing. What is
-known of the other nodes never falls within a month: a Valkey that was emptied gives no month again, and whoever sees
-that a sum fell tells all of its own counts anew. A node that lost its own counts has them back from Valkey.
+Rules: what is told is this node's own count so far, and what it knows of all, so a word that was lost or came twice
+changes nothing. What is known of the other nodes never falls within a month, and is never more than they have counted:
+a Valkey that was emptied gives no month again, and whoever sees that a sum fell tells all that it knows anew. A node
+that lost its own counts has them back from Valkey; what no node knows any more comes from the ledger
+(ledger_months.py).
 """
 
 import asyncio
@@ -39,6 +41,8 @@ _NEARLY_PARTS = 50
 _TOLD_MAX, _READ_MAX = 100, 100
 # A month's names outlive it by this, for whoever's clock is late.
 _LIFE_BEYOND_MS = 3_600_000
+# Fields of the hash beside the nodes', whose names begin with a letter or a digit.
+_MONTH_FIELD, _KNOWN_FIELD = ".month", ".known"
 _TOLD = CLUSTER.index("cluster_months_keys_total")
 _MONTH_BITS, _COUNT_BITS = np.uint64(MONTH_SHIFT), np.uint64(COUNT_MASK)
 _MONTHLY, _QUOTA = COUNTS.index("monthly_quota"), COUNTS.index("quota")
@@ -90,12 +94,13 @@ class MonthExchange:
             return key_ids
         rows = np.zeros((key_ids.size, len(COUNTS)), dtype=np.int64)
         read_counts(self._keys.words, self._limits.words, key_ids, self._terms, rows)
-        newest, own = rows[:, _QUOTA] >> MONTH_SHIFT, rows[:, _QUOTA] & COUNT_MASK
-        self._waits[key_ids[newest != self._month]] = False  # nothing in this month
-        left = rows[:, _MONTHLY] - own - self._known_elsewhere(key_ids)
+        newest, elsewhere = rows[:, _QUOTA] >> MONTH_SHIFT, self._known_elsewhere(key_ids)
+        is_now = (newest == self._month) | ((newest < self._month) & (elsewhere > 0))
+        self._waits[key_ids[~is_now]] = False  # nothing in this month
+        left = rows[:, _MONTHLY] - self._counted(key_ids) - elsewhere
         is_near = (rows[:, _MONTHLY] > 0) & (left * _NEARLY_PARTS < rows[:, _MONTHLY])
         waited_ns = self._clock.monotonic_ns() - self._told_at_ns[key_ids]
-        is_due = (newest == self._month) & (is_near | (waited_ns >= _REST_NS))
+        is_due = is_now & (is_near | (waited_ns >= _REST_NS))
         oldest_first: NDArray[np.int64] = key_ids[is_due][np.argsort(-waited_ns[is_due])][:_TOLD_MAX]
         return oldest_first
 
@@ -111,14 +116,14 @@ class MonthExchange:
         if not named:
             return
         self._waits[key_ids] = False  # whatever is counted from here on is told next time
-        ends_ms = (start_of_month(self._month + 1) - self._clock.wall_ns()) // NS_PER_MS + _LIFE_BEYOND_MS
-        node, month = self._cluster.process.node, self._month
-        calls: list[tuple[tuple[bytes | str, ...], list[bytes | str | int]]] = [
-            (
-                (USAGE_COUNTER.name(digest), USAGE_COUNTER_NODES.name(digest)),
-                [node, month, int(self._quotas[key_id] & _COUNT_BITS), ends_ms],
+        ids = np.array([key_id for key_id, _ in named])
+        counted = self._counted(ids)
+        node, wall_ns = self._cluster.process.node, self._clock.wall_ns()
+        calls = [
+            tell_month(digest, node, self._month, count, known, wall_ns)
+            for (_, digest), count, known in zip(
+                named, counted.tolist(), (counted + self._known_elsewhere(ids)).tolist(), strict=True
             )
-            for key_id, digest in named
         ]
         try:
             replies = await self._cluster.cache.script(USAGE_SCRIPT, calls)
@@ -139,7 +144,7 @@ class MonthExchange:
         named, node = self._named(key_ids), self._cluster.process.node
         sums = await self._cluster.cache.run([("GET", USAGE_COUNTER.name(digest)) for _, digest in named])
         owns = await self._cluster.cache.run(
-            [("HMGET", USAGE_COUNTER_NODES.name(digest), "month", node) for _, digest in named]
+            [("HMGET", USAGE_COUNTER_NODES.name(digest), _MONTH_FIELD, _KNOWN_FIELD, node) for _, digest in named]
         )
         for (key_id, _), found, own in zip(named, sums, owns, strict=True):
             if isinstance(found, CacheReplyError) or not isinstance(own, list):
@@ -149,20 +154,33 @@ class MonthExchange:
                 if not self._waits[key_id]:
                     self._tell_all_again()
             elif own[0] is not None and int(own[0]) == self._month:
-                self._learn(key_id, int(own[1] or 0), total)
+                told, known = int(own[2] or 0), int(own[1] or 0)
+                # The counter is the greater of the nodes' sum and of what is known: one that is not greater than that
+                # says nothing of the sum.
+                self._learn(key_id, told, total if total > known else told, known)
 
-    def _learn(self, key_id: int, own: int, total: int) -> None:
-        """What Valkey has of this node, and of all."""
+    def _learn(self, key_id: int, own: int, total: int, known: int) -> None:
+        """What Valkey has of this node, the sum of what all nodes told, and what is known of all by whatever way.
+
+        Of the latter a part may be of this node and not told yet, so all that it has counted by now is taken off.
+        """
         self._told[key_id] = own
-        raise_months(self._limits.words, np.array([key_id]), self._month, np.array([own]))
-        elsewhere = max(total - own, int(self._known_elsewhere(np.array([key_id]))[0]))
+        ids = np.array([key_id])
+        raise_months(self._limits.words, ids, self._month, np.array([own]))
+        elsewhere = max(total - own, known - int(self._counted(ids)[0]), int(self._known_elsewhere(ids)[0]))
         self._elsewhere[key_id] = np.uint64(self._month << MONTH_SHIFT | elsewhere)
 
     def _tell_all_again(self) -> None:
         """A sum is smaller than it was: Valkey was emptied, or lost its last seconds."""
         self._told[:] = 0
-        self._waits |= (self._quotas >> _MONTH_BITS) == np.uint64(self._month)
+        for words in (self._quotas, self._elsewhere):
+            self._waits |= (words >> _MONTH_BITS) == np.uint64(self._month)
         self._told_at_ns[:] = -_REST_NS
+
+    def _counted(self, key_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of this month, at this node."""
+        words = self._quotas[key_ids]
+        return np.where((words >> _MONTH_BITS) == np.uint64(self._month), (words & _COUNT_BITS).astype(np.int64), 0)
 
     def _known_elsewhere(self, key_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         words = self._elsewhere[key_ids]
@@ -173,3 +191,12 @@ class MonthExchange:
         """Keys with the names that they have in Valkey."""
         found: list[tuple[int, Any]] = [(key_id, self._keys.digest_of(key_id)) for key_id in key_ids.tolist()]
         return [(key_id, digest.hex()) for key_id, digest in found if digest != bytes(DIGEST_BYTES)]
+
+
+def tell_month(
+    digest: str, teller: str, month: int, counted: int, known: int, wall_ns: int
+) -> tuple[tuple[str, ...], list[str | int]]:
+    """The script's call that says what one teller counted of a key's month, and what it knows that all have."""
+    ends_ms = (int(start_of_month(month + 1)) - wall_ns) // NS_PER_MS + _LIFE_BEYOND_MS
+    names = USAGE_COUNTER.name(digest), USAGE_COUNTER_NODES.name(digest)
+    return names, [teller, month, counted, known, ends_ms]

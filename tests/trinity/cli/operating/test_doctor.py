@@ -19,7 +19,7 @@ from trinity.cli.operating import doctor
 from trinity.cli.operating.doctor import Finding
 from trinity.cli.operating.network import CacheAnswer, ExchangeAnswer
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
-from trinity.config import Config, FeedsSection, NodeSection, PortsSection
+from trinity.config import Config, FeedsSection, NodeSection, PortsSection, StoresSection
 from trinity.errors import PortTakenError
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.memory.price_table import Absence, LeftOut, RowState
@@ -123,6 +123,7 @@ def test_the_exchanges_own_words_are_told(tmp_path: Path) -> None:
         config = Config(
             node=NodeSection(name=f"t-{os.getpid()}", data_dir=tmp_path),
             feeds=FeedsSection(https_proxy="socks5://127.0.0.1:1080"),
+            stores=StoresSection(cache_url="nonsense://here"),
         )
         urls, ws_urls = {"okx": f"http://127.0.0.1:{port}/"}, {"okx": f"ws://127.0.0.1:{port}/ws"}
         findings = doctor.examine(config, urls, 1, SystemClock(), ws_urls)
@@ -131,6 +132,8 @@ def test_the_exchanges_own_words_are_told(tmp_path: Path) -> None:
     assert "[/bold] no" in found["exchange okx"].found
     assert found["exchanges"].level == "fail"
     assert "HTTPS_PROXY" in found["proxy"].found
+    assert found["cache"].level == "fail", "a start refuses it, and the examination goes on"
+    assert "CACHE_URL" in found["cache"].found
     console = Console(file=io.StringIO(), width=300)
     doctor.print_findings(findings, console)
     assert "[/bold] no" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -64,6 +64,19 @@ def test_the_cache_s_user_reaches_each_name_that_is_documented_and_no_other(layo
     assert "*" not in globs
 
 
+def test_the_user_of_the_documentation_has_the_rights_of_the_deployed_one() -> None:
+    """In any order of names."""
+    page = (TEMPLATES.parent / "docs" / "cluster.md").read_text()
+    documented, deployed = (
+        {word for word in line.split() if word[0] in "~+-"}
+        for line in (
+            next(line for line in page.splitlines() if line.startswith("user node on ")),
+            (TEMPLATES / "users.acl").read_text().splitlines()[-1],
+        )
+    )
+    assert documented == deployed
+
+
 def test_keys_stay_over_starts_and_the_cache_s_password_does_not(layout: ClusterLayout, tmp_path: Path) -> None:
     """Whoever has the operator's key goes on using it; the cache is empty anyway."""
     before = {name: read_secret(layout, name) for name in ("admin_key", "cache_url")}

@@ -60,18 +60,22 @@ def test_a_month_is_the_sum_of_what_each_node_says_however_often(valkey_server: 
     client = SyncCacheClient.open(valkey_server.settings)
     names = USAGE_COUNTER.name("cd" * 32), USAGE_COUNTER_NODES.name("cd" * 32)
 
-    def tell(node: str, month: int, count: int) -> Any:
-        (reply,) = client.script(USAGE_SCRIPT, [(names, [node, month, count, 60_000])])
+    def tell(node: str, month: int, count: int, known: int = 0) -> Any:
+        (reply,) = client.script(USAGE_SCRIPT, [(names, [node, month, count, known, 60_000])])
         return reply
 
-    assert tell("n1", 24_311, 5) == [5, 5]
-    assert tell("n2", 24_311, 7) == [7, 12]
-    assert tell("n1", 24_311, 5) == [5, 12]
-    assert tell("n1", 24_311, 3) == [5, 12]
+    assert tell("n1", 24_311, 5) == [5, 5, 0]
+    assert tell("n2", 24_311, 7) == [7, 12, 0]
+    assert tell("n1", 24_311, 5) == [5, 12, 0]
+    assert tell("n1", 24_311, 3) == [5, 12, 0]
     assert client.run([("GET", names[0]), ("TYPE", names[0]), ("HGETALL", names[1])]) == [
-        b"12", b"string", [b"month", b"24311", b"n1", b"5", b"n2", b"7"],
+        b"12", b"string", [b".month", b"24311", b"n1", b"5", b".known", b"0", b"n2", b"7"],
     ]  # fmt: skip
-    assert tell("n2", 24_312, 1) == [1, 1]
+    assert tell("n1", 24_311, 5, 20) == [5, 12, 20], "what is known of all, by whatever way, is not forgotten"
+    assert client.get(names[0]) == b"20"
+    assert tell("n1", 24_311, 14, 19) == [14, 21, 20]
+    assert client.get(names[0]) == b"21", "the greater of both"
+    assert tell("n2", 24_312, 1) == [1, 1, 0]
     assert tell("n1", 24_311, 6) == []
     assert client.get(names[0]) == b"1"
     client.close()

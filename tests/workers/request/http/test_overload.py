@@ -56,6 +56,7 @@ def test_a_head_that_keeps_its_connection_ends_where_the_parser_says(head: bytes
 @pytest.mark.uncompiled
 @given(st.integers(1, len(PRICE) - 1))
 def test_a_part_of_a_head_waits_for_the_rest(cut: int) -> None:
+    """Wherever it is cut, no part of a good request is taken for the whole or for an end."""
     octets = octets_of(PRICE[:cut])
     assert overload.find_head(octets, 0, octets.size)[0] == overload.PARTIAL
 
@@ -76,6 +77,7 @@ def test_a_part_of_a_head_waits_for_the_rest(cut: int) -> None:
     ],
 )
 def test_whatever_may_have_a_body_or_an_end_costs_the_connection(head: bytes) -> None:
+    """Also in other letters, folded, with bare line ends, in other versions or too long; all that was read goes."""
     octets = octets_of(head)
     assert overload.find_head(octets, 0, octets.size) == (overload.ENDS, octets.size)
 
@@ -124,6 +126,7 @@ def test_every_refused_request_has_its_answer_and_its_record_and_the_connection_
 
 @needs_system_calls
 def test_health_is_answered_whatever_the_load(bench: Bench) -> None:
+    """Between requests that are refused, in its place."""
     health = PRICE.replace(b"/price?asset=BTC", b"/health")
     answers = refuse(bench, bench.open(), PRICE + health + PRICE)
     assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"503", b"200", b"503"]
@@ -141,6 +144,7 @@ def test_a_request_that_may_have_a_body_is_refused_and_ends_the_connection(bench
 
 @needs_system_calls
 def test_a_refusal_is_of_the_key_of_the_connections_last_request(bench: Bench) -> None:
+    """It is counted under that key's class and recorded under its id, though the refused request was not read."""
     bench.private.add_key(7, b"paid-key", admission_class=3)
     client = bench.open()
     client.sendall(PRICE[:-2] + b"X-API-Key: paid-key\r\n\r\n")
