@@ -187,10 +187,12 @@ MISS_BUDGET_RATE = 50.0
 MISS_BUDGET_BURST = 100
 # A worker waits for 2 s; a flight ends before, however many exchanges hang.
 FLIGHT_NS = 1_500_000_000
-# When enough have answered to decide, the others have this long: a slow exchange costs a quarter of a second, and is
-# not asked at all once it has been silent for longer than ASK_SILENT_SECONDS.
+# When enough have answered to decide, but not more than half of all that list it agree, the others have this long: a
+# slow exchange costs a quarter of a second, and is not asked at all once it has been silent for longer than
+# ASK_SILENT_SECONDS.
 FLIGHT_GRACE_NS = 250_000_000
-# An exchange whose turn (its published gap) comes later than this is left out, where enough others can be asked ...
+# An exchange whose turn (its published gap) comes later than this is left out, where enough others can be asked and it
+# has no question for many at once ...
 TURN_WAIT_NS = 100_000_000
 # ... and where they cannot, one that is due within this.
 TURN_WAIT_MAX_NS = 1_000_000_000
@@ -202,6 +204,9 @@ ASK_BATCH_SECONDS = 0.5
 # A name that no exchange knows, and one that has no price for another reason.
 UNKNOWN_ASSET_NS = 60 * 1_000_000_000
 REFUSED_ASSET_NS = 5 * 1_000_000_000
+# One that stands on fewer exchanges than a price needs: lists change once a day, and its exchanges' own rows end by
+# their own age.
+SCARCE_ASSET_NS = 20 * 1_000_000_000
 # Nobody could be asked: as long as Retry-After says.
 BUSY_ASSET_NS = 1_000_000_000
 # An asset is hot from so many lookups in so long a time, and until nobody has asked for a minute.
@@ -213,10 +218,13 @@ COLD_SECONDS = 60
 HOT_ASSETS_MAX = 256
 # Rows of one feed: those of the catalog, and those that are hot.
 FEED_ROWS_MAX = ASSETS_MAX + HOT_ASSETS_MAX
-# A hot asset's answer is renewed this long before it ends.
+# A hot asset's answer is renewed this long before it ends, and a refusal of REFUSED_ASSET_NS this long.
 REFRESH_AHEAD_NS = 10 * 1_000_000_000
-# The consensus of what is hot looks at its sources this often.
+REFUSED_AHEAD_NS = 2 * 1_000_000_000
+# The consensus of what is hot looks at its sources this often, or as often as a quarter of a core allows: decisions of
+# a millisecond each in slices of four, then a pause of three slices, in which misses are answered.
 HOT_REVIEW_SECONDS = 0.5
+HOT_SLICE_NS = 4_000_000
 # What an exchange lists: asked once a day, and again this soon where that failed.
 LISTING_SECONDS = 86_400
 LISTING_AGAIN_SECONDS = 300

@@ -35,6 +35,7 @@ CONNECTION_DTYPE = np.dtype(
         ("fill", np.int64),  # bytes of unfinished answers in its buffer
         ("sent", np.int64),  # requests sent in this run
         ("answered", np.int64),  # answers received in this run; the n-th belongs to the n-th request
+        ("first", np.int64),  # where in the circle of requests it begins
         ("due", np.int64),  # open loop: requests that have fallen due in this run, sent or not
         ("sent_at_ns", np.int64),  # closed loop: time of the last write
     ]
@@ -48,13 +49,19 @@ Pace = tuple[float, float]  # start of the run (ns), requests a second (0: close
 
 @dataclass(frozen=True)
 class HttpTarget:
-    """Where requests go and what they are: `requests[i]` asks for `assets[i]`, sent in turn."""
+    """Where requests go and what they are: `requests[i]` asks for `assets[i]`, sent in turn.
+
+    Each connection begins `stride` requests behind the one before, and comes from the next of `sources`, addresses of
+    this machine, if any are named.
+    """
 
     host: str
     port: int
     assets: list[str]
     requests: list[bytes]
     framing: int = checks.FRAMING_HTTP
+    stride: int = 1
+    sources: tuple[str, ...] = ()
 
 
 def price_requests(assets: list[str]) -> list[bytes]:
@@ -80,8 +87,10 @@ class HttpGenerator:
         self._timespec = system.make_timespec()
         self._epoll = select.epoll()
         self._connections["fd"] = -1
+        self._connections["first"] = np.arange(connections) * target.stride
         for i in range(connections):
-            self._connections[i]["fd"] = fd = _connect(target.host, target.port)
+            source = target.sources[i % len(target.sources)] if target.sources else ""
+            self._connections[i]["fd"] = fd = _connect(target.host, target.port, source)
             self._epoll.register(fd, select.EPOLLIN)
         self._index_of_fd = np.full(max(int(self._connections["fd"].max()) + 1, 1), -1, dtype=np.int64)
         self._index_of_fd[self._connections["fd"]] = np.arange(connections)
@@ -119,8 +128,8 @@ class HttpGenerator:
         self._connections["fd"] = -1
 
 
-def _connect(host: str, port: int) -> int:
-    connection = socket.create_connection((host, port), timeout=10)
+def _connect(host: str, port: int, source: str) -> int:
+    connection = socket.create_connection((host, port), timeout=10, source_address=(source, 0))
     connection.setblocking(False)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection.detach()
@@ -215,7 +224,7 @@ def _send(connections: Connections, i: int, count: int, batches: Batches, counte
     if row["fd"] < 0:
         return
     requests, ends, circle = batches
-    first = (i + row["sent"]) % circle
+    first = (row["first"] + row["sent"]) % circle
     size = ends[first + count] - ends[first]
     row["sent_at_ns"] = now_ns
     row["sent"] += count
@@ -263,7 +272,7 @@ def _receive(
         asked_ns = row["sent_at_ns"]
         if pace[1] > 0.0:
             asked_ns = np.int64(pace[0] + (row["answered"] * connections.size + i + 1) * 1e9 / pace[1])
-        asset = (i + row["answered"]) % circle
+        asset = (row["first"] + row["answered"]) % circle
         row["answered"] += 1
         fault = checks.REFUSED
         if verdict == checks.COMPLETE:

@@ -19,6 +19,7 @@ from feeds.ingest.turns import RestTurns
 from trinity.backoff import Backoff
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.limits import ASK_BATCH_SECONDS, ASK_SILENT_SECONDS, ASK_TIMEOUT_SECONDS, REST_TIMEOUT_SECONDS
+from trinity.markets import Market
 from trinity.memory.price_table import Side, StoredQuote, Via
 from trinity.net.egress import NO_PROXIES, REDIRECTS, Proxies, failure_of
 
@@ -65,6 +66,9 @@ class Asker:
         self._meter = meter
         self._proxy = proxies.of(base_url)
         self._turns = turns
+        pair = [exchange.symbol_of(Market(self.name, asset, "USD")) for asset in ("AAA", "BBB")]
+        # Whether one question serves all that wait, or each is one of its own.
+        self.asks_many = len(exchange.rest_requests(pair)) == 1
         self._backoff = Backoff(random, exchange.PROFILE.rest_gap_seconds, reset_seconds=0)
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._asks_alone = 0
@@ -147,7 +151,7 @@ class Asker:
         await asyncio.sleep(self._turns.take(self._clock.monotonic_ns()) / NS_PER_SECOND)
 
     def _is_batch(self, count: int) -> bool:
-        return count * self._turns.gap_ns > ASK_BATCH_SECONDS * NS_PER_SECOND
+        return self.asks_many and count * self._turns.gap_ns > ASK_BATCH_SECONDS * NS_PER_SECOND
 
     def _send(self) -> None:
         """Send the question of those that wait longest."""

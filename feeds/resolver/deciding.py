@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from feeds.consensus.decimals.independence import faulty_of
 from feeds.consensus.decimals.render import Labels, LastGood, render_consensus, render_nothing, render_venue
+from feeds.consensus.decimals.robust import majority_window
 from feeds.consensus.decimals.rules import ConsensusState, Decision, Source, evaluate, refusal_of
 from feeds.consensus.decimals.stablecoins import required_of
 from feeds.consensus.decimals.venue import judge_quote, phase_at
@@ -69,6 +70,13 @@ def decide(case: DecisionInput, rules: AssetRules) -> Decided:
     required = required_of(case.asset, rules.min_sources, faulty)
     decision, carried = evaluate(sources, rules, case.indexes, case.carried, case.now_ns, faulty, required)
     return Decided(decision, carried, sources)
+
+
+def is_settled(decided: Decided, rules: AssetRules, listing: int) -> bool:
+    """Whether a price stands whatever the rest of `listing` exchanges, who have not answered yet, will say: more than
+    half of them all agree already, so that no answer can take the majority from them."""
+    prices = [vote.price for vote in decided.decision.votes]
+    return decided.is_good and majority_window(prices, rules.majority_window_bps, listing // 2 + 1) is not None
 
 
 def records(

@@ -4,9 +4,11 @@ Rules: an asset that is looked up often is marked in the asset table with the ex
 have it on their sockets and write its cells of the price table, each with the version of the cell that it is for. The
 consensus of such an asset runs here, out of these cells and of what REST said, whichever is younger. A cell of the
 price table counts only under that version: what a feed that was held up writes of a former asset is never taken. An
-answer that no socket renews is asked for over REST before it ends. Who was not asked for in a minute is let go.
+answer that no socket renews is asked for over REST before it ends. Who was not asked for in a minute is let go. One
+decision takes a millisecond, so hundreds are made in slices, and misses are answered in between.
 """
 
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,13 +19,16 @@ from feeds.resolver.deciding import Offer
 from feeds.resolver.flights import Flights
 from feeds.resolver.heat import Heat
 from feeds.resolver.rows import SpareRow, SpareRows
-from trinity.limits import HOT_ASSETS_MAX, REFRESH_AHEAD_NS, REFUSED_ASSET_NS
+from trinity.clock import NS_PER_SECOND
+from trinity.limits import HOT_ASSETS_MAX, HOT_REVIEW_SECONDS, REFRESH_AHEAD_NS, REFUSED_AHEAD_NS
 from trinity.memory.asset_table import AssetCell, AssetTable
 from trinity.memory.price_table import ROW_VERSION_MASK, PriceTable, StoredQuote
 
+_LOOK_NS = int(HOT_REVIEW_SECONDS * NS_PER_SECOND)
+
 
 class HotAssets:
-    """Follows the heat; `turn` is called some times a second."""
+    """Follows the heat; `turn` is called twice a second, `decide_next` in between."""
 
     def __init__(
         self, assets: AssetTable, prices: PriceTable, rows: SpareRows, flights: Flights, counters: ResolverCounters
@@ -36,9 +41,11 @@ class HotAssets:
         self._heat = Heat()
         self._renewed_at_ns: dict[str, int] = {}
         self._seen: dict[str, NDArray[np.uint64]] = {}
+        # What is on the sockets, when each was looked at last, the longest ago first.
+        self._line: deque[tuple[str, int]] = deque()
 
     def turn(self, now_ns: int) -> None:
-        """Mark what is hot, decide what has news, renew what ends."""
+        """Mark what is hot, renew what ends, and let go of what is cold."""
         cells = self._assets.named()
         hot = self._heat.follow(cells, now_ns)
         followed = sorted((cell for cell in cells if cell.name in hot), key=lambda cell: -cell.asked_at_ns)
@@ -49,16 +56,15 @@ class HotAssets:
         for cell in cells:
             if cell.name not in hot and cell.hot:
                 self._assets.set_hot(cell.cell, 0)
-        versions = self._prices.spare_versions()
         for cell in followed:
             held = self._rows.get(cell.name)
             if held is not None and held.cell == cell.cell:
-                if cell.hot:
-                    held = self._decide(cell, held, versions[:, held.cell])
                 self._renew(cell.name, held, now_ns)
         self._rows.make_room(cells, now_ns)
         self._renewed_at_ns = {name: at_ns for name, at_ns in self._renewed_at_ns.items() if name in hot}
-        self._seen = {name: seen for name, seen in self._seen.items() if name in hot}
+        self._seen = {name: seen for name, seen in self._seen.items() if name in on_sockets}
+        waiting = {name for name, _ in self._line}
+        self._line.extend((name, 0) for name in sorted(on_sockets - waiting))
         self._counters.rows(len(self._rows), len(hot), len(on_sockets))
 
     def _mark(self, cell: AssetCell) -> bool:
@@ -70,16 +76,27 @@ class HotAssets:
         self._assets.set_hot(cell.cell, sum(1 << one for one in quoting))
         return True
 
-    def _decide(self, cell: AssetCell, held: SpareRow, versions: NDArray[np.uint64]) -> SpareRow:
-        """Where a feed has written since the last look: the consensus anew."""
+    def decide_next(self, now_ns: int) -> bool:
+        """Where a feed has written of the asset that was not looked at for the longest time: its consensus anew; False
+        when all were looked at lately."""
+        if not self._line or now_ns - self._line[0][1] < _LOOK_NS:
+            return False
+        name, _ = self._line.popleft()
+        cell, held = self._assets.find(name), self._rows.get(name)
+        if cell is not None and cell.hot and held is not None and held.cell == cell.cell:
+            self._line.append((name, now_ns))
+            self._decide(cell, held)
+        return True
+
+    def _decide(self, cell: AssetCell, held: SpareRow) -> None:
+        versions = self._prices.spare_versions()[:, held.cell]
         seen = self._seen.get(cell.name)
         if seen is not None and np.array_equal(seen, versions):
-            return held
+            return
         self._seen[cell.name] = versions.copy()
         offers = self._with_sockets(cell, held)
         if offers != held.offers:
             self._flights.review(cell.name, offers)
-        return self._rows.get(cell.name) or held
 
     def _with_sockets(self, cell: AssetCell, held: SpareRow) -> Mapping[int, Offer]:
         asset, offers = self._rows.asset_of(held), dict(held.offers)
@@ -92,9 +109,11 @@ class HotAssets:
         return offers
 
     def _renew(self, name: str, held: SpareRow, now_ns: int) -> None:
-        if held.valid_until_ns - now_ns > REFRESH_AHEAD_NS or self._flights.is_flying(name):
+        """Twice, where the first does not succeed."""
+        ahead_ns = REFRESH_AHEAD_NS if held.is_good else REFUSED_AHEAD_NS
+        if held.valid_until_ns - now_ns > ahead_ns or self._flights.is_flying(name):
             return
-        if now_ns - self._renewed_at_ns.get(name, now_ns - REFUSED_ASSET_NS) >= REFUSED_ASSET_NS:
+        if now_ns - self._renewed_at_ns.get(name, now_ns - ahead_ns) >= ahead_ns // 2:
             self._renewed_at_ns[name] = now_ns
             self._flights.renew(name)
 

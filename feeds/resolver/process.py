@@ -35,7 +35,7 @@ from trinity.cache.address import CacheSettings
 from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND
 from trinity.config import FeedsSection
-from trinity.limits import FEED_CHECK_SECONDS, HOT_REVIEW_SECONDS, MISS_BUDGET_BURST, MISS_BUDGET_RATE
+from trinity.limits import FEED_CHECK_SECONDS, HOT_REVIEW_SECONDS, HOT_SLICE_NS, MISS_BUDGET_BURST, MISS_BUDGET_RATE
 from trinity.net.egress import Proxies, read_proxies
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.metrics import RESOLVER
@@ -142,6 +142,7 @@ class AssetResolver:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.flights.close)
             pumps = [asyncio.create_task(rest.asker.run()) for rest in self.rest]
+            pumps.append(asyncio.create_task(self._decide_hot()))
             stack.push_async_callback(_cancel, pumps)
             loop.add_reader(self._memory.wakes.resolver_fd, self._take_misses)
             stack.callback(loop.remove_reader, self._memory.wakes.resolver_fd)
@@ -164,6 +165,15 @@ class AssetResolver:
         if now_ns - self._review_at_ns >= _REVIEW_NS:
             self._review_at_ns = now_ns
             self._hot.turn(now_ns)
+
+    async def _decide_hot(self) -> None:
+        """A quarter of a core at most, so that who waits for a name waits for milliseconds of it."""
+        now_ns = self._context.clock.monotonic_ns
+        while True:
+            ends_ns = now_ns() + HOT_SLICE_NS
+            while now_ns() < ends_ns and self._hot.decide_next(now_ns()):
+                pass
+            await asyncio.sleep(3 * HOT_SLICE_NS / NS_PER_SECOND)
 
     def _take_misses(self) -> None:
         with suppress(BlockingIOError):

@@ -62,8 +62,8 @@ class SpareRows:
         """Index of its rows in the answer and price tables."""
         return self._first + held.cell
 
-    def write(self, case: DecisionInput, decided: Decided) -> bool:
-        """Publish a decision; False when no cell is free for its name."""
+    def write(self, case: DecisionInput, decided: Decided, refused_ns: int = REFUSED_ASSET_NS) -> bool:
+        """Publish a decision, a refusal for so long; False when no cell is free for its name."""
         held, now_ns = self._held.get(case.asset), case.now_ns
         cell = held.cell if held is not None else self._assets.reserve(case.asset, now_ns)
         if cell is None:
@@ -79,7 +79,7 @@ class SpareRows:
             before = self._answers.read(row)
             if before is None or before.tobytes() != made[column].tobytes():
                 self._answers.write(row, made[column])
-        until_ns = decided.decision.valid_until_ns if decided.is_good else now_ns + REFUSED_ASSET_NS
+        until_ns = decided.decision.valid_until_ns if decided.is_good else now_ns + refused_ns
         self._held[case.asset] = SpareRow(cell, dict(case.offers), decided.carried, until_ns, decided.is_good)
         self._assets.answer(cell, until_ns)
         return True

@@ -1,7 +1,12 @@
 """A whole node, asked for assets that its catalog does not name: the resolver, the workers and the ledger together."""
 
+import contextlib
+import itertools
 import json
+import os
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -72,9 +77,51 @@ def test_many_who_ask_at_once_wait_for_one_answer(node: Node) -> None:
 def test_the_other_port_asks_and_does_not_wait(node: Node) -> None:
     """9090 says that it is being looked for, and has it soon."""
     name = PRICED[7]
-    first = node.get(f"/price?asset={name}", "TCP_PORT_LRS")
-    assert first[1]["status"] in ("asset_resolving", "fresh")
+    node.wait_reports_ready()
+    status, body = node.get(f"/price?asset={name}", "TCP_PORT_LRS")
+    assert (status, body.get("status") or body["error"]["code"]) in ((503, "asset_resolving"), (200, "fresh"))
     node.wait(f"{name} on 9090", lambda: node.get(f"/price?asset={name}", "TCP_PORT_LRS")[0] == 200)
+
+
+def test_a_killed_resolver_leaves_no_wrong_price_and_new_names_are_told_to_come_again(node: Node) -> None:
+    """SIGKILL, again and again: what has a row is answered, what has none is being resolved; then all of it is."""
+    known, new = PRICED[9], PRICED[20:24]
+    node.wait(known, lambda: node.price(known)[0] == 200)
+    assert node.health()["beyond_catalog"]["state"] == "up"
+    told: set[tuple[int, str]] = set()
+    names = itertools.cycle(new)
+
+    def is_told_so() -> bool:
+        pid = node.pid("resolver")
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert node.price("BTC")[0] == 200
+        for name in (known, next(names)):
+            status, body = node.price(name)
+            told.add((status, body.get("status") or body["error"]["code"]))
+            if status == 200:
+                assert_true(node, name, body)
+        return (503, "asset_resolving") in told
+
+    node.wait("a new name that is told to come again", is_told_so, START_SECONDS)
+    assert told <= {(200, "fresh"), (503, "asset_resolving")}
+    for name in (known, *new):
+        status, body = node.wait(
+            f"{name} again", lambda name=name: (a := node.price(name))[0] == 200 and a, START_SECONDS
+        )
+        assert status == 200
+        assert_true(node, name, body)
+    node.wait("a resolver", lambda: node.health()["beyond_catalog"]["state"] == "up", START_SECONDS)
+
+
+def assert_true(node: Node, name: str, body: Any) -> None:
+    """It is this asset's price, no older than its rules allow, and what the simulated markets have had."""
+    assert body["asset"] == name
+    assert time.time() * 1e3 - body["timestamp"] <= load_catalog().defaults.max_age_ms + 1_000
+    market = node.get("/market", "SIMULATOR_PORT")[1]["markets"]
+    (true, *_) = [float(one["last"]) for one in market if one["asset"] == name and one["last"] is not None]
+    assert abs(float(body["price"]) / true - 1) < 0.05
 
 
 def test_the_ledger_and_the_metrics_have_them_by_name(node: Node) -> None:

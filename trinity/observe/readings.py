@@ -26,7 +26,7 @@ from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import UsageRing
-from trinity.observe.metrics import CLUSTER, FEED, FLUSHER
+from trinity.observe.metrics import CLUSTER, FEED, FLUSHER, RESOLVER
 from trinity.vocabulary import REJECT_REASONS
 
 COINS = ("USDT", "USDC")  # the index words of the answer table, in their order
@@ -143,6 +143,24 @@ def read_cache(memory: NodeMemory, now_ns: int) -> CacheView:
     up, full, nodes = (block.read_gauge(CLUSTER.index(name)) for name in ("cache_up", "cache_full", "cluster_nodes"))
     state = "down" if not up or not cluster.alive else "full" if full else "up"
     return CacheView(state, int(nodes))
+
+
+class BeyondView(NamedTuple):
+    """Assets beyond the catalog."""
+
+    state: str  # "off": the node answers none; "down": nobody resolves, what has a row is answered until it ends; "up"
+    rows: int  # assets that have one
+    hot: int  # of them, those that are kept fresh
+
+
+def read_beyond(memory: NodeMemory, now_ns: int) -> BeyondView:
+    """`off` where no process resolves names."""
+    resolver = next((view for view in read_processes(memory, now_ns) if view.kind == "resolver"), None)
+    if resolver is None:
+        return BeyondView("off", 0, 0)
+    block = memory.control.block([entry.name for entry in memory.card.processes].index(resolver.name))
+    rows, hot = (int(block.read_gauge(RESOLVER.index(name))) for name in ("asset_rows", "asset_rows_hot"))
+    return BeyondView("up" if resolver.alive else "down", rows, hot)
 
 
 def read_ledger(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing] = ()) -> LedgerView | None:

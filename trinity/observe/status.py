@@ -19,12 +19,14 @@ from trinity.memory.usage_ring import UsageRing
 from trinity.observe.metrics import REGISTERS
 from trinity.observe.readings import (
     AssetView,
+    BeyondView,
     CacheView,
     ExchangeView,
     LedgerView,
     ProcessView,
     SourceView,
     read_assets,
+    read_beyond,
     read_cache,
     read_exchanges,
     read_indexes,
@@ -50,6 +52,7 @@ class Reading(NamedTuple):
     assets: list[AssetView]
     ledger: LedgerView | None
     cache: CacheView
+    beyond: BeyondView
 
 
 def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing]) -> Reading:
@@ -63,6 +66,7 @@ def read_node(memory: NodeMemory, now_ns: int, rings: Sequence[UsageRing]) -> Re
         assets=read_assets(memory, now_ns),
         ledger=read_ledger(memory, now_ns, rings),
         cache=read_cache(memory, now_ns),
+        beyond=read_beyond(memory, now_ns),
     )
 
 
@@ -110,6 +114,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "consensus": _consensus_of(reading),
         "ledger": reading.ledger._asdict() if reading.ledger is not None and reading.ledger.flusher_alive else None,
         "cache": reading.cache._asdict(),
+        "beyond_catalog": reading.beyond._asdict(),
         "processes": {view.name: process_of(view) for view in reading.processes},
     }
 

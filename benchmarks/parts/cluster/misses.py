@@ -1,7 +1,8 @@
 """Assets beyond the catalog, against simulated exchanges whose REST takes 40 ms.
 
     latency   how soon: one asset after the other, each asked for twice; first nobody knows it, then it is a row
-    zipf      how often: lookups of 400 assets by Zipf's law, and what share of them the table answers
+    zipf      how often: 2,000 lookups a second of 400 assets by Zipf's law, whenever the answers come, and what share
+              of them the table answers; of two loads the second counts, the first fills the rows
     flood     how many questions: names that nobody lists, and names that somebody does, of one address and of many, as
               fast as they go; the exchanges' questions meanwhile are counted where they are simulated
 
@@ -16,13 +17,15 @@ import random
 import statistics
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.errors import PeerError
+from benchmarks.generators.http import HttpGenerator
+from benchmarks.generators.load import Load
 from benchmarks.progress import Progress
 from benchmarks.servers.node import Node, start_whole
 from trinity.limits import MISS_BUDGET_BURST, MISS_BUDGET_RATE
@@ -35,6 +38,9 @@ _APART_SECONDS = 1.1
 _FIRST_LISTS_SECONDS = 30.0
 _CALLERS = 64
 _ZIPF_EXPONENT = 1.0
+_ZIPF_RATE = 2_000
+# Each has one lookup out at a time: so many that those who wait for an asset do not hold up the rest.
+_ZIPF_CALLERS = 256
 _RESULTS = ("catalog", "table", "miss", "refused")
 _GAPS = {"coinbase": 0.15, "gemini": 1.0, "kraken": 1.0, "gateio": 0.2, "cryptocom": 0.1, "okx": 0.2}
 
@@ -127,45 +133,33 @@ def _measure_latency(node: Node, assets: list[str]) -> dict[str, Any]:
 def _measure_zipf(node: Node, assets: list[str], seconds: float) -> dict[str, Any]:
     """The share of the second half counts: in the first, rows are filled."""
     weights = 1.0 / np.arange(1, len(assets) + 1) ** _ZIPF_EXPONENT
-    ranks = np.random.default_rng(1).choice(len(assets), 500_000, p=weights / weights.sum())
-    callers = [_Caller(node, 1_000 + number) for number in range(_CALLERS)]
-    asked, halves, statuses = 0, [], dict[int, int]()
-    try:
-        for _ in range(2):
-            before, ends = _lookups(node), time.perf_counter() + seconds
-            drawn = [[assets[int(rank)] for rank in ranks[number::_CALLERS]] for number in range(_CALLERS)]
-            # A caller that waits for an asset holds no other up.
-            with ThreadPoolExecutor(_CALLERS) as pool:
-                for found in pool.map(_ask_until, callers, drawn, itertools.repeat(ends)):
-                    asked += sum(found.values())
-                    for status, count in found.items():
-                        statuses[status] = statuses.get(status, 0) + count
-            after = _lookups(node)
-            halves.append({name: after[name] - before[name] for name in _RESULTS})
-    finally:
-        for caller in callers:
-            caller.close()
+    # As many as a connection sends, and what no two connections have in common.
+    drawn = int(_ZIPF_RATE * seconds / _ZIPF_CALLERS) + 1
+    ranks = np.random.default_rng(1).choice(len(assets), (2, drawn * _ZIPF_CALLERS), p=weights / weights.sum())
+    # A first run compiles the load, for longer than a connection may wait for its first request.
+    warm = HttpGenerator(node.http_target(), 1)
+    warm.run(Load(0.1, 100))
+    warm.close()
+    sources = tuple(f"127.0.{5 + number // 250}.{1 + number % 250}" for number in range(_ZIPF_CALLERS))
+    halves, outcomes = [], []
+    for half in ranks:
+        target = node.http_target([assets[int(rank)] for rank in half])
+        generator = HttpGenerator(replace(target, stride=drawn, sources=sources), _ZIPF_CALLERS)
+        before = _lookups(node)
+        outcomes.append(generator.run(Load(seconds, _ZIPF_RATE)))
+        generator.close()
+        after = _lookups(node)
+        halves.append({name: after[name] - before[name] for name in _RESULTS})
     counted = halves[1]["table"] + halves[1]["miss"] + halves[1]["refused"]
     return {
         "assets": len(assets),
         "seconds": seconds,
-        "lookups_per_second": round(asked / seconds / 2),
+        "lookups_per_second": round(sum(outcome.sent for outcome in outcomes) / seconds / 2),
         "filling": halves[0],
         "filled": halves[1],
         "share_of_hits": halves[1]["table"] / counted,
-        "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        "answers": [outcome.as_dict() for outcome in outcomes],
     }
-
-
-def _ask_until(caller: _Caller, assets: list[str], ends: float) -> dict[int, int]:
-    """Answers by status."""
-    statuses = dict[int, int]()
-    for asset in itertools.cycle(assets):
-        if time.perf_counter() >= ends:
-            return statuses
-        status, _, _ = caller.ask(asset)
-        statuses[status] = statuses.get(status, 0) + 1
-    return statuses
 
 
 def _measure_flood(node: Node, names: "itertools.cycle[str] | Any", addresses: int, seconds: float) -> dict[str, Any]:

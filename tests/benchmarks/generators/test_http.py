@@ -1,6 +1,7 @@
 """The HTTP generator against a real server that tells the truth, lies, dawdles or hangs up."""
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -62,6 +63,34 @@ def _run(behaviour: Behaviour, wanted: Load, connections: int = 4, pipelining: i
             return generator.run(wanted)
         finally:
             generator.close()
+
+
+def test_connections_begin_a_stride_apart_and_come_from_the_addresses_that_are_named() -> None:
+    """The first request of each: no two connections ask for the same."""
+    asked: list[str] = []
+
+    def note(count: int, asset: str) -> bytes:
+        if count == 0:
+            asked.append(asset)
+        return _truth(count, asset)
+
+    names = [f"A{number}" for number in range(12)]
+    with _server(note) as port:
+        target = HttpTarget(
+            "127.0.0.1", port, names, price_requests(names), stride=4, sources=("127.0.0.21", "127.0.0.22")
+        )
+        generator = HttpGenerator(target, 3)
+        try:
+            peers = [socket.socket(fileno=os.dup(int(fd))) for fd in generator._connections["fd"]]
+            addresses = [peer.getsockname()[0] for peer in peers]
+            for peer in peers:
+                peer.close()
+            outcome = generator.run(Load(0.2, 300))
+        finally:
+            generator.close()
+    assert addresses == ["127.0.0.21", "127.0.0.22", "127.0.0.21"]
+    assert sorted(asked) == ["A0", "A4", "A8"]
+    assert not outcome.faults
 
 
 @pytest.mark.parametrize(("connections", "pipelining"), [(1, 1), (8, 1), (3, 16)])

@@ -42,6 +42,19 @@ async def test_what_was_not_sent_yet_can_be_withdrawn(bench: Bench) -> None:
     assert not rest.asker.withdraw(first)
 
 
+async def test_where_each_question_is_for_one_asset_those_ahead_are_waited_for(bench: Bench) -> None:
+    """Coinbase has no question for many, OKX has: five that wait are five gaps there, and one question here."""
+    await bench.start()
+    coinbase, okx = (bench.resolver.rest[CATALOG.exchange_index(name)].asker for name in ("coinbase", "okx"))
+    assert (coinbase.asks_many, okx.asks_many) == (False, True)
+    now_ns = bench.context.clock.monotonic_ns()
+    for name in ON_ALL[:5]:
+        coinbase.ask(f"{name}-USD")
+        okx.ask(f"{name}-USDT")
+    assert coinbase.wait_ns(now_ns) == 5 * int(0.15e9)
+    assert okx.wait_ns(now_ns) == 0
+
+
 def _two_of_gemini() -> list[str]:
     return [f"{name.lower()}usd" for name, exchanges in ON.items() if "gemini" in exchanges][:2]
 

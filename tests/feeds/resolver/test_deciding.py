@@ -2,8 +2,11 @@
 
 from decimal import Decimal
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from feeds.consensus.decimals.rules import ConsensusState
-from feeds.resolver.deciding import DecisionInput, Offer, decide, faulty_among, records
+from feeds.resolver.deciding import DecisionInput, Offer, decide, faulty_among, is_settled, records
 from tests.support.quotes import stored_quote
 from trinity.markets import DEFAULT_RULES
 from trinity.memory.answer_table import AnswerState
@@ -64,3 +67,34 @@ def test_there_is_a_record_for_the_consensus_and_each_exchange() -> None:
         None: AnswerState.GOOD, 0: AnswerState.GOOD, 1: AnswerState.GOOD, 2: AnswerState.GOOD,
         3: AnswerState.EMPTY, 4: AnswerState.NOT_LISTED, 5: AnswerState.NOT_LISTED,
     }  # fmt: skip
+
+
+def test_a_price_is_settled_when_more_than_half_of_all_that_list_the_asset_agree_already() -> None:
+    """Three of five are; three of six are not: the other three may be of one mind, and of another."""
+    decided = decide(case(offer("1"), offer("1"), offer("1"), offer(None), offer(None)), DEFAULT_RULES)
+    assert is_settled(decided, DEFAULT_RULES, 5)
+    assert not is_settled(decided, DEFAULT_RULES, 6)
+
+
+def test_two_assets_of_one_name_are_never_settled_by_the_half_that_answers_first() -> None:
+    """Three exchanges have one, three the other: there is a price before all have answered, and none afterwards."""
+    first = [offer("1"), offer("1"), offer("1")]
+    early = decide(case(*first, *[offer(None)] * 3, live=frozenset(range(6))), DEFAULT_RULES)
+    assert early.is_good
+    assert not is_settled(early, DEFAULT_RULES, 6)
+    whole = decide(case(*first, *[offer("9")] * 3), DEFAULT_RULES)
+    assert whole.decision.state is AnswerState.SOURCES_DISAGREE
+
+
+_PRICES = st.sampled_from(["1.000", "1.001", "1.002", "1.019", "1.2", "9"])
+
+
+@given(st.lists(_PRICES, min_size=3, max_size=6), st.lists(_PRICES, max_size=3))
+def test_what_is_settled_keeps_its_majority_whatever_the_others_say(answered: list[str], late: list[str]) -> None:
+    """The window of those who agree is there afterwards as before."""
+    listing = len(answered) + len(late)
+    early = decide(
+        case(*map(offer, answered), *[offer(None)] * len(late), live=frozenset(range(listing))), DEFAULT_RULES
+    )
+    if is_settled(early, DEFAULT_RULES, listing):
+        assert decide(case(*map(offer, [*answered, *late])), DEFAULT_RULES).decision.window is not None

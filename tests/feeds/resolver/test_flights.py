@@ -93,6 +93,36 @@ async def test_an_asset_on_too_few_exchanges_is_refused_with_the_reason_and_thei
     assert bench.outcomes() == {"refused": 1}
 
 
+async def test_an_asset_that_cannot_have_a_price_takes_no_turn_that_others_need(bench: Bench) -> None:
+    """It stands on Gemini and one more, and Gemini's turn is seconds away: the other's own price is there."""
+    await bench.start()
+    name = next(name for name in ON_TWO if "gemini" in ON[name] and "coinbase" not in ON[name])
+    gemini = bench.resolver.rest[CATALOG.exchange_index("gemini")].asker
+    for number in range(5):
+        gemini.ask(f"busy{number}usd")
+    await bench.ask(name)
+    assert bench.state(name) is AnswerState.TOO_FEW_SOURCES
+    other = next(one for one in ON[name] if one != "gemini")
+    assert bench.state(name, other) is AnswerState.GOOD
+    assert bench.state(name, "gemini") is AnswerState.EMPTY
+
+
+async def test_what_cannot_get_enough_turns_for_a_price_takes_none(bench: Bench) -> None:
+    """Coinbase and Gemini are busy for long, so two of the four that list it could answer: come again."""
+    await bench.start()
+    name = next(one for one, at in ON.items() if len(at) == 4 and {"coinbase", "gemini"} <= set(at))
+    for exchange, symbols in (("coinbase", 12), ("gemini", 3)):
+        asker = bench.resolver.rest[CATALOG.exchange_index(exchange)].asker
+        for number in range(symbols):
+            asker.ask(f"BUSY{number}-USD" if exchange == "coinbase" else f"busy{number}usd")
+    before = await bench.asked_over_rest()
+    await bench.ask(name)
+    assert bench.code(name) == "asset_resolving"
+    after = await bench.asked_over_rest()
+    others = set(ON[name]) - {"coinbase", "gemini"}
+    assert {one: after[one] for one in others} == {one: before[one] for one in others}
+
+
 async def test_exchanges_that_disagree_give_no_price(bench: Bench) -> None:
     """Three of six are wrong by a tenth: no majority."""
     for name in ("coinbase", "gemini", "kraken"):
@@ -123,6 +153,29 @@ async def test_an_exchange_that_fails_in_any_way_does_not_keep_the_others_from_a
     body = json.loads(bench.body(ASSET))
     assert set(body["exchanges"]) == {f"simulated:{name}" for name in CATALOG.exchanges if name != "gateio"}
     assert bench.state(ASSET, "gateio") in (AnswerState.EMPTY, AnswerState.STALE)
+
+
+async def test_an_exchange_that_is_slow_holds_nobody_up_and_its_late_answer_is_in_the_row(bench: Bench) -> None:
+    """Five of six agree: who waits is answered while the sixth is still waited for."""
+    await bench.start()
+    await bench.fault(exchange="gateio", fault="rest_hang", seconds=60)
+    await bench.ask(ASSET)
+    assert bench.resolver.flights.is_flying(ASSET)
+    assert "simulated:gateio" not in json.loads(bench.body(ASSET))["exchanges"]
+    await bench.clear_faults()
+    await bench.until(lambda: len(json.loads(bench.body(ASSET))["exchanges"]) == 6)
+    assert bench.outcomes() == {"rest": 1}
+
+
+async def test_who_asks_for_what_is_answered_while_late_answers_are_waited_for_is_woken_at_once(bench: Bench) -> None:
+    """A worker that looked just before the row was there."""
+    await bench.start()
+    await bench.fault(exchange="gateio", fault="rest_hang", seconds=60)
+    await bench.ask(ASSET)
+    assert os.eventfd_read(bench.wakes.asker_fds[0]) == 1
+    bench.put(ASSET)
+    await bench.until(lambda: bench.outcomes() == {"rest": 1, "known": 1})
+    assert os.eventfd_read(bench.wakes.asker_fds[0]) == 1
 
 
 async def test_an_exchange_that_hangs_is_not_asked_again_while_it_is_silent(bench: Bench) -> None:

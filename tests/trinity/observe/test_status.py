@@ -28,7 +28,7 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.price_table import Absence, LeftOut, RowState, Via
 from trinity.memory.record_ring import REFUSED, WRITTEN
 from trinity.memory.usage_ring import UsageRing, private_ring
-from trinity.observe.metrics import CLUSTER, FLUSHER, PUSHER, REPORTER, REQUEST
+from trinity.observe.metrics import CLUSTER, FLUSHER, PUSHER, REPORTER, REQUEST, RESOLVER
 from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
 
 WORKER_0, WORKER_1 = len(CATALOG.exchanges) + 1, len(CATALOG.exchanges) + 2
@@ -129,6 +129,26 @@ def test_a_node_without_a_cache_says_so() -> None:
         _, health = report_health(read_node(memory, NOW_NS, ()))
         assert health["cache"] == {"state": "off", "nodes": None}
         assert not [code for code in _codes(health) if code.startswith("cache_")]
+
+
+@pytest.mark.parametrize(("beat_age_ns", "state"), [(0, "up"), (10 * 10**9, "down")])
+def test_health_says_whether_names_beyond_the_catalog_are_resolved(beat_age_ns: int, state: str) -> None:
+    """And how many have a row; a node without a resolver is ready all the same."""
+    entries = tuple(ProcessEntry(kind, kind) for kind in ("consensus", "worker", "resolver"))
+    with contextlib.closing(contextlib.ExitStack()) as ending:
+        memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+        ending.callback(memory.unlink)
+        set_answer(memory, "BTC")
+        for index, age_ns in enumerate((0, 0, beat_age_ns)):
+            set_process(memory, index, beat_age_ns=age_ns)
+        for gauge, value in (("asset_rows", 40.0), ("asset_rows_hot", 3.0)):
+            memory.control.block(2).set_gauge(RESOLVER.index(gauge), value)
+        reading = read_node(memory, NOW_NS, ())
+        assert report_health(reading)[1]["beyond_catalog"] == {"state": state, "rows": 40, "hot": 3}
+        assert report_ready(reading)[0]
+    with busy_node() as memory:
+        found = report_health(read_node(memory, NOW_NS, ()))[1]["beyond_catalog"]
+        assert found == {"state": "off", "rows": 0, "hot": 0}
 
 
 def test_a_report_server_is_down_without_a_reporter_and_misses_no_worker_and_no_pusher() -> None:
