@@ -77,8 +77,7 @@ class RequestSection(Section, frozen=True):
     workers: Annotated[int, msgspec.Meta(ge=0, le=127)] = 0  # 0: one per vCPU; seven bits of a request id
     pin: bool = True  # worker i to the i-th CPU that the node may use
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
-    # How long a request may wait for its worker (p90 of 100 ms); beyond, some are refused, paid plans last. 0: never.
-    # What is done in half of it is never refused: the highest load level, 4,096 in flight, at up to 24 us each.
+    # How long a request may wait (p90 of 100 ms), or some are refused; half of it is 4,096 requests at 24 us. 0: never.
     target_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 200.0
     # Open connections to the lookups, of all nodes that share a Valkey together; without one, of this node.
     cluster_connections_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 6_000

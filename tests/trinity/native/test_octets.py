@@ -129,4 +129,5 @@ def test_broken_percent_encoding_is_not_guessed_at(text: bytes) -> None:
 
 @given(st.binary(min_size=8, max_size=8), st.integers(0, 7))
 def test_a_control_character_is_seen_among_eight_bytes(text: bytes, at: int) -> None:
+    """has_control sees what is under 0x20 wherever it stands, and nothing from 0x80 on."""
     assert octets.has_control(octets_of(b" " * at + text), at) == any(byte < 0x20 for byte in text)

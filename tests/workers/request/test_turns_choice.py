@@ -93,6 +93,7 @@ def test_each_class_gets_its_share_and_of_it_the_newest(
 def test_a_turn_under_a_limit_ends_with_the_target_and_never_before_its_first_answer(
     count: int, service_ns: int, limited: bool
 ) -> None:
+    """Without a limit a turn takes everything; the one that it was at when the target passed is still answered."""
     at, governor = table_of(count), busy_governor(LIMIT_MAX - 1 if limited else LIMIT_MAX)
     turns.begin_turn(governor, at, events_of(list(range(count))), count, 2_000)
     at.state[DONE_NS], taken = 2_000, 0
@@ -105,6 +106,7 @@ def test_a_turn_under_a_limit_ends_with_the_target_and_never_before_its_first_an
 
 
 def test_an_idle_worker_takes_everything_whatever_its_limit() -> None:
+    """A burst that meets a worker with nothing to do is no overload."""
     at, governor = table_of(50), busy_governor(1.0)
     now_ns = MANY  # long after the turn before
     turns.begin_turn(governor, at, events_of(list(range(50))), 50, now_ns)
@@ -113,6 +115,7 @@ def test_an_idle_worker_takes_everything_whatever_its_limit() -> None:
 
 
 def test_who_came_first_in_the_turn_before_has_waited_longest() -> None:
+    """The kernel reports connections in the order in which they came."""
     at, governor = table_of(100), busy_governor(LIMIT_MAX)
     governor.marks[turns._BUSY_UNTIL_NS] = MANY
     turns.begin_turn(governor, at, events_of(list(range(100))), 100, MANY)
