@@ -224,7 +224,10 @@ async def test_more_misses_than_the_budget_are_told_to_come_again_and_exchanges_
     for rest in bench.resolver.rest:
         profile = rest.exchange.PROFILE
         assert after[profile.name] - before[profile.name] <= seconds / profile.rest_gap_seconds + 1
-    assert bench.outcomes()["budget"] >= len(ON) - MISS_BUDGET_BURST - 50 * seconds - 1
+    outcomes = bench.outcomes()
+    assert sum(outcomes.values()) >= len(ON)
+    assert outcomes["rest"] <= MISS_BUDGET_BURST + 50 * seconds + 1
+    assert outcomes["budget"] > 0  # the others: no turn in time, or too few exchanges list it
     assert {bench.code(name) for name in ON if bench.cell(name) is None} <= {"asset_resolving", "ok"}
 
 
