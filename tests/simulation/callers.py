@@ -20,9 +20,11 @@ from trinity.memory.address_table import AddressTable
 from trinity.memory.block_table import BlockTable
 from trinity.memory.key_table import KeyTable
 from trinity.memory.limit_table import MONTH_FLOOR, LimitTable
+from trinity.process import AskerMemory
 from trinity.vocabulary import KeyState
 from workers.request import ledger
 from workers.request.admission import gate_counters
+from workers.request.beyond import make_beyond
 from workers.request.forwarded import PEER, make_caller
 from workers.request.http import parse, routes
 from workers.request.http.context import make_context, response_bytes_max
@@ -186,6 +188,7 @@ class Worker:
             caller=make_caller(()),
             gate=made,
             ledger=ledger.make_ledger(world.rings[self._number].words, context.catalog),
+            beyond=make_beyond(AskerMemory.private(), len(context.catalog.assets), False, 1),
         )
         self._referred = refer_to(self._context)
         self._out = np.zeros(response_bytes_max(self._context), dtype=np.uint8)

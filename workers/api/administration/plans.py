@@ -1,6 +1,6 @@
 """`/administration/plans`: what customers are held to."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, get, post
@@ -19,7 +19,7 @@ class PlanBody(LimitsBody, kw_only=True):
     """What of a plan is to be another; what is left out stays. A new plan needs rate, burst and quota."""
 
     dry_run: bool | None = None
-    admission_class: Annotated[int, msgspec.Meta(ge=0, le=3)] | None = None
+    admission_class: str | int | None = None
 
 
 class PriceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -59,7 +59,9 @@ async def set_plan(request: AnyRequest, plan: FromPath[str], administrator: Name
     """Change a plan, or make it; all keys on it follow at once, but for limits of their own."""
     body = await read_body(request, PlanBody)
     name = values.name("plan", plan)
-    change = PlanChange(**body.columns(of_plan=True), dry_run=body.dry_run, admission_class=body.admission_class)
+    given = body.admission_class
+    admission_class = None if given is None else values.admission_class("admission_class", str(given))
+    change = PlanChange(**body.columns(of_plan=True), dry_run=body.dry_run, admission_class=admission_class)
     return await administrator.do("plans set", lambda found: OnePlan(*plans.set_plan(found, name, change)))
 
 
