@@ -21,7 +21,7 @@ def test_people_get_lines(typed: Run, capsys: pytest.CaptureFixture[str]) -> Non
     assert "only counted" in capsys.readouterr().out
     assert main(["plans", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["free", "10", "20", "1000000", "on", "0"]
+    assert lines[1].split() == ["free", "10", "20", "1000000", "on", "0", "0"]
 
 
 def test_a_rate_below_one_a_second_is_set_and_shown(typed: Run, capsys: pytest.CaptureFixture[str]) -> None:
