@@ -72,6 +72,7 @@ class ServerConnections:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
+        await asyncio.sleep(0)  # sockets are closed in the loop's next turn: after this it may have none
 
     def _make(self) -> Connection:
         address = self._settings.address
