@@ -84,7 +84,7 @@ class _Crowd:
                 else:
                     self.refused += 1
             due_ns = max(due_ns + pause_ns, self._clock.monotonic_ns())
-            self._clock.sleep_ns(due_ns - self._clock.monotonic_ns())
+            self._clock.sleep_ns(max(0, due_ns - self._clock.monotonic_ns()))
         for way in ways:
             way.close()
 
