@@ -8,7 +8,6 @@ are ever in one command or script.
 
 from typing import Literal
 
-MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 DAY_SECONDS = 24 * HOUR_SECONDS
 # As long as single requests are kept in PostgreSQL by default (LEDGER_DETAIL_DAYS).

@@ -126,7 +126,6 @@ _OVERLOADED_HEAD = octets_of(
     )
     + b"%d\r\n" % _OVERLOADED_BODY.size
 )
-OVERLOADED_BYTES_MAX = _OVERLOADED_HEAD.size + _OVERLOADED_BODY.size + 128  # with stamp and connection
 
 # --- connection header and stamp ------------------------------------------------------------------------------
 
