@@ -329,7 +329,7 @@ def test_axe_finds_nothing_serious(page: Page, theme: str) -> None:
 def test_the_cluster_is_shown_to_the_operator_alone(page: Page) -> None:
     """Each node with its state, who leads, load and lags; nobody else has the link."""
     page.open("#/cluster")
-    assert "for the operator" in page.text("main")
+    page.wait("the refusal", lambda: "for the operator" in page.text("main"))
     assert page.script("return document.querySelector('nav a[href=\"#/cluster\"]').hidden")
     page.log_in(ADMIN_KEY)
     page.wait("the node", lambda: section(page, "Nodes"))

@@ -21,9 +21,10 @@ def gate_of(tables: AccessMemory) -> Gate:
     return make_gate(tables.keys, tables.limits, tables.addresses, tables.blocks, counters, AccessSection())
 
 
-def who(gate: Gate, address: str = "203.0.113.9", key_id: int = 0) -> int:
+def who(gate: Gate, address: str = "203.0.113.9", key_id: int = 0) -> np.uint64:
+    """Unsigned as in the request loop: half of all hashes fit no signed number."""
     gate.result[KEY_ID] = key_id
-    return int(caller_hash(refer_to(gate), address_words(address), np.zeros(2, dtype=np.uint64)))
+    return np.uint64(caller_hash(refer_to(gate), address_words(address), np.zeros(2, dtype=np.uint64)))
 
 
 def test_a_caller_is_its_key_or_its_network() -> None:
