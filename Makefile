@@ -148,8 +148,8 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extr
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header
 lock:
 	$(LOCK) --extra setuptools-build --output-file requirements.lock pyproject.toml
-	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra demo --output-file requirements-extras.lock pyproject.toml
-	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra demo --extra dev --extra bench \
+	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra s3 --extra demo --output-file requirements-extras.lock pyproject.toml
+	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra s3 --extra demo --extra dev --extra bench \
 	  --output-file requirements-dev.lock pyproject.toml
 
 clean:
