@@ -201,8 +201,8 @@ REQUEST = Register(
     Metric(
         "queue_delay_seconds",
         "gauge",
-        "How long requests waited for the worker in the last 100 ms, from readable to handled.",
-        (("quantile", ("0.5", "0.9")),),
+        "How long half and 90 % of the requests waited in the last 100 ms at most, from readable to handled.",
+        (("share", ("0.5", "0.9")),),
     ),
     Metric("admission_connections_limit", "gauge", "Connections that the node may have, out of the cluster's."),
     Metric(

@@ -29,7 +29,8 @@ from trinity.errors import PortTakenError
 from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import Listener, bind_socket
 from trinity.observe.machine import DiskRoom, read_disk_room
-from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
+from trinity.observe.reasons import Reading
+from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
 from trinity.process import NodeView, ProcessContext
 from workers.health.exposition import CONTENT_TYPE, node_families, render_metrics, report_families
 
