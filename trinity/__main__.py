@@ -23,6 +23,7 @@ from typing import NamedTuple, NoReturn
 from trinity.access.values import without_keys
 from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
+from trinity.environment import CONFIG_VARIABLE
 from trinity.errors import (
     AbsentError,
     CacheUnavailableError,
@@ -156,7 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser_of(asked: Collection[str]) -> argparse.ArgumentParser:
     """All commands, with the arguments of those that are asked for."""
     common = _Parser(add_help=False)
-    common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
+    config = os.environ.get(CONFIG_VARIABLE) or None
+    what = f"TOML file; the environment wins over it (default: {CONFIG_VARIABLE})"
+    common.add_argument("--config", type=Path, metavar="FILE", default=config, help=what)
     common.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
     parser = _Parser(prog="trinity", description="A self-hosted crypto price oracle.")
     parser.add_argument("--version", action="version", version=f"trinity {version()}")
