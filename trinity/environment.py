@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from trinity.errors import ConfigError
 
@@ -44,6 +45,14 @@ def _table_of(text: str) -> dict[str, str]:
     if not all(name.strip() and value.strip() for name, _, value in parts):
         raise ValueError("name=value, name=value ... is expected")
     return {name.strip(): value.strip() for name, _, value in parts}
+
+
+def _web_address_of(text: str) -> str:
+    """What is wrong is told without the address: its path is often a secret."""
+    parts = urlsplit(text)  # a ValueError of its own names a part of the host alone
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or " " in text:
+        raise ValueError("it is not an address like https://host/path")
+    return text
 
 
 # Environment name -> (section, field, how its text becomes the field's value).
@@ -114,10 +123,11 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "CACHE_URL": ("stores", "cache_url", str),
     "ADMIN_KEY": ("stores", "admin_key", str),
     "SMTP_PASSWORD": ("stores", "smtp_password", str),
+    "HEARTBEAT_URL": ("stores", "heartbeat_url", _web_address_of),
 }
 # Names that other programs share: there the small form is as usual, and wins (as for curl).
 SHARED_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY")
-SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY", "SMTP_PASSWORD")
+SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY", "SMTP_PASSWORD", "HEARTBEAT_URL")
 VARIABLES: Mapping[tuple[str, str], str] = {entry[:2]: name for name, entry in ENVIRONMENT.items()}
 
 

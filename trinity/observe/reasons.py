@@ -50,7 +50,7 @@ class ReasonWeight(enum.Enum):
     SHORT = enum.auto()
 
 
-class Reason(NamedTuple):
+class HealthReason(NamedTuple):
     """A code, and its sentences about a reading: none while it does not hold."""
 
     code: str
@@ -60,7 +60,7 @@ class Reason(NamedTuple):
 
 def _when(
     code: str, weight: ReasonWeight, holds: Callable[[Reading], object], sentence: Callable[[Reading], str] | str
-) -> Reason:
+) -> HealthReason:
     """A reason with one sentence."""
 
     def sentences(reading: Reading) -> list[str]:
@@ -68,17 +68,19 @@ def _when(
             return []
         return [sentence if isinstance(sentence, str) else sentence(reading)]
 
-    return Reason(code, weight, sentences)
+    return HealthReason(code, weight, sentences)
 
 
-def _named(code: str, weight: ReasonWeight, names: Callable[[Reading], Iterable[str]], before: str) -> Reason:
+def _named(code: str, weight: ReasonWeight, names: Callable[[Reading], Iterable[str]], before: str) -> HealthReason:
     """One sentence that ends with the names of what it is about."""
-    return Reason(
+    return HealthReason(
         code, weight, lambda reading: [f"{before}: {', '.join(found)}"] if (found := [*names(reading)]) else []
     )
 
 
-def _of_ledger(code: str, holds: Callable[[LedgerView], bool], sentence: Callable[[LedgerView], str] | str) -> Reason:
+def _of_ledger(
+    code: str, holds: Callable[[LedgerView], bool], sentence: Callable[[LedgerView], str] | str
+) -> HealthReason:
     """What a silent flusher knew of database and disk is the past; of rings, spool and losses it is the least."""
 
     def sentences(reading: Reading) -> list[str]:
@@ -87,12 +89,12 @@ def _of_ledger(code: str, holds: Callable[[LedgerView], bool], sentence: Callabl
             return []
         return [sentence if isinstance(sentence, str) else sentence(view)]
 
-    return Reason(code, ReasonWeight.SHORT, sentences)
+    return HealthReason(code, ReasonWeight.SHORT, sentences)
 
 
-def _of_exchanges(code: str, sentence: Callable[[ExchangeView], str | None]) -> Reason:
+def _of_exchanges(code: str, sentence: Callable[[ExchangeView], str | None]) -> HealthReason:
     """A sentence for each exchange that it concerns."""
-    return Reason(
+    return HealthReason(
         code,
         ReasonWeight.SHORT,
         lambda reading: [text for view in reading.exchanges if (text := sentence(view)) is not None],
@@ -145,7 +147,7 @@ DRAINING = _when(
     "the node is shutting down",
 )
 
-REASONS: tuple[Reason, ...] = (
+REASONS: tuple[HealthReason, ...] = (
     _when(
         "no_fresh_asset",
         ReasonWeight.DOWN,

@@ -30,7 +30,7 @@ from trinity.observe.readings import (
     read_sources,
     sentence_of,
 )
-from trinity.observe.reasons import DOWN, OF_LOOKUPS, OF_REPORTS, REASONS, Reading, Reason
+from trinity.observe.reasons import DOWN, OF_LOOKUPS, OF_REPORTS, REASONS, HealthReason, Reading
 
 Json = dict[str, Any]
 
@@ -84,7 +84,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
     }
 
 
-def _ready(reading: Reading, causes: Iterable[Reason]) -> tuple[bool, Json]:
+def _ready(reading: Reading, causes: Iterable[HealthReason]) -> tuple[bool, Json]:
     reasons = _told(reading, causes)
     fresh = sum(asset.fresh for asset in reading.assets)
     return not reasons, {
@@ -96,7 +96,7 @@ def _ready(reading: Reading, causes: Iterable[Reason]) -> tuple[bool, Json]:
     }
 
 
-def _told(reading: Reading, causes: Iterable[Reason]) -> list[Json]:
+def _told(reading: Reading, causes: Iterable[HealthReason]) -> list[Json]:
     return [{"code": reason.code, "message": sentence} for reason in causes for sentence in reason.sentences(reading)]
 
 

@@ -23,10 +23,11 @@ from prometheus_client.registry import Collector
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
 from trinity.observe.machine import DiskRoom, read_machine_use, read_process_use
-from trinity.observe.metrics import FLUSHER, OF_CACHE, REGISTERS, Register
-from trinity.observe.metrics import Metric as DeclaredMetric
+from trinity.observe.metrics import FLUSHER, OF_CACHE, REGISTERS
 from trinity.observe.readings import AssetView, ExchangeView, ProcessView, SourceView
 from trinity.observe.reasons import REASONS, Reading
+from trinity.observe.register import Metric as DeclaredMetric
+from trinity.observe.register import Register
 from trinity.observe.status import report_ready, report_reports_ready
 
 # Of every metric's name; all others in this project are without it.
