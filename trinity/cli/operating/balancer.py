@@ -1,7 +1,8 @@
 """`trinity balancer [show | watch]`: which nodes nginx asks; `watch` keeps its lists by the nodes' health.
 
-`watch --node NAME=HOST ...` asks /ready of each node's two health ports, writes the lists that deploy/nginx.conf includes, and
-has nginx read them. Without --nginx it only writes, for an nginx in another container (deploy/nginx-reload.sh).
+`watch --node NAME=HOST ...` asks /ready of each node's two health ports, writes the lists that deploy/nginx.conf
+includes, and has nginx read them. Without --nginx it only writes, for an nginx in another container, which reads them
+by deploy/nginx-reload.sh.
 """
 
 import argparse
