@@ -63,6 +63,11 @@ COMMANDS = (
         "operating.cluster",
     ),
     Subcommand(
+        "balancer",
+        "nginx's lists of nodes: watch the nodes' health and keep them, show who is in",
+        "operating.balancer",
+    ),
+    Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
     ),
     Subcommand(

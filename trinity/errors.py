@@ -15,6 +15,7 @@
     |-- MissingExtraError a library of an extra is not installed       (module, extra)
     |-- MissingProgramError a program of the system is not installed   (program, packages)
     |-- ClusterPartError  a part of a cluster on this machine does not start  (part, reason)
+    |-- BalancerRefusedError  nginx does not take its lists of nodes   (reason)
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
     |-- CacheUnavailableError  Valkey does not answer, or is left alone  (reason)
     |-- CacheReplyError   Valkey refused one command                   (code, text)
@@ -213,6 +214,17 @@ class ClusterPartError(TrinityError):
 
     def __str__(self) -> str:
         return f"{self.part}: {self.reason}"
+
+
+class BalancerRefusedError(TrinityError):
+    """nginx does not take what was written for it, or was not told to read it; it goes on with what it had."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"nginx goes on with its former lists of nodes: {self.reason}"
 
 
 class StoreUnavailableError(TrinityError):
