@@ -26,10 +26,9 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
-from trinity.clock import NS_PER_MS
 from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
-from trinity.memory.control import NODE_LEAVING, NODE_STARTED_NS
+from trinity.memory.control import NODE_LEAVING
 from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import Listener, bind_socket
 from trinity.observe.machine import DiskRoom, read_disk_room
@@ -182,9 +181,7 @@ def make_app(
         return read_node(memory.node, context.clock.monotonic_ns(), memory.rings)
 
     async def live(_request: web.Request) -> web.Response:
-        started_at_ms = memory.node.control.read_node_word(NODE_STARTED_NS) // NS_PER_MS
-        said = {"live": True, "node": card.node, "simulated": card.simulated, "started_at_ms": started_at_ms}
-        return _json(200, said)
+        return _json(200, {"live": True, "node": card.node, "simulated": card.simulated})
 
     async def ready(_request: web.Request) -> web.Response:
         is_ready, body = service.ready_report(read())

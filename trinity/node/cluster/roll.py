@@ -79,7 +79,7 @@ def _roll_one(
 
 def _run_of(place: RolledPlace) -> int:
     """When this run of the node began; 0 while nobody says."""
-    _, body = _get(place.host, place.health_ports[0], "/live")
+    _, body = _get(place.host, place.health_ports[0], "/health")
     try:
         return int(json.loads(body)["started_at_ms"])
     except (ValueError, LookupError, TypeError):
