@@ -59,7 +59,7 @@ COMMANDS = (
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
     Subcommand(
         "cluster",
-        "all nodes of the cluster, their loads and lags; run: a whole one on this machine",
+        "all nodes of the cluster, their loads and lags; run: a whole one on this machine; roll: restart all in turn",
         "operating.cluster",
     ),
     Subcommand(

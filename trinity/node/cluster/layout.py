@@ -103,6 +103,13 @@ class ClusterLayout:
         return str(self.network.network_address + number)
 
 
+def layout_of(data_dir: Path, network: ipaddress.IPv4Network) -> ClusterLayout:
+    """The cluster of this network in this data directory; each has a folder of its own."""
+    _, x, y, _ = network.network_address.packed
+    name = "cluster" if network == DEFAULT_NETWORK else f"cluster-{x}-{y}"
+    return ClusterLayout((data_dir / name).resolve(), network)
+
+
 def parse_network(text: str) -> ipaddress.IPv4Network:
     """The 256 loopback addresses around one of them; InputError for what is not loopback."""
     try:
