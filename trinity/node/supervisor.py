@@ -36,6 +36,7 @@ from trinity.limits import (
     SUPERVISOR_GAP_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.notify import Phase
 from trinity.process import EXIT_BOOT_FAILURE
 
 # Exit codes of the node itself; 2 is a wrong configuration, before there is a supervisor.
@@ -103,6 +104,12 @@ class Report(NamedTuple):
     level: int = logging.WARNING
 
 
+class Announce(NamedTuple):
+    """Tell who started the node (systemd) what it is doing."""
+
+    phase: Phase
+
+
 class Stop(NamedTuple):
     """Everything is down: leave with this code; `message` is empty after an ordinary drain."""
 
@@ -110,7 +117,7 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | SetFailing | Report | Stop
+Action = Fork | Kill | SetCommand | SetFailing | Report | Announce | Stop
 
 
 class ProcessSpec(NamedTuple):
@@ -228,7 +235,7 @@ class Supervisor:
         if self._draining_since_ns is None:
             fields = {"signal": signal.Signals(event.number).name}
             self._actions.append(Report("draining", fields, logging.INFO))
-            self._draining_since_ns = now_ns
+            self._begin_drain(now_ns)
         else:
             self._kill_all()
 
@@ -242,6 +249,10 @@ class Supervisor:
 
     def _halt(self, now_ns: int, exit_code: int, message: str) -> None:
         self._exit_code, self._message = exit_code, message
+        self._begin_drain(now_ns)
+
+    def _begin_drain(self, now_ns: int) -> None:
+        self._actions.append(Announce(Phase.STOPPING))
         self._draining_since_ns = now_ns
 
     def _kill_stuck(self, now_ns: int) -> None:
