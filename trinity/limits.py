@@ -341,6 +341,9 @@ RETIRE_WORKER_MAX_NS = 8 * 1_000_000_000
 LISTEN_WAIT_MAX_NS = 10 * 1_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
 READY_HINT_NS = 20 * 1_000_000_000
+# Compiling the request loop, where no machine code came with the package: half a minute on two idle cores, minutes on a
+# quarter of one. So long a start may be silent.
+COMPILE_SECONDS_MAX = 600
 # What a dying process may leave as its cause of death.
 FAILURE_MESSAGE_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.

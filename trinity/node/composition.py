@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -29,7 +30,7 @@ import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection, services_of
 from trinity.errors import ConfigError, MissingExtraError
-from trinity.limits import DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
+from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
@@ -39,10 +40,12 @@ from trinity.memory.node import Card, NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
 from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
+from trinity.net.seat import Seat
 from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
+from trinity.node.notify import Notifier
 from trinity.node.roles import (
     DELIVERY_WRITER,
     NO_RINGS,
@@ -51,6 +54,7 @@ from trinity.node.roles import (
     NodePlan,
     Rings,
     Role,
+    RunningPlan,
     SharedMemory,
     card_of,
     instances_of,
@@ -89,7 +93,8 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     AllowList.parse(config.push.allowed_targets)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()
-    shown = NodeConsole(config, plan.catalog, with_simulator, console, log, with_receiver=receives)
+    notifier = Notifier(os.environ, os.getpid())
+    shown = NodeConsole(config, plan.catalog, with_simulator, console, log, notifier.tell, with_receiver=receives)
     shown.show_start(clock.monotonic_ns())
     for listener in listeners_of(config, with_simulator, receives):
         check_port(listener, config.node.bind_host)
@@ -104,11 +109,24 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
-        if compile_before_fork(lambda why: shown.show_compiling(why, clock.monotonic_ns())):
+
+        def announce_compiling(why: str) -> None:
+            notifier.ask_for_time(COMPILE_SECONDS_MAX)
+            shown.show_compiling(why, clock.monotonic_ns())
+
+        def on_turn() -> bool:
+            is_ready = shown.on_turn(memory, clock.monotonic_ns())
+            notifier.on_turn(clock.monotonic_ns(), is_ready)
+            return is_ready
+
+        if compile_before_fork(announce_compiling):
             shown.show_compiled(clock.monotonic_ns())
         rings = prepare_rings(config, memory, clock, log)
-        processes = build_processes(plan, memory, access, rings)
-        launcher = Launcher(processes, clock, log, lambda: shown.on_turn(memory, clock.monotonic_ns()))
+        running = RunningPlan(plan)
+        processes = build_processes(running, memory, access, rings)
+        launcher = Launcher(
+            processes, clock, log, on_turn, lambda phase: notifier.announce(phase, clock.monotonic_ns())
+        )
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})
@@ -158,31 +176,50 @@ class ProcessRun:
 
     role: Role
     instance: str
-    plan: NodePlan
+    running: RunningPlan
     context: ProcessContext
     memory: SharedMemory
 
-    def __call__(self) -> None:
+    def __call__(self, seat: Seat | None) -> None:
+        plan = self.running.plan
         set_title(f"{self.role.kind} {self.instance}".rstrip(), self.context.node)
-        log = open_log(self.context.name, self.plan.config.node.data_dir)
+        log = open_log(self.context.name, plan.config.node.data_dir)
         log.info("started", extra={"fields": {"pid": os.getpid()}})
-        self.role.start(dataclasses.replace(self.context, log=log), self.memory, self.plan, self.instance)
+        context = dataclasses.replace(self.context, log=log, seat=seat, catalog=plan.catalog)
+        self.role.start(context, self.memory, plan, self.instance)
         log.info("stopped")
 
 
-def build_processes(plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS) -> list[Process]:
+def build_processes(
+    running: RunningPlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS
+) -> list[Process]:
     """All processes, each with its context, in the order of the card."""
+    plan = running.plan
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     memory = SharedMemory(node, access, rings, wake_fd, MissWakes.create(node.misses.count))
     clock = SystemClock()
     processes = []
     for index, ((role, instance), entry) in enumerate(zip(instances_of(plan), node.card.processes, strict=True)):
         context = ProcessContext.of(node, index, clock, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-        run = ProcessRun(role, instance, plan, context, memory)
-        processes.append(
-            Process(ProcessSpec(entry.name, role.stage, role.vital), run, context.block, context.control_fd)
-        )
+        run = ProcessRun(role, instance, running, context, memory)
+        spec = ProcessSpec(entry.name, role.stage, role.vital, *_place_of(role, instance, plan))
+        processes.append(Process(spec, run, context.block, context.control_fd, _on_rest(node, role, instance)))
     return processes
+
+
+def _place_of(role: Role, instance: str, plan: NodePlan) -> tuple[str, int | None]:
+    """Pool and seat: the last instance of a pool is its spare."""
+    seats = role.seats(plan)
+    if not seats:
+        return "", None
+    return role.kind, int(instance) if int(instance) < seats else None
+
+
+def _on_rest(node: NodeMemory, role: Role, instance: str) -> Callable[[], None]:
+    """A worker that was killed has said what it held last: that is nobody's now."""
+    if role.kind == "worker":
+        return lambda: node.admission.clear(int(instance))
+    return lambda: None
 
 
 def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> Rings:

@@ -37,6 +37,7 @@ from trinity.limits import (
     SUPERVISOR_GAP_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.notify import Phase
 from trinity.node.replacement import Begin, Overdue, Replace, Replaced, Replacement, Retire, Seating
 from trinity.process import EXIT_BOOT_FAILURE
 
@@ -120,6 +121,12 @@ class Report(NamedTuple):
     level: int = logging.WARNING
 
 
+class Announce(NamedTuple):
+    """Tell who started the node (systemd) what it is doing."""
+
+    phase: Phase
+
+
 class Stop(NamedTuple):
     """Everything is down: leave with this code; `message` is empty after an ordinary drain."""
 
@@ -127,7 +134,7 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Stop
+Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
 
 
 class ProcessSpec(NamedTuple):
@@ -204,6 +211,8 @@ class Supervisor:
         process.running = False
         cause = cause_of(event, process.killed_as_stuck)
         if self._draining_since_ns is not None:
+            if process.seat is not None:
+                self._actions.append(CloseSeat(process.pool, process.seat))
             return
         if self._replacement is not None and self._replacement.ended(event.name, cause):
             self._let_go(now_ns, process)
@@ -284,7 +293,7 @@ class Supervisor:
         if self._draining_since_ns is None:
             fields = {"signal": signal.Signals(event.number).name}
             self._actions.append(Report("draining", fields, logging.INFO))
-            self._draining_since_ns = now_ns
+            self._begin_drain(now_ns)
         else:
             self._kill_all()
 
@@ -298,6 +307,10 @@ class Supervisor:
 
     def _halt(self, now_ns: int, exit_code: int, message: str) -> None:
         self._exit_code, self._message = exit_code, message
+        self._begin_drain(now_ns)
+
+    def _begin_drain(self, now_ns: int) -> None:
+        self._actions.append(Announce(Phase.STOPPING))
         self._draining_since_ns = now_ns
 
     def _kill_stuck(self, now_ns: int) -> None:

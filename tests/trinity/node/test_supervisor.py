@@ -18,8 +18,10 @@ from trinity.limits import (
     START_STAGE_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.notify import Phase
 from trinity.node.supervisor import (
     Action,
+    Announce,
     Event,
     Exited,
     Fork,
@@ -156,7 +158,8 @@ def test_a_boot_failure_ends_a_node_whose_other_stages_were_never_started() -> N
     replay = Replay()
     replay.silent = {"health"}
     replay.step()
-    assert replay.step(Exited("health", EXIT_BOOT_FAILURE, "no")) == [Stop(3, "health could not start: no")]
+    stopped = [Announce(Phase.STOPPING), Stop(3, "health could not start: no")]
+    assert replay.step(Exited("health", EXIT_BOOT_FAILURE, "no")) == stopped
 
 
 @pytest.mark.parametrize("name", ["feed", "worker", "health"])
@@ -273,6 +276,7 @@ def test_a_drain_goes_stage_by_stage_from_the_lowest_and_ends_with_code_0() -> N
     """Workers stop first, while prices still come in; health is the last to go."""
     replay = Replay().started()
     assert replay.step(SignalReceived(signal.SIGTERM)) == [
+        Announce(Phase.STOPPING),
         SetCommand("worker", Command.DRAIN),
         Kill("worker", signal.SIGTERM),
     ]
