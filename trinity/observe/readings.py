@@ -41,7 +41,7 @@ _ABSENCES = {
 class ProcessView(NamedTuple):
     """A process: `alive` means that its data loop made progress in its present life, and lately.
 
-    `failing`: it dies again and again, also where it is alive at this moment. `resting`: a spare, nobody is to run there.
+    `failing`: it dies again and again, also where it is alive at this moment. `resting`: a spare, of no need now.
     """
 
     name: str
