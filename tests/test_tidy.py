@@ -23,6 +23,7 @@ KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
     "trinity/store", "trinity/cache", "trinity/observe", "trinity/push", "trinity/sync",
+    "trinity/backup",
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/resolver", "feeds/simulator",
@@ -49,6 +50,7 @@ MAY_IMPORT = {
             "trinity/push",
         }
     ),
+    "trinity/backup": frozenset({KERNEL, "trinity/store"}),
     "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/node": BELOW,
@@ -72,6 +74,7 @@ MAY_IMPORT = {
     "workers/receiver": BELOW,
     "workers/cluster": BELOW,
     "workers/operator": BELOW,
+    "workers/backup": BELOW,
     "workers/health": BELOW,
     "benchmarks": frozenset({KERNEL}),
     "benchmarks/__main__": EVERYTHING,
