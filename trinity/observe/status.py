@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trinity.clock import NS_PER_MS
+from trinity.memory.control import NODE_STARTED_NS
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import Absence, LeftOut
 from trinity.memory.usage_ring import UsageRing
@@ -69,6 +70,7 @@ def report_health(reading: Reading) -> tuple[bool, Json]:
         "reasons": reasons,
         "node": reading.memory.card.node,
         "version": reading.memory.card.version,
+        "started_at_ms": reading.memory.control.read_node_word(NODE_STARTED_NS) // NS_PER_MS,
         "environment": reading.memory.card.environment,
         "server_type": reading.memory.card.server_type,
         "services": list(reading.memory.card.services),

@@ -29,6 +29,7 @@ from prometheus_client.metrics_core import Metric
 from trinity.clock import NS_PER_SECOND
 from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
+from trinity.memory.control import NODE_LEAVING
 from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import Listener, bind_socket
 from trinity.observe.log import folder_of
@@ -96,11 +97,13 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     guard, ports_here = Guard(BOUNDS), {listener.port for listener in opened}
+    runners: list[web.AppRunner] = []
     async with contextlib.AsyncExitStack() as ending:
         for (name, port, _, _), service in sites_of(opened):
             app = make_app(context, memory, service, node.data_dir, ports, _seen_by(guard, context))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()
+            runners.append(runner)
             ending.push_async_callback(runner.cleanup)
             try:
                 await web.SockSite(runner, bind_socket(node.bind_host, port, socket.SOCK_STREAM)).start()
@@ -109,10 +112,13 @@ async def _serve(
                     raise PortTakenError(name, node.bind_host, port) from error
                 raise
         beating = await ending.enter_async_context(_beating(context, memory, heartbeat))
-        sweep_at_ns = 0
+        sweep_at_ns, has_told = 0, False
         while not stop.is_set():
-            if (now_ns := context.clock.monotonic_ns()) >= sweep_at_ns:
-                sweep_at_ns = now_ns + SWEEP_GAP_NS
+            if not has_told and memory.node.control.read_node_word(NODE_LEAVING):
+                has_told = True
+                _shut_idle(runners)
+            if context.clock.monotonic_ns() >= sweep_at_ns:
+                sweep_at_ns = context.clock.monotonic_ns() + SWEEP_GAP_NS
                 await asyncio.to_thread(sweep_logs, folder_of(node.data_dir), context.clock.wall_ns() / NS_PER_SECOND)
             if beating is not None and beating.done():
                 beating.result()  # a fault of ours: the supervisor starts the process again
@@ -121,6 +127,13 @@ async def _serve(
             guard.look(ports_here, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+
+
+def _shut_idle(runners: Sequence[web.AppRunner]) -> None:
+    """Shut connections between two questions: who keeps one to ask now and then asks at once, and hears of it."""
+    for runner in runners:
+        if runner.server is not None:
+            runner.server.pre_shutdown()
 
 
 @contextlib.asynccontextmanager
