@@ -40,8 +40,8 @@ _VALUES_SHOWN = 16
 _HEAD = """# Metrics
 
 Made from the code by `make docs`: do not edit. Scrape `/metrics` on 8081, which has all of them; those with a dot (•)
-are also on 9091, for who watches the reporting service alone. What to alarm on is in [operations.md](operations.md#alarms);
-a histogram has the series `_bucket{le}`, `_sum` and `_count`.
+are also on 9091, for who watches the reporting service alone. What to alarm on: [operations.md](operations.md#alarms).
+A histogram has the series `_bucket{le}`, `_sum` and `_count`.
 """
 
 
