@@ -1,4 +1,4 @@
-"""A running node under a real Prometheus with the rules of deploy/: each alarm is provoked, and goes when it is mended."""
+"""A running node under a real Prometheus with the rules of deploy/: alarms are provoked, and go when it is mended."""
 
 import contextlib
 import os
@@ -241,7 +241,7 @@ class _Beats(BaseHTTPRequestHandler):
 
     count = 0
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         type(self).count += 1
         self.send_response(200)
         self.end_headers()

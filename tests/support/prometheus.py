@@ -1,4 +1,4 @@
-"""A real Prometheus over one node, with the rules of deploy/, in a hurry: what takes minutes there takes seconds here."""
+"""A real Prometheus over one node, with the rules of deploy/, in a hurry: minutes there are seconds here."""
 
 import contextlib
 import json
