@@ -23,6 +23,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
+from litestar import Litestar
 
 from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND, Clock
@@ -131,7 +132,7 @@ def run(
 async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[Service]) -> None:
     stop = asyncio.Event()
     async with _stopped_by_signals(stop), opening as service:
-        server = make_server(service)
+        server = make_server(service, make_app(service.parts, service.features))
         serving = asyncio.create_task(server.serve())
         datagrams = await _open_datagrams(service.parts)
         ended: set[asyncio.Task[None]] = set()
@@ -311,13 +312,13 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
     return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
 
 
-def make_server(service: Service) -> "GuardedServer":
-    """The HTTP server of these parts, which `serve()` runs."""
+def make_server(service: Service, routes: Litestar) -> "GuardedServer":
+    """The HTTP server of an application over these parts, which `serve()` runs."""
     parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
     open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     duplicates = Duplicates(duplicates_of(open_files_max), clock)
-    app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.context.log)
+    app = AccountedApp(routes, parts.calls, parts.callers, clock, parts.context.log)
     guarded = GuardedApp(app, guard, duplicates, clock)
     return GuardedServer(guarded, guard, duplicates, connections_of(open_files_max), parts.settings)
 
