@@ -23,6 +23,7 @@ KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
     "trinity/store", "trinity/cache", "trinity/observe", "trinity/push", "trinity/sync",
+    "trinity/backup",
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/resolver", "feeds/simulator",
@@ -49,10 +50,12 @@ MAY_IMPORT = {
             "trinity/push",
         }
     ),
+    "trinity/backup": frozenset({KERNEL, "trinity/store"}),
     "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
+    "trinity/balancer": frozenset({KERNEL, "trinity/net"}),
     "trinity/node": BELOW,
-    "trinity/node/cluster": BELOW | {"trinity/node"},
+    "trinity/node/cluster": BELOW | {"trinity/node", "trinity/balancer"},
     "trinity/node/composition": EVERYTHING,
     "trinity/node/compiling": EVERYTHING,
     "trinity/node/roles": EVERYTHING,
@@ -72,6 +75,7 @@ MAY_IMPORT = {
     "workers/receiver": BELOW,
     "workers/cluster": BELOW,
     "workers/operator": BELOW,
+    "workers/backup": BELOW,
     "workers/health": BELOW,
     "benchmarks": frozenset({KERNEL}),
     "benchmarks/__main__": EVERYTHING,

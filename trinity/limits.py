@@ -330,10 +330,20 @@ SUPERVISOR_GAP_MAX_NS = 1_000_000_000
 DRAIN_STAGE_MAX_NS = 1_500_000_000
 # ... and whoever is left after this is killed.
 DRAIN_MAX_NS = 4_000_000_000
+# Who is replaced while the node runs may take this long to end, then it is killed: most of it is for slow readers.
+RETIRE_MAX_NS = 10 * 1_000_000_000
+# A worker that is replaced lets a connection bring its next request for so long, which is answered as its last one:
+# what comes at the moment of the close is lost, and who asks less often than this has to bear a close anyway.
+RETIRE_IDLE_MAX_NS = 3 * 1_000_000_000
+# ... and closes whatever is left after this.
+RETIRE_WORKER_MAX_NS = 8 * 1_000_000_000
 # LISTEN_WHEN_READY: a worker opens its ports with the prices, which take 2 to 5 s, and not later than this.
 LISTEN_WAIT_MAX_NS = 10 * 1_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
 READY_HINT_NS = 20 * 1_000_000_000
+# Compiling the request loop, where no machine code came with the package: half a minute on two idle cores, minutes on a
+# quarter of one. So long a start may be silent.
+COMPILE_SECONDS_MAX = 600
 # What a dying process may leave as its cause of death.
 FAILURE_MESSAGE_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.
@@ -388,5 +398,6 @@ assert USAGE_ALARM_SHARE < RING_SUM_SHARE < 1
 assert NEW_NAMES_BURST < PARKED_OF_CALLER_MAX < PARKED_MAX < MISS_QUEUE_ENTRIES
 assert DRAIN_PARKED_MAX_NS < DRAIN_WORKER_MAX_NS < MISS_MAX_NS
 assert DRAIN_IDLE_MAX_NS < DRAIN_WORKER_MAX_NS < DRAIN_STAGE_MAX_NS
+assert RETIRE_IDLE_MAX_NS < RETIRE_WORKER_MAX_NS < RETIRE_MAX_NS
 assert ADDRESS_CELLS % 4 == 0
 assert RECOGNISED_KEYS_MAX & (RECOGNISED_KEYS_MAX - 1) == 0

@@ -28,6 +28,13 @@ def _chaos_table(found: Mapping[str, Any]) -> str:
     )
 
 
+def _roll_table(found: Mapping[str, Any]) -> str:
+    heads = ("questions", "failures", "resent", "answers", "rows", "missing", "surplus")
+    rows = [(kind, *(row[head] for head in heads)) for kind, row in found["kinds"].items()]
+    title = f"{found['nodes_restarted']} restarts of nodes behind nginx, one after the other, in {found['seconds']:g} s"
+    return table(title, ("clients", *heads), rows)
+
+
 def _limits_table(found: Mapping[str, Any]) -> str:
     heads = ("admitted", "planned", "under", "most_in_10_s", "planned_in_10_s", "over", "refused", "unanswered")
     loads = [(load, *(found[load][head] for head in heads)) for load in ("jumping", "one")]
@@ -88,6 +95,7 @@ def _misses_table(found: Mapping[str, Any]) -> str:
 
 CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "chaos": _chaos_table,
+    "roll": _roll_table,
     "limits": _limits_table,
     "governor": _governor_table,
     "misses": _misses_table,

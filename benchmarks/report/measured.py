@@ -49,6 +49,10 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         *_fields(found["limit"], "admitted"),
         *((kind, row["answers"]) for kind, row in found["kinds"].items()),
     ],
+    "roll": lambda found: [
+        *_fields(found, "nodes_restarted"),
+        *((kind, row["answers"]) for kind, row in found["kinds"].items()),
+    ],
     "limits": lambda found: [
         *_fields(found["jumping"], "admitted"),
         *_fields(found["one"], "admitted"),

@@ -29,10 +29,10 @@ import workers.request.loop
 from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection, services_of
 from trinity.errors import ConfigError, MissingExtraError
-from trinity.limits import DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
+from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
+from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
@@ -43,6 +43,7 @@ from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
+from trinity.node.notify import Notifier, Phase
 from trinity.node.roles import (
     DELIVERY_WRITER,
     NO_RINGS,
@@ -89,7 +90,8 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     AllowList.parse(config.push.allowed_targets)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()
-    shown = NodeConsole(config, plan.catalog, with_simulator, console, log, with_receiver=receives)
+    notifier = Notifier(os.environ, os.getpid())
+    shown = NodeConsole(config, plan.catalog, with_simulator, console, log, notifier.tell, with_receiver=receives)
     shown.show_start(clock.monotonic_ns())
     for listener in listeners_of(config, with_simulator, receives):
         check_port(listener, config.node.bind_host)
@@ -104,11 +106,28 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
-        if compile_before_fork(lambda why: shown.show_compiling(why, clock.monotonic_ns())):
+
+        def announce_compiling(why: str) -> None:
+            notifier.ask_for_time(COMPILE_SECONDS_MAX)
+            shown.show_compiling(why, clock.monotonic_ns())
+
+        def on_turn() -> bool:
+            is_ready = shown.on_turn(memory, clock.monotonic_ns())
+            notifier.on_turn(clock.monotonic_ns(), is_ready)
+            return is_ready
+
+        if compile_before_fork(announce_compiling):
             shown.show_compiled(clock.monotonic_ns())
         rings = prepare_rings(config, memory, clock, log)
         processes = build_processes(plan, memory, access, rings)
-        launcher = Launcher(processes, clock, log, lambda: shown.on_turn(memory, clock.monotonic_ns()))
+
+        def announce(phase: Phase) -> None:
+            if phase is Phase.STOPPING:
+                memory.control.write_node_word(NODE_LEAVING, 1)
+            notifier.announce(phase, clock.monotonic_ns())
+
+        notice_ns = int(config.node.drain_notice_seconds * NS_PER_SECOND)
+        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns)
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})

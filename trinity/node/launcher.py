@@ -30,8 +30,10 @@ from trinity.errors import BugError, TrinityError
 from trinity.limits import FAILURE_MESSAGE_BYTES_MAX, SUPERVISOR_TURN_MS
 from trinity.linux import PR_SET_PDEATHSIG
 from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
+from trinity.node.notify import Phase
 from trinity.node.supervisor import (
     Action,
+    Announce,
     Event,
     Exited,
     Fork,
@@ -71,14 +73,22 @@ class Launcher:
     """Runs processes until the supervisor says stop."""
 
     def __init__(
-        self, processes: Sequence[Process], clock: Clock, log: logging.Logger, on_turn: Callable[[], bool]
+        self,
+        processes: Sequence[Process],
+        clock: Clock,
+        log: logging.Logger,
+        on_turn: Callable[[], bool],
+        announce: Callable[[Phase], None],
+        notice_ns: int = 0,
     ) -> None:
-        """`on_turn` is called at each turn and says whether the node is ready."""
+        """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing,
+        `notice_ns` is for how long a node that is told to stop first says that it leaves."""
         self._processes = {process.name: process for process in processes}
-        self._supervisor = Supervisor([process.spec for process in processes])
+        self._supervisor = Supervisor([process.spec for process in processes], notice_ns)
         self._clock = clock
         self._log = log
         self._on_turn = on_turn
+        self._announce = announce
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._failure_messages = {name: mmap.mmap(-1, FAILURE_MESSAGE_BYTES_MAX) for name in self._processes}
         self._pids: dict[str, int] = {}
@@ -119,6 +129,8 @@ class Launcher:
                 self._processes[name].block.write(FAILING, int(is_failing))
             case Report(event, fields, level):
                 self._log.log(level, event, extra={"fields": fields})
+            case Announce(phase):
+                self._announce(phase)
 
     def _fork(self, process: Process, is_failing: bool) -> None:
         _check_single_threaded()

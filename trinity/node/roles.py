@@ -38,7 +38,7 @@ from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
-from trinity.node.settings import recording_of, report_settings_of, retention_of
+from trinity.node.settings import heartbeat_of, recording_of, report_settings_of, retention_of
 from trinity.process import (
     AskerMemory,
     ClusterMemory,
@@ -324,7 +324,12 @@ ROLES = (
         lambda _: [""],
         2,
         lambda context, memory, plan, _: workers.health.server.run(
-            context, memory.view(), plan.config.ports, plan.config.node, health_listeners_of(plan.config)
+            context,
+            memory.view(),
+            plan.config.ports,
+            plan.config.node,
+            health_listeners_of(plan.config),
+            heartbeat_of(plan.config),
         ),
     ),
 )

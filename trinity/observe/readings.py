@@ -291,6 +291,11 @@ def read_assets(memory: NodeMemory, now_ns: int) -> list[AssetView]:
     return [_read_asset(memory, index, now_ns) for index in range(len(memory.card.catalog.assets))]
 
 
+def are_prices_lost(assets: Sequence[AssetView]) -> bool:
+    """Whether most assets have no price: what alone is quiet is that asset's affair."""
+    return sum(not asset.fresh for asset in assets) > len(assets) / 2
+
+
 def read_indexes(memory: NodeMemory) -> dict[str, float | None]:
     """Measured price of each stablecoin in USD, None when there is no index."""
     return {coin: memory.answers.read_index(position) or None for position, coin in enumerate(COINS)}

@@ -4,6 +4,7 @@ With --json what people read goes to standard error, and one object about the en
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -11,6 +12,7 @@ from typing import TextIO
 from trinity.clock import SystemClock
 from trinity.compiled import write_cache_to
 from trinity.config import Config
+from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.net.ports import Listener, check_port, host_in_url, local_host
 from trinity.observe.log import check_log_folder, open_log
@@ -52,8 +54,12 @@ def compile_now(out: Path | None, as_json: bool) -> int:
         compile_before_fork()
         print_result({"exit_code": 0, "message": ""}, [], as_json)
         return 0
+    from trinity.compiled.cpu import cpu, made_for_baseline
     from trinity.compiled.shipped import finish, made_for
 
+    if made_for_baseline() is None and "NUMBA_CPU_NAME" not in os.environ:
+        reason = f"this machine's CPU ({cpu()}) has less than the baseline: code for it would fit few others"
+        raise ConfigError("--out", f"{reason}; build on another, or set NUMBA_CPU_NAME here and where it runs")
     for old in out.glob("*.code"):
         old.unlink()
     write_cache_to(out)

@@ -21,11 +21,12 @@ from trinity.services import ServerType
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 DEFAULT_NETWORK = ipaddress.IPv4Network("127.0.0.0/24")
 CACHE_PORT, CACHE_USER = 6379, "trinity"
+# Of nginx here, where 443 is the administrator's alone.
+TLS_PORT = 8443
 ANSWERING: ServerType = "APP_REPORT_SERVER"
 PUSHING: ServerType = "WEBHOOK_SERVER"
 _PROXY, _PROXY_SOURCE, _FIRST_NODE, _CACHE, _SIMULATOR = 1, 10, 11, 15, 16
 _SERVER_TYPES = (ANSWERING, ANSWERING, ANSWERING, PUSHING)
-_NODE_WORD = "@NODE@"
 
 
 class NodePlace(NamedTuple):
@@ -86,6 +87,11 @@ class ClusterLayout:
     def secrets(self) -> Path:
         return self.folder / "secrets"
 
+    @property
+    def lists(self) -> Path:
+        """The nodes that nginx asks, as the watcher writes them."""
+        return self.folder / "nodes"
+
     def data_dir(self, name: str) -> Path:
         """The folder of a node or another program."""
         return self.folder / name
@@ -95,6 +101,13 @@ class ClusterLayout:
 
     def _host(self, number: int) -> str:
         return str(self.network.network_address + number)
+
+
+def layout_of(data_dir: Path, network: ipaddress.IPv4Network) -> ClusterLayout:
+    """The cluster of this network in this data directory; each has a folder of its own."""
+    _, x, y, _ = network.network_address.packed
+    name = "cluster" if network == DEFAULT_NETWORK else f"cluster-{x}-{y}"
+    return ClusterLayout((data_dir / name).resolve(), network)
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network:
@@ -112,7 +125,10 @@ def fill(template: str, layout: ClusterLayout, words: Mapping[str, str]) -> str:
     """A file of `deploy/` with its names filled in; a line with NODE once for each node that answers."""
     known = {
         "PROXY": layout.proxy,
+        "PROXY_BIND": layout.proxy_source,
         "PROXY_SOURCE": layout.proxy_source,
+        "UDP_BIND": "$remote_addr",
+        "TLS_PORT": str(TLS_PORT),
         "CACHE": layout.cache,
         "CERTIFICATES": str(layout.certificates),
     } | dict(words)
@@ -123,7 +139,7 @@ def _filled_lines(template: str, layout: ClusterLayout, known: Mapping[str, str]
     for line in template.splitlines(keepends=True):
         if line.lstrip().startswith("#"):
             continue  # it says what is filled in
-        copies = [line.replace(_NODE_WORD, node.host) for node in layout.answering] if _NODE_WORD in line else [line]
+        copies = [line.replace("@NODE@", node.host) for node in layout.answering] if "@NODE@" in line else [line]
         for copy in copies:
             for word, text in known.items():
                 copy = copy.replace(f"@{word}@", text)

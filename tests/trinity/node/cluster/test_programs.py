@@ -54,7 +54,12 @@ def test_stores_come_before_nodes_and_nginx_behind_them(tmp_path: Path) -> None:
     """The order of a start."""
     groups = build_groups(ClusterLayout(tmp_path), Config(), PROGRAMS, logging.getLogger(), lambda: None)
     names = [[part.name for part in group] for group in groups]
-    assert names == [["postgresql"], ["valkey", "simulator"], ["node-1", "node-2", "node-3", "node-4"], ["nginx"]]
+    assert names == [
+        ["postgresql"],
+        ["valkey", "simulator"],
+        ["node-1", "node-2", "node-3", "node-4"],
+        ["nginx", "balancer"],
+    ]
 
 
 @pytest.mark.parametrize(("quotes", "told"), [(SimulatorSection().quotes_per_second, "150"), (700, None)])
