@@ -1,3 +1,4 @@
+"""`trinity cluster [show | run | roll]`: all nodes as each tells of itself; a whole cluster here; a rolling restart.
 """`trinity cluster [show | run | files]`: all nodes of the cluster, as each tells of itself; a whole cluster on this
 machine; what the containers of one are given.
 
@@ -15,6 +16,7 @@ from trinity.cache.address import CacheSettings, cache_settings_of
 from trinity.cache.client import CacheClient
 from trinity.cache.nodes import read_nodes
 from trinity.cache.stats import NodeStats
+from trinity.cli.operating import cluster_roll, cluster_run
 from trinity.cli.operating import cluster_files, cluster_run
 from trinity.cli.text import table
 from trinity.clock import NS_PER_MS, SystemClock
@@ -31,6 +33,15 @@ _HEAD = (
 
 def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     """What to do, as one word."""
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("show", "run", "roll"),
+        default="show",
+        help="run: a whole cluster on this machine; roll: restart its nodes one after the other",
+    )
+    cluster_run.add_arguments(parser)
+    cluster_roll.add_arguments(parser)
     what = "run: a whole cluster on this machine; files: what compose.yaml mounts"
     parser.add_argument("action", nargs="?", choices=("show", "run", "files"), default="show", help=what)
     cluster_run.add_arguments(parser)
@@ -41,6 +52,8 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     """Do it."""
     if parsed.action == "run":
         return cluster_run.run(config, parsed)
+    if parsed.action == "roll":
+        return cluster_roll.run(config, parsed)
     if parsed.action == "files":
         return cluster_files.run(config, parsed)
     settings = cache_settings_of(config)
