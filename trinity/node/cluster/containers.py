@@ -41,6 +41,7 @@ _CACHE_HASH = "cache_password_sha256"
 
 # Each file of `deploy/`, and what its names are inside of its container; in a folder all files.
 _EVERYWHERE = {"PROXY": "0.0.0.0", "PROXY_BIND": "off", "UDP_BIND": "off", "TLS_PORT": str(TLS_PORT)}
+_EVERYWHERE |= {"PROMETHEUS": "prometheus", "ALERTMANAGER": "alertmanager"}
 WORDS: Mapping[str, Mapping[str, str]] = {
     "nginx/nginx.conf": {
         "MODULES": "", "NODES": "/watcher/lists", "FILES": str(OPEN_FILES_WANTED), "FOLDER": "/var/cache/nginx",
@@ -53,9 +54,9 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "valkey/users.acl": {},
     "node.toml": {},
-    "prometheus": {"ALERTMANAGER": "alertmanager", "FOLDER": "/etc/prometheus"},
+    "prometheus": {},
     "alertmanager": {"FOLDER": "/run/secrets"},
-    "grafana": {"PROMETHEUS": "prometheus"},
+    "grafana": {},
 }  # fmt: skip
 
 
@@ -125,15 +126,13 @@ def _fill_in(templates: Path, out: Path, name: str, words: Mapping[str, str]) ->
     """A file, or all files of a folder; the files of nginx and Valkey stand in `deploy/` itself."""
     source = templates / name if (templates / name).exists() else templates / Path(name).name
     layout = ClusterLayout(out, NETWORK)
-    push = next(node.host for node in layout.nodes if node not in layout.answering)
-    known = {"PUSH": push, **words}
     for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
         target = out / name / file.relative_to(source) if source.is_dir() else out / name
         if file.is_dir():
             continue
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         text = file.read_text()
-        _write(target, text if file.suffix in (".sh", ".json") else fill(text, layout, known))
+        _write(target, text if file.suffix in (".sh", ".json") else fill(text, layout, words))
 
 
 def _write(path: Path, text: str) -> None:
