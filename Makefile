@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: docs demo cluster run extras wheel test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
+.PHONY: docs demo cluster run extras wheel deb test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
 	test-tools valkey redis peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
@@ -30,6 +30,14 @@ wheel: setup
 	rm -rf build
 	$(BIN)/trinity compile --out trinity/compiled/shipped
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# The same as a Debian package, for the system's Python: docs/install.md.
+deb: wheel
+	rm -rf build/environment && $(PYTHON) -m venv build/environment
+	build/environment/bin/pip install --quiet --no-deps --no-compile --require-hashes -r requirements.lock
+	build/environment/bin/pip install --quiet --no-deps --no-compile dist/trinity_oracle-*.whl
+	$(subst $(VENV)/lib,build/environment/lib,$(PRUNE))
+	sh deploy/debian/build.sh build/environment dist
 
 test: setup-dev infra-tools test-tools
 	$(BIN)/trinity compile
@@ -54,6 +62,12 @@ INFRA := $(VENV)/infra/bin
 lint-deploy: infra-tools
 	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
 	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
+	$(INFRA)/hadolint Dockerfile
+	@command -v systemd-analyze >/dev/null || { echo "no systemd-analyze: the unit is not read"; exit 0; }; \
+	  unit=$$(mktemp -d)/trinity.service; sed "s#/opt/trinity/bin/trinity#/bin/true#" deploy/systemd/trinity.service >$$unit; \
+	  systemd-analyze verify --man=no $$unit
+	@command -v docker >/dev/null || { echo "no docker: compose.yaml is read by tests/deploy alone"; exit 0; }; \
+	  docker compose --env-file deploy/demo.env config --quiet
 
 # The pages of docs/ that are made from the code; a test holds them to it.
 docs: setup

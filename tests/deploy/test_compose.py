@@ -181,20 +181,6 @@ def test_containers_of_ours_run_commands_that_exist(compose: Any) -> None:
     assert {service["command"][0] for service in ours.values() if "command" in service} <= commands
 
 
-def test_secrets_and_certificates_outlive_another_run(tmp_path: Path) -> None:
-    """Only their folder is closed: a container's user is another one, and is shown the file, not the folder."""
-    first = _prepare(tmp_path / "cluster")
-    before = {name: (tmp_path / "cluster" / "secrets" / name).read_text() for name in first if "." not in name}
-    assert len(before) == 7
-    assert _prepare(tmp_path / "cluster") == []
-    for name, text in before.items():
-        path = tmp_path / "cluster" / "secrets" / name
-        assert path.read_text() == text
-        assert path.stat().st_mode & 0o777 == 0o444
-    for name in ("secrets", "certificates"):
-        assert (tmp_path / "cluster" / name).stat().st_mode & 0o777 == 0o700
-
-
 def test_the_certificate_of_the_cache_is_for_its_name(files: Path) -> None:
     """Which the nodes check; its key is the one beside it."""
     context = ssl.create_default_context(cafile=files / "certificates" / "authority.pem")
