@@ -23,6 +23,7 @@ KERNEL, PROCESS = "trinity", "trinity/process"
 BELOW = frozenset({
     KERNEL, PROCESS, "trinity/compiled", "trinity/memory", "trinity/native", "trinity/net", "trinity/access",
     "trinity/store", "trinity/cache", "trinity/observe", "trinity/push", "trinity/sync",
+    "trinity/backup",
 })  # fmt: skip
 PRODUCT = BELOW | {
     "feeds/exchanges", "feeds/ingest", "feeds/consensus", "feeds/audit", "feeds/resolver", "feeds/simulator",
@@ -49,10 +50,12 @@ MAY_IMPORT = {
             "trinity/push",
         }
     ),
+    "trinity/backup": frozenset({KERNEL, "trinity/store"}),
     "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
+    "trinity/balancer": frozenset({KERNEL, "trinity/net"}),
     "trinity/node": BELOW,
-    "trinity/node/cluster": BELOW | {"trinity/node"},
+    "trinity/node/cluster": BELOW | {"trinity/node", "trinity/balancer"},
     "trinity/node/composition": EVERYTHING,
     "trinity/node/compiling": EVERYTHING,
     "trinity/node/roles": EVERYTHING,
@@ -72,13 +75,15 @@ MAY_IMPORT = {
     "workers/receiver": BELOW,
     "workers/cluster": BELOW,
     "workers/operator": BELOW,
+    "workers/backup": BELOW,
     "workers/health": BELOW,
     "benchmarks": frozenset({KERNEL}),
     "benchmarks/__main__": EVERYTHING,
     "benchmarks/generators": BELOW | {"benchmarks"},
     "benchmarks/servers": PRODUCT | {"benchmarks", "benchmarks/generators", "trinity/node/cluster"},
     "benchmarks/feeds": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers"},
-    "benchmarks/parts": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds"},
+    "benchmarks/parts": PRODUCT
+    | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds", "trinity/node/cluster"},
     "benchmarks/report": frozenset({KERNEL, "benchmarks"}),
 }
 # A module that belongs to another room than its folder's: the command line.

@@ -61,8 +61,13 @@ COMMANDS = (
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
     Subcommand(
         "cluster",
-        "all nodes of the cluster, their loads and lags; run: a whole one on this machine",
+        "all nodes of the cluster, their loads and lags; run: a whole one on this machine; roll: restart all in turn",
         "operating.cluster",
+    ),
+    Subcommand(
+        "balancer",
+        "nginx's lists of nodes: watch the nodes' health and keep them, show who is in",
+        "operating.balancer",
     ),
     Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"

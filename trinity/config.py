@@ -57,6 +57,7 @@ class NodeSection(Section, frozen=True):
     data_dir: Path = Path.home() / ".local" / "share" / "trinity"  # logs, ledger, embedded database, compiled code
     bind_host: str = "127.0.0.1"  # loopback, until the operator decides otherwise
     markets_file: Path = DEFAULT_PATH  # which asset is on which exchange
+    drain_notice_seconds: Annotated[float, msgspec.Meta(ge=0, le=300)] = 0.0  # SIGTERM: /ready says no so long, first
 
 
 class PortsSection(Section, frozen=True):

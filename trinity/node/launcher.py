@@ -107,9 +107,11 @@ class Launcher:
         log: logging.Logger,
         on_turn: Callable[[], bool],
         announce: Callable[[Phase], None],
+        notice_ns: int = 0,
         changes: Changes | None = None,
     ) -> None:
-        """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing."""
+        """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing,
+        `notice_ns` is for how long a node that is told to stop first says that it leaves."""
         self._changes = changes
         self._is_asked_to_change = self._is_changing = False
         specs = (process.spec for process in processes)
@@ -117,7 +119,7 @@ class Launcher:
         for process in processes:
             process.block.write(RESTING, int(process.spec.pool != "" and process.spec.seat is None))
         self._processes = {process.name: process for process in processes}
-        self._supervisor = Supervisor([process.spec for process in processes])
+        self._supervisor = Supervisor([process.spec for process in processes], notice_ns)
         self._clock = clock
         self._log = log
         self._on_turn = on_turn

@@ -11,6 +11,9 @@ Rules:
                     one worker the others answer, without the consensus or all workers /ready says no until they are
                     back, and without the health process nobody says yes
     stuck           no heartbeat for 5 s (30 s before the first one): SIGKILL, then as any death
+    SIGTERM, SIGINT notice: a node that was ready says that it leaves, and goes on for as long as it was told to; then
+                    drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
+    one more        during the notice: the drain at once; during the drain: SIGKILL for all at once
     replacement     one process after the other, or of a pool one seat (trinity/node/replacement.py); a drain ends it
     SIGTERM, SIGINT drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
     a second one    SIGKILL for all at once
@@ -25,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from trinity.clock import NS_PER_SECOND
 from trinity.limits import (
     BOOT_MAX_NS,
     CRASH_LOOP_DEATHS,
@@ -173,7 +177,9 @@ class _ProcessState(Seating):
 class Supervisor:
     """The state of the node; `step` is its only door."""
 
-    def __init__(self, specs: Sequence[ProcessSpec]) -> None:
+    def __init__(self, specs: Sequence[ProcessSpec], notice_ns: int = 0) -> None:
+        self._notice_ns = notice_ns
+        self._notice_since_ns: int | None = None
         self._processes = {spec.name: _ProcessState(**spec._asdict()) for spec in specs}
         self._replacement: Replacement | None = None
         self._actions: list[Action] = []
@@ -196,6 +202,8 @@ class Supervisor:
         self._last_step_ns = now_ns
         for event in events:
             _ON_EVENT[type(event)](self, now_ns, event)
+        if self._notice_since_ns is not None and now_ns - self._notice_since_ns >= self._notice_ns:
+            self._begin_drain(now_ns)
         if self._draining_since_ns is None:
             self._kill_stuck(now_ns)
             self._forgive()
@@ -290,12 +298,16 @@ class Supervisor:
         self._was_ready = True
 
     def _on_signal(self, now_ns: int, event: SignalReceived) -> None:
-        if self._draining_since_ns is None:
-            fields = {"signal": signal.Signals(event.number).name}
+        fields = {"signal": signal.Signals(event.number).name}
+        if self._draining_since_ns is not None:
+            self._kill_all()
+        elif self._notice_since_ns is None and self._notice_ns and self._was_ready:
+            self._notice_since_ns = now_ns
+            fields["seconds"] = f"{self._notice_ns / NS_PER_SECOND:g}"
+            self._actions += [Report("leaving", fields, logging.INFO), Announce(Phase.STOPPING)]
+        else:
             self._actions.append(Report("draining", fields, logging.INFO))
             self._begin_drain(now_ns)
-        else:
-            self._kill_all()
 
     def _on_heartbeats(self, _now_ns: int, event: Heartbeats) -> None:
         for process in self._processes.values():
@@ -310,7 +322,10 @@ class Supervisor:
         self._begin_drain(now_ns)
 
     def _begin_drain(self, now_ns: int) -> None:
-        self._actions.append(Announce(Phase.STOPPING))
+        if self._draining_since_ns is not None:
+            return
+        if self._notice_since_ns is None:
+            self._actions.append(Announce(Phase.STOPPING))
         self._draining_since_ns = now_ns
 
     def _kill_stuck(self, now_ns: int) -> None:

@@ -25,6 +25,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
+from litestar import Litestar
 
 from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND, Clock
@@ -137,7 +138,7 @@ async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[S
     async with _stopped_by_signals(stop), opening as service:
         settings = service.parts.settings
         tcp, udp = sockets_of(context.seat, lambda: (_bind_tcp(settings), _bind_udp(settings)))
-        server = make_server(service, tcp)
+        server = make_server(service, make_app(service.parts, service.features), tcp)
         serving = asyncio.create_task(server.serve())
         datagrams = ReportDatagrams(service.parts, udp)
         ended: set[asyncio.Task[None]] = set()
@@ -340,13 +341,13 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
     return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
 
 
-def make_server(service: Service, listener: socket.socket | None = None) -> "GuardedServer":
-    """The HTTP server of these parts, which `serve()` runs; on a bound socket, by default one of its own."""
+def make_server(service: Service, routes: Litestar, listener: socket.socket | None = None) -> "GuardedServer":
+    """The HTTP server of an application over these parts, which `serve()` runs; on a bound socket, or its own."""
     parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
     open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     duplicates = Duplicates(duplicates_of(open_files_max), clock)
-    app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.context.log)
+    app = AccountedApp(routes, parts.calls, parts.callers, clock, parts.context.log)
     guarded = GuardedApp(app, guard, duplicates, clock)
     bound = listener if listener is not None else _bind_tcp(parts.settings)
     return GuardedServer(guarded, guard, duplicates, connections_of(open_files_max), bound)
