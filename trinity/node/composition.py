@@ -33,7 +33,7 @@ from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS, NODE_SUPERVISOR_PID
+from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
@@ -108,7 +108,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
         made.callback(memory.unlink)
         access = create_access(config, clock)
         made.callback(access.unlink)
-        memory.control.write_node_word(NODE_SUPERVISOR_PID, os.getpid())
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))

@@ -1,6 +1,6 @@
 """The node's data directory: who works in it, the node's identity, and the rings of records.
 
-    lock           locked (flock) by the node that runs here; a second node is refused
+    lock           locked (flock) by the node that runs here, a second one is refused; the supervisor's number
     version.json   who worked in it last: its version and the migrations that it knew; an older version is refused
     node-uuid      made at the first start: what the database knows the node by, whatever its name
     usage/ring-<n> the ring of writer n, workers first; ring-<n>.<second>.unreadable: what stood there and was none
@@ -26,6 +26,7 @@ import msgspec
 from trinity.errors import ConfigError, DataDirTakenError, LayoutError
 from trinity.files import Durability, write_whole
 from trinity.memory.record_ring import RecordRing
+from trinity.node.asking import LOCK
 
 # Of all files in the directory together; one more when an older version would misread one of them.
 DATA_LAYOUT = 2
@@ -43,11 +44,13 @@ def claim_data_dir(data_dir: Path) -> Iterator[None]:
     """Hold the directory's lock; raises DataDirTakenError, or ConfigError when it cannot be written."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError("TRINITY_DATA_DIR", f"{data_dir}: {error.strerror}") from None
     try:
         _lock(fd, data_dir)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
@@ -90,7 +93,7 @@ def check_stamp(data_dir: Path, version: str, migrations: Sequence[str]) -> None
 def is_claimed(data_dir: Path) -> bool:
     """Whether a node works in this directory now."""
     try:
-        with (data_dir / "lock").open("rb") as file:
+        with (data_dir / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
