@@ -31,7 +31,7 @@ _FETCH_ROWS = 5_000
 BucketKey = datetime | int
 
 
-class Table(NamedTuple):
+class ComparedTable(NamedTuple):
     """What is compared of a table: by which buckets, which sums, and from which day on it is kept."""
 
     name: str
@@ -53,24 +53,24 @@ def _by_minute(column: str) -> str:
 
 
 TABLES = (
-    Table("usage_runs", _by_minute("second"), ("sum(rows)", "sum(cardinality(words))"), True, "usage_minute"),
-    Table("usage_minute", "start", _COUNTED, False, "usage_minute"),
-    Table("refusal_minute", "start", ("sum(requests)",), False, "usage_minute"),
-    Table("usage_hour", "start", _COUNTED, False, "usage_minute"),
-    Table("usage_hour_all", "start", _COUNTED, False, "usage_minute"),
-    Table("usage_day", "start", _COUNTED, False, "usage_day"),
-    Table("usage_day_all", "start", _COUNTED, False, "usage_day"),
-    Table("report_usage_log", _by_minute("time"), ("sum(bytes)", "sum(weight)"), True, "report_usage_log"),
-    Table("push_deliveries", _by_minute("time"), ("sum(attempts)", "sum(assets)"), True, "push_deliveries"),
-    Table("price_minute", "minute", ("sum(samples)", "sum(weighted_ms)"), False, "candles"),
-    Table("accounts", _BY_THOUSAND, _CONTENT, False, "always"),
-    Table("plans", _BY_THOUSAND, _CONTENT, False, "always"),
-    Table("api_keys", _BY_THOUSAND, _CONTENT, False, "always"),
-    Table("push_subscriptions", _BY_THOUSAND, _CONTENT, False, "always"),
+    ComparedTable("usage_runs", _by_minute("second"), ("sum(rows)", "sum(cardinality(words))"), True, "usage_minute"),
+    ComparedTable("usage_minute", "start", _COUNTED, False, "usage_minute"),
+    ComparedTable("refusal_minute", "start", ("sum(requests)",), False, "usage_minute"),
+    ComparedTable("usage_hour", "start", _COUNTED, False, "usage_minute"),
+    ComparedTable("usage_hour_all", "start", _COUNTED, False, "usage_minute"),
+    ComparedTable("usage_day", "start", _COUNTED, False, "usage_day"),
+    ComparedTable("usage_day_all", "start", _COUNTED, False, "usage_day"),
+    ComparedTable("report_usage_log", _by_minute("time"), ("sum(bytes)", "sum(weight)"), True, "report_usage_log"),
+    ComparedTable("push_deliveries", _by_minute("time"), ("sum(attempts)", "sum(assets)"), True, "push_deliveries"),
+    ComparedTable("price_minute", "minute", ("sum(samples)", "sum(weighted_ms)"), False, "candles"),
+    ComparedTable("accounts", _BY_THOUSAND, _CONTENT, False, "always"),
+    ComparedTable("plans", _BY_THOUSAND, _CONTENT, False, "always"),
+    ComparedTable("api_keys", _BY_THOUSAND, _CONTENT, False, "always"),
+    ComparedTable("push_subscriptions", _BY_THOUSAND, _CONTENT, False, "always"),
 )
 
 
-class Bucket(NamedTuple):
+class SumsBucket(NamedTuple):
     """A minute, hour, day or thousand of a table: known rows, their sums, and rows that were written since."""
 
     key: BucketKey
@@ -79,7 +79,7 @@ class Bucket(NamedTuple):
     unknown: int = 0
 
 
-class Difference(NamedTuple):
+class Discrepancy(NamedTuple):
     """Where the two do not agree."""
 
     table: str
@@ -92,17 +92,17 @@ class Difference(NamedTuple):
         return f"{self.table} {self.bucket}: {self.what}: {self.live} live, {self.restored} restored"
 
 
-class Comparison(NamedTuple):
+class ComparisonResult(NamedTuple):
     """What came of it; `requests` are those of the single requests that both have."""
 
     requests: int
     rows: int
     buckets: int
     differences: int
-    shown: tuple[Difference, ...]
+    shown: tuple[Discrepancy, ...]
 
 
-class Known(NamedTuple):
+class KnownTransactions(NamedTuple):
     """Which transactions a restored server knows: those before `next`, but for those that were not committed."""
 
     next: str
@@ -114,22 +114,22 @@ class _Tally:
 
     def __init__(self) -> None:
         self.requests = self.rows = self.buckets = self.differences = 0
-        self.shown: list[Difference] = []
+        self.shown: list[Discrepancy] = []
 
-    def result(self) -> Comparison:
-        return Comparison(self.requests, self.rows, self.buckets, self.differences, tuple(self.shown))
+    def result(self) -> ComparisonResult:
+        return ComparisonResult(self.requests, self.rows, self.buckets, self.differences, tuple(self.shown))
 
 
-def known_to(restored: AnyConnection) -> Known:
+def known_to(restored: AnyConnection) -> KnownTransactions:
     """Ask this first of all: whatever the restored server writes itself moves its next transaction on."""
     following = _value(restored, "drill.next_transaction")
     unfinished = _value(restored, "drill.unfinished", {"next": following})
     restored.rollback()
     # As columns of a row bear them: the lower half, as text; psycopg has no type for it.
-    return Known(_short(following), [_short(number) for number in unfinished])
+    return KnownTransactions(_short(following), [_short(number) for number in unfinished])
 
 
-def compare(live: AnyConnection, restored: AnyConnection, known: Known, today: date) -> Comparison:
+def compare(live: AnyConnection, restored: AnyConnection, known: KnownTransactions, today: date) -> ComparisonResult:
     """Read both whole; connections of their own, in no transaction. RefusedError when one is no copy of the other."""
     for connection in (live, restored):
         connection.execute(queries.load("drill.begin"))
@@ -138,8 +138,9 @@ def compare(live: AnyConnection, restored: AnyConnection, known: Known, today: d
     if ours != theirs:
         raise RefusedError("comparison", f"the backup is of the database {theirs}, the live one is {ours}")
     tally = _Tally()
-    _lock(live)
-    for table in TABLES:
+    tables = _tables_of_both(live, restored)
+    _lock(live, tables)
+    for table in tables:
         condition = _condition(live, table, today)
         pair = side_by_side(_buckets(live, table, known, condition), _buckets(restored, table, None, condition))
         for one, other in pair:
@@ -149,7 +150,7 @@ def compare(live: AnyConnection, restored: AnyConnection, known: Known, today: d
     return tally.result()
 
 
-def side_by_side(one: Iterable[Bucket], other: Iterable[Bucket]) -> Iterator[tuple[Bucket, Bucket]]:
+def side_by_side(one: Iterable[SumsBucket], other: Iterable[SumsBucket]) -> Iterator[tuple[SumsBucket, SumsBucket]]:
     """Both in the order of their keys, bucket beside bucket; what one lacks is empty."""
     left, right = iter(one), iter(other)
     mine, yours = next(left, None), next(right, None)
@@ -166,19 +167,19 @@ def side_by_side(one: Iterable[Bucket], other: Iterable[Bucket]) -> Iterator[tup
             mine, yours = next(left, None), next(right, None)
 
 
-def differences_of(table: Table, live: Bucket, restored: Bucket) -> Iterator[Difference]:
+def differences_of(table: ComparedTable, live: SumsBucket, restored: SumsBucket) -> Iterator[Discrepancy]:
     """What is wrong with a bucket of the restored database."""
     bucket = live.key.isoformat() if isinstance(live.key, datetime) else str(live.key)
     if table.is_written_once or not live.unknown:
         names = ("rows", *table.sums)
         for name, ours, theirs in zip(names, (live.rows, *live.sums), (restored.rows, *restored.sums), strict=True):
             if ours != theirs:
-                yield Difference(table.name, bucket, name, ours, theirs)
+                yield Discrepancy(table.name, bucket, name, ours, theirs)
     elif live.rows > restored.rows:
-        yield Difference(table.name, bucket, "rows, at least", live.rows, restored.rows)
+        yield Discrepancy(table.name, bucket, "rows, at least", live.rows, restored.rows)
 
 
-def _compare_bucket(table: Table, live: Bucket, restored: Bucket, tally: _Tally) -> None:
+def _compare_bucket(table: ComparedTable, live: SumsBucket, restored: SumsBucket, tally: _Tally) -> None:
     tally.buckets += 1
     tally.rows += restored.rows
     if table.name == "usage_runs":
@@ -189,20 +190,32 @@ def _compare_bucket(table: Table, live: Bucket, restored: Bucket, tally: _Tally)
             tally.shown.append(difference)
 
 
-def _empty(like: Bucket) -> Bucket:
-    return Bucket(like.key, 0, (0,) * len(like.sums))
+def _empty(like: SumsBucket) -> SumsBucket:
+    return SumsBucket(like.key, 0, (0,) * len(like.sums))
 
 
 def _short(number: str) -> str:
     return str(int(number) & 0xFFFFFFFF)
 
 
-def _lock(live: AnyConnection) -> None:
-    for table in TABLES:
+def _tables_of_both(live: AnyConnection, restored: AnyConnection) -> list[ComparedTable]:
+    """After an upgrade, a restored database may be of before: without new tables, and its rows have other columns."""
+    ours, theirs = (
+        sorted(connection.execute(queries.load("migrate.applied")).fetchall()) for connection in (live, restored)
+    )
+    if ours == theirs:
+        return list(TABLES)
+    there = restored.execute(queries.load("drill.tables_there"), [[table.name for table in TABLES]]).fetchall()
+    names = {name for (name,) in there}
+    return [table for table in TABLES if table.name in names and table.sums != _CONTENT]
+
+
+def _lock(live: AnyConnection, tables: Iterable[ComparedTable]) -> None:
+    for table in tables:
         live.execute(sql.SQL(queries.load("drill.lock")).format(table=sql.Identifier(table.name)))
 
 
-def _condition(live: AnyConnection, table: Table, today: date) -> sql.Composable:
+def _condition(live: AnyConnection, table: ComparedTable, today: date) -> sql.Composable:
     """From which time on the live database has all that it ever had of a table."""
     if table.since == "always":
         return sql.SQL("true")
@@ -226,8 +239,8 @@ def _oldest_partition(live: AnyConnection, table: str) -> date:
 
 
 def _buckets(
-    connection: AnyConnection, table: Table, known: Known | None, condition: sql.Composable
-) -> Iterator[Bucket]:
+    connection: AnyConnection, table: ComparedTable, known: KnownTransactions | None, condition: sql.Composable
+) -> Iterator[SumsBucket]:
     """Without `known`, all that is there is."""
     is_known = sql.SQL("true" if known is None else queries.load("drill.is_known"))
     statement = sql.SQL(queries.load("drill.buckets")).format(
@@ -242,7 +255,7 @@ def _buckets(
         cursor.itersize = _FETCH_ROWS
         cursor.execute(statement, {} if known is None else known._asdict())
         for key, rows, *sums, unknown in cursor:
-            yield Bucket(key, rows, tuple(map(int, sums)), unknown)
+            yield SumsBucket(key, rows, tuple(map(int, sums)), unknown)
 
 
 def _value(connection: AnyConnection, name: str, values: Any = None) -> Any:

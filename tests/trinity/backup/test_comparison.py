@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tests.support.database import DatabaseServer
 from trinity.backup.comparison import (
     TABLES,
-    Bucket,
-    Comparison,
-    Known,
-    Table,
+    ComparedTable,
+    ComparisonResult,
+    KnownTransactions,
+    SumsBucket,
     compare,
     differences_of,
     known_to,
@@ -32,8 +32,8 @@ from trinity.vocabulary import LATENCY_BUCKETS
 DAY = datetime.date(2026, 3, 2)
 TODAY = DAY + datetime.timedelta(days=1)
 MINUTE = datetime.datetime(2026, 3, 2, 5, 7, tzinfo=datetime.UTC)
-SUMS = Table("usage_minute", "start", ("sum(requests)",), False, "usage_minute")
-RUNS = Table("usage_runs", "second", ("sum(rows)",), True, "usage_minute")
+SUMS = ComparedTable("usage_minute", "start", ("sum(requests)",), False, "usage_minute")
+RUNS = ComparedTable("usage_runs", "second", ("sum(rows)",), True, "usage_minute")
 _ids = itertools.count()
 
 
@@ -45,7 +45,7 @@ class Pair:
         self._name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         self.copy_name = f"{self._name}_copy"
         self.live = connect(url, "live", autocommit=True)
-        self._known: Known | None = None
+        self._known: KnownTransactions | None = None
 
     def copy(self) -> None:
         """As of now; also what is not committed is not in it."""
@@ -60,7 +60,7 @@ class Pair:
         with connect(self._server.url(self.copy_name), "damage", autocommit=True) as connection:
             connection.execute(statement)
 
-    def compare(self) -> Comparison:
+    def compare(self) -> ComparisonResult:
         assert self._known is not None
         known = self._known
         with (
@@ -184,7 +184,7 @@ def test_retention_waits_while_the_two_are_compared(pair: Pair, monkeypatch: pyt
     pair.copy()
     refused = []
 
-    def try_to_drop(table: Table, one: Bucket, other: Bucket) -> Iterator[Any]:
+    def try_to_drop(table: ComparedTable, one: SumsBucket, other: SumsBucket) -> Iterator[Any]:
         if not refused:
             pair.live.execute("SET lock_timeout = '100ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -222,8 +222,8 @@ keys = st.integers(0, 30)
 columns = st.dictionaries(keys, st.integers(1, 5))
 
 
-def _column(rows: dict[int, int]) -> list[Bucket]:
-    return [Bucket(key, count, (count,)) for key, count in sorted(rows.items())]
+def _column(rows: dict[int, int]) -> list[SumsBucket]:
+    return [SumsBucket(key, count, (count,)) for key, count in sorted(rows.items())]
 
 
 @given(columns, columns)
@@ -237,7 +237,7 @@ def test_each_bucket_stands_beside_its_like(one: dict[int, int], other: dict[int
 def test_the_rules_of_a_bucket(live: int, restored: int, unknown: int, is_written_once: bool) -> None:
     """Equal wherever nothing was changed since, or nothing can be; at least the known rows elsewhere."""
     table = RUNS if is_written_once else SUMS
-    wrong = list(differences_of(table, Bucket(1, live, (live,), unknown), Bucket(1, restored, (restored,))))
+    wrong = list(differences_of(table, SumsBucket(1, live, (live,), unknown), SumsBucket(1, restored, (restored,))))
     if is_written_once or not unknown:
         assert bool(wrong) == (live != restored)
     else:

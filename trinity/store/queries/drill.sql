@@ -25,6 +25,9 @@ WHERE pg_xact_status(number::text::xid8) IN ('aborted', 'in progress');
 -- Retention leaves a day alone while somebody reads it, and comes again.
 LOCK TABLE {table} IN ACCESS SHARE MODE;
 
+-- name: tables_there
+SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL;
+
 -- name: oldest_partition
 SELECT min(right(child.relname, 8)) FROM pg_inherits
 JOIN pg_class AS child ON child.oid = inhrelid
@@ -47,3 +50,36 @@ FROM (
 ) AS judged
 GROUP BY bucket
 ORDER BY bucket;
+
+-- name: take_lock
+-- One drill a database, as long as its session lasts.
+SELECT pg_try_advisory_lock(hashtextextended('trinity.drill', 0));
+
+-- name: end_left_over
+-- Of drills whose process was killed: whoever has the lock knows that none runs.
+UPDATE drills SET outcome = 'failed', ended_at = now(), detail = 'interrupted: its process ended'
+WHERE outcome = 'running';
+
+-- name: begin_row
+-- Its own commit is the one whose way into the backup is measured.
+INSERT INTO drills DEFAULT VALUES RETURNING id, extract(epoch FROM clock_timestamp())::double precision;
+
+-- name: end_row
+UPDATE drills SET
+    ended_at = now(), outcome = %(outcome)s, restored_to = to_timestamp(%(restored_to)s),
+    base_age_seconds = %(base_age_seconds)s, lag_seconds = %(lag_seconds)s, rpo_seconds = %(rpo_seconds)s,
+    rto_seconds = %(rto_seconds)s, requests = %(requests)s, differences = %(differences)s, detail = %(detail)s
+WHERE id = %(id)s;
+
+-- name: newest
+-- The newest that ended, and when one was good last.
+SELECT outcome, base_age_seconds, lag_seconds, rpo_seconds, rto_seconds, requests, differences, detail,
+       extract(epoch FROM restored_to)::double precision AS restored_to,
+       extract(epoch FROM ended_at)::double precision AS ended_at,
+       (SELECT extract(epoch FROM max(ended_at))::double precision FROM drills WHERE outcome = 'good') AS good_at
+FROM drills WHERE outcome <> 'running'
+ORDER BY id DESC LIMIT 1;
+
+-- name: last_began_ago
+-- Also of one that runs, or was killed.
+SELECT outcome, extract(epoch FROM now() - began_at)::double precision FROM drills ORDER BY id DESC LIMIT 1;
