@@ -32,14 +32,14 @@ Beside the route:
 
 The rooms of this package: the kernel, which imports nothing above it (`clock.py`, the only user of `time`; `errors.py`;
 `limits.py`, every bound and its reason; `vocabulary.py`, every word and the text of every refusal; `config.py`, one
-frozen tree, and `config_checks.py`, what its types cannot say; `services.py`, what a node runs by its type; `markets.py`, which asset is on which exchange; `book.py`, a
-last price against its book; `backoff.py`, when to try again; `files.py`, how a file is written whole; `process.py`,
-what a process is given); `compiled/` (Python functions as machine code, and where it lies); `memory/` (every shared
-byte); `native/` (bytes, system calls and hashes for compiled code); `net/` (listeners, their guards, ways out);
-`access/` (keys, plans, blocks, the gate); `push/` (subscriptions, endpoints, events, which targets are refused);
-`store/` (PostgreSQL and all SQL); `backup/` (what is kept in a second place, and the way back); `cache/` (Valkey: its names, the way there); `observe/` (metrics, log, readings,
-status); `node/` (what composes and supervises the processes, and a cluster of nodes on one machine); `cli/` (the
-commands).
+frozen tree, and `config_checks.py`, what its types cannot say; `services.py`, what a node runs by its type;
+`markets.py`, which asset is on which exchange; `book.py`, a last price against its book; `backoff.py`, when to try
+again; `files.py`, how a file is written whole; `process.py`, what a process is given); `compiled/` (Python functions as
+machine code, and where it lies); `memory/` (every shared byte); `native/` (bytes, system calls and hashes for compiled
+code); `net/` (listeners, their guards, ways out); `access/` (keys, plans, blocks, the gate); `push/` (subscriptions,
+endpoints, events, which targets are refused); `store/` (PostgreSQL and all SQL); `backup/` (what is kept in a second
+place, and the way back); `cache/` (Valkey: its names, the way there); `observe/` (metrics, log, readings, status);
+`node/` (what composes and supervises the processes, and a cluster of nodes on one machine); `cli/` (the commands).
 
 `feeds` and `workers` import `trinity`, never each other; `trinity` imports them only in `node/` and `cli/`, where it
 composes. docs/architecture.md has the whole picture.

@@ -1,7 +1,7 @@
 """Every error that Trinity raises on purpose.
 
 All are a TrinityError. Below another one: of a bug LayoutError, of the database StoreSilentError, of backups those of
-their target, object, program and restore. Each class says what it means, for nothing else was changed unless it says so.
+their target, object, program and restore. Each class says what it means.
 
 Errors keep their fields; the sentence is made in `__str__` and says what to do.
 """

@@ -123,7 +123,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
         if compile_before_fork(announce_compiling):
             shown.show_compiled(clock.monotonic_ns())
         rings = prepare_rings(config, memory, clock, log)
-        processes = build_processes(plan, memory, access, rings)
 
         def announce(phase: Phase) -> None:
             if phase is Phase.STOPPING:
@@ -131,13 +130,10 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
             notifier.announce(phase, clock.monotonic_ns())
 
         notice_ns = int(config.node.drain_notice_seconds * NS_PER_SECOND)
-        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns)
         running = RunningPlan(plan)
         processes = build_processes(running, memory, access, rings)
         changes = make_reload(running, memory, read, clock, log)
-        launcher = Launcher(
-            processes, clock, log, on_turn, lambda phase: notifier.announce(phase, clock.monotonic_ns()), changes
-        )
+        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns, changes)
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})

@@ -1,7 +1,8 @@
 """What moto 5.2.5 does not make of a template, made by calls of the AWS SDK out of the same properties.
 
-It has no CloudFormation for most of these types, and of a network load balancer it makes an application one; of a service
-it forgets the target groups, of a task its size. The SDK checks names and types of all properties against AWS's own models.
+It has no CloudFormation for most of these types, and of a network load balancer it makes an application one; of a
+service it forgets the target groups, of a task its size. The SDK checks names and types of all properties against AWS's
+own models.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """Makes the whole of deploy/aws in moto's server with the AWS SDK, asks it for what exists, deletes all of it.
 
-`.venv/infra/bin/python -m tests.support.moto.deploy` prints what it found as JSON. Each part of stack.yaml becomes a stack
-of its own, in the order in which they need each other; calls.py makes what moto's stacks cannot.
+`.venv/infra/bin/python -m tests.support.moto.deploy` prints what it found as JSON. Each part of stack.yaml becomes a
+stack of its own, in the order in which they need each other; calls.py makes what moto's stacks cannot.
 """
 
 import copy
