@@ -31,6 +31,7 @@ _TITLES = {
     "database": "The embedded database",
     "access": "Keys and blocks",
     "operator": "Scheduled jobs",
+    "backup": "Backups",
     "pusher": "The push server",
     "cluster": "Other nodes",
     "health": "The outgoing heartbeat",
