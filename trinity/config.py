@@ -181,6 +181,25 @@ class CacheSection(Section, frozen=True):
     cluster: bool = False  # a Valkey Cluster: CACHE_URL is one of its servers
 
 
+class BackupSection(Section, frozen=True):
+    """Backups of the database and of each node's own files; without a target there are none."""
+
+    target: str = ""  # an absolute path of a directory, best of another machine's disk, or s3://bucket/prefix
+    recipients: tuple[str, ...] = ()  # age1...: who can open the backups; age-keygen makes one with its identity
+    s3_endpoint: str = ""  # of a store that is not AWS: https://host:port
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 7  # any second of them can be restored
+    base_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 24  # from one base backup to the next
+    full_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = (
+        7  # from one full base to the next; others have changes alone
+    )
+    ship_seconds: Annotated[int, msgspec.Meta(ge=1, le=120)] = 10  # the log goes to the target this often
+    bundle_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 120  # the node's own files, this often
+    scratch: str = ""  # an absolute path where the log waits for the target; none: backup/ in the data directory
+    scratch_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = (
+        4 * 1024**3
+    )  # of it; then the server keeps it
+
+
 class StoresSection(Section, frozen=True):
     """Addresses that hold secrets, of the stores and of who watches, and other secrets; never in the TOML file."""
 
@@ -207,6 +226,7 @@ class Config(Section, frozen=True):
     push: PushSection = PushSection()
     mail: MailSection = MailSection()
     cache: CacheSection = CacheSection()
+    backup: BackupSection = BackupSection()
     stores: StoresSection = StoresSection()
 
 
@@ -367,6 +387,13 @@ def _check_mail(config: Config) -> None:
         raise ConfigError("SMTP_SECURITY", "SMTP_USER is set: a password is sent over starttls or tls alone")
 
 
+def _check_backup(backup: BackupSection) -> None:
+    if backup.target and not backup.recipients:
+        raise ConfigError("BACKUP_RECIPIENTS", "BACKUP_TARGET is set: say who can open them (age-keygen makes one)")
+    if backup.scratch and not Path(backup.scratch).is_absolute():
+        raise ConfigError("BACKUP_SCRATCH", f"{backup.scratch!r} is not an absolute path")
+
+
 def _check(config: Config) -> None:
     """What types cannot say."""
     if not _NODE_NAME.fullmatch(config.node.name):
@@ -392,6 +419,7 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
+    _check_backup(config.backup)
     if worker_count(config.request) + config.reports.processes > _RINGS_MAX:
         reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
         raise ConfigError("REQUEST_WORKERS", reason)

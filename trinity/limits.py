@@ -375,6 +375,13 @@ LOAD_GAP_SECONDS = 0.5
 # While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.
 RING_SUM_SHARE = 0.75
 
+# --- backups -----------------------------------------------------------------------------------------------
+
+# What may be lost at most with a machine and its disk: the log that is not in the target yet. Beyond it, an alarm.
+BACKUP_LAG_SECONDS_MAX = 300
+# A base that is due takes its time: half an hour for some 50 GB. Beyond it, an alarm.
+BACKUP_BASE_LATE_SECONDS = 1800
+
 # --- relations ---------------------------------------------------------------------------------------------
 
 assert RECONNECT_BASE_SECONDS < RECONNECT_CAP_SECONDS <= RECONNECT_RESET_SECONDS

@@ -22,6 +22,7 @@ import msgspec
 from setproctitle import setproctitle
 
 import workers.api.server
+import workers.backup.process
 import workers.health.server
 import workers.ledger.process
 import workers.push.process
@@ -87,6 +88,7 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)  # the same
     workers.push.process.tls_of(config.push)
+    workers.backup.process.check_settings(config.backup)
     AllowList.parse(config.push.allowed_targets)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()

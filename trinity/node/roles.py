@@ -19,6 +19,7 @@ import trinity.node.database
 import workers.access.process
 import workers.api.app
 import workers.api.server
+import workers.backup.process
 import workers.cluster.process
 import workers.health.server
 import workers.ledger.process
@@ -242,6 +243,13 @@ ROLES = (
             plan.node_uuid,
             database_url(plan.config),
         ),
+        vital=False,
+    ),
+    Role(
+        "backup",
+        lambda plan: [""] if plan.config.backup.target else [],
+        2,
+        lambda context, _memory, plan, _: workers.backup.process.run(context, plan.config, plan.node_uuid),
         vital=False,
     ),
     Role(

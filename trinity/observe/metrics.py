@@ -15,6 +15,7 @@ from trinity.vocabulary import (
     ACCESS_REFUSALS,
     ADMISSION_CLASSES,
     ASSET_RESULTS,
+    BACKUP_STEPS,
     DELIVERY_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
@@ -292,6 +293,27 @@ OPERATOR = Register(
     *OF_CACHE,
 )
 
+BACKUP = Register(
+    Metric("backup_active", "gauge", "1 while this node backs the database up; every node backs up its own files."),
+    Metric("backup_failing", "gauge", "1 while more would be lost than may be, or a base or a bundle is overdue."),
+    Metric(
+        "backup_wal_lag_seconds",
+        "gauge",
+        "What would be lost with the database's disk now, on the active node; without a database, how long it is away.",
+    ),
+    Metric("backup_last_base_age_seconds", "gauge", "Since the newest base, on the active node; -1: none."),
+    Metric("backup_last_bundle_age_seconds", "gauge", "Since this node's own files were backed up; -1: not yet."),
+    Metric("backup_restorable_timestamp_seconds", "gauge", "The newest moment that can be restored; 0: none."),
+    Metric("backup_stored_bytes", "gauge", "What the target has of this database, when it was looked through last."),
+    Metric("backup_waiting_bytes", "gauge", "Log that is received and not in the target yet, in whole segments."),
+    Metric("backup_base_seconds", "gauge", "How long the newest base backup of this node took."),
+    Metric("backup_base_bytes", "gauge", "What the newest base backup of this node takes in the target."),
+    Metric("backup_wal_pieces_total", "counter", "Pieces of the log that were brought into the target."),
+    Metric("backup_bases_total", "counter", "Base backups that were taken.", (("kind", ("full", "incremental")),)),
+    Metric("backup_bundles_total", "counter", "Bundles of this node's own files."),
+    Metric("backup_failures_total", "counter", "Steps that failed; they are tried again.", (("step", BACKUP_STEPS),)),
+)
+
 CLUSTER = Register(
     *OF_CACHE,
     Metric(
@@ -363,5 +385,6 @@ REGISTERS = {
     "operator": OPERATOR,
     "pusher": PUSHER,
     "cluster": CLUSTER,
+    "backup": BACKUP,
     "health": HEALTH,
 }
