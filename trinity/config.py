@@ -194,6 +194,7 @@ class BackupSection(Section, frozen=True):
     )
     ship_seconds: Annotated[int, msgspec.Meta(ge=1, le=120)] = 10  # the log goes to the target this often
     bundle_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 120  # the node's own files, this often
+    drill_identity: str = ""  # a file with an identity of its own (age-keygen): the weekly drill opens backups with it
     scratch: str = ""  # an absolute path where the log waits for the target; none: backup/ in the data directory
     scratch_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = (
         4 * 1024**3
@@ -390,6 +391,8 @@ def _check_mail(config: Config) -> None:
 def _check_backup(backup: BackupSection) -> None:
     if backup.target and not backup.recipients:
         raise ConfigError("BACKUP_RECIPIENTS", "BACKUP_TARGET is set: say who can open them (age-keygen makes one)")
+    if backup.drill_identity and not Path(backup.drill_identity).is_absolute():
+        raise ConfigError("BACKUP_DRILL_IDENTITY", f"{backup.drill_identity!r} is not an absolute path")
     if backup.scratch and not Path(backup.scratch).is_absolute():
         raise ConfigError("BACKUP_SCRATCH", f"{backup.scratch!r} is not an absolute path")
 
