@@ -8,7 +8,8 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo cluster run extras wheel test test-long lint coverage bench fuzz simulate setup setup-dev test-tools valkey redis peers lock clean
+.PHONY: docs demo cluster run extras wheel test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
+	test-tools valkey redis peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
 demo: setup extras
@@ -30,7 +31,7 @@ wheel: setup
 	$(BIN)/trinity compile --out trinity/compiled/shipped
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-test: setup-dev test-tools
+test: setup-dev infra-tools test-tools
 	$(BIN)/trinity compile
 	$(PYTEST) -m "not long"
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long"
@@ -42,10 +43,21 @@ test-long: setup-dev test-tools
 	$(PYTEST) -m long
 	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and long"
 
-lint: setup-dev
+lint: setup-dev lint-deploy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What is deployed, by tools that know it best. Each line is one tool; those of the system are skipped by name where they
+# are not installed.
+INFRA := $(VENV)/infra/bin
+lint-deploy: infra-tools
+	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
+	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
+
+# The pages of docs/ that are made from the code; a test holds them to it.
+docs: setup
+	$(BIN)/python -m trinity.cli.reference
 
 # Branches of the core rooms that tests reach: compiled code runs as Python, so it is seen as well. First what needs no
 # running node and no minute (whole markets take many when each line is watched), then what is marked to run uncompiled.
@@ -143,6 +155,14 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m compileall -q $(VENV)/lib || true # a warning about a library's source is no failed test of ours
 	touch $@
 
+# The checkers of deploy/, and AWS's interfaces on loopback for the tests: in an environment of their own, because what they
+# need contradicts what a node needs. 550 MB, and a minute of two cores.
+infra-tools: $(VENV)/infra/.done
+$(VENV)/infra/.done: requirements-infra.lock
+	$(PYTHON) -m venv $(VENV)/infra
+	$(VENV)/infra/bin/pip install --quiet --no-deps --no-compile --require-hashes -r requirements-infra.lock
+	touch $@
+
 # Versions with hashes and no address: run after a change of the dependencies in pyproject.toml.
 LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header
@@ -151,6 +171,7 @@ lock:
 	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra s3 --extra demo --output-file requirements-extras.lock pyproject.toml
 	$(LOCK) --extra setuptools-build --extra parquet --extra mcp --extra s3 --extra demo --extra dev --extra bench \
 	  --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --output-file requirements-infra.lock requirements-infra.in
 
 clean:
 	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -53,8 +53,9 @@ MAY_IMPORT = {
     "trinity/backup": frozenset({KERNEL, "trinity/store", "trinity/memory"}),
     "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
+    "trinity/balancer": frozenset({KERNEL, "trinity/net"}),
     "trinity/node": BELOW,
-    "trinity/node/cluster": BELOW | {"trinity/node"},
+    "trinity/node/cluster": BELOW | {"trinity/node", "trinity/balancer"},
     "trinity/node/composition": EVERYTHING,
     "trinity/node/compiling": EVERYTHING,
     "trinity/node/roles": EVERYTHING,
@@ -81,7 +82,8 @@ MAY_IMPORT = {
     "benchmarks/generators": BELOW | {"benchmarks"},
     "benchmarks/servers": PRODUCT | {"benchmarks", "benchmarks/generators", "trinity/node/cluster"},
     "benchmarks/feeds": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers"},
-    "benchmarks/parts": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds"},
+    "benchmarks/parts": PRODUCT
+    | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds", "trinity/node/cluster"},
     "benchmarks/report": frozenset({KERNEL, "benchmarks"}),
 }
 # A module that belongs to another room than its folder's: the command line.

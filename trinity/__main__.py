@@ -34,6 +34,7 @@ from trinity.errors import (
     MissingProgramError,
     NodeAbsentError,
     RefusedError,
+    ReloadFailedError,
     SchemaError,
     StoreUnavailableError,
     SyncRunningError,
@@ -57,11 +58,17 @@ class Subcommand(NamedTuple):
 COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "operating.node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
+    Subcommand("reload", "the running node reads its configuration anew; say what changed", "operating.reload"),
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
     Subcommand(
         "cluster",
-        "all nodes of the cluster, their loads and lags; run: a whole one on this machine",
+        "all nodes of the cluster, their loads and lags; run: a whole one on this machine; roll: restart all in turn",
         "operating.cluster",
+    ),
+    Subcommand(
+        "balancer",
+        "nginx's lists of nodes: watch the nodes' health and keep them, show who is in",
+        "operating.balancer",
     ),
     Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
@@ -124,6 +131,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (BackupError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),
     (StoreUnavailableError, EXIT_FOUND_WRONG),
+    (ReloadFailedError, EXIT_FOUND_WRONG),
     (SyncRunningError, EXIT_FOUND_WRONG),
     (SchemaError, EXIT_FOUND_WRONG),
     (TrinityError, EXIT_BOOT_FAILURE),

@@ -63,6 +63,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "TRINITY_DATA_DIR": ("node", "data_dir", str),
     "BIND_HOST": ("node", "bind_host", str),
     "MARKETS_FILE": ("node", "markets_file", str),
+    "DRAIN_NOTICE_SECONDS": ("node", "drain_notice_seconds", float),
     "TCP_PORT_LPO": ("ports", "tcp_port_lpo", int),
     "HEALTH_PORT_LPO": ("ports", "health_port_lpo", int),
     "TCP_PORT_LRS": ("ports", "tcp_port_lrs", int),

@@ -330,6 +330,13 @@ SUPERVISOR_GAP_MAX_NS = 1_000_000_000
 DRAIN_STAGE_MAX_NS = 1_500_000_000
 # ... and whoever is left after this is killed.
 DRAIN_MAX_NS = 4_000_000_000
+# Who is replaced while the node runs may take this long to end, then it is killed: most of it is for slow readers.
+RETIRE_MAX_NS = 10 * 1_000_000_000
+# A worker that is replaced lets a connection bring its next request for so long, which is answered as its last one:
+# what comes at the moment of the close is lost, and who asks less often than this has to bear a close anyway.
+RETIRE_IDLE_MAX_NS = 3 * 1_000_000_000
+# ... and closes whatever is left after this.
+RETIRE_WORKER_MAX_NS = 8 * 1_000_000_000
 # LISTEN_WHEN_READY: a worker opens its ports with the prices, which take 2 to 5 s, and not later than this.
 LISTEN_WAIT_MAX_NS = 10 * 1_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
@@ -347,6 +354,9 @@ OPEN_FILES_WANTED = 65_536
 # One process's file before it is put aside, and how many are kept: 40 MB a process, 0.7 GB for a node of 17.
 LOG_FILE_BYTES_MAX = 8 * 1024**2
 LOG_FILES_KEPT = 5
+# A month, as the specification keeps logs; and what one process may write in a second, whatever happens to it.
+LOG_DAYS_KEPT = 30
+LOG_LINES_A_SECOND = 20
 # A state that comes and goes writes at most one line in this time, and its last one when it has come to rest.
 STATE_LOG_GAP_NS = 1_000_000_000
 # A database that is not there yet is starting, not away: the first cluster is made in 5 s to 30 s on a busy machine.
@@ -375,13 +385,6 @@ LOAD_GAP_SECONDS = 0.5
 # While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.
 RING_SUM_SHARE = 0.75
 
-# --- backups -----------------------------------------------------------------------------------------------
-
-# What may be lost at most with a machine and its disk: the log that is not in the target yet. Beyond it, an alarm.
-BACKUP_LAG_SECONDS_MAX = 300
-# A base that is due takes its time: half an hour for some 50 GB. Beyond it, an alarm.
-BACKUP_BASE_LATE_SECONDS = 1800
-
 # --- relations ---------------------------------------------------------------------------------------------
 
 assert RECONNECT_BASE_SECONDS < RECONNECT_CAP_SECONDS <= RECONNECT_RESET_SECONDS
@@ -398,5 +401,6 @@ assert USAGE_ALARM_SHARE < RING_SUM_SHARE < 1
 assert NEW_NAMES_BURST < PARKED_OF_CALLER_MAX < PARKED_MAX < MISS_QUEUE_ENTRIES
 assert DRAIN_PARKED_MAX_NS < DRAIN_WORKER_MAX_NS < MISS_MAX_NS
 assert DRAIN_IDLE_MAX_NS < DRAIN_WORKER_MAX_NS < DRAIN_STAGE_MAX_NS
+assert RETIRE_IDLE_MAX_NS < RETIRE_WORKER_MAX_NS < RETIRE_MAX_NS
 assert ADDRESS_CELLS % 4 == 0
 assert RECOGNISED_KEYS_MAX & (RECOGNISED_KEYS_MAX - 1) == 0

@@ -37,6 +37,7 @@ TEXTS = [
     (errors.MissingProgramError("nginx", "nginx libnginx-mod-stream"),
      "nginx is not installed: install it (on Debian: apt install nginx libnginx-mod-stream)"),
     (errors.ClusterPartError("valkey", "it does not start: no room"), "valkey: it does not start: no room"),
+    (errors.BalancerRefusedError("no host"), "nginx goes on with its former lists of nodes: no host"),
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
     (errors.StoreSilentError(2.0),
      "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),

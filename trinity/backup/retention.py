@@ -1,4 +1,4 @@
-"""Which base is due, and what of a target may go; pure.
+"""Which base is due, what is overdue, and what of a target may go; pure.
 
 Rules: any second of the days that are kept can be restored, so the newest base before them stays, with all that it
 builds on and the log behind it. A day more is spared, so that a restore of the oldest moment is not overtaken. Of each
@@ -11,6 +11,10 @@ from typing import NamedTuple
 from trinity.backup.catalog import BackupCatalog, Base
 from trinity.backup.layout import WalPiece, base_place, read_base_name, segment_name
 
+# What may be lost at most with a machine and its disk: the log that is not in the target yet. Beyond it, an alarm.
+LAG_SECONDS_MAX = 300
+# A base that is due takes its time: half an hour for some 50 GB. Beyond it, an alarm.
+BASE_LATE_SECONDS = 1800
 _DAY = 86_400
 # Incremental bases pay while all of them together are smaller than this part of the full one that they build on.
 _INCREMENTS_SHARE = 0.5

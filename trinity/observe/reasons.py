@@ -12,6 +12,7 @@ import enum
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from trinity.memory.control import NODE_LEAVING
 from trinity.memory.node import NodeMemory
 from trinity.observe.metrics import REGISTERS
 from trinity.observe.readings import (
@@ -143,7 +144,9 @@ REPORTER_FULL = _named(
 DRAINING = _when(
     "draining",
     ReasonWeight.DOWN,
-    lambda reading: any(view.draining for view in reading.processes),
+    lambda reading: (
+        reading.memory.control.read_node_word(NODE_LEAVING) == 1 or any(view.draining for view in reading.processes)
+    ),
     "the node is shutting down",
 )
 

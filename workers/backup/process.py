@@ -3,10 +3,10 @@
 Rules: the gauges are made here, from moments and the clock, so that a thread which hangs in a dead network's disk shows
 as well as one that fails. `backup_failing` is the one judgement, for /health and the alarm alike:
 
-    the log      on the active node, what would be lost is older than BACKUP_LAG_SECONDS_MAX; or there has been no
+    the log      on the active node, what would be lost is older than LAG_SECONDS_MAX; or there has been no
                  database for as long
-    a base       is overdue by BACKUP_BASE_LATE_SECONDS, or there is none
-    a bundle     this node's own files were not brought away for BACKUP_LAG_SECONDS_MAX beyond their turn
+    a base       is overdue by BASE_LATE_SECONDS, or there is none
+    a bundle     this node's own files were not brought away for LAG_SECONDS_MAX beyond their turn
 """
 
 import gc
@@ -20,10 +20,10 @@ from types import FrameType
 
 from trinity.backup.base import Origin
 from trinity.backup.crypt import read_recipients
+from trinity.backup.retention import BASE_LATE_SECONDS, LAG_SECONDS_MAX
 from trinity.backup.target import open_target
 from trinity.clock import NS_PER_SECOND
 from trinity.config import BackupSection, Config
-from trinity.limits import BACKUP_BASE_LATE_SECONDS, BACKUP_LAG_SECONDS_MAX
 from trinity.memory.control import COMMAND, Command
 from trinity.observe.metrics import BACKUP
 from trinity.process import ProcessContext
@@ -111,11 +111,11 @@ class BackupView:
 
     def _is_failing(self, lag: int, base_age: int, bundle_age: int) -> bool:
         alive = (self._clock.monotonic_ns() - self._began_ns) // NS_PER_SECOND
-        oldest_base = self._settings.base_hours * 3600 + BACKUP_BASE_LATE_SECONDS
-        oldest_bundle = self._settings.bundle_seconds + BACKUP_LAG_SECONDS_MAX
-        of_base = base_age > oldest_base or (base_age < 0 and alive > BACKUP_BASE_LATE_SECONDS)
+        oldest_base = self._settings.base_hours * 3600 + BASE_LATE_SECONDS
+        oldest_bundle = self._settings.bundle_seconds + LAG_SECONDS_MAX
+        of_base = base_age > oldest_base or (base_age < 0 and alive > BASE_LATE_SECONDS)
         return (
-            lag > BACKUP_LAG_SECONDS_MAX
+            lag > LAG_SECONDS_MAX
             or (self._service.is_active and (of_base or self._service.base_failed))
             or (bundle_age if bundle_age >= 0 else alive) > oldest_bundle
         )

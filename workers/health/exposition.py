@@ -50,7 +50,8 @@ def node_families(reading: Reading, disk: DiskRoom | None) -> Iterator[Metric]:
     """All of the node."""
     yield _build_family(reading)
     yield from _node_families(reading)
-    yield _reports_family(reading)
+    if any(view.kind == _REPORTER for view in reading.processes):  # else nobody misses it, and no alarm is about it
+        yield _reports_family(reading)
     yield _reasons_family(reading)
     yield from _disk_families(disk)
     yield from _machine_families()

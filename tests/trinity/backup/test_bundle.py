@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> Config:
         (data_dir / name).parent.mkdir(exist_ok=True)
         (data_dir / name).write_text(name)
     stores = StoresSection(admin_key="x" * 20, database_url="postgresql://a:secret@b/c")
-    yield Config(
+    return Config(
         node=NodeSection(data_dir=data_dir), feeds=FeedsSection(ws_base_urls={"kraken": "ws://a"}), stores=stores
     )
 

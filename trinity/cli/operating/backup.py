@@ -18,7 +18,6 @@ from trinity.cli.moments import parse_moment
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import Config
 from trinity.errors import ConfigError
-from trinity.limits import BACKUP_BASE_LATE_SECONDS, BACKUP_LAG_SECONDS_MAX
 from trinity.terminal import print_result
 
 EXIT_FOUND_WRONG = 1
@@ -56,15 +55,16 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
 def _described(catalog: Any, config: Config) -> dict[str, Any]:
     """What is there, and what is wrong with it."""
     from trinity.backup.catalog import moment_text
+    from trinity.backup.retention import BASE_LATE_SECONDS, LAG_SECONDS_MAX
 
     now, window = SystemClock().wall_ns() // NS_PER_SECOND, catalog.window()
     newest_base = max((base.ended_at for base in catalog.bases), default=None)
     wrong = []
     if window is None:
         wrong.append("nothing can be restored: there is no base with the log that it needs")
-    elif now - window.newest > BACKUP_LAG_SECONDS_MAX:
+    elif now - window.newest > LAG_SECONDS_MAX:
         wrong.append(f"the newest moment is {now - window.newest} s old: the log does not arrive")
-    overdue = config.backup.base_hours * 3600 + BACKUP_BASE_LATE_SECONDS
+    overdue = config.backup.base_hours * 3600 + BASE_LATE_SECONDS
     if newest_base is not None and now - newest_base > overdue:
         wrong.append(f"the newest base is {(now - newest_base) // 3600} h old")
     bundles = {node: catalog.bundle_of(node, None) for node in sorted({bundle.node for bundle in catalog.bundles})}
