@@ -59,6 +59,7 @@ lint: setup-dev lint-deploy
 # What is deployed, by tools that know it best. Each line is one tool; those of the system are skipped by name where they
 # are not installed.
 INFRA := $(VENV)/infra/bin
+if_there = @command -v $(1) >/dev/null || { echo "$(1) is not installed: skipped"; exit 0; }; $(1)
 lint-deploy: infra-tools
 	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
 	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
@@ -68,6 +69,9 @@ lint-deploy: infra-tools
 	  systemd-analyze verify --man=no $$unit
 	@command -v docker >/dev/null || { echo "no docker: compose.yaml is read by tests/deploy alone"; exit 0; }; \
 	  docker compose --env-file deploy/demo.env config --quiet
+	$(call if_there,promtool) check config deploy/prometheus/prometheus.yml
+	$(call if_there,promtool) check rules --lint-fatal deploy/prometheus/rules/*.yml
+	$(call if_there,amtool) check-config deploy/alertmanager/alertmanager.yml
 
 # The pages of docs/ that are made from the code; a test holds them to it.
 docs: setup
@@ -100,7 +104,8 @@ simulate: setup-dev
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
-TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver node:nodejs npm faketime ps:procps
+TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver node:nodejs npm faketime ps:procps \
+	promtool:prometheus amtool:prometheus-alertmanager
 PEERS := go:golang-go
 define install_missing
 	@missing=""; for tool in $(1); do \
