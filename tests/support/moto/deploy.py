@@ -1,20 +1,29 @@
 """Makes the whole of deploy/aws in moto's server with the AWS SDK, asks it for what exists, deletes all of it.
 
-`.venv/infra/bin/python -m tests.support.moto.deploy` prints what it found as JSON. Each part of stack.yaml becomes a stack
-of its own, in the order in which they need each other; calls.py makes what moto's stacks cannot.
+`.venv/infra/bin/python -m tests.support.moto.deploy` prints what it found as JSON. Each part of stack.yaml becomes a
+stack of its own, in the order in which they need each other; calls.py makes what moto's stacks cannot.
 """
 
 import copy
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.server import ThreadedMotoServer
 
 from tests.support.cloudformation import Intrinsics, load, parameters_of
-from tests.support.moto.calls import CALLS, LEFT_BY_STACKS, REGION, UNKNOWN, Cloud, Made, is_made_by_call
+from tests.support.moto.calls import (
+    CALLS,
+    LEFT_AFTER_STACKS,
+    LEFT_BY_STACKS,
+    REGION,
+    UNKNOWN,
+    Cloud,
+    Made,
+    is_made_by_call,
+)
 from tests.support.moto.inventory import inventory
 
 
@@ -31,11 +40,7 @@ class Part:
             for key, resource in template["Resources"].items()
             if "Condition" not in resource or self._functions.holds(resource["Condition"])
         }
-        self._by_call = {
-            key: resource
-            for key, resource in wanted.items()
-            if is_made_by_call(key, resource["Type"])
-        }
+        self._by_call = {key: resource for key, resource in wanted.items() if is_made_by_call(key, resource["Type"])}
         self._made: dict[str, Made] = {}
         self._kinds = {key: resource["Type"] for key, resource in wanted.items()}
         apart = self._by_call.keys() | {key for key, resource in wanted.items() if resource["Type"] in UNKNOWN}
@@ -50,10 +55,14 @@ class Part:
         """By calls what was made so, the newest first; then the stack."""
         for made in reversed(self._made.values()):
             made.delete()
-        for key, kind in self._kinds.items():
-            if kind in LEFT_BY_STACKS and key not in self._made:
-                LEFT_BY_STACKS[kind](self._cloud, self._names[key])
+        self._delete_left(LEFT_BY_STACKS)
         self._cloud.cloudformation.delete_stack(StackName=self._name)
+        self._delete_left(LEFT_AFTER_STACKS)
+
+    def _delete_left(self, calls: Mapping[str, Callable[[Cloud, str], Any]]) -> None:
+        for key, kind in self._kinds.items():
+            if kind in calls and key not in self._by_call:
+                calls[kind](self._cloud, self._names[key])
 
     def _make_stack(self, resources: dict[str, Any], given: dict[str, Any]) -> None:
         resources = copy.deepcopy(resources)
@@ -67,7 +76,9 @@ class Part:
         for section in ("Outputs", "Rules"):
             template.pop(section, None)
         parameters = [
-            {"ParameterKey": key, "ParameterValue": str(given[key])} for key in template.get("Parameters", {}) if key in given
+            {"ParameterKey": key, "ParameterValue": str(given[key])}
+            for key in template.get("Parameters", {})
+            if key in given
         ]
         formation = self._cloud.cloudformation
         formation.create_stack(StackName=self._name, TemplateBody=json.dumps(template), Parameters=parameters)
