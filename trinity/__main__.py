@@ -16,13 +16,14 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from trinity.access.values import without_keys
 from trinity.compiled import prepare_cache
 from trinity.config import Config, load_config
+from trinity.environment import CONFIG_VARIABLE
 from trinity.errors import (
     AbsentError,
     CacheUnavailableError,
@@ -32,6 +33,7 @@ from trinity.errors import (
     MissingProgramError,
     NodeAbsentError,
     RefusedError,
+    ReloadFailedError,
     SchemaError,
     StoreUnavailableError,
     SyncRunningError,
@@ -55,11 +57,17 @@ class Subcommand(NamedTuple):
 COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "operating.node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
+    Subcommand("reload", "the running node reads its configuration anew; say what changed", "operating.reload"),
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
     Subcommand(
         "cluster",
-        "all nodes of the cluster, their loads and lags; run: a whole one on this machine",
+        "all nodes of the cluster, their loads and lags; run: a whole one on this machine; roll: restart all in turn",
         "operating.cluster",
+    ),
+    Subcommand(
+        "balancer",
+        "nginx's lists of nodes: watch the nodes' health and keep them, show who is in",
+        "operating.balancer",
     ),
     Subcommand(
         "config", "the configuration: check it, show each value and its source, print an example", "operating.config"
@@ -67,6 +75,7 @@ COMMANDS = (
     Subcommand(
         "doctor", "check clock, exchanges, limits, ports and stores of this machine; say what to do", "operating.doctor"
     ),
+    Subcommand("health", "whether the node on this machine lives, for a container's HEALTHCHECK", "operating.health"),
     Subcommand("top", "watch assets, sources and ages of the running node", "operating.top"),
     Subcommand("explain", "show each step of an asset's consensus, with its numbers", "operating.explain"),
     Subcommand("record", "record what feeds and consensus see: on, off or status", "operating.record"),
@@ -92,6 +101,7 @@ COMMANDS = (
     ),
     Subcommand("audit", "list who changed keys, plans, accounts and blocks, and what", "customers.audit"),
     Subcommand("mcp", "serve prices, history, explanations to language models (Model Context Protocol, stdio)", "mcp"),
+    Subcommand("completion", "print the completion of these commands for bash, zsh or tcsh", "completion"),
     Subcommand("bench", "measure this machine", "bench"),
     Subcommand(
         "compile",
@@ -99,6 +109,9 @@ COMMANDS = (
         "operating.node",
     ),
 )
+
+# What is asked before there is a data directory, or every few seconds: nothing is made for it.
+_ONLY_LOOK = frozenset({"config", "health", "completion"})
 
 # What a kind of error means for the exit code; the first that fits counts.
 _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
@@ -111,6 +124,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),
     (StoreUnavailableError, EXIT_FOUND_WRONG),
+    (ReloadFailedError, EXIT_FOUND_WRONG),
     (SyncRunningError, EXIT_FOUND_WRONG),
     (SchemaError, EXIT_FOUND_WRONG),
     (TrinityError, EXIT_BOOT_FAILURE),
@@ -127,14 +141,14 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser(arguments[0] if arguments else "")
+    parser = parser_of(arguments[:1])
     parsed, parsed_not = parser.parse_known_args(arguments)
     if parsed_not and parsed.command != "bench":
         parser.error(f"unknown arguments: {' '.join(word.partition('=')[0] for word in parsed_not)}")
     parsed.passed_on = parsed_not
     try:
         config = load_config(os.environ, parsed.config, demo=parsed.command == "demo")
-        if parsed.command != "config":  # it only looks, and is asked before there is a data directory
+        if parsed.command not in _ONLY_LOOK:
             _prepare(config)
         module = next(command.module for command in COMMANDS if command.name == parsed.command)
         return int(importlib.import_module(f"trinity.cli.{module}").run(config, parsed))
@@ -148,10 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0  # the reader of our output left, or the user did
 
 
-def _parser(asked: str) -> argparse.ArgumentParser:
-    """All commands, with the arguments of the one that is asked for."""
+def parser_of(asked: Collection[str]) -> argparse.ArgumentParser:
+    """All commands, with the arguments of those that are asked for."""
     common = _Parser(add_help=False)
-    common.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
+    config = os.environ.get(CONFIG_VARIABLE) or None
+    what = f"TOML file; the environment wins over it (default: {CONFIG_VARIABLE})"
+    common.add_argument("--config", type=Path, metavar="FILE", default=config, help=what)
     common.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object, for programs")
     parser = _Parser(prog="trinity", description="A self-hosted crypto price oracle.")
     parser.add_argument("--version", action="version", version=f"trinity {version()}")
@@ -159,7 +175,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     for name, text, module in COMMANDS:
         # What follows `bench`, also --help, is for the benchmarks' own command line.
         command = commands.add_parser(name, help=text, description=text, parents=[common], add_help=name != "bench")
-        if name == asked:
+        if name in asked:
             importlib.import_module(f"trinity.cli.{module}").add_arguments(name, command)
     return parser
 

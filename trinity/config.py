@@ -30,10 +30,9 @@ from trinity.rates import read_rate
 from trinity.schema import Setting, allowed, bounds_of, settings_of
 from trinity.services import ServerType, Service, services_of_type
 
-# Of a wrong value, in an error.
-_SHOWN_CHARS = 60
-# Seven bits of a request id.
-_RINGS_MAX = 128
+_SHOWN_CHARS = 60  # of a wrong value, in an error
+_RINGS_MAX = 128  # seven bits of a request id
+SPARES = 1  # of each kind that serves in a pool: who begins before another one ends, while it is replaced
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
 _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
@@ -58,6 +57,7 @@ class NodeSection(Section, frozen=True):
     data_dir: Path = Path.home() / ".local" / "share" / "trinity"  # logs, ledger, embedded database, compiled code
     bind_host: str = "127.0.0.1"  # loopback, until the operator decides otherwise
     markets_file: Path = DEFAULT_PATH  # which asset is on which exchange
+    drain_notice_seconds: Annotated[float, msgspec.Meta(ge=0, le=300)] = 0.0  # SIGTERM: /ready says no so long, first
 
 
 class PortsSection(Section, frozen=True):
@@ -184,12 +184,13 @@ class CacheSection(Section, frozen=True):
 
 
 class StoresSection(Section, frozen=True):
-    """Addresses and secrets of the stores; never in the TOML file."""
+    """Addresses that hold secrets, of the stores and of who watches, and other secrets; never in the TOML file."""
 
     database_url: str | None = None  # postgresql://user:password@host:port/database; none: the embedded one
     cache_url: str | None = None  # valkey:// or valkeys:// (TLS); what nodes share; unreachable is never an error
     admin_key: str | None = None  # the operator's, 16 to 128 characters: it opens everything
     smtp_password: str | None = None  # of the mail server's user
+    heartbeat_url: str | None = None  # asked every minute while prices are fresh: who hears nothing raises the alarm
 
 
 class Config(Section, frozen=True):
@@ -393,8 +394,8 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
-    if worker_count(config.request) + config.reports.processes > _RINGS_MAX:
-        reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
+    if worker_count(config.request) + config.reports.processes + 2 * SPARES > _RINGS_MAX:
+        reason = f"with REPORT_PROCESSES {config.reports.processes} and spares there are more than {_RINGS_MAX} rings"
         raise ConfigError("REQUEST_WORKERS", reason)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
         raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")

@@ -12,12 +12,17 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from trinity.errors import ConfigError
 
 PREFIX = "TRINITY_"
 # What the clients of a node read, in the same environment: `trinity mcp`.
 _CLIENT_NAMES = frozenset({"TRINITY_URL", "TRINITY_API_KEY"})
+# The file of settings where no --config names one: all commands in a container, or of a service, are to read the same.
+CONFIG_VARIABLE = "TRINITY_CONFIG"
+# Where systemd puts what a unit's LoadCredential= names: a file for each secret, by its name in lower case.
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 # Kubernetes and Docker tell a container where a service named "trinity" is, under names like these.
 _SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
@@ -42,6 +47,14 @@ def _table_of(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
+def _web_address_of(text: str) -> str:
+    """What is wrong is told without the address: its path is often a secret."""
+    parts = urlsplit(text)  # a ValueError of its own names a part of the host alone
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or " " in text:
+        raise ValueError("it is not an address like https://host/path")
+    return text
+
+
 # Environment name -> (section, field, how its text becomes the field's value).
 ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "CLUSTER_NODE": ("node", "name", str),
@@ -50,6 +63,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "TRINITY_DATA_DIR": ("node", "data_dir", str),
     "BIND_HOST": ("node", "bind_host", str),
     "MARKETS_FILE": ("node", "markets_file", str),
+    "DRAIN_NOTICE_SECONDS": ("node", "drain_notice_seconds", float),
     "TCP_PORT_LPO": ("ports", "tcp_port_lpo", int),
     "HEALTH_PORT_LPO": ("ports", "health_port_lpo", int),
     "TCP_PORT_LRS": ("ports", "tcp_port_lrs", int),
@@ -110,10 +124,11 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "CACHE_URL": ("stores", "cache_url", str),
     "ADMIN_KEY": ("stores", "admin_key", str),
     "SMTP_PASSWORD": ("stores", "smtp_password", str),
+    "HEARTBEAT_URL": ("stores", "heartbeat_url", _web_address_of),
 }
 # Names that other programs share: there the small form is as usual, and wins (as for curl).
 SHARED_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY")
-SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY", "SMTP_PASSWORD")
+SECRETS = ("DATABASE_URL", "CACHE_URL", "ADMIN_KEY", "SMTP_PASSWORD", "HEARTBEAT_URL")
 VARIABLES: Mapping[tuple[str, str], str] = {entry[:2]: name for name, entry in ENVIRONMENT.items()}
 
 
@@ -134,7 +149,8 @@ def read_variable(
 ) -> Variable | None:
     """What the environment says of a setting; None where it says nothing.
 
-    `may_be_file`: `<NAME>_FILE` may name a file that has the text. `is_shared`: other programs read the bare name as
+    `may_be_file`: `<NAME>_FILE` may name a file that has the text, and where the environment says nothing a service's
+    credential of that name may have it. `is_shared`: other programs read the bare name as
     well, and the small form of it wins (as for curl).
     """
     bare = [name.lower(), name] if is_shared else [name]
@@ -145,12 +161,15 @@ def read_variable(
     ]
     if not is_shared and len({variable.text for variable in found}) > 1:
         raise ConfigError(found[0].name, f"{found[1].name} is set as well, and differently: set one of them")
+    if not found and may_be_file:
+        return _read_credential(name, environment)
     return found[0] if found else None
 
 
 def check_prefixed_names(environment: Mapping[str, str], names: Collection[str], files: Iterable[str]) -> None:
     """ConfigError for a variable with the prefix that is none of the settings; `files`: those with a `_FILE`."""
-    known = {prefixed(name) for name in names} | {f"{prefixed(name)}_FILE" for name in files} | _CLIENT_NAMES
+    known = {prefixed(name) for name in names} | {f"{prefixed(name)}_FILE" for name in files}
+    known |= _CLIENT_NAMES | {CONFIG_VARIABLE}
     for variable in sorted(environment):
         if variable.startswith(PREFIX) and variable not in known and not _is_service_link(variable, environment):
             near = hint(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in known), PREFIX)
@@ -181,6 +200,19 @@ def _read(name: str, environment: Mapping[str, str], may_be_file: bool) -> Varia
         return Variable(f"{name}_FILE", Path(path).read_text().strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}_FILE", str(error)) from None
+
+
+def _read_credential(name: str, environment: Mapping[str, str]) -> Variable | None:
+    folder = environment.get(CREDENTIALS_VARIABLE)
+    if not folder:
+        return None
+    path = Path(folder) / name.lower()
+    try:
+        return Variable(str(path), path.read_text().strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"credential {name.lower()}", str(error)) from None
 
 
 def _is_service_link(variable: str, environment: Mapping[str, str]) -> bool:

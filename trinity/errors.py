@@ -15,6 +15,7 @@
     |-- MissingExtraError a library of an extra is not installed       (module, extra)
     |-- MissingProgramError a program of the system is not installed   (program, packages)
     |-- ClusterPartError  a part of a cluster on this machine does not start  (part, reason)
+    |-- BalancerRefusedError  nginx does not take its lists of nodes   (reason)
     |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
     |-- CacheUnavailableError  Valkey does not answer, or is left alone  (reason)
     |-- CacheReplyError   Valkey refused one command                   (code, text)
@@ -24,6 +25,7 @@
     |-- UnloadableError a file of the usage spool cannot be loaded     (path, reason)
     |-- KeysFullError     more API keys than there is room for           (key_id, keys_max)
     |-- KeyChangesError   too many keys changed under their id           (key_id)
+    |-- BackupError       of backups: target, object, program or restore  (what, reason)
     |-- DeliveryError     a message was not delivered to its target      (kind, detail)
     `-- BlocksFullError   more blocked networks than there is room for   (count, limit)
 
@@ -45,6 +47,17 @@ class ConfigError(TrinityError):
 
     def __str__(self) -> str:
         return f"configuration: {self.key}: {self.reason}"
+
+
+class ReloadFailedError(TrinityError):
+    """A running node could not be changed; it goes on with the configuration that it had."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"reload: {self.reason}"
 
 
 class PortTakenError(TrinityError):
@@ -215,6 +228,17 @@ class ClusterPartError(TrinityError):
         return f"{self.part}: {self.reason}"
 
 
+class BalancerRefusedError(TrinityError):
+    """nginx does not take what was written for it, or was not told to read it; it goes on with what it had."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"nginx goes on with its former lists of nodes: {self.reason}"
+
+
 class StoreUnavailableError(TrinityError):
     """PostgreSQL does not start, cannot be reached or has gone; prices are answered without it."""
 
@@ -353,6 +377,37 @@ class BlocksFullError(TrinityError):
             f"{self.count} blocked networks are more than {self.limit}: "
             "block whole networks instead of single addresses, or unblock some"
         )
+
+
+class BackupError(TrinityError):
+    """Something about backups went wrong; nothing half is believed, and what was there before is untouched."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what = what
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"backup: {self.what}: {self.reason}"
+
+
+class BackupTargetError(BackupError):
+    """The place of the backups cannot be reached, takes nothing, or is not the one that was used before."""
+
+
+class BackupDamagedError(BackupError):
+    """An object of a backup is changed, cut off, misplaced or for another identity; nothing of it is used."""
+
+
+class BackupToolError(BackupError):
+    """A program of PostgreSQL's ended without having done its work."""
+
+
+class RestoreError(BackupError):
+    """A backup cannot be restored as asked."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("restore", reason)
 
 
 class DeliveryError(TrinityError):

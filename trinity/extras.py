@@ -7,7 +7,14 @@ extra and how to get it. pyproject.toml has the same extras with their libraries
 from trinity.errors import MissingExtraError
 
 # The extra that brings a library, by the name that is imported.
-EXTRA_OF = {"pyarrow": "parquet", "mcp": "mcp", "matplotlib": "bench", "hdrh": "bench", "ccxt": "bench"}
+EXTRA_OF = {
+    "pyarrow": "parquet",
+    "mcp": "mcp",
+    "matplotlib": "bench",
+    "hdrh": "bench",
+    "ccxt": "bench",
+    "obstore": "s3",
+}
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | ModuleNotFoundError:

@@ -330,10 +330,20 @@ SUPERVISOR_GAP_MAX_NS = 1_000_000_000
 DRAIN_STAGE_MAX_NS = 1_500_000_000
 # ... and whoever is left after this is killed.
 DRAIN_MAX_NS = 4_000_000_000
+# Who is replaced while the node runs may take this long to end, then it is killed: most of it is for slow readers.
+RETIRE_MAX_NS = 10 * 1_000_000_000
+# A worker that is replaced lets a connection bring its next request for so long, which is answered as its last one:
+# what comes at the moment of the close is lost, and who asks less often than this has to bear a close anyway.
+RETIRE_IDLE_MAX_NS = 3 * 1_000_000_000
+# ... and closes whatever is left after this.
+RETIRE_WORKER_MAX_NS = 8 * 1_000_000_000
 # LISTEN_WHEN_READY: a worker opens its ports with the prices, which take 2 to 5 s, and not later than this.
 LISTEN_WAIT_MAX_NS = 10 * 1_000_000_000
 # A first price takes 2 to 5 s; without one for this long the operator is told where to look.
 READY_HINT_NS = 20 * 1_000_000_000
+# Compiling the request loop, where no machine code came with the package: half a minute on two idle cores, minutes on a
+# quarter of one. So long a start may be silent.
+COMPILE_SECONDS_MAX = 600
 # What a dying process may leave as its cause of death.
 FAILURE_MESSAGE_BYTES_MAX = 1024
 # Sockets, event descriptors and log files of a request worker at its connection limit, with room.
@@ -344,6 +354,9 @@ OPEN_FILES_WANTED = 65_536
 # One process's file before it is put aside, and how many are kept: 40 MB a process, 0.7 GB for a node of 17.
 LOG_FILE_BYTES_MAX = 8 * 1024**2
 LOG_FILES_KEPT = 5
+# A month, as the specification keeps logs; and what one process may write in a second, whatever happens to it.
+LOG_DAYS_KEPT = 30
+LOG_LINES_A_SECOND = 20
 # A state that comes and goes writes at most one line in this time, and its last one when it has come to rest.
 STATE_LOG_GAP_NS = 1_000_000_000
 # A database that is not there yet is starting, not away: the first cluster is made in 5 s to 30 s on a busy machine.
@@ -388,5 +401,6 @@ assert USAGE_ALARM_SHARE < RING_SUM_SHARE < 1
 assert NEW_NAMES_BURST < PARKED_OF_CALLER_MAX < PARKED_MAX < MISS_QUEUE_ENTRIES
 assert DRAIN_PARKED_MAX_NS < DRAIN_WORKER_MAX_NS < MISS_MAX_NS
 assert DRAIN_IDLE_MAX_NS < DRAIN_WORKER_MAX_NS < DRAIN_STAGE_MAX_NS
+assert RETIRE_IDLE_MAX_NS < RETIRE_WORKER_MAX_NS < RETIRE_MAX_NS
 assert ADDRESS_CELLS % 4 == 0
 assert RECOGNISED_KEYS_MAX & (RECOGNISED_KEYS_MAX - 1) == 0

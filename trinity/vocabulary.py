@@ -316,7 +316,7 @@ LATENESS_BOUNDS_NS = (
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
 OPERATOR_JOBS = (
     "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",
-    "event_mails", "node_alarms", "push_leavings",
+    "event_mails", "node_alarms", "push_leavings", "database_load",
 )  # fmt: skip
 
 # --- keys -----------------------------------------------------------------------------------------------------

@@ -52,6 +52,10 @@ def _membership_ns(results: Results) -> float:
     return float(round(results["access"]["member_ns"] - results["access"]["alone_ns"], 1))
 
 
+def _of_rolls(results: Results, field: str) -> float:
+    return float(sum(row[field] for row in results["roll"]["kinds"].values()))
+
+
 def _inexact(results: Results) -> float:
     amiss = ("missing", "twice", "surplus")
     return float(sum(row[field] for row in results["chaos"]["kinds"].values() for field in amiss))
@@ -90,6 +94,9 @@ FIGURES = (
         "a cluster whose parts are killed: wrong prices", 0.0, "<=", "prices", lambda r: r["chaos"]["prices"]["wrong"]
     ),
     Figure("a cluster whose parts are killed: over a limit", 0.05, "<=", "", lambda r: r["chaos"]["limit"]["over"]),
+    Figure("through nginx: lost", 0.0, "<=", "questions", lambda r: r["front"]["wrong"]),
+    Figure("nodes restarted one after the other: failures", 0.0, "<=", "questions", lambda r: _of_rolls(r, "failures")),
+    Figure("nodes restarted one after the other: missing rows", 0.0, "<=", "rows", lambda r: _of_rolls(r, "missing")),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),
     Figure("key, limit and usage record", 0.5, "<=", "us", lambda r: r["access"]["added_us"]),
     Figure(

@@ -55,6 +55,13 @@ SELECT second + interval '1 day', base_id + (86400::bigint << 24), key_id, node_
 FROM usage_runs WHERE second >= %(day)s - interval '1 day' AND second < %(day)s
 """
 
+_REPEATED_SUMS = """
+INSERT INTO {table}
+SELECT start + interval '1 day', key_id, asset_id, protocol, status, node_id, requests, lookups, latency_sum_ns,
+       latency_buckets
+FROM {table} WHERE start >= %(day)s - interval '1 day' AND start < %(day)s
+"""
+
 _SUMS = """
 INSERT INTO {target}
 SELECT {start}, key_id, asset_id, protocol, status, node_id, {requests}, {lookups}, {latency}, ARRAY[{buckets}]
@@ -89,10 +96,15 @@ def fill(connection: "psycopg.Connection[Any]", rows: int, days: int, keys: int,
             connection.execute("SELECT pack_usage('made')")
         made += a_day
         connection.execute(f"CREATE TABLE usage_minute_{day:%Y%m%d} PARTITION OF usage_minute FOR VALUES {bounds}")
-        for statement in sums():
+        for statement in sums() if not number else _repeated_sums():
             connection.execute(statement, {"day": day})
         connection.commit()
         yield made
+
+
+def _repeated_sums() -> tuple[str, ...]:
+    """Those of the day before once more, as its requests are."""
+    return tuple(_REPEATED_SUMS.format(table=f"usage_{unit}") for unit in ("minute", "hour", "day"))
 
 
 def sums() -> tuple[str, ...]:

@@ -2,12 +2,9 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -264,25 +261,6 @@ def test_a_log_folder_that_goes_away_costs_lines_and_nothing_else(fresh_node: No
     ]
     assert said
     assert all(said.count(name) <= (3 if name == "feed-okx" else 1) for name in said)
-
-
-def test_the_container_s_health_check_knows_a_node_that_lives(fresh_node: Node) -> None:
-    """The very words of the Dockerfile: failing while nothing listens, which counts as starting, then well."""
-    text = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text()
-    check = re.search(r"^HEALTHCHECK (.*?) CMD (\[.*?\])$", text.replace("\\\n", ""), re.M)
-    assert check is not None
-    assert "--start-period=5m" in check[1].split()
-    command = [sys.executable, *json.loads(check[2])[1:]]
-
-    def is_well() -> bool:
-        run = subprocess.run(command, env=fresh_node.environment, capture_output=True, timeout=60)
-        return run.returncode == 0
-
-    assert not is_well()
-    fresh_node.start()
-    fresh_node.wait("a good check", is_well, 90)
-    assert fresh_node.stop() == 0
-    assert not is_well()
 
 
 def test_run_never_uses_the_simulator_unasked(fresh_node: Node) -> None:

@@ -87,3 +87,17 @@ def test_a_misspelt_bare_name_is_suspected_only() -> None:
     environment = {"TCP_PORT_LOP": "1", "AUTHOR": "me", "https_proxy": "x", "PATH": "x"}
     assert list(misspelt(environment, NAMES)) == [("TCP_PORT_LOP", "TCP_PORT_LPO")]
     assert hint("nonsense", NAMES).startswith("`trinity config example`")
+
+
+def test_a_secret_may_be_a_credential_of_the_service(tmp_path: Path) -> None:
+    """systemd gives a service its secrets as files in a folder; what the environment says comes first."""
+    (tmp_path / "admin_key").write_text("of-the-service\n")
+    given = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert read_variable("ADMIN_KEY", given) is None, "only a secret is looked for there"
+    found = read_variable("ADMIN_KEY", given, may_be_file=True)
+    assert found == Variable(str(tmp_path / "admin_key"), "of-the-service")
+    assert read_variable("ADMIN_KEY", given | {"ADMIN_KEY": "a"}, may_be_file=True) == Variable("ADMIN_KEY", "a")
+    assert read_variable("DATABASE_URL", given, may_be_file=True) is None
+    (tmp_path / "cache_url").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="credential cache_url"):
+        read_variable("CACHE_URL", given, may_be_file=True)

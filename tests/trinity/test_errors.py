@@ -37,6 +37,7 @@ TEXTS = [
     (errors.MissingProgramError("nginx", "nginx libnginx-mod-stream"),
      "nginx is not installed: install it (on Debian: apt install nginx libnginx-mod-stream)"),
     (errors.ClusterPartError("valkey", "it does not start: no room"), "valkey: it does not start: no room"),
+    (errors.BalancerRefusedError("no host"), "nginx goes on with its former lists of nodes: no host"),
     (errors.StoreUnavailableError("it is not there"), "database: it is not there"),
     (errors.StoreSilentError(2.0),
      "database: it does not answer: no word within 2 s. It is stopped, or its disk hangs"),
@@ -59,6 +60,12 @@ TEXTS = [
     (errors.BlocksFullError(9000, 8192),
      ("9000 blocked networks are more than 8192: "
       "block whole networks instead of single addresses, or unblock some")),
+    (errors.BackupError("status", "nobody knows"), "backup: status: nobody knows"),
+    (errors.BackupTargetError("/mnt/backups", "No space left on device: make room"),
+     "backup: /mnt/backups: No space left on device: make room"),
+    (errors.BackupDamagedError("7/base/1", "its end is missing"), "backup: 7/base/1: its end is missing"),
+    (errors.BackupToolError("pg_basebackup", "it ended with 1"), "backup: pg_basebackup: it ended with 1"),
+    (errors.RestoreError("it is too early"), "backup: restore: it is too early"),
     (errors.DeliveryError("tls", "certificate has expired"), "not delivered: tls: certificate has expired"),
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from trinity.compiled import SHIPPED
-from trinity.compiled.whole import cpu
+from trinity.compiled.cpu import cpu
 from trinity.files import Durability, write_whole
 
 _MADE_FOR = "MADE_FOR"

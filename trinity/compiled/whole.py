@@ -15,8 +15,6 @@ where compiled functions are machine code; must not know any of them.
 import collections
 import gc
 import hashlib
-import os
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -28,44 +26,13 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.environment import lookup_environment
-from numba.core.registry import cpu_target
 from numba.core.typed_passes import NativeLowering
 from numba.core.types.misc import unliteral
 
-from trinity.compiled import quicker
+from trinity.compiled import cpu, quicker
 from trinity.compiled.store import RootStore
 
-# The instructions of x86-64-v3, which Intel has since Haswell and AMD since Zen: AVX2, BMI, FMA. Chosen and ordered for
-# Zen 3: with LLVM's "x86-64-v3", which is for no CPU in particular, a binary lookup takes a third longer
-# (docs/performance.md, "A cold start").
-_MACHINE, _TUNED_FOR = "x86_64", "znver3"
-_NEEDED = ("avx2", "bmi", "bmi2", "cmov", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "xsave")
-_LEFT_OUT = (
-    "adx", "aes", "clflushopt", "clwb", "clzero", "fsgsbase", "invpcid", "mwaitx", "pclmul", "pku", "prfchw", "rdpid",
-    "rdpru", "rdrnd", "rdseed", "sha", "shstk", "sse4a", "vaes", "vpclmulqdq", "wbnoinvd", "xsavec", "xsaveopt",
-    "xsaves",
-)  # fmt: skip
-BASELINE = "x86-64-v3"
-
-
-def _choose_cpu() -> None:
-    """The baseline where the machine has it, otherwise the CPU of the machine; who sets NUMBA_CPU_NAME decides."""
-    if "NUMBA_CPU_NAME" in os.environ or platform.machine() != _MACHINE:
-        return
-    has = llvm.get_host_cpu_features()
-    if all(has.get(feature) for feature in _NEEDED):
-        numba.config.CPU_NAME = _TUNED_FOR
-        numba.config.CPU_FEATURES = ",".join(f"-{feature}" for feature in _LEFT_OUT)
-
-
-def cpu() -> str:
-    """The CPU that machine code is made for, in words."""
-    made_for: str = cpu_target.target_context.codegen().magic_tuple()[1]
-    is_baseline = made_for == _TUNED_FOR and "NUMBA_CPU_NAME" not in os.environ
-    return BASELINE if is_baseline else made_for
-
-
-_choose_cpu()
+cpu.use_baseline()
 quicker.install()
 
 

@@ -8,7 +8,8 @@
                        3     restarts       written by the supervisor
                        4     command        Command; written by the supervisor
                        5     failing        1 while it dies again and again; written by the supervisor
-                       6-7   reserved
+                       6     resting        1 while it is a spare: nobody is meant to run; written by the supervisor
+                       7     reserved
                        8..   counters       COUNTER_WORDS words, written by the process alone
 
 Rules: every word has one writer, so plain aligned stores are enough and nothing is ever lost when a process is
@@ -32,10 +33,12 @@ NODE_WORDS = 8
 NODE_STARTED_NS = 0  # wall clock
 NODE_SIMULATED = 1  # 1 when the exchanges are simulated
 NODE_RECORDING = 2  # 1 while feeds and consensus record their inputs; also set by `trinity record`
+NODE_LEAVING = 3  # 1 from SIGTERM on: the node still answers, and wants nobody new
+NODE_SUPERVISOR_PID = 4  # who is asked to reload
 
 BLOCK_WORDS = 8 + COUNTER_WORDS
 
-HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND, FAILING = range(6)
+HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND, FAILING, RESTING = range(7)
 COUNTERS = 8
 
 
@@ -43,7 +46,8 @@ class Command(enum.IntEnum):
     """What the supervisor asks of a process; a compiled loop polls it, the others also get SIGTERM."""
 
     RUN = 0
-    DRAIN = 1
+    DRAIN = 1  # the node ends: nobody takes over what the process had
+    RETIRE = 2  # another process takes over, and the node goes on
 
 
 class Control:
@@ -89,7 +93,7 @@ class ProcessBlock:
         self._gauges: NDArray[np.float64] = self.counters.view(np.float64)
 
     def read(self, index: int) -> int:
-        """One of HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND, FAILING."""
+        """One of HEARTBEAT_NS, PID, STARTED_NS, RESTARTS, COMMAND, FAILING, RESTING."""
         return int(load_acquire(self.words, index))
 
     def write(self, index: int, value: int) -> None:

@@ -1,5 +1,7 @@
 """What the terminal shows while a node runs: where it listens, how its start gets on, when it is ready, what to try.
 
+`tell` gets the newest of it in one line, for `systemctl status`.
+
 Rules: plain lines, flushed at once; simulated prices are called simulated before anything else. A line about the start
 begins with the seconds since it began, and is in the supervisor's log as well. Logs do not come here.
 """
@@ -75,6 +77,7 @@ class NodeConsole:
         with_simulator: bool,
         stream: TextIO | None = None,
         log: logging.Logger | None = None,
+        tell: Callable[[str], None] = lambda _status: None,
         *,
         with_receiver: bool = False,
     ) -> None:
@@ -84,6 +87,7 @@ class NodeConsole:
         self._with_simulator, self._with_receiver = with_simulator, with_receiver
         self._stream = stream or sys.stdout
         self._log = log
+        self._tell = tell
         self._started_ns: int | None = None
         self._turning_since_ns: int | None = None
         self._noted_ns = 0
@@ -141,6 +145,7 @@ class NodeConsole:
         elif waited_ns > READY_HINT_NS and not self._has_hinted:
             self._has_hinted = True
             host, port = host_in_url(local_host(self._config.node.bind_host)), self._health_port
+            self._tell("no fresh price yet; `trinity doctor` says what to do")
             self._say("trinity: still no fresh price; `trinity doctor` says what to do,")
             self._say(f"  and `curl http://{host}:{port}/ready` what is missing")
         return self._is_ready
@@ -164,6 +169,8 @@ class NodeConsole:
     def _step(self, text: str, now_ns: int) -> None:
         seconds = (now_ns - (self._started_ns or now_ns)) / NS_PER_SECOND
         self._say(f"trinity: {seconds:5.1f} s  {text}")
+        if not self._is_ready:
+            self._tell(f"starting: {text}")
         if self._log is not None:
             self._log.info("start", extra={"fields": {"seconds": round(seconds, 1), "step": text}})
 
@@ -172,6 +179,7 @@ class NodeConsole:
         marked = " SIMULATED" if self._config.feeds.simulated else ""
         seconds = waited_ns / NS_PER_SECOND
         self._say(f"trinity: ready after {seconds:.1f} s: {fresh} assets have a fresh{marked} price. Try:")
+        self._tell(f"ready after {seconds:.1f} s{marked and ':'}{marked}{marked and ' PRICES'}")
         if self._log is not None:
             self._log.info("ready", extra={"fields": {"seconds": round(seconds, 1), "fresh_assets": fresh}})
         if "lookups" not in self._services:

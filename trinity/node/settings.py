@@ -7,9 +7,11 @@ settings are a whole section gets the section (trinity/node/roles.py).
 from feeds.audit.recorder import RecordSettings
 from trinity.cache.address import cache_settings_of
 from trinity.config import Config
+from trinity.net.egress import read_proxies
 from trinity.store.database import database_url
 from trinity.store.partitions import Retention
 from workers.api.base.context import ReportSettings
+from workers.health.heartbeat import HeartbeatSettings
 
 
 def recording_of(config: Config) -> RecordSettings:
@@ -20,6 +22,12 @@ def recording_of(config: Config) -> RecordSettings:
 def retention_of(config: Config) -> Retention:
     """How long the ledger is kept."""
     return Retention(config.ledger.detail_days, config.ledger.sums_months, config.push.delivery_days)
+
+
+def heartbeat_of(config: Config) -> HeartbeatSettings | None:
+    """Who is told that prices are fresh; it goes out as the feeds do."""
+    url = config.stores.heartbeat_url
+    return None if url is None else HeartbeatSettings(url, read_proxies(config.feeds).of(url))
 
 
 def report_settings_of(config: Config) -> ReportSettings:

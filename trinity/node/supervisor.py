@@ -11,6 +11,10 @@ Rules:
                     one worker the others answer, without the consensus or all workers /ready says no until they are
                     back, and without the health process nobody says yes
     stuck           no heartbeat for 5 s (30 s before the first one): SIGKILL, then as any death
+    SIGTERM, SIGINT notice: a node that was ready says that it leaves, and goes on for as long as it was told to; then
+                    drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
+    one more        during the notice: the drain at once; during the drain: SIGKILL for all at once
+    replacement     one process after the other, or of a pool one seat (trinity/node/replacement.py); a drain ends it
     SIGTERM, SIGINT drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
     a second one    SIGKILL for all at once
 
@@ -24,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from trinity.clock import NS_PER_SECOND
 from trinity.limits import (
     BOOT_MAX_NS,
     CRASH_LOOP_DEATHS,
@@ -36,6 +41,8 @@ from trinity.limits import (
     SUPERVISOR_GAP_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.notify import Phase
+from trinity.node.replacement import Begin, Overdue, Replace, Replaced, Replacement, Retire, Seating
 from trinity.process import EXIT_BOOT_FAILURE
 
 # Exit codes of the node itself; 2 is a wrong configuration, before there is a supervisor.
@@ -68,14 +75,16 @@ class Heartbeats(NamedTuple):
     beats: Mapping[str, int]
 
 
-Event = Exited | SignalReceived | Ready | Heartbeats
+Event = Exited | SignalReceived | Ready | Heartbeats | Replace
 
 
 class Fork(NamedTuple):
-    """`is_failing`: that it dies again and again was told; what it says at its next death is known."""
+    """`is_failing`: that it dies again and again was told; what it says at its next death is known. `seat`: of whom
+    there is a pool."""
 
     name: str
     is_failing: bool = False
+    seat: int | None = None
 
 
 class Kill(NamedTuple):
@@ -86,6 +95,19 @@ class Kill(NamedTuple):
 class SetCommand(NamedTuple):
     name: str
     command: Command
+
+
+class Rest(NamedTuple):
+    """Nobody is meant to run here until the next replacement."""
+
+    name: str
+
+
+class CloseSeat(NamedTuple):
+    """Nobody sits there for a while: whoever comes is another seat's."""
+
+    pool: str
+    seat: int
 
 
 class SetFailing(NamedTuple):
@@ -103,6 +125,12 @@ class Report(NamedTuple):
     level: int = logging.WARNING
 
 
+class Announce(NamedTuple):
+    """Tell who started the node (systemd) what it is doing."""
+
+    phase: Phase
+
+
 class Stop(NamedTuple):
     """Everything is down: leave with this code; `message` is empty after an ordinary drain."""
 
@@ -110,32 +138,32 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | SetFailing | Report | Stop
+Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
 
 
 class ProcessSpec(NamedTuple):
     """A process to look after. A start begins with the highest stage, a drain with the lowest.
 
-    `vital`: a node that was never ready cannot become it without this process.
+    `vital`: a node that was never ready cannot become it without this process. `pool` and `seat`: of those that
+    stand in for each other, and where this one begins; without a seat it rests.
     """
 
     name: str
     stage: int
     vital: bool = True
+    pool: str = ""
+    seat: int | None = None
 
 
-@dataclass
-class _ProcessState:
+@dataclass(kw_only=True)
+class _ProcessState(Seating):
     """What is known of one process, over all its runs."""
 
     name: str
     stage: int
     vital: bool
-    running: bool = False
     fork_at_ns: int | None = None  # None: not due
-    forked_at_ns: int = 0
     beat_ns: int = 0  # newest heartbeat of this run, 0 before the first
-    first_beat_ns: int = 0
     short_runs: int = 0
     killed_as_stuck: bool = False
     failing_cause: str | None = None  # told last; None while it does not die again and again
@@ -149,8 +177,11 @@ class _ProcessState:
 class Supervisor:
     """The state of the node; `step` is its only door."""
 
-    def __init__(self, specs: Sequence[ProcessSpec]) -> None:
-        self._processes = {spec.name: _ProcessState(*spec) for spec in specs}
+    def __init__(self, specs: Sequence[ProcessSpec], notice_ns: int = 0) -> None:
+        self._notice_ns = notice_ns
+        self._notice_since_ns: int | None = None
+        self._processes = {spec.name: _ProcessState(**spec._asdict()) for spec in specs}
+        self._replacement: Replacement | None = None
         self._actions: list[Action] = []
         self._stages_to_start = sorted({spec.stage for spec in specs})  # the last one is next
         self._stage_started_at_ns = 0
@@ -171,10 +202,13 @@ class Supervisor:
         self._last_step_ns = now_ns
         for event in events:
             _ON_EVENT[type(event)](self, now_ns, event)
+        if self._notice_since_ns is not None and now_ns - self._notice_since_ns >= self._notice_ns:
+            self._begin_drain(now_ns)
         if self._draining_since_ns is None:
             self._kill_stuck(now_ns)
             self._forgive()
             self._start_next_stage(now_ns)
+            self._replace_on(now_ns)
             self._fork_due(now_ns)
         else:
             self._drain_on(now_ns, self._draining_since_ns)
@@ -182,11 +216,16 @@ class Supervisor:
 
     def _on_exited(self, now_ns: int, event: Exited) -> None:
         process = self._processes[event.name]
-        process.short_runs = process.short_runs + 1 if process.worked_ns < SHORT_RUN_NS else 1
         process.running = False
         cause = cause_of(event, process.killed_as_stuck)
         if self._draining_since_ns is not None:
+            if process.seat is not None:
+                self._actions.append(CloseSeat(process.pool, process.seat))
             return
+        if self._replacement is not None and self._replacement.ended(event.name, cause):
+            self._let_go(now_ns, process)
+            return
+        process.short_runs = process.short_runs + 1 if process.worked_ns < SHORT_RUN_NS else 1
         is_boot_failure = event.code == EXIT_BOOT_FAILURE and not process.first_beat_ns
         is_crash_loop = process.short_runs >= CRASH_LOOP_DEATHS
         self._tell_of_death(process, cause)
@@ -196,7 +235,41 @@ class Supervisor:
             died = f"{process.name} died {process.short_runs} times in a row, each time within seconds"
             self._halt(now_ns, EXIT_CRASH_LOOP, f"{died}; the last time: {cause}")
         else:
-            process.fork_at_ns = now_ns + RESTART_DELAYS_NS[min(process.short_runs, len(RESTART_DELAYS_NS)) - 1]
+            delay_ns = RESTART_DELAYS_NS[min(process.short_runs, len(RESTART_DELAYS_NS)) - 1]
+            process.fork_at_ns = now_ns + delay_ns
+            if delay_ns and process.seat is not None:
+                self._actions.append(CloseSeat(process.pool, process.seat))
+
+    def _let_go(self, now_ns: int, process: _ProcessState) -> None:
+        """Of who ended because it was replaced: no death."""
+        process.retiring = False
+        process.short_runs = 0
+        if process.failing_cause is not None:
+            process.failing_cause = None
+            self._actions.append(SetFailing(process.name, False))
+        if process.pool:
+            self._actions.append(Rest(process.name))
+        else:
+            process.fork_at_ns = now_ns
+
+    def _on_replace(self, _now_ns: int, event: Replace) -> None:
+        if self._draining_since_ns is None:
+            self._replacement = Replacement(event, self._processes)
+
+    def _replace_on(self, now_ns: int) -> None:
+        for order in () if self._replacement is None else self._replacement.go_on(now_ns):
+            match order:
+                case Begin(name):
+                    self._processes[name].fork_at_ns = now_ns
+                case Retire(name):
+                    self._actions.append(SetCommand(name, Command.RETIRE))
+                    self._actions.append(Kill(name, signal.SIGTERM))
+                case Overdue(name):
+                    self._report("process killed, it was to end", process=name)
+                    self._actions.append(Kill(name, signal.SIGKILL))
+                case Replaced():
+                    self._replacement = None
+                    self._actions.append(order)
 
     def _tell_of_death(self, process: _ProcessState, cause: str) -> None:
         """A line a death; of who dies again and again one alarm, and a line when the cause is a new one."""
@@ -225,12 +298,16 @@ class Supervisor:
         self._was_ready = True
 
     def _on_signal(self, now_ns: int, event: SignalReceived) -> None:
-        if self._draining_since_ns is None:
-            fields = {"signal": signal.Signals(event.number).name}
-            self._actions.append(Report("draining", fields, logging.INFO))
-            self._draining_since_ns = now_ns
-        else:
+        fields = {"signal": signal.Signals(event.number).name}
+        if self._draining_since_ns is not None:
             self._kill_all()
+        elif self._notice_since_ns is None and self._notice_ns and self._was_ready:
+            self._notice_since_ns = now_ns
+            fields["seconds"] = f"{self._notice_ns / NS_PER_SECOND:g}"
+            self._actions += [Report("leaving", fields, logging.INFO), Announce(Phase.STOPPING)]
+        else:
+            self._actions.append(Report("draining", fields, logging.INFO))
+            self._begin_drain(now_ns)
 
     def _on_heartbeats(self, _now_ns: int, event: Heartbeats) -> None:
         for process in self._processes.values():
@@ -242,6 +319,13 @@ class Supervisor:
 
     def _halt(self, now_ns: int, exit_code: int, message: str) -> None:
         self._exit_code, self._message = exit_code, message
+        self._begin_drain(now_ns)
+
+    def _begin_drain(self, now_ns: int) -> None:
+        if self._draining_since_ns is not None:
+            return
+        if self._notice_since_ns is None:
+            self._actions.append(Announce(Phase.STOPPING))
         self._draining_since_ns = now_ns
 
     def _kill_stuck(self, now_ns: int) -> None:
@@ -259,13 +343,16 @@ class Supervisor:
         if not self._stages_to_start:
             return
         stage = self._stages_to_start[-1]
-        booting = any(process.stage > stage and not process.first_beat_ns for process in self._processes.values())
+        booting = any(
+            process.stage > stage and not process.first_beat_ns and not process.is_resting
+            for process in self._processes.values()
+        )
         if booting and now_ns - self._stage_started_at_ns < START_STAGE_MAX_NS:
             return
         self._stages_to_start.pop()
         self._stage_started_at_ns = now_ns
         for process in self._processes.values():
-            if process.stage == stage:
+            if process.stage == stage and not process.is_resting:
                 process.fork_at_ns = now_ns
 
     def _fork_due(self, now_ns: int) -> None:
@@ -274,7 +361,7 @@ class Supervisor:
                 process.running, process.fork_at_ns, process.forked_at_ns = True, None, now_ns
                 process.beat_ns = process.first_beat_ns = 0
                 process.killed_as_stuck = False
-                self._actions.append(Fork(process.name, process.failing_cause is not None))
+                self._actions.append(Fork(process.name, process.failing_cause is not None, process.seat))
 
     def _drain_on(self, now_ns: int, since_ns: int) -> None:
         for number, stage in enumerate(sorted({process.stage for process in self._processes.values()})):
@@ -312,6 +399,7 @@ _ON_EVENT: Mapping[type, Callable[..., None]] = {
     SignalReceived: Supervisor._on_signal,  # noqa: SLF001
     Ready: Supervisor._on_ready,  # noqa: SLF001
     Heartbeats: Supervisor._on_heartbeats,  # noqa: SLF001
+    Replace: Supervisor._on_replace,  # noqa: SLF001
 }
 
 

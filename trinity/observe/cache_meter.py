@@ -8,7 +8,7 @@ import logging
 from trinity.clock import Clock
 from trinity.memory.control import ProcessBlock
 from trinity.observe.log import Outage
-from trinity.observe.metrics import Register
+from trinity.observe.register import Register
 
 
 class CacheMeter:

@@ -7,13 +7,10 @@ process alone exports them. Label values are closed sets of trinity/vocabulary.p
 before the first event.
 """
 
-from collections.abc import Iterator
-from itertools import product
-from typing import Literal, NamedTuple
-
 from trinity.clock import NS_PER_SECOND
-from trinity.limits import COUNTER_WORDS, QUOTA_WARNING_PERCENTS
+from trinity.limits import QUOTA_WARNING_PERCENTS
 from trinity.memory.answer_table import COINS
+from trinity.observe.register import Metric, Register
 from trinity.vocabulary import (
     ACCESS_REFUSALS,
     ADMISSION_CLASSES,
@@ -38,34 +35,6 @@ from trinity.vocabulary import (
 # Of the request workers' durations, in seconds as Prometheus wants them; "+Inf" and "sum" follow.
 DURATION_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENCY_BOUNDS_NS)
 LATENESS_BOUNDS = tuple(str(bound / NS_PER_SECOND) for bound in LATENESS_BOUNDS_NS)
-
-
-class Metric(NamedTuple):
-    """One family: its series are all combinations of its label values."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    text: str
-    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-    def series(self) -> Iterator[tuple[str, ...]]:
-        """Label values of each series, in the order of their words."""
-        return product(*(values for _, values in self.labels))
-
-
-class Register:
-    """The words of one kind of process: a fixed index for each series of each metric."""
-
-    def __init__(self, *metrics: Metric) -> None:
-        self.metrics = metrics
-        keys = [(metric.name, series) for metric in metrics for series in metric.series()]
-        self._index = {key: i for i, key in enumerate(keys)}
-        assert len(keys) == len(self._index), "a series is declared twice"
-        assert len(keys) <= COUNTER_WORDS, "raise COUNTER_WORDS in trinity/limits.py"
-
-    def index(self, name: str, *label_values: str) -> int:
-        """Word of a series within the counters of a block; KeyError for an undeclared one."""
-        return self._index[(name, label_values)]
 
 
 # Of every process that asks Valkey (cache_meter.py).
@@ -201,8 +170,8 @@ REQUEST = Register(
     Metric(
         "queue_delay_seconds",
         "gauge",
-        "How long requests waited for the worker in the last 100 ms, from readable to handled.",
-        (("quantile", ("0.5", "0.9")),),
+        "How long half and 90 % of the requests waited in the last 100 ms at most, from readable to handled.",
+        (("share", ("0.5", "0.9")),),
     ),
     Metric("admission_connections_limit", "gauge", "Connections that the node may have, out of the cluster's."),
     Metric(
@@ -301,6 +270,9 @@ ACCESS = Register(
 OPERATOR = Register(
     Metric("operator_database_up", "gauge", "1 while the database takes the scheduled jobs."),
     Metric("operator_active", "gauge", "1 while this node does what is done once per database."),
+    Metric("operator_database_sessions_active", "gauge", "Sessions of the database's server that run a statement."),
+    Metric("operator_database_sessions", "gauge", "Sessions of the database's server."),
+    Metric("operator_database_sessions_max", "gauge", "The most sessions that it takes."),
     Metric("operator_job_runs_total", "counter", "Runs of scheduled jobs that went well.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failures_total", "counter", "Runs of scheduled jobs that failed.", (("job", OPERATOR_JOBS),)),
     Metric("operator_job_failing", "gauge", "1 while the job's last run failed.", (("job", OPERATOR_JOBS),)),
@@ -373,6 +345,12 @@ PUSHER = Register(
     Metric("push_connections_reused_total", "counter", "Messages that found one open."),
 )
 
+HEALTH = Register(
+    Metric("heartbeats_total", "counter", "Tries to tell HEARTBEAT_URL.", (("result", ("sent", "failed")),)),
+    Metric("heartbeat_failing", "gauge", "1 while HEARTBEAT_URL does not take what it is told."),
+    Metric("heartbeat_withheld", "gauge", "1 while it is told nothing, for prices are not fresh."),
+)
+
 REGISTERS = {
     "feed": FEED,
     "consensus": CONSENSUS,
@@ -385,4 +363,5 @@ REGISTERS = {
     "operator": OPERATOR,
     "pusher": PUSHER,
     "cluster": CLUSTER,
+    "health": HEALTH,
 }

@@ -37,10 +37,16 @@ SETTINGS: Mapping[str, str] = {
     # PostgreSQL out of /dev/shm, which is 64 MB in a container.
     "max_parallel_workers_per_gather": "0",
     "max_parallel_maintenance_workers": "0",
-    # Nobody replicates from here.
-    "max_wal_senders": "0",
-    "max_replication_slots": "0",
+    # Of backups: a base, the log, one of each by hand, and the drill's. They cost nothing while nobody backs up, and so
+    # backups can begin without a restart.
+    "max_wal_senders": "5",
+    "max_replication_slots": "5",
     "max_logical_replication_workers": "0",
+    # A target of backups that is away for hours: the log waits here. Beyond this the ledger's disk comes first, and a
+    # new base is taken when the target is back.
+    "max_slot_wal_keep_size": "16GB",
+    # Which blocks changed since a backup is noted as the log is written, so that the next backup may be incremental.
+    "summarize_wal": "on",
     # Pages that are not cached are read by this many helpers; the others would sleep.
     "io_workers": "1",
     # A statement whose client was killed is given up, with its locks.

@@ -17,7 +17,8 @@ from trinity.memory.node import NodeMemory
 from trinity.observe.machine import read_process_use
 from trinity.observe.metrics import OPERATOR, REGISTERS
 from trinity.observe.readings import ProcessView, read_processes
-from trinity.observe.status import Reading, read_node, report_health
+from trinity.observe.reasons import Reading
+from trinity.observe.status import read_node, report_health
 from trinity.vocabulary import ACCESS_REFUSALS
 from workers.cluster.context import ClusterContext
 

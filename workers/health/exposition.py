@@ -22,11 +22,13 @@ from prometheus_client.registry import Collector
 
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.control import ProcessBlock
-from trinity.observe.machine import DiskRoom, read_process_use
-from trinity.observe.metrics import FLUSHER, OF_CACHE, REGISTERS, Register
-from trinity.observe.metrics import Metric as DeclaredMetric
+from trinity.observe.machine import DiskRoom, read_machine_use, read_process_use
+from trinity.observe.metrics import FLUSHER, OF_CACHE, REGISTERS
 from trinity.observe.readings import AssetView, ExchangeView, ProcessView, SourceView
-from trinity.observe.status import Reading, report_ready, report_reports_ready
+from trinity.observe.reasons import REASONS, Reading
+from trinity.observe.register import Metric as DeclaredMetric
+from trinity.observe.register import Register
+from trinity.observe.status import report_ready, report_reports_ready
 
 # Of every metric's name; all others in this project are without it.
 PREFIX = "trinity_"
@@ -48,8 +50,11 @@ def node_families(reading: Reading, disk: DiskRoom | None) -> Iterator[Metric]:
     """All of the node."""
     yield _build_family(reading)
     yield from _node_families(reading)
-    yield _reports_family(reading)
+    if any(view.kind == _REPORTER for view in reading.processes):  # else nobody misses it, and no alarm is about it
+        yield _reports_family(reading)
+    yield _reasons_family(reading)
     yield from _disk_families(disk)
+    yield from _machine_families()
     yield from _process_families(reading.processes)
     yield from _source_families(reading.sources)
     yield from _exchange_families(reading.exchanges)
@@ -105,6 +110,14 @@ def _reports_family(reading: Reading) -> Metric:
     return GaugeMetricFamily("reports_ready", text, value=float(ready))
 
 
+def _reasons_family(reading: Reading) -> Metric:
+    """The same table as /health: an alarm over it says what that says."""
+    family = GaugeMetricFamily("health_reason", "1 while /health gives this reason.", labels=["code"])
+    for reason in REASONS:
+        family.add_metric([reason.code], float(bool(reason.sentences(reading))))
+    return family
+
+
 def _disk_families(disk: DiskRoom | None) -> Iterator[Metric]:
     """Of the data directory's file system; none while it does not answer."""
     if disk is not None:
@@ -112,6 +125,18 @@ def _disk_families(disk: DiskRoom | None) -> Iterator[Metric]:
         yield GaugeMetricFamily("data_disk_size_bytes", text, value=float(disk.size_bytes))
         text = "Room left there for the node."
         yield GaugeMetricFamily("data_disk_free_bytes", text, value=float(disk.free_bytes))
+
+
+def _machine_families() -> Iterator[Metric]:
+    """What the node is given, and how much of it is used, by whomever; none where the kernel does not say."""
+    if (use := read_machine_use()) is None:
+        return
+    text = "Processor time that was used, by all that runs here."
+    yield CounterMetricFamily("machine_cpu_seconds", text, value=use.cpu_seconds)
+    yield GaugeMetricFamily("machine_cpus", "Processors that the node is given.", value=use.cpus)
+    text = "Memory in use, without what can be dropped at once."
+    yield GaugeMetricFamily("machine_memory_used_bytes", text, value=float(use.memory_used_bytes))
+    yield GaugeMetricFamily("machine_memory_size_bytes", "Memory that the node is given.", value=use.memory_size_bytes)
 
 
 def _process_families(views: list[ProcessView]) -> Iterator[Metric]:

@@ -8,6 +8,7 @@
 Rules: each answer is read from shared memory when it is asked for. HEAD is answered as GET; another path is a 404,
 another method a 405, both as JSON. Connections that bring no request are shut in time, and are bounded
 (trinity/net/guard.py): nobody's silence takes the descriptors that the answers need.
+The outgoing heartbeat (heartbeat.py) goes on beside them.
 """
 
 import asyncio
@@ -15,25 +16,34 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import aiohttp
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
+from trinity.clock import NS_PER_SECOND
 from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
+from trinity.memory.control import NODE_LEAVING
 from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import Listener, bind_socket
+from trinity.observe.log import folder_of
+from trinity.observe.log_bounds import sweep_logs
 from trinity.observe.machine import DiskRoom, read_disk_room
-from trinity.observe.status import Json, Reading, read_node, report_health, report_ready, report_reports_ready
+from trinity.observe.reasons import Reading
+from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
 from trinity.process import NodeView, ProcessContext
 from workers.health.exposition import CONTENT_TYPE, node_families, render_metrics, report_families
+from workers.health.heartbeat import LOOK_SECONDS, HeartbeatSettings, OutgoingHeartbeat
 
 BEAT_SECONDS = 0.2
+# How often logs are looked for that are over age; also of processes that are no more.
+SWEEP_GAP_NS = 3600 * NS_PER_SECOND
 # Health answers are made within milliseconds; a drain waits no longer for their readers.
 DRAIN_SECONDS = 0.5
 # How full a disk is its file system knows at once; a network's may be away.
@@ -57,10 +67,15 @@ SITES = {"HEALTH_PORT_LPO": LOOKUPS, "HEALTH_PORT_LRS": REPORTS}
 
 
 def run(
-    context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection, opened: Sequence[Listener]
+    context: ProcessContext,
+    memory: NodeView,
+    ports: PortsSection,
+    node: NodeSection,
+    opened: Sequence[Listener],
+    heartbeat: HeartbeatSettings | None,
 ) -> None:
     """Serve until SIGTERM on the health listeners that the node opens; raises PortTakenError with the port's name."""
-    asyncio.run(_serve(context, memory, ports, node, opened))
+    asyncio.run(_serve(context, memory, ports, node, opened, heartbeat))
 
 
 def sites_of(opened: Sequence[Listener]) -> list[tuple[Listener, HealthSite]]:
@@ -70,18 +85,25 @@ def sites_of(opened: Sequence[Listener]) -> list[tuple[Listener, HealthSite]]:
 
 
 async def _serve(
-    context: ProcessContext, memory: NodeView, ports: PortsSection, node: NodeSection, opened: Sequence[Listener]
+    context: ProcessContext,
+    memory: NodeView,
+    ports: PortsSection,
+    node: NodeSection,
+    opened: Sequence[Listener],
+    heartbeat: HeartbeatSettings | None,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     guard, ports_here = Guard(BOUNDS), {listener.port for listener in opened}
+    runners: list[web.AppRunner] = []
     async with contextlib.AsyncExitStack() as ending:
         for (name, port, _, _), service in sites_of(opened):
             app = make_app(context, memory, service, node.data_dir, ports, _seen_by(guard, context))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
             await runner.setup()
+            runners.append(runner)
             ending.push_async_callback(runner.cleanup)
             try:
                 await web.SockSite(runner, bind_socket(node.bind_host, port, socket.SOCK_STREAM)).start()
@@ -89,12 +111,53 @@ async def _serve(
                 if error.errno == errno.EADDRINUSE:
                     raise PortTakenError(name, node.bind_host, port) from error
                 raise
+        beating = await ending.enter_async_context(_beating(context, memory, heartbeat))
+        sweep_at_ns, has_told = 0, False
         while not stop.is_set():
+            if not has_told and memory.node.control.read_node_word(NODE_LEAVING):
+                has_told = True
+                _shut_idle(runners)
+            if context.clock.monotonic_ns() >= sweep_at_ns:
+                sweep_at_ns = context.clock.monotonic_ns() + SWEEP_GAP_NS
+                await asyncio.to_thread(sweep_logs, folder_of(node.data_dir), context.clock.wall_ns() / NS_PER_SECOND)
+            if beating is not None and beating.done():
+                beating.result()  # a fault of ours: the supervisor starts the process again
             now_ns = context.clock.monotonic_ns()
             context.block.beat(now_ns)
             guard.look(ports_here, now_ns)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+
+
+def _shut_idle(runners: Sequence[web.AppRunner]) -> None:
+    """Shut connections between two questions: who keeps one to ask now and then asks at once, and hears of it."""
+    for runner in runners:
+        if runner.server is not None:
+            runner.server.pre_shutdown()
+
+
+@contextlib.asynccontextmanager
+async def _beating(
+    context: ProcessContext, memory: NodeView, settings: HeartbeatSettings | None
+) -> AsyncIterator["asyncio.Task[None] | None"]:
+    """The heartbeat beside the servers: a monitor that hangs keeps nobody waiting here."""
+    if settings is None:
+        yield None
+        return
+
+    async def beat(session: aiohttp.ClientSession) -> None:
+        heartbeat = OutgoingHeartbeat(settings, session, context.clock, context.block, context.log)
+        while True:
+            await heartbeat.turn(lambda: read_node(memory.node, context.clock.monotonic_ns(), memory.rings))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+        task = asyncio.create_task(beat(session))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _seen_by(guard: Guard, context: ProcessContext) -> Middleware:

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from trinity.clock import NS_PER_SECOND
 from trinity.memory.node import NodeMemory
 from trinity.observe.metrics import CLUSTER, REQUEST
-from trinity.observe.readings import read_assets, read_cache, read_exchanges, read_processes, read_sources
+from trinity.observe.readings import (
+    are_prices_lost,
+    read_assets,
+    read_cache,
+    read_exchanges,
+    read_processes,
+    read_sources,
+)
 from trinity.push.events import emit
 from trinity.store.connect import AnyConnection
 from trinity.store.queries import load
@@ -19,8 +26,6 @@ from trinity.store.queries import load
 # An exchange that restarts is back within this time; a node's own start takes less.
 LOST_NS = 30 * NS_PER_SECOND
 RECOVERED_NS = 10 * NS_PER_SECOND
-# Prices are lost where more than half of the assets have none.
-_MOST = 0.5
 # What is looked at beside each exchange, as the events' types call it.
 PRICES, CACHE, LIMITS, CAPACITY = "prices", "cache", "limits", "capacity"
 _REFUSED = REQUEST.index("overload_refusals_last_second")
@@ -73,8 +78,7 @@ class NodeAlarms:
     def _read(self, now_ns: int) -> dict[str, bool]:
         exchanges = read_exchanges(self._memory, read_sources(self._memory, now_ns))
         lost = {view.exchange: view.status == "down" for view in exchanges}
-        assets = read_assets(self._memory, now_ns)
-        lost[PRICES] = sum(not asset.fresh for asset in assets) > _MOST * len(assets)
+        lost[PRICES] = are_prices_lost(read_assets(self._memory, now_ns))
         lost[CACHE] = read_cache(self._memory, now_ns).state in ("down", "full")
         views = list(enumerate(read_processes(self._memory, now_ns)))
         # A process that is gone tells the workers nothing either.

@@ -27,6 +27,7 @@ from workers.operator.alarms import NodeAlarms
 from workers.operator.candles import load_candles
 from workers.operator.daily import Publish, keep_figures
 from workers.operator.event_mails import EventMails
+from workers.operator.load import show_load
 from workers.operator.quotas import QuotaWarnings
 from workers.operator.schedule import Schedule
 
@@ -44,6 +45,7 @@ class Work(NamedTuple):
     quotas: QuotaWarnings
     event_mails: EventMails
     alarms: NodeAlarms
+    block: ProcessBlock
 
 
 class Job(NamedTuple):
@@ -96,6 +98,10 @@ JOBS = (
     Job(
         "push_leavings", 3600, "database", "deletes events, orders and first answers that are over age",
         lambda work: delete_leavings(work.connection),
+    ),
+    Job(
+        "database_load", 10, "node", "looks how many sessions the database's server has, and how many of them work",
+        lambda work: show_load(work.connection, work.block),
     ),
 )  # fmt: skip
 

@@ -148,7 +148,7 @@ class Operator(SessionThread):
                 self._jobs.begin_anew()
                 work = Work(
                     connection, self._node, self._clock, self._candles, publisher(self._cache), self._retention,
-                    self._log, self._quotas, self._event_mails, self._alarms,
+                    self._log, self._quotas, self._event_mails, self._alarms, self._block,
                 )  # fmt: skip
                 while not self._stopping.is_set():
                     self._ask_lock(connection)

@@ -15,8 +15,6 @@ if not jit_enabled():
 from numba import types
 from numba.core import event
 
-from trinity.compiled.whole import BASELINE, cpu
-
 LIMIT = 3
 
 
@@ -94,18 +92,6 @@ def test_a_constant_makes_no_specialisation_and_a_second_root_no_second_piece(
         if happened.is_start and happened.data["name"].startswith("nopython_type_inference ")
     ]
     assert sorted(name.rpartition(".")[2] for name in typed if "leaf" in name) == ["leaf"]
-
-
-def test_machine_code_is_made_for_the_baseline() -> None:
-    """So that it can be carried to another machine; a machine without it, or with NUMBA_CPU_NAME, has its own."""
-    triple, name, features = at.targetctx.codegen().magic_tuple()  # type: ignore[attr-defined]
-    if cpu() != BASELINE:
-        pytest.skip(f"made for {triple} {name}")
-    assert name == "znver3"
-    left_out = {feature[1:] for feature in features.split(",") if feature.startswith("-")}
-    beyond = {"sha", "aes", "vaes", "pclmul", "adx", "clwb", "sse4a", "rdpid"}
-    assert beyond <= left_out
-    assert not any(feature.startswith("+") for feature in features.split(","))
 
 
 def test_a_root_is_compiled_for_types_alone() -> None:

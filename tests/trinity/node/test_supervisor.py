@@ -18,8 +18,10 @@ from trinity.limits import (
     START_STAGE_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.notify import Phase
 from trinity.node.supervisor import (
     Action,
+    Announce,
     Event,
     Exited,
     Fork,
@@ -46,8 +48,8 @@ SPECS = (ProcessSpec("feed", 1, vital=False), ProcessSpec("worker", 0), ProcessS
 class Replay:
     """A supervisor and the beats of processes that all go on well, unless told otherwise."""
 
-    def __init__(self, specs: Sequence[ProcessSpec] = SPECS) -> None:
-        self.supervisor = Supervisor(specs)
+    def __init__(self, specs: Sequence[ProcessSpec] = SPECS, notice_ns: int = 0) -> None:
+        self.supervisor = Supervisor(specs, notice_ns)
         self.now_ns = T0
         self.alive: set[str] = set()
         self.silent: set[str] = set()
@@ -156,7 +158,8 @@ def test_a_boot_failure_ends_a_node_whose_other_stages_were_never_started() -> N
     replay = Replay()
     replay.silent = {"health"}
     replay.step()
-    assert replay.step(Exited("health", EXIT_BOOT_FAILURE, "no")) == [Stop(3, "health could not start: no")]
+    stopped = [Announce(Phase.STOPPING), Stop(3, "health could not start: no")]
+    assert replay.step(Exited("health", EXIT_BOOT_FAILURE, "no")) == stopped
 
 
 @pytest.mark.parametrize("name", ["feed", "worker", "health"])
@@ -273,6 +276,7 @@ def test_a_drain_goes_stage_by_stage_from_the_lowest_and_ends_with_code_0() -> N
     """Workers stop first, while prices still come in; health is the last to go."""
     replay = Replay().started()
     assert replay.step(SignalReceived(signal.SIGTERM)) == [
+        Announce(Phase.STOPPING),
         SetCommand("worker", Command.DRAIN),
         Kill("worker", signal.SIGTERM),
     ]
@@ -377,3 +381,31 @@ def test_whatever_happens_the_rules_hold(happenings: list[tuple[str, str, int, i
     replay.step(SignalReceived(signal.SIGTERM))
     replay.run_for(DRAIN_MAX_NS)
     assert replay.alive <= replay.killed, "whoever is left was killed"
+
+
+def test_a_ready_node_says_that_it_leaves_and_works_on_before_it_drains() -> None:
+    """A process that dies meanwhile is started again: everything is served until the notice is over."""
+    replay = Replay(notice_ns=3 * SECOND).started()
+    replay.step(Ready())
+    assert replay.step(SignalReceived(signal.SIGTERM)) == [Announce(Phase.STOPPING)]
+    replay.run_for(SECOND)
+    assert Fork("worker") in replay.die("worker", -signal.SIGKILL)
+    assert not any(isinstance(action, Kill) for action in replay.run_for(SECOND + 500 * MS))
+    drained = replay.run_for(SECOND)
+    assert SetCommand("worker", Command.DRAIN) in drained
+    assert Announce(Phase.STOPPING) not in drained
+
+
+def test_a_second_signal_ends_the_notice_and_a_third_one_the_drain() -> None:
+    """Who is in a hurry says so."""
+    replay = Replay(notice_ns=60 * SECOND).started()
+    replay.step(Ready())
+    replay.step(SignalReceived(signal.SIGTERM))
+    assert SetCommand("worker", Command.DRAIN) in replay.step(SignalReceived(signal.SIGTERM))
+    assert {a.name for a in replay.step(SignalReceived(signal.SIGTERM)) if isinstance(a, Kill)} == replay.killed
+
+
+def test_a_node_that_was_never_ready_gives_no_notice() -> None:
+    """Nobody was sent to it."""
+    replay = Replay(notice_ns=60 * SECOND).started()
+    assert SetCommand("worker", Command.DRAIN) in replay.step(SignalReceived(signal.SIGTERM))

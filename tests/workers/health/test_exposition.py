@@ -3,6 +3,8 @@
 import os
 import platform
 import re
+import shutil
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -27,7 +29,8 @@ from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.observe.machine import DiskRoom
 from trinity.observe.metrics import CONSENSUS, DURATION_BOUNDS, FEED, REGISTERS, REQUEST
-from trinity.observe.status import Reading, read_node
+from trinity.observe.reasons import REASONS, Reading
+from trinity.observe.status import read_node, report_health
 from trinity.version import version
 from workers.health.exposition import PREFIX, node_families, render_metrics, report_families
 
@@ -53,12 +56,17 @@ def _value(samples: Samples, name: str, **labels: str) -> float:
     return samples[(name, frozenset(labels.items()))]
 
 
+def _of_the_node(samples: Samples) -> Samples:
+    """Without what other programs of the machine change at any moment."""
+    return {key: value for key, value in samples.items() if not key[0].startswith("trinity_machine_")}
+
+
 def test_spare_rows_are_in_no_metric() -> None:
     """Good prices in the rows that are not in use change no sample and add none."""
     with busy_node() as memory:
-        before = _samples(memory)
+        before = _of_the_node(_samples(memory))
         fill_spare_rows(memory)
-        assert _samples(memory) == before
+        assert _of_the_node(_samples(memory)) == before
 
 
 def test_every_declared_metric_is_there_before_the_first_event() -> None:
@@ -229,3 +237,30 @@ def test_the_reporting_service_s_address_has_its_own_only() -> None:
         of = {dict(labels)["process"] for name, labels in own if name.startswith(shared)}
         assert of == {entry.name for entry in memory.card.processes if entry.kind == "reporter"}
         assert {name for name, _ in all_of_it if name.startswith("trinity_report_")} <= {name for name, _ in own}
+
+
+def test_every_reason_of_health_is_a_series_that_says_the_same() -> None:
+    """Of a node where all is well but one feed, and of one that has just begun."""
+    with busy_node() as memory:
+        set_process(memory, 2, beat_age_ns=60 * SECOND)
+        samples = _samples(memory)
+        told = {reason["code"] for reason in report_health(read_node(memory, NOW_NS, ()))[1]["reasons"]}
+    assert "process_silent" in told
+    values = {reason.code: _value(samples, "trinity_health_reason", code=reason.code) for reason in REASONS}
+    assert {code for code, value in values.items() if value} == told
+    assert len(values) == len(REASONS), "each code is there once"
+
+
+def test_promtool_has_nothing_to_say_of_either_port_s_metrics() -> None:
+    """Names, units, help texts and labels are as Prometheus's own linter wants them, of every kind of process."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("no promtool on this machine")
+    entries = tuple(ProcessEntry(kind, kind) for kind in REGISTERS)
+    memory = NodeMemory.create(Card(f"t-{uuid.uuid4().hex[:12]}", False, entries, CATALOG))
+    try:
+        for families in (node_families, report_families):
+            text = render_metrics(families(read_node(memory, NOW_NS, ()), DISK))
+            checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+            assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+    finally:
+        memory.unlink()

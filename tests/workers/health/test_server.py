@@ -111,7 +111,7 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
         context = _context(memory, _clock())
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
-        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE, _opened(ports)))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE, _opened(ports), None))
         async with asyncio.timeout(60):
             while context.block.read(HEARTBEAT_NS) == 0:
                 await asyncio.sleep(0.01)
@@ -153,7 +153,7 @@ async def test_a_taken_port_is_named() -> None:
         taken, (free,) = holder.getsockname()[1], _free_ports(1)
         ports = PortsSection(health_port_lpo=free, health_port_lrs=taken)
         with pytest.raises(PortTakenError, match=f"HEALTH_PORT_LRS={taken}"):
-            await _serve(_context(memory, _clock()), NodeView(memory), ports, NODE, _opened(ports))
+            await _serve(_context(memory, _clock()), NodeView(memory), ports, NODE, _opened(ports), None)
 
 
 @pytest.mark.parametrize("first_bytes", [b"", b"GET /live HTTP/1.1\r\nHost: x\r\n"])
@@ -166,7 +166,7 @@ async def test_silent_connections_take_nobody_s_place(first_bytes: bytes) -> Non
         context.block.write(HEARTBEAT_NS, 0)
         ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
         node = NodeSection(bind_host="::")
-        server = asyncio.create_task(_serve(context, NodeView(memory), ports, node, _opened(ports)))
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, node, _opened(ports), None))
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(30):
             while context.block.read(HEARTBEAT_NS) == 0:

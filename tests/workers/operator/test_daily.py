@@ -61,6 +61,25 @@ def test_a_day_without_anything_has_figures_too(connection: Any) -> None:
     assert json.loads(json.dumps(figures)) == figures
 
 
+def test_the_newest_drill_of_the_backups_is_among_the_figures(connection: Any) -> None:
+    """That of a later day is not, nor one that still runs; without any there is none."""
+    assert compute(connection, NOON)["drill"] is None
+    for outcome, ended_at in (
+        ("failed", "2026-02-20 03:00Z"),
+        ("good", "2026-03-01 03:00Z"),
+        ("failed", "2026-03-03 03:00Z"),
+        ("running", None),
+    ):
+        connection.execute(
+            "INSERT INTO drills (outcome, ended_at, base_age_seconds, lag_seconds, rpo_seconds, rto_seconds) "
+            "VALUES (%s, %s, 3600, 4, 6, 95)",
+            [outcome, ended_at],
+        )
+    found = compute(connection, NOON)["drill"]
+    assert (found["outcome"], found["ended_at"]) == ("good", "2026-03-01T03:00:00+00:00")
+    assert [found[f"{name}_seconds"] for name in ("base_age", "lag", "rpo", "rto")] == [3600, 4, 6, 95]
+
+
 def test_figures_are_kept_and_today_s_are_computed_anew(connection: Any) -> None:
     """Each day has one row; what comes in later is in the next computation."""
     compute(connection, NOON)

@@ -55,7 +55,9 @@ def work(database_url: str, tmp_path: Path, block: ProcessBlock) -> Iterator[Wor
         alarms = NodeAlarms(context.memory, LOG)
         mails = EventMails(Mailer(MailSection(), None), block, LOG)
         candles = CandleTable(tmp_path, LOG)
-        yield Work(connection, NODE, clock, candles, lambda _: None, Retention(93, 36), LOG, quotas, mails, alarms)
+        yield Work(
+            connection, NODE, clock, candles, lambda _: None, Retention(93, 36), LOG, quotas, mails, alarms, block
+        )
 
 
 def _run(work: Work, block: ProcessBlock, *, is_active: bool = True) -> None:

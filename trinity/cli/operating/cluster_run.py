@@ -17,7 +17,7 @@ from trinity.config import Config
 from trinity.errors import ClusterPartError
 from trinity.node.cluster.files import prepare_files, read_secret, write_parts, write_secret
 from trinity.node.cluster.launcher import ClusterLauncher, StopAskedError
-from trinity.node.cluster.layout import DEFAULT_NETWORK, ClusterLayout, parse_network
+from trinity.node.cluster.layout import DEFAULT_NETWORK, ClusterLayout, layout_of, parse_network
 from trinity.node.cluster.page import page_of
 from trinity.node.cluster.programs import build_groups, compiler, find_programs
 from trinity.node.data_dir import claim_data_dir
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         metavar="ADDRESS",
         default=str(DEFAULT_NETWORK.network_address),
-        help="run: the loopback network of its addresses, 127.0.0.0; a second cluster needs another",
+        help="run, roll: the loopback network of its addresses, 127.0.0.0; a second cluster needs another",
     )
 
 
@@ -46,9 +46,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     console = sys.stderr if parsed.as_json else sys.stdout
     network = parse_network(parsed.network)
     clock = SystemClock()
-    _, x, y, _ = network.network_address.packed
-    name = "cluster" if network == DEFAULT_NETWORK else f"cluster-{x}-{y}"
-    layout = ClusterLayout((config.node.data_dir / name).resolve(), network)
+    layout = layout_of(config.node.data_dir, network)
     programs = find_programs()
     started_ns = clock.monotonic_ns()
 
@@ -66,7 +64,8 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         launcher.catch_signals()
         try:
             _start(layout, config, launcher, tell)
-            for line in page_of(layout):
+            has_monitoring = any(part.name == "prometheus" for part in launcher.groups[-1])
+            for line in page_of(layout, has_monitoring):
                 say(line, console)
             launcher.run()
         except StopAskedError:

@@ -4,13 +4,15 @@ With --json what people read goes to standard error, and one object about the en
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
 
 from trinity.clock import SystemClock
 from trinity.compiled import write_cache_to
-from trinity.config import Config
+from trinity.config import Config, load_config
+from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.net.ports import Listener, check_port, host_in_url, local_host
 from trinity.observe.log import check_log_folder, open_log
@@ -36,7 +38,11 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     if parsed.command == "compile":
         return compile_now(parsed.out, parsed.as_json)
-    stop = composition.run_node(config, parsed.command == "demo", console)
+
+    def read() -> Config:
+        return load_config(os.environ, parsed.config, demo=parsed.command == "demo")
+
+    stop = composition.run_node(config, parsed.command == "demo", console, read)
     content = {"exit_code": stop.exit_code, "message": stop.message}
     print_result(content, [] if stop.message else ["trinity: stopped"], parsed.as_json)
     if stop.message:
@@ -52,8 +58,12 @@ def compile_now(out: Path | None, as_json: bool) -> int:
         compile_before_fork()
         print_result({"exit_code": 0, "message": ""}, [], as_json)
         return 0
+    from trinity.compiled.cpu import cpu, made_for_baseline
     from trinity.compiled.shipped import finish, made_for
 
+    if made_for_baseline() is None and "NUMBA_CPU_NAME" not in os.environ:
+        reason = f"this machine's CPU ({cpu()}) has less than the baseline: code for it would fit few others"
+        raise ConfigError("--out", f"{reason}; build on another, or set NUMBA_CPU_NAME here and where it runs")
     for old in out.glob("*.code"):
         old.unlink()
     write_cache_to(out)

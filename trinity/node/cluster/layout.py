@@ -3,6 +3,7 @@
     127.x.y.1    what clients ask: nginx            .11 .12 .13  nodes that answer (APP_REPORT_SERVER)
     127.x.y.10   nginx, as the nodes see it         .14          the push server (WEBHOOK_SERVER)
     127.x.y.15   Valkey                             .16          the simulated exchanges of all of them
+    127.x.y.17   Prometheus, where it is installed  .18          Alertmanager, the same
 
 Rules: all ports are those of the specification, because each program has an address of its own; two clusters on one
 machine are two networks. Secrets are in files that their owner alone may read, and nodes are told the files' names.
@@ -21,11 +22,12 @@ from trinity.services import ServerType
 LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 DEFAULT_NETWORK = ipaddress.IPv4Network("127.0.0.0/24")
 CACHE_PORT, CACHE_USER = 6379, "trinity"
+# Of nginx here, where 443 is the administrator's alone.
+TLS_PORT = 8443
 ANSWERING: ServerType = "APP_REPORT_SERVER"
 PUSHING: ServerType = "WEBHOOK_SERVER"
-_PROXY, _PROXY_SOURCE, _FIRST_NODE, _CACHE, _SIMULATOR = 1, 10, 11, 15, 16
+_PROXY, _PROXY_SOURCE, _FIRST_NODE, _CACHE, _SIMULATOR, _PROMETHEUS, _ALERTMANAGER = 1, 10, 11, 15, 16, 17, 18
 _SERVER_TYPES = (ANSWERING, ANSWERING, ANSWERING, PUSHING)
-_NODE_WORD = "@NODE@"
 
 
 class NodePlace(NamedTuple):
@@ -60,6 +62,14 @@ class ClusterLayout:
         return self._host(_SIMULATOR)
 
     @property
+    def prometheus(self) -> str:
+        return self._host(_PROMETHEUS)
+
+    @property
+    def alertmanager(self) -> str:
+        return self._host(_ALERTMANAGER)
+
+    @property
     def nodes(self) -> tuple[NodePlace, ...]:
         """Their names are part of the names of shared memory: of another network they are others."""
         _, x, y, _ = self.network.network_address.packed
@@ -86,6 +96,11 @@ class ClusterLayout:
     def secrets(self) -> Path:
         return self.folder / "secrets"
 
+    @property
+    def lists(self) -> Path:
+        """The nodes that nginx asks, as the watcher writes them."""
+        return self.folder / "nodes"
+
     def data_dir(self, name: str) -> Path:
         """The folder of a node or another program."""
         return self.folder / name
@@ -95,6 +110,13 @@ class ClusterLayout:
 
     def _host(self, number: int) -> str:
         return str(self.network.network_address + number)
+
+
+def layout_of(data_dir: Path, network: ipaddress.IPv4Network) -> ClusterLayout:
+    """The cluster of this network in this data directory; each has a folder of its own."""
+    _, x, y, _ = network.network_address.packed
+    name = "cluster" if network == DEFAULT_NETWORK else f"cluster-{x}-{y}"
+    return ClusterLayout((data_dir / name).resolve(), network)
 
 
 def parse_network(text: str) -> ipaddress.IPv4Network:
@@ -112,8 +134,14 @@ def fill(template: str, layout: ClusterLayout, words: Mapping[str, str]) -> str:
     """A file of `deploy/` with its names filled in; a line with NODE once for each node that answers."""
     known = {
         "PROXY": layout.proxy,
+        "PROXY_BIND": layout.proxy_source,
         "PROXY_SOURCE": layout.proxy_source,
+        "UDP_BIND": "$remote_addr",
+        "TLS_PORT": str(TLS_PORT),
         "CACHE": layout.cache,
+        "PUSH": next(node.host for node in layout.nodes if node.server_type == PUSHING),
+        "PROMETHEUS": layout.prometheus,
+        "ALERTMANAGER": layout.alertmanager,
         "CERTIFICATES": str(layout.certificates),
     } | dict(words)
     return "".join(_filled_lines(template, layout, known))
@@ -123,7 +151,7 @@ def _filled_lines(template: str, layout: ClusterLayout, known: Mapping[str, str]
     for line in template.splitlines(keepends=True):
         if line.lstrip().startswith("#"):
             continue  # it says what is filled in
-        copies = [line.replace(_NODE_WORD, node.host) for node in layout.answering] if _NODE_WORD in line else [line]
+        copies = [line.replace("@NODE@", node.host) for node in layout.answering] if "@NODE@" in line else [line]
         for copy in copies:
             for word, text in known.items():
                 copy = copy.replace(f"@{word}@", text)

@@ -4,10 +4,11 @@ Rules: a missing program is a MissingProgramError before anything was started. Q
 second at most, because the launcher has one thread.
 """
 
-import http.client
+import http
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 import valkey
 from valkey.exceptions import ValkeyError
 
+from trinity.balancer.watcher import read_standings
 from trinity.config import Config, SimulatorSection
 from trinity.errors import MissingProgramError
 from trinity.markets import load_catalog
@@ -28,11 +30,11 @@ from trinity.node.cluster.layout import (
     environment_of_node,
     without_settings,
 )
-from trinity.node.cluster.parts import ClusterPart, DatabasePart, Program
+from trinity.node.cluster.monitoring import monitoring_parts
+from trinity.node.cluster.parts import ASKING_SECONDS, ClusterPart, DatabasePart, Program, get_status
 from trinity.store.embedded import Server
 from trinity.store.settings import SETTINGS
 
-ASKING_SECONDS = 1.0
 _NGINX_PACKAGES, _VALKEY_PACKAGES = "nginx libnginx-mod-stream", "valkey-server, else redis-server"
 _MODULES_FOLDER = re.compile(r"--modules-path=(\S+)")
 # Where distributions keep what only administrators call.
@@ -41,6 +43,8 @@ _MORE_FOLDERS = "/usr/sbin:/usr/local/sbin"
 _DATABASE_SETTINGS = {"max_connections": "200"}
 # Each quote goes to four nodes; with so many they take half of what they take with those of one node's demo.
 QUOTES_PER_SECOND = 150
+# As root nginx would give its workers another account, which may not enter the folder.
+_AS_ROOT = "user root;" if os.geteuid() == 0 else ""
 # Four nodes share the cores of one machine: none has a core of its own.
 _SMALL_NODE = {"REQUEST_WORKERS": "1", "REQUEST_PIN": "off", "LEDGER_RING_RECORDS": str(1 << 16)}
 
@@ -91,7 +95,8 @@ def build_groups(
     """All parts in the order of a start: stores and exchanges, nodes, what stands in front of them."""
     nodes: list[ClusterPart] = [_node(layout, config, node) for node in layout.nodes]
     database = DatabasePart(lambda: Server(layout.folder, log, dict(SETTINGS) | _DATABASE_SETTINGS), turn)
-    return [[database], [_valkey(layout, programs), _simulator(layout, config)], nodes, [_nginx(layout, programs)]]
+    front: list[ClusterPart] = [_nginx(layout, programs), _balancer(layout, programs), *monitoring_parts(layout)]
+    return [[database], [_valkey(layout, programs), _simulator(layout, config)], nodes, front]
 
 
 def _valkey(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
@@ -138,29 +143,33 @@ def _node(layout: ClusterLayout, config: Config, node: NodePlace) -> Program:
 
 
 def _nginx(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
-    folder = layout.data_dir("nginx")
-    # As root it would give its workers another account, which may not enter the folder.
-    here = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
-    command = (programs.nginx, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf"))
     return Program(
         "nginx",
-        (*command, "-g", here),
+        (*nginx_command(layout, programs), "-g", "daemon off;" + _AS_ROOT),
         _log_file(layout, "nginx"),
         lambda: get_status(layout.proxy, 8080, "/") not in (0, http.HTTPStatus.BAD_GATEWAY),
         os.environ,
     )
 
 
-def get_status(host: str, port: int, path: str) -> int:
-    """The status of an answer; 0 when there is none."""
-    connection = http.client.HTTPConnection(host, port, timeout=ASKING_SECONDS)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
+def nginx_command(layout: ClusterLayout, programs: InstalledPrograms) -> tuple[str, ...]:
+    """As it is called for its folder and its file, whatever it is then told to do."""
+    folder = layout.data_dir("nginx")
+    return (programs.nginx, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf"))
+
+
+def _balancer(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
+    """Tells nginx which nodes are well; it is ready when it has heard of all."""
+    nodes = [word for node in layout.answering for word in ("--node", f"{node.name}={node.host}")]
+    reload = shlex.join((*nginx_command(layout, programs), *(("-g", _AS_ROOT) if _AS_ROOT else ())))
+    watch = ("--lists", str(layout.lists), "--nginx", reload, *nodes)
+    return Program(
+        "balancer",
+        (sys.executable, "-m", "trinity", "balancer", "watch", *watch),
+        _log_file(layout, "balancer"),
+        lambda: bool(read_standings(layout.lists)),
+        without_settings(os.environ, {"TRINITY_DATA_DIR": str(layout.data_dir("balancer"))}),
+    )
 
 
 def _find(program: str, path: str | None) -> str | None:

@@ -44,6 +44,11 @@ WITH day AS (
 ), buckets AS (
     SELECT bucket.number, sum(bucket.requests) AS requests
     FROM day, unnest(day.latency_buckets) WITH ORDINALITY AS bucket (requests, number) GROUP BY 1
+), drill AS (
+    -- The newest proof of the backups by the end of this day; trinity/backup/drill.py.
+    SELECT outcome, ended_at, restored_to, base_age_seconds, lag_seconds, rpo_seconds, rto_seconds, requests, differences
+    FROM drills WHERE ended_at < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+    ORDER BY id DESC LIMIT 1
 ), candles AS (
     SELECT count(*) AS written, count(DISTINCT asset_id) AS assets FROM price_minute
     WHERE minute >= %(day)s::date::timestamp AT TIME ZONE 'UTC'
@@ -63,7 +68,8 @@ SELECT jsonb_build_object(
     'by_protocol', coalesce((SELECT jsonb_object_agg(protocol, requests) FROM by_protocol), '{}'),
     'by_status', coalesce((SELECT jsonb_object_agg(status, requests) FROM by_status), '{}'),
     'top_assets', coalesce((SELECT jsonb_object_agg(name, lookups) FROM by_asset), '{}'),
-    'latency_buckets', coalesce((SELECT jsonb_agg(requests ORDER BY number) FROM buckets), '[]')
+    'latency_buckets', coalesce((SELECT jsonb_agg(requests ORDER BY number) FROM buckets), '[]'),
+    'drill', (SELECT to_jsonb(drill) FROM drill)
 );
 
 -- name: keep_figures

@@ -9,7 +9,7 @@ import pytest
 from trinity.cache.address import cache_settings_of
 from trinity.config import load_config
 from trinity.errors import InputError
-from trinity.node.cluster.certificates import make_cache_certificate
+from trinity.node.cluster.certificates import CACHE, make_certificates
 from trinity.node.cluster.layout import (
     DEFAULT_NETWORK,
     ClusterLayout,
@@ -66,7 +66,7 @@ def test_a_line_with_node_stands_once_for_each_node_that_answers_and_names_are_f
 def test_a_node_takes_what_it_is_told(tmp_path: Path) -> None:
     """The environment of each node is a configuration that loads, with all exchanges at the simulator."""
     layout = ClusterLayout(tmp_path)
-    make_cache_certificate(layout.certificates, layout.cache, datetime.datetime.now(datetime.UTC))
+    make_certificates(layout.certificates, {CACHE: layout.cache}, datetime.datetime.now(datetime.UTC))
     layout.secrets.mkdir()
     secrets = {"database_url": "postgresql://x/y", "cache_url": layout.cache_url("p"), "admin_key": "0123456789abcdef"}
     for name, text in secrets.items():
