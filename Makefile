@@ -49,11 +49,15 @@ lint: setup-dev lint-deploy
 	$(BIN)/mypy
 
 # What is deployed, by tools that know it best. Each line is one tool; those of the system are skipped by name where they
-# are not installed.
+# are not installed. What needs its names filled in first (nginx, compose, units) is asked by tests/deploy.
 INFRA := $(VENV)/infra/bin
+where_installed = @if command -v $(1) >/dev/null; then $(1) $(2); else echo "no $(1): not checked: $(2)"; fi
 lint-deploy: infra-tools
 	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
 	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
+	$(INFRA)/checkov --file Dockerfile --framework dockerfile --compact --quiet --skip-download
+	$(INFRA)/hadolint --failure-threshold warning Dockerfile
+	$(call where_installed,promtool,check rules deploy/prometheus/rules/trinity.yml)
 
 # The pages of docs/ that are made from the code; a test holds them to it.
 docs: setup
