@@ -57,7 +57,7 @@ lint: setup-dev lint-deploy
 	$(BIN)/mypy
 
 # What is deployed, by tools that know it best. Each line is one tool; those of the system are skipped by name where they
-# are not installed.
+# are not installed. What needs its names filled in first (nginx, compose, units) is asked by tests/deploy.
 INFRA := $(VENV)/infra/bin
 if_there = @command -v $(1) >/dev/null || { echo "$(1) is not installed: skipped"; exit 0; }; $(1)
 lint-deploy: infra-tools
@@ -72,6 +72,13 @@ lint-deploy: infra-tools
 	$(call if_there,promtool) check config deploy/prometheus/prometheus.yml
 	$(call if_there,promtool) check rules --lint-fatal deploy/prometheus/rules/*.yml
 	$(call if_there,amtool) check-config deploy/alertmanager/alertmanager.yml
+where_installed = @if command -v $(1) >/dev/null; then $(1) $(2); else echo "no $(1): not checked: $(2)"; fi
+lint-deploy: infra-tools
+	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
+	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
+	$(INFRA)/checkov --file Dockerfile --framework dockerfile --compact --quiet --skip-download
+	$(INFRA)/hadolint --failure-threshold warning Dockerfile
+	$(call where_installed,promtool,check rules deploy/prometheus/rules/trinity.yml)
 
 # The pages of docs/ that are made from the code; a test holds them to it.
 docs: setup
