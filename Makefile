@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo cluster run extras wheel test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
+.PHONY: docs demo cluster run extras wheel test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
 	test-tools valkey redis peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
@@ -56,6 +56,10 @@ INFRA := $(VENV)/infra/bin
 lint-deploy: infra-tools
 	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
 	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
+
+# The pages of docs/ that are made from the code; a test holds them to it.
+docs: setup
+	$(BIN)/python -m trinity.cli.reference
 
 # Branches of the core rooms that tests reach: compiled code runs as Python, so it is seen as well. First what needs no
 # running node and no minute (whole markets take many when each line is watched), then what is marked to run uncompiled.

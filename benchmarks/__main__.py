@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--misses", type=int, default=40, help="assets of `misses`, one after the other (default 40)")
     parser.add_argument("--miss-seconds", type=float, default=30.0, help="length of a load of `misses` (default 30)")
     parser.add_argument("--chaos-seconds", type=float, default=300.0, help="length of `cluster` (default 300)")
+    parser.add_argument("--front-seconds", type=float, default=20.0, help="length of a soak of `front` (default 20)")
     parser.add_argument("--roll-requests", type=int, default=1_000_000, help="questions of `roll` (default 1,000,000)")
     parser.add_argument("--limit-seconds", type=float, default=40.0, help="length of a load of `limits` (default 40)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the markets and faults (default 1)")
@@ -314,6 +315,12 @@ def _roll(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[
     return measure_roll(folder, wanted.roll_requests, SystemClock(), progress)
 
 
+def _front(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.answers.front import measure_front
+
+    return measure_front(folder, wanted.turns, wanted.seconds, wanted.front_seconds, SystemClock(), progress)
+
+
 def _limits(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.cluster.limits import measure_limits
 
@@ -342,6 +349,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "campaign": {"campaign": _campaign},
     "cluster": {"chaos": _chaos},
     "roll": {"roll": _roll},
+    "front": {"front": _front},
     "limits": {"limits": _limits},
     "misses": {"misses": _misses},
     "refusals": {"refusals": _refusals},
@@ -372,7 +380,7 @@ _PARTS_OF_ALL = (
     "ledger",
 )
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
-_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood", "governor")
+_ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood", "governor", "front")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ MAY_IMPORT = {
     "benchmarks/generators": BELOW | {"benchmarks"},
     "benchmarks/servers": PRODUCT | {"benchmarks", "benchmarks/generators", "trinity/node/cluster"},
     "benchmarks/feeds": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers"},
-    "benchmarks/parts": PRODUCT | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds"},
+    "benchmarks/parts": PRODUCT
+    | {"benchmarks", "benchmarks/generators", "benchmarks/servers", "benchmarks/feeds", "trinity/node/cluster"},
     "benchmarks/report": frozenset({KERNEL, "benchmarks"}),
 }
 # A module that belongs to another room than its folder's: the command line.

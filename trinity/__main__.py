@@ -33,6 +33,7 @@ from trinity.errors import (
     MissingProgramError,
     NodeAbsentError,
     RefusedError,
+    ReloadFailedError,
     SchemaError,
     StoreUnavailableError,
     SyncRunningError,
@@ -56,6 +57,7 @@ class Subcommand(NamedTuple):
 COMMANDS = (
     Subcommand("run", "run a node with the live exchanges", "operating.node"),
     Subcommand("demo", "run a node with simulated exchanges and no network; its prices are NOT real", "operating.node"),
+    Subcommand("reload", "the running node reads its configuration anew; say what changed", "operating.reload"),
     Subcommand("simulate", "run the six simulated exchanges alone", "operating.node"),
     Subcommand(
         "cluster",
@@ -122,6 +124,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (AbsentError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),
     (StoreUnavailableError, EXIT_FOUND_WRONG),
+    (ReloadFailedError, EXIT_FOUND_WRONG),
     (SyncRunningError, EXIT_FOUND_WRONG),
     (SchemaError, EXIT_FOUND_WRONG),
     (TrinityError, EXIT_BOOT_FAILURE),

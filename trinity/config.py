@@ -32,6 +32,7 @@ from trinity.services import ServerType, Service, services_of_type
 
 _SHOWN_CHARS = 60  # of a wrong value, in an error
 _RINGS_MAX = 128  # seven bits of a request id
+SPARES = 1  # of each kind that serves in a pool: who begins before another one ends, while it is replaced
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
 _ADMIN_KEY = re.compile(r"[!-~]{16,128}")
@@ -393,8 +394,8 @@ def _check(config: Config) -> None:
             "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
         )
     _check_mail(config)
-    if worker_count(config.request) + config.reports.processes > _RINGS_MAX:
-        reason = f"with REPORT_PROCESSES {config.reports.processes} there are more than {_RINGS_MAX} usage rings"
+    if worker_count(config.request) + config.reports.processes + 2 * SPARES > _RINGS_MAX:
+        reason = f"with REPORT_PROCESSES {config.reports.processes} and spares there are more than {_RINGS_MAX} rings"
         raise ConfigError("REQUEST_WORKERS", reason)
     if config.ledger.ring_records & (config.ledger.ring_records - 1):
         raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")

@@ -49,6 +49,17 @@ class ConfigError(TrinityError):
         return f"configuration: {self.key}: {self.reason}"
 
 
+class ReloadFailedError(TrinityError):
+    """A running node could not be changed; it goes on with the configuration that it had."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"reload: {self.reason}"
+
+
 class PortTakenError(TrinityError):
     """A listener cannot bind because its port is in use."""
 

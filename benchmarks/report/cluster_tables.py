@@ -35,6 +35,22 @@ def _roll_table(found: Mapping[str, Any]) -> str:
     return table(title, ("clients", *heads), rows)
 
 
+def _front_table(found: Mapping[str, Any]) -> str:
+    fields = ("per_second", "worker_us", "nginx_us", "nginx_share", "p50_us", "p99_us", "faults")
+    rows = [
+        (protocol, way, *(found[protocol][way][field] for field in fields))
+        for protocol in ("http", "udp")
+        for way in ("direct", "nginx")
+    ]
+    heads = ("", "way", "answers/s", "worker us", "nginx us", "nginx's share", "p50 us", "p99 us", "faults")
+    kept = ("seconds", "rate", "sent", "answered", "lost", "p99_us")
+    soaks = [(protocol, *(row[field] for field in kept)) for protocol, row in found["soak"].items()]
+    title = "One worker directly and behind nginx on its core, CPU us an answer"
+    return "\n\n".join(
+        [table(title, heads, rows), table("Through nginx, for long, at half of that", ("", *kept), soaks)]
+    )
+
+
 def _limits_table(found: Mapping[str, Any]) -> str:
     heads = ("admitted", "planned", "under", "most_in_10_s", "planned_in_10_s", "over", "refused", "unanswered")
     loads = [(load, *(found[load][head] for head in heads)) for load in ("jumping", "one")]
@@ -96,6 +112,7 @@ def _misses_table(found: Mapping[str, Any]) -> str:
 CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "chaos": _chaos_table,
     "roll": _roll_table,
+    "front": _front_table,
     "limits": _limits_table,
     "governor": _governor_table,
     "misses": _misses_table,

@@ -94,6 +94,7 @@ FIGURES = (
         "a cluster whose parts are killed: wrong prices", 0.0, "<=", "prices", lambda r: r["chaos"]["prices"]["wrong"]
     ),
     Figure("a cluster whose parts are killed: over a limit", 0.05, "<=", "", lambda r: r["chaos"]["limit"]["over"]),
+    Figure("through nginx: lost", 0.0, "<=", "questions", lambda r: r["front"]["wrong"]),
     Figure("nodes restarted one after the other: failures", 0.0, "<=", "questions", lambda r: _of_rolls(r, "failures")),
     Figure("nodes restarted one after the other: missing rows", 0.0, "<=", "rows", lambda r: _of_rolls(r, "missing")),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),

@@ -49,6 +49,11 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         *_fields(found["limit"], "admitted"),
         *((kind, row["answers"]) for kind, row in found["kinds"].items()),
     ],
+    "front": lambda found: [
+        (f"{protocol} {way}", found[protocol][way]["per_second"])
+        for protocol in ("http", "udp")
+        for way in ("direct", "nginx")
+    ],
     "roll": lambda found: [
         *_fields(found, "nodes_restarted"),
         *((kind, row["answers"]) for kind, row in found["kinds"].items()),

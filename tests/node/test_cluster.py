@@ -1,10 +1,15 @@
 """`make cluster`: three nodes, a push server, their stores and nginx, started and ended as one."""
 
+import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,12 +17,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.node.local_cluster import LocalCluster, new_cluster
+from trinity.balancer.watcher import read_standings
 from trinity.cache.address import cache_settings
+from trinity.node.cluster.layout import TLS_PORT
+from trinity.node.cluster.monitoring import PROMETHEUS_PORT
 
 # The ledger has IPv4 as ::ffff:a.b.c.d.
 _ADDRESS = "replace(host(address), '::ffff:', '')"
-# Each question has a socket of its own, and its port a session of nginx for 3 s: asked thousands of times a second, a
-# new socket would often have the port of an older session, with the node that is gone.
+# Beside a cluster of four nodes on two cores.
 _PAUSE_SECONDS = 0.02
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = [
@@ -150,6 +157,61 @@ def _outcome(cluster: LocalCluster, kind: str, key: str, host: str = "") -> str:
 
 def _is_answered(cluster: LocalCluster, kind: str, key: str, host: str = "") -> bool:
     return _outcome(cluster, kind, key, host) == "good"
+
+
+def test_a_roll_of_all_nodes_is_not_noticed_by_clients(cluster: LocalCluster, key: str) -> None:
+    """`trinity cluster roll`: each node is another process afterwards, and every first or second try was answered."""
+    stopping = threading.Event()
+    failures: list[tuple[str, ...]] = []
+
+    def keep_asking(kind: str) -> None:
+        while not stopping.wait(_PAUSE_SECONDS):
+            tries = [_outcome(cluster, kind, key)]
+            if tries[0] != "good":
+                tries.append(_outcome(cluster, kind, key))
+            if tries[-1] != "good":
+                failures.append((kind, *tries))
+
+    before = cluster.pids()
+    cluster.wait("all asked", lambda: all(read_standings(cluster.layout.lists).values()))
+    clients = [threading.Thread(target=keep_asking, args=(kind,)) for kind in ("http", "udp")]
+    for client in clients:
+        client.start()
+    try:
+        command = [sys.executable, "-m", "trinity", "cluster", "roll", "--network", cluster.network, "--json"]
+        environment = os.environ | {"TRINITY_DATA_DIR": str(cluster.layout.folder.parent)}
+        rolled = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert rolled.returncode == 0, rolled.stderr
+    finally:
+        stopping.set()
+        for client in clients:
+            client.join(60)
+    assert failures == []
+    assert [node["node"] for node in json.loads(rolled.stdout)["nodes"]] == [n.name for n in cluster.layout.answering]
+    after = cluster.pids()
+    assert all(after[node.name] != before[node.name] for node in cluster.layout.answering)
+
+
+def test_one_https_port_answers_lookups_and_reports(cluster: LocalCluster, key: str) -> None:
+    """Whoever believes the cluster's authority."""
+    believing = ssl.create_default_context(cafile=str(cluster.layout.authority))
+    for path in ("/price?asset=BTC", "/history?asset=BTC"):
+        connection = http.client.HTTPSConnection(cluster.layout.proxy, TLS_PORT, timeout=10, context=believing)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+            assert connection.getresponse().status == 200
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+def test_prometheus_asks_every_node(cluster: LocalCluster) -> None:
+    """Its own account of its targets."""
+
+    def healthy() -> set[str]:
+        said = cluster.get("/api/v1/targets", "", cluster.layout.prometheus, PROMETHEUS_PORT).json
+        return {target["labels"]["instance"] for target in said["data"]["activeTargets"] if target["health"] == "up"}
+
+    wanted = {f"{node.host}:8081" for node in cluster.layout.nodes}
+    cluster.wait("all targets", lambda: wanted <= healthy(), 60)
 
 
 def test_a_part_that_dies_is_started_again(cluster: LocalCluster, key: str) -> None:

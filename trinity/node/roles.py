@@ -30,7 +30,7 @@ from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder
 from feeds.consensus.candles import open_candles
 from trinity.cache.address import cache_settings_of
-from trinity.config import Config, services_of, worker_count
+from trinity.config import SPARES, Config, services_of, worker_count
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
@@ -70,6 +70,13 @@ class NodePlan(NamedTuple):
     with_simulator: bool
     node_uuid: uuid.UUID
     with_receiver: bool = False
+
+
+@dataclass
+class RunningPlan:
+    """What a process is started with from now on: a reload puts another plan here."""
+
+    plan: NodePlan
 
 
 class Rings(NamedTuple):
@@ -136,7 +143,8 @@ class Role(NamedTuple):
     `instances` names its processes (an empty name: there is one, called as its kind), `start` runs one of them. A start
     begins with the highest stage, a drain with the lowest: workers answer while prices come in. A start fails with a
     `vital` process; a node that was ready once goes on without any (trinity/node/supervisor.py).
-    It runs on nodes that have one of its `services` (trinity/services.py).
+    It runs on nodes that have one of its `services` (trinity/services.py). Of whom there are `seats` so many serve, and
+    the one instance that there is beside them is the spare (trinity/node/replacement.py).
     """
 
     kind: str
@@ -145,6 +153,19 @@ class Role(NamedTuple):
     start: Callable[[ProcessContext, SharedMemory, NodePlan, str], None]
     vital: bool = True
     services: tuple[Service, ...] = _ANY
+    seats: Callable[[NodePlan], int] = lambda _: 0
+
+
+def _with_a_spare(seats: Callable[[NodePlan], int]) -> Callable[[NodePlan], Sequence[str]]:
+    return lambda plan: [str(number) for number in range(seats(plan) + SPARES)]
+
+
+def _worker_seats(plan: NodePlan) -> int:
+    return worker_count(plan.config.request)
+
+
+def _reporter_seats(plan: NodePlan) -> int:
+    return plan.config.reports.processes
 
 
 ROLES = (
@@ -283,7 +304,7 @@ ROLES = (
     ),
     Role(
         "worker",
-        lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
+        _with_a_spare(_worker_seats),
         0,
         lambda context, memory, plan, number: workers.request.loop.run(
             context,
@@ -297,10 +318,11 @@ ROLES = (
             beyond_catalog=plan.config.lookups.beyond_catalog,
         ),
         services=("lookups",),
+        seats=_worker_seats,
     ),
     Role(
         "reporter",
-        lambda plan: [str(number) for number in range(plan.config.reports.processes)],
+        _with_a_spare(_reporter_seats),
         0,
         lambda context, memory, plan, number: workers.api.server.run(
             context,
@@ -318,6 +340,7 @@ ROLES = (
         ),
         vital=False,
         services=("reports",),
+        seats=_reporter_seats,
     ),
     Role(
         "health",

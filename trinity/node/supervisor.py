@@ -140,6 +140,7 @@ class Stop(NamedTuple):
 
 Action = Fork | Kill | SetCommand | SetFailing | Report | Announce | Stop
 Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Stop
+Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
 
 
 class ProcessSpec(NamedTuple):
@@ -182,6 +183,7 @@ class Supervisor:
         self._notice_ns = notice_ns
         self._notice_since_ns: int | None = None
         self._processes = {spec.name: _ProcessState(*spec) for spec in specs}
+
     def __init__(self, specs: Sequence[ProcessSpec]) -> None:
         self._processes = {spec.name: _ProcessState(**spec._asdict()) for spec in specs}
         self._replacement: Replacement | None = None
@@ -222,6 +224,8 @@ class Supervisor:
         process.running = False
         cause = cause_of(event, process.killed_as_stuck)
         if self._draining_since_ns is not None:
+            if process.seat is not None:
+                self._actions.append(CloseSeat(process.pool, process.seat))
             return
         if self._replacement is not None and self._replacement.ended(event.name, cause):
             self._let_go(now_ns, process)

@@ -25,11 +25,11 @@ from trinity.store.watch import Watch
 from workers.api.app import make_app
 from workers.api.base.context import ReportSettings
 from workers.api.server import (
-    _open_datagrams,
+    _bind_tcp,
+    _bind_udp,
     _serve,
     _watch_database,
     connections_of,
-    make_server,
     open_service,
     run,
 )
@@ -113,6 +113,7 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
     with busy_node() as memory:
         settings = settings_of(tmp_path, tcp_port=_free_port())
         limit, fds = resource.getrlimit(resource.RLIMIT_NOFILE), []
+        async with open_service(*reporter_of(memory), settings, None):
         async with open_service(*reporter_of(memory), settings, None) as made:
             server = make_server(made, make_app(made.parts, made.features))
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 256), limit[1]))
@@ -122,10 +123,10 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
                         fds.append(os.open("/dev/null", os.O_RDONLY))
                 if kind == socket.SOCK_STREAM:
                     with pytest.raises(OSError, match="Too many open files"):
-                        server._init_shared_socket()
+                        _bind_tcp(settings)
                 else:
                     with pytest.raises(OSError, match="Too many open files"):
-                        await _open_datagrams(made.parts)
+                        _bind_udp(settings)
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -137,9 +138,9 @@ async def test_a_taken_udp_port_is_named(tmp_path: Path) -> None:
     with busy_node() as memory, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))
         settings = settings_of(tmp_path, udp_port=holder.getsockname()[1])
-        async with open_service(*reporter_of(memory), settings, None) as made:
+        async with open_service(*reporter_of(memory), settings, None):
             with pytest.raises(PortTakenError, match=f"UDP_PORT_LRS={settings.udp_port}"):
-                await _open_datagrams(made.parts)
+                _bind_udp(settings)
 
 
 async def test_tables_of_a_newer_version_are_told_once(

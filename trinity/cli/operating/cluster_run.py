@@ -64,7 +64,8 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         launcher.catch_signals()
         try:
             _start(layout, config, launcher, tell)
-            for line in page_of(layout):
+            has_monitoring = any(part.name == "prometheus" for part in launcher.groups[-1])
+            for line in page_of(layout, has_monitoring):
                 say(line, console)
             launcher.run()
         except StopAskedError:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from trinity.clock import SystemClock
 from trinity.compiled import write_cache_to
-from trinity.config import Config
+from trinity.config import Config, load_config
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.net.ports import Listener, check_port, host_in_url, local_host
@@ -38,7 +38,11 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     if parsed.command == "compile":
         return compile_now(parsed.out, parsed.as_json)
-    stop = composition.run_node(config, parsed.command == "demo", console)
+
+    def read() -> Config:
+        return load_config(os.environ, parsed.config, demo=parsed.command == "demo")
+
+    stop = composition.run_node(config, parsed.command == "demo", console, read)
     content = {"exit_code": stop.exit_code, "message": stop.message}
     print_result(content, [] if stop.message else ["trinity: stopped"], parsed.as_json)
     if stop.message:

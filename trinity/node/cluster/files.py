@@ -26,6 +26,7 @@ from trinity.files import Durability, write_whole
 from trinity.limits import OPEN_FILES_WANTED
 from trinity.node.cluster.certificates import CACHE, FRONT, make_certificates
 from trinity.node.cluster.layout import ClusterLayout, fill
+from trinity.node.cluster.monitoring import prepare_monitoring
 from trinity.store.embedded import embedded_url
 
 # A checkout's; a wheel has no configuration of other programs.
@@ -76,7 +77,12 @@ def _prepare(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, 
     filled: Mapping[str, tuple[Path, Mapping[str, str]]] = {
         "nginx.conf": (
             layout.data_dir("nginx"),
-            {"MODULES": modules, "NODES": str(layout.lists), "FILES": str(_open_files())},
+            {
+                "MODULES": modules,
+                "NODES": str(layout.lists),
+                "FILES": str(_open_files()),
+                "ERRORS": str(layout.data_dir("nginx") / "error.log"),
+            },
         ),
         "valkey.conf": (layout.data_dir("valkey"), {"MAXMEMORY": MAXMEMORY}),
         "users.acl": (
@@ -85,6 +91,7 @@ def _prepare(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, 
         ),
         "node.toml": (layout.folder, {}),
     }
+    prepare_monitoring(layout, TEMPLATES)
     for name, text in first_lists(layout).items():
         _write(layout.lists / name, text)
     for name, (folder, words) in filled.items():

@@ -3,6 +3,7 @@
     127.x.y.1    what clients ask: nginx            .11 .12 .13  nodes that answer (APP_REPORT_SERVER)
     127.x.y.10   nginx, as the nodes see it         .14          the push server (WEBHOOK_SERVER)
     127.x.y.15   Valkey                             .16          the simulated exchanges of all of them
+    127.x.y.17   Prometheus, where it is installed  .18          Alertmanager, the same
 
 Rules: all ports are those of the specification, because each program has an address of its own; two clusters on one
 machine are two networks. Secrets are in files that their owner alone may read, and nodes are told the files' names.
@@ -25,7 +26,7 @@ CACHE_PORT, CACHE_USER = 6379, "trinity"
 TLS_PORT = 8443
 ANSWERING: ServerType = "APP_REPORT_SERVER"
 PUSHING: ServerType = "WEBHOOK_SERVER"
-_PROXY, _PROXY_SOURCE, _FIRST_NODE, _CACHE, _SIMULATOR = 1, 10, 11, 15, 16
+_PROXY, _PROXY_SOURCE, _FIRST_NODE, _CACHE, _SIMULATOR, _PROMETHEUS, _ALERTMANAGER = 1, 10, 11, 15, 16, 17, 18
 _SERVER_TYPES = (ANSWERING, ANSWERING, ANSWERING, PUSHING)
 
 
@@ -59,6 +60,14 @@ class ClusterLayout:
     @property
     def simulator(self) -> str:
         return self._host(_SIMULATOR)
+
+    @property
+    def prometheus(self) -> str:
+        return self._host(_PROMETHEUS)
+
+    @property
+    def alertmanager(self) -> str:
+        return self._host(_ALERTMANAGER)
 
     @property
     def nodes(self) -> tuple[NodePlace, ...]:
@@ -130,6 +139,9 @@ def fill(template: str, layout: ClusterLayout, words: Mapping[str, str]) -> str:
         "UDP_BIND": "$remote_addr",
         "TLS_PORT": str(TLS_PORT),
         "CACHE": layout.cache,
+        "PUSH": next(node.host for node in layout.nodes if node.server_type == PUSHING),
+        "PROMETHEUS": layout.prometheus,
+        "ALERTMANAGER": layout.alertmanager,
         "CERTIFICATES": str(layout.certificates),
     } | dict(words)
     return "".join(_filled_lines(template, layout, known))

@@ -7,6 +7,7 @@ behind. What it prints goes to a file. The launcher has one thread: it forks aga
 
 import contextlib
 import ctypes
+import http.client
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from typing import Protocol
 from trinity.linux import PR_SET_PDEATHSIG
 from trinity.store.embedded import Server
 
+# A question whether a part is ready; the launcher has one thread.
+ASKING_SECONDS = 1.0
 _LAST_BYTES = 2000
 _LAST_LINES = 3
 
@@ -141,3 +144,15 @@ class DatabasePart:
 
     def last_words(self) -> str:
         return self._server.failure_message() if self._server is not None else "it said nothing"
+
+
+def get_status(host: str, port: int, path: str) -> int:
+    """The status of an answer; 0 when there is none."""
+    connection = http.client.HTTPConnection(host, port, timeout=ASKING_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()

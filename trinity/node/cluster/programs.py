@@ -4,7 +4,7 @@ Rules: a missing program is a MissingProgramError before anything was started. Q
 second at most, because the launcher has one thread.
 """
 
-import http.client
+import http
 import logging
 import os
 import re
@@ -30,11 +30,11 @@ from trinity.node.cluster.layout import (
     environment_of_node,
     without_settings,
 )
-from trinity.node.cluster.parts import ClusterPart, DatabasePart, Program
+from trinity.node.cluster.monitoring import monitoring_parts
+from trinity.node.cluster.parts import ASKING_SECONDS, ClusterPart, DatabasePart, Program, get_status
 from trinity.store.embedded import Server
 from trinity.store.settings import SETTINGS
 
-ASKING_SECONDS = 1.0
 _NGINX_PACKAGES, _VALKEY_PACKAGES = "nginx libnginx-mod-stream", "valkey-server, else redis-server"
 _MODULES_FOLDER = re.compile(r"--modules-path=(\S+)")
 # Where distributions keep what only administrators call.
@@ -95,7 +95,7 @@ def build_groups(
     """All parts in the order of a start: stores and exchanges, nodes, what stands in front of them."""
     nodes: list[ClusterPart] = [_node(layout, config, node) for node in layout.nodes]
     database = DatabasePart(lambda: Server(layout.folder, log, dict(SETTINGS) | _DATABASE_SETTINGS), turn)
-    front: list[ClusterPart] = [_nginx(layout, programs), _balancer(layout, programs)]
+    front: list[ClusterPart] = [_nginx(layout, programs), _balancer(layout, programs), *monitoring_parts(layout)]
     return [[database], [_valkey(layout, programs), _simulator(layout, config)], nodes, front]
 
 
@@ -170,18 +170,6 @@ def _balancer(layout: ClusterLayout, programs: InstalledPrograms) -> Program:
         lambda: bool(read_standings(layout.lists)),
         without_settings(os.environ, {"TRINITY_DATA_DIR": str(layout.data_dir("balancer"))}),
     )
-
-
-def get_status(host: str, port: int, path: str) -> int:
-    """The status of an answer; 0 when there is none."""
-    connection = http.client.HTTPConnection(host, port, timeout=ASKING_SECONDS)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
 
 
 def _find(program: str, path: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`trinity cluster roll`; what it does: tests/trinity/node/cluster/test_roll.py; with real nodes: `trinity bench roll`."""
+"""`trinity cluster roll`: its arguments; what it does: tests/trinity/node/cluster/test_roll.py."""
 
 from tests.trinity.cli.conftest import Run
 

@@ -16,3 +16,5 @@ def test_the_page_names_every_node_and_shows_no_secret_but_where_it_is(tmp_path:
     assert all(f"{node.name} " in text and f"http://{node.host}:8081" in text for node in layout.nodes)
     assert "none of its prices is real" in text
     assert "secret of" not in text
+    assert "Prometheus" not in text
+    assert f"http://{layout.prometheus}:9090 Prometheus" in "\n".join(page_of(layout, has_monitoring=True))
