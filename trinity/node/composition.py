@@ -33,8 +33,7 @@ from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
-from trinity.memory.control import NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS, NODE_SUPERVISOR_PID
+from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS, NODE_SUPERVISOR_PID
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
@@ -47,7 +46,6 @@ from trinity.node.console import NodeConsole
 from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
 from trinity.node.notify import Notifier, Phase
-from trinity.node.notify import Notifier
 from trinity.node.reload import Reload, ReloadedNode
 from trinity.node.roles import (
     DELIVERY_WRITER,
@@ -124,7 +122,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
         if compile_before_fork(announce_compiling):
             shown.show_compiled(clock.monotonic_ns())
         rings = prepare_rings(config, memory, clock, log)
-        processes = build_processes(plan, memory, access, rings)
 
         def announce(phase: Phase) -> None:
             if phase is Phase.STOPPING:
@@ -132,13 +129,10 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
             notifier.announce(phase, clock.monotonic_ns())
 
         notice_ns = int(config.node.drain_notice_seconds * NS_PER_SECOND)
-        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns)
         running = RunningPlan(plan)
         processes = build_processes(running, memory, access, rings)
         changes = make_reload(running, memory, read, clock, log)
-        launcher = Launcher(
-            processes, clock, log, on_turn, lambda phase: notifier.announce(phase, clock.monotonic_ns()), changes
-        )
+        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns, changes)
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})

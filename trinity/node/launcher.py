@@ -108,12 +108,10 @@ class Launcher:
         on_turn: Callable[[], bool],
         announce: Callable[[Phase], None],
         notice_ns: int = 0,
+        changes: Changes | None = None,
     ) -> None:
         """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing,
         `notice_ns` is for how long a node that is told to stop first says that it leaves."""
-        changes: Changes | None = None,
-    ) -> None:
-        """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing."""
         self._changes = changes
         self._is_asked_to_change = self._is_changing = False
         specs = (process.spec for process in processes)

@@ -138,8 +138,6 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | SetFailing | Report | Announce | Stop
-Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Stop
 Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
 
 
@@ -182,9 +180,6 @@ class Supervisor:
     def __init__(self, specs: Sequence[ProcessSpec], notice_ns: int = 0) -> None:
         self._notice_ns = notice_ns
         self._notice_since_ns: int | None = None
-        self._processes = {spec.name: _ProcessState(*spec) for spec in specs}
-
-    def __init__(self, specs: Sequence[ProcessSpec]) -> None:
         self._processes = {spec.name: _ProcessState(**spec._asdict()) for spec in specs}
         self._replacement: Replacement | None = None
         self._actions: list[Action] = []

@@ -138,8 +138,7 @@ async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[S
     async with _stopped_by_signals(stop), opening as service:
         settings = service.parts.settings
         tcp, udp = sockets_of(context.seat, lambda: (_bind_tcp(settings), _bind_udp(settings)))
-        server = make_server(service, tcp)
-        server = make_server(service, make_app(service.parts, service.features))
+        server = make_server(service, make_app(service.parts, service.features), tcp)
         serving = asyncio.create_task(server.serve())
         datagrams = ReportDatagrams(service.parts, udp)
         ended: set[asyncio.Task[None]] = set()
@@ -342,10 +341,8 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
     return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
 
 
-def make_server(service: Service, listener: socket.socket | None = None) -> "GuardedServer":
-    """The HTTP server of these parts, which `serve()` runs; on a bound socket, by default one of its own."""
-def make_server(service: Service, routes: Litestar) -> "GuardedServer":
-    """The HTTP server of an application over these parts, which `serve()` runs."""
+def make_server(service: Service, routes: Litestar, listener: socket.socket | None = None) -> "GuardedServer":
+    """The HTTP server of an application over these parts, which `serve()` runs; on a bound socket, or its own."""
     parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
     open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

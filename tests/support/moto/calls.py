@@ -1,7 +1,8 @@
 """What moto 5.2.5 does not make of a template, made by calls of the AWS SDK out of the same properties.
 
-It has no CloudFormation for most of these types, and of a network load balancer it makes an application one; of a service
-it forgets the target groups, of a task its size. The SDK checks names and types of all properties against AWS's own models.
+It has no CloudFormation for most of these types, and of a network load balancer it makes an application one; of a
+service it forgets the target groups, of a task its size. The SDK checks names and types of all properties against AWS's
+own models.
 """
 
 import copy
@@ -70,7 +71,9 @@ def _key(cloud: Cloud, given: dict[str, Any]) -> Made:
 def _secret(cloud: Cloud, given: dict[str, Any]) -> Made:
     asked = {"Name": given["Name"], "KmsKeyId": given["KmsKeyId"]}
     if "GenerateSecretString" in given:
-        asked["SecretString"] = cloud.secretsmanager.get_random_password(**given["GenerateSecretString"])["RandomPassword"]
+        asked["SecretString"] = cloud.secretsmanager.get_random_password(**given["GenerateSecretString"])[
+            "RandomPassword"
+        ]
     else:
         asked["SecretString"] = _with_passwords(cloud, given["SecretString"])
     arn = cloud.secretsmanager.create_secret(**asked)["ARN"]
@@ -80,7 +83,9 @@ def _secret(cloud: Cloud, given: dict[str, Any]) -> Made:
 def _with_passwords(cloud: Cloud, value: Any) -> Any:
     """As CloudFormation does it: `{{resolve:secretsmanager:...}}` becomes the secret."""
     if isinstance(value, str):
-        return _PASSWORD.sub(lambda found: cloud.secretsmanager.get_secret_value(SecretId=found[1])["SecretString"], value)
+        return _PASSWORD.sub(
+            lambda found: cloud.secretsmanager.get_secret_value(SecretId=found[1])["SecretString"], value
+        )
     if isinstance(value, list):
         return [_with_passwords(cloud, part) for part in value]
     return {key: _with_passwords(cloud, part) for key, part in value.items()} if isinstance(value, dict) else value
@@ -156,7 +161,9 @@ def _network_balancer(cloud: Cloud, given: dict[str, Any]) -> Made:
 
 def _target_group(cloud: Cloud, given: dict[str, Any]) -> Made:
     asked = {key: value for key, value in given.items() if key != "TargetGroupAttributes"}
-    arn = cloud.elbv2.create_target_group(Name=f"{given['Protocol']}-{given['Port']}".lower(), **asked)["TargetGroups"][0]["TargetGroupArn"]
+    arn = cloud.elbv2.create_target_group(Name=f"{given['Protocol']}-{given['Port']}".lower(), **asked)["TargetGroups"][
+        0
+    ]["TargetGroupArn"]
     cloud.elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=given["TargetGroupAttributes"])
     return Made(
         arn,
@@ -233,7 +240,9 @@ def _outward_rule(cloud: Cloud, given: dict[str, Any]) -> Made:
 def _vault(cloud: Cloud, given: dict[str, Any]) -> Made:
     made = cloud.backup.create_backup_vault(**given)
     name = given["BackupVaultName"]
-    return Made(name, lambda: cloud.backup.delete_backup_vault(BackupVaultName=name), BackupVaultArn=made["BackupVaultArn"])
+    return Made(
+        name, lambda: cloud.backup.delete_backup_vault(BackupVaultName=name), BackupVaultArn=made["BackupVaultArn"]
+    )
 
 
 def _plan(cloud: Cloud, given: dict[str, Any]) -> Made:

@@ -1,7 +1,7 @@
 """Makes the whole of deploy/aws in moto's server with the AWS SDK, asks it for what exists, deletes all of it.
 
-`.venv/infra/bin/python -m tests.support.moto.deploy` prints what it found as JSON. Each part of stack.yaml becomes a stack
-of its own, in the order in which they need each other; calls.py makes what moto's stacks cannot.
+`.venv/infra/bin/python -m tests.support.moto.deploy` prints what it found as JSON. Each part of stack.yaml becomes a
+stack of its own, in the order in which they need each other; calls.py makes what moto's stacks cannot.
 """
 
 import copy
@@ -31,11 +31,7 @@ class Part:
             for key, resource in template["Resources"].items()
             if "Condition" not in resource or self._functions.holds(resource["Condition"])
         }
-        self._by_call = {
-            key: resource
-            for key, resource in wanted.items()
-            if is_made_by_call(key, resource["Type"])
-        }
+        self._by_call = {key: resource for key, resource in wanted.items() if is_made_by_call(key, resource["Type"])}
         self._made: dict[str, Made] = {}
         self._kinds = {key: resource["Type"] for key, resource in wanted.items()}
         apart = self._by_call.keys() | {key for key, resource in wanted.items() if resource["Type"] in UNKNOWN}
@@ -67,7 +63,9 @@ class Part:
         for section in ("Outputs", "Rules"):
             template.pop(section, None)
         parameters = [
-            {"ParameterKey": key, "ParameterValue": str(given[key])} for key in template.get("Parameters", {}) if key in given
+            {"ParameterKey": key, "ParameterValue": str(given[key])}
+            for key in template.get("Parameters", {})
+            if key in given
         ]
         formation = self._cloud.cloudformation
         formation.create_stack(StackName=self._name, TemplateBody=json.dumps(template), Parameters=parameters)

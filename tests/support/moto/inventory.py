@@ -27,7 +27,10 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
         "groups": _security_groups(cloud),
         "services": _services(cloud),
         "machines": [
-            {"zones": group["AvailabilityZones"], "size": (group["MinSize"], group["DesiredCapacity"], group["MaxSize"])}
+            {
+                "zones": group["AvailabilityZones"],
+                "size": (group["MinSize"], group["DesiredCapacity"], group["MaxSize"]),
+            }
             for group in cloud.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         ],
         "disks": [
@@ -46,7 +49,11 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
             for database in cloud.rds.describe_db_clusters()["DBClusters"]
         ],
         "caches": [
-            {"tls": cache["TransitEncryptionEnabled"], "failover": cache["AutomaticFailover"], "engine": cache.get("Engine")}
+            {
+                "tls": cache["TransitEncryptionEnabled"],
+                "failover": cache["AutomaticFailover"],
+                "engine": cache.get("Engine"),
+            }
             for cache in cloud.elasticache.describe_replication_groups()["ReplicationGroups"]
         ],
         "alarms": _alarms(cloud),
@@ -64,7 +71,8 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
             for secret in cloud.secretsmanager.list_secrets()["SecretList"]
         },
         "logs": {
-            group["logGroupName"]: group.get("retentionInDays") for group in cloud.logs.describe_log_groups()["logGroups"]
+            group["logGroupName"]: group.get("retentionInDays")
+            for group in cloud.logs.describe_log_groups()["logGroups"]
         },
         "sites": [
             {"names": site["Aliases"].get("Items"), "enabled": site["Enabled"]}
@@ -112,7 +120,9 @@ def _target_groups(cloud: Cloud) -> dict[str, Any]:
 
 
 def _security_groups(cloud: Cloud) -> dict[str, Any]:
-    groups = [group for group in cloud.ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] != "default"]
+    groups = [
+        group for group in cloud.ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] != "default"
+    ]
     names = {group["GroupId"]: _name(group) for group in groups}
     return {
         names[group["GroupId"]]: sorted(
@@ -120,7 +130,8 @@ def _security_groups(cloud: Cloud) -> dict[str, Any]:
                 rule["IpProtocol"],
                 rule["FromPort"],
                 rule["ToPort"],
-                [names[pair["GroupId"]] for pair in rule["UserIdGroupPairs"]] or [entry["CidrIp"] for entry in rule["IpRanges"]],
+                [names[pair["GroupId"]] for pair in rule["UserIdGroupPairs"]]
+                or [entry["CidrIp"] for entry in rule["IpRanges"]],
             ]
             for rule in group["IpPermissions"]
         )

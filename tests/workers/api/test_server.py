@@ -22,7 +22,6 @@ from trinity.memory.control import HEARTBEAT_NS
 from trinity.observe.metrics import REPORTER
 from trinity.store import migrate
 from trinity.store.watch import Watch
-from workers.api.app import make_app
 from workers.api.base.context import ReportSettings
 from workers.api.server import (
     _bind_tcp,
@@ -114,8 +113,6 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
         settings = settings_of(tmp_path, tcp_port=_free_port())
         limit, fds = resource.getrlimit(resource.RLIMIT_NOFILE), []
         async with open_service(*reporter_of(memory), settings, None):
-        async with open_service(*reporter_of(memory), settings, None) as made:
-            server = make_server(made, make_app(made.parts, made.features))
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 256), limit[1]))
             try:
                 with contextlib.suppress(OSError):

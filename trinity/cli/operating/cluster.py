@@ -1,6 +1,5 @@
-"""`trinity cluster [show | run | roll]`: all nodes as each tells of itself; a whole cluster here; a rolling restart.
-"""`trinity cluster [show | run | files]`: all nodes of the cluster, as each tells of itself; a whole cluster on this
-machine; what the containers of one are given.
+"""`trinity cluster [show | run | roll | files]`: all nodes of the cluster, as each tells of itself; a whole cluster on
+this machine, its rolling restart; what the containers of one are given.
 
 Rules: what is shown stands in Valkey, written by each node every second, so any machine with CACHE_URL sees all nodes,
 whether a node runs on it or not.
@@ -16,8 +15,7 @@ from trinity.cache.address import CacheSettings, cache_settings_of
 from trinity.cache.client import CacheClient
 from trinity.cache.nodes import read_nodes
 from trinity.cache.stats import NodeStats
-from trinity.cli.operating import cluster_roll, cluster_run
-from trinity.cli.operating import cluster_files, cluster_run
+from trinity.cli.operating import cluster_files, cluster_roll, cluster_run
 from trinity.cli.text import table
 from trinity.clock import NS_PER_MS, SystemClock
 from trinity.config import Config
@@ -36,15 +34,13 @@ def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("show", "run", "roll"),
+        choices=("show", "run", "roll", "files"),
         default="show",
-        help="run: a whole cluster on this machine; roll: restart its nodes one after the other",
+        help="run: a whole cluster on this machine; roll: restart its nodes one after the other; "
+        "files: what compose.yaml mounts",
     )
     cluster_run.add_arguments(parser)
     cluster_roll.add_arguments(parser)
-    what = "run: a whole cluster on this machine; files: what compose.yaml mounts"
-    parser.add_argument("action", nargs="?", choices=("show", "run", "files"), default="show", help=what)
-    cluster_run.add_arguments(parser)
     cluster_files.add_arguments(parser)
 
 
