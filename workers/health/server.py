@@ -111,7 +111,7 @@ async def _serve(
         while not stop.is_set():
             if not has_told and memory.node.control.read_node_word(NODE_LEAVING):
                 has_told = True
-                _shut_idle(runners)
+                _shut_all(runners)
             if beating is not None and beating.done():
                 beating.result()  # a fault of ours: the supervisor starts the process again
             now_ns = context.clock.monotonic_ns()
@@ -121,11 +121,12 @@ async def _serve(
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
 
 
-def _shut_idle(runners: Sequence[web.AppRunner]) -> None:
-    """Shut connections between two questions: who keeps one to ask now and then asks at once, and hears of it."""
+def _shut_all(runners: Sequence[web.AppRunner]) -> None:
+    """Who keeps a connection to ask now and then comes again at once, and hears of it; answers take milliseconds."""
     for runner in runners:
         if runner.server is not None:
-            runner.server.pre_shutdown()
+            for connection in runner.server.connections:
+                connection.force_close()
 
 
 @contextlib.asynccontextmanager
