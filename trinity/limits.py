@@ -354,6 +354,9 @@ OPEN_FILES_WANTED = 65_536
 # One process's file before it is put aside, and how many are kept: 40 MB a process, 0.7 GB for a node of 17.
 LOG_FILE_BYTES_MAX = 8 * 1024**2
 LOG_FILES_KEPT = 5
+# A month, as the specification keeps logs; and what one process may write in a second, whatever happens to it.
+LOG_DAYS_KEPT = 30
+LOG_LINES_A_SECOND = 20
 # A state that comes and goes writes at most one line in this time, and its last one when it has come to rest.
 STATE_LOG_GAP_NS = 1_000_000_000
 # A database that is not there yet is starting, not away: the first cluster is made in 5 s to 30 s on a busy machine.

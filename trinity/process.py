@@ -22,6 +22,7 @@ from trinity.memory.miss_queue import MissQueues, MissWakes
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import PriceTable
 from trinity.memory.usage_ring import UsageRing
+from trinity.net.seat import Seat
 
 # A process that cannot start exits with this code: a start of the node then ends instead of trying again.
 EXIT_BOOT_FAILURE = 3
@@ -46,6 +47,7 @@ class ProcessContext:
     control_fd: int
     simulated: bool
     log: logging.Logger
+    seat: Seat | None = None  # at the node's ports, where several processes share them
 
     @classmethod
     def of(cls, node: NodeMemory, index: int, clock: Clock, control_fd: int) -> "ProcessContext":

@@ -1,7 +1,11 @@
 """A whole node whose operator process is killed: it comes back, and nobody else notices."""
 
 import os
+import shutil
 import signal
+import subprocess
+
+import pytest
 
 from tests.node.harness import Node
 
@@ -22,3 +26,15 @@ def test_a_killed_operator_comes_back_and_nobody_notices(node: Node) -> None:
     node.wait("the next one with the lock", is_back, 30)
     assert not any(node.metrics("trinity_operator_job_failing"))
     node.wait("a node that is well", lambda: node.health()["status"] == "ok", 60)
+
+
+def test_promtool_has_nothing_to_say_of_a_running_node_s_metrics(node: Node) -> None:
+    """Of either port, with all that a node has counted by now."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("no promtool on this machine")
+    for port in ("HEALTH_PORT_LPO", "HEALTH_PORT_LRS"):
+        text = node.text("/metrics", port)
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from trinity.clock import SystemClock
 from trinity.errors import PortTakenError
 from trinity.memory.control import COMMAND, FAILING, Command, Control, ProcessBlock
+from trinity.net.seat import Seat
 from trinity.node.launcher import Launcher, Process
 from trinity.node.supervisor import ProcessSpec
 
@@ -34,7 +35,7 @@ def serve(block: ProcessBlock) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     while not stop.wait(0.02):
         block.beat(SystemClock().monotonic_ns())
-    assert block.read(COMMAND) == Command.DRAIN
+    assert block.read(COMMAND) in (Command.DRAIN, Command.RETIRE)
 
 
 def stubborn(block: ProcessBlock) -> None:
@@ -85,7 +86,7 @@ def main(name: str, lives: list[str]) -> int:
     for index, life in enumerate(lives):
         block = control.block(index)
 
-        def run(life: str = life, block: ProcessBlock = block) -> None:
+        def run(_seat: Seat | None, life: str = life, block: ProcessBlock = block) -> None:
             say(f"{life} {os.getpid()} {random.random()}")
             LIVES[life](block)
 

@@ -10,6 +10,8 @@ a base backup                base.py        pg_basebackup -> target, without a f
 the log                      wal.py         pg_receivewal -> scratch -> target, every few seconds
 a node's own files           bundle.py      rings, spool, identity, snapshots, configuration
 the way back                 restore.py     fetched, verified, recovered, promoted, stopped: never over what is there
+the proof                    drill.py       restored in a throw-away place and compared with the live database
+                                            (comparison.py); what came of it, when the next is due: drill_rows.py
 
 Rules: a base counts once its `base.json` is in the target, which is written last; an object counts whole or not at all.
 The node that backs up needs recipients only; the identity, which opens backups, is kept elsewhere.

@@ -200,7 +200,9 @@ def _short(number: str) -> str:
 
 def _tables_of_both(live: AnyConnection, restored: AnyConnection) -> list[ComparedTable]:
     """After an upgrade, a restored database may be of before: without new tables, and its rows have other columns."""
-    ours, theirs = (dict(connection.execute(queries.load("migrate.applied"))) for connection in (live, restored))
+    ours, theirs = (
+        sorted(connection.execute(queries.load("migrate.applied")).fetchall()) for connection in (live, restored)
+    )
     if ours == theirs:
         return list(TABLES)
     there = restored.execute(queries.load("drill.tables_there"), [[table.name for table in TABLES]]).fetchall()

@@ -10,10 +10,11 @@
 
 Rules: the supervisor creates all of them before the first fork and unlinks them at the end. The card says what the
 indexes of the others mean (exchanges, assets, processes) and how many assets there is room for, so that a tool
-needs to know the node's name only. It is written once.
+needs to know the node's name only. It is written once, but for markets whose assets and exchanges stay the same.
 """
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 
 import msgspec
@@ -36,6 +37,8 @@ CARD_LAYOUT_VERSION = 4
 CARD_LAYOUT_HASH = 0  # JSON describes itself
 
 
+# Behind a card: for other names of the same markets (write_catalog).
+_CARD_ROOM_BYTES = 16 * 1024
 # Kinds of processes that ask the resolver for assets, in the order of their miss queues.
 ASKERS = ("worker", "reporter")
 
@@ -141,6 +144,21 @@ class NodeMemory:
         """Whether any of the node's processes still runs."""
         return self.control.segment.is_in_use()
 
+    def with_catalog(self, catalog: Catalog) -> "NodeMemory":
+        """The same memory, of another catalog whose indexes mean the same: a process that begins reads its card so."""
+        return dataclasses.replace(self, card=msgspec.structs.replace(self.card, catalog=catalog))
+
+    def write_catalog(self, catalog: Catalog) -> bool:
+        """Change what tools read; False when the card has no room for it. Only the supervisor may call it."""
+        assert self.card_segment is not None
+        text = msgspec.json.encode(msgspec.structs.replace(self.card, catalog=catalog))
+        octets = self.card_segment.body.view(np.uint8)
+        if len(text) > octets.size:
+            return False
+        octets[: len(text)] = np.frombuffer(text, dtype=np.uint8)
+        octets[len(text) :] = 0
+        return True
+
     def unlink(self) -> None:
         """Remove the names; only the creator's call does anything."""
         tables = self.prices, self.answers, self.assets, self.misses, self.control, self.admission
@@ -156,7 +174,7 @@ def name_of(node: str, part: str) -> str:
 
 def _create_card(card: Card) -> Segment:
     text = msgspec.json.encode(card)
-    words = -(-len(text) // WORD_BYTES)
+    words = -(-(len(text) + _CARD_ROOM_BYTES) // WORD_BYTES)
     segment = Segment.create(name_of(card.node, "card"), CARD_LAYOUT_VERSION, CARD_LAYOUT_HASH, words)
     segment.body.view(np.uint8)[: len(text)] = np.frombuffer(text, dtype=np.uint8)
     return segment

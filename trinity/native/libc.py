@@ -60,7 +60,7 @@ _NONBLOCK = int(socket.SOCK_NONBLOCK)
 _CLOEXEC = int(socket.SOCK_CLOEXEC)
 _NOSIGNAL = int(socket.MSG_NOSIGNAL)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
-_SHUT_WR = int(socket.SHUT_WR)
+_SHUT_RD, _SHUT_WR = int(socket.SHUT_RD), int(socket.SHUT_WR)
 _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SO_MEMINFO, _MEMINFO_COUNT, _MEMINFO_QUEUED, _MEMINFO_DROPS = 55, 9, 0, 8  # asm-generic/socket.h, linux/sock_diag.h
 _SO_RCVBUF = int(socket.SO_RCVBUF)
@@ -252,6 +252,12 @@ def close(fd: int) -> int:
 def shut_output(fd: int) -> int:
     """Say that no more will be sent; the peer's bytes still come in."""
     return _result(_shutdown(fd, _SHUT_WR))
+
+
+@compiled
+def shut_listener(fd: int) -> int:
+    """Listen no more, whoever else holds the socket; what nobody has accepted is reset (tcp(7))."""
+    return _result(_shutdown(fd, _SHUT_RD))
 
 
 @compiled

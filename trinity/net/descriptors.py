@@ -4,6 +4,7 @@ Rules: a descriptor that a server holds is never closed and never written to by 
 connection a moment later: whoever wants a connection gets a duplicate of it, proved after it was made.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -13,6 +14,16 @@ from collections.abc import Collection, Iterator
 Peer = tuple[str, int]  # address and port, as the kernel writes them
 
 _DESCRIPTORS = "/proc/self/fd"
+
+
+def descriptors_of(inode: int) -> list[int]:
+    """All that this process holds of one socket."""
+    found = []
+    for name in os.listdir(_DESCRIPTORS):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.fstat(int(name)).st_ino == inode:
+                found.append(int(name))
+    return found
 
 
 def sockets() -> Iterator[tuple[int, int]]:

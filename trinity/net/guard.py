@@ -91,6 +91,11 @@ class Guard:
         self.is_behind = False  # the last look left something over
         self._fill_reserve()
 
+    @property
+    def connections(self) -> int:
+        """How many the last look found."""
+        return sum(seen is not None for seen in self._sockets.values())
+
     @contextlib.contextmanager
     def call(self, peer: Peer, monotonic_ns: Callable[[], int]) -> Iterator[None]:
         """Around each call: while it lasts, its connection is in work."""

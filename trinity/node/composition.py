@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -22,6 +23,7 @@ import msgspec
 from setproctitle import setproctitle
 
 import workers.api.server
+import workers.backup.process
 import workers.health.server
 import workers.ledger.process
 import workers.push.process
@@ -30,7 +32,7 @@ from trinity.clock import NS_PER_SECOND, Clock, SystemClock
 from trinity.config import Config, FeedsSection, NodeSection, services_of
 from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
-from trinity.markets import load_catalog
+from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
 from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.delivery_ring import DeliveryRing
@@ -39,11 +41,13 @@ from trinity.memory.node import Card, NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.egress import read_proxies
 from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
+from trinity.net.seat import Seat
 from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
-from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
+from trinity.node.data_dir import check_stamp, claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
 from trinity.node.notify import Notifier, Phase
+from trinity.node.reload import Reload, ReloadedNode
 from trinity.node.roles import (
     DELIVERY_WRITER,
     NO_RINGS,
@@ -52,6 +56,7 @@ from trinity.node.roles import (
     NodePlan,
     Rings,
     Role,
+    RunningPlan,
     SharedMemory,
     card_of,
     instances_of,
@@ -60,22 +65,27 @@ from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
 from trinity.process import ProcessContext
 from trinity.push.addresses import AllowList
+from trinity.store import migrate
 from trinity.store.database import database_url
+from trinity.version import version
 from workers.receiver.certificate import make_certificate
 
 
-def run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
+def run_node(config: Config, with_simulator: bool, console: TextIO, read: Callable[[], Config] | None = None) -> Stop:
     """Start the node and stay until it has ended; the result says why. `console` gets the lines for the operator.
+
+    `read`: how the configuration is read anew for a reload; without it nothing is.
 
     Raises ConfigError, PortTakenError, DataDirTakenError or NodeRunningError before anything was started.
     """
     with claim_data_dir(config.node.data_dir):
+        check_stamp(config.node.data_dir, version(), list(migrate.digests(migrate.FOLDER)))
         set_title("supervisor", config.node.name)
-        return _run_node(config, with_simulator, console)
+        return _run_node(config, with_simulator, console, read or (lambda: config))
 
 
-def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
-    # A closed terminal, or who means "reload": nothing is kept that a reload would change. The children inherit it.
+def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Callable[[], Config]) -> Stop:
+    # Before the launcher takes over nothing runs that a reload could change.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     receives = False
     if with_simulator:
@@ -83,11 +93,7 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         config, receives = with_demo_receiver(config, SystemClock())
     node = node_uuid(config.node.data_dir)
     plan = NodePlan(config, load_catalog(config.node.markets_file), with_simulator, node, receives)
-    database_url(config)  # a wrong one is found before anything is started
-    check_log_folder(config.node.data_dir)
-    read_proxies(config.feeds)  # the same
-    workers.push.process.tls_of(config.push)
-    AllowList.parse(config.push.allowed_targets)
+    check_config(config)
     log = open_log("supervisor", config.node.data_dir, terminal_level=logging.CRITICAL)
     clock = SystemClock()
     notifier = Notifier(os.environ, os.getpid())
@@ -119,7 +125,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
         if compile_before_fork(announce_compiling):
             shown.show_compiled(clock.monotonic_ns())
         rings = prepare_rings(config, memory, clock, log)
-        processes = build_processes(plan, memory, access, rings)
 
         def announce(phase: Phase) -> None:
             if phase is Phase.STOPPING:
@@ -127,11 +132,51 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO) -> Stop:
             notifier.announce(phase, clock.monotonic_ns())
 
         notice_ns = int(config.node.drain_notice_seconds * NS_PER_SECOND)
-        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns)
+        running = RunningPlan(plan)
+        processes = build_processes(running, memory, access, rings)
+        changes = make_reload(running, memory, read, clock, log)
+        launcher = Launcher(processes, clock, log, on_turn, announce, notice_ns, changes)
         log.info("started", extra={"fields": {"processes": [process.name for process in processes]}})
         stop = launcher.run()
         log.info("stopped", extra={"fields": {"exit_code": stop.exit_code, "message": stop.message}})
         return stop
+
+
+def check_config(config: Config) -> None:
+    """What only shows when it is used: a wrong one is found before anything is started, or replaced."""
+    database_url(config)
+    check_log_folder(config.node.data_dir)
+    read_proxies(config.feeds)
+    workers.push.process.tls_of(config.push)
+    workers.backup.process.check_settings(config.backup)
+    AllowList.parse(config.push.allowed_targets)
+
+
+def make_reload(
+    running: RunningPlan, memory: NodeMemory, read: Callable[[], Config], clock: Clock, log: logging.Logger
+) -> Reload:
+    """How this node's configuration is changed while it runs."""
+
+    def read_as_started() -> Config:
+        plan, config = running.plan, read()
+        if plan.with_simulator:
+            config = with_simulated_exchanges(config)
+        if plan.with_receiver:  # its certificate stands
+            targets = (*config.push.allowed_targets, local_host(config.node.bind_host))
+            section = msgspec.structs.replace(config.push, ca_file=plan.config.push.ca_file, allowed_targets=targets)
+            config = msgspec.structs.replace(config, push=section)
+        return config
+
+    def apply(config: Config, before: Config, catalog: Catalog) -> None:
+        if config.recording.on != before.recording.on:
+            memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
+        if config.stores.cache_url is None:  # else the cluster process says it
+            memory.admission.tell_limit(config.request.cluster_connections_max, clock.monotonic_ns())
+        if not memory.write_catalog(catalog):
+            log.warning("the node's card has no room for the new markets: tools show the old ones")
+
+    kinds = {entry.name: entry.kind for entry in memory.card.processes}
+    return Reload(ReloadedNode(running, kinds, read_as_started, check_config, apply), log)
 
 
 def set_title(what: str, node: str) -> None:
@@ -177,31 +222,51 @@ class ProcessRun:
 
     role: Role
     instance: str
-    plan: NodePlan
+    running: RunningPlan
     context: ProcessContext
     memory: SharedMemory
 
-    def __call__(self) -> None:
+    def __call__(self, seat: Seat | None) -> None:
+        plan = self.running.plan
         set_title(f"{self.role.kind} {self.instance}".rstrip(), self.context.node)
-        log = open_log(self.context.name, self.plan.config.node.data_dir)
+        log = open_log(self.context.name, plan.config.node.data_dir)
         log.info("started", extra={"fields": {"pid": os.getpid()}})
-        self.role.start(dataclasses.replace(self.context, log=log), self.memory, self.plan, self.instance)
+        context = dataclasses.replace(self.context, log=log, seat=seat, catalog=plan.catalog)
+        memory = dataclasses.replace(self.memory, node=self.memory.node.with_catalog(plan.catalog))
+        self.role.start(context, memory, plan, self.instance)
         log.info("stopped")
 
 
-def build_processes(plan: NodePlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS) -> list[Process]:
+def build_processes(
+    running: RunningPlan, node: NodeMemory, access: AccessMemory, rings: Rings = NO_RINGS
+) -> list[Process]:
     """All processes, each with its context, in the order of the card."""
+    plan = running.plan
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     memory = SharedMemory(node, access, rings, wake_fd, MissWakes.create(node.misses.count))
     clock = SystemClock()
     processes = []
     for index, ((role, instance), entry) in enumerate(zip(instances_of(plan), node.card.processes, strict=True)):
         context = ProcessContext.of(node, index, clock, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-        run = ProcessRun(role, instance, plan, context, memory)
-        processes.append(
-            Process(ProcessSpec(entry.name, role.stage, role.vital), run, context.block, context.control_fd)
-        )
+        run = ProcessRun(role, instance, running, context, memory)
+        spec = ProcessSpec(entry.name, role.stage, role.vital, *_place_of(role, instance, plan))
+        processes.append(Process(spec, run, context.block, context.control_fd, _on_rest(node, role, instance)))
     return processes
+
+
+def _place_of(role: Role, instance: str, plan: NodePlan) -> tuple[str, int | None]:
+    """Pool and seat: the last instance of a pool is its spare."""
+    seats = role.seats(plan)
+    if not seats:
+        return "", None
+    return role.kind, int(instance) if int(instance) < seats else None
+
+
+def _on_rest(node: NodeMemory, role: Role, instance: str) -> Callable[[], None]:
+    """A worker that was killed has said what it held last: that is nobody's now."""
+    if role.kind == "worker":
+        return lambda: node.admission.clear(int(instance))
+    return lambda: None
 
 
 def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> Rings:

@@ -23,17 +23,30 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from trinity.clock import Clock
 from trinity.errors import BugError, TrinityError
 from trinity.limits import FAILURE_MESSAGE_BYTES_MAX, SUPERVISOR_TURN_MS
 from trinity.linux import PR_SET_PDEATHSIG
-from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command, ProcessBlock
+from trinity.memory.control import (
+    COMMAND,
+    FAILING,
+    HEARTBEAT_NS,
+    PID,
+    RESTARTS,
+    RESTING,
+    STARTED_NS,
+    Command,
+    ProcessBlock,
+)
+from trinity.net.seat import Seat
 from trinity.node.notify import Phase
+from trinity.node.replacement import Replace, Replaced
 from trinity.node.supervisor import (
     Action,
     Announce,
+    CloseSeat,
     Event,
     Exited,
     Fork,
@@ -42,6 +55,7 @@ from trinity.node.supervisor import (
     ProcessSpec,
     Ready,
     Report,
+    Rest,
     SetCommand,
     SetFailing,
     SignalReceived,
@@ -51,22 +65,36 @@ from trinity.node.supervisor import (
 from trinity.process import EXIT_BOOT_FAILURE
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
+_SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGHUP)
 _EXIT_CRASHED = 1
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process to run: `run` is all that it does, called in the child; `spec` is what the supervisor knows of it."""
+    """A process to run: `run` is all that it does, called in the child; `spec` is what the supervisor knows of it.
+
+    `on_rest`: called in the supervisor when it ended and nobody takes its name for a while.
+    """
 
     spec: ProcessSpec
-    run: Callable[[], None]
+    run: Callable[[Seat | None], None]
     block: ProcessBlock
     control_fd: int
+    on_rest: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+
+class Changes(Protocol):
+    """What is to be changed while the node runs (trinity/node/reload.py)."""
+
+    def begin(self) -> Replace | None:
+        """SIGHUP came: what is to be replaced; None when nothing is."""
+
+    def end(self, replaced: Replaced) -> Replace | None:
+        """That is done or has failed; what is to be replaced now, if anything."""
 
 
 class Launcher:
@@ -80,9 +108,16 @@ class Launcher:
         on_turn: Callable[[], bool],
         announce: Callable[[Phase], None],
         notice_ns: int = 0,
+        changes: Changes | None = None,
     ) -> None:
         """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing,
         `notice_ns` is for how long a node that is told to stop first says that it leaves."""
+        self._changes = changes
+        self._is_asked_to_change = self._is_changing = False
+        specs = (process.spec for process in processes)
+        self._seats = {(spec.pool, spec.seat): Seat(spec.seat) for spec in specs if spec.seat is not None}
+        for process in processes:
+            process.block.write(RESTING, int(process.spec.pool != "" and process.spec.seat is None))
         self._processes = {process.name: process for process in processes}
         self._supervisor = Supervisor([process.spec for process in processes], notice_ns)
         self._clock = clock
@@ -93,7 +128,7 @@ class Launcher:
         self._failure_messages = {name: mmap.mmap(-1, FAILURE_MESSAGE_BYTES_MAX) for name in self._processes}
         self._pids: dict[str, int] = {}
         self._forks = dict.fromkeys(self._processes, 0)
-        self._failed_forks: list[Event] = []
+        self._pending_events: list[Event] = []
         self._signal_read_fd, self._signal_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._signal_read_fd, select.POLLIN)
@@ -113,11 +148,13 @@ class Launcher:
             events = self._wait()
             if is_ready:
                 events.insert(0, Ready())
+            events += self._changes_wanted()
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Fork(name, is_failing):
-                self._fork(self._processes[name], is_failing)
+            case Fork(name, is_failing, seat):
+                process = self._processes[name]
+                self._fork(process, is_failing, None if seat is None else self._seats[process.spec.pool, seat])
             case Kill(name, number):
                 if name in self._pids:
                     os.kill(self._pids[name], number)
@@ -125,6 +162,14 @@ class Launcher:
                 process = self._processes[name]
                 process.block.write(COMMAND, command)
                 os.eventfd_write(process.control_fd, 1)
+            case Rest(name):
+                self._processes[name].block.write(RESTING, 1)
+                self._processes[name].block.write(COMMAND, Command.RUN)
+                self._processes[name].on_rest()
+            case CloseSeat(pool, seat):
+                self._seats[pool, seat].close()
+            case Replaced():
+                self._end_changes(action)
             case SetFailing(name, is_failing):
                 self._processes[name].block.write(FAILING, int(is_failing))
             case Report(event, fields, level):
@@ -132,9 +177,33 @@ class Launcher:
             case Announce(phase):
                 self._announce(phase)
 
-    def _fork(self, process: Process, is_failing: bool) -> None:
+    def _changes_wanted(self) -> list[Event]:
+        """What a SIGHUP asks for; one that comes meanwhile waits for the end of what is being done."""
+        if self._changes is None or not self._is_asked_to_change or self._is_changing:
+            return []
+        self._is_asked_to_change = False
+        self._announce(Phase.RELOADING)
+        wanted = self._changes.begin()
+        if wanted is None:
+            self._announce(Phase.READY)
+            return []
+        self._is_changing = True
+        return [wanted]
+
+    def _end_changes(self, replaced: Replaced) -> None:
+        wanted = self._changes.end(replaced) if self._changes is not None else None
+        if wanted is not None:
+            self._pending_events.append(wanted)
+            return
+        self._is_changing = False
+        self._announce(Phase.READY)
+
+    def _fork(self, process: Process, is_failing: bool, seat: Seat | None) -> None:
         _check_single_threaded()
+        if seat is not None:
+            seat.collect()
         block = process.block
+        block.write(RESTING, 0)
         block.write(COMMAND, Command.RUN)
         block.write(STARTED_NS, self._clock.monotonic_ns())
         block.write(RESTARTS, self._forks[process.name])
@@ -148,21 +217,24 @@ class Launcher:
         try:
             pid = os.fork()
             if pid == 0:
-                self._live(process, parent_pid, is_failing)
+                self._live(process, parent_pid, is_failing, seat)
         except OSError as error:
-            self._failed_forks.append(Exited(process.name, _EXIT_CRASHED, f"fork: {error.strerror}"))
+            self._pending_events.append(Exited(process.name, _EXIT_CRASHED, f"fork: {error.strerror}"))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         block.write(PID, pid)
         self._pids[process.name] = pid
 
-    def _live(self, process: Process, parent_pid: int, is_failing: bool) -> NoReturn:
+    def _live(self, process: Process, parent_pid: int, is_failing: bool, seat: Seat | None) -> NoReturn:
         """The child, from its first instruction to its last."""
         code = _EXIT_CRASHED
         try:
             self._become_child(parent_pid)
-            code = _run(process, self._clock, self._failure_messages[process.name], is_failing)
+            for other in self._seats.values():
+                if other is not seat:
+                    other.forget()
+            code = _run(process, seat, self._clock, self._failure_messages[process.name], is_failing)
             sys.stdout.flush()
             sys.stderr.flush()
             logging.shutdown()
@@ -173,6 +245,7 @@ class Launcher:
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # of a closed terminal: it is for the supervisor alone
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(self._signal_read_fd)
         os.close(self._signal_write_fd)
@@ -198,8 +271,9 @@ class Launcher:
         with contextlib.suppress(BlockingIOError):
             numbers = os.read(self._signal_read_fd, 4096)
             events += [SignalReceived(number) for number in numbers if number in _STOP_SIGNALS]
-        events += self._failed_forks
-        self._failed_forks = []
+            self._is_asked_to_change |= signal.SIGHUP in numbers
+        events += self._pending_events
+        self._pending_events = []
         return events + self._collect_dead()
 
     def _collect_dead(self) -> list[Event]:
@@ -219,11 +293,11 @@ class Launcher:
                 events.append(Exited(name, os.waitstatus_to_exitcode(status), words))
 
 
-def _run(process: Process, clock: Clock, failure_message: mmap.mmap, is_failing: bool) -> int:
+def _run(process: Process, seat: Seat | None, clock: Clock, failure_message: mmap.mmap, is_failing: bool) -> int:
     """Call the process's function and turn its end into an exit code; a failure leaves its message."""
     started_ns = clock.monotonic_ns()
     try:
-        process.run()
+        process.run(seat)
     except BaseException as error:  # the border of the process: whatever it is, it is reported
         text = str(error) if isinstance(error, TrinityError) else f"{type(error).__name__}: {error}"
         _leave(failure_message, text)

@@ -8,7 +8,6 @@ once. Import this module only after `prepare_cache`.
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 import feeds.consensus.process
@@ -19,6 +18,7 @@ import trinity.node.database
 import workers.access.process
 import workers.api.app
 import workers.api.server
+import workers.backup.process
 import workers.cluster.process
 import workers.health.server
 import workers.ledger.process
@@ -26,11 +26,11 @@ import workers.operator.process
 import workers.push.process
 import workers.receiver.process
 import workers.request.loop
-from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder
 from feeds.consensus.candles import open_candles
 from trinity.cache.address import cache_settings_of
 from trinity.config import Config, services_of, worker_count
+from trinity.config_checks import SPARES
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
@@ -38,7 +38,7 @@ from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
-from trinity.node.settings import heartbeat_of, recording_of, report_settings_of, retention_of
+from trinity.node.settings import explainer, heartbeat_of, recording_of, report_settings_of, retention_of
 from trinity.process import (
     AskerMemory,
     ClusterMemory,
@@ -52,7 +52,6 @@ from trinity.process import (
 )
 from trinity.services import Service
 from trinity.store.database import database_url, is_embedded
-from workers.api.base.context import Explain
 from workers.operator.mail import Mailer
 from workers.push.process import PushIdentity
 from workers.receiver.process import ReceiverSettings
@@ -70,6 +69,13 @@ class NodePlan(NamedTuple):
     with_simulator: bool
     node_uuid: uuid.UUID
     with_receiver: bool = False
+
+
+@dataclass
+class RunningPlan:
+    """What a process is started with from now on: a reload puts another plan here."""
+
+    plan: NodePlan
 
 
 class Rings(NamedTuple):
@@ -136,7 +142,8 @@ class Role(NamedTuple):
     `instances` names its processes (an empty name: there is one, called as its kind), `start` runs one of them. A start
     begins with the highest stage, a drain with the lowest: workers answer while prices come in. A start fails with a
     `vital` process; a node that was ready once goes on without any (trinity/node/supervisor.py).
-    It runs on nodes that have one of its `services` (trinity/services.py).
+    It runs on nodes that have one of its `services` (trinity/services.py). Of whom there are `seats` so many serve, and
+    the one instance that there is beside them is the spare (trinity/node/replacement.py).
     """
 
     kind: str
@@ -145,6 +152,19 @@ class Role(NamedTuple):
     start: Callable[[ProcessContext, SharedMemory, NodePlan, str], None]
     vital: bool = True
     services: tuple[Service, ...] = _ANY
+    seats: Callable[[NodePlan], int] = lambda _: 0
+
+
+def _with_a_spare(seats: Callable[[NodePlan], int]) -> Callable[[NodePlan], Sequence[str]]:
+    return lambda plan: [str(number) for number in range(seats(plan) + SPARES)]
+
+
+def _worker_seats(plan: NodePlan) -> int:
+    return worker_count(plan.config.request)
+
+
+def _reporter_seats(plan: NodePlan) -> int:
+    return plan.config.reports.processes
 
 
 ROLES = (
@@ -245,6 +265,13 @@ ROLES = (
         vital=False,
     ),
     Role(
+        "backup",
+        lambda plan: [""] if plan.config.backup.target else [],
+        2,
+        lambda context, _memory, plan, _: workers.backup.process.run(context, plan.config, plan.node_uuid),
+        vital=False,
+    ),
+    Role(
         "cluster",
         lambda plan: [""] if cache_settings_of(plan.config) is not None else [],
         1,
@@ -283,7 +310,7 @@ ROLES = (
     ),
     Role(
         "worker",
-        lambda plan: [str(number) for number in range(worker_count(plan.config.request))],
+        _with_a_spare(_worker_seats),
         0,
         lambda context, memory, plan, number: workers.request.loop.run(
             context,
@@ -297,10 +324,11 @@ ROLES = (
             beyond_catalog=plan.config.lookups.beyond_catalog,
         ),
         services=("lookups",),
+        seats=_worker_seats,
     ),
     Role(
         "reporter",
-        lambda plan: [str(number) for number in range(plan.config.reports.processes)],
+        _with_a_spare(_reporter_seats),
         0,
         lambda context, memory, plan, number: workers.api.server.run(
             context,
@@ -318,6 +346,7 @@ ROLES = (
         ),
         vital=False,
         services=("reports",),
+        seats=_reporter_seats,
     ),
     Role(
         "health",
@@ -363,16 +392,3 @@ def card_of(plan: NodePlan) -> Card:
         server_type=node.server_type,
         services=services_of(plan.config),
     )
-
-
-def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:
-    """How the reporter explains a price: it must not know the consensus's rules itself."""
-
-    def explain(asset: str, at_ns: int | None) -> object:
-        if at_ns is not None:
-            return explain_moment(data_dir, asset, at_ns)
-        return explain_now(
-            memory.prices, memory.answers, context.catalog, context.catalog.asset_index(asset), context.clock
-        )
-
-    return explain

@@ -138,8 +138,7 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | SetFailing | Report | Announce | Stop
-Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Stop
+Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
 
 
 class ProcessSpec(NamedTuple):
@@ -220,6 +219,8 @@ class Supervisor:
         process.running = False
         cause = cause_of(event, process.killed_as_stuck)
         if self._draining_since_ns is not None:
+            if process.seat is not None:
+                self._actions.append(CloseSeat(process.pool, process.seat))
             return
         if self._replacement is not None and self._replacement.ended(event.name, cause):
             self._let_go(now_ns, process)

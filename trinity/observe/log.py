@@ -2,9 +2,9 @@
 
 Rules: each process writes `<data_dir>/logs/<process>.jsonl` and, for warnings and worse, the terminal. Fields are
 `time`, `level`, `process`, `event` and whatever the caller gives in `extra={"fields": {...}}`. Files are bounded in
-bytes. A start without a place for them is refused (`check_log_folder`); a disk or folder that refuses later costs
-lines, which are counted, one line on the terminal, and nothing else. What comes and goes is told once per change
-(`Settled`, `Outage`), what goes on being lost once a minute (`Losses`).
+bytes, days and lines a second (log_bounds.py). A start without a place for them is refused (`check_log_folder`); a disk
+or folder that refuses later costs lines, which are counted, one line on the terminal, and nothing else. What comes and
+goes is told once per change (`Settled`, `Outage`), what goes on being lost once a minute (`Losses`).
 Secrets are not logged: nobody passes them here.
 """
 
@@ -14,6 +14,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Hashable
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from typing import Any
 from trinity.clock import NS_PER_SECOND
 from trinity.errors import ConfigError
 from trinity.limits import LOG_FILE_BYTES_MAX, LOG_FILES_KEPT, STATE_LOG_GAP_NS, STORE_START_NS
+from trinity.observe.log_bounds import FILE_SECONDS_MAX, LineRate
 
 # What goes on being lost is a line a minute with the number, not twenty a second onto a disk that is full.
 _LOSS_GAP_NS = 60 * NS_PER_SECOND
@@ -30,7 +32,7 @@ _LOSS_GAP_NS = 60 * NS_PER_SECOND
 
 def check_log_folder(data_dir: Path) -> None:
     """Make the folder if need be; ConfigError when no log can be written there."""
-    folder = _folder_of(data_dir)
+    folder = folder_of(data_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / "probe"
@@ -47,9 +49,12 @@ def open_log(process: str, data_dir: Path, terminal_level: int = logging.WARNING
     log.propagate = False
     for handler in list(log.handlers):
         log.removeHandler(handler)
+    for bound in list(log.filters):
+        log.removeFilter(bound)
+    log.addFilter(LineRate(log))
     terminal = _Terminal(sys.stderr)
     terminal.setLevel(terminal_level)
-    for handler in (terminal, LogFile(_folder_of(data_dir) / f"{process}.jsonl", terminal)):
+    for handler in (terminal, LogFile(folder_of(data_dir) / f"{process}.jsonl", terminal)):
         handler.setFormatter(JsonLines(process))
         log.addHandler(handler)
     return log
@@ -159,10 +164,10 @@ class _Terminal(logging.StreamHandler[Any]):
 
 
 class LogFile(logging.Handler):
-    """A file that is bounded in bytes, and opened again when it was removed.
+    """A file that is bounded in bytes and days, and opened again when it was removed.
 
-    At LOG_FILE_BYTES_MAX it becomes `<name>.1`, that `<name>.2`, and so on; the oldest goes. Each line is one write, so
-    none is kept back for a disk that is full.
+    At LOG_FILE_BYTES_MAX, or when its first line is FILE_SECONDS_MAX old, it becomes `<name>.1`, that `<name>.2`, and
+    so on; the oldest goes. Each line is one write, so none is kept back for a disk that is full.
     """
 
     def __init__(self, path: Path, terminal: logging.Handler) -> None:
@@ -170,6 +175,7 @@ class LogFile(logging.Handler):
         self._path = path
         self._terminal = terminal
         self._fd: int | None = None
+        self._begun = 0.0  # when its first line was written
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -195,20 +201,22 @@ class LogFile(logging.Handler):
         if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
             self._close()  # somebody removed it
         if self._fd is None:
-            self._open()
+            self._open(record.created)
         assert self._fd is not None
-        if 0 < os.fstat(self._fd).st_size > LOG_FILE_BYTES_MAX - len(line):
+        size = os.fstat(self._fd).st_size
+        if size and (size > LOG_FILE_BYTES_MAX - len(line) or record.created - self._begun > FILE_SECONDS_MAX):
             self._close()
             self._rotate()
-            self._open()
-        if (size := os.write(self._fd, line)) < len(line):  # the disk took a part: the next line begins anew
-            os.ftruncate(self._fd, os.fstat(self._fd).st_size - size)
+            self._open(record.created)
+        if (taken := os.write(self._fd, line)) < len(line):  # the disk took a part: the next line begins anew
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - taken)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _open(self) -> None:
+    def _open(self, now: float) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(self._path, flags, 0o644)
+        self._begun = _time_of(os.pread(self._fd, 64, 0), now)
 
     def _close(self) -> None:
         if self._fd is not None:
@@ -228,5 +236,17 @@ class LogFile(logging.Handler):
         return told
 
 
-def _folder_of(data_dir: Path) -> Path:
+def _time_of(line: bytes, now: float) -> float:
+    """When a line of ours was written, by its beginning; a file without one begins now."""
+    found = re.match(rb'\{"time": "([^"]+)"', line)
+    if found is None:
+        return now
+    try:
+        return datetime.fromisoformat(found[1].decode()).timestamp()
+    except ValueError:
+        return now
+
+
+def folder_of(data_dir: Path) -> Path:
+    """Where a node's logs are."""
     return data_dir / "logs"

@@ -22,7 +22,7 @@ from trinity.memory.answer_table import (
     served_state,
     standing_of,
 )
-from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, STARTED_NS, Command
+from trinity.memory.control import COMMAND, FAILING, HEARTBEAT_NS, PID, RESTARTS, RESTING, STARTED_NS, Command
 from trinity.memory.node import NodeMemory
 from trinity.memory.price_table import NOT_LEFT_OUT, Absence, LeftOut, RowState, Via
 from trinity.memory.usage_ring import UsageRing
@@ -41,7 +41,7 @@ _ABSENCES = {
 class ProcessView(NamedTuple):
     """A process: `alive` means that its data loop made progress in its present life, and lately.
 
-    `failing`: it dies again and again, also where it is alive at this moment.
+    `failing`: it dies again and again, also where it is alive at this moment. `resting`: a spare, of no need now.
     """
 
     name: str
@@ -52,6 +52,7 @@ class ProcessView(NamedTuple):
     heartbeat_age_ns: int | None
     draining: bool
     failing: bool
+    resting: bool = False
 
 
 class SourceView(NamedTuple):
@@ -218,10 +219,11 @@ def read_processes(memory: NodeMemory, now_ns: int) -> list[ProcessView]:
                 kind=entry.kind,
                 pid=block.read(PID),
                 restarts=block.read(RESTARTS),
-                alive=age_ns is not None and age_ns <= HEARTBEAT_AGE_MAX_NS,
+                alive=age_ns is not None and age_ns <= HEARTBEAT_AGE_MAX_NS and block.read(RESTING) == 0,
                 heartbeat_age_ns=age_ns,
                 draining=block.read(COMMAND) == Command.DRAIN,
                 failing=block.read(FAILING) == 1,
+                resting=block.read(RESTING) == 1,
             )
         )
     return views

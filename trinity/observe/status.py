@@ -141,6 +141,7 @@ def process_of(view: ProcessView) -> Json:
         "kind": view.kind,
         "alive": view.alive,
         "failing": view.failing,
+        "resting": view.resting,
         "pid": view.pid,
         "restarts": view.restarts,
         "heartbeat_age_ms": _ms(view.heartbeat_age_ns),

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from litestar import Litestar, Request, Response
 from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
@@ -94,6 +93,8 @@ ROUTES = (*OWN, *FOREIGN)
 _HEALTH_PATHS = ("/live", "/ready", "/metrics")
 # A key may stand in the query of every call.
 _KEY_PARAMETER = "api_key"
+# Where an application keeps what its handlers ask for by name.
+_PIECES = "pieces"
 # No call of this service has a body that is larger than a form.
 BODY_BYTES_MAX = 64 * 1024
 # What a page of another origin may send, and may read of the answer. Any header: a preflight gets back by name what it
@@ -131,21 +132,36 @@ class Features(NamedTuple):
 
 def make_app(parts: Parts, features: Features) -> Litestar:
     """The application over one process's parts."""
-    pieces = {"parts": parts, **features._asdict()}
+    app = _make_routes()
+    take_up(app, parts, features)
+    return app
+
+
+def take_up(app: Litestar, parts: Parts, features: Features) -> None:
+    """Let an application serve these parts, in place of what it served before.
+
+    Routes and document are the same for all parts, and cost half a second of processor.
+    """
+    app.state[_PIECES].update(parts=parts, **features._asdict())
+    app.state.update(
+        {
+            "parts": parts,
+            "accounts": features.accounts,
+            GUIDE: _guide(parts.settings),
+            documentation.DOCUMENT: (_OWN_PATHS, _ports(parts.settings)),
+        }
+    )
+    app.state.pop(documentation.WRITTEN, None)
+
+
+def _make_routes() -> Litestar:
+    pieces: dict[str, object] = {}
     app = Litestar(
         list(ROUTES),
         dependencies={
-            **{name: _provide(piece) for name, piece in pieces.items()},
+            **{name: _provide(pieces, name) for name in ("parts", *Features._fields)},
             "caller": Provide(provide_caller),
         },
-        state=State(
-            {
-                "parts": parts,
-                "accounts": features.accounts,
-                GUIDE: _guide(parts.settings),
-                documentation.DOCUMENT: (_OWN_PATHS, _ports(parts.settings)),
-            }
-        ),
         before_request=signin.read_session,
         guards=[refuse_unknown_parameters],
         exception_handlers={**HANDLERS, HTTPException: _on_http},
@@ -164,6 +180,7 @@ def make_app(parts: Parts, features: Features) -> Litestar:
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
+    app.state[_PIECES] = pieces
     app.asgi_handler = Versioned(app.asgi_handler, _OWN_PATHS)
     _inject_in_turn(app)
     return app
@@ -219,8 +236,8 @@ def _on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[
     return refused
 
 
-def _provide(piece: object) -> Provide:
-    return Provide(lambda: piece, sync_to_thread=False)
+def _provide(pieces: dict[str, object], name: str) -> Provide:
+    return Provide(lambda: pieces[name], sync_to_thread=False)
 
 
 _SECURITY: dict[str, SecurityScheme | Reference] = {

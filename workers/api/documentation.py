@@ -32,6 +32,8 @@ DESCRIPTION = (
 )
 # Where the application keeps what the document needs beside the router: (own paths, ports).
 DOCUMENT = "document"
+# And the document as it is sent, once it was asked for.
+WRITTEN = "openapi_json"
 
 _POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _PAGE_HEADERS = {
@@ -47,9 +49,9 @@ _CODE = re.compile(r"`([^`]+)`")
 def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The OpenAPI document."""
     state = request.app.state
-    if "openapi_json" not in state:
-        state["openapi_json"] = msgspec.json.encode(document_of(request.app))
-    return Response(state["openapi_json"], media_type="application/json")
+    if WRITTEN not in state:
+        state[WRITTEN] = msgspec.json.encode(document_of(request.app))
+    return Response(state[WRITTEN], media_type="application/json")
 
 
 def document_of(app: Litestar) -> dict[str, Any]:

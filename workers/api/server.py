@@ -2,7 +2,8 @@
 
 Rules: several processes share both ports (SO_REUSEPORT). The event loop itself beats, so a blocked loop is seen. After
 SIGTERM no connection is accepted, `Service.draining` is set for endless answers, and what is in flight has
-`DRAIN_SECONDS`. The process runs without a database, too: then reports are refused with a code, and prices go on. None
+`DRAIN_SECONDS`. Who is replaced leaves its sockets to its successor first, and answers each connection once more. The
+process runs without a database, too: then reports are refused with a code, and prices go on. None
 of its tasks ends by itself: where one does, the process ends with its error, and the supervisor starts it again.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import resource
 import signal
 import socket
@@ -23,16 +25,19 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
+from litestar import Litestar
 
 from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
-from trinity.limits import DRAIN_STAGE_MAX_NS
+from trinity.limits import DRAIN_STAGE_MAX_NS, RETIRE_IDLE_MAX_NS
 from trinity.memory.access import AccessMemory
-from trinity.memory.control import NODE_STARTED_NS
+from trinity.memory.control import COMMAND, NODE_STARTED_NS, Command
 from trinity.memory.usage_ring import UsageRing
+from trinity.net.descriptors import descriptors_of
 from trinity.net.guard import Guard, queued
 from trinity.net.ports import bind_socket
+from trinity.net.seat import sockets_of
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.log import Outage
 from trinity.observe.metrics import REPORTER
@@ -131,9 +136,11 @@ def run(
 async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[Service]) -> None:
     stop = asyncio.Event()
     async with _stopped_by_signals(stop), opening as service:
-        server = make_server(service)
+        settings = service.parts.settings
+        tcp, udp = sockets_of(context.seat, lambda: (_bind_tcp(settings), _bind_udp(settings)))
+        server = make_server(service, make_app(service.parts, service.features), tcp)
         serving = asyncio.create_task(server.serve())
-        datagrams = await _open_datagrams(service.parts)
+        datagrams = ReportDatagrams(service.parts, udp)
         ended: set[asyncio.Task[None]] = set()
         while not stop.is_set() and not serving.done() and not ended:
             now_ns = context.clock.monotonic_ns()
@@ -143,6 +150,9 @@ async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[S
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
             ended = {task for task in service.tasks if task.done()}
         service.draining.set()
+        if context.block.read(COMMAND) == Command.RETIRE and not ended:
+            datagrams.pause()
+            await _retire(context, server)
         datagrams.close()
         server.stop()
         await asyncio.wait({serving}, timeout=DRAIN_SECONDS)
@@ -295,13 +305,33 @@ async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> No
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _open_datagrams(parts: Parts) -> ReportDatagrams:
-    """The UDP endpoint on a port that all reporters share; PortTakenError with the port's name."""
-    host, port = parts.settings.bind_host, parts.settings.udp_port
+async def _retire(context: ProcessContext, server: "GuardedServer") -> None:
+    """Leave whoever comes to the successor, and answer those who are here, each for the last time."""
+    server.leave()
+    began_ns = now_ns = context.clock.monotonic_ns()
+    while now_ns - began_ns < RETIRE_IDLE_MAX_NS and server.look_at_rest(now_ns) > 0:
+        context.block.beat(now_ns)
+        await asyncio.sleep(BEAT_SECONDS)
+        now_ns = context.clock.monotonic_ns()
+
+
+def _bind_tcp(settings: ReportSettings) -> socket.socket:
+    """A port that all reporters share; PortTakenError with its name. Not listening yet."""
     try:
-        return ReportDatagrams(parts, bind_socket(host, port, socket.SOCK_DGRAM, shared=True))
+        bound = bind_socket(settings.bind_host, settings.tcp_port, socket.SOCK_STREAM, shared=True)
     except OSError as error:
-        raise _bind_error(error, "UDP_PORT_LRS", host, port) from None
+        raise _bind_error(error, "TCP_PORT_LRS", settings.bind_host, settings.tcp_port) from None
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
+    return bound
+
+
+def _bind_udp(settings: ReportSettings) -> socket.socket:
+    """The same for datagrams."""
+    try:
+        return bind_socket(settings.bind_host, settings.udp_port, socket.SOCK_DGRAM, shared=True)
+    except OSError as error:
+        raise _bind_error(error, "UDP_PORT_LRS", settings.bind_host, settings.udp_port) from None
 
 
 def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | PortTakenError:
@@ -311,15 +341,16 @@ def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | Po
     return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
 
 
-def make_server(service: Service) -> "GuardedServer":
-    """The HTTP server of these parts, which `serve()` runs."""
+def make_server(service: Service, routes: Litestar, listener: socket.socket | None = None) -> "GuardedServer":
+    """The HTTP server of an application over these parts, which `serve()` runs; on a bound socket, or its own."""
     parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
     open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     duplicates = Duplicates(duplicates_of(open_files_max), clock)
-    app = AccountedApp(make_app(parts, service.features), parts.calls, parts.callers, clock, parts.context.log)
+    app = AccountedApp(routes, parts.calls, parts.callers, clock, parts.context.log)
     guarded = GuardedApp(app, guard, duplicates, clock)
-    return GuardedServer(guarded, guard, duplicates, connections_of(open_files_max), parts.settings)
+    bound = listener if listener is not None else _bind_tcp(parts.settings)
+    return GuardedServer(guarded, guard, duplicates, connections_of(open_files_max), bound)
 
 
 def connections_of(open_files_max: int) -> int:
@@ -343,12 +374,15 @@ class GuardedServer(Server):
     _sfd: Any
 
     def __init__(
-        self, app: GuardedApp, guard: Guard, duplicates: Duplicates, connections: int, settings: ReportSettings
+        self, app: GuardedApp, guard: Guard, duplicates: Duplicates, connections: int, bound: socket.socket
     ) -> None:
+        self._bound = bound
+        host, port = bound.getsockname()[:2]
+        self._guarded = app
         super().__init__(
             app,
-            address=settings.bind_host,
-            port=settings.tcp_port,
+            address=host,
+            port=port,
             interface=Interfaces.ASGINL,
             backlog=_BACKLOG,
             backpressure=connections,
@@ -372,6 +406,30 @@ class GuardedServer(Server):
             self._look_at_ns = now_ns + _LOOK_NS
             self.guard.look({self._listener.getsockname()[1]}, now_ns)
 
+    def leave(self) -> None:
+        """Accept nobody any more, while others listen on the same socket; each answer is the last of its connection.
+
+        Granian's own stop would end idle connections at once, and those whose request is on its way with them. So each
+        of its descriptors of the listener becomes one that nobody connects to.
+        """
+        if self._listener is None:
+            return
+        inode = os.fstat(self._listener.fileno()).st_ino
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as nobody:
+            nobody.bind("")  # a name that the kernel makes up (unix(7), autobind)
+            nobody.listen()
+            own = {self._listener.fileno()}
+            for fd in set(descriptors_of(inode)) - own:
+                os.dup2(nobody.fileno(), fd, inheritable=False)
+        self._guarded.is_leaving = True
+
+    def look_at_rest(self, now_ns: int) -> int:
+        """How many connections are left."""
+        if self._listener is None:
+            return 0
+        self.guard.look({self._listener.getsockname()[1]}, now_ns)
+        return self.guard.connections
+
     def stop(self) -> None:
         """Accept nobody any more and end what is idle."""
         if self._listener is not None:
@@ -380,12 +438,7 @@ class GuardedServer(Server):
         super().stop()  # type: ignore[no-untyped-call]
 
     def _init_shared_socket(self) -> None:
-        try:
-            bound = bind_socket(self.bind_addr, self.bind_port, socket.SOCK_STREAM, shared=True)
-        except OSError as error:
-            raise _bind_error(error, "TCP_PORT_LRS", self.bind_addr, self.bind_port) from None
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
+        bound = self._bound
         bound.listen(_BACKLOG)
         self._listener = bound.dup()
         self._duplicates.ports = (bound.getsockname()[1],)

@@ -26,11 +26,14 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
+from trinity.clock import NS_PER_SECOND
 from trinity.config import NodeSection, PortsSection
 from trinity.errors import PortTakenError
 from trinity.memory.control import NODE_LEAVING
 from trinity.net.guard import ConnectionBounds, Guard
 from trinity.net.ports import Listener, bind_socket
+from trinity.observe.log import folder_of
+from trinity.observe.log_bounds import sweep_logs
 from trinity.observe.machine import DiskRoom, read_disk_room
 from trinity.observe.reasons import Reading
 from trinity.observe.status import Json, read_node, report_health, report_ready, report_reports_ready
@@ -39,6 +42,8 @@ from workers.health.exposition import CONTENT_TYPE, node_families, render_metric
 from workers.health.heartbeat import LOOK_SECONDS, HeartbeatSettings, OutgoingHeartbeat
 
 BEAT_SECONDS = 0.2
+# How often logs are looked for that are over age; also of processes that are no more.
+SWEEP_GAP_NS = 3600 * NS_PER_SECOND
 # Health answers are made within milliseconds; a drain waits no longer for their readers.
 DRAIN_SECONDS = 0.5
 # How full a disk is its file system knows at once; a network's may be away.
@@ -107,11 +112,14 @@ async def _serve(
                     raise PortTakenError(name, node.bind_host, port) from error
                 raise
         beating = await ending.enter_async_context(_beating(context, memory, heartbeat))
-        has_told = False
+        sweep_at_ns, has_told = 0, False
         while not stop.is_set():
             if not has_told and memory.node.control.read_node_word(NODE_LEAVING):
                 has_told = True
                 _shut_all(runners)
+            if context.clock.monotonic_ns() >= sweep_at_ns:
+                sweep_at_ns = context.clock.monotonic_ns() + SWEEP_GAP_NS
+                await asyncio.to_thread(sweep_logs, folder_of(node.data_dir), context.clock.wall_ns() / NS_PER_SECOND)
             if beating is not None and beating.done():
                 beating.result()  # a fault of ours: the supervisor starts the process again
             now_ns = context.clock.monotonic_ns()

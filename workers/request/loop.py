@@ -8,13 +8,13 @@ A turn: wait at most 100 ms, serve each event of a connection, of the datagrams 
 what the governor put off (governor.py), then new connections, then count.
 
 To drain: accept what is waiting, shut the listener, answer what is in flight with `Connection: close`, let idle
-connections bring a last request for a moment, then close, and leave when all are gone or the time is up.
+connections bring a last request for a moment, then close, and leave when all are gone or the time is up. A worker that
+is replaced leaves its sockets, and all that waits in them, to its successor (trinity/net/seat.py), and has more time.
 """
 
 import os
 import resource
 import select
-import socket
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +30,8 @@ from trinity.limits import (
     DRAIN_WORKER_MAX_NS,
     EVENTS_MAX,
     PARKED_MAX,
+    RETIRE_IDLE_MAX_NS,
+    RETIRE_WORKER_MAX_NS,
 )
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
@@ -52,10 +54,12 @@ from trinity.native.libc import (
     is_exhausted,
     read_clock,
     read_words,
+    shut_listener,
     wait_events,
 )
 from trinity.native.networks import trusted_networks
 from trinity.net.ports import is_any
+from trinity.net.seat import sockets_of
 from trinity.observe import metrics
 from trinity.process import ProcessContext, WorkerMemory
 from trinity.vocabulary import ADMISSION_CLASSES
@@ -86,7 +90,7 @@ from workers.request.http.slots import (
 )
 from workers.request.ledger import WALL_OFFSET_NS, make_ledger
 from workers.request.readiness import wait_for_prices
-from workers.request.sockets import BACKLOG, bind, open_signal_fd, pin_to_cpu
+from workers.request.sockets import BACKLOG, bind_both, open_signal_fd, pin_to_cpu
 from workers.request.turns import (
     begin_turn,
     end_turn,
@@ -138,7 +142,7 @@ _DISPLACED_WORD = metrics.REQUEST.index("http_connections_displaced_total")
 _OVERLOAD_WORD = metrics.REQUEST.index("overload_refusals_total", ADMISSION_CLASSES[0])
 _OVERLOAD_GAUGE = metrics.REQUEST.index("overload_refusals_last_second")
 _DROPPED_WORD = metrics.REQUEST.index("udp_datagrams_total", "dropped")
-_DRAIN = int(Command.DRAIN)
+_DRAIN, _RETIRE = int(Command.DRAIN), int(Command.RETIRE)
 
 
 def run(
@@ -161,14 +165,11 @@ def run(
     """
     tables = memory.access
     if request.pin:
-        pin_to_cpu(worker)
+        pin_to_cpu(worker if context.seat is None else context.seat.number)
     if request.listen_when_ready and not wait_for_prices(memory.answers, context.clock, context.block.beat):
         context.log.warning("listening without prices: they did not come in time")
-    with (
-        bind("TCP_PORT_LPO", bind_host, ports.tcp_port_lpo, socket.SOCK_STREAM) as tcp,
-        bind("UDP_PORT_LPO", bind_host, ports.udp_port_lpo, socket.SOCK_DGRAM) as udp,
-        select.epoll() as epoll,
-    ):
+    tcp, udp = sockets_of(context.seat, lambda: bind_both(bind_host, ports))
+    with tcp, udp, select.epoll() as epoll:
         tcp.listen(BACKLOG)
         counters = gate_counters(context.block.counters)
         signal_fd = open_signal_fd()
@@ -197,6 +198,8 @@ def run(
         worker_memory = make_worker(
             fds, context.block.words, request_context, networks, connections, governor, is_any(udp)
         )
+        # Of a socket that another one had before: what was dropped until now is counted already.
+        worker_memory.marks[DROPPED_BEFORE] = max(0, dropped_datagrams(udp.fileno(), worker_memory.event))
         _serve(refer_to(worker_memory))
         tcp.detach()  # the loop closed it when it began to drain
         os.close(signal_fd)
@@ -281,12 +284,13 @@ def _serve(worker: Worker) -> None:
                 connections, worker.mailbox, worker.context, worker.counters, fds[UDP], fds[RESOLVER], decided, now_ns
             )
         if state[DRAINING] == 0 and (drain or load_acquire(worker.block, COMMAND) == _DRAIN):
-            _begin_drain(worker, now_ns)
+            _begin_drain(worker, load_acquire(worker.block, COMMAND) == _RETIRE, now_ns)
         end_turn(governor, worker.timespec, total, datagrams)
         left = _open_count(connections) + parked_count(worker.context.beyond)
         if state[DRAINING] == 1 and (left == 0 or now_ns >= marks[DRAIN_END_NS]):
             break
-    serve_datagrams(worker.mailbox, worker.counters, fds[UDP], now_ns)
+    if load_acquire(worker.block, COMMAND) != _RETIRE:
+        serve_datagrams(worker.mailbox, worker.counters, fds[UDP], now_ns)
     hurry(worker.context.beyond, 0)
     serve_waiting(connections, worker.mailbox, worker.context, worker.counters, fds[UDP], fds[RESOLVER], True, now_ns)
 
@@ -341,17 +345,26 @@ def _open_count(connections: Connections) -> int:
 
 
 @compiled
-def _begin_drain(worker: Worker, now_ns: int) -> None:
-    """Shut the door, and give everyone inside a deadline."""
+def _begin_drain(worker: Worker, is_replaced: bool, now_ns: int) -> None:
+    """Shut the door, and give everyone inside a deadline; who is replaced leaves what waits at the door to another."""
     fds, connections = worker.fds, worker.connections
+    idle_ns, all_ns = DRAIN_IDLE_MAX_NS, DRAIN_WORKER_MAX_NS
+    if is_replaced:
+        idle_ns, all_ns = RETIRE_IDLE_MAX_NS, RETIRE_WORKER_MAX_NS
     connections.state[DRAINING] = 1
     hurry(worker.context.beyond, now_ns)
-    worker.marks[DRAIN_END_NS] = now_ns + DRAIN_WORKER_MAX_NS
+    worker.marks[DRAIN_END_NS] = now_ns + all_ns
     worker.marks[NEXT_SWEEP_NS] = now_ns
-    _accept_waiting(worker, now_ns)
+    worker.marks[ACCEPT_AGAIN_NS] = 0
+    if not is_replaced:
+        _accept_waiting(worker, now_ns)
     control_events(fds[EPOLL], EPOLL_DELETE, fds[LISTENER], 0, 0, worker.event)
+    if is_replaced:
+        control_events(fds[EPOLL], EPOLL_DELETE, fds[UDP], 0, 0, worker.event)
+    else:
+        shut_listener(fds[LISTENER])  # the supervisor holds a duplicate
     close(fds[LISTENER])
     for slot in range(connections.state[HIGHEST]):
         idle = connections.table[slot, PHASE] in (IDLE, NEW)
-        limit_ns = now_ns + (DRAIN_IDLE_MAX_NS if idle else DRAIN_WORKER_MAX_NS)
+        limit_ns = now_ns + (idle_ns if idle else all_ns)
         connections.table[slot, DEADLINE_NS] = min(connections.table[slot, DEADLINE_NS], limit_ns)

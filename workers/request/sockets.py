@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+from trinity.config import PortsSection
 from trinity.errors import PortTakenError
 from trinity.net.ports import bind_socket
 from workers.request.udp.batch import prepare_queue
@@ -33,6 +34,16 @@ def bind(name: str, host: str, port: int, kind: socket.SocketKind) -> socket.soc
     else:
         prepare_queue(bound)
     return bound
+
+
+def bind_both(host: str, ports: PortsSection) -> tuple[socket.socket, socket.socket]:
+    """TCP and UDP of one seat; PortTakenError."""
+    tcp = bind("TCP_PORT_LPO", host, ports.tcp_port_lpo, socket.SOCK_STREAM)
+    try:
+        return tcp, bind("UDP_PORT_LPO", host, ports.udp_port_lpo, socket.SOCK_DGRAM)
+    except BaseException:
+        tcp.close()
+        raise
 
 
 def open_signal_fd() -> int:

@@ -27,7 +27,7 @@ from trinity.node.composition import (
     with_simulated_exchanges,
 )
 from trinity.node.data_dir import open_rings
-from trinity.node.roles import NodePlan, card_of
+from trinity.node.roles import NodePlan, RunningPlan, card_of
 from trinity.observe.metrics import FLUSHER
 
 CATALOG = load_catalog()
@@ -53,7 +53,7 @@ def test_each_process_has_its_own_context(memory_of_two_workers: tuple[NodePlan,
     """Own block, own control eventfd, one wake eventfd for all; the order is that of the card."""
     plan, memory = memory_of_two_workers
     access = AccessMemory.private()
-    processes = build_processes(plan, memory, access)
+    processes = build_processes(RunningPlan(plan), memory, access)
     contexts = [process.run.context for process in processes]  # type: ignore[attr-defined]
     assert [context.name for context in contexts] == [entry.name for entry in memory.card.processes]
     assert [context.index for context in contexts] == list(range(len(contexts)))

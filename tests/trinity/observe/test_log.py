@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def test_a_restarted_process_goes_on_with_its_file(name: str, tmp_path: Path) ->
 def test_files_are_bounded_in_bytes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is logged: so many files, none beyond its size, and the newest lines are there in order."""
     monkeypatch.setattr("trinity.observe.log.LOG_FILE_BYTES_MAX", 1000)
+    monkeypatch.setattr("trinity.observe.log_bounds.LOG_LINES_A_SECOND", 10_000)
     log = open_log(name, tmp_path, terminal_level=logging.CRITICAL)
     for number in range(1000):
         log.info("event", extra={"fields": {"number": number, "text": "x" * (number % 50)}})
@@ -94,6 +96,26 @@ def test_files_are_bounded_in_bytes(name: str, tmp_path: Path, monkeypatch: pyte
     assert all(0 < file.stat().st_size <= 1000 for file in files)
     numbers = [line["number"] for file in [*reversed(files[1:]), files[0]] for line in _lines(file)]
     assert numbers == list(range(1000 - len(numbers), 1000))
+
+
+def _written(log: logging.Logger, event: str, at: float) -> None:
+    record = log.makeRecord(log.name, logging.INFO, "", 0, event, (), None)
+    record.created = at
+    log.handle(record)
+
+
+def test_no_file_holds_lines_of_more_than_six_days(name: str, tmp_path: Path) -> None:
+    """Also over restarts of its process, however few they are: so the five files hold a month at most."""
+    day, begun = 86_400, 1_700_000_000
+    for number in range(40):
+        log = open_log(name, tmp_path, terminal_level=logging.CRITICAL)
+        _written(log, f"day {number}", begun + number * day)
+        _close(log)
+    files = [tmp_path / "logs" / f"{name}.jsonl", *(tmp_path / "logs" / f"{name}.jsonl.{n}" for n in range(1, 5))]
+    events = [[str(line["event"]) for line in _lines(file)] for file in files]
+    assert events[0] == [f"day {number}" for number in range(35, 40)]
+    assert all(1 < len(lines) <= 7 for lines in events)
+    assert sum(map(len, events)) <= 33
 
 
 @pytest.mark.parametrize("obstacle", ["a file", "a link to nowhere", "a file at the data directory"])
@@ -129,8 +151,9 @@ def test_a_folder_that_refuses_later_costs_one_line_and_the_count_of_the_lost(
     (tmp_path / "kept").unlink()
     folder.rmdir()
     folder.write_text("in the way")
-    for _ in range(50):
-        log.info("lost")
+    at = time.time()
+    for number in range(50):
+        _written(log, "lost", at + number)
     (told,) = [json.loads(line) for line in errors.getvalue().splitlines()]
     assert (told["level"], told["event"]) == ("critical", "the log cannot be written")
     assert told["reason"]
@@ -142,11 +165,14 @@ def test_a_folder_that_refuses_later_costs_one_line_and_the_count_of_the_lost(
     assert len(errors.getvalue().splitlines()) == 1
 
 
-def test_a_full_disk_costs_lines_but_never_half_a_line(name: str, tmp_path: Path) -> None:
+def test_a_full_disk_costs_lines_but_never_half_a_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The disk takes a part of a line and refuses the next: what stands in the file are whole lines."""
     log = open_log(name, tmp_path, terminal_level=logging.CRITICAL + 1)
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    monkeypatch.setattr("trinity.observe.log_bounds.LOG_LINES_A_SECOND", 10_000)
     try:
         for number in range(40):
             log.info("event", extra={"fields": {"number": number}})

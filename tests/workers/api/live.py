@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from tests.support.node_fixture import CATALOG, empty_node
-from tests.workers.api.conftest import lookup_of, reporter_of, settings_of, tables_of
+from tests.workers.api.conftest import lookup_of, reporter_of, routes_over, settings_of, tables_of
 from tests.workers.request.conftest import answer_of
 from trinity.memory.access import AccessMemory
 from trinity.memory.block_table import BlockTable
@@ -61,23 +61,25 @@ async def live(
         for asset in CATALOG.assets:
             publish(memory, asset.name)
         tables = tables_of(keys, blocks)
-        async with open_service(*reporter_of(memory, tables), settings, lookup=lookup_of(memory)) as made:
-            server = make_server(made)
-            serving = asyncio.create_task(server.serve())
-            try:
-                await _until_up(port)
-                yield Live(memory, tables, made.parts, made.features, made.draining, port, server)
-            finally:
-                made.draining.set()
-                server.stop()
-                await asyncio.wait({serving}, timeout=5)
+        given = reporter_of(memory, tables)
+        async with open_service(*given, settings, lookup=lookup_of(memory)) as made:
+            with routes_over(made) as routes:
+                server = make_server(made, routes)
+                serving = asyncio.create_task(server.serve())
+                try:
+                    await _until_up(port)
+                    yield Live(memory, tables, made.parts, made.features, made.draining, port, server)
+                finally:
+                    made.draining.set()
+                    server.stop()
+                    await asyncio.wait({serving}, timeout=5)
 
 
 async def _until_up(port: int) -> None:
     async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             with contextlib.suppress(httpx.TransportError):
-                await client.get(f"http://127.0.0.1:{port}/openapi.json")
+                await client.get(f"http://127.0.0.1:{port}/openapi/docs.css")
                 return
             await asyncio.sleep(0.02)
 

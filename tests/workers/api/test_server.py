@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from tests.support.node_fixture import busy_node
+from tests.support.patience import PATIENCE
 from tests.trinity.store.frozen import frozen, running_server
 from tests.workers.api.conftest import ADMIN_KEY, Given, client_to, reporter_of, service, settings_of
 from trinity.errors import BugError, PortTakenError
@@ -24,11 +25,11 @@ from trinity.store import migrate
 from trinity.store.watch import Watch
 from workers.api.base.context import ReportSettings
 from workers.api.server import (
-    _open_datagrams,
+    _bind_tcp,
+    _bind_udp,
     _serve,
     _watch_database,
     connections_of,
-    make_server,
     open_service,
     run,
 )
@@ -40,7 +41,7 @@ def _free_port() -> int:
 
 
 async def _until_up(port: int) -> None:
-    async with asyncio.timeout(60), httpx.AsyncClient() as client:
+    async with asyncio.timeout(60 * PATIENCE), httpx.AsyncClient() as client:
         while True:
             try:
                 await client.get(f"http://127.0.0.1:{port}/account")
@@ -68,7 +69,7 @@ async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> N
         assert response.status_code == 401
         assert response.json()["request_id"] == response.headers["X-Request-Id"]
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             await serving
 
 
@@ -84,7 +85,7 @@ async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: py
     for life, error in ((broken, "a bug of the averages"), (over, "ended by itself: averages")):
         monkeypatch.setattr("workers.api.history.averages.Averages.run", life)
         with busy_node() as memory:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * PATIENCE):
                 with pytest.raises((RuntimeError, BugError), match=error):
                     await _serving(reporter_of(memory), settings_of(tmp_path, tcp_port=_free_port()))
 
@@ -112,8 +113,7 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
     with busy_node() as memory:
         settings = settings_of(tmp_path, tcp_port=_free_port())
         limit, fds = resource.getrlimit(resource.RLIMIT_NOFILE), []
-        async with open_service(*reporter_of(memory), settings, None) as made:
-            server = make_server(made)
+        async with open_service(*reporter_of(memory), settings, None):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[0], 256), limit[1]))
             try:
                 with contextlib.suppress(OSError):
@@ -121,10 +121,10 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
                         fds.append(os.open("/dev/null", os.O_RDONLY))
                 if kind == socket.SOCK_STREAM:
                     with pytest.raises(OSError, match="Too many open files"):
-                        server._init_shared_socket()
+                        _bind_tcp(settings)
                 else:
                     with pytest.raises(OSError, match="Too many open files"):
-                        await _open_datagrams(made.parts)
+                        _bind_udp(settings)
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -136,9 +136,9 @@ async def test_a_taken_udp_port_is_named(tmp_path: Path) -> None:
     with busy_node() as memory, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))
         settings = settings_of(tmp_path, udp_port=holder.getsockname()[1])
-        async with open_service(*reporter_of(memory), settings, None) as made:
+        async with open_service(*reporter_of(memory), settings, None):
             with pytest.raises(PortTakenError, match=f"UDP_PORT_LRS={settings.udp_port}"):
-                await _open_datagrams(made.parts)
+                _bind_udp(settings)
 
 
 async def test_tables_of_a_newer_version_are_told_once(
@@ -152,7 +152,7 @@ async def test_tables_of_a_newer_version_are_told_once(
         context = reporter_of(memory).context
         context.log.propagate = True
         watching = asyncio.create_task(_watch_database(context, database_url, Watch(database_url)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             while not caplog.records:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
@@ -183,7 +183,7 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             while not all(_listens(process.pid, port) for process in processes):
                 await asyncio.sleep(0.02)
         await _until_up(port)
@@ -191,7 +191,7 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join(60)
+            process.join(60 * PATIENCE)
     assert [process.exitcode for process in processes] == [0, 0]
 
 
@@ -203,7 +203,7 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
         settings = settings_of(tmp_path, database_url=server.url())
         async with service(settings) as (parts, app), client_to(app) as client:
             client.headers["X-API-Key"] = ADMIN_KEY
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * PATIENCE):
                 while parts.context.block.read_gauge(up) == 0:
                     await asyncio.sleep(0.05)
             assert (await client.get("/reports/usage")).status_code == 200
@@ -211,9 +211,9 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
                 for _ in range(2):
                     refused = await client.get("/reports/summary?period=1h")
                     assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(60 * PATIENCE):
                     while parts.context.block.read_gauge(up) == 1:
                         await asyncio.sleep(0.05)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * PATIENCE):
                 while (await client.get("/reports/usage")).status_code != 200:
                     await asyncio.sleep(0.05)

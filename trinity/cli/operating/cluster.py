@@ -1,4 +1,5 @@
-"""`trinity cluster [show | run | roll]`: all nodes as each tells of itself; a whole cluster here; a rolling restart.
+"""`trinity cluster [show | run | roll | files]`: all nodes of the cluster, as each tells of itself; a whole cluster on
+this machine, its rolling restart; what the containers of one are given.
 
 Rules: what is shown stands in Valkey, written by each node every second, so any machine with CACHE_URL sees all nodes,
 whether a node runs on it or not.
@@ -14,7 +15,7 @@ from trinity.cache.address import CacheSettings, cache_settings_of
 from trinity.cache.client import CacheClient
 from trinity.cache.nodes import read_nodes
 from trinity.cache.stats import NodeStats
-from trinity.cli.operating import cluster_roll, cluster_run
+from trinity.cli.operating import cluster_files, cluster_roll, cluster_run
 from trinity.cli.text import table
 from trinity.clock import NS_PER_MS, SystemClock
 from trinity.config import Config
@@ -33,12 +34,14 @@ def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("show", "run", "roll"),
+        choices=("show", "run", "roll", "files"),
         default="show",
-        help="run: a whole cluster on this machine; roll: restart its nodes one after the other",
+        help="run: a whole cluster on this machine; roll: restart its nodes one after the other; "
+        "files: what compose.yaml mounts",
     )
     cluster_run.add_arguments(parser)
     cluster_roll.add_arguments(parser)
+    cluster_files.add_arguments(parser)
 
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
@@ -47,6 +50,8 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return cluster_run.run(config, parsed)
     if parsed.action == "roll":
         return cluster_roll.run(config, parsed)
+    if parsed.action == "files":
+        return cluster_files.run(config, parsed)
     settings = cache_settings_of(config)
     if settings is None:
         raise RefusedError("cluster", "CACHE_URL is not set, so this node is alone: set it to its cluster's Valkey")

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from trinity.clock import SystemClock
 from trinity.compiled import write_cache_to
-from trinity.config import Config
+from trinity.config import Config, load_config
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.net.ports import Listener, check_port, host_in_url, local_host
@@ -29,8 +29,6 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
     """Start it, and stay until it has ended."""
-    from trinity.node import composition
-
     console = sys.stderr if parsed.as_json else sys.stdout
     if parsed.command == "simulate":
         simulate(config, console)
@@ -38,7 +36,12 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     if parsed.command == "compile":
         return compile_now(parsed.out, parsed.as_json)
-    stop = composition.run_node(config, parsed.command == "demo", console)
+    from trinity.node import composition
+
+    def read() -> Config:
+        return load_config(os.environ, parsed.config, demo=parsed.command == "demo")
+
+    stop = composition.run_node(config, parsed.command == "demo", console, read)
     content = {"exit_code": stop.exit_code, "message": stop.message}
     print_result(content, [] if stop.message else ["trinity: stopped"], parsed.as_json)
     if stop.message:
@@ -48,9 +51,9 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
 
 def compile_now(out: Path | None, as_json: bool) -> int:
     """Compile what a node needs: into its data directory, or all of it into an empty folder."""
-    from trinity.node.compiling import compile_before_fork
-
     if out is None:
+        from trinity.node.compiling import compile_before_fork
+
         compile_before_fork()
         print_result({"exit_code": 0, "message": ""}, [], as_json)
         return 0
@@ -63,6 +66,8 @@ def compile_now(out: Path | None, as_json: bool) -> int:
     for old in out.glob("*.code"):
         old.unlink()
     write_cache_to(out)
+    from trinity.node.compiling import compile_before_fork  # an import calls compiled functions: into `out` with them
+
     compile_before_fork()
     files, size = finish(out)
     line = f"{out}: {files} functions, {size:,} bytes of machine code for {made_for()}"

@@ -16,12 +16,14 @@ from trinity.files import Durability, write_whole
 AUTHORITY = "authority.pem"
 # Who has a certificate: <name>.pem and <name>.key.
 CACHE, FRONT = "cache", "front"
-_LIFETIME = datetime.timedelta(days=30)
+LIFETIME = datetime.timedelta(days=30)
 # A machine whose clock is behind by an hour still takes it.
 _BEHIND = datetime.timedelta(hours=1)
 
 
-def make_certificates(folder: Path, hosts: Mapping[str, str], now: datetime.datetime) -> None:
+def make_certificates(
+    folder: Path, hosts: Mapping[str, str], now: datetime.datetime, lifetime: datetime.timedelta = LIFETIME
+) -> None:
     """Write the authority's certificate, and of each name a certificate for its host and the key."""
     try:
         from cryptography import x509
@@ -40,7 +42,7 @@ def make_certificates(folder: Path, hosts: Mapping[str, str], now: datetime.date
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _BEHIND)
-            .not_valid_after(now + _LIFETIME)
+            .not_valid_after(now + lifetime)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(of_authority.public_key()), critical=False

@@ -77,7 +77,12 @@ def _prepare(layout: ClusterLayout, machine_code: Path, now: datetime.datetime, 
     filled: Mapping[str, tuple[Path, Mapping[str, str]]] = {
         "nginx.conf": (
             layout.data_dir("nginx"),
-            {"MODULES": modules, "NODES": str(layout.lists), "FILES": str(_open_files())},
+            {
+                "MODULES": modules,
+                "NODES": str(layout.lists),
+                "FILES": str(_open_files()),
+                "ERRORS": str(layout.data_dir("nginx") / "error.log"),
+            },
         ),
         "valkey.conf": (layout.data_dir("valkey"), {"MAXMEMORY": MAXMEMORY}),
         "users.acl": (

@@ -77,6 +77,10 @@ class ReportDatagrams:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(bound.fileno(), self._receive)
 
+    def pause(self) -> None:
+        """Read no more, and answer what is in work: another process reads on from the same socket."""
+        self._loop.remove_reader(self._bound.fileno())
+
     def close(self) -> None:
         """Read no more; what is in work has nobody left to be sent to."""
         if self._bound.fileno() >= 0:

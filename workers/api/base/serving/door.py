@@ -39,8 +39,11 @@ class GuardedApp:
         self._guard = guard
         self._duplicates = duplicates
         self._clock = clock
+        self.is_leaving = False  # each answer is the last one of its connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.is_leaving and scope["type"] == ScopeType.HTTP:
+            send = _closing(send)
         client = scope.get("client")  # of granian: both are text
         if client is None:
             await self._app(scope, receive, send)
@@ -56,6 +59,17 @@ class GuardedApp:
                 scope.setdefault("state", {})["connection"] = connection
                 with contextlib.closing(connection):
                     await self._app(scope, _in_time(receive), connection.send)
+
+
+def _closing(send: Send) -> Send:
+    """The same, with the header that ends the connection behind the answer (RFC 9112, 9.6)."""
+
+    async def send_last(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return send_last
 
 
 def _in_time(receive: Receive) -> Receive:
