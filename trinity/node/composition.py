@@ -23,6 +23,7 @@ import msgspec
 from setproctitle import setproctitle
 
 import workers.api.server
+import workers.backup.process
 import workers.health.server
 import workers.ledger.process
 import workers.push.process
@@ -154,6 +155,7 @@ def check_config(config: Config) -> None:
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)
     workers.push.process.tls_of(config.push)
+    workers.backup.process.check_settings(config.backup)
     AllowList.parse(config.push.allowed_targets)
 
 
