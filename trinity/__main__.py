@@ -85,6 +85,9 @@ COMMANDS = (
         "db", "the database: its address, the state of its tables, bring them to this version's", "operating.db"
     ),
     Subcommand("backup", "backups: what can be restored, take a base now, verify them", "operating.backup"),
+    Subcommand(
+        "drill", "restore the backup into a throw-away place and compare it with the live database", "operating.drill"
+    ),
     Subcommand("restore", "a node from its backups, as it was at a moment, into an empty folder", "operating.restore"),
     Subcommand("sync", "bring to Valkey what it misses of the ledger, keys and parameters", "operating.sync"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "customers.keys"),

@@ -190,6 +190,7 @@ class BackupSection(Section, frozen=True):
     )
     ship_seconds: Annotated[int, msgspec.Meta(ge=1, le=120)] = 10  # the log goes to the target this often
     bundle_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 120  # the node's own files, this often
+    drill_identity: str = ""  # a file with an identity of its own (age-keygen): the weekly drill opens backups with it
     scratch: str = ""  # an absolute path where the log waits for the target; none: backup/ in the data directory
     scratch_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = (
         4 * 1024**3

@@ -77,5 +77,7 @@ def _check_mail(config: "Config") -> None:
 def _check_backup(backup: "BackupSection") -> None:
     if backup.target and not backup.recipients:
         raise ConfigError("BACKUP_RECIPIENTS", "BACKUP_TARGET is set: say who can open them (age-keygen makes one)")
+    if backup.drill_identity and not Path(backup.drill_identity).is_absolute():
+        raise ConfigError("BACKUP_DRILL_IDENTITY", f"{backup.drill_identity!r} is not an absolute path")
     if backup.scratch and not Path(backup.scratch).is_absolute():
         raise ConfigError("BACKUP_SCRATCH", f"{backup.scratch!r} is not an absolute path")

@@ -128,6 +128,7 @@ ENVIRONMENT: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
     "BACKUP_FULL_DAYS": ("backup", "full_days", int),
     "BACKUP_SHIP_SECONDS": ("backup", "ship_seconds", int),
     "BACKUP_BUNDLE_SECONDS": ("backup", "bundle_seconds", int),
+    "BACKUP_DRILL_IDENTITY": ("backup", "drill_identity", str),
     "BACKUP_SCRATCH": ("backup", "scratch", str),
     "BACKUP_SCRATCH_BYTES_MAX": ("backup", "scratch_bytes_max", int),
     "DATABASE_URL": ("stores", "database_url", str),

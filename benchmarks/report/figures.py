@@ -97,6 +97,8 @@ FIGURES = (
     Figure("through nginx: lost", 0.0, "<=", "questions", lambda r: r["front"]["wrong"]),
     Figure("nodes restarted one after the other: failures", 0.0, "<=", "questions", lambda r: _of_rolls(r, "failures")),
     Figure("nodes restarted one after the other: missing rows", 0.0, "<=", "rows", lambda r: _of_rolls(r, "missing")),
+    Figure("first answer after kill -9 of everything", 3.0, "<=", "s", lambda r: r["restart"]["median_seconds"]),
+    Figure("workers replaced: failures", 0.0, "<=", "questions", lambda r: r["restart"]["replaced"]["failures"]),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),
     Figure("key, limit and usage record", 0.5, "<=", "us", lambda r: r["access"]["added_us"]),
     Figure(
@@ -141,6 +143,8 @@ FIGURES = (
         "ms",
         lambda r: r["reports"]["latency_ms"]["usage by day, 93 days"]["p99"],
     ),
+    Figure("restore of the ledger, to its first answer", 900.0, "<=", "s", lambda r: r["restore"]["restore_seconds"]),
+    Figure("what a fire costs of commits (RPO)", 300.0, "<=", "s", lambda r: r["restore"]["rpo_seconds"]),
     *(
         Figure(f"a delivery over HTTPS: ours / {peer}", limit, "<=", "CPU", partial(_delivery, peer))
         for peer, limit in (("aiohttp", 1.3), ("httpx2", 1 / 3))

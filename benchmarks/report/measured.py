@@ -76,6 +76,7 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "soak": lambda found: _turns(found["samples"], "answered"),
     "reports": lambda found: _fields(found, "rows", "csv_rows_per_second"),
     "sync": lambda found: _fields(found, "rows", "whole_seconds", "increment_ms"),
+    "restore": lambda found: _fields(found, "rows", "restore_seconds", "base_seconds", "commits"),
     "streams": lambda found: _fields(found, "events_per_second"),
     "markets": lambda found: [
         (f"{question}: {field}", value) for question, row in found["questions"].items() for field, value in row.items()
@@ -87,6 +88,7 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         *_fields(found["zipf"], "lookups_per_second", "share_of_hits"),
         *((name, flood["names_per_second"]) for name, flood in found["floods"].items()),
     ],
+    "restart": lambda found: [*_fields(found, "median_seconds"), *_fields(found["replaced"], "answers", "processes")],
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),
     "governor": lambda found: [("peak", found["peak"]), ("on", found["on"]["goodput"])],
     "udp_flood": lambda found: _rows(({"kind": kind, **row} for kind, row in found.items()), "kind", "answered"),

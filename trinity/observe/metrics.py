@@ -17,6 +17,7 @@ from trinity.vocabulary import (
     ASSET_RESULTS,
     BACKUP_STEPS,
     DELIVERY_OUTCOMES,
+    DRILL_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
     EXCHANGES,
@@ -311,6 +312,18 @@ BACKUP = Register(
     Metric("backup_wal_pieces_total", "counter", "Pieces of the log that were brought into the target."),
     Metric("backup_bases_total", "counter", "Base backups that were taken.", (("kind", ("full", "incremental")),)),
     Metric("backup_bundles_total", "counter", "Bundles of this node's own files."),
+    Metric("drill_failing", "gauge", "1 while the newest drill was not good; of the node that backs the database up."),
+    Metric("drill_last_age_seconds", "gauge", "Since the newest drill that was good; -1: there was none."),
+    Metric("drill_running", "gauge", "1 while a backup is restored to try it."),
+    Metric(
+        "drill_runs_total", "counter", "Drills of this process, by what came of them.", (("outcome", DRILL_OUTCOMES),)
+    ),
+    Metric("drill_base_age_seconds", "gauge", "Of the newest base, when the newest drill began."),
+    Metric("drill_wal_lag_seconds", "gauge", "Of the newest moment that could be restored, when it began."),
+    Metric("drill_rpo_seconds", "gauge", "From its own commit until that could be restored."),
+    Metric("drill_rto_seconds", "gauge", "From its first byte that was fetched to the first answer."),
+    Metric("drill_requests", "gauge", "Single requests that it found in both databases."),
+    Metric("drill_differences", "gauge", "Where the restored database was not as the live one."),
     Metric("backup_failures_total", "counter", "Steps that failed; they are tried again.", (("step", BACKUP_STEPS),)),
 )
 

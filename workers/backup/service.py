@@ -41,6 +41,7 @@ from trinity.observe.metrics import BACKUP
 from trinity.store.connect import AnyConnection, connect
 from trinity.store.session_thread import SessionThread
 from workers.backup.base_run import BaseRun
+from workers.backup.drills import Drills
 from workers.backup.state import BackupState, keep_state, load_state
 
 STATEMENT_SECONDS = 60
@@ -49,6 +50,8 @@ _LOOK_SECONDS = 0.5
 _SURVEY_SECONDS = 3600
 # A base that failed is tried again, whole; a full target does not become emptier by trying at once.
 _AGAIN_SECONDS = 300
+# Whether a drill is due, and how old the last good one is.
+_DRILL_LOOK_SECONDS = 60
 _DAY = 86_400
 
 
@@ -74,13 +77,14 @@ class BackupService(SessionThread):
         )
         self._outages = {
             step: Outage(log, logging.WARNING, f"backups fail: {step}", f"backups work again: {step}")
-            for step in ("database", "target", "log", "base", "bundle", "retention")
+            for step in ("database", "target", "log", "base", "bundle", "retention", "drill")
         }
         self._state: BackupState = load_state(place.origin.scratch, place.address)
         self._stream: LogStream | None = None
         self._facts: ServerFacts | None = None
         self._run_of_base: BaseRun | None = None
-        self._next_turn_ns = self._next_bundle_ns = self._next_survey_ns = 0
+        self._drills = Drills(place.origin, place.target, self._settings.drill_identity, block, clock, log)
+        self._next_turn_ns = self._next_bundle_ns = self._next_survey_ns = self._next_drill_ns = 0
         self.is_active = self.is_connected = False
         self.log_moment = 0  # committed up to here: in the target
         self.base_moment = 0  # the newest base
@@ -124,6 +128,9 @@ class BackupService(SessionThread):
             if self._stream is not None and self._is_due("_next_survey_ns", _SURVEY_SECONDS):
                 with self._step("retention"):
                     self._survey()
+            if self._is_due("_next_drill_ns", _DRILL_LOOK_SECONDS):
+                with self._step("drill"):
+                    self._drills.look(connection, may_begin=self.base_moment > 0)
         self._bundle_if_due(connection)
 
     def _ship(self, connection: AnyConnection) -> None:
