@@ -104,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=20.0, help="length of `campaign` (default 20)")
     parser.add_argument("--workers", type=int, default=2, help="request workers of a whole node (default 2)")
     parser.add_argument("--rows", type=int, default=2_000_000, help="usage rows of `reports` (default 2,000,000)")
+    parser.add_argument(
+        "--restore-rows", type=int, default=50_000_000, help="usage rows of `restore` (default 50,000,000)"
+    )
+    parser.add_argument("--restore-seconds", type=float, default=20.0, help="commits before the fire (default 20)")
     parser.add_argument("--sync-rows", type=int, default=1_000_000, help="usage rows of `sync` (default 1,000,000)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="API keys of `keys`, `access` (default 1,000,000)")
     parser.add_argument("--refusals", type=int, default=10_000_000, help="refusals of `refusals` (default 10,000,000)")
@@ -199,6 +203,12 @@ def _reports(folder: Path, wanted: argparse.Namespace, progress: Progress) -> di
     from benchmarks.parts.service.reports import measure_reports
 
     return measure_reports(folder, wanted.rows, wanted.seconds, SystemClock(), progress)
+
+
+def _restore(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.service.restore import measure_restore
+
+    return measure_restore(folder, wanted.restore_rows, wanted.restore_seconds, SystemClock(), progress)
 
 
 def _markets(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -343,6 +353,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "soak": {"soak": _soak},
     "reports": {"reports": _reports},
     "sync": {"sync": _sync},
+    "restore": {"restore": _restore},
     "streams": {"streams": _streams},
     "markets": {"markets": _markets},
     "keys": {"keys": _keys},

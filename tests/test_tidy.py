@@ -50,7 +50,7 @@ MAY_IMPORT = {
             "trinity/push",
         }
     ),
-    "trinity/backup": frozenset({KERNEL, "trinity/store"}),
+    "trinity/backup": frozenset({KERNEL, "trinity/store", "trinity/memory"}),
     "trinity/sync": frozenset({KERNEL, "trinity/store", "trinity/cache", "trinity/access"}),
     "trinity/push": frozenset({KERNEL, "trinity/store", "trinity/net"}),
     "trinity/balancer": frozenset({KERNEL, "trinity/net"}),

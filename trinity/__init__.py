@@ -26,19 +26,20 @@ Beside the route:
                                                                over HTTPS or UDP; its log goes the way of usage
     what happens to accounts    trinity/push/events.py -> PostgreSQL -> workers/push/events/ -> their endpoints; mails
     node <-> other nodes        workers/cluster/ -> trinity/cache/ -> Valkey: who lives, what each does, what they share
+    backups, and the way back   workers/backup/ -> trinity/backup/: bases, log, the node's own files; sealed; any second
     what is due now and then    workers/operator/              migrations, partitions, retention, candles, daily figures
     frames -> recording         feeds/audit/                   what a replay needs to be the same, bit for bit
 
 The rooms of this package: the kernel, which imports nothing above it (`clock.py`, the only user of `time`; `errors.py`;
 `limits.py`, every bound and its reason; `vocabulary.py`, every word and the text of every refusal; `config.py`, one
-frozen tree; `services.py`, what a node runs by its type; `markets.py`, which asset is on which exchange; `book.py`, a
-last price against its book; `backoff.py`, when to try again; `files.py`, how a file is written whole; `process.py`,
-what a process is given); `compiled/` (Python functions as machine code, and where it lies); `memory/` (every shared
-byte); `native/` (bytes, system calls and hashes for compiled code); `net/` (listeners, their guards, ways out);
-`access/` (keys, plans, blocks, the gate); `push/` (subscriptions, endpoints, events, which targets are refused);
-`store/` (PostgreSQL and all SQL); `cache/` (Valkey: its names, the way there); `observe/` (metrics, log, readings,
-status); `node/` (what composes and supervises the processes, and a cluster of nodes on one machine); `cli/` (the
-commands).
+frozen tree, and `config_checks.py`, what its types cannot say; `services.py`, what a node runs by its type;
+`markets.py`, which asset is on which exchange; `book.py`, a last price against its book; `backoff.py`, when to try
+again; `files.py`, how a file is written whole; `process.py`, what a process is given); `compiled/` (Python functions as
+machine code, and where it lies); `memory/` (every shared byte); `native/` (bytes, system calls and hashes for compiled
+code); `net/` (listeners, their guards, ways out); `access/` (keys, plans, blocks, the gate); `push/` (subscriptions,
+endpoints, events, which targets are refused); `store/` (PostgreSQL and all SQL); `backup/` (what is kept in a second
+place, and the way back); `cache/` (Valkey: its names, the way there); `observe/` (metrics, log, readings, status);
+`node/` (what composes and supervises the processes, and a cluster of nodes on one machine); `cli/` (the commands).
 
 `feeds` and `workers` import `trinity`, never each other; `trinity` imports them only in `node/` and `cli/`, where it
 composes. docs/architecture.md has the whole picture.

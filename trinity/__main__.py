@@ -26,6 +26,7 @@ from trinity.config import Config, load_config
 from trinity.environment import CONFIG_VARIABLE
 from trinity.errors import (
     AbsentError,
+    BackupError,
     CacheUnavailableError,
     ConfigError,
     InputError,
@@ -83,6 +84,11 @@ COMMANDS = (
     Subcommand(
         "db", "the database: its address, the state of its tables, bring them to this version's", "operating.db"
     ),
+    Subcommand("backup", "backups: what can be restored, take a base now, verify them", "operating.backup"),
+    Subcommand(
+        "drill", "restore the backup into a throw-away place and compare it with the live database", "operating.drill"
+    ),
+    Subcommand("restore", "a node from its backups, as it was at a moment, into an empty folder", "operating.restore"),
     Subcommand("sync", "bring to Valkey what it misses of the ledger, keys and parameters", "operating.sync"),
     Subcommand("keys", "API keys: create, list, show, rotate, limit, suspend, resume, revoke", "customers.keys"),
     Subcommand("plans", "plans of limits and what they cost: list, set, price", "customers.plans"),
@@ -122,6 +128,7 @@ _EXIT_CODES: tuple[tuple[type[TrinityError], int], ...] = (
     (CacheUnavailableError, EXIT_FOUND_WRONG),
     (NodeAbsentError, EXIT_FOUND_WRONG),
     (AbsentError, EXIT_FOUND_WRONG),
+    (BackupError, EXIT_FOUND_WRONG),
     (RefusedError, EXIT_FOUND_WRONG),
     (StoreUnavailableError, EXIT_FOUND_WRONG),
     (ReloadFailedError, EXIT_FOUND_WRONG),

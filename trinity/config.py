@@ -6,7 +6,6 @@ Everything is checked before any process starts, and an error names the key as t
 in, and what is allowed there. The comments beside the fields are the explanations that `trinity config example` prints.
 """
 
-import ipaddress
 import os
 import re
 import tomllib
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
+from trinity.config_checks import check
 from trinity.environment import (
     ENVIRONMENT,
     SECRETS,
@@ -31,12 +31,6 @@ from trinity.schema import Setting, allowed, bounds_of, settings_of
 from trinity.services import ServerType, Service, services_of_type
 
 _SHOWN_CHARS = 60  # of a wrong value, in an error
-_RINGS_MAX = 128  # seven bits of a request id
-SPARES = 1  # of each kind that serves in a pool: who begins before another one ends, while it is replaced
-_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-# What can be sent as a key, and is not found by trying: 16 random letters and digits are 95 bits.
-_ADMIN_KEY = re.compile(r"[!-~]{16,128}")
-_MAIL_ADDRESS = re.compile(r"[^@\s<>,;:\"()]+@[^@\s<>,;:\"()]+")
 # Where OKX serves whom; each region has its own hosts and its own list of markets. Turkey uses the global ones.
 OkxRegion = Literal["global", "eea", "us"]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -183,6 +177,26 @@ class CacheSection(Section, frozen=True):
     cluster: bool = False  # a Valkey Cluster: CACHE_URL is one of its servers
 
 
+class BackupSection(Section, frozen=True):
+    """Backups of the database and of each node's own files; without a target there are none."""
+
+    target: str = ""  # an absolute path of a directory, best of another machine's disk, or s3://bucket/prefix
+    recipients: tuple[str, ...] = ()  # age1...: who can open the backups; age-keygen makes one with its identity
+    s3_endpoint: str = ""  # of a store that is not AWS: https://host:port
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 7  # any second of them can be restored
+    base_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 24  # from one base backup to the next
+    full_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = (
+        7  # from one full base to the next; others have changes alone
+    )
+    ship_seconds: Annotated[int, msgspec.Meta(ge=1, le=120)] = 10  # the log goes to the target this often
+    bundle_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 120  # the node's own files, this often
+    drill_identity: str = ""  # a file with an identity of its own (age-keygen): the weekly drill opens backups with it
+    scratch: str = ""  # an absolute path where the log waits for the target; none: backup/ in the data directory
+    scratch_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = (
+        4 * 1024**3
+    )  # of it; then the server keeps it
+
+
 class StoresSection(Section, frozen=True):
     """Addresses that hold secrets, of the stores and of who watches, and other secrets; never in the TOML file."""
 
@@ -209,6 +223,7 @@ class Config(Section, frozen=True):
     push: PushSection = PushSection()
     mail: MailSection = MailSection()
     cache: CacheSection = CacheSection()
+    backup: BackupSection = BackupSection()
     stores: StoresSection = StoresSection()
 
 
@@ -262,7 +277,7 @@ def load(environment: Mapping[str, str], file: Path | None = None, *, demo: bool
             tree[section][field] = value
             sources[section, field] = DEMO
     config = _decode(tree, sources)
-    _check(config)
+    check(config, worker_count(config.request))
     return LoadedConfig(config, sources)
 
 
@@ -349,53 +364,3 @@ def _explain(message: str, tree: Mapping[str, Any], sources: Sources) -> ConfigE
     if bounds is not None and type(value) is int:
         return ConfigError(key, f"{value} is not between {bounds.ge} and {bounds.le}")
     return ConfigError(key, f"{str(value)[:_SHOWN_CHARS]!r} is not {_allowed_at(section, field)}")
-
-
-def _check_network(name: str, text: str) -> None:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        raise ConfigError(name, str(error)) from None
-
-
-def _check_mail(config: Config) -> None:
-    mail = config.mail
-    for name, text in (("SMTP_FROM", mail.smtp_from), ("OPERATOR_EMAIL", mail.operator_email)):
-        if text and not _MAIL_ADDRESS.fullmatch(text):
-            raise ConfigError(name, f"{text!r} is not an address like prices@example.com")
-    if mail.smtp_host and not mail.smtp_from:
-        raise ConfigError("SMTP_FROM", "SMTP_HOST is set: say whose address the mails come from")
-    if mail.smtp_user and mail.smtp_security == "none":
-        raise ConfigError("SMTP_SECURITY", "SMTP_USER is set: a password is sent over starttls or tls alone")
-
-
-def _check(config: Config) -> None:
-    """What types cannot say."""
-    if not _NODE_NAME.fullmatch(config.node.name):
-        raise ConfigError("CLUSTER_NODE", f"{config.node.name!r} is not 1 to 40 of letters, digits, - and _")
-    if not _NODE_NAME.fullmatch(config.node.environment):
-        raise ConfigError("NODE_ENV", f"{config.node.environment!r} is not 1 to 40 of letters, digits, - and _")
-    ports = {name.upper(): port for name, port in msgspec.to_builtins(config.ports).items()}
-    ports["SIMULATOR_PORT"] = config.simulator.port
-    tcp = [name for name in ports if not name.startswith("UDP")]
-    for names in (tcp, [name for name in ports if name.startswith("UDP")]):
-        for name in names:
-            twin = next((other for other in names if other != name and ports[other] == ports[name]), None)
-            if twin is not None:
-                raise ConfigError(name, f"{ports[name]} is also {twin}")
-    for name, texts in (
-        ("TRUSTED_PROXIES", config.access.trusted_proxies),
-        ("UDP_TRUSTED_NETWORKS", config.request.udp_trusted_networks),
-    ):
-        for text in texts:
-            _check_network(name, text)
-    if config.stores.admin_key is not None and not _ADMIN_KEY.fullmatch(config.stores.admin_key):
-        raise ConfigError(
-            "ADMIN_KEY", "it is not 16 to 128 printable ASCII characters without blanks: it opens everything"
-        )
-    _check_mail(config)
-    if worker_count(config.request) + config.reports.processes + 2 * SPARES > _RINGS_MAX:
-        reason = f"with REPORT_PROCESSES {config.reports.processes} and spares there are more than {_RINGS_MAX} rings"
-        raise ConfigError("REQUEST_WORKERS", reason)
-    if config.ledger.ring_records & (config.ledger.ring_records - 1):
-        raise ConfigError("LEDGER_RING_RECORDS", f"{config.ledger.ring_records} is not a power of two")

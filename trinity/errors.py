@@ -1,33 +1,7 @@
 """Every error that Trinity raises on purpose.
 
-    TrinityError
-    |-- ConfigError       a setting is wrong; nothing was started        (key, reason)
-    |-- PortTakenError    a listener's port is in use                    (name, host, port)
-    |-- BugError          our own code broke its promise: the process ends
-    |   `-- LayoutError   shared memory has another layout than this code (segment, what, expected, found)
-    |-- DataDirTakenError another live node works in this data directory (data_dir)
-    |-- NodeRunningError  another live node holds this name's memory     (segment, owner_pid)
-    |-- NodeAbsentError   a tool looks for a node that does not run      (node)
-    |-- SnapshotError     a snapshot is broken; it is ignored          (path, reason)
-    |-- InputError        a value on the command line is wrong           (field, reason)
-    |-- AbsentError       a command names something that is not there    (what, name, hint)
-    |-- RefusedError      a command asks for what must not be done       (what, reason)
-    |-- MissingExtraError a library of an extra is not installed       (module, extra)
-    |-- MissingProgramError a program of the system is not installed   (program, packages)
-    |-- ClusterPartError  a part of a cluster on this machine does not start  (part, reason)
-    |-- BalancerRefusedError  nginx does not take its lists of nodes   (reason)
-    |-- StoreUnavailableError  PostgreSQL does not start or answer       (reason)
-    |-- CacheUnavailableError  Valkey does not answer, or is left alone  (reason)
-    |-- CacheReplyError   Valkey refused one command                   (code, text)
-    |-- SyncRunningError  another sync of the same database runs       ()
-    |-- SchemaError       the database's tables do not fit this version  (reason)
-    |-- LedgerTakenError another process loads this node's ledger      (node)
-    |-- UnloadableError a file of the usage spool cannot be loaded     (path, reason)
-    |-- KeysFullError     more API keys than there is room for           (key_id, keys_max)
-    |-- KeyChangesError   too many keys changed under their id           (key_id)
-    |-- BackupError       of backups: target, object, program or restore  (what, reason)
-    |-- DeliveryError     a message was not delivered to its target      (kind, detail)
-    `-- BlocksFullError   more blocked networks than there is room for   (count, limit)
+All are a TrinityError. Below another one: of a bug LayoutError, of the database StoreSilentError, of backups those of
+their target, object, program and restore. Each class says what it means.
 
 Errors keep their fields; the sentence is made in `__str__` and says what to do.
 """

@@ -313,6 +313,11 @@ LATENESS_BOUNDS_NS = (
 
 # --- the operator process -------------------------------------------------------------------------------------
 
+# What a backup is made of (workers/backup/), by what can fail: the database's session, the place, then each part.
+BACKUP_STEPS = ("database", "target", "log", "base", "bundle", "retention", "drill")
+# Of drills: what the restored database turned out to be.
+DRILL_OUTCOMES = ("good", "different", "failed")
+
 # What it does now and then, by what its metrics and its log call it; workers/operator/jobs.py has the periods.
 OPERATOR_JOBS = (
     "partitions", "retention", "batches", "daily_figures", "candles", "quota_warnings", "quota_mails",

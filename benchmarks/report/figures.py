@@ -141,6 +141,8 @@ FIGURES = (
         "ms",
         lambda r: r["reports"]["latency_ms"]["usage by day, 93 days"]["p99"],
     ),
+    Figure("restore of the ledger, to its first answer", 900.0, "<=", "s", lambda r: r["restore"]["restore_seconds"]),
+    Figure("what a fire costs of commits (RPO)", 300.0, "<=", "s", lambda r: r["restore"]["rpo_seconds"]),
     *(
         Figure(f"a delivery over HTTPS: ours / {peer}", limit, "<=", "CPU", partial(_delivery, peer))
         for peer, limit in (("aiohttp", 1.3), ("httpx2", 1 / 3))

@@ -76,6 +76,7 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
     "soak": lambda found: _turns(found["samples"], "answered"),
     "reports": lambda found: _fields(found, "rows", "csv_rows_per_second"),
     "sync": lambda found: _fields(found, "rows", "whole_seconds", "increment_ms"),
+    "restore": lambda found: _fields(found, "rows", "restore_seconds", "base_seconds", "commits"),
     "streams": lambda found: _fields(found, "events_per_second"),
     "markets": lambda found: [
         (f"{question}: {field}", value) for question, row in found["questions"].items() for field, value in row.items()

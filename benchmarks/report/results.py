@@ -233,6 +233,13 @@ def _reports_table(found: Mapping[str, Any]) -> str:
     )
 
 
+def _restore_table(found: Mapping[str, Any]) -> str:
+    title = f"Restore of {found['rows']:,} requests, {found['database_bytes'] / 1e9:.1f} GB, from the backup alone"
+    steps = ", ".join(f"{step} {seconds} s" for step, seconds in found["steps_seconds"].items())
+    rows = [(name, value) for name, value in found.items() if name != "steps_seconds"]
+    return table(title, ("", "measured"), rows) + f"\nsteps: {steps}"
+
+
 def _streams_table(found: Mapping[str, Any]) -> str:
     title = f"Streams: {found['clients']:,} clients, {found['assets']} assets each, {found['seconds']:g} s"
     return table(title, ("", "measured"), list(found.items()))
@@ -338,6 +345,7 @@ _SECTIONS = {
     "memory": _memory_table,
     "soak": _soak_table,
     "reports": _reports_table,
+    "restore": _restore_table,
     "streams": _streams_table,
     "sync": _sync_table,
     "markets": _markets_table,

@@ -83,23 +83,49 @@ def fill(connection: "psycopg.Connection[Any]", rows: int, days: int, keys: int,
     made = a_day = 0
     for number in range(days):
         day = end - (days - number) * _DAY
-        bounds = f"FROM ('{day.isoformat()}') TO ('{(day + _DAY).isoformat()}')"
-        runs, values = f"usage_runs_{day:%Y%m%d}", {**numbers, "day": day}
-        # Attached when it is full: an index is built faster than it grows.
-        connection.execute(f"CREATE TABLE {runs} (LIKE usage_runs INCLUDING STORAGE)")
         if number:
-            connection.execute(_REPEATED.format(table=runs), values)
-        connection.execute(f"ALTER TABLE usage_runs ATTACH PARTITION {runs} FOR VALUES {bounds}")
-        if not number:
+            _repeat(connection, day)
+        else:
+            runs = _create(connection, day)
+            _attach(connection, runs, day)
             connection.execute(_MADE)
-            a_day = connection.execute(_REQUESTS, values).rowcount
+            a_day = connection.execute(_REQUESTS, {**numbers, "day": day}).rowcount
             connection.execute("SELECT pack_usage('made')")
+            for statement in sums():
+                connection.execute(statement, {"day": day})
         made += a_day
-        connection.execute(f"CREATE TABLE usage_minute_{day:%Y%m%d} PARTITION OF usage_minute FOR VALUES {bounds}")
-        for statement in sums() if not number else _repeated_sums():
-            connection.execute(statement, {"day": day})
         connection.commit()
         yield made
+
+
+def repeat_day(connection: "psycopg.Connection[Any]", day: datetime) -> int:
+    """The day before once more as `day` (a midnight); its rows."""
+    _repeat(connection, day)
+    row = connection.execute("SELECT sum(rows)::bigint FROM usage_runs WHERE second >= %s", [day]).fetchone()
+    connection.commit()
+    assert row is not None
+    return int(row[0])
+
+
+def _repeat(connection: "psycopg.Connection[Any]", day: datetime) -> None:
+    runs = _create(connection, day)
+    connection.execute(_REPEATED.format(table=runs), {"day": day})
+    # Attached when it is full: an index is built faster than it grows.
+    _attach(connection, runs, day)
+    for statement in _repeated_sums():
+        connection.execute(statement, {"day": day})
+
+
+def _create(connection: "psycopg.Connection[Any]", day: datetime) -> str:
+    runs = f"usage_runs_{day:%Y%m%d}"
+    connection.execute(f"CREATE TABLE {runs} (LIKE usage_runs INCLUDING STORAGE)")
+    return runs
+
+
+def _attach(connection: "psycopg.Connection[Any]", runs: str, day: datetime) -> None:
+    bounds = f"FROM ('{day.isoformat()}') TO ('{(day + _DAY).isoformat()}')"
+    connection.execute(f"ALTER TABLE usage_runs ATTACH PARTITION {runs} FOR VALUES {bounds}")
+    connection.execute(f"CREATE TABLE usage_minute_{day:%Y%m%d} PARTITION OF usage_minute FOR VALUES {bounds}")
 
 
 def _repeated_sums() -> tuple[str, ...]:

@@ -12,9 +12,10 @@ SHORT = {
     "turns": 1, "seconds": 0.2, "soak-seconds": 2, "soak-rate": 500, "wire-seconds": 3, "feed-seconds": 1,
     "stream-seconds": 1, "stream-clients": 50, "ledger-seconds": 1, "minutes": 0.1, "workers": 1, "rows": 20_000,
     "keys": 1_000, "calls": 20, "refusals": 20_000, "misses": 3, "miss-seconds": 3, "chaos-seconds": 45, "seed": 5,
+    "restore-rows": 20_000, "restore-seconds": 3,
 }  # fmt: skip
 # Those that start many processes one after the other take as long as all the rest.
-SLOW = ("feeds", "feed-peers", "reports", "cluster", "misses")
+SLOW = ("feeds", "feed-peers", "reports", "cluster", "misses", "restore")
 QUICK = tuple(part for part in _PARTS if part not in SLOW)
 
 

@@ -46,7 +46,7 @@ def read_facts(connection: AnyConnection) -> ServerFacts:
     """Ask the server; psycopg's errors."""
     row = connection.execute(
         "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version_num')::int,"
-        " (SELECT timeline_id FROM pg_control_checkpoint()),"
+        " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,"
         " (SELECT bytes_per_wal_segment FROM pg_control_init()),"
         " coalesce(current_setting('summarize_wal', true), 'off') = 'on',"
         " (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)"

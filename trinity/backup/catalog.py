@@ -6,6 +6,7 @@ says. The log counts as far as it is there without a gap. Everything but `read_c
 since 1970; of one that can be restored, everything that was committed up to it is there.
 """
 
+import datetime
 from collections.abc import Iterable, Iterator
 from typing import Annotated, NamedTuple
 
@@ -22,6 +23,7 @@ from trinity.backup.layout import (
     read_system,
     read_wal_name,
     segment_name,
+    segment_number,
 )
 from trinity.backup.target import BackupTarget, read_bytes
 from trinity.errors import RestoreError
@@ -73,6 +75,12 @@ class RestorePlan(NamedTuple):
         return self.chain[-1]
 
     @property
+    def reach_lsn(self) -> int:
+        """Where the log of it ends."""
+        last, size = self.pieces[-1], self.base.segment_bytes
+        return segment_number(last.segment, size) * size + last.end
+
+    @property
     def room_bytes(self) -> int:
         """What it needs on the disk while it is made: all bases unpacked, what is made of them, and the log."""
         bases = sum(base.data_bytes for base in self.chain)
@@ -109,9 +117,7 @@ class BackupCatalog(NamedTuple):
 
     def window_of(self, base: Base) -> Window | None:
         """The moments that this base and the log behind it reach; None: not even its own end."""
-        try:
-            self.chain_of(base)
-        except RestoreError:
+        if not self.chain_is_whole(base):
             return None
         end, newest = base.start_lsn, 0
         for piece, reached in self._path(base):
@@ -153,11 +159,21 @@ class BackupCatalog(NamedTuple):
                 break
         return tuple(pieces)
 
-    def bundle_of(self, node: str, to_time: int | None = None) -> BundleName | None:
-        """The newest bundle of a node that is not of after a moment."""
-        fit = [
-            bundle for bundle in self.bundles if bundle.node == node and (to_time is None or bundle.moment <= to_time)
-        ]
+    def path_of(self, base: Base) -> tuple[WalPiece, ...]:
+        """All of the log behind a base, up to the first gap."""
+        return tuple(piece for piece, _ in self._path(base))
+
+    def chain_is_whole(self, base: Base) -> bool:
+        """Whether all that a base builds on is there."""
+        try:
+            self.chain_of(base)
+        except RestoreError:
+            return False
+        return True
+
+    def bundle_of(self, node: str, plan: RestorePlan | None) -> BundleName | None:
+        """The newest bundle of a node that a database restored so goes with; without a plan, the newest of all."""
+        fit = [bundle for bundle in self.bundles if bundle.node == node and (plan is None or _fits(bundle, plan))]
         return max(fit, key=lambda bundle: bundle.moment, default=None)
 
     def _path(self, base: Base) -> Iterator[tuple[WalPiece, int]]:
@@ -180,10 +196,20 @@ class BackupCatalog(NamedTuple):
         window = self.window()
         if window is None:
             return "there is no base with the log that it needs: nothing can be restored from this target"
-        reach = f"seconds since 1970 that can be: {window.earliest} to {window.newest}"
-        what = "the newest moment" if to_time is None else str(to_time)
+        reach = f"what can be: {moment_text(window.earliest)} to {moment_text(window.newest)}"
+        what = "the newest moment" if to_time is None else moment_text(to_time)
         gap = "; the log has a gap there" if to_time is not None and window.earliest <= to_time <= window.newest else ""
         return f"{what} cannot be restored{gap} ({reach})"
+
+
+def moment_text(moment: int) -> str:
+    """A moment for people; they type it so."""
+    return f"{datetime.datetime.fromtimestamp(moment, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _fits(bundle: BundleName, plan: RestorePlan) -> bool:
+    """The database has what the bundle says it has."""
+    return bundle.moment <= plan.to_time if plan.to_time is not None else bundle.lsn <= plan.reach_lsn
 
 
 def systems_in(target: BackupTarget) -> tuple[str, ...]:

@@ -17,17 +17,17 @@ import fcntl
 import logging
 import os
 import shutil
-import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 from urllib.parse import quote
 
 import psycopg
 import pyrage
 
+from trinity.backup.archive import unpack
 from trinity.backup.catalog import BackupCatalog, Base, RestorePlan, read_catalog, segments_of
 from trinity.backup.crypt import open_bytes, opened
 from trinity.backup.layout import WalPiece, base_place, history_name
@@ -112,6 +112,24 @@ def restore_into(
         return _Restore(staging, folder, target, catalog, plan, identities, clock, log, turn or _wait, settings).run()
 
 
+def verify_plan(
+    folder: Path,
+    target: BackupTarget,
+    catalog: BackupCatalog,
+    plan: RestorePlan,
+    identities: Sequence[pyrage.x25519.Identity],
+    clock: Clock,
+    log: logging.Logger,
+) -> dict[str, float]:
+    """All that a restore needs is there, opens, and is what it should be: fetched into `folder`, and thrown away.
+
+    The seconds of each step; BackupDamagedError, BackupTargetError. Only a restore, or a drill, proves that it starts.
+    """
+    with _staging(folder) as staging:
+        _check_room(staging, plan)
+        return _Restore(staging, folder, target, catalog, plan, identities, clock, log, _wait, SETTINGS).fetch()
+
+
 class _Restore:
     """One restore; its steps in their order."""
 
@@ -135,7 +153,8 @@ class _Restore:
         self._seconds: dict[str, float] = {}
         self._cluster = staging / "database" / "cluster"
 
-    def run(self) -> RestoredCluster:
+    def fetch(self) -> dict[str, float]:
+        """Everything but the server."""
         self._cluster.parent.mkdir(mode=0o700)
         with self._step("fetch"):
             unpacked = [self._fetch(base) for base in self._plan.chain]
@@ -143,6 +162,10 @@ class _Restore:
             self._combine(unpacked)
         with self._step("log"):
             self._fetch_log()
+        return self._seconds
+
+    def run(self) -> RestoredCluster:
+        self.fetch()
         self._prepare()
         size = sum(path.stat().st_size for path in self._cluster.rglob("*") if path.is_file())
         with self._step("replay"):
@@ -163,7 +186,7 @@ class _Restore:
         place = self._staging / base.label
         name = f"{base_place(base.system, base.label)}/data.age"
         with self._target.read(name) as source, opened(name, source, self._identities) as content:
-            _unpack(name, content, place)
+            unpack(name, content, place)
         manifest = _manifest_in(name, place)
         facts = (manifest.system, manifest.timeline, manifest.start_lsn, manifest.end_lsn)
         if facts != (base.system, base.timeline, base.start_lsn, base.end_lsn):
@@ -311,29 +334,6 @@ def _check_room(staging: Path, plan: RestorePlan) -> None:
     free, needed = shutil.disk_usage(staging).free, plan.room_bytes + _SPARE_BYTES
     if free < needed:
         raise RestoreError(f"{staging.parent} has {free // 2**20} MB of room, and {needed // 2**20} MB are needed")
-
-
-def _unpack(what: str, content: IO[bytes], place: Path) -> None:
-    """PostgreSQL's tar of files and folders, nothing else, below `place` and nowhere else."""
-    place.mkdir(mode=0o700)
-    try:
-        with tarfile.open(fileobj=content, mode="r|", bufsize=_CHUNK) as archive:
-            for member in archive:
-                path = place / member.name
-                if ".." in path.parts or not path.is_relative_to(place):
-                    raise BackupDamagedError(what, f"{member.name!r} leads out of it")
-                if member.isdir():
-                    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    continue
-                if not member.isreg():
-                    reason = f"{member.name} is neither file nor folder: databases with tablespaces are not backed up"
-                    raise BackupDamagedError(what, reason)
-                source = archive.extractfile(member)
-                assert source is not None, "a regular file has bytes"
-                with path.open("xb") as file:
-                    shutil.copyfileobj(source, file, _CHUNK)
-    except tarfile.TarError as error:
-        raise BackupDamagedError(what, f"it is no archive: {error}") from None
 
 
 def _manifest_in(what: str, place: Path) -> Manifest:

@@ -105,6 +105,9 @@ class S3Target:
         with self._refusals(), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, name)
 
+    def delete_drafts(self, before: int) -> None:
+        """Parts of an upload that a killed writer left are no objects: the bucket's own rule clears them."""
+
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
         try:

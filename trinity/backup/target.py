@@ -58,6 +58,9 @@ class BackupTarget(Protocol):
     def delete(self, name: str) -> None:
         """Away with it; one that is not there is no error."""
 
+    def delete_drafts(self, before: int) -> None:
+        """Away with what was begun and not gone on with since a moment."""
+
 
 def open_target(address: str, endpoint: str = "") -> BackupTarget:
     """The target of a setting; ConfigError when it is none. Nothing is asked yet."""
@@ -178,11 +181,13 @@ class DirectoryTarget:
                     return
                 folder.rmdir()
 
-    def delete_drafts(self) -> None:
-        """What killed writers left; only for who knows that none lives."""
+    def delete_drafts(self, before: int) -> None:
+        """What killed writers left: drafts that nobody has written to since `before`, in seconds since 1970."""
         with self._refusals():
             for draft in self._folder.rglob(f"*{_DRAFT}"):
-                draft.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    if draft.stat().st_mtime < before:
+                        draft.unlink()
 
     def _make_folder(self, folder: Path) -> None:
         """Of an object, not of the target: one that is not mounted is not made anew."""

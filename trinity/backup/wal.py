@@ -20,7 +20,7 @@ import pyrage
 
 from trinity.backup.base import ServerFacts
 from trinity.backup.crypt import seal
-from trinity.backup.layout import WalPiece, history_name, parse_lsn, segment_name, segment_number
+from trinity.backup.layout import WalPiece, history_name, lsn_text, parse_lsn, segment_name, segment_number
 from trinity.backup.target import BackupTarget
 from trinity.backup.tools import Tool, server_arguments
 from trinity.errors import BackupToolError
@@ -95,8 +95,7 @@ class LogStream:
         self.moment = moment  # committed up to here: in the target
         self._shipped: dict[str, list[WalPiece]] = {}
         self.shipped_lsn = begin_lsn
-        self.shipped_bytes = 0
-        self.pieces = 0
+        self._pieces = 0
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700, parents=True)
         number = begin_lsn // facts.segment_bytes
@@ -125,8 +124,7 @@ class LogStream:
         BackupToolError: the log is no longer received; BackupTargetError; psycopg's errors.
         """
         self._marks.append(set_mark(connection))
-        if self._tool.exit_code() is not None:
-            raise BackupToolError("pg_receivewal", f"it ended: {self._tool.said()}")
+        code = self._tool.exit_code()
         row = connection.execute(
             "SELECT write_lsn::text FROM pg_stat_replication WHERE application_name = %s",
             [f"trinity {_APPLICATION}"],
@@ -135,8 +133,10 @@ class LogStream:
         connection.execute(
             "SELECT pg_replication_slot_advance(slot_name, %(lsn)s::pg_lsn) FROM pg_replication_slots"
             " WHERE slot_name = %(slot)s AND restart_lsn < %(lsn)s::pg_lsn",
-            {"lsn": f"{self.shipped_lsn >> 32:X}/{self.shipped_lsn & 0xFFFFFFFF:X}", "slot": SLOT},
+            {"lsn": lsn_text(self.shipped_lsn), "slot": SLOT},
         )
+        if code is not None:
+            raise BackupToolError("pg_receivewal", f"it ended with {code}: {self._tool.said()}")
 
     def ship(self, written_lsn: int) -> None:
         """Bring into the target what was received up to `written_lsn`."""
@@ -152,15 +152,14 @@ class LogStream:
                 with contextlib.suppress(FileNotFoundError):
                     self._ship_part(path, min(max(written_lsn - begin, 0), path.stat().st_size))
 
-    def ship_rest(self) -> None:
-        """After the receiver's end: what it left, up to the last byte that is not zero."""
+    def pause(self) -> None:
+        """Receive no more until what waits is in the target; the server keeps the rest, as long as it may."""
         self._tool.stop()
-        for path in sorted(self._folder.iterdir()):
-            if path.suffix == _PARTIAL:
-                size = self._facts.segment_bytes
-                self.ship(segment_number(path.stem, size) * size + len(path.read_bytes().rstrip(b"\0")))
-                return
-        self.ship(0)
+
+    def take_pieces(self) -> int:
+        """How many were brought away since it was asked last."""
+        pieces, self._pieces = self._pieces, 0
+        return pieces
 
     def close(self) -> None:
         """Receive no more."""
@@ -185,10 +184,8 @@ class LogStream:
         while self._marks and self._marks[0].lsn <= reached:
             self.moment = max(self.moment, self._marks.popleft().moment)
         piece = WalPiece(self._facts.system, segment, first, end, self.moment)
-        self.shipped_bytes += self._target.write(
-            piece.name, lambda sink: seal(piece.name, _Part(path, first, end), sink, self._recipients)
-        )
-        self.pieces += 1
+        self._target.write(piece.name, lambda sink: seal(piece.name, _Part(path, first, end), sink, self._recipients))
+        self._pieces += 1
         self.shipped_lsn = max(self.shipped_lsn, reached)
         before = self._shipped.get(segment, [])
         if first == 0:

@@ -23,6 +23,7 @@ import msgspec
 from setproctitle import setproctitle
 
 import workers.api.server
+import workers.backup.process
 import workers.health.server
 import workers.ledger.process
 import workers.push.process
@@ -33,7 +34,7 @@ from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS, NODE_SUPERVISOR_PID
+from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
@@ -43,7 +44,7 @@ from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
 from trinity.net.seat import Seat
 from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
-from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
+from trinity.node.data_dir import check_stamp, claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
 from trinity.node.notify import Notifier, Phase
 from trinity.node.reload import Reload, ReloadedNode
@@ -64,7 +65,9 @@ from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
 from trinity.process import ProcessContext
 from trinity.push.addresses import AllowList
+from trinity.store import migrate
 from trinity.store.database import database_url
+from trinity.version import version
 from workers.receiver.certificate import make_certificate
 
 
@@ -76,6 +79,7 @@ def run_node(config: Config, with_simulator: bool, console: TextIO, read: Callab
     Raises ConfigError, PortTakenError, DataDirTakenError or NodeRunningError before anything was started.
     """
     with claim_data_dir(config.node.data_dir):
+        check_stamp(config.node.data_dir, version(), list(migrate.digests(migrate.FOLDER)))
         set_title("supervisor", config.node.name)
         return _run_node(config, with_simulator, console, read or (lambda: config))
 
@@ -105,7 +109,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
         made.callback(memory.unlink)
         access = create_access(config, clock)
         made.callback(access.unlink)
-        memory.control.write_node_word(NODE_SUPERVISOR_PID, os.getpid())
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
@@ -145,6 +148,7 @@ def check_config(config: Config) -> None:
     check_log_folder(config.node.data_dir)
     read_proxies(config.feeds)
     workers.push.process.tls_of(config.push)
+    workers.backup.process.check_settings(config.backup)
     AllowList.parse(config.push.allowed_targets)
 
 

@@ -21,7 +21,7 @@ from trinity.markets import Catalog
 _SERVING = ("worker", "reporter")
 _EXCHANGES = ("feed", "resolver")
 _CACHE = ("operator", "resolver", "cluster", "reporter")
-_DATABASE = ("access", "operator", "flusher", "cluster", "pusher", "receiver", "reporter")
+_DATABASE = ("access", "operator", "flusher", "cluster", "pusher", "receiver", "reporter", "backup")
 _PUSH = ("pusher", "reporter")
 _CATALOG = ("operator", "feed", "resolver", "consensus", "flusher", "cluster", "pusher", "worker", "reporter", "health")
 
@@ -64,6 +64,8 @@ NEEDS: Mapping[tuple[str, str] | tuple[str], Need] = {
     ("push", "receiver_port"): RESTART,
     ("mail",): Need(("operator",)),
     ("cache",): Need(_CACHE),
+    ("backup",): Need(("backup",)),
+    ("backup", "target"): Need(("backup",), presence_is_fixed=True),
     ("stores", "database_url"): Need(_DATABASE, presence_is_fixed=True),
     ("stores", "cache_url"): Need(_CACHE, presence_is_fixed=True),
     ("stores", "admin_key"): Need(("reporter",)),
@@ -75,7 +77,7 @@ FILES = (("push", "ca_file"), ("mail", "smtp_ca_file"), ("cache", "ca_file"))
 # One after the other, those first whom others read from; a pool last, because it takes longest.
 ORDER = (
     "access", "operator", "simulator", "feed", "resolver", "consensus", "flusher", "cluster", "pusher", "receiver",
-    "health", "worker", "reporter",
+    "backup", "health", "worker", "reporter",
 )  # fmt: skip
 
 

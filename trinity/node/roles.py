@@ -8,7 +8,6 @@ once. Import this module only after `prepare_cache`.
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, get_args
 
 import feeds.consensus.process
@@ -19,6 +18,7 @@ import trinity.node.database
 import workers.access.process
 import workers.api.app
 import workers.api.server
+import workers.backup.process
 import workers.cluster.process
 import workers.health.server
 import workers.ledger.process
@@ -26,11 +26,11 @@ import workers.operator.process
 import workers.push.process
 import workers.receiver.process
 import workers.request.loop
-from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder
 from feeds.consensus.candles import open_candles
 from trinity.cache.address import cache_settings_of
-from trinity.config import SPARES, Config, services_of, worker_count
+from trinity.config import Config, services_of, worker_count
+from trinity.config_checks import SPARES
 from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
@@ -38,7 +38,7 @@ from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
-from trinity.node.settings import heartbeat_of, recording_of, report_settings_of, retention_of
+from trinity.node.settings import explainer, heartbeat_of, recording_of, report_settings_of, retention_of
 from trinity.process import (
     AskerMemory,
     ClusterMemory,
@@ -52,7 +52,6 @@ from trinity.process import (
 )
 from trinity.services import Service
 from trinity.store.database import database_url, is_embedded
-from workers.api.base.context import Explain
 from workers.operator.mail import Mailer
 from workers.push.process import PushIdentity
 from workers.receiver.process import ReceiverSettings
@@ -266,6 +265,13 @@ ROLES = (
         vital=False,
     ),
     Role(
+        "backup",
+        lambda plan: [""] if plan.config.backup.target else [],
+        2,
+        lambda context, _memory, plan, _: workers.backup.process.run(context, plan.config, plan.node_uuid),
+        vital=False,
+    ),
+    Role(
         "cluster",
         lambda plan: [""] if cache_settings_of(plan.config) is not None else [],
         1,
@@ -386,16 +392,3 @@ def card_of(plan: NodePlan) -> Card:
         server_type=node.server_type,
         services=services_of(plan.config),
     )
-
-
-def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:
-    """How the reporter explains a price: it must not know the consensus's rules itself."""
-
-    def explain(asset: str, at_ns: int | None) -> object:
-        if at_ns is not None:
-            return explain_moment(data_dir, asset, at_ns)
-        return explain_now(
-            memory.prices, memory.answers, context.catalog, context.catalog.asset_index(asset), context.clock
-        )
-
-    return explain

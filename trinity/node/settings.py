@@ -4,13 +4,18 @@ Rules: no defaults and no decisions here; each field has one origin, and whoever
 settings are a whole section gets the section (trinity/node/roles.py).
 """
 
+from pathlib import Path
+
+from feeds.audit.explain import explain_moment, explain_now
 from feeds.audit.recorder import RecordSettings
 from trinity.cache.address import cache_settings_of
 from trinity.config import Config
+from trinity.memory.node import NodeMemory
 from trinity.net.egress import read_proxies
+from trinity.process import ProcessContext
 from trinity.store.database import database_url
 from trinity.store.partitions import Retention
-from workers.api.base.context import ReportSettings
+from workers.api.base.context import Explain, ReportSettings
 from workers.health.heartbeat import HeartbeatSettings
 
 
@@ -53,3 +58,16 @@ def report_settings_of(config: Config) -> ReportSettings:
         allowed_targets=config.push.allowed_targets,
         name_servers=config.push.resolvers,
     )
+
+
+def explainer(context: ProcessContext, memory: NodeMemory, data_dir: Path) -> Explain:
+    """How the reporter explains a price: it must not know the consensus's rules itself."""
+
+    def explain(asset: str, at_ns: int | None) -> object:
+        if at_ns is not None:
+            return explain_moment(data_dir, asset, at_ns)
+        return explain_now(
+            memory.prices, memory.answers, context.catalog, context.catalog.asset_index(asset), context.clock
+        )
+
+    return explain

@@ -15,7 +15,9 @@ from trinity.vocabulary import (
     ACCESS_REFUSALS,
     ADMISSION_CLASSES,
     ASSET_RESULTS,
+    BACKUP_STEPS,
     DELIVERY_OUTCOMES,
+    DRILL_OUTCOMES,
     EVENT_STATES,
     EXCHANGE_WAYS,
     EXCHANGES,
@@ -292,6 +294,39 @@ OPERATOR = Register(
     *OF_CACHE,
 )
 
+BACKUP = Register(
+    Metric("backup_active", "gauge", "1 while this node backs the database up; every node backs up its own files."),
+    Metric("backup_failing", "gauge", "1 while more would be lost than may be, or a base or a bundle is overdue."),
+    Metric(
+        "backup_wal_lag_seconds",
+        "gauge",
+        "What would be lost with the database's disk now, on the active node; without a database, how long it is away.",
+    ),
+    Metric("backup_last_base_age_seconds", "gauge", "Since the newest base, on the active node; -1: none."),
+    Metric("backup_last_bundle_age_seconds", "gauge", "Since this node's own files were backed up; -1: not yet."),
+    Metric("backup_restorable_timestamp_seconds", "gauge", "The newest moment that can be restored; 0: none."),
+    Metric("backup_stored_bytes", "gauge", "What the target has of this database, when it was looked through last."),
+    Metric("backup_waiting_bytes", "gauge", "Log that is received and not in the target yet, in whole segments."),
+    Metric("backup_base_seconds", "gauge", "How long the newest base backup of this node took."),
+    Metric("backup_base_bytes", "gauge", "What the newest base backup of this node takes in the target."),
+    Metric("backup_wal_pieces_total", "counter", "Pieces of the log that were brought into the target."),
+    Metric("backup_bases_total", "counter", "Base backups that were taken.", (("kind", ("full", "incremental")),)),
+    Metric("backup_bundles_total", "counter", "Bundles of this node's own files."),
+    Metric("drill_failing", "gauge", "1 while the newest drill was not good; of the node that backs the database up."),
+    Metric("drill_last_age_seconds", "gauge", "Since the newest drill that was good; -1: there was none."),
+    Metric("drill_running", "gauge", "1 while a backup is restored to try it."),
+    Metric(
+        "drill_runs_total", "counter", "Drills of this process, by what came of them.", (("outcome", DRILL_OUTCOMES),)
+    ),
+    Metric("drill_base_age_seconds", "gauge", "Of the newest base, when the newest drill began."),
+    Metric("drill_wal_lag_seconds", "gauge", "Of the newest moment that could be restored, when it began."),
+    Metric("drill_rpo_seconds", "gauge", "From its own commit until that could be restored."),
+    Metric("drill_rto_seconds", "gauge", "From its first byte that was fetched to the first answer."),
+    Metric("drill_requests", "gauge", "Single requests that it found in both databases."),
+    Metric("drill_differences", "gauge", "Where the restored database was not as the live one."),
+    Metric("backup_failures_total", "counter", "Steps that failed; they are tried again.", (("step", BACKUP_STEPS),)),
+)
+
 CLUSTER = Register(
     *OF_CACHE,
     Metric(
@@ -363,5 +398,6 @@ REGISTERS = {
     "operator": OPERATOR,
     "pusher": PUSHER,
     "cluster": CLUSTER,
+    "backup": BACKUP,
     "health": HEALTH,
 }

@@ -227,6 +227,12 @@ REASONS: tuple[HealthReason, ...] = (
         lambda reading: (view.name for view in reading.processes if view.failing),
         "dies again and again, see its log for the cause",
     ),
+    _when(
+        "backup_failing",
+        ReasonWeight.SHORT,
+        lambda reading: 1.0 in _gauges(reading, "backup", "backup_failing").values(),
+        "more would be lost with this machine's disk than may be: the backup process's log says why",
+    ),
     _of_exchanges(
         "feed_rest", lambda view: f"{view.exchange} delivers by REST alone" if view.status == "rest" else None
     ),

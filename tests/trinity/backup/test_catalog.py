@@ -45,7 +45,7 @@ def test_moments_reach_from_a_base_to_the_end_of_its_log() -> None:
     assert [part.moment for part in plan.pieces] == [110, 120]
     assert len(whole.plan().pieces) == 3
     for moment in (104, 126):
-        with pytest.raises(RestoreError, match="105 to 125"):
+        with pytest.raises(RestoreError, match="1970-01-01T00:01:45Z to 1970-01-01T00:02:05Z"):
             whole.plan(moment)
 
 
@@ -114,12 +114,15 @@ def test_the_newest_timeline_is_the_live_one() -> None:
     assert catalog(*parts).plan(190).base.label == "a"
 
 
-def test_a_bundle_is_not_of_after_the_moment() -> None:
-    """The newest before it, of that node."""
-    bundles = [BundleName("7", NODE, moment, 0) for moment in (100, 110, 120)]
-    assert catalog(*bundles).bundle_of(NODE, 115) == bundles[1]
-    assert catalog(*bundles).bundle_of(NODE) == bundles[2]
-    assert catalog(*bundles).bundle_of(NODE, 99) is None
+def test_a_bundle_goes_with_a_database_that_has_what_was_loaded() -> None:
+    """Not of after the moment; and to the newest, not of behind the end of the log."""
+    bundles = [BundleName("7", NODE, moment, lsn) for moment, lsn in ((106, 0), (110, 2 * SIZE), (120, 3 * SIZE + 1))]
+    found = catalog(base("a", 1, 105), piece(1, 112), piece(2, 125), *bundles)
+    assert found.bundle_of(NODE, found.plan(115)) == bundles[1]
+    assert found.bundle_of(NODE, found.plan(105)) is None
+    assert found.bundle_of(NODE, found.plan()) == bundles[1]
+    assert found.bundle_of(NODE, None) == bundles[2]
+    assert found.bundle_of("another", None) is None
 
 
 def test_half_a_base_is_not_believed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.backups import CLOCK, IDENTITY, BackedUp, now
+from tests.support.shipping import Shipping
 from trinity.backup import drill as drill_module
 from trinity.backup.catalog import Window
 from trinity.backup.drill import DrillPlace, choose_moment, drill
@@ -30,23 +31,6 @@ from trinity.store import migrate
 from trinity.store.connect import AnyConnection, connect
 
 LOG = logging.getLogger("tests.drill")
-
-
-class Shipping(threading.Thread):
-    """The log goes into the target all the time, as the backup's process does it."""
-
-    def __init__(self, backed_up: BackedUp) -> None:
-        super().__init__(daemon=True)
-        self._backed_up, self._stopping = backed_up, threading.Event()
-
-    def run(self) -> None:
-        with connect(self._backed_up.url, "shipping", autocommit=True) as connection:
-            while not self._stopping.wait(0.05):
-                self._backed_up.stream.turn(connection)
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self.join()
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,9 @@ def test_what_a_killed_writer_left_is_no_object_and_is_cleared(tmp_path: Path) -
     target = DirectoryTarget(tmp_path)
     (tmp_path / "x.age.1.draft").touch()
     assert list(target.stored("")) == []
-    target.delete_drafts()
+    target.delete_drafts(0)
+    assert len(list(tmp_path.iterdir())) == 1
+    target.delete_drafts(2**40)
     assert list(tmp_path.iterdir()) == []
 
 

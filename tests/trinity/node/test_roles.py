@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from tests.support.node_fixture import busy_node
-from trinity.config import Config, LookupsSection, NodeSection, PushSection, RequestSection, StoresSection, services_of
+from trinity.config import (
+    BackupSection,
+    Config,
+    LookupsSection,
+    NodeSection,
+    PushSection,
+    RequestSection,
+    StoresSection,
+    services_of,
+)
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
@@ -59,6 +68,13 @@ def test_a_node_has_these_processes_and_no_simulator() -> None:
         "reporter-0",
         "health",
     ]
+
+
+def test_backups_are_made_where_there_is_a_target() -> None:
+    """BACKUP_TARGET set: every node has the process, whatever its type is."""
+    plan = _plan()
+    config = msgspec.structs.replace(plan.config, backup=BackupSection(target="/mnt/backups", recipients=("age1",)))
+    assert "backup" in [entry.name for entry in card_of(plan._replace(config=config)).processes]
 
 
 def test_a_demo_has_the_simulator_beside_them() -> None:
@@ -210,6 +226,7 @@ HANDED: dict[str, tuple[type, ...]] = {
     "resolver": (ResolverMemory,),
     "consensus": (ConsensusMemory,),
     "flusher": (tuple,),
+    "backup": (),
     "cluster": (ClusterMemory,),
     "pusher": (PushMemory,),
     "receiver": (),
@@ -247,6 +264,7 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         roles.feeds.resolver.process,
         roles.feeds.consensus.process,
         roles.workers.ledger.process,
+        roles.workers.backup.process,
         roles.workers.cluster.process,
         roles.workers.operator.process,
         roles.workers.push.process,

@@ -70,10 +70,13 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
 
 def check_beyond_the_tree(config: Config) -> None:
     """What a start looks at beside names and values; ConfigError names what is wrong."""
+    from workers.backup.process import check_settings
+
     load_catalog(config.node.markets_file)
     read_proxies(config.feeds)
     database_url(config)
     cache_settings_of(config)
+    check_settings(config.backup)
     check_host(config.node.bind_host)
 
 
