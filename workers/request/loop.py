@@ -208,7 +208,9 @@ def run(
 
 def warm_up() -> None:
     """Compile the loop and what others call of it, or load it: the supervisor does it once, before it forks."""
-    compile_for(_serve, refer_to(_example()))
+    worker = _example()
+    compile_for(_serve, refer_to(worker))
+    compile_for(dropped_datagrams, 0, worker.event)
     lookups.warm_up()
 
 
