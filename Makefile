@@ -22,8 +22,10 @@ cluster: setup extras
 run: setup
 	$(BIN)/trinity run
 
-# One test process per core; a file's tests stay together, because many of them share one running node.
-PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
+# Three test processes for two cores: where leases, limits and restarts are waited for a test takes a second of processor
+# and ten of the clock. A file's tests stay together, because many of them share one running node.
+TEST_PROCESSES ?= $(shell expr $$(nproc) \* 3 / 2)
+PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 # To collect all the others as well takes 25 s of processor in each process.
 UNCOMPILED = $(shell grep -rl --include="*.py" "mark\.uncompiled" tests)
 
@@ -61,26 +63,20 @@ lint: setup-dev lint-deploy
 # What is deployed, by tools that know it best. Each line is one tool; those of the system are skipped by name where they
 # are not installed. What needs its names filled in first (nginx, compose, units) is asked by tests/deploy.
 INFRA := $(VENV)/infra/bin
-if_there = @command -v $(1) >/dev/null || { echo "$(1) is not installed: skipped"; exit 0; }; $(1)
-lint-deploy: infra-tools
-	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
-	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
-	$(INFRA)/hadolint Dockerfile
-	@command -v systemd-analyze >/dev/null || { echo "no systemd-analyze: the unit is not read"; exit 0; }; \
-	  unit=$$(mktemp -d)/trinity.service; sed "s#/opt/trinity/bin/trinity#/bin/true#" deploy/systemd/trinity.service >$$unit; \
-	  systemd-analyze verify --man=no $$unit
-	@command -v docker >/dev/null || { echo "no docker: compose.yaml is read by tests/deploy alone"; exit 0; }; \
-	  docker compose --env-file deploy/demo.env config --quiet
-	$(call if_there,promtool) check config deploy/prometheus/prometheus.yml
-	$(call if_there,promtool) check rules --lint-fatal deploy/prometheus/rules/*.yml
-	$(call if_there,amtool) check-config deploy/alertmanager/alertmanager.yml
 where_installed = @if command -v $(1) >/dev/null; then $(1) $(2); else echo "no $(1): not checked: $(2)"; fi
 lint-deploy: infra-tools
 	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
 	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
 	$(INFRA)/checkov --file Dockerfile --framework dockerfile --compact --quiet --skip-download
-	$(INFRA)/hadolint --failure-threshold warning Dockerfile
-	$(call where_installed,promtool,check rules deploy/prometheus/rules/trinity.yml)
+	$(INFRA)/hadolint Dockerfile
+	$(call where_installed,promtool,check config deploy/prometheus/prometheus.yml)
+	$(call where_installed,promtool,check rules --lint-fatal deploy/prometheus/rules/trinity.yml)
+	$(call where_installed,amtool,check-config deploy/alertmanager/alertmanager.yml)
+	@command -v systemd-analyze >/dev/null || { echo "no systemd-analyze: the unit is not read"; exit 0; }; \
+	  unit=$$(mktemp -d)/trinity.service; sed "s#/opt/trinity/bin/trinity#/bin/true#" deploy/systemd/trinity.service >$$unit; \
+	  systemd-analyze verify --man=no $$unit
+	@docker compose version >/dev/null 2>&1 || { echo "no docker compose: compose.yaml is read by tests/deploy alone"; exit 0; }; \
+	  docker compose --env-file deploy/demo.env config --quiet
 
 # The pages of docs/ that are made from the code; a test holds them to it.
 docs: setup

@@ -6,7 +6,8 @@
 
 A machine that has less, or another architecture, gets code for itself. Who sets NUMBA_CPU_NAME decides.
 
-Rules: the choice is pure; `use_baseline` tells numba, before it makes any code, the same each time. Must not know any function.
+Rules: the choice is pure; `use_baseline` tells numba, before it makes any code, the same each time. Must not know any
+function.
 """
 
 import os

@@ -34,7 +34,13 @@ from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS
+from trinity.memory.control import (
+    NODE_LEAVING,
+    NODE_RECORDING,
+    NODE_SIMULATED,
+    NODE_STARTED_NS,
+    ProcessBlock,
+)
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
@@ -63,6 +69,7 @@ from trinity.node.roles import (
 )
 from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
+from trinity.observe.metrics import REGISTERS
 from trinity.process import ProcessContext
 from trinity.push.addresses import AllowList
 from trinity.store import migrate
@@ -250,7 +257,9 @@ def build_processes(
         context = ProcessContext.of(node, index, clock, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
         run = ProcessRun(role, instance, running, context, memory)
         spec = ProcessSpec(entry.name, role.stage, role.vital, *_place_of(role, instance, plan))
-        processes.append(Process(spec, run, context.block, context.control_fd, _on_rest(node, role, instance)))
+        processes.append(
+            Process(spec, run, context.block, context.control_fd, _on_rest(node, role, instance, context.block))
+        )
     return processes
 
 
@@ -262,11 +271,18 @@ def _place_of(role: Role, instance: str, plan: NodePlan) -> tuple[str, int | Non
     return role.kind, int(instance) if int(instance) < seats else None
 
 
-def _on_rest(node: NodeMemory, role: Role, instance: str) -> Callable[[], None]:
-    """A worker that was killed has said what it held last: that is nobody's now."""
-    if role.kind == "worker":
-        return lambda: node.admission.clear(int(instance))
-    return lambda: None
+def _on_rest(node: NodeMemory, role: Role, instance: str, block: ProcessBlock) -> Callable[[], None]:
+    """What it said last of the present is nobody's now: it may have been killed. Its counters stand."""
+
+    def forget() -> None:
+        register = REGISTERS[role.kind]
+        gauges = (metric for metric in register.metrics if metric.kind == "gauge")
+        for word in [register.index(metric.name, *series) for metric in gauges for series in metric.series()]:
+            block.set_gauge(word, 0.0)
+        if role.kind == "worker":
+            node.admission.clear(int(instance))
+
+    return forget
 
 
 def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> Rings:
