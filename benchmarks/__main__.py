@@ -383,20 +383,9 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     },
 }
 _PARTS_OF_ALL = (
-    "peers",
-    "levels",
-    "pipeline",
-    "open",
-    "user",
-    "access",
-    "feeds",
-    "consensus",
-    "wire",
-    "memory",
-    "soak",
-    "streams",
-    "ledger",
-)
+    "peers", "levels", "pipeline", "open", "user", "access", "feeds", "consensus", "wire", "memory", "soak",
+    "streams", "ledger",
+)  # fmt: skip
 # The generator on one core, the server on the other; a whole node has all cores, as it would in service.
 _ON_ONE_CORE = ("levels", "peers", "pipeline", "open", "user", "access", "reports", "udp-flood", "governor", "front")
 

@@ -150,8 +150,3 @@ def test_lists_that_nginx_does_not_take_are_put_back_and_told(watched: Watched) 
     watched.wait(lambda: (read_state(watched.folder) or {})["applied"] is False)
     assert (watched.folder / "lookups.conf").read_text() == before
     assert read_standings(watched.folder) == {"node-1": False, "node-2": False}
-
-
-def test_a_well_node_is_not_asked_again_before_its_time(watched: Watched) -> None:
-    """Nothing happened: one question for each service."""
-    assert [server.asked for server in watched.servers.values()] == [2, 2]
