@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.node_fixture import busy_node
 from trinity.config import (
+    SPARES,
     BackupSection,
     Config,
     LookupsSection,
@@ -65,7 +66,9 @@ def test_a_node_has_these_processes_and_no_simulator() -> None:
         "flusher",
         "worker-0",
         "worker-1",
+        "worker-2",
         "reporter-0",
+        "reporter-1",
         "health",
     ]
 
@@ -91,7 +94,9 @@ def test_a_demo_has_the_simulator_beside_them() -> None:
         "consensus",
         "flusher",
         "worker-0",
+        "worker-1",
         "reporter-0",
+        "reporter-1",
         "health",
     ]
     assert {entry.kind for entry in entries} == {name.partition("-")[0] for name in names}
@@ -118,7 +123,7 @@ def test_a_node_with_a_cache_speaks_with_the_others() -> None:
 def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
     """Zero means one for each CPU that the node may use."""
     entries = card_of(_plan(workers=0)).processes
-    assert sum(entry.kind == "worker" for entry in entries) == len(os.sched_getaffinity(0))
+    assert sum(entry.kind == "worker" for entry in entries) == len(os.sched_getaffinity(0)) + SPARES
 
 
 def test_workers_drain_before_what_they_live_from() -> None:
