@@ -208,17 +208,17 @@ def test_without_assets_beyond_the_catalog_nobody_resolves_them() -> None:
 def test_a_report_server_s_first_reporter_has_the_first_ring(shared: SharedMemory) -> None:
     """Where there are no workers, none stand before it."""
     assert shared.asker_of_reporter(_typed("REPORT_SERVER"), 0).answered_fd == 9
-    assert shared.asker_of_reporter(_typed("APP_REPORT_SERVER"), 0).answered_fd == 11
+    assert shared.asker_of_reporter(_typed("APP_REPORT_SERVER"), 0).answered_fd == 12
     assert shared.ring_of_reporter(_typed("REPORT_SERVER"), 0) is shared.rings.usage[0]
-    assert shared.ring_of_reporter(_typed("APP_REPORT_SERVER"), 0) is shared.rings.usage[2]
+    assert shared.ring_of_reporter(_typed("APP_REPORT_SERVER"), 0) is shared.rings.usage[3]
 
 
 @pytest.fixture
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
-        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), (object.__new__(DeliveryRing),))
-        asking = dataclasses.replace(node, misses=MissQueues.private(4))
-        yield SharedMemory(asking, AccessMemory.private(), rings, 7, MissWakes(8, (9, 10, 11, 12)))
+        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(5)), (object.__new__(DeliveryRing),))
+        asking = dataclasses.replace(node, misses=MissQueues.private(5))
+        yield SharedMemory(asking, AccessMemory.private(), rings, 7, MissWakes(8, (9, 10, 11, 12, 13)))
 
 
 # What each role is handed of the node's memory; the database, the operator and the simulator get nothing.
@@ -292,4 +292,4 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         assert given[1].ring is shared.rings.usage[1]
         assert given[1].asker.answered_fd == 10
     if role.kind == "reporter":
-        assert given[3] is shared.rings.usage[3]
+        assert given[3] is shared.rings.usage[4]
