@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.node_fixture import busy_node
 from trinity.config import (
-    SPARES,
     BackupSection,
     Config,
     LookupsSection,
@@ -21,6 +20,7 @@ from trinity.config import (
     StoresSection,
     services_of,
 )
+from trinity.config_checks import SPARES
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
