@@ -20,6 +20,7 @@ from trinity.config import (
     StoresSection,
     services_of,
 )
+from trinity.config_checks import SPARES
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
@@ -65,7 +66,9 @@ def test_a_node_has_these_processes_and_no_simulator() -> None:
         "flusher",
         "worker-0",
         "worker-1",
+        "worker-2",
         "reporter-0",
+        "reporter-1",
         "health",
     ]
 
@@ -91,7 +94,9 @@ def test_a_demo_has_the_simulator_beside_them() -> None:
         "consensus",
         "flusher",
         "worker-0",
+        "worker-1",
         "reporter-0",
+        "reporter-1",
         "health",
     ]
     assert {entry.kind for entry in entries} == {name.partition("-")[0] for name in names}
@@ -118,7 +123,7 @@ def test_a_node_with_a_cache_speaks_with_the_others() -> None:
 def test_workers_follow_the_cpus_unless_their_number_is_set() -> None:
     """Zero means one for each CPU that the node may use."""
     entries = card_of(_plan(workers=0)).processes
-    assert sum(entry.kind == "worker" for entry in entries) == len(os.sched_getaffinity(0))
+    assert sum(entry.kind == "worker" for entry in entries) == len(os.sched_getaffinity(0)) + SPARES
 
 
 def test_workers_drain_before_what_they_live_from() -> None:
@@ -204,17 +209,17 @@ def test_without_assets_beyond_the_catalog_nobody_resolves_them() -> None:
 def test_a_report_server_s_first_reporter_has_the_first_ring(shared: SharedMemory) -> None:
     """Where there are no workers, none stand before it."""
     assert shared.asker_of_reporter(_typed("REPORT_SERVER"), 0).answered_fd == 9
-    assert shared.asker_of_reporter(_typed("APP_REPORT_SERVER"), 0).answered_fd == 11
+    assert shared.asker_of_reporter(_typed("APP_REPORT_SERVER"), 0).answered_fd == 12
     assert shared.ring_of_reporter(_typed("REPORT_SERVER"), 0) is shared.rings.usage[0]
-    assert shared.ring_of_reporter(_typed("APP_REPORT_SERVER"), 0) is shared.rings.usage[2]
+    assert shared.ring_of_reporter(_typed("APP_REPORT_SERVER"), 0) is shared.rings.usage[3]
 
 
 @pytest.fixture
 def shared() -> Iterator[SharedMemory]:
     with busy_node() as node:
-        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(4)), (object.__new__(DeliveryRing),))
-        asking = dataclasses.replace(node, misses=MissQueues.private(4))
-        yield SharedMemory(asking, AccessMemory.private(), rings, 7, MissWakes(8, (9, 10, 11, 12)))
+        rings = roles.Rings(tuple(object.__new__(UsageRing) for _ in range(5)), (object.__new__(DeliveryRing),))
+        asking = dataclasses.replace(node, misses=MissQueues.private(5))
+        yield SharedMemory(asking, AccessMemory.private(), rings, 7, MissWakes(8, (9, 10, 11, 12, 13)))
 
 
 # What each role is handed of the node's memory; the database, the operator and the simulator get nothing.
@@ -288,4 +293,4 @@ def test_a_role_is_handed_the_memory_that_it_needs_and_no_other(
         assert given[1].ring is shared.rings.usage[1]
         assert given[1].asker.answered_fd == 10
     if role.kind == "reporter":
-        assert given[3] is shared.rings.usage[3]
+        assert given[3] is shared.rings.usage[4]
