@@ -1,19 +1,23 @@
 """workers/backup/process.py"""
 
+import os
+import signal
+import uuid
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.backups import IDENTITY
+from tests.support.backups import IDENTITY, wait_for
 from tests.support.contexts import open_context
 from trinity.backup.retention import BASE_LATE_SECONDS, LAG_SECONDS_MAX
 from trinity.clock import NS_PER_SECOND
-from trinity.config import BackupSection
+from trinity.config import BackupSection, Config, NodeSection, StoresSection
 from trinity.errors import ConfigError
 from trinity.markets import load_catalog
 from trinity.observe.metrics import BACKUP
-from workers.backup.process import BackupView, check_settings
+from workers.backup.process import BackupView, check_settings, run
 
 STARTED = 1_000_000
 
@@ -74,3 +78,22 @@ def test_wrong_settings_are_found_before_anything_starts() -> None:
     ):
         with pytest.raises(ConfigError, match=name):
             check_settings(section)
+
+
+def test_the_process_beats_without_database_and_target_and_ends_when_told(tmp_path: Path) -> None:
+    """Nothing that is away ends it, and a drain does at once."""
+    section = BackupSection(target=str(tmp_path / "away"), recipients=(str(IDENTITY.to_public()),))
+    url = f"postgresql:///x?host={tmp_path}"
+    config = Config(node=NodeSection(data_dir=tmp_path), backup=section, stores=StoresSection(database_url=url))
+    with open_context("backup", "backup", load_catalog()) as context:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                run(context, config, uuid.uuid4())
+            except BaseException:  # noqa: BLE001 - the exit code tells
+                os._exit(1)
+            os._exit(0)
+        failures = BACKUP.index("backup_failures_total", "database")
+        wait_for(lambda: context.block.read_counter(failures) > 1)
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitpid(pid, 0)[1] == 0
