@@ -1,4 +1,4 @@
-"""workers/backup/service.py and base_run.py, on a real server"""
+"""workers/backup/service.py, on a real server"""
 
 import os
 import signal
@@ -18,11 +18,11 @@ from trinity.backup.restore import restore_into
 from trinity.backup.target import DirectoryTarget, read_bytes
 from trinity.backup.wal import drop_slot
 from trinity.config import BackupSection, Config, NodeSection, StoresSection
-from trinity.errors import BackupError, ConfigError
+from trinity.errors import BackupError
 from trinity.markets import load_catalog
 from trinity.observe.metrics import BACKUP
 from trinity.store.connect import AnyConnection, connect
-from workers.backup.process import BackupView, check_settings, place_of
+from workers.backup.process import BackupView, place_of
 from workers.backup.service import BackupService
 
 NODE = uuid.uuid4()
@@ -168,19 +168,6 @@ def test_the_log_is_read_by_nobody_without_the_identity(backing: Backing) -> Non
         content = read_bytes(backing.target, stored.name, 10**9)
         assert b"a secret of a customer" not in content
         assert stored.name.endswith(".json") or content.startswith(b"age-encryption.org/v1")
-
-
-def test_wrong_settings_are_found_before_anything_starts() -> None:
-    """Each by its name."""
-    good = str(IDENTITY.to_public())
-    check_settings(BackupSection())
-    check_settings(BackupSection(target="/x", recipients=(good,)))
-    for section, name in (
-        (BackupSection(target="/x", recipients=("age1x",)), "BACKUP_RECIPIENTS"),
-        (BackupSection(target="x", recipients=(good,)), "BACKUP_TARGET"),
-    ):
-        with pytest.raises(ConfigError, match=name):
-            check_settings(section)
 
 
 def test_nothing_of_it_outlives_the_process(backing: Backing) -> None:
