@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 # Where a shell forbids it, each start would make bytecode of 1,200 modules again, for five seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: docs demo cluster run extras wheel test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
+.PHONY: docs demo cluster run extras wheel deb test test-long lint lint-deploy coverage bench fuzz simulate setup setup-dev infra-tools \
 	test-tools valkey redis peers lock clean
 
 # Everything is compiled once, while the installation runs; after an update the start does it, and says so.
@@ -24,6 +24,8 @@ run: setup
 
 # One test process per core; a file's tests stay together, because many of them share one running node.
 PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
+# To collect all the others as well takes 25 s of processor in each process.
+UNCOMPILED = $(shell grep -rl --include="*.py" "mark\.uncompiled" tests)
 
 # A wheel in dist/ with machine code for this Python and the baseline CPU in it: a node's first start compiles nothing.
 wheel: setup
@@ -31,17 +33,25 @@ wheel: setup
 	$(BIN)/trinity compile --out trinity/compiled/shipped
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+# The same as a Debian package, for the system's Python: docs/install.md.
+deb: wheel
+	rm -rf build/environment && $(PYTHON) -m venv build/environment
+	build/environment/bin/pip install --quiet --no-deps --no-compile --require-hashes -r requirements.lock
+	build/environment/bin/pip install --quiet --no-deps --no-compile dist/trinity_oracle-*.whl
+	$(subst $(VENV)/lib,build/environment/lib,$(PRUNE))
+	sh deploy/debian/build.sh build/environment dist
+
 test: setup-dev infra-tools test-tools
 	$(BIN)/trinity compile
 	$(PYTEST) -m "not long"
-	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long"
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and not long" $(UNCOMPILED)
 
 # What takes minutes: nodes that start, are flooded and are killed again and again, a million events of the simulation,
 # the tests of the benchmarks: before a release, and behind a change of what they are about.
 test-long: setup-dev test-tools
 	$(BIN)/trinity compile
 	$(PYTEST) -m long
-	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and long"
+	NUMBA_DISABLE_JIT=1 $(PYTEST) -m "uncompiled and long" $(UNCOMPILED)
 
 lint: setup-dev lint-deploy
 	$(BIN)/ruff check .
@@ -49,11 +59,22 @@ lint: setup-dev lint-deploy
 	$(BIN)/mypy
 
 # What is deployed, by tools that know it best. Each line is one tool; those of the system are skipped by name where they
-# are not installed.
+# are not installed. What needs its names filled in first (nginx, compose, units) is asked by tests/deploy.
 INFRA := $(VENV)/infra/bin
+where_installed = @if command -v $(1) >/dev/null; then $(1) $(2); else echo "no $(1): not checked: $(2)"; fi
 lint-deploy: infra-tools
 	cd deploy/aws && $(CURDIR)/$(INFRA)/cfn-lint
 	$(INFRA)/checkov --config-file deploy/aws/.checkov.yaml
+	$(INFRA)/checkov --file Dockerfile --framework dockerfile --compact --quiet --skip-download
+	$(INFRA)/hadolint Dockerfile
+	$(call where_installed,promtool,check config deploy/prometheus/prometheus.yml)
+	$(call where_installed,promtool,check rules --lint-fatal deploy/prometheus/rules/trinity.yml)
+	$(call where_installed,amtool,check-config deploy/alertmanager/alertmanager.yml)
+	@command -v systemd-analyze >/dev/null || { echo "no systemd-analyze: the unit is not read"; exit 0; }; \
+	  unit=$$(mktemp -d)/trinity.service; sed "s#/opt/trinity/bin/trinity#/bin/true#" deploy/systemd/trinity.service >$$unit; \
+	  systemd-analyze verify --man=no $$unit
+	@docker compose version >/dev/null 2>&1 || { echo "no docker compose: compose.yaml is read by tests/deploy alone"; exit 0; }; \
+	  docker compose --env-file deploy/demo.env config --quiet
 
 # The pages of docs/ that are made from the code; a test holds them to it.
 docs: setup
@@ -65,7 +86,7 @@ COVER := NUMBA_DISABLE_JIT=1 $(PYTEST) --cov --cov-branch
 coverage: setup-dev
 	$(COVER) --cov-report= -m "not long and not uncompiled" --ignore tests/feeds/consensus/test_whole_market.py \
 	  tests/feeds tests/trinity/memory tests/trinity/access tests/workers/ledger
-	$(COVER) --cov-append --cov-report=term-missing:skip-covered -m uncompiled
+	$(COVER) --cov-append --cov-report=term-missing:skip-covered -m uncompiled $(UNCOMPILED)
 
 bench: setup-dev peers
 	$(BIN)/trinity bench all
@@ -86,7 +107,8 @@ simulate: setup-dev
 
 # Foreign programs from Debian: clients and proxies for the tests, peers for the benchmarks. Without the right to
 # install them, what needs them is skipped by name.
-TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver node:nodejs npm faketime ps:procps
+TEST_TOOLS := curl wrk nginx:libnginx-mod-stream haproxy chromium chromedriver:chromium-driver node:nodejs npm faketime ps:procps \
+	promtool:prometheus amtool:prometheus-alertmanager
 PEERS := go:golang-go
 define install_missing
 	@missing=""; for tool in $(1); do \

@@ -319,6 +319,12 @@ def _chaos(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict
     return measure_chaos(folder, wanted.chaos_seconds, SystemClock(), progress)
 
 
+def _restart(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from benchmarks.parts.service.restart import measure_restart
+
+    return measure_restart(folder, wanted.turns, SystemClock(), progress)
+
+
 def _roll(folder: Path, wanted: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from benchmarks.parts.cluster.roll import measure_roll
 
@@ -360,6 +366,7 @@ _PARTS: Mapping[str, Mapping[str, Measure]] = {
     "campaign": {"campaign": _campaign},
     "cluster": {"chaos": _chaos},
     "roll": {"roll": _roll},
+    "restart": {"restart": _restart},
     "front": {"front": _front},
     "limits": {"limits": _limits},
     "misses": {"misses": _misses},

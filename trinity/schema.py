@@ -50,7 +50,7 @@ def allowed(kind: Any) -> str:
     if bounds is not None and bounds.description is not None:
         return bounds.description
     if bounds is not None:
-        return f"a whole number from {bounds.ge} to {bounds.le}"
+        return f"{_WORDS[kind]} from {bounds.ge} to {bounds.le}"
     if isinstance(kind, types.UnionType):
         kind = get_args(kind)[0]
     return _WORDS[get_origin(kind) or kind]
@@ -59,6 +59,7 @@ def allowed(kind: Any) -> str:
 _WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
+    float: "a number",
     str: "text",
     Path: "a path",
     tuple: "a list of texts",

@@ -1,5 +1,6 @@
 """The tables of what is measured of a cluster."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,9 +110,21 @@ def _misses_table(found: Mapping[str, Any]) -> str:
     )
 
 
+def _restart_table(found: Mapping[str, Any]) -> str:
+    rows = [(f"{turn['seconds']:.2f}", json.dumps(turn["steps"])) for turn in found["turns"]]
+    replaced = found["replaced"]
+    return "\n\n".join(
+        [
+            table("Until the first answer after kill -9 of everything", ("seconds", "the supervisor's steps"), rows),
+            table("Workers and reporters replaced under load", tuple(replaced), [tuple(replaced.values())]),
+        ]
+    )
+
+
 CLUSTER_TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "chaos": _chaos_table,
     "roll": _roll_table,
+    "restart": _restart_table,
     "front": _front_table,
     "limits": _limits_table,
     "governor": _governor_table,

@@ -97,6 +97,8 @@ FIGURES = (
     Figure("through nginx: lost", 0.0, "<=", "questions", lambda r: r["front"]["wrong"]),
     Figure("nodes restarted one after the other: failures", 0.0, "<=", "questions", lambda r: _of_rolls(r, "failures")),
     Figure("nodes restarted one after the other: missing rows", 0.0, "<=", "rows", lambda r: _of_rolls(r, "missing")),
+    Figure("first answer after kill -9 of everything", 3.0, "<=", "s", lambda r: r["restart"]["median_seconds"]),
+    Figure("workers replaced: failures", 0.0, "<=", "questions", lambda r: r["restart"]["replaced"]["failures"]),
     Figure("an address against 5,000 blocked networks", 100.0, "<=", "ns", lambda r: r["access"]["blocked_ns"]),
     Figure("key, limit and usage record", 0.5, "<=", "us", lambda r: r["access"]["added_us"]),
     Figure(

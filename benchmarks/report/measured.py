@@ -88,6 +88,7 @@ _EVIDENCE: Mapping[str, Callable[[Result], list[tuple[str, float]]]] = {
         *_fields(found["zipf"], "lookups_per_second", "share_of_hits"),
         *((name, flood["names_per_second"]) for name, flood in found["floods"].items()),
     ],
+    "restart": lambda found: [*_fields(found, "median_seconds"), *_fields(found["replaced"], "answers", "processes")],
     "refusals": lambda found: _fields(found, "rows_of_keys", "rows_of_refusals", "groups_of_refusals"),
     "governor": lambda found: [("peak", found["peak"]), ("on", found["on"]["goodput"])],
     "udp_flood": lambda found: _rows(({"kind": kind, **row} for kind, row in found.items()), "kind", "answered"),

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.errors import PeerError
@@ -40,6 +40,7 @@ class Node:
     assets: list[str]
     worker_pids: list[int]
     simulator_port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)  # it was started with
 
     def http_target(self, assets: list[str] | None = None) -> HttpTarget:
         """`GET /price` of all assets in turn, or of those named."""
@@ -108,7 +109,14 @@ def _start_command(folder: Path, command: list[str], extra: Mapping[str, str], a
     _wait_until_fresh(server, ports["TCP_PORT_LPO"], assets)
     worker_pids = [pid for name, pid in pids_by_name(node).items() if name.startswith("worker")]
     return Node(
-        node, server, ports["TCP_PORT_LPO"], ports["UDP_PORT_LPO"], assets, worker_pids, ports["SIMULATOR_PORT"]
+        node,
+        server,
+        ports["TCP_PORT_LPO"],
+        ports["UDP_PORT_LPO"],
+        assets,
+        worker_pids,
+        ports["SIMULATOR_PORT"],
+        environment,
     )
 
 

@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,11 +28,23 @@ _POLL_SECONDS = 0.05
 class Server:
     """A running server; `pid` is the process that was started."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log_file: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: "subprocess.Popen[bytes]",
+        log_file: Path,
+        start: Callable[[], "subprocess.Popen[bytes]"],
+    ) -> None:
         self.name = name
         self.log_file = log_file
         self._process = process
+        self._start = start
         self.pid = process.pid
+
+    def start_again(self) -> None:
+        """The same command, after its end."""
+        self._process = self._start()
+        self.pid = self._process.pid
 
     def ended_within(self, seconds: float) -> bool:
         """Wait for so long; True as soon as the process has ended."""
@@ -72,11 +84,14 @@ def start(
 ) -> Server:
     """Start a server, on one core if `cpu` is given; its output goes to `folder/<name>.log`."""
     log_file = folder / f"{name}.log"
-    with _on_cpu(cpu), log_file.open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
-        )
-    return Server(name, process, log_file)
+
+    def run() -> "subprocess.Popen[bytes]":
+        with _on_cpu(cpu), log_file.open("wb") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+            )
+
+    return Server(name, run, log_file)
 
 
 def wait_for_port(server: Server, port: int) -> None:

@@ -10,6 +10,7 @@ Rules: only what our Dockerfile says is understood; anything else is an error. N
 Needs root and overlayfs.
 """
 
+import itertools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ _VARIABLE = re.compile(r'(\w+)=("[^"]*"|\S+)')
 # Of this machine's; /opt for the builder alone: pip's own index may be there.
 _SHARED = ("usr", "etc")
 _PATH = "/usr/local/bin:/usr/local/sbin:/usr/bin:/bin:/usr/sbin:/sbin"
+_HOME = os.sep + "root"
 _DATA = "var/lib/trinity"
 RUN_SECONDS_MAX = 1_800
 
@@ -60,7 +63,7 @@ def build(root: Path, folder: Path, python: Path) -> Stage:
             case "FROM":
                 name = rest.partition(" AS ")[2] or "image"
                 stage = stages[name] = Stage(folder / name, base)
-                for made in ("usr", "etc", "opt", "var/lib", "tmp", "root", "home", "run"):
+                for made in ("usr", "etc", "opt", "var/lib", "tmp", _HOME[1:], "home", "run"):
                     (stage.layer / made).mkdir(parents=True)
                 _run_line(stage, "ldconfig")  # Python's own library is a shared one, there as here
             case "WORKDIR":
@@ -88,29 +91,46 @@ def build(root: Path, folder: Path, python: Path) -> Stage:
     return stages["image"]
 
 
-def start(image: Stage, data: Path, command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    """The container: its process 1 is a grandchild, which `process_1` finds; the volume is the folder `data`."""
-    return subprocess.Popen(
-        _enclosed(image, data, [*image.words["ENTRYPOINT"], *command], environment),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+def start(
+    image: Stage, data: Path, command: list[str], environment: Mapping[str, str], out: Path
+) -> "subprocess.Popen[bytes]":
+    """The container: its process 1 is a child, which `process_1` finds; the volume is the folder `data`."""
+    words = _enclosed(image, data, [*image.words["ENTRYPOINT"], *command], environment)
+    with out.open("wb") as file:
+        container = subprocess.Popen(words, stdout=file, stderr=file)
+    while container.poll() is None and not _is_python(container):
+        time.sleep(0.02)  # until all is mounted and the shell has become our program
+    return container
 
 
-def process_1(container: "subprocess.Popen[str]") -> int:
+def process_1(container: "subprocess.Popen[bytes]") -> int:
     """Its number on this machine."""
     (child,) = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
     return int(child)
 
 
-def execute(image: Stage, container: "subprocess.Popen[str]", *command: str) -> "subprocess.CompletedProcess[str]":
+def _is_python(container: "subprocess.Popen[bytes]") -> bool:
+    children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+    return bool(children) and Path(os.readlink(f"/proc/{children[0]}/exe")).name.startswith("python")
+
+
+def execute(image: Stage, container: "subprocess.Popen[bytes]", *command: str) -> "subprocess.CompletedProcess[str]":
     """As `docker exec`: beside the container's processes, as its user and with its environment."""
     pid = process_1(container)
     uid, gid = image.user.split(":")
-    inside = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    inside = _environment_of(container)
     ids = ["--reuid", uid, "--regid", gid, "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
     enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "--ipc", "--root", "--wdns=/"]
     words = [*enter, "setpriv", *ids, "env", "-i", *filter(None, inside), *command]
     return subprocess.run(words, capture_output=True, text=True, timeout=120)
+
+
+def _environment_of(container: "subprocess.Popen[bytes]") -> list[str]:
+    """As it was given: a process that gave itself a title has written over what /proc shows of it."""
+    assert isinstance(container.args, list)
+    script = str(container.args[-1])
+    words = shlex.split(script[script.index("env -i ") :])[2:]
+    return list(itertools.takewhile(lambda word: "=" in word, words))
 
 
 def _enclosed(image: Stage, data: Path, command: list[str], environment: Mapping[str, str]) -> list[str]:
@@ -134,7 +154,7 @@ def _enclosed(image: Stage, data: Path, command: list[str], environment: Mapping
 def _run_line(stage: Stage, line: str) -> None:
     mounted = stage.layer.with_name("mounted")
     given = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}  # this machine's index
-    settings = [f"{name}={value}" for name, value in {**given, **stage.environment, "HOME": "/root"}.items()]
+    settings = [f"{name}={value}" for name, value in {**given, **stage.environment, "HOME": _HOME}.items()]
     script = f"""
     {_mounts(stage, mounted, read_only=False)}
     exec chroot {mounted} env -i {shlex.join(settings)} sh -c {shlex.quote(f"cd {stage.workdir} && {line}")}
@@ -205,6 +225,11 @@ def _base(folder: Path, python: Path) -> Path:
     for name in ("python", "python3"):
         (local / "bin" / name).unlink(missing_ok=True)
         (local / "bin" / name).symlink_to(_python_of(local))
+    (folder / "etc").mkdir()
+    for name in ("passwd", "group"):
+        shutil.copy(f"/usr/share/base-passwd/{name}.master", folder / "etc" / name)
+    (folder / "etc" / "shadow").write_text("root:*:20000:0:99999:7:::\n")
+    (folder / "etc" / "gshadow").write_text("root:*::\n")
     return folder
 
 

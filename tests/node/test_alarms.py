@@ -1,6 +1,7 @@
 """A running node under a real Prometheus with the rules of deploy/: alarms are provoked, and go when it is mended."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 
 from tests.node.harness import Node, free_port, new_node
 from tests.support.prometheus import Watched, watching
+from trinity.limits import LOG_LINES_A_SECOND
 from trinity.store.embedded import embedded_url
 from trinity.vocabulary import EXCHANGES
 
@@ -229,11 +232,23 @@ def test_a_process_that_dies_again_and_again_raises_the_alarm_of_what_it_does(
 
 @pytest.mark.long
 def test_a_node_that_is_gone_raises_the_alarms_of_who_asks_it(node: Node, watched: Watched) -> None:
-    """The last of this file: nothing comes after it."""
+    """Nothing is asked of it after this."""
     assert node.stop() == 0
     node.process = None
     for alert in ("TrinityNoNode", "TrinityLookupsTargetUnhealthy"):
         _raised(node, watched, alert)
+
+
+@pytest.mark.long
+def test_no_process_wrote_twenty_lines_in_a_second_through_all_of_this(node: Node) -> None:
+    """Exchanges, processes and the database came and went, records were lost: a line a change, and none held back."""
+    files = list((node.data_dir / "logs").glob("*.jsonl*"))
+    assert files
+    for file in files:
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        by_second = Counter(str(line["time"])[:19] for line in lines)
+        assert max(by_second.values(), default=0) < LOG_LINES_A_SECOND, file.name
+        assert not [line for line in lines if "held_back" in line], file.name
 
 
 class _Beats(BaseHTTPRequestHandler):

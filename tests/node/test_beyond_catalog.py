@@ -38,40 +38,67 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         assert started.stop() == 0
 
 
+def statuses(answer: Any) -> list[tuple[str, str]]:
+    return [(price["asset"], price.get("status", "")) for price in answer.get("prices", [])]
+
+
+def settled(node: Node, name: str) -> tuple[int, str]:
+    """What is said of a name when nobody is told to come again: a busy machine may not be done in time."""
+
+    def answer() -> tuple[int, str] | None:
+        status, body = node.price(name)
+        code = body.get("status") or body.get("error", {}).get("code", "")
+        return (status, code) if status and code != "asset_resolving" else None
+
+    found: tuple[int, str] = node.wait(f"what {name} is", answer)
+    return found
+
+
 def test_assets_beyond_the_catalog_are_answered_over_every_protocol(node: Node) -> None:
-    """By the first who asks, with a price of the exchanges that list it, and its name in the answer."""
+    """With a price of the exchanges that list it, and its name in the answer."""
     names = PRICED[1:5]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         asker.settimeout(10)
         asker.connect(("127.0.0.1", node.ports["UDP_PORT_LPO"]))
-        asker.send(names[0].lower().encode().ljust(700))
-        assert json.loads(asker.recv(65536))["asset"] == names[0]
-        asker.send(json.dumps({"assets": ["BTC", names[1]], "id": 3}).encode().ljust(1500))
-        body = json.loads(asker.recv(65536))
-        found = [(price["asset"], price["status"]) for price in body["prices"]]
-        assert found == [("BTC", "fresh"), (names[1], "fresh")]
-    status, body = node.get(f"/prices?assets={names[2]},ETH,{names[3]}")
-    assert status == 200
-    assert [price["status"] for price in body["prices"]] == ["fresh"] * 3
+
+        def ask(question: bytes) -> Any:
+            asker.send(question)
+            return json.loads(asker.recv(65536))
+
+        name = names[0].lower().encode().ljust(700)
+        node.wait(names[0], lambda: ask(name).get("asset") == names[0])
+        both = json.dumps({"assets": ["BTC", names[1]], "id": 3}).encode().ljust(1500)
+        wanted = [("BTC", "fresh"), (names[1], "fresh")]
+        node.wait(names[1], lambda: statuses(ask(both)) == wanted)
+    wanted = [(name, "fresh") for name in (names[2], "ETH", names[3])]
+    node.wait(names[2], lambda: statuses(node.get(f"/prices?assets={names[2]},ETH,{names[3]}")[1]) == wanted)
     exchange = sorted(_ON[names[2]])[0]
+    node.wait(exchange, lambda: node.price(names[2], exchange)[0] == 200)
     assert node.price(names[2], exchange)[1]["source"].endswith(exchange)
 
 
 def test_a_name_that_no_exchange_has_is_unknown_and_one_that_few_have_is_refused(node: Node) -> None:
     """With the reason, at the first question and at the next."""
     for _ in range(2):
-        status, body = node.price("NOSUCHASSET")
-        assert (status, body["error"]["code"]) == (404, "unknown_asset")
-        status, body = node.price(SCARCE[0])
-        assert (status, body["error"]["code"]) == (503, "too_few_sources")
+        assert settled(node, "NOSUCHASSET") == (404, "unknown_asset")
+        assert settled(node, SCARCE[0]) == (503, "too_few_sources")
 
 
 def test_many_who_ask_at_once_wait_for_one_answer(node: Node) -> None:
-    """Thirty connections, one new name: all of them are answered, and the catalog meanwhile."""
+    """Thirty connections, one new name: all of them are answered, and the catalog meanwhile.
+
+    Where the machine was too busy for that in time, all are told to come again, and another name is asked for.
+    """
     with ThreadPoolExecutor(31) as pool:
-        crowd = [pool.submit(node.price, PRICED[6]) for _ in range(30)]
-        assert node.price("BTC")[0] == 200
-        assert {found.result()[0] for found in crowd} == {200}
+        for name in (PRICED[6], *PRICED[10:14]):
+            crowd = [pool.submit(node.price, name) for _ in range(30)]
+            assert node.price("BTC")[0] == 200
+            answers = [found.result() for found in crowd]
+            if all(status == 200 for status, _ in answers):
+                return
+            codes = {body["error"]["code"] for status, body in answers if status != 200}
+            assert codes == {"asset_resolving"}
+    pytest.fail("nobody was answered in time")
 
 
 def test_the_other_port_asks_and_does_not_wait(node: Node) -> None:

@@ -51,7 +51,7 @@ def test_history_is_there_before_the_page_was_opened_in_the_range_that_is_chosen
     for name, least, most in (("1h", 50, 62), ("24h", 280, 290), ("7d", 160, 170)):
         page.script(f"document.querySelector('[data-range=\"{name}\"]').click()")
         page.wait(name, lambda least=least, most=most: least <= _points(page) <= most, 30)
-    assert page.texts('[aria-pressed="true"]') == ["7d"]
+    page.wait("the choice", lambda: page.texts('[aria-pressed="true"]') == ["7d"])
     page.open("#/asset/ETH")
     page.wait("the same range", lambda: page.texts('[aria-pressed="true"]') == ["7d"])
 
@@ -72,7 +72,7 @@ def test_rows_are_found_by_name_and_sorted_by_any_title(page: Page) -> None:
     page.wait("rows", lambda: len(page.all(FRESH)) > 5)
     page.wait("names", lambda: cell(page, "BTC", "Asset") == "BTC Bitcoin", 30)
     page.script("[...document.querySelectorAll('.sort')].find((button) => button.textContent === 'Price, USD').click()")
-    assert page.texts("tr[data-asset] th a")[:2] == ["BTC", "ETH"], "the dearest first"
+    page.wait("the dearest first", lambda: page.texts("tr[data-asset] th a")[:2] == ["BTC", "ETH"])
     assert page.script("return document.querySelector('th[aria-sort=descending]').textContent") == "Price, USD"
     page.open()
     page.wait("the same order", lambda: page.texts("tr[data-asset] th a")[:2] == ["BTC", "ETH"], 30)
@@ -80,9 +80,9 @@ def test_rows_are_found_by_name_and_sorted_by_any_title(page: Page) -> None:
     page.script(find.format(json.dumps("bitcoin")))
     page.wait("two of this name", lambda: page.texts("tr[data-asset]:not([hidden]) th a") == ["BTC", "BCH"])
     page.script(find.format(json.dumps("nothing at all")))
-    assert "No asset of this node is called “nothing at all”" in page.text("main")
+    page.wait("that none is", lambda: "No asset of this node is called “nothing at all”" in page.text("main"))
     page.script("document.querySelector('.card [role=status] button').click()")
-    assert len(page.texts("tr[data-asset]:not([hidden])")) > 20
+    page.wait("all rows", lambda: len(page.texts("tr[data-asset]:not([hidden])")) > 20)
 
 
 def test_time_zone_and_numbers_are_chosen_and_remembered(page: Page) -> None:
@@ -120,6 +120,6 @@ def test_an_unknown_asset_leads_to_those_that_there_are(page: Page) -> None:
     """With a link to each, and one back."""
     page.go("#/asset/NOPE")
     page.wait("the list", lambda: "BTC" in page.texts(".names a"))
-    assert page.texts("p.back a") == ["All prices"]
+    page.wait("the way back", lambda: page.texts("p.back a") == ["All prices"])
     page.script("document.querySelector('.names a[href$=BTC]').click()")
     page.wait("the asset", lambda: page.text("main h1").startswith("BTC"))

@@ -77,8 +77,7 @@ def test_a_reporter_that_stands_still_leaves_no_price_green(page: Page) -> None:
     os.kill(reporter, signal.SIGSTOP)
     try:
         page.wait("all grey", lambda: page.all(OLD) and not page.all(FRESH), 10)
-        assert page.shown("#lost")
-        assert page.text("#link") == "no connection"
+        page.wait("the line", lambda: page.shown("#lost") and page.text("#link") == "no connection")
         line = "return document.querySelector('tr[data-asset=BTC] .spark path').getAttribute('d')"
         drawn = page.script(line)
         page.wait("a gap in the line", lambda: page.script(line) != drawn)

@@ -108,7 +108,7 @@ def test_a_spent_month_is_read_by_its_customer_and_the_page_costs_nothing_of_it(
     assert number(tile(page, "Used")) == QUOTA
     assert number(tile(page, "Limit")) == QUOTA
     assert number(tile(page, "Left")) == 0
-    assert "The month is spent" in page.text("main .strip.bad")
+    page.wait("the sentence", lambda: "The month is spent" in page.text("main .strip.bad"))
     page.wait("the chart", lambda: page.all("#month[data-points]"), 30)
     assert f"of {QUOTA}" in page.script("return document.getElementById('month').getAttribute('aria-label')")
     assert not page.all("#account"), "a customer has no other to choose"

@@ -1,6 +1,7 @@
 """Backups for the tests: a database server of a test's own, a target in a folder, and what a backup of it takes."""
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from trinity.backup.base import Origin, ServerFacts, read_facts, take_base
 from trinity.backup.catalog import Base, read_catalog
 from trinity.backup.restore import RestoredCluster, restore_into
 from trinity.backup.target import BackupTarget, DirectoryTarget, recognise
-from trinity.backup.wal import LogStream, ensure_slot
+from trinity.backup.wal import LogStream, drop_slot, ensure_slot
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.store.connect import AnyConnection, connect
 
@@ -33,22 +34,28 @@ def wait_for(holds: Callable[[], bool], seconds: float = _ARRIVE_SECONDS) -> Non
         time.sleep(0.02)
 
 
-class BackedUp:
-    """A server of its own and its backups; `connection` is autocommit."""
+_numbers = itertools.count()
 
-    def __init__(self, folder: Path, target: BackupTarget | None = None) -> None:
-        self.folder = folder
-        self.server = DatabaseServer(folder / "node")
+
+class BackedUp:
+    """A database of its own on a running server, or on one of its own, and its backups; `connection` is autocommit."""
+
+    def __init__(self, folder: Path, server: DatabaseServer | None = None, target: BackupTarget | None = None) -> None:
+        self.folder, self._owns_server = folder, server is None
+        self.server = server or DatabaseServer(folder / "node")
         self.scratch = folder / "scratch"
         self.place = folder / "target"
         self.scratch.mkdir()
         self.place.mkdir()
         self.target: BackupTarget = target or DirectoryTarget(self.place)
+        self._database = f"backed_up_{next(_numbers)}"
 
     def __enter__(self) -> Self:
-        self.server.data_dir.mkdir()
-        self.server.start()
-        self.url = self.server.url()
+        if self._owns_server:
+            self.server.data_dir.mkdir()
+            self.server.start()
+        self._execute(f"CREATE DATABASE {self._database} TEMPLATE template0")
+        self.url = self.server.url(self._database)
         self.connection: AnyConnection = connect(self.url, "tests", autocommit=True)
         self.connection.execute("CREATE TABLE notes (id bigserial PRIMARY KEY, text text NOT NULL)")
         self.facts: ServerFacts = read_facts(self.connection)
@@ -58,11 +65,20 @@ class BackedUp:
 
     def __exit__(self, *_: object) -> None:
         self.stream.close()
+        if self._owns_server:
+            self.connection.close()
+            self.server.stop()
+            return
+        drop_slot(self.connection, self.facts)
         self.connection.close()
-        self.server.stop()
+        self._execute(f"DROP DATABASE {self._database} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with connect(self.server.url(), "tests", autocommit=True) as connection:
+            connection.execute(statement)
 
     def begin_stream(self, moment: int = 0) -> LogStream:
-        lsn, _ = ensure_slot(self.connection)
+        lsn, _ = ensure_slot(self.connection, self.facts)
         recipients = [IDENTITY.to_public()]
         return LogStream(self.url, self.facts, lsn, self.scratch, self.target, recipients, moment)
 

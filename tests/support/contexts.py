@@ -17,7 +17,7 @@ from trinity.memory.price_table import PriceTable
 from trinity.process import ConsensusMemory, FeedMemory, ProcessContext
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OpenContext(ProcessContext):
     """A process's context, together with the memory around it, which the test reads and writes."""
 

@@ -45,6 +45,7 @@ def test_the_words_beside_and_above_a_field_are_its_explanation() -> None:
     (str, "text"), (bool, "true or false"), (int, "a whole number"), (Path, "a path"), (str | None, "text"),
     (tuple[str, ...], "a list of texts"), (dict[str, str], "a table of texts"), (Literal["a", "b"], "one of a, b"),
     (Annotated[int, msgspec.Meta(ge=1, le=9)], "a whole number from 1 to 9"),
+    (Annotated[float, msgspec.Meta(ge=0, le=9)], "a number from 0 to 9"),
     (Annotated[int, msgspec.Meta(description="so many a day")], "so many a day"),
 ])  # fmt: skip
 def test_what_a_field_takes_is_said_in_words(kind: object, words: str) -> None:

@@ -40,6 +40,7 @@ class ServerFacts(NamedTuple):
     segment_bytes: int
     summarizes: bool  # incremental backups are possible
     may_replicate: bool  # our role may receive the log
+    database: int  # its number; a server may have several that are backed up
 
 
 def read_facts(connection: AnyConnection) -> ServerFacts:
@@ -49,7 +50,8 @@ def read_facts(connection: AnyConnection) -> ServerFacts:
         " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,"
         " (SELECT bytes_per_wal_segment FROM pg_control_init()),"
         " coalesce(current_setting('summarize_wal', true), 'off') = 'on',"
-        " (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)"
+        " (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),"
+        " (SELECT oid::bigint FROM pg_database WHERE datname = current_database())"
     ).fetchone()
     assert row is not None, "a row of values"
     return ServerFacts(*row)

@@ -26,8 +26,6 @@ from trinity.backup.tools import Tool, server_arguments
 from trinity.errors import BackupToolError
 from trinity.store.connect import AnyConnection
 
-SLOT = "trinity_backup"
-_APPLICATION = "log"
 _PARTIAL = ".partial"
 # A segment that fills slowly is one object again after so many pieces: a restore fetches each.
 _PIECES_MAX = 30
@@ -42,25 +40,32 @@ class LogMark(NamedTuple):
     moment: int
 
 
-def ensure_slot(connection: AnyConnection) -> tuple[int, bool]:
+def slot_of(facts: ServerFacts) -> str:
+    """The slot's name: of a server with several databases, each has its own."""
+    return f"trinity_backup_{facts.database}"
+
+
+def ensure_slot(connection: AnyConnection, facts: ServerFacts) -> tuple[int, bool]:
     """The position from which on the server keeps the log, and whether the slot is new: then there is a gap."""
     row = connection.execute(
-        "SELECT restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = %s", [SLOT]
+        "SELECT restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = %s", [slot_of(facts)]
     ).fetchone()
     if row is not None and row[0] is not None and row[1] not in ("lost", None):
         return parse_lsn(row[0]), False
     if row is not None:
-        connection.execute("SELECT pg_drop_replication_slot(%s)", [SLOT])
-    made = connection.execute("SELECT lsn::text FROM pg_create_physical_replication_slot(%s, true)", [SLOT]).fetchone()
+        connection.execute("SELECT pg_drop_replication_slot(%s)", [slot_of(facts)])
+    made = connection.execute(
+        "SELECT lsn::text FROM pg_create_physical_replication_slot(%s, true)", [slot_of(facts)]
+    ).fetchone()
     assert made is not None, "a row"
     return parse_lsn(made[0]), True
 
 
-def drop_slot(connection: AnyConnection) -> None:
+def drop_slot(connection: AnyConnection, facts: ServerFacts) -> None:
     """Where nobody backs up any more: a forgotten slot fills the disk."""
     connection.execute(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
-        [SLOT],
+        [slot_of(facts)],
     )
 
 
@@ -91,6 +96,7 @@ class LogStream:
     ) -> None:
         """`moment`: of the newest piece of this timeline that is in the target; 0: there is none."""
         self._facts, self._folder, self._target, self._recipients = facts, scratch / "wal", target, recipients
+        self._application = f"log of {facts.database}"
         self._marks: deque[LogMark] = deque(maxlen=_MARKS_MAX)
         self.moment = moment  # committed up to here: in the target
         self._shipped: dict[str, list[WalPiece]] = {}
@@ -101,7 +107,7 @@ class LogStream:
         number = begin_lsn // facts.segment_bytes
         # pg_receivewal goes on where it finds an unfinished segment.
         (self._folder / f"{segment_name(facts.timeline, number, facts.segment_bytes)}{_PARTIAL}").touch(mode=0o600)
-        server, secrets = server_arguments(url, _APPLICATION)
+        server, secrets = server_arguments(url, self._application)
         arguments = ["--directory", str(self._folder), "--no-loop", "--no-sync", "--status-interval=1", *server]
         self._tool = Tool("pg_receivewal", arguments, secrets, scratch / "pg_receivewal.log")
 
@@ -127,13 +133,13 @@ class LogStream:
         code = self._tool.exit_code()
         row = connection.execute(
             "SELECT write_lsn::text FROM pg_stat_replication WHERE application_name = %s",
-            [f"trinity {_APPLICATION}"],
+            [f"trinity {self._application}"],
         ).fetchone()
         self.ship(parse_lsn(row[0]) if row is not None and row[0] is not None else 0)
         connection.execute(
             "SELECT pg_replication_slot_advance(slot_name, %(lsn)s::pg_lsn) FROM pg_replication_slots"
             " WHERE slot_name = %(slot)s AND restart_lsn < %(lsn)s::pg_lsn",
-            {"lsn": lsn_text(self.shipped_lsn), "slot": SLOT},
+            {"lsn": lsn_text(self.shipped_lsn), "slot": slot_of(self._facts)},
         )
         if code is not None:
             raise BackupToolError("pg_receivewal", f"it ended with {code}: {self._tool.said()}")

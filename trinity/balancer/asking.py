@@ -14,7 +14,7 @@ import socket
 import threading
 from dataclasses import dataclass
 
-from trinity.balancer.verdicts import ListStanding, Pace, ServiceHealth
+from trinity.balancer.verdicts import AskingPace, ListStanding, ServiceHealth
 from trinity.clock import NS_PER_SECOND, Clock
 
 SECONDS_MAX = 2.0
@@ -37,7 +37,13 @@ class HealthAsker(threading.Thread):
     """One node's service; `stop` ends the thread within a question."""
 
     def __init__(
-        self, node: str, service: str, target: tuple[str, int], pace: Pace, clock: Clock, heard: "queue.Queue[Heard]"
+        self,
+        node: str,
+        service: str,
+        target: tuple[str, int],
+        pace: AskingPace,
+        clock: Clock,
+        heard: "queue.Queue[Heard]",
     ) -> None:
         super().__init__(daemon=True, name=f"{node} {service}")
         self._node, self._service, self._clock, self._heard = node, service, clock, heard

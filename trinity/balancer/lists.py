@@ -20,7 +20,7 @@ LOOKUPS, REPORTS = "lookups", "reports"
 SERVICES = (LOOKUPS, REPORTS)
 
 
-class Ports(NamedTuple):
+class ServicePorts(NamedTuple):
     """Where a service listens on each node."""
 
     health: int
@@ -28,11 +28,11 @@ class Ports(NamedTuple):
     udp: int
 
 
-def ports_of(section: PortsSection) -> dict[str, Ports]:
+def ports_of(section: PortsSection) -> dict[str, ServicePorts]:
     """Of each service."""
     return {
-        LOOKUPS: Ports(section.health_port_lpo, section.tcp_port_lpo, section.udp_port_lpo),
-        REPORTS: Ports(section.health_port_lrs, section.tcp_port_lrs, section.udp_port_lrs),
+        LOOKUPS: ServicePorts(section.health_port_lpo, section.tcp_port_lpo, section.udp_port_lpo),
+        REPORTS: ServicePorts(section.health_port_lrs, section.tcp_port_lrs, section.udp_port_lrs),
     }
 
 
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
 
 def write_lists(
-    service: str, ports: Ports, asked: Sequence[Place], left_out: Sequence[tuple[str, str]]
+    service: str, ports: ServicePorts, asked: Sequence[Place], left_out: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
     """The texts by their file names; `left_out` are names of nodes and the reasons."""
     said = [f"# {node}: {' '.join(reason.split())}" for node, reason in left_out]

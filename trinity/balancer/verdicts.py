@@ -34,7 +34,7 @@ class ListStanding(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Pace:
+class AskingPace:
     """How often is asked, and how many silences are an end; InputError."""
 
     interval_ns: int = int(INTERVAL_SECONDS * NS_PER_SECOND)
@@ -51,7 +51,7 @@ class Pace:
 class ServiceHealth:
     """What is known of one service of one node."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: AskingPace) -> None:
         self._pace = pace
         self._misses = 0
         self.standing = ListStanding.UNKNOWN

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from trinity.balancer.asking import HealthAsker, Heard
-from trinity.balancer.lists import SERVICES, Place, Ports, write_lists
-from trinity.balancer.verdicts import ListStanding, Pace, chosen
+from trinity.balancer.lists import SERVICES, Place, ServicePorts, write_lists
+from trinity.balancer.verdicts import AskingPace, ListStanding, chosen
 from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import BalancerRefusedError
 from trinity.files import Durability, write_whole
@@ -37,10 +37,10 @@ class Watcher:
     def __init__(
         self,
         nodes: Mapping[str, str],
-        ports: Mapping[str, Ports],
+        ports: Mapping[str, ServicePorts],
         folder: Path,
         apply: Apply,
-        pace: Pace,
+        pace: AskingPace,
         clock: Clock,
         log: logging.Logger,
     ) -> None:

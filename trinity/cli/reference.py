@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric as Family
 
+from trinity.cli.settings_page import settings_page
 from trinity.files import Durability, write_whole
 from trinity.markets import load_catalog
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
@@ -61,7 +62,7 @@ def metrics_page() -> str:
 
 
 # Path below docs/ and how it is made.
-REFERENCE_PAGES: dict[str, Callable[[], str]] = {"metrics.md": metrics_page}
+REFERENCE_PAGES: dict[str, Callable[[], str]] = {"configuration.md": settings_page, "metrics.md": metrics_page}
 
 _DECLARED: dict[str, Metric] = {
     PREFIX + metric.name: metric for register in REGISTERS.values() for metric in register.metrics

@@ -6,7 +6,8 @@
 
 A machine that has less, or another architecture, gets code for itself. Who sets NUMBA_CPU_NAME decides.
 
-Rules: the choice is pure; `use_baseline` tells numba, once and before it makes any code. Must not know any function.
+Rules: the choice is pure; `use_baseline` tells numba, before it makes any code, the same each time. Must not know any
+function.
 """
 
 import os
@@ -96,6 +97,7 @@ def features_in(cpuinfo: str) -> set[str]:
 
 
 def _target() -> str:
+    use_baseline()  # who only asks may be the first
     name: str = cpu_target.target_context.codegen().magic_tuple()[1]
     return name
 

@@ -34,7 +34,6 @@ NODE_STARTED_NS = 0  # wall clock
 NODE_SIMULATED = 1  # 1 when the exchanges are simulated
 NODE_RECORDING = 2  # 1 while feeds and consensus record their inputs; also set by `trinity record`
 NODE_LEAVING = 3  # 1 from SIGTERM on: the node still answers, and wants nobody new
-NODE_SUPERVISOR_PID = 4  # who is asked to reload
 
 BLOCK_WORDS = 8 + COUNTER_WORDS
 

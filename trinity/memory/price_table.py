@@ -275,6 +275,12 @@ def take_turn(words: Words, place: int, gap_ns: int, now_ns: int) -> int:
             return wait_ns
 
 
+def warm_up() -> None:
+    """Compile what Python calls of the turns at an exchange's REST, or load its machine code, before the fork."""
+    take_turn(np.zeros(1, dtype=np.uint64), 0, 0, 0)
+    _wait_until(0, 0)
+
+
 @compiled
 def cell_at(exchanges: int, capacity: int, exchange: int, asset: int) -> int:
     """The word at which a cell begins; whoever asks knows that there is one."""

@@ -52,6 +52,11 @@ def key_states(key: bytes) -> NDArray[np.int64]:
     return np.concatenate(states)
 
 
+def warm_up() -> None:
+    """Compile what `key_states` calls, or load its machine code, before the fork."""
+    key_states(b"")
+
+
 @compiled
 def sign(
     octets: Octets,

@@ -14,7 +14,10 @@ import feeds.consensus.candles
 import feeds.consensus.process
 import feeds.ingest.intake
 import trinity.access.warm_up
+import trinity.memory.delivery_ring
 import trinity.memory.limit_shares
+import trinity.memory.price_table
+import trinity.native.hmac
 import trinity.native.nearest
 import workers.push.entries
 import workers.push.udp.sender
@@ -74,7 +77,10 @@ _WARM_UPS = (
     feeds.consensus.candles.warm_up,
     feeds.ingest.intake.warm_up,
     trinity.access.warm_up.warm_up,
+    trinity.memory.delivery_ring.warm_up,
     trinity.memory.limit_shares.warm_up,
+    trinity.memory.price_table.warm_up,
+    trinity.native.hmac.warm_up,
     trinity.native.nearest.warm_up,
     workers.push.entries.warm_up,
     workers.push.udp.sender.warm_up,

@@ -34,7 +34,13 @@ from trinity.errors import ConfigError, MissingExtraError
 from trinity.limits import COMPILE_SECONDS_MAX, DELIVERY_RING_RECORDS, OPEN_FILES_WANTED
 from trinity.markets import Catalog, load_catalog
 from trinity.memory.access import AccessMemory, bytes_needed
-from trinity.memory.control import NODE_LEAVING, NODE_RECORDING, NODE_SIMULATED, NODE_STARTED_NS, NODE_SUPERVISOR_PID
+from trinity.memory.control import (
+    NODE_LEAVING,
+    NODE_RECORDING,
+    NODE_SIMULATED,
+    NODE_STARTED_NS,
+    ProcessBlock,
+)
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory
@@ -44,7 +50,7 @@ from trinity.net.ports import check_port, host_in_url, listeners_of, local_host
 from trinity.net.seat import Seat
 from trinity.node.compiling import compile_before_fork
 from trinity.node.console import NodeConsole
-from trinity.node.data_dir import claim_data_dir, node_uuid, open_rings
+from trinity.node.data_dir import check_stamp, claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
 from trinity.node.notify import Notifier, Phase
 from trinity.node.reload import Reload, ReloadedNode
@@ -63,9 +69,12 @@ from trinity.node.roles import (
 )
 from trinity.node.supervisor import ProcessSpec, Stop
 from trinity.observe.log import check_log_folder, open_log
+from trinity.observe.metrics import REGISTERS
 from trinity.process import ProcessContext
 from trinity.push.addresses import AllowList
+from trinity.store import migrate
 from trinity.store.database import database_url
+from trinity.version import version
 from workers.receiver.certificate import make_certificate
 
 
@@ -77,6 +86,7 @@ def run_node(config: Config, with_simulator: bool, console: TextIO, read: Callab
     Raises ConfigError, PortTakenError, DataDirTakenError or NodeRunningError before anything was started.
     """
     with claim_data_dir(config.node.data_dir):
+        check_stamp(config.node.data_dir, version(), list(migrate.digests(migrate.FOLDER)))
         set_title("supervisor", config.node.name)
         return _run_node(config, with_simulator, console, read or (lambda: config))
 
@@ -106,7 +116,6 @@ def _run_node(config: Config, with_simulator: bool, console: TextIO, read: Calla
         made.callback(memory.unlink)
         access = create_access(config, clock)
         made.callback(access.unlink)
-        memory.control.write_node_word(NODE_SUPERVISOR_PID, os.getpid())
         memory.control.write_node_word(NODE_STARTED_NS, clock.wall_ns())
         memory.control.write_node_word(NODE_SIMULATED, int(config.feeds.simulated))
         memory.control.write_node_word(NODE_RECORDING, int(config.recording.on))
@@ -248,7 +257,9 @@ def build_processes(
         context = ProcessContext.of(node, index, clock, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
         run = ProcessRun(role, instance, running, context, memory)
         spec = ProcessSpec(entry.name, role.stage, role.vital, *_place_of(role, instance, plan))
-        processes.append(Process(spec, run, context.block, context.control_fd, _on_rest(node, role, instance)))
+        processes.append(
+            Process(spec, run, context.block, context.control_fd, _on_rest(node, role, instance, context.block))
+        )
     return processes
 
 
@@ -260,11 +271,18 @@ def _place_of(role: Role, instance: str, plan: NodePlan) -> tuple[str, int | Non
     return role.kind, int(instance) if int(instance) < seats else None
 
 
-def _on_rest(node: NodeMemory, role: Role, instance: str) -> Callable[[], None]:
-    """A worker that was killed has said what it held last: that is nobody's now."""
-    if role.kind == "worker":
-        return lambda: node.admission.clear(int(instance))
-    return lambda: None
+def _on_rest(node: NodeMemory, role: Role, instance: str, block: ProcessBlock) -> Callable[[], None]:
+    """What it said last of the present is nobody's now: it may have been killed. Its counters stand."""
+
+    def forget() -> None:
+        register = REGISTERS[role.kind]
+        gauges = (metric for metric in register.metrics if metric.kind == "gauge")
+        for word in [register.index(metric.name, *series) for metric in gauges for series in metric.series()]:
+            block.set_gauge(word, 0.0)
+        if role.kind == "worker":
+            node.admission.clear(int(instance))
+
+    return forget
 
 
 def prepare_rings(config: Config, memory: NodeMemory, clock: Clock, log: logging.Logger) -> Rings:

@@ -1,6 +1,7 @@
 """The node's data directory: who works in it, the node's identity, and the rings of records.
 
-    lock           locked (flock) by the node that runs here; a second node is refused
+    lock           locked (flock) by the node that runs here, a second one is refused; the supervisor's number
+    version.json   who worked in it last: its version and the migrations that it knew; an older version is refused
     node-uuid      made at the first start: what the database knows the node by, whatever its name
     usage/ring-<n> the ring of writer n, workers first; ring-<n>.<second>.unreadable: what stood there and was none
     deliveries/    the same of the pusher's deliveries; only where there is a pusher, or was one
@@ -16,14 +17,19 @@ import os
 import re
 import select
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from trinity.errors import ConfigError, DataDirTakenError, LayoutError
 from trinity.files import Durability, write_whole
 from trinity.memory.record_ring import RecordRing
+from trinity.node.asking import LOCK
 
+# Of all files in the directory together; one more when an older version would misread one of them.
+DATA_LAYOUT = 2
 # After a SIGKILL of the whole node its last process may take some 100 ms to be gone.
 _CLAIM_TRIES = 20
 _CLAIM_WAIT_SECONDS = 0.1
@@ -38,20 +44,56 @@ def claim_data_dir(data_dir: Path) -> Iterator[None]:
     """Hold the directory's lock; raises DataDirTakenError, or ConfigError when it cannot be written."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError("TRINITY_DATA_DIR", f"{data_dir}: {error.strerror}") from None
     try:
         _lock(fd, data_dir)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
 
 
+class Stamp(msgspec.Struct, frozen=True):
+    """Who worked in the directory last; fields that a later version adds are passed over."""
+
+    version: str
+    layout: int
+    migrations: tuple[str, ...]
+
+
+def check_stamp(data_dir: Path, version: str, migrations: Sequence[str]) -> None:
+    """Refuse a directory that a newer version has worked in, else say that this one does now. Under the lock.
+
+    What a newer version wrote, an older one would take for damage and set aside: its usage records would be lost. A
+    directory without a stamp is of the time before there were any.
+    """
+    path, own = data_dir / "version.json", Stamp(version, DATA_LAYOUT, tuple(migrations))
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Stamp)
+    except FileNotFoundError:
+        found = None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError("TRINITY_DATA_DIR", f"{path} is unreadable: {error}; restore it from a backup") from None
+    if found is not None:
+        later = sorted(set(found.migrations) - set(migrations))
+        if found.layout > DATA_LAYOUT or later:
+            reason = (
+                f"{data_dir} was last used by version {found.version}, which is newer than this one ({version}): its "
+                "files and its database would be misread. Install that version or a newer one; to go back to this one, "
+                "restore a backup of before the upgrade into another directory"
+            )
+            raise ConfigError("TRINITY_DATA_DIR", reason)
+    if found != own:
+        write_whole(path, [msgspec.json.encode(own)], Durability.SYNCED, mode=0o644)
+
+
 def is_claimed(data_dir: Path) -> bool:
     """Whether a node works in this directory now."""
     try:
-        with (data_dir / "lock").open("rb") as file:
+        with (data_dir / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

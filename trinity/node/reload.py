@@ -1,7 +1,5 @@
 """A change of the running node: the configuration is read anew, checked as at a start, and applied by one table.
-
-    <data directory>/reload-wanted   who asks and what is to be replaced all the same; read and removed at SIGHUP
-    <data directory>/reload.json     what became of it, for `trinity reload`: written anew at each step
+Who asks, and how it is told what became of it, is in asking.py.
 
 Rules: a wrong configuration changes nothing. What needs a restart keeps its old value and is said. Where a process
 cannot begin with the new configuration, the old one is put back, and those that were replaced are replaced again.
@@ -14,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,32 +20,10 @@ from trinity.config import Config
 from trinity.errors import ConfigError
 from trinity.files import Durability, write_whole
 from trinity.markets import Catalog, load_catalog
+from trinity.node.asking import OUTCOME, POOLS, WANTED, Outcome, Wanted
 from trinity.node.needs import FILES, difference, is_same_layout
 from trinity.node.replacement import Replace, Replaced
 from trinity.node.roles import NodePlan, RunningPlan
-
-WANTED, OUTCOME = "reload-wanted", "reload.json"
-POOLS = ("worker", "reporter")
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What `trinity reload` asks for: `token` is how it knows its own outcome."""
-
-    token: str = ""
-    kinds: tuple[str, ...] = ()
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a reload."""
-
-    token: str
-    state: Literal["running", "done", "refused", "failed"]
-    applied: tuple[str, ...] = ()
-    replacing: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()  # processes
-    key: str = ""  # of what was refused
-    reason: str = ""
 
 
 class ReloadedNode(NamedTuple):

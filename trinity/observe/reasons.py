@@ -218,7 +218,7 @@ REASONS: tuple[HealthReason, ...] = (
     _named(
         "process_silent",
         ReasonWeight.SHORT,
-        lambda reading: (view.name for view in reading.processes if not view.alive),
+        lambda reading: (view.name for view in reading.processes if not view.alive and not view.resting),
         "no progress",
     ),
     _named(

@@ -139,7 +139,7 @@ class BackupService(SessionThread):
         self._recognise(facts.system)
         if self._stream is None:
             catalog = self._catalog()
-            begin_lsn, is_new = ensure_slot(connection)
+            begin_lsn, is_new = ensure_slot(connection, facts)
             if is_new:
                 self._log.warning(
                     "the log begins anew: a base is taken", extra={"fields": {"timeline": facts.timeline}}

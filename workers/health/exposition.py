@@ -151,7 +151,8 @@ def _process_families(views: list[ProcessView]) -> Iterator[Metric]:
         "process_resident_memory_bytes", "Memory in use, with what the processes share.", labels=["process"]
     )
     for view in views:
-        up.add_metric([view.name], float(view.alive))
+        if not view.resting:
+            up.add_metric([view.name], float(view.alive))
         failing.add_metric([view.name], float(view.failing))
         restarts.add_metric([view.name], view.restarts)
         if view.heartbeat_age_ns is not None:
@@ -235,10 +236,14 @@ def _register_families(reading: Reading, kind: str, register: Register) -> Itera
         for index, entry in enumerate(reading.memory.card.processes)
         if entry.kind == kind
     ]
+    # A spare counts on from where it was; of what is so now it says nothing.
+    resting = {view.name for view in reading.processes if view.resting}
+    present = [one for one in blocks if not label or f"{kind}-{one[0][0]}" not in resting]
     for metric in register.metrics:
         if metric.name in _RING_GAUGES or metric in OF_CACHE:
             continue
-        yield _FAMILIES[metric.kind](register, metric, [label] if label else [], blocks)
+        of_whom = present if metric.kind == "gauge" else blocks
+        yield _FAMILIES[metric.kind](register, metric, [label] if label else [], of_whom)
 
 
 def _cache_families(reading: Reading, kinds: Iterable[str]) -> Iterator[Metric]:
@@ -248,7 +253,7 @@ def _cache_families(reading: Reading, kinds: Iterable[str]) -> Iterator[Metric]:
         made = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
         family = made(metric.name, metric.text, labels=["process"])
         for index, entry in enumerate(reading.memory.card.processes):
-            if entry.kind in asking:
+            if entry.kind in asking and not (metric.kind == "gauge" and reading.processes[index].resting):
                 word, block = REGISTERS[entry.kind].index(metric.name), reading.memory.control.block(index)
                 value = block.read_counter(word) if metric.kind == "counter" else block.read_gauge(word)
                 family.add_metric([entry.name], value)

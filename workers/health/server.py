@@ -116,7 +116,7 @@ async def _serve(
         while not stop.is_set():
             if not has_told and memory.node.control.read_node_word(NODE_LEAVING):
                 has_told = True
-                _shut_idle(runners)
+                _shut_all(runners)
             if context.clock.monotonic_ns() >= sweep_at_ns:
                 sweep_at_ns = context.clock.monotonic_ns() + SWEEP_GAP_NS
                 await asyncio.to_thread(sweep_logs, folder_of(node.data_dir), context.clock.wall_ns() / NS_PER_SECOND)
@@ -129,11 +129,12 @@ async def _serve(
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
 
 
-def _shut_idle(runners: Sequence[web.AppRunner]) -> None:
-    """Shut connections between two questions: who keeps one to ask now and then asks at once, and hears of it."""
+def _shut_all(runners: Sequence[web.AppRunner]) -> None:
+    """Who keeps a connection to ask now and then comes again at once, and hears of it; answers take milliseconds."""
     for runner in runners:
         if runner.server is not None:
-            runner.server.pre_shutdown()
+            for connection in runner.server.connections:
+                connection.force_close()
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.cloudformation import FOLDER
 from tests.support.deployment import NODES, Part, environment_of, of_type
 from trinity.observe.metrics import REGISTERS
 
@@ -39,6 +40,18 @@ def test_there_are_21_alarms_and_each_tells_the_operator_when_it_begins_and_ends
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == ["<Alarms.Alarms>"], name
         assert alarm["AlarmName"].endswith(name.removeprefix("Alarms.")), name
+
+
+def test_they_are_the_alarms_of_prometheus_and_each_has_its_section(whole):
+    """One name for one trouble, wherever it is told, and one place that says what to type."""
+    rules = yaml.safe_load((FOLDER.parent / "prometheus" / "rules" / "trinity.yml").read_text())
+    (names,) = [
+        {rule["alert"] for rule in group["rules"]} for group in rules["groups"] if group["name"] == "specification"
+    ]
+    ours = {name.removeprefix("Alarms."): alarm for name, alarm in of_type(whole, "CloudWatch::Alarm")}
+    assert ours.keys() == names
+    sections = (FOLDER.parents[1] / "docs" / "operations.md").read_text()
+    assert not [name for name in ours if f"# {name}\n" not in sections]
 
 
 def test_an_alarm_of_ours_asks_a_metric_that_nodes_have_and_the_agent_sends_under_its_names(whole):

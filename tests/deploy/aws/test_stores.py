@@ -7,8 +7,6 @@ from tests.support.deployment import NODES, environment_of, node_container, of_t
 from trinity.config import load_config
 from trinity.environment import ENVIRONMENT, SECRETS
 
-COMING = {"DRAIN_NOTICE_SECONDS", "HEARTBEAT_URL"}
-
 
 def test_what_a_container_is_told_are_settings_that_a_node_accepts(copy):
     """Each name is one of trinity/environment.py, secrets come as secrets, and the node takes it all."""
@@ -16,7 +14,7 @@ def test_what_a_container_is_told_are_settings_that_a_node_accepts(copy):
         container = node_container(copy, node)
         secrets = {entry["Name"] for entry in container["Secrets"]}
         environment = environment_of(container)
-        assert environment.keys() | secrets <= ENVIRONMENT.keys() | COMING
+        assert environment.keys() | secrets <= ENVIRONMENT.keys()
         assert not environment.keys() & set(SECRETS)
         assert {"DATABASE_URL", "CACHE_URL", "ADMIN_KEY"} <= secrets <= set(SECRETS)
         config = load_config(environment)

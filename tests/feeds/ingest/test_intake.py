@@ -1,6 +1,7 @@
 """The compiled way into the table beside Python's: the same frames make the same cells, rows, counters, refusals."""
 
 import json
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from random import Random
@@ -112,8 +113,9 @@ class Both:
         for side in (self.fast, self.slow):
             side.read(frames, line, tail)
         fast, slow = self.fast.standing(), self.slow.standing()
-        for name, value in fast.items():
-            np.testing.assert_equal(value, slow[name], err_msg=name)  # NaN is NaN
+        if pickle.dumps(fast) != pickle.dumps(slow):  # numpy goes through some 10,000 values one by one
+            for name, value in fast.items():
+                np.testing.assert_equal(value, slow[name], err_msg=name)  # NaN is NaN
 
 
 CATALOG = load_catalog()

@@ -161,9 +161,8 @@ def _network_balancer(cloud: Cloud, given: dict[str, Any]) -> Made:
 
 def _target_group(cloud: Cloud, given: dict[str, Any]) -> Made:
     asked = {key: value for key, value in given.items() if key != "TargetGroupAttributes"}
-    arn = cloud.elbv2.create_target_group(Name=f"{given['Protocol']}-{given['Port']}".lower(), **asked)["TargetGroups"][
-        0
-    ]["TargetGroupArn"]
+    name = f"{given['Protocol']}-{given['Port']}".lower()
+    arn = cloud.elbv2.create_target_group(Name=name, **asked)["TargetGroups"][0]["TargetGroupArn"]
     cloud.elbv2.modify_target_group_attributes(TargetGroupArn=arn, Attributes=given["TargetGroupAttributes"])
     return Made(
         arn,
@@ -317,10 +316,14 @@ CALLS: dict[str, Callable[[Cloud, dict[str, Any]], Made]] = {
     "AWS::ElasticLoadBalancingV2::Listener": _listener,
     "AWS::ElasticLoadBalancingV2::TargetGroup": _target_group,
 }
-# What moto's stacks do not delete, and what their other parts cannot be deleted before.
+# What moto's stacks do not delete: before which their other parts cannot be, and after which these can.
 LEFT_BY_STACKS: dict[str, Callable[[Cloud, str], Any]] = {
     "AWS::EC2::NatGateway": lambda cloud, name: cloud.ec2.delete_nat_gateway(NatGatewayId=name),
     "AWS::EC2::RouteTable": lambda cloud, name: cloud.ec2.delete_route_table(RouteTableId=name),
+}
+LEFT_AFTER_STACKS: dict[str, Callable[[Cloud, str], Any]] = {
+    "AWS::EC2::Volume": lambda cloud, name: cloud.ec2.delete_volume(VolumeId=name),
+    "AWS::ElasticLoadBalancingV2::TargetGroup": lambda cloud, arn: cloud.elbv2.delete_target_group(TargetGroupArn=arn),
 }
 # Of the types that moto's stacks have, what they make something else of: all of the network load balancer.
 BY_STACK = {

@@ -8,13 +8,22 @@ import copy
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.server import ThreadedMotoServer
 
 from tests.support.cloudformation import Intrinsics, load, parameters_of
-from tests.support.moto.calls import CALLS, LEFT_BY_STACKS, REGION, UNKNOWN, Cloud, Made, is_made_by_call
+from tests.support.moto.calls import (
+    CALLS,
+    LEFT_AFTER_STACKS,
+    LEFT_BY_STACKS,
+    REGION,
+    UNKNOWN,
+    Cloud,
+    Made,
+    is_made_by_call,
+)
 from tests.support.moto.inventory import inventory
 
 
@@ -46,10 +55,14 @@ class Part:
         """By calls what was made so, the newest first; then the stack."""
         for made in reversed(self._made.values()):
             made.delete()
-        for key, kind in self._kinds.items():
-            if kind in LEFT_BY_STACKS and key not in self._made:
-                LEFT_BY_STACKS[kind](self._cloud, self._names[key])
+        self._delete_left(LEFT_BY_STACKS)
         self._cloud.cloudformation.delete_stack(StackName=self._name)
+        self._delete_left(LEFT_AFTER_STACKS)
+
+    def _delete_left(self, calls: Mapping[str, Callable[[Cloud, str], Any]]) -> None:
+        for key, kind in self._kinds.items():
+            if kind in calls and key not in self._by_call:
+                calls[kind](self._cloud, self._names[key])
 
     def _make_stack(self, resources: dict[str, Any], given: dict[str, Any]) -> None:
         resources = copy.deepcopy(resources)

@@ -29,14 +29,14 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
         "machines": [
             {
                 "zones": group["AvailabilityZones"],
-                "size": (group["MinSize"], group["DesiredCapacity"], group["MaxSize"]),
+                "size": [group["MinSize"], group["MaxSize"]],
             }
             for group in cloud.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         ],
         "disks": [
-            {"zone": disk["AvailabilityZone"], "encrypted": disk["Encrypted"], "name": _name(disk)}
+            {"zone": disk["AvailabilityZone"], "gib": disk["Size"]}
             for disk in cloud.ec2.describe_volumes()["Volumes"]
-            if _name(disk)
+            if not disk["Attachments"]  # those of machines' systems are
         ],
         "databases": [
             {
@@ -49,12 +49,9 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
             for database in cloud.rds.describe_db_clusters()["DBClusters"]
         ],
         "caches": [
-            {
-                "tls": cache["TransitEncryptionEnabled"],
-                "failover": cache["AutomaticFailover"],
-                "engine": cache.get("Engine"),
-            }
+            {"tls": cache["TransitEncryptionEnabled"], "failover": cache["AutomaticFailover"]}
             for cache in cloud.elasticache.describe_replication_groups()["ReplicationGroups"]
+            if cache["Status"] != "deleting"
         ],
         "alarms": _alarms(cloud),
         "rules": {
@@ -120,23 +117,21 @@ def _target_groups(cloud: Cloud) -> dict[str, Any]:
 
 
 def _security_groups(cloud: Cloud) -> dict[str, Any]:
-    groups = [
-        group for group in cloud.ec2.describe_security_groups()["SecurityGroups"] if group["GroupName"] != "default"
-    ]
-    names = {group["GroupId"]: _name(group) for group in groups}
+    groups = cloud.ec2.describe_security_groups()["SecurityGroups"]
+    names = {group["GroupId"]: _name(group) for group in groups if group["GroupName"] != "default"}
     return {
         names[group["GroupId"]]: sorted(
-            [
-                rule["IpProtocol"],
-                rule["FromPort"],
-                rule["ToPort"],
-                [names[pair["GroupId"]] for pair in rule["UserIdGroupPairs"]]
-                or [entry["CidrIp"] for entry in rule["IpRanges"]],
-            ]
+            [rule["IpProtocol"], rule["FromPort"], rule["ToPort"], _sources(rule, names)]
             for rule in group["IpPermissions"]
         )
         for group in groups
+        if group["GroupId"] in names
     }
+
+
+def _sources(rule: dict[str, Any], names: dict[str, str]) -> list[str]:
+    pairs = [names[pair["GroupId"]] for pair in rule["UserIdGroupPairs"]]
+    return sorted(pairs) + [entry["CidrIp"] for entry in rule["IpRanges"]]
 
 
 def _services(cloud: Cloud) -> dict[str, Any]:
@@ -144,6 +139,8 @@ def _services(cloud: Cloud) -> dict[str, Any]:
     for cluster in cloud.ecs.list_clusters()["clusterArns"]:
         arns = cloud.ecs.list_services(cluster=cluster)["serviceArns"]
         for service in cloud.ecs.describe_services(cluster=cluster, services=arns)["services"] if arns else []:
+            if service["status"] != "ACTIVE":
+                continue
             task = cloud.ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
             node = next(part for part in task["containerDefinitions"] if part["name"] == "trinity")
             found[service["serviceName"]] = {

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from tests.support.backups import IDENTITY, BackedUp
+from tests.support.database import DatabaseServer
 from trinity.backup.base import Origin, forget_manifests, has_manifest, take_base
 from trinity.backup.catalog import read_catalog
 from trinity.backup.target import DirectoryTarget, Fill
@@ -35,9 +36,9 @@ class _Full(DirectoryTarget):
 
 
 @pytest.fixture(scope="module")
-def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
-    """One server for all."""
-    with BackedUp(tmp_path_factory.mktemp("backup")) as made:
+def backed_up(tmp_path_factory: pytest.TempPathFactory, database_server: DatabaseServer) -> Iterator[BackedUp]:
+    """One database for all."""
+    with BackedUp(tmp_path_factory.mktemp("backup"), database_server) as made:
         yield made
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.backups import BackedUp, notes_in, running
+from tests.support.database import DatabaseServer
 
 
 @pytest.fixture(scope="module")
-def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
-    """One server for the tests that only read its backups or add to them."""
-    with BackedUp(tmp_path_factory.mktemp("backup")) as made:
+def backed_up(tmp_path_factory: pytest.TempPathFactory, database_server: DatabaseServer) -> Iterator[BackedUp]:
+    """One database for the tests that only read its backups or add to them."""
+    with BackedUp(tmp_path_factory.mktemp("backup"), database_server) as made:
         yield made
 
 

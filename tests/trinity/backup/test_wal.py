@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.backups import BackedUp, notes_in, wait_for
+from tests.support.database import DatabaseServer
 from trinity.backup.catalog import read_catalog
 from trinity.backup.layout import WalPiece
-from trinity.backup.wal import SLOT, drop_slot, ensure_slot
+from trinity.backup.wal import drop_slot, ensure_slot, slot_of
 from trinity.errors import BackupToolError
 
 
 @pytest.fixture
-def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
-    """A server of one test's own."""
-    with BackedUp(tmp_path_factory.mktemp("backup")) as made:
+def backed_up(tmp_path_factory: pytest.TempPathFactory, database_server: DatabaseServer) -> Iterator[BackedUp]:
+    """A database of one test's own."""
+    with BackedUp(tmp_path_factory.mktemp("backup"), database_server) as made:
         yield made
 
 
@@ -65,10 +66,12 @@ def test_a_full_segment_is_one_object(backed_up: BackedUp) -> None:
 def test_the_server_forgets_only_what_is_in_the_target(backed_up: BackedUp) -> None:
     """The slot follows what was shipped; where nobody backs up, it is dropped."""
     backed_up.ship()
-    kept, is_new = ensure_slot(backed_up.connection)
+    kept, is_new = ensure_slot(backed_up.connection, backed_up.facts)
     assert not is_new
     assert kept <= backed_up.stream.shipped_lsn
-    drop_slot(backed_up.connection)
-    found = backed_up.connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [SLOT]).fetchone()
+    drop_slot(backed_up.connection, backed_up.facts)
+    found = backed_up.connection.execute(
+        "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [slot_of(backed_up.facts)]
+    ).fetchone()
     assert found is None
-    assert ensure_slot(backed_up.connection)[1]
+    assert ensure_slot(backed_up.connection, backed_up.facts)[1]

@@ -5,10 +5,10 @@ import queue
 from tests.support.patience import PATIENCE
 from trinity.balancer.asking import HealthAsker, Heard
 from trinity.balancer.lists import LOOKUPS
-from trinity.balancer.verdicts import ListStanding, Pace
+from trinity.balancer.verdicts import AskingPace, ListStanding
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 
-PACE = Pace(interval_ns=NS_PER_SECOND, quick_ns=20 * NS_PER_MS, misses_max=3)
+PACE = AskingPace(interval_ns=NS_PER_SECOND, quick_ns=20 * NS_PER_MS, misses_max=3)
 
 
 def test_a_name_that_nobody_knows_has_no_address_and_is_out() -> None:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.balancer.verdicts import ListStanding, Pace, ServiceHealth, chosen
+from trinity.balancer.verdicts import AskingPace, ListStanding, ServiceHealth, chosen
 from trinity.errors import InputError
 
-PACE = Pace(interval_ns=30, quick_ns=1, misses_max=3)
+PACE = AskingPace(interval_ns=30, quick_ns=1, misses_max=3)
 
 
 def test_a_node_that_says_no_is_out_at_once_and_back_with_its_first_yes() -> None:
@@ -58,4 +58,4 @@ def test_where_nobody_is_in_all_are_asked() -> None:
 def test_a_pace_that_cannot_be_is_refused(wrong: dict[str, int], field: str) -> None:
     """With the argument's name."""
     with pytest.raises(InputError, match=field):
-        Pace(**({"interval_ns": 30, "quick_ns": 1, "misses_max": 3} | wrong))
+        AskingPace(**({"interval_ns": 30, "quick_ns": 1, "misses_max": 3} | wrong))

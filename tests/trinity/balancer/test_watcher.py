@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import PATIENCE
-from trinity.balancer.lists import LOOKUPS, REPORTS, Ports
-from trinity.balancer.verdicts import Pace
+from trinity.balancer.lists import LOOKUPS, REPORTS, ServicePorts
+from trinity.balancer.verdicts import AskingPace
 from trinity.balancer.watcher import Watcher, read_standings, read_state
 from trinity.clock import NS_PER_MS, NS_PER_SECOND, SystemClock
 from trinity.errors import BalancerRefusedError
 
 # A well node is asked so rarely that whatever is noticed was noticed by the end of its connection.
-PACE = Pace(interval_ns=3600 * NS_PER_SECOND, quick_ns=20 * NS_PER_MS, misses_max=3)
+PACE = AskingPace(interval_ns=3600 * NS_PER_SECOND, quick_ns=20 * NS_PER_MS, misses_max=3)
 
 
 class HealthServer:
@@ -74,7 +74,7 @@ class Watched:
         self.applied: list[str] = []
         self.refuses = False
         self._stopped = threading.Event()
-        ports = {LOOKUPS: Ports(first.port, 8080, 2679), REPORTS: Ports(first.port, 9090, 2680)}
+        ports = {LOOKUPS: ServicePorts(first.port, 8080, 2679), REPORTS: ServicePorts(first.port, 9090, 2680)}
         nodes = {"node-1": "127.0.0.1", "node-2": "127.0.0.2"}
         log = logging.getLogger("tests.balancer")
         self.watcher = Watcher(nodes, ports, folder, self.apply, PACE, SystemClock(), log)

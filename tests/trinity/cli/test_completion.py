@@ -31,6 +31,7 @@ def offered(text: str, *words: str) -> set[str]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_bash_completes_commands_their_actions_and_their_arguments(of_bash: str) -> None:
+    """As a shell asks for it when the key is pressed."""
     assert {command.name for command in COMMANDS} <= offered(of_bash, "trinity", "")
     assert offered(of_bash, "trinity", "doc") == {"doctor"}
     assert offered(of_bash, "trinity", "keys", "cr") == {"create"}
@@ -40,10 +41,12 @@ def test_bash_completes_commands_their_actions_and_their_arguments(of_bash: str)
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_an_argument_that_is_a_file_is_completed_with_files(of_bash: str) -> None:
+    """Told by its metavar."""
     assert "pyproject.toml" in offered(of_bash, "trinity", "config", "check", "--config", "pypro")
 
 
 @pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "bash"])
 def test_every_other_shell_gets_a_script_that_names_all_commands(shell: str) -> None:
+    """zsh, tcsh and fish are not installed everywhere: their scripts are looked at."""
     text = script(shell)
     assert [command.name for command in COMMANDS if command.name not in text] == []

@@ -34,6 +34,7 @@ def test_machine_code_is_made_for_the_baseline() -> None:
 
 
 def test_a_machine_with_less_than_the_baseline_gets_code_of_its_own() -> None:
+    """Code for instructions that it lacks would kill it (SIGILL)."""
     of_intel = BASELINES["x86_64"].needed
     assert choose("x86_64", of_intel | {"avx512f"}) == BASELINES["x86_64"]
     assert choose("x86_64", of_intel - {"avx2"}) is None
@@ -41,6 +42,7 @@ def test_a_machine_with_less_than_the_baseline_gets_code_of_its_own() -> None:
 
 
 def test_an_arm_machine_is_asked_through_its_kernel() -> None:
+    """The lines are those of real machines."""
     page = "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: {}\nCPU part\t: 0xd0c\n"
     assert choose("aarch64", features_in(page.format(GRAVITON))) == BASELINES["aarch64"]
     assert choose("aarch64", features_in(page.format(RASPBERRY_4))) is None

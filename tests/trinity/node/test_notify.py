@@ -47,6 +47,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 
 
 def test_readiness_is_said_once_and_with_the_first_fresh_price(manager: Manager) -> None:
+    """Whoever waits for the service finds prices."""
     notifier = Notifier(manager.environment, PID)
     notifier.on_turn(T0, False)
     assert manager.heard() == []
@@ -66,6 +67,7 @@ def test_a_node_without_exchanges_is_not_restarted_for_their_sake(manager: Manag
 
 
 def test_the_watchdog_hears_twice_within_its_time_while_the_supervisor_turns(manager: Manager) -> None:
+    """And never, where it is meant for another process."""
     notifier = Notifier(manager.environment | {"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(PID)}, PID)
     for tenth in range(300):
         notifier.on_turn(T0 + tenth * SECOND // 10, False)
@@ -77,6 +79,7 @@ def test_the_watchdog_hears_twice_within_its_time_while_the_supervisor_turns(man
 
 
 def test_a_service_that_stops_is_not_called_ready_afterwards(manager: Manager) -> None:
+    """A price that comes in during the drain changes nothing."""
     notifier = Notifier(manager.environment, PID)
     notifier.on_turn(T0, False)
     notifier.announce(Phase.STOPPING, T0)
@@ -85,6 +88,7 @@ def test_a_service_that_stops_is_not_called_ready_afterwards(manager: Manager) -
 
 
 def test_a_reload_says_when_it_began_in_the_clock_of_the_kernel(manager: Manager) -> None:
+    """systemd compares it with when it asked."""
     notifier = Notifier(manager.environment, PID)
     notifier.announce(Phase.RELOADING, T0 + 1_999)
     notifier.announce(Phase.READY, T0)
@@ -93,6 +97,7 @@ def test_a_reload_says_when_it_began_in_the_clock_of_the_kernel(manager: Manager
 
 @given(st.text())
 def test_a_status_is_one_line_that_systemd_reads_whole(status: str) -> None:
+    """Whatever stands in it, a second line would be another message."""
     made = Manager(f"@trinity-status-{os.getpid()}")
     try:
         Notifier(made.environment, PID).tell(status)
@@ -105,6 +110,7 @@ def test_a_status_is_one_line_that_systemd_reads_whole(status: str) -> None:
 
 
 def test_a_start_that_compiles_asks_for_the_time(manager: Manager) -> None:
+    """In microseconds."""
     Notifier(manager.environment, PID).ask_for_time(600)
     assert manager.heard() == ["EXTEND_TIMEOUT_USEC=600000000"]
 
@@ -118,12 +124,14 @@ def test_no_child_inherits_the_way_to_systemd(manager: Manager) -> None:
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "vsock:2:1234", "relative"])
 def test_nobody_who_listens_is_no_error(address: str) -> None:
+    """No socket, a wrong one, one of another family: the node goes on."""
     notifier = Notifier({"NOTIFY_SOCKET": address} if address else {}, PID)
     notifier.announce(Phase.READY, T0)
     notifier.tell("alone")
 
 
 def test_a_full_socket_costs_a_notification_and_never_a_turn(manager: Manager) -> None:
+    """It does not block."""
     notifier = Notifier(manager.environment, PID)
     for number in range(2_000):
         notifier.tell(str(number))

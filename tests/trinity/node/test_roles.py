@@ -149,6 +149,7 @@ def test_every_role_says_on_which_nodes_it_runs() -> None:
         "receiver",
         "pusher",
         "cluster",
+        "backup",
     }
     pushing = msgspec.structs.replace(plan.config, push=PushSection(on=True))
     assert "pusher" in {role.kind for role, _ in instances_of(plan._replace(config=pushing))}

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from tests.support.node_fixture import busy_node
+from tests.support.patience import PATIENCE
 from tests.trinity.store.frozen import frozen, running_server
 from tests.workers.api.conftest import ADMIN_KEY, Given, client_to, reporter_of, service, settings_of
 from trinity.errors import BugError, PortTakenError
@@ -40,7 +41,7 @@ def _free_port() -> int:
 
 
 async def _until_up(port: int) -> None:
-    async with asyncio.timeout(60), httpx.AsyncClient() as client:
+    async with asyncio.timeout(60 * PATIENCE), httpx.AsyncClient() as client:
         while True:
             try:
                 await client.get(f"http://127.0.0.1:{port}/account")
@@ -68,7 +69,7 @@ async def test_the_process_serves_beats_and_ends_on_sigterm(tmp_path: Path) -> N
         assert response.status_code == 401
         assert response.json()["request_id"] == response.headers["X-Request-Id"]
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             await serving
 
 
@@ -84,7 +85,7 @@ async def test_a_task_that_ends_ends_the_process(tmp_path: Path, monkeypatch: py
     for life, error in ((broken, "a bug of the averages"), (over, "ended by itself: averages")):
         monkeypatch.setattr("workers.api.history.averages.Averages.run", life)
         with busy_node() as memory:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * PATIENCE):
                 with pytest.raises((RuntimeError, BugError), match=error):
                     await _serving(reporter_of(memory), settings_of(tmp_path, tcp_port=_free_port()))
 
@@ -151,7 +152,7 @@ async def test_tables_of_a_newer_version_are_told_once(
         context = reporter_of(memory).context
         context.log.propagate = True
         watching = asyncio.create_task(_watch_database(context, database_url, Watch(database_url)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             while not caplog.records:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
@@ -182,7 +183,7 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * PATIENCE):
             while not all(_listens(process.pid, port) for process in processes):
                 await asyncio.sleep(0.02)
         await _until_up(port)
@@ -190,7 +191,7 @@ async def test_two_processes_share_the_port(tmp_path: Path) -> None:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join(60)
+            process.join(60 * PATIENCE)
     assert [process.exitcode for process in processes] == [0, 0]
 
 
@@ -202,7 +203,7 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
         settings = settings_of(tmp_path, database_url=server.url())
         async with service(settings) as (parts, app), client_to(app) as client:
             client.headers["X-API-Key"] = ADMIN_KEY
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * PATIENCE):
                 while parts.context.block.read_gauge(up) == 0:
                     await asyncio.sleep(0.05)
             assert (await client.get("/reports/usage")).status_code == 200
@@ -210,9 +211,9 @@ async def test_reports_of_a_frozen_database_are_refused_within_seconds(tmp_path:
                 for _ in range(2):
                     refused = await client.get("/reports/summary?period=1h")
                     assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(60 * PATIENCE):
                     while parts.context.block.read_gauge(up) == 1:
                         await asyncio.sleep(0.05)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * PATIENCE):
                 while (await client.get("/reports/usage")).status_code != 200:
                     await asyncio.sleep(0.05)

@@ -11,10 +11,12 @@ import pytest
 
 from tests.support.backups import CLOCK, IDENTITY, LOG, notes_in, now, wait_for
 from tests.support.contexts import OpenContext, open_context
-from tests.support.database import TEST_SETTINGS, DatabaseServer
+from tests.support.database import TEST_SETTINGS
+from trinity.backup.base import read_facts
 from trinity.backup.catalog import BackupCatalog, read_catalog
 from trinity.backup.restore import restore_into
 from trinity.backup.target import DirectoryTarget, read_bytes
+from trinity.backup.wal import drop_slot
 from trinity.config import BackupSection, Config, NodeSection, StoresSection
 from trinity.errors import BackupError, ConfigError
 from trinity.markets import load_catalog
@@ -29,19 +31,18 @@ NODE = uuid.uuid4()
 class Backing:
     """A server, a node's folder, and the service that backs both up; `restart` is what a kill leaves."""
 
-    def __init__(self, folder: Path, context: OpenContext) -> None:
-        self.folder, self.context = folder, context
-        self.server = DatabaseServer(folder / "database")
+    def __init__(self, folder: Path, context: OpenContext, url: str) -> None:
+        self.folder, self.context, self.url = folder, context, url
         self.place = folder / "target"
         self.target = DirectoryTarget(self.place)
-        for path in (folder / "database", folder / "node", self.place):
+        for path in (folder / "node", self.place):
             path.mkdir()
         (folder / "node" / "node-uuid").write_text(str(NODE))
         recipients = (str(IDENTITY.to_public()),)
         self.config = Config(
             node=NodeSection(data_dir=folder / "node"),
             backup=BackupSection(target=str(self.place), recipients=recipients, ship_seconds=1, bundle_seconds=5),
-            stores=StoresSection(database_url=self.server.url()),
+            stores=StoresSection(database_url=url),
         )
 
     def start(self) -> None:
@@ -69,20 +70,21 @@ class Backing:
 
 
 @pytest.fixture
-def backing(tmp_path: Path) -> Iterator[Backing]:
+def backing(tmp_path: Path, empty_database_url: str) -> Iterator[Backing]:
     """It runs, and its first base is there."""
-    with open_context("backup", "backup", load_catalog()) as context:
-        made = Backing(tmp_path, context)
-        made.server.start()
-        with connect(made.server.url(), "tests", autocommit=True) as connection:
-            connection.execute("CREATE TABLE notes (id bigserial PRIMARY KEY, text text NOT NULL)")
+    with (
+        open_context("backup", "backup", load_catalog()) as context,
+        connect(empty_database_url, "tests", autocommit=True) as connection,
+    ):
+        made = Backing(tmp_path, context, empty_database_url)
+        connection.execute("CREATE TABLE notes (id bigserial PRIMARY KEY, text text NOT NULL)")
         made.start()
         try:
             wait_for(lambda: made.newest() > 0)
             yield made
         finally:
             made.service.finish(20)
-            made.server.stop()
+            drop_slot(connection, read_facts(connection))
 
 
 def _write(connection: AnyConnection, text: str) -> None:
@@ -91,7 +93,7 @@ def _write(connection: AnyConnection, text: str) -> None:
 
 def test_a_database_and_its_node_are_backed_up_by_themselves(backing: Backing) -> None:
     """A base, the log and the node's files arrive; what was committed comes back, to a server of another machine."""
-    with connect(backing.server.url(), "tests", autocommit=True) as connection:
+    with connect(backing.url, "tests", autocommit=True) as connection:
         _write(connection, "one")
     after = now()
     wait_for(lambda: backing.newest() > after)
@@ -112,7 +114,7 @@ def test_a_target_that_is_away_is_told_and_loses_nothing(backing: Backing) -> No
     """The log waits; when the target is back, there is no gap. An empty folder in its place is not believed."""
     away = backing.place.rename(backing.folder / "away")
     before = backing.failures("log")
-    with connect(backing.server.url(), "tests", autocommit=True) as connection:
+    with connect(backing.url, "tests", autocommit=True) as connection:
         _write(connection, "while it was away")
     wait_for(lambda: backing.failures("log") > before)
     backing.place.mkdir()
@@ -158,7 +160,7 @@ def test_a_second_node_waits_for_the_first(backing: Backing) -> None:
 
 def test_the_log_is_read_by_nobody_without_the_identity(backing: Backing) -> None:
     """No object but the descriptions has anything in the open."""
-    with connect(backing.server.url(), "tests", autocommit=True) as connection:
+    with connect(backing.url, "tests", autocommit=True) as connection:
         _write(connection, "a secret of a customer")
     after = now()
     wait_for(lambda: backing.newest() > after)

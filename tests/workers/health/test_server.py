@@ -17,7 +17,7 @@ from tests.support.node_fixture import NOW_NS, SECOND, busy_node, empty_node, se
 from trinity.config import Config, NodeSection, PortsSection
 from trinity.errors import PortTakenError
 from trinity.limits import HEAD_MAX_NS, IDLE_MAX_NS
-from trinity.memory.control import HEARTBEAT_NS
+from trinity.memory.control import HEARTBEAT_NS, NODE_LEAVING
 from trinity.memory.node import NodeMemory
 from trinity.net.ports import Listener, health_listeners_of
 from trinity.process import NodeView, ProcessContext
@@ -127,6 +127,34 @@ async def test_both_ports_serve_the_loop_beats_and_sigterm_ends_it() -> None:
             assert bodies[0]["version"] == version()
             assert ["trinity_price_fresh" in text for text in texts] == [True, False]
             assert all("trinity_report_requests_total" in text for text in texts)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await server
+
+
+async def test_a_node_that_leaves_says_so_and_ends_connections_between_two_questions() -> None:
+    """A load balancer that keeps one open to ask every 30 s asks at once, and is told `draining`."""
+    lpo, lrs = _free_ports(2)
+    with busy_node() as memory:
+        context = _context(memory, _clock())
+        context.block.write(HEARTBEAT_NS, 0)
+        ports = PortsSection(health_port_lpo=lpo, health_port_lrs=lrs)
+        server = asyncio.create_task(_serve(context, NodeView(memory), ports, NODE, _opened(ports), None))
+        async with asyncio.timeout(60):
+            while context.block.read(HEARTBEAT_NS) == 0:
+                await asyncio.sleep(0.01)
+            reader, writer = await asyncio.open_connection("127.0.0.1", lpo)
+            writer.write(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+            memory.control.write_node_word(NODE_LEAVING, 1)
+            await reader.read()  # until its end
+            writer.close()
+            for port in (lpo, lrs):
+                async with (
+                    aiohttp.ClientSession() as session,
+                    session.get(f"http://127.0.0.1:{port}/ready") as response,
+                ):
+                    assert response.status == 503
+                    assert "draining" in [reason["code"] for reason in (await response.json())["reasons"]]
             os.kill(os.getpid(), signal.SIGTERM)
             await server
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trinity.balancer.lists import ports_of
-from trinity.balancer.verdicts import INTERVAL_SECONDS, MISSES_MAX, QUICK_SECONDS, Pace
+from trinity.balancer.verdicts import INTERVAL_SECONDS, MISSES_MAX, QUICK_SECONDS, AskingPace
 from trinity.balancer.watcher import STATE_FILE, Apply, Watcher, read_state
 from trinity.cli.text import table
 from trinity.clock import NS_PER_SECOND, SystemClock
@@ -57,7 +57,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     """Do it."""
     if parsed.action == "show":
         return _show(parsed)
-    pace = Pace(int(parsed.interval * NS_PER_SECOND), int(parsed.quick * NS_PER_SECOND), parsed.misses)
+    pace = AskingPace(int(parsed.interval * NS_PER_SECOND), int(parsed.quick * NS_PER_SECOND), parsed.misses)
     nodes = dict(_node_of(text) for text in parsed.node)
     if not nodes:
         raise InputError("--node", "name the nodes: --node node-1=10.0.0.11 --node node-2=10.0.0.12")

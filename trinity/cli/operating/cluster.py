@@ -51,7 +51,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     if parsed.action == "roll":
         return cluster_roll.run(config, parsed)
     if parsed.action == "files":
-        return cluster_files.run(parsed)
+        return cluster_files.run(config, parsed)
     settings = cache_settings_of(config)
     if settings is None:
         raise RefusedError("cluster", "CACHE_URL is not set, so this node is alone: set it to its cluster's Valkey")

@@ -1,6 +1,7 @@
 """`trinity cluster files`: what compose.yaml mounts: the files of deploy/ filled in, secrets, certificates.
 
-docs/install.md has the command with the image, for which nothing else must be installed.
+Where alarms are mailed to is told as to a node: OPERATOR_EMAIL, SMTP_HOST, SMTP_FROM. docs/install.md
+has the command with the image, for which nothing else must be installed.
 """
 
 import argparse
@@ -8,6 +9,7 @@ import datetime
 from pathlib import Path
 
 from trinity.clock import NS_PER_SECOND, SystemClock
+from trinity.config import Config
 from trinity.node.cluster.containers import prepare_container_files
 from trinity.node.cluster.files import TEMPLATES
 from trinity.terminal import print_result
@@ -22,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="localhost", help="files: the name that clients ask over HTTPS")
 
 
-def run(parsed: argparse.Namespace) -> int:
+def run(config: Config, parsed: argparse.Namespace) -> int:
     """Write them."""
     now = datetime.datetime.fromtimestamp(SystemClock().wall_ns() / NS_PER_SECOND, datetime.UTC)
-    made = prepare_container_files(parsed.templates, parsed.out, parsed.host, now)
+    made = prepare_container_files(parsed.templates, parsed.out, parsed.host, config.mail, now)
     lines = [f"{parsed.out}: ready for `docker compose up`", *(f"  new: {name}" for name in made)]
     print_result({"folder": str(parsed.out), "made": made}, lines, parsed.as_json)
     return 0

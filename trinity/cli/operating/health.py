@@ -31,7 +31,7 @@ _ANSWERERS = {"no_request_worker", "no_reporter", "no_pusher"}
 _DRAINING = "draining"
 
 
-class Verdict(NamedTuple):
+class HealthVerdict(NamedTuple):
     """The word of the table above, and what stands behind it."""
 
     state: str
@@ -50,25 +50,25 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     verdict = (
         judge(body, SystemClock().wall_ns() // NS_PER_MS)
         if body is not None
-        else Verdict("silent", False, f"nothing answers at port {port}: the node starts, or it is dead")
+        else HealthVerdict("silent", False, f"nothing answers at port {port}: the node starts, or it is dead")
     )
     print_result(verdict._asdict(), [f"{verdict.state}: {verdict.message}".removesuffix(": ")], parsed.as_json)
     return 0 if verdict.healthy else EXIT_SICK
 
 
-def judge(body: dict[str, Any], now_ms: int) -> Verdict:
+def judge(body: dict[str, Any], now_ms: int) -> HealthVerdict:
     """What /health says of the node, for whoever may restart it."""
     status, codes = body["status"], {reason["code"] for reason in body["reasons"]}
     message = "; ".join(reason["message"] for reason in body["reasons"])
     if status != "down":
-        return Verdict(status, True, message)
+        return HealthVerdict(status, True, message)
     if _DRAINING in codes:
-        return Verdict(_DRAINING, True, message)
+        return HealthVerdict(_DRAINING, True, message)
     if 0 <= now_ms - body["started_at_ms"] < READY_HINT_NS // NS_PER_MS:
-        return Verdict("starting", False, message)
+        return HealthVerdict("starting", False, message)
     if codes & _ANSWERERS:
-        return Verdict("sick", False, message)
-    return Verdict("no prices", True, message)
+        return HealthVerdict("sick", False, message)
+    return HealthVerdict("no prices", True, message)
 
 
 def _ask(host: str, port: int) -> dict[str, Any] | None:

@@ -29,8 +29,6 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
     """Start it, and stay until it has ended."""
-    from trinity.node import composition
-
     console = sys.stderr if parsed.as_json else sys.stdout
     if parsed.command == "simulate":
         simulate(config, console)
@@ -38,6 +36,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     if parsed.command == "compile":
         return compile_now(parsed.out, parsed.as_json)
+    from trinity.node import composition
 
     def read() -> Config:
         return load_config(os.environ, parsed.config, demo=parsed.command == "demo")
@@ -52,9 +51,9 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
 
 def compile_now(out: Path | None, as_json: bool) -> int:
     """Compile what a node needs: into its data directory, or all of it into an empty folder."""
-    from trinity.node.compiling import compile_before_fork
-
     if out is None:
+        from trinity.node.compiling import compile_before_fork
+
         compile_before_fork()
         print_result({"exit_code": 0, "message": ""}, [], as_json)
         return 0
@@ -67,6 +66,8 @@ def compile_now(out: Path | None, as_json: bool) -> int:
     for old in out.glob("*.code"):
         old.unlink()
     write_cache_to(out)
+    from trinity.node.compiling import compile_before_fork  # an import calls compiled functions: into `out` with them
+
     compile_before_fork()
     files, size = finish(out)
     line = f"{out}: {files} functions, {size:,} bytes of machine code for {made_for()}"

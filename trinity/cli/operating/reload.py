@@ -1,9 +1,7 @@
 """`trinity reload`: have the running node read its configuration anew, wait, and say what became of it."""
 
 import argparse
-import os
 import secrets
-import signal
 import threading
 
 import msgspec
@@ -11,10 +9,7 @@ import msgspec
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import Config
 from trinity.errors import ConfigError, NodeAbsentError, ReloadFailedError
-from trinity.files import Durability, write_whole
-from trinity.memory.control import NODE_SUPERVISOR_PID
-from trinity.memory.node import NodeMemory
-from trinity.node.reload import OUTCOME, POOLS, WANTED, Outcome, Wanted
+from trinity.node.asking import OUTCOME, POOLS, Outcome, Wanted, ask, read_outcome, supervisor_pid
 from trinity.terminal import print_result
 
 _LOOK_SECONDS = 0.05
@@ -31,17 +26,9 @@ def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
     """Ask, wait, tell; ConfigError as the node found it, ReloadFailedError when it had to be taken back."""
-    memory = NodeMemory.attach(config.node.name)
     wanted = Wanted(secrets.token_hex(8), POOLS if parsed.workers else ())
-    folder = config.node.data_dir
-    try:
-        write_whole(folder / WANTED, [msgspec.json.encode(wanted)], Durability.RENAMED)
-        os.kill(memory.control.read_node_word(NODE_SUPERVISOR_PID), signal.SIGHUP)
-    except ProcessLookupError:
-        raise NodeAbsentError(config.node.name) from None
-    except OSError as error:
-        raise ConfigError("TRINITY_DATA_DIR", f"{folder}: {error.strerror}: run it as the node's user") from None
-    outcome = _wait(config, memory, wanted.token, parsed.timeout)
+    ask(config.node.data_dir, config.node.name, wanted)
+    outcome = _wait(config, wanted.token, parsed.timeout)
     if outcome.state == "refused":
         raise ConfigError(outcome.key, f"{outcome.reason}; the node goes on as it was")
     if outcome.state == "failed":
@@ -55,17 +42,14 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _wait(config: Config, memory: NodeMemory, token: str, seconds: float) -> Outcome:
+def _wait(config: Config, token: str, seconds: float) -> Outcome:
     clock, pause = SystemClock(), threading.Event()
     until_ns = clock.monotonic_ns() + round(seconds * NS_PER_SECOND)
     while clock.monotonic_ns() < until_ns:
-        try:
-            outcome = msgspec.json.decode((config.node.data_dir / OUTCOME).read_bytes(), type=Outcome)
-            if outcome.token == token and outcome.state != "running":
-                return outcome
-        except (OSError, msgspec.DecodeError):
-            pass
-        if not memory.is_alive():
+        outcome = read_outcome(config.node.data_dir)
+        if outcome is not None and outcome.token == token and outcome.state != "running":
+            return outcome
+        if supervisor_pid(config.node.data_dir) is None:
             raise NodeAbsentError(config.node.name)
         pause.wait(_LOOK_SECONDS)
     raise ReloadFailedError(f"no end of it after {seconds:g} s; see {config.node.data_dir / OUTCOME}")

@@ -43,6 +43,7 @@ def page(status: str, *codes: str) -> dict[str, Any]:
 def test_a_start_is_told_from_a_sick_node_and_exchanges_from_both(
     status: str, codes: list[str], age_ms: int, state: str, healthy: bool
 ) -> None:
+    """Row by row as the module's table has it."""
     verdict = judge(page(status, *codes), STARTED_MS + age_ms)
     assert (verdict.state, verdict.healthy) == (state, healthy)
     assert all(code in verdict.message for code in codes)
@@ -89,6 +90,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_the_exit_code_is_what_a_container_engine_reads(listener: PageServer, run: Run) -> None:
+    """0 is well and 1 is not; the line says why."""
     listener.body = json.dumps(page("degraded", "feed_rest")).encode()
     assert run(listener.server_port) == (0, "degraded: because of feed_rest\n")
     listener.body = json.dumps(page("down", "no_request_worker")).encode()
@@ -98,6 +100,7 @@ def test_the_exit_code_is_what_a_container_engine_reads(listener: PageServer, ru
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b"\xff\xfe", b'{"status": "ok"}'])
 def test_who_is_no_node_of_ours_is_silent(listener: PageServer, run: Run, body: bytes) -> None:
+    """Nothing, a page, JSON of others: no answer of a node, and no traceback."""
     listener.body = body
     code, out = run(listener.server_port)
     assert code == 1
@@ -105,6 +108,7 @@ def test_who_is_no_node_of_ours_is_silent(listener: PageServer, run: Run, body: 
 
 
 def test_a_node_that_is_not_there_is_silent_and_nothing_is_written(run: Run, tmp_path: Path) -> None:
+    """The check of a read-only container makes no folder."""
     code, out = run(1)
     assert code == 1
     assert out.startswith("silent: nothing answers at port 1")

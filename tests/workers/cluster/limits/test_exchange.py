@@ -16,6 +16,7 @@ PATIENCE_SECONDS = 30
 # More than a node's share, a third: how near the plan it comes is measured by `trinity bench limits`, on a machine that
 # nobody else uses.
 AT_LEAST = 0.5
+WINDOWS = 10
 BOUNDED = CLUSTER.index("cluster_limits_bounded")
 
 
@@ -59,16 +60,28 @@ async def admitted_in(nodes: list[Node], seconds: float, per_turn: int = 50) -> 
     return count
 
 
+async def admit_the_plan(nodes: list[Node], seconds: float, rate: int, burst: int, beyond: float) -> None:
+    """Never more in a window than the plan and `beyond` it, and in one of them more than AT_LEAST of the plan.
+
+    On a busy machine the test itself, or the exchange, may stand still for most of a window.
+    """
+    loop = asyncio.get_running_loop()
+    for _ in range(WINDOWS):
+        began = loop.time()
+        count = await admitted_in(nodes, seconds)
+        plan = burst + rate * (loop.time() - began)
+        assert count < plan + beyond
+        if count > AT_LEAST * plan:
+            return
+    pytest.fail(f"less than {AT_LEAST:.0%} of the plan in each of {WINDOWS} windows")
+
+
 def test_a_node_that_has_all_the_load_has_all_of_the_plan(valkey_server: ValkeyServer) -> None:
     """The burst and the rate: nothing stays behind at the two that nobody asks."""
 
     async def scene() -> None:
         nodes = await three(valkey_server, 200, 400)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        count = await admitted_in(nodes[:1], 3.0)
-        plan = 400 + 200 * (loop.time() - began)
-        assert AT_LEAST * plan < count < plan + 2 * 10
+        await admit_the_plan(nodes[:1], 3.0, 200, 400, 2 * 10)
         (state,) = await nodes[0].cache.run([("GET", RATE_LIMIT.name(digest_of(1).hex()))])
         assert b" n0 " in state
         await close(nodes)
@@ -81,11 +94,7 @@ def test_three_nodes_that_are_asked_at_once_give_the_plan_once(valkey_server: Va
 
     async def scene() -> None:
         nodes = await three(valkey_server, 100, 100)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        count = await admitted_in(nodes, 3.0)
-        plan = 100 + 100 * (loop.time() - began)
-        assert AT_LEAST * plan < count < plan + (10 * 100 + 100) * 0.05
+        await admit_the_plan(nodes, 3.0, 100, 100, (10 * 100 + 100) * 0.05)
         await close(nodes)
 
     asyncio.run(scene())
@@ -101,19 +110,12 @@ def test_a_paused_valkey_leaves_each_node_its_share_and_it_is_told_and_ends_by_i
         valkey_server.pause()
         for node in nodes:
             await until(lambda node=node: is_bounded(node))  # type: ignore[misc]
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        count = await admitted_in(nodes, 2.0)
-        plan = 300 * (loop.time() - began)
-        assert AT_LEAST * plan < count < plan + 30 + 20
-        began = loop.time()
-        alone = await admitted_in(nodes[:1], 1.0)
-        share = 100 * (loop.time() - began)
-        assert AT_LEAST * share < alone < share + 10 + 30
+        await admit_the_plan(nodes, 2.0, 300, 0, 30 + 20)
+        await admit_the_plan(nodes[:1], 1.0, 100, 0, 10 + 30)
         valkey_server.resume()
         for node in nodes:
             await until(lambda node=node: not is_bounded(node))  # type: ignore[misc]
-        assert await admitted_in(nodes[:1], 3.0) > 450  # a share is 300
+        await admit_the_plan(nodes[:1], 3.0, 300, 0, 2 * 30)  # a share is a third of it
         await close(nodes)
 
     asyncio.run(scene())
@@ -146,11 +148,7 @@ def test_an_exchange_that_was_killed_is_followed_by_one_that_counts_nothing_twic
         await nodes[0].stop()
         nodes[0].begin()
         nodes[0].start()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        count = await admitted_in(nodes[:1], 2.0)
-        plan = 100 * (loop.time() - began)
-        assert AT_LEAST * plan < count < plan + 100 + 30
+        await admit_the_plan(nodes[:1], 2.0, 100, 0, 100 + 30)
         await close(nodes)
 
     asyncio.run(scene())
