@@ -22,8 +22,10 @@ cluster: setup extras
 run: setup
 	$(BIN)/trinity run
 
-# One test process per core; a file's tests stay together, because many of them share one running node.
-PYTEST := $(BIN)/pytest --numprocesses logical --dist loadfile
+# Three test processes for two cores: where leases, limits and restarts are waited for a test takes a second of processor
+# and ten of the clock. A file's tests stay together, because many of them share one running node.
+TEST_PROCESSES ?= $(shell expr $$(nproc) \* 3 / 2)
+PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 # To collect all the others as well takes 25 s of processor in each process.
 UNCOMPILED = $(shell grep -rl --include="*.py" "mark\.uncompiled" tests)
 

@@ -185,16 +185,14 @@ class BackupSection(Section, frozen=True):
     s3_endpoint: str = ""  # of a store that is not AWS: https://host:port
     keep_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 7  # any second of them can be restored
     base_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 24  # from one base backup to the next
-    full_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = (
-        7  # from one full base to the next; others have changes alone
-    )
+    # From one full base to the next; others have changes alone.
+    full_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7
     ship_seconds: Annotated[int, msgspec.Meta(ge=1, le=120)] = 10  # the log goes to the target this often
     bundle_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 120  # the node's own files, this often
     drill_identity: str = ""  # a file with an identity of its own (age-keygen): the weekly drill opens backups with it
     scratch: str = ""  # an absolute path where the log waits for the target; none: backup/ in the data directory
-    scratch_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = (
-        4 * 1024**3
-    )  # of it; then the server keeps it
+    # Of the log that waits there; what is beyond the server keeps itself.
+    scratch_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 26, le=1 << 50)] = 4 * 1024**3
 
 
 class StoresSection(Section, frozen=True):

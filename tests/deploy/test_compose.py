@@ -232,3 +232,9 @@ def test_nginx_takes_its_file_as_it_is_mounted(files: Path, tmp_path: Path) -> N
 
 def _may_unshare() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+def test_secrets_reach_neither_the_repository_nor_the_image() -> None:
+    """The folder that `trinity cluster files` writes is passed over by git and by the builder."""
+    assert "/cluster/" in (ROOT / ".gitignore").read_text().split()
+    assert "cluster" in (ROOT / ".dockerignore").read_text().split()

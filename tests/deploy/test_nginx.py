@@ -7,10 +7,12 @@ import http.server
 import json
 import os
 import random
+import shlex
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +20,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.parts.cluster.steady_clients import Tally, http_asker, udp_asker
 from tests.support.patience import PATIENCE
+from trinity.balancer.watcher import read_standings
 from trinity.node.cluster.files import prepare_files
 from trinity.node.cluster.layout import TLS_PORT, ClusterLayout, parse_network
 from trinity.node.cluster.programs import find_programs, nginx_command
@@ -32,10 +36,10 @@ QUESTION, JUNK = b"BTC", b"junk"
 
 
 class SmallNode:
-    """Says on 8080 and 9090 where it was asked, with `status`; over UDP it echoes all but junk."""
+    """Says on 8080 and 9090 where it was asked, with `status`; `ready` on its health ports; echoes all but junk."""
 
     def __init__(self, host: str) -> None:
-        self.host, self.status = host, 200
+        self.host, self.status, self.ready = host, 200, 200
         self._servers: list[http.server.ThreadingHTTPServer] = []
         self._datagrams: socket.socket | None = None
         self.start()
@@ -46,7 +50,7 @@ class SmallNode:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = json.dumps({"port": self.server.server_address[1], "path": self.path}).encode()
-                self.send_response(node.status)
+                self.send_response(node.ready if self.path == "/ready" else node.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -54,7 +58,9 @@ class SmallNode:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._servers = [http.server.ThreadingHTTPServer((self.host, port), Handler) for port in (8080, 9090)]
+        self._servers = [
+            http.server.ThreadingHTTPServer((self.host, port), Handler) for port in (8080, 9090, 8081, 9091)
+        ]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -78,7 +84,7 @@ class SmallNode:
                 if not received:
                     return
                 if received != JUNK:
-                    datagrams.sendto(self.host.encode(), client)
+                    datagrams.sendto(json.dumps({"price": 1, "host": self.host}).encode(), client)
             except OSError:
                 return
 
@@ -191,5 +197,56 @@ def test_datagrams_that_nodes_leave_unanswered_take_no_node_out_of_service(front
                 front.ask(JUNK, 0.001)
             junk.sendto(JUNK, (front.layout.proxy, 2679))
     threading.Event().wait(3.5)  # longer than proxy_timeout: now they have failed
-    answers = Counter(front.ask() for _ in range(30))
-    assert set(answers) == {node.host.encode() for node in front.nodes}
+    answered = {json.loads(front.ask())["host"] for _ in range(30)}
+    assert answered == {node.host for node in front.nodes}
+
+
+def test_nodes_that_leave_one_after_the_other_are_left_out_and_no_question_is_lost(
+    front: Front, tmp_path: Path
+) -> None:
+    """`trinity balancer watch` has nginx read its lists again while clients ask: each leaves, ends, and comes back."""
+    layout, stopping = front.layout, threading.Event()
+    nginx = shlex.join((*nginx_command(layout, find_programs()), "-g", "user root;" if os.geteuid() == 0 else ""))
+    nodes = [word for node in layout.answering for word in ("--node", f"{node.name}={node.host}")]
+    quickly = ("--interval", "0.2", "--quick", "0.1")
+    watch = ("balancer", "watch", "--lists", str(layout.lists), "--nginx", nginx, *quickly, *nodes)
+    environment = os.environ | {"TRINITY_DATA_DIR": str(tmp_path / "balancer")}
+    watcher = subprocess.Popen([sys.executable, "-m", "trinity", *watch], env=environment)
+    tallies = {"http": Tally(), "udp": Tally()}
+    asking = {"http": http_asker(layout.proxy, "key"), "udp": udp_asker(layout.proxy, "key")}
+    failures: list[str] = []
+
+    def keep_asking(kind: str) -> None:
+        while not stopping.wait(0.002):
+            failures.extend(filter(None, [asking[kind]("BTC", tallies[kind])]))
+
+    def wait_for(standings: dict[str, bool]) -> None:
+        for _ in range(int(3000 * PATIENCE)):
+            if read_standings(layout.lists) == standings:
+                return
+            threading.Event().wait(0.01)
+        pytest.fail(f"{read_standings(layout.lists)} and never {standings}")
+
+    everybody = {node.name: True for node in layout.answering}
+    clients = [threading.Thread(target=keep_asking, args=(kind,)) for kind in tallies]
+    try:
+        wait_for(everybody)
+        for client in clients:
+            client.start()
+        for place, node in zip(layout.answering, front.nodes, strict=True):
+            node.ready = 503
+            wait_for(everybody | {place.name: False})
+            threading.Event().wait(1.0)  # nginx's new workers have taken over: reloads are told, not waited for
+            node.stop()
+            node.ready = 200
+            node.start()
+            wait_for(everybody)
+    finally:
+        stopping.set()
+        for client in clients:
+            if client.ident is not None:
+                client.join(30)
+        watcher.terminate()
+        watcher.wait(30)
+    assert failures == []
+    assert all(tally.answers > 0 for tally in tallies.values())

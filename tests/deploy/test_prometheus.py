@@ -101,6 +101,11 @@ PROVOKED: dict[str, Provoked] = {
         "data_disk_free_bytes", f"{9 * GB}x60", f"{10 * GB}x60", data_disk_size_bytes=f"{100 * GB}x60"
     ),
     "TrinityDegraded": _reason("feed_frozen"),
+    "TrinityBackupFailing": _reason("backup_failing"),
+    "TrinityBackupSilent": _of("backup_wal_lag_seconds", "601x60", "600x60", backup_active="1x60"),
+    "TrinityBackupBaseOld": _of("backup_last_base_age_seconds", f"{26 * 3600 + 1}x60", f"{26 * 3600}x60"),
+    "TrinityDrillFailing": _of("drill_failing", "1x60", "0x60"),
+    "TrinityDrillOverdue": _of("drill_last_age_seconds", f"{8 * 86_400 + 1}x60", f"{8 * 86_400}x60"),
     "TrinityHeartbeatFailing": _of("heartbeat_failing", "1x60", "0x60"),
     "TrinityJobFailing": _of("operator_job_failing", "1x60", "0x60"),
     "TrinityPushSharesUnserved": _of("push_shards", "63x60", "64x60"),

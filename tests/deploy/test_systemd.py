@@ -55,8 +55,9 @@ def test_every_secret_of_a_node_has_a_credential_and_none_is_needed() -> None:
 def test_the_unit_calls_commands_that_exist_and_gives_settings_that_exist() -> None:
     """By the table of commands and the configuration."""
     commands = {command.name for command in COMMANDS}
-    (start,) = values("ExecStart")
-    assert start.split()[1] in commands
+    assert [line.split()[1] for line in values("ExecStart")] == ["run"]
+    assert [line.split()[1] for line in values("ExecReload")] == ["reload"]
+    assert {"run", "reload"} <= commands
     (environment,) = values("Environment")
     given = dict(word.split("=", 1) for word in environment.split())
     assert given["TRINITY_CONFIG"] == "/etc/trinity/trinity.toml"

@@ -83,7 +83,7 @@ class HealthAsker(threading.Thread):
 
     def _ask_once(self) -> tuple[int, str]:
         if self._connection is None:
-            self._address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][4][0]
+            self._address = str(socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][4][0])
             self._connection = http.client.HTTPConnection(self._address, self._port, timeout=SECONDS_MAX)
         self._connection.request("GET", "/ready")
         answer = self._connection.getresponse()

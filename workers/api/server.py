@@ -9,9 +9,7 @@ of its tasks ends by itself: where one does, the process ends with its error, an
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import resource
 import signal
 import socket
@@ -21,22 +19,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import psycopg
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.net import SocketHolder  # type: ignore[attr-defined]
-from granian.server.embed import Server
 from litestar import Litestar
 
 from trinity.cache.client import CacheClient
 from trinity.clock import NS_PER_SECOND, Clock
-from trinity.errors import BugError, PortTakenError, SchemaError, StoreUnavailableError
+from trinity.errors import BugError, SchemaError, StoreUnavailableError
 from trinity.limits import DRAIN_STAGE_MAX_NS, RETIRE_IDLE_MAX_NS
 from trinity.memory.access import AccessMemory
 from trinity.memory.control import COMMAND, NODE_STARTED_NS, Command
 from trinity.memory.usage_ring import UsageRing
-from trinity.net.descriptors import descriptors_of
-from trinity.net.guard import Guard, queued
-from trinity.net.ports import bind_socket
 from trinity.net.seat import sockets_of
 from trinity.observe.cache_meter import CacheMeter
 from trinity.observe.log import Outage
@@ -69,6 +60,7 @@ from workers.api.dashboard.node_state import Dashboard
 from workers.api.history.averages import Averages
 from workers.api.history.history import History
 from workers.api.history.past import PastPrices
+from workers.api.listener import GuardedServer, bind_tcp, bind_udp
 from workers.api.lookups.lookups import Lookup, Lookups
 from workers.api.pushes.customer import Pushes
 from workers.api.streams.board import PriceBoard
@@ -87,23 +79,11 @@ STATEMENT_SECONDS = 20.0
 # Whether the tables are those of this version is asked so often, and whether the database answers is said.
 CHECK_NS = 5 * NS_PER_SECOND
 WATCH_SECONDS = 0.5
-# Pending connections; granian's own default.
-_BACKLOG = 1024
 # Connections that granian serves at once; with every stream open there is still room for reports.
 _CONNECTIONS_MAX = STREAMS.most + SOCKETS.most + 2048
 # Descriptors for all else: listeners, the database, the cache, exports, files; some 40 are open without a client.
 _FILES_BESIDE = 256
-# Bytes of an answer that the kernel keeps beside those on their way: what a slow reader of a stream gets late.
-_UNSENT_BYTES_MAX = 16 * 1024
-# What granian keeps of a request's head, and of an answer whose reader takes nothing; unsaid it is 400 KB. Two hundred
-# ids of Hermes in one request are 15 KB.
-_BUFFER_BYTES_MAX = 32 * 1024
-# Bytes that nobody acknowledges, or takes, for this long: the kernel gives the connection up.
-_UNREAD_MAX_MS = 30_000
 
-# The guard looks through all connections this often, and at each beat while others wait to come in or it is behind.
-_LOOK_NS = NS_PER_SECOND
-_WAITED = REPORTER.index("report_accept_wait_seconds")
 
 assert STREAMS.most + SOCKETS.most + BOUNDS.most < _CONNECTIONS_MAX
 assert EXPORTS.most < POOL_CONNECTIONS_MAX
@@ -137,7 +117,7 @@ async def _serve(context: ProcessContext, opening: AbstractAsyncContextManager[S
     stop = asyncio.Event()
     async with _stopped_by_signals(stop), opening as service:
         settings = service.parts.settings
-        tcp, udp = sockets_of(context.seat, lambda: (_bind_tcp(settings), _bind_udp(settings)))
+        tcp, udp = sockets_of(context.seat, lambda: (bind_tcp(settings), bind_udp(settings)))
         server = make_server(service, make_app(service.parts, service.features), tcp)
         serving = asyncio.create_task(server.serve())
         datagrams = ReportDatagrams(service.parts, udp)
@@ -305,7 +285,7 @@ async def _watch_database(context: ProcessContext, url: str, watch: Watch) -> No
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _retire(context: ProcessContext, server: "GuardedServer") -> None:
+async def _retire(context: ProcessContext, server: GuardedServer) -> None:
     """Leave whoever comes to the successor, and answer those who are here, each for the last time."""
     server.leave()
     began_ns = now_ns = context.clock.monotonic_ns()
@@ -315,33 +295,7 @@ async def _retire(context: ProcessContext, server: "GuardedServer") -> None:
         now_ns = context.clock.monotonic_ns()
 
 
-def _bind_tcp(settings: ReportSettings) -> socket.socket:
-    """A port that all reporters share; PortTakenError with its name. Not listening yet."""
-    try:
-        bound = bind_socket(settings.bind_host, settings.tcp_port, socket.SOCK_STREAM, shared=True)
-    except OSError as error:
-        raise _bind_error(error, "TCP_PORT_LRS", settings.bind_host, settings.tcp_port) from None
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MAX_MS)
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
-    return bound
-
-
-def _bind_udp(settings: ReportSettings) -> socket.socket:
-    """The same for datagrams."""
-    try:
-        return bind_socket(settings.bind_host, settings.udp_port, socket.SOCK_DGRAM, shared=True)
-    except OSError as error:
-        raise _bind_error(error, "UDP_PORT_LRS", settings.bind_host, settings.udp_port) from None
-
-
-def _bind_error(error: OSError, name: str, host: str, port: int) -> OSError | PortTakenError:
-    """What a failed bind is: a taken port, or a failure of the system, such as no descriptor left."""
-    if error.errno == errno.EADDRINUSE:
-        return PortTakenError(name, host, port)
-    return OSError(error.errno, f"{name}={port} on {host}: {error.strerror}")
-
-
-def make_server(service: Service, routes: Litestar, listener: socket.socket | None = None) -> "GuardedServer":
+def make_server(service: Service, routes: Litestar, listener: socket.socket | None = None) -> GuardedServer:
     """The HTTP server of an application over these parts, which `serve()` runs; on a bound socket, or its own."""
     parts = service.parts
     guard, clock = make_guard(parts.settings.trusted_proxies), parts.context.clock
@@ -349,7 +303,7 @@ def make_server(service: Service, routes: Litestar, listener: socket.socket | No
     duplicates = Duplicates(duplicates_of(open_files_max), clock)
     app = AccountedApp(routes, parts.calls, parts.callers, clock, parts.context.log)
     guarded = GuardedApp(app, guard, duplicates, clock)
-    bound = listener if listener is not None else _bind_tcp(parts.settings)
+    bound = listener if listener is not None else bind_tcp(parts.settings)
     return GuardedServer(guarded, guard, duplicates, connections_of(open_files_max), bound)
 
 
@@ -365,82 +319,3 @@ def duplicates_of(open_files_max: int) -> int:
     if open_files_max == resource.RLIM_INFINITY:
         return STREAMS.most
     return max(0, min(STREAMS.most, open_files_max - _FILES_BESIDE - connections_of(open_files_max)))
-
-
-class GuardedServer(Server):
-    """Granian with a listening socket of our own making, whose connections inherit its time-out, and with a guard."""
-
-    _shd: Any
-    _sfd: Any
-
-    def __init__(
-        self, app: GuardedApp, guard: Guard, duplicates: Duplicates, connections: int, bound: socket.socket
-    ) -> None:
-        self._bound = bound
-        host, port = bound.getsockname()[:2]
-        self._guarded = app
-        super().__init__(
-            app,
-            address=host,
-            port=port,
-            interface=Interfaces.ASGINL,
-            backlog=_BACKLOG,
-            backpressure=connections,
-            http1_settings=HTTP1Settings(max_buffer_size=_BUFFER_BYTES_MAX),
-            log_enabled=False,
-        )
-        self.guard = guard
-        self._duplicates = duplicates
-        self._listener: socket.socket | None = None
-        self._look_at_ns = 0
-        self._waiting_since_ns = 0
-
-    def look(self, context: ProcessContext, now_ns: int) -> None:
-        """Let those go whose time is up, at once where others wait to come in; and say how long they wait."""
-        if self._listener is None:
-            return
-        waiting = queued(self._listener) > 0
-        self._waiting_since_ns = (self._waiting_since_ns or now_ns) if waiting else 0
-        context.block.set_gauge(_WAITED, (now_ns - self._waiting_since_ns) / NS_PER_SECOND if waiting else 0.0)
-        if waiting or self.guard.is_behind or now_ns >= self._look_at_ns:
-            self._look_at_ns = now_ns + _LOOK_NS
-            self.guard.look({self._listener.getsockname()[1]}, now_ns)
-
-    def leave(self) -> None:
-        """Accept nobody any more, while others listen on the same socket; each answer is the last of its connection.
-
-        Granian's own stop would end idle connections at once, and those whose request is on its way with them. So each
-        of its descriptors of the listener becomes one that nobody connects to.
-        """
-        if self._listener is None:
-            return
-        inode = os.fstat(self._listener.fileno()).st_ino
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as nobody:
-            nobody.bind("")  # a name that the kernel makes up (unix(7), autobind)
-            nobody.listen()
-            own = {self._listener.fileno()}
-            for fd in set(descriptors_of(inode)) - own:
-                os.dup2(nobody.fileno(), fd, inheritable=False)
-        self._guarded.is_leaving = True
-
-    def look_at_rest(self, now_ns: int) -> int:
-        """How many connections are left."""
-        if self._listener is None:
-            return 0
-        self.guard.look({self._listener.getsockname()[1]}, now_ns)
-        return self.guard.connections
-
-    def stop(self) -> None:
-        """Accept nobody any more and end what is idle."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        super().stop()  # type: ignore[no-untyped-call]
-
-    def _init_shared_socket(self) -> None:
-        bound = self._bound
-        bound.listen(_BACKLOG)
-        self._listener = bound.dup()
-        self._duplicates.ports = (bound.getsockname()[1],)
-        self._shd = SocketHolder(bound.detach(), False, _BACKLOG)  # type: ignore[call-arg]
-        self._sfd = self._shd.get_fd()

@@ -106,14 +106,16 @@ def http_asker(host: str, key: str, port: int = _HTTP_PORT) -> Callable[[str, Ta
                 connection.sendall(request)
                 received, is_kept = _read_answer(connection)
             except OSError as error:
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
                 if is_reused and not isinstance(error, TimeoutError):
                     is_reused = False
                     tally.resent += 1
                     continue
                 return f"{asset}: {error!r}"
             if not is_kept:
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
             if received:
                 tally.answers += 1
                 return "" if received.startswith(_OK) else f"{asset}: {received[:160]!r}"
@@ -148,7 +150,8 @@ def udp_asker(host: str, key: str, port: int = _UDP_PORT) -> Callable[[str, Tall
             if received:
                 tally.answers += 1
                 return "" if b'"price"' in received else f"{asset}: {received[:160]!r}"
-            asking = _closed(asking)
+            _close(asking)
+            asking = None
         return f"{asset}: {said}"
 
     return ask
@@ -172,7 +175,7 @@ def _read_answer(connection: socket.socket) -> tuple[bytes, bool]:
                 return received, b"connection: close" not in lines
 
 
-def _closed(connection: socket.socket | None) -> None:
+def _close(connection: socket.socket | None) -> None:
     if connection is not None:
         connection.close()
 

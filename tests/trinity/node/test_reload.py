@@ -128,7 +128,7 @@ def test_a_certificate_that_was_renewed_is_read_anew(node: Running, tmp_path: Pa
     node.write(push=PushSection(ca_file=str(tmp_path / "ca.pem")))
     node.reload.begin()
     assert node.reload.begin() is None
-    assert node.outcome.replacing == ()
+    assert not node.outcome.replacing
     (tmp_path / "ca.pem").write_text("new")
     node.reload.begin()
     assert node.outcome.replacing == ("push.ca_file",)

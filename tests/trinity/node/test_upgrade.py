@@ -26,7 +26,7 @@ from tests.workers.ledger.ledger_fixture import one, totals
 from trinity.access.keys import find
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import Config, LedgerSection, NodeSection, RequestSection
-from trinity.errors import ConfigError
+from trinity.errors import ConfigError, SnapshotError
 from trinity.markets import load_catalog
 from trinity.memory.node import NodeMemory
 from trinity.node.composition import create_memory, prepare_rings
@@ -63,17 +63,8 @@ def past(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 @pytest.fixture
 def past_database_url(past: tuple[Path, dict[str, Any]], empty_database_url: str) -> str:
     """The database as it was."""
-    loading = [
-        PROGRAMS / "psql",
-        "-q",
-        "-v",
-        "ON_ERROR_STOP=1",
-        "-d",
-        empty_database_url,
-        "-f",
-        past[0] / "database.sql",
-    ]
-    subprocess.run(loading, check=True, capture_output=True)
+    loading = [str(PROGRAMS / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", empty_database_url]
+    subprocess.run([*loading, "-f", str(past[0] / "database.sql")], check=True, capture_output=True)
     return empty_database_url
 
 
@@ -102,9 +93,9 @@ def test_an_old_node_goes_on_with_its_ledger_and_keys(
         key, digest = find(connection, facts["key_id"]), hashlib.sha256(facts["key"].encode()).digest()
         assert (key.account, facts["key"].startswith(key.prefix)) == ("past", True)
         assert one(connection, "SELECT digest FROM api_keys WHERE id = 1") == digest
-    snapshot = load(data_dir / FILE_NAME)
-    assert snapshot is not None
-    assert len(snapshot.keys) == 3
+    # The snapshot's form is another one since: it is made anew from the database, so an upgrade needs that once.
+    with pytest.raises(SnapshotError, match="replaced once the database answers"):
+        load(data_dir / FILE_NAME)
     rings = prepare_rings(plan.config, memory, SystemClock(), LOG)
     assert not list((data_dir / "usage").glob("*.unreadable"))
     index = [entry.kind for entry in memory.card.processes].index("flusher")

@@ -202,7 +202,7 @@ def test_a_healthy_node_is_ok_without_reasons() -> None:
         assert health["feeds"]["kraken"]["newest_age_ms"] == 50
         assert health["processes"]["worker-0"] == {
             "kind": "worker", "alive": True, "failing": False, "pid": 1000 + WORKER_0, "restarts": 0,
-            "heartbeat_age_ms": 100,
+            "heartbeat_age_ms": 100, "resting": False,
         }  # fmt: skip
         assert health["consensus"]["fresh_assets"] == len(CATALOG.assets)
         assert health["consensus"]["usd_indexes"] == {"USDT": 0.9995, "USDC": 1.0001}

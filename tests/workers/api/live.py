@@ -20,7 +20,8 @@ from trinity.memory.key_table import KeyTable
 from trinity.memory.node import NodeMemory
 from workers.api.app import Features
 from workers.api.base.context import Parts
-from workers.api.server import GuardedServer, make_server, open_service
+from workers.api.listener import GuardedServer
+from workers.api.server import make_server, open_service
 
 
 @dataclass

@@ -24,9 +24,8 @@ from trinity.observe.metrics import REPORTER
 from trinity.store import migrate
 from trinity.store.watch import Watch
 from workers.api.base.context import ReportSettings
+from workers.api.listener import bind_tcp, bind_udp
 from workers.api.server import (
-    _bind_tcp,
-    _bind_udp,
     _serve,
     _watch_database,
     connections_of,
@@ -121,10 +120,10 @@ async def test_a_bind_that_fails_otherwise_is_no_taken_port(tmp_path: Path, kind
                         fds.append(os.open("/dev/null", os.O_RDONLY))
                 if kind == socket.SOCK_STREAM:
                     with pytest.raises(OSError, match="Too many open files"):
-                        _bind_tcp(settings)
+                        bind_tcp(settings)
                 else:
                     with pytest.raises(OSError, match="Too many open files"):
-                        _bind_udp(settings)
+                        bind_udp(settings)
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -138,7 +137,7 @@ async def test_a_taken_udp_port_is_named(tmp_path: Path) -> None:
         settings = settings_of(tmp_path, udp_port=holder.getsockname()[1])
         async with open_service(*reporter_of(memory), settings, None):
             with pytest.raises(PortTakenError, match=f"UDP_PORT_LRS={settings.udp_port}"):
-                _bind_udp(settings)
+                bind_udp(settings)
 
 
 async def test_tables_of_a_newer_version_are_told_once(
