@@ -91,7 +91,7 @@ def start(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
             )
 
-    return Server(name, run, log_file)
+    return Server(name, run(), log_file, run)
 
 
 def wait_for_port(server: Server, port: int) -> None:

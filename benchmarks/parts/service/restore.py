@@ -78,7 +78,9 @@ class _Fire:
         with connect(url, "bench", statement_seconds=0, autocommit=True) as connection:
             facts = read_facts(connection)
             recognise(self._target, None)
-            stream = LogStream(url, facts, ensure_slot(connection)[0], self._scratch, self._target, self._recipients, 0)
+            stream = LogStream(
+                url, facts, ensure_slot(connection, facts)[0], self._scratch, self._target, self._recipients, 0
+            )
             shipping = _Shipping(url, stream)
             shipping.start()
             self._progress.step("base backup")
