@@ -74,6 +74,10 @@ def seal(name: str, source: ByteSource, sink: ByteSink, recipients: Sequence[pyr
         pyrage.encrypt_io(reader, writer, list(recipients))
     except Exception:  # noqa: BLE001 - pyrage lets the errors of both ends through as its own
         raise (reader.failure or writer.failure or BackupDamagedError(name, "it could not be encrypted")) from None
+    if (
+        writer.failure is not None
+    ):  # pyrage 1.4.0 says nothing of a last write that failed (findings/pyrage-last-write.sh)
+        raise writer.failure
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import io
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pyrage
 import pytest
@@ -92,6 +93,27 @@ def test_what_a_source_or_a_sink_raises_is_raised() -> None:
         seal("a/b", io.BytesIO(CONTENT), Broken(), [IDENTITY.to_public()])
     with pytest.raises(BackupTargetError, match="away"):
         open_bytes("a/b", Broken(), [IDENTITY])
+
+
+@given(st.integers(0, 300_000), st.integers(0, 10))
+def test_a_sink_that_refuses_any_write_is_never_a_sealed_object(size: int, taken: int) -> None:
+    """Also the last one, of a content shorter than what the library gathers: a full disk is no success."""
+    writes = 0
+
+    class Sink:
+        def write(self, _data: bytes) -> None:
+            nonlocal writes
+            writes += 1
+            if writes > taken:
+                raise BackupTargetError("place", "no room")
+
+    content = Random(size).randbytes(size)
+    try:
+        seal("name", io.BytesIO(content), Sink(), [IDENTITY.to_public()])
+    except BackupTargetError:
+        assert writes > taken
+    else:
+        assert writes <= taken
 
 
 def test_a_reader_that_gives_up_ends_the_opening() -> None:
