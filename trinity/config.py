@@ -68,7 +68,8 @@ class PortsSection(Section, frozen=True):
 class RequestSection(Section, frozen=True):
     """The request workers."""
 
-    workers: Annotated[int, msgspec.Meta(ge=0, le=127)] = 0  # 0: one per vCPU; seven bits of a request id
+    # 0: one per vCPU. Seven bits of a request id name its writer: 125, a reporter and the two spares are 128
+    workers: Annotated[int, msgspec.Meta(ge=0, le=125)] = 0
     pin: bool = True  # worker i to the i-th CPU that the node may use
     udp_trusted_networks: tuple[str, ...] = ()  # beside loopback: replies may be longer than requests
     # How long a request may wait (p90 of 100 ms), or some are refused; half of it is 4,096 requests at 24 us. 0: never.

@@ -354,9 +354,6 @@ OPEN_FILES_WANTED = 65_536
 # One process's file before it is put aside, and how many are kept: 40 MB a process, 0.7 GB for a node of 17.
 LOG_FILE_BYTES_MAX = 8 * 1024**2
 LOG_FILES_KEPT = 5
-# A month, as the specification keeps logs; and what one process may write in a second, whatever happens to it.
-LOG_DAYS_KEPT = 30
-LOG_LINES_A_SECOND = 20
 # A state that comes and goes writes at most one line in this time, and its last one when it has come to rest.
 STATE_LOG_GAP_NS = 1_000_000_000
 # A database that is not there yet is starting, not away: the first cluster is made in 5 s to 30 s on a busy machine.
@@ -377,9 +374,6 @@ DISK_RESERVE_BYTES_MIN = 1024**3
 DISK_RESERVE_SHARE = 0.05
 # The pusher's ring of deliveries, a power of two: 15 MB, 5 s at 50,000 datagrams a second.
 DELIVERY_RING_RECORDS = 1 << 18
-# The spool of deliveries may have this part of what usage may have: 2.5 GB hold 12 h of 1,000 deliveries a second, and
-# nobody bills by them.
-DELIVERY_SPOOL_PART = 4
 # With little to do, a transaction this often: each costs some ms, and nobody bills by the half second.
 LOAD_GAP_SECONDS = 0.5
 # While the disk refuses, a ring fuller than this is summed up so that answers go on being counted.

@@ -13,7 +13,7 @@ import contextlib
 import gc
 import select
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import FrameType
 
@@ -152,8 +152,7 @@ class Aggregator:
         if is_measured:
             self._publish_indexes(now_ns)
         self._count()
-        for asset in [*self.market.untold(), *exact]:
-            self._tell_state(asset, now_ns)
+        self._tell_states([*self.market.untold(), *exact], now_ns)
         published = state["published"][: int(state["published_count"])]
         facts = TurnFacts(now_ns, wall_ns, published, self.market, is_measured, self._indexes, self._held)
         for observer in self._observers:
@@ -181,13 +180,16 @@ class Aggregator:
             block.count(self._counters[place], int(counts[place]))
         counts[:] = 0
 
-    def _tell_state(self, asset: int, now_ns: int) -> None:
-        """A line when the asset comes or goes, seldom while it flaps; asked after each review, so none stays untold."""
-        state = self.market.state_of(asset)
-        if self._told[asset].is_news(state, now_ns):
-            fields = {"asset": self.market.assets[asset].name, "state": state.name.lower()}
-            self._context.log.info("asset_state", extra={"fields": fields})
-            self.market.record(asset)["told"] = state
+    def _tell_states(self, assets: Iterable[int], now_ns: int) -> None:
+        """A line of the assets that come or go together, each seldom while it flaps; none of a review stays untold."""
+        news: dict[str, list[str]] = {}
+        for asset in assets:
+            state = self.market.state_of(asset)
+            if self._told[asset].is_news(state, now_ns):
+                news.setdefault(state.name.lower(), []).append(self.market.assets[asset].name)
+                self.market.record(asset)["told"] = state
+        for name, together in news.items():
+            self._context.log.info("asset_state", extra={"fields": {"state": name, "assets": together}})
 
     def _follow_coins(self, now_ns: int) -> Mapping[str, Index]:
         """Measure the coins for the next turn."""

@@ -84,7 +84,7 @@ def test_a_wrong_setting_names_its_key(environment: dict[str, str], key: str) ->
 
 RANGES = {
     **dict.fromkeys((name for name, entry in ENVIRONMENT.items() if "port" in entry[1]), (1, 65_535)),
-    "REQUEST_WORKERS": (0, 127),
+    "REQUEST_WORKERS": (0, 125),
     "SIMULATOR_QUOTES_PER_SECOND": (1, 5_000),
     "SIMULATOR_REST_DELAY_MS": (0, 60_000),
     "KEYS_MAX": (1, 4_000_000),

@@ -7,6 +7,7 @@ from trinity import errors
 TEXTS = [
     (errors.ConfigError("REQUEST_WORKERS", "'x' is not a whole number"),
      "configuration: REQUEST_WORKERS: 'x' is not a whole number"),
+    (errors.ReloadFailedError("worker-2 could not begin"), "reload: worker-2 could not begin"),
     (errors.PortTakenError("TCP_PORT_LPO", "127.0.0.1", 8080),
      "TCP_PORT_LPO=8080 is taken on 127.0.0.1: stop the program that uses it or set TCP_PORT_LPO to a free port"),
     (errors.LayoutError("trinity-a-prices", "layout version", 1, 2),

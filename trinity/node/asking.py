@@ -23,14 +23,14 @@ LOCK, WANTED, OUTCOME = "lock", "reload-wanted", "reload.json"
 POOLS = ("worker", "reporter")
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ReloadRequest(msgspec.Struct, frozen=True):
     """What `trinity reload` asks for: `token` is how it knows its own outcome."""
 
     token: str = ""
     kinds: tuple[str, ...] = ()
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ReloadOutcome(msgspec.Struct, frozen=True):
     """What became of a reload."""
 
     token: str
@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def ask(data_dir: Path, node: str, wanted: Wanted) -> None:
+def ask(data_dir: Path, node: str, wanted: ReloadRequest) -> None:
     """Have the node of this directory reload; NodeAbsentError, or ConfigError for a directory that is not ours."""
     pid = supervisor_pid(data_dir)
     if pid is None:
@@ -70,9 +70,9 @@ def supervisor_pid(data_dir: Path) -> int | None:
     return None
 
 
-def read_outcome(data_dir: Path) -> Outcome | None:
+def read_outcome(data_dir: Path) -> ReloadOutcome | None:
     """What the node says of its last reload; None where there was none, or its file is being written."""
     try:
-        return msgspec.json.decode((data_dir / OUTCOME).read_bytes(), type=Outcome)
+        return msgspec.json.decode((data_dir / OUTCOME).read_bytes(), type=ReloadOutcome)
     except (OSError, msgspec.DecodeError):
         return None

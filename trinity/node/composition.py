@@ -53,16 +53,15 @@ from trinity.node.console import NodeConsole
 from trinity.node.data_dir import check_stamp, claim_data_dir, node_uuid, open_rings
 from trinity.node.launcher import Launcher, Process
 from trinity.node.notify import Notifier, Phase
+from trinity.node.plan import NodePlan, RunningPlan
 from trinity.node.reload import Reload, ReloadedNode
 from trinity.node.roles import (
     DELIVERY_WRITER,
     NO_RINGS,
     RECEIVER_FOLDER,
     USAGE_WRITERS,
-    NodePlan,
     Rings,
     Role,
-    RunningPlan,
     SharedMemory,
     card_of,
     instances_of,

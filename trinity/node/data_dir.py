@@ -56,7 +56,7 @@ def claim_data_dir(data_dir: Path) -> Iterator[None]:
         os.close(fd)
 
 
-class Stamp(msgspec.Struct, frozen=True):
+class VersionStamp(msgspec.Struct, frozen=True):
     """Who worked in the directory last; fields that a later version adds are passed over."""
 
     version: str
@@ -70,9 +70,9 @@ def check_stamp(data_dir: Path, version: str, migrations: Sequence[str]) -> None
     What a newer version wrote, an older one would take for damage and set aside: its usage records would be lost. A
     directory without a stamp is of the time before there were any.
     """
-    path, own = data_dir / "version.json", Stamp(version, DATA_LAYOUT, tuple(migrations))
+    path, own = data_dir / "version.json", VersionStamp(version, DATA_LAYOUT, tuple(migrations))
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Stamp)
+        found = msgspec.json.decode(path.read_bytes(), type=VersionStamp)
     except FileNotFoundError:
         found = None
     except (OSError, msgspec.DecodeError) as error:

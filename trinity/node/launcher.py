@@ -41,6 +41,7 @@ from trinity.memory.control import (
     ProcessBlock,
 )
 from trinity.net.seat import Seat
+from trinity.node.exits import Exited
 from trinity.node.notify import Phase
 from trinity.node.replacement import Replace, Replaced
 from trinity.node.supervisor import (
@@ -48,14 +49,13 @@ from trinity.node.supervisor import (
     Announce,
     CloseSeat,
     Event,
-    Exited,
     Fork,
     Heartbeats,
     Kill,
+    LetRest,
     ProcessSpec,
     Ready,
     Report,
-    Rest,
     SetCommand,
     SetFailing,
     SignalReceived,
@@ -87,7 +87,7 @@ class Process:
         return self.spec.name
 
 
-class Changes(Protocol):
+class ChangeSource(Protocol):
     """What is to be changed while the node runs (trinity/node/reload.py)."""
 
     def begin(self) -> Replace | None:
@@ -108,7 +108,7 @@ class Launcher:
         on_turn: Callable[[], bool],
         announce: Callable[[Phase], None],
         notice_ns: int = 0,
-        changes: Changes | None = None,
+        changes: ChangeSource | None = None,
     ) -> None:
         """`on_turn` is called at each turn and says whether the node is ready; `announce` is told what it is doing,
         `notice_ns` is for how long a node that is told to stop first says that it leaves."""
@@ -162,7 +162,7 @@ class Launcher:
                 process = self._processes[name]
                 process.block.write(COMMAND, command)
                 os.eventfd_write(process.control_fd, 1)
-            case Rest(name):
+            case LetRest(name):
                 self._processes[name].block.write(RESTING, 1)
                 self._processes[name].block.write(COMMAND, Command.RUN)
                 self._processes[name].on_rest()

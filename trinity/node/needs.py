@@ -81,7 +81,7 @@ ORDER = (
 )  # fmt: skip
 
 
-class Difference(NamedTuple):
+class SettingsDifference(NamedTuple):
     """What a new configuration changes."""
 
     config: Config  # what runs from now on: what waits has its old value
@@ -98,7 +98,7 @@ def need_of(section: str, field: str) -> Need:
 
 def difference(
     old: Config, new: Config, changed_files: frozenset[tuple[str, str]] = frozenset(), same_markets: bool = True
-) -> Difference:
+) -> SettingsDifference:
     """What differs, and what that needs; `changed_files`: settings whose file has other bytes. Pure."""
     applied, replacing, waiting, kinds = list[str](), list[str](), list[str](), set[str]()
     running = new
@@ -116,7 +116,7 @@ def difference(
             continue
         (replacing if need.kinds else applied).append(name)
         kinds |= set(need.kinds)
-    return Difference(
+    return SettingsDifference(
         running, tuple(applied), tuple(replacing), tuple(waiting), tuple(kind for kind in ORDER if kind in kinds)
     )
 

@@ -20,10 +20,10 @@ from trinity.config import Config
 from trinity.errors import ConfigError
 from trinity.files import Durability, write_whole
 from trinity.markets import Catalog, load_catalog
-from trinity.node.asking import OUTCOME, POOLS, WANTED, Outcome, Wanted
+from trinity.node.asking import OUTCOME, POOLS, WANTED, ReloadOutcome, ReloadRequest
 from trinity.node.needs import FILES, difference, is_same_layout
+from trinity.node.plan import NodePlan, RunningPlan
 from trinity.node.replacement import Replace, Replaced
-from trinity.node.roles import NodePlan, RunningPlan
 
 
 class ReloadedNode(NamedTuple):
@@ -44,7 +44,7 @@ class Reload:
         self._log = log
         self._digests = digests_of(node.running.plan.config)
         self._before = (node.running.plan, self._digests)
-        self._outcome = Outcome("", "done")
+        self._outcome = ReloadOutcome("", "done")
         self._is_undoing = False
 
     @property
@@ -67,12 +67,12 @@ class Reload:
                 found, catalog = found._replace(waiting=(*found.waiting, "node.markets_file")), plan.catalog
             self._node.check(found.config)
         except ConfigError as error:
-            self._tell(Outcome(wanted.token, "refused", key=error.key, reason=error.reason), logging.ERROR)
+            self._tell(ReloadOutcome(wanted.token, "refused", key=error.key, reason=error.reason), logging.ERROR)
             return None
         self._before, self._digests = (plan, self._digests), digests
         self._node.running.plan = plan._replace(config=found.config, catalog=catalog)
         self._node.apply(found.config, plan.config, catalog)
-        outcome = Outcome(wanted.token, "running", found.applied, found.replacing, found.waiting)
+        outcome = ReloadOutcome(wanted.token, "running", found.applied, found.replacing, found.waiting)
         return self._replace(outcome, {*found.kinds, *wanted.kinds})
 
     def end(self, replaced: Replaced) -> Replace | None:
@@ -90,13 +90,13 @@ class Reload:
         before = self._node.running.plan
         self._node.apply(before.config, failed.config, before.catalog)
         self._is_undoing = True
-        self._outcome = Outcome(done.token, "running", reason=replaced.failed)
+        self._outcome = ReloadOutcome(done.token, "running", reason=replaced.failed)
         self._log.error("a reload failed and is taken back", extra={"fields": {"cause": replaced.failed}})
         kinds = {self._node.kinds[name] for name in replaced.names}
         alone = tuple(name for name in replaced.names if self._node.kinds[name] not in POOLS)
         return Replace(alone, tuple(kind for kind in POOLS if kind in kinds))
 
-    def _replace(self, outcome: Outcome, kinds: set[str]) -> Replace | None:
+    def _replace(self, outcome: ReloadOutcome, kinds: set[str]) -> Replace | None:
         names = tuple(name for name, kind in self._node.kinds.items() if kind in kinds and kind not in POOLS)
         pools = tuple(kind for kind in POOLS if kind in kinds and kind in self._node.kinds.values())
         if not names and not pools:
@@ -105,17 +105,17 @@ class Reload:
         self._tell(outcome)
         return Replace(names, pools)
 
-    def _take_wanted(self) -> Wanted:
+    def _take_wanted(self) -> ReloadRequest:
         path = self._folder / WANTED
         try:
-            wanted = msgspec.json.decode(path.read_bytes(), type=Wanted)
+            wanted = msgspec.json.decode(path.read_bytes(), type=ReloadRequest)
         except (OSError, msgspec.DecodeError):
-            wanted = Wanted()
+            wanted = ReloadRequest()
         with contextlib.suppress(OSError):
             path.unlink()
         return wanted
 
-    def _tell(self, outcome: Outcome, level: int = logging.INFO) -> None:
+    def _tell(self, outcome: ReloadOutcome, level: int = logging.INFO) -> None:
         self._outcome = outcome
         self._log.log(level, "reload", extra={"fields": msgspec.to_builtins(outcome)})
         with contextlib.suppress(OSError):  # a full disk: it is in the log as far as that goes

@@ -5,7 +5,6 @@ Rules: a role names the services that it is for (trinity/services.py), and gets 
 once. Import this module only after `prepare_cache`.
 """
 
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
@@ -29,15 +28,15 @@ import workers.request.loop
 from feeds.audit.recorder import DecisionRecorder, FrameRecorder
 from feeds.consensus.candles import open_candles
 from trinity.cache.address import cache_settings_of
-from trinity.config import Config, services_of, worker_count
+from trinity.config import services_of, worker_count
 from trinity.config_checks import SPARES
-from trinity.markets import Catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.delivery_ring import DeliveryRing
 from trinity.memory.miss_queue import MissWakes
 from trinity.memory.node import Card, NodeMemory, ProcessEntry
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import health_listeners_of
+from trinity.node.plan import NodePlan
 from trinity.node.settings import explainer, heartbeat_of, recording_of, report_settings_of, retention_of
 from trinity.process import (
     AskerMemory,
@@ -59,23 +58,6 @@ from workers.request.lookups import LocalLookups
 
 # Of what every node runs, whatever its services are.
 _ANY: tuple[Service, ...] = get_args(Service)
-
-
-class NodePlan(NamedTuple):
-    """What is to be started."""
-
-    config: Config
-    catalog: Catalog
-    with_simulator: bool
-    node_uuid: uuid.UUID
-    with_receiver: bool = False
-
-
-@dataclass
-class RunningPlan:
-    """What a process is started with from now on: a reload puts another plan here."""
-
-    plan: NodePlan
 
 
 class Rings(NamedTuple):

@@ -15,8 +15,6 @@ Rules:
                     drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
     one more        during the notice: the drain at once; during the drain: SIGKILL for all at once
     replacement     one process after the other, or of a pool one seat (trinity/node/replacement.py); a drain ends it
-    SIGTERM, SIGINT drain: stage by stage DRAIN command and SIGTERM, at the end SIGKILL for who is left
-    a second one    SIGKILL for all at once
 
 The launcher executes the actions in their order and reports what happened with the next step. A `Fork` is taken as
 done; one that failed is reported as an exit. The last action of a node is `Stop`.
@@ -41,22 +39,10 @@ from trinity.limits import (
     SUPERVISOR_GAP_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.exits import EXIT_CRASH_LOOP, EXIT_DRAINED, EXIT_NODE_BOOT_FAILURE, Exited, cause_of
 from trinity.node.notify import Phase
 from trinity.node.replacement import Begin, Overdue, Replace, Replaced, Replacement, Retire, Seating
 from trinity.process import EXIT_BOOT_FAILURE
-
-# Exit codes of the node itself; 2 is a wrong configuration, before there is a supervisor.
-EXIT_DRAINED = 0
-EXIT_NODE_BOOT_FAILURE = 3
-EXIT_CRASH_LOOP = 4
-
-
-class Exited(NamedTuple):
-    """A process ended: exit code, or minus the signal that killed it; `failure_message` is its own account, if any."""
-
-    name: str
-    code: int
-    failure_message: str = ""
 
 
 class SignalReceived(NamedTuple):
@@ -97,7 +83,7 @@ class SetCommand(NamedTuple):
     command: Command
 
 
-class Rest(NamedTuple):
+class LetRest(NamedTuple):
     """Nobody is meant to run here until the next replacement."""
 
     name: str
@@ -138,7 +124,7 @@ class Stop(NamedTuple):
     message: str
 
 
-Action = Fork | Kill | SetCommand | Rest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
+Action = Fork | Kill | SetCommand | LetRest | CloseSeat | SetFailing | Replaced | Report | Announce | Stop
 
 
 class ProcessSpec(NamedTuple):
@@ -248,7 +234,7 @@ class Supervisor:
             process.failing_cause = None
             self._actions.append(SetFailing(process.name, False))
         if process.pool:
-            self._actions.append(Rest(process.name))
+            self._actions.append(LetRest(process.name))
         else:
             process.fork_at_ns = now_ns
 
@@ -401,16 +387,3 @@ _ON_EVENT: Mapping[type, Callable[..., None]] = {
     Heartbeats: Supervisor._on_heartbeats,  # noqa: SLF001
     Replace: Supervisor._on_replace,  # noqa: SLF001
 }
-
-
-def cause_of(event: Exited, killed_as_stuck: bool = False) -> str:
-    """One phrase that says why a process ended."""
-    if killed_as_stuck:
-        return "it made no progress and was killed"
-    if event.failure_message:
-        return event.failure_message
-    if event.code < 0:
-        # Real-time signals have no name.
-        names = {int(known): known.name for known in signal.Signals}
-        return f"killed by {names.get(-event.code, f'signal {-event.code}')}"
-    return f"it ended with exit code {event.code}"

@@ -9,8 +9,12 @@ import contextlib
 import logging
 from pathlib import Path
 
-from trinity.limits import LOG_DAYS_KEPT, LOG_FILES_KEPT, LOG_LINES_A_SECOND
+from trinity.limits import LOG_FILES_KEPT
 
+# A month, as the specification keeps logs; and what one process may write in a second, whatever happens to it: the
+# specification has never 20.
+LOG_DAYS_KEPT = 30
+LOG_LINES_A_SECOND = 19
 _SECONDS_OF_DAY = 86_400
 # A file that takes lines for longer is put aside: its oldest line must not wait for its newest to be over age.
 FILE_SECONDS_MAX = LOG_DAYS_KEPT * _SECONDS_OF_DAY / LOG_FILES_KEPT

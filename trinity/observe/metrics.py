@@ -78,11 +78,7 @@ FEED = Register(
     ),
     Metric("rest_active", "gauge", "1 while REST stands in for the WebSocket."),
     Metric("payload_shape_alarm", "gauge", "1 while frames arrive in a shape that the decoder does not know."),
-    Metric(
-        "unknown_symbols",
-        "gauge",
-        "Configured symbols that the exchange does not know or acknowledge.",
-    ),
+    Metric("unknown_symbols", "gauge", "Configured symbols that the exchange does not know or acknowledge."),
     Metric("frozen_sources", "gauge", "Assets whose price stands still while the other exchanges move."),
     Metric("feed_recording", "gauge", "1 while raw frames are recorded, -1 when an error ended it."),
 )

@@ -42,7 +42,7 @@ _KEYS = 1_000
 _BYTES_A_ROW = 200
 # A base in the target, beside one database; the log that a server keeps (max_wal_size).
 _SHARE_SEALED, _LOG_BYTES = 0.5, 5 << 30
-# As the backup's process does it.
+# As often as BACKUP_SHIP_SECONDS allows; its default is 10, and what a fire costs is so much more with it.
 _SHIP_SECONDS = 1.0
 _COMMIT_SECONDS = 0.05
 _START_SECONDS_MAX = 600.0

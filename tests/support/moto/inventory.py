@@ -14,11 +14,7 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
             if stack["StackStatus"] != "DELETE_COMPLETE"
         ],
         "networks": [vpc["CidrBlock"] for vpc in cloud.ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]],
-        "subnets": [
-            {"zone": subnet["AvailabilityZone"], "cidr": subnet["CidrBlock"], "name": _name(subnet)}
-            for subnet in cloud.ec2.describe_subnets()["Subnets"]
-            if not subnet["DefaultForAz"]
-        ],
+        "subnets": _subnets(cloud),
         "gateways": len(
             cloud.ec2.describe_nat_gateways(Filters=[{"Name": "state", "Values": ["available"]}])["NatGateways"]
         ),
@@ -77,6 +73,14 @@ def inventory(cloud: Cloud) -> dict[str, Any]:
         ],
         "buckets": [bucket["Name"] for bucket in cloud.s3.list_buckets()["Buckets"]],
     }
+
+
+def _subnets(cloud: Cloud) -> list[dict[str, Any]]:
+    return [
+        {"zone": subnet["AvailabilityZone"], "cidr": subnet["CidrBlock"], "name": _name(subnet)}
+        for subnet in cloud.ec2.describe_subnets()["Subnets"]
+        if not subnet["DefaultForAz"]
+    ]
 
 
 def _name(resource: dict[str, Any]) -> str:

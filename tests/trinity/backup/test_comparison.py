@@ -167,6 +167,7 @@ def test_a_transaction_that_was_under_way_is_told_by_its_number(database_url: st
 
 
 def test_days_that_retention_dropped_are_not_asked_for(pair: Pair) -> None:
+    """A day that the live database has no more is no difference."""
     _answer(pair.live, MINUTE - datetime.timedelta(days=1), 10)
     _answer(pair.live, MINUTE, 10)
     pair.copy()
@@ -198,6 +199,7 @@ def test_retention_waits_while_the_two_are_compared(pair: Pair, monkeypatch: pyt
 
 
 def test_another_cluster_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal sums of two databases that never were one say nothing."""
     load = queries.load
     other = (
         "SELECT system_identifier + (application_name = 'trinity other')::int "

@@ -17,12 +17,9 @@ from trinity.backup import drill as drill_module
 from trinity.backup.catalog import Window
 from trinity.backup.drill import DrillPlace, choose_moment, drill
 from trinity.backup.drill_rows import (
-    AGAIN_SECONDS,
-    EVERY_SECONDS,
     DrillResult,
     begin_row,
     end_row,
-    is_due,
     is_due_now,
     last_drill,
 )
@@ -53,6 +50,7 @@ def _drill(backed_up: BackedUp, seed: int = 1, place: DrillPlace | None = None) 
 
 
 def test_a_drill_restores_compares_and_leaves_nothing(backed_up: BackedUp) -> None:
+    """Good, with times, kept among the drills that were; its place is gone, and the next one is not due."""
     began = now()
     found = _drill(backed_up)
     assert (found.outcome, found.detail, found.differences) == ("good", "", 0)
@@ -112,6 +110,7 @@ def test_a_log_that_does_not_arrive_fails_the_drill(backed_up: BackedUp, monkeyp
 
 
 def test_a_second_drill_is_refused_and_a_killed_one_is_ended(backed_up: BackedUp) -> None:
+    """One at a time for a database; what a dead process began is ended by the next."""
     with connect(backed_up.url, "first", autocommit=True) as first:
         begun = begin_row(first)
         assert begun is not None
@@ -146,27 +145,9 @@ class InterruptedStop(BaseException):
     """What a process raises when it is told to stop."""
 
 
-@pytest.mark.parametrize(
-    ("outcome", "ago", "due"),
-    [
-        (None, 0.0, True),
-        ("good", EVERY_SECONDS - 1, False),
-        ("good", EVERY_SECONDS, True),
-        ("failed", AGAIN_SECONDS - 1, False),
-        ("failed", AGAIN_SECONDS, True),
-        ("different", AGAIN_SECONDS, True),
-        ("running", 3600.0, False),
-        ("running", AGAIN_SECONDS, True),
-        ("good", -1.0, True),
-    ],
-)
-def test_when_a_drill_is_due(outcome: str | None, ago: float, due: bool) -> None:
-    """Weekly; the next day after one that was not good or was killed; a clock that was ahead stops nothing."""
-    assert is_due(outcome, ago) is due
-
-
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=4), st.integers(0, 2000), st.integers())
 def test_a_chosen_moment_can_be_restored_and_has_passed(pairs: list[tuple[int, int]], at: int, seed: int) -> None:
+    """Whatever the windows: inside one of them and not later than now, or none."""
     windows, end = [], -1
     for gap, length in pairs:
         windows.append(Window(end + 1 + gap, end + 1 + gap + length))

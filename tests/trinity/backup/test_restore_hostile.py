@@ -57,6 +57,7 @@ def test_the_newest_second_that_is_promised_can_be_restored(backed_up: BackedUp,
 
 
 def test_the_earliest_second_that_is_promised_can_be_restored(backed_up: BackedUp, tmp_path: Path) -> None:
+    """The window's first second is no promise that only later ones keep."""
     window = read_catalog(backed_up.target).window()
     assert window is not None
     assert _restore(DirectoryTarget(backed_up.place), tmp_path / "earliest", window.earliest)[0] == "one"
@@ -91,6 +92,7 @@ def test_behind_a_hole_in_the_log_the_newest_moment_is_before_it(
 
 
 def test_bases_without_any_log_restore_nothing_and_say_so(copied: DirectoryTarget, tmp_path: Path) -> None:
+    """A base is consistent only with the log of its own time."""
     for piece in _pieces(copied):
         piece.unlink()
     with pytest.raises(RestoreError, match="the log that it needs"):

@@ -27,7 +27,8 @@ from trinity.node.composition import (
     with_simulated_exchanges,
 )
 from trinity.node.data_dir import open_rings
-from trinity.node.roles import NodePlan, RunningPlan, card_of
+from trinity.node.plan import NodePlan, RunningPlan
+from trinity.node.roles import card_of
 from trinity.observe.metrics import FLUSHER
 
 CATALOG = load_catalog()

@@ -10,10 +10,10 @@ import pytest
 from trinity.config import AccessSection, Config, NodeSection, PortsSection, PushSection
 from trinity.errors import ConfigError
 from trinity.markets import DEFAULT_PATH, Catalog, load_catalog
-from trinity.node.asking import WANTED, Outcome, Wanted, read_outcome
+from trinity.node.asking import WANTED, ReloadOutcome, ReloadRequest, read_outcome
+from trinity.node.plan import NodePlan, RunningPlan
 from trinity.node.reload import Reload, ReloadedNode
 from trinity.node.replacement import Replace, Replaced
-from trinity.node.roles import NodePlan, RunningPlan
 
 LOG = logging.getLogger("tests.reload")
 KINDS = {"access": "access", "feed-okx": "feed", "cluster": "cluster", "worker-0": "worker", "worker-1": "worker"}
@@ -46,7 +46,7 @@ class Running:
         self.written = msgspec.structs.replace(Config(node=NodeSection(data_dir=self.data_dir)), **sections)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ReloadOutcome:
         found = read_outcome(self.data_dir)
         assert found is not None
         return found
@@ -60,7 +60,7 @@ def node(tmp_path: Path) -> Running:
 def test_the_same_configuration_changes_nothing(node: Running) -> None:
     """And says so."""
     assert node.reload.begin() is None
-    assert node.outcome == Outcome("", "done")
+    assert node.outcome == ReloadOutcome("", "done")
 
 
 def test_a_changed_rate_is_in_force_once_its_processes_are_replaced(node: Running) -> None:
@@ -87,7 +87,7 @@ def test_a_wrong_configuration_changes_nothing_and_names_the_key(node: Running, 
     assert node.reload.begin() is None
     assert node.running.plan is before
     assert not node.applied
-    assert node.outcome == Outcome("", "refused", key="FREE_RATE", reason="'many' is not a rate")
+    assert node.outcome == ReloadOutcome("", "refused", key="FREE_RATE", reason="'many' is not a rate")
 
 
 def test_what_waits_is_told_and_not_applied(node: Running) -> None:
@@ -100,7 +100,7 @@ def test_what_waits_is_told_and_not_applied(node: Running) -> None:
 
 def test_workers_are_replaced_where_that_is_asked_for(node: Running) -> None:
     """`trinity reload --workers`, whose token is in its outcome; the wish is taken once."""
-    (node.data_dir / WANTED).write_bytes(msgspec.json.encode(Wanted("mine", ("worker", "reporter"))))
+    (node.data_dir / WANTED).write_bytes(msgspec.json.encode(ReloadRequest("mine", ("worker", "reporter"))))
     assert node.reload.begin() == Replace((), ("worker",))
     assert node.outcome.token == "mine"
     node.reload.end(Replaced(("worker-0", "worker-1")))

@@ -30,7 +30,8 @@ from trinity.memory.node import NodeMemory
 from trinity.memory.usage_ring import UsageRing
 from trinity.net.ports import listeners_of
 from trinity.node import roles
-from trinity.node.roles import ROLES, NodePlan, SharedMemory, card_of, instances_of
+from trinity.node.plan import NodePlan
+from trinity.node.roles import ROLES, SharedMemory, card_of, instances_of
 from trinity.process import (
     ClusterMemory,
     ConsensusMemory,

@@ -18,12 +18,12 @@ from trinity.limits import (
     START_STAGE_MAX_NS,
 )
 from trinity.memory.control import Command
+from trinity.node.exits import Exited
 from trinity.node.notify import Phase
 from trinity.node.supervisor import (
     Action,
     Announce,
     Event,
-    Exited,
     Fork,
     Heartbeats,
     Kill,
@@ -35,7 +35,6 @@ from trinity.node.supervisor import (
     SignalReceived,
     Stop,
     Supervisor,
-    cause_of,
 )
 from trinity.process import EXIT_BOOT_FAILURE
 
@@ -324,21 +323,6 @@ def test_nobody_is_restarted_during_a_drain() -> None:
     actions = replay.run_for(SECOND) + replay.step(Exited("worker", 1)) + replay.step(Exited("health", 1))
     assert not any(isinstance(action, Fork) for action in actions)
     assert actions[-1] == Stop(0, "")
-
-
-@pytest.mark.parametrize(
-    ("event", "stuck", "cause"),
-    [
-        (Exited("a", 1, "ValueError: x"), False, "ValueError: x"),
-        (Exited("a", -9), False, "killed by SIGKILL"),
-        (Exited("a", -9), True, "it made no progress and was killed"),
-        (Exited("a", 7), False, "it ended with exit code 7"),
-        (Exited("a", -40), False, "killed by signal 40"),
-    ],
-)
-def test_a_cause_is_one_phrase(event: Exited, stuck: bool, cause: str) -> None:
-    """The message first, then the signal, then the code."""
-    assert cause_of(event, stuck) == cause
 
 
 HAPPENINGS = st.lists(

@@ -8,17 +8,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from trinity.limits import BOOT_MAX_NS, CRASH_LOOP_DEATHS, DRAIN_MAX_NS, RESTART_DELAYS_NS, RETIRE_MAX_NS, SHORT_RUN_NS
 from trinity.memory.control import Command
+from trinity.node.exits import Exited
 from trinity.node.replacement import Replace, Replaced
 from trinity.node.supervisor import (
     CloseSeat,
     Event,
-    Exited,
     Fork,
     Heartbeats,
     Kill,
+    LetRest,
     ProcessSpec,
     Ready,
-    Rest,
     SetCommand,
     SetFailing,
     SignalReceived,
@@ -117,7 +117,7 @@ class World(RuleBasedStateMachine):
                         others = [self.seats[other] for other in beating if other not in (name, *self.retiring)]
                         assert self.seats[name] in others, "nobody leaves a seat before another one beats there"
                     self.retiring.add(name)
-                case Rest(name):
+                case LetRest(name):
                     assert name not in self.alive
                     self.resting.add(name)
                     self.died_at_ns.pop(name, None)

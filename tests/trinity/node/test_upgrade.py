@@ -30,8 +30,9 @@ from trinity.errors import ConfigError, SnapshotError
 from trinity.markets import load_catalog
 from trinity.memory.node import NodeMemory
 from trinity.node.composition import create_memory, prepare_rings
-from trinity.node.data_dir import DATA_LAYOUT, Stamp, check_stamp, node_uuid
-from trinity.node.roles import NodePlan, card_of
+from trinity.node.data_dir import DATA_LAYOUT, VersionStamp, check_stamp, node_uuid
+from trinity.node.plan import NodePlan
+from trinity.node.roles import card_of
 from trinity.process import ProcessContext
 from trinity.store import migrate
 from trinity.store.connect import connect
@@ -128,7 +129,10 @@ def test_a_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     check_stamp(tmp_path, "1.1", known)
     check_stamp(tmp_path, "1.0", known)
     stamp = tmp_path / "version.json"
-    for newer in (Stamp("2.0", DATA_LAYOUT + 1, tuple(known)), Stamp("2.0", DATA_LAYOUT, (*known, "9999-later"))):
+    for newer in (
+        VersionStamp("2.0", DATA_LAYOUT + 1, tuple(known)),
+        VersionStamp("2.0", DATA_LAYOUT, (*known, "9999-later")),
+    ):
         stamp.write_bytes(msgspec.json.encode(newer))
         before = stamp.read_bytes()
         with pytest.raises(ConfigError, match=r"last used by version 2\.0, which is newer than this one \(1\.0\)"):

@@ -9,9 +9,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trinity.limits import LOG_DAYS_KEPT, LOG_LINES_A_SECOND
 from trinity.observe.log import open_log
-from trinity.observe.log_bounds import HELD_BACK, LineRate, sweep_logs
+from trinity.observe.log_bounds import HELD_BACK, LOG_DAYS_KEPT, LOG_LINES_A_SECOND, LineRate, sweep_logs
 
 NOW = 1_700_000_000
 DAY = 86_400

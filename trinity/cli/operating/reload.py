@@ -9,7 +9,7 @@ import msgspec
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import Config
 from trinity.errors import ConfigError, NodeAbsentError, ReloadFailedError
-from trinity.node.asking import OUTCOME, POOLS, Outcome, Wanted, ask, read_outcome, supervisor_pid
+from trinity.node.asking import OUTCOME, POOLS, ReloadOutcome, ReloadRequest, ask, read_outcome, supervisor_pid
 from trinity.terminal import print_result
 
 _LOOK_SECONDS = 0.05
@@ -26,7 +26,7 @@ def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
     """Ask, wait, tell; ConfigError as the node found it, ReloadFailedError when it had to be taken back."""
-    wanted = Wanted(secrets.token_hex(8), POOLS if parsed.workers else ())
+    wanted = ReloadRequest(secrets.token_hex(8), POOLS if parsed.workers else ())
     ask(config.node.data_dir, config.node.name, wanted)
     outcome = _wait(config, wanted.token, parsed.timeout)
     if outcome.state == "refused":
@@ -42,7 +42,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _wait(config: Config, token: str, seconds: float) -> Outcome:
+def _wait(config: Config, token: str, seconds: float) -> ReloadOutcome:
     clock, pause = SystemClock(), threading.Event()
     until_ns = clock.monotonic_ns() + round(seconds * NS_PER_SECOND)
     while clock.monotonic_ns() < until_ns:

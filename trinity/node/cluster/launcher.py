@@ -17,7 +17,7 @@ from trinity.clock import NS_PER_SECOND, Clock
 from trinity.errors import ClusterPartError
 from trinity.limits import CRASH_LOOP_DEATHS, RESTART_DELAYS_NS, SHORT_RUN_NS
 from trinity.node.cluster.parts import ClusterPart
-from trinity.node.supervisor import Exited, cause_of
+from trinity.node.exits import Exited, cause_of
 
 TURN_NS = 100_000_000
 # A first start makes the database and reads the machine code of all nodes; on two cores with work of others, minutes.

@@ -24,6 +24,7 @@ def test_what_was_backed_up_comes_back_out_of_a_fire(tmp_path: Path, monkeypatch
 
 
 def test_a_disk_without_room_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    """More rows than any disk takes: the error says how many bytes are wanted, and the folder stays empty."""
     clock = SystemClock()
     with pytest.raises(PeerError, match="are wanted"):
         measure_restore(tmp_path, 10**12, 1.0, clock, Progress(clock, quiet=True))

@@ -60,7 +60,7 @@ def body(row: np.void) -> dict[str, object]:
 def states_told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log says of BTC."""
     lines = [record.fields for record in caplog.records if record.getMessage() == "asset_state"]  # type: ignore[attr-defined]
-    return [fields["state"] for fields in lines if fields["asset"] == "BTC"]
+    return [fields["state"] for fields in lines if "BTC" in fields["assets"]]
 
 
 def counted(context: OpenContext, name: str, *labels: str) -> int:
