@@ -16,10 +16,14 @@ import pytest
 from trinity.store import migrate
 from trinity.store.connect import connect
 from trinity.store.embedded import NAME, Server, embedded_url
-from trinity.store.settings import SETTINGS
+from trinity.store.settings import server_settings
 
-# The data of a test need not survive a power cut.
-TEST_SETTINGS = dict(SETTINGS) | {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+# The data of a test need not survive a power cut. It may be backed up.
+TEST_SETTINGS = dict(server_settings(backed_up=True)) | {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+}
 START_SECONDS = 120.0
 _TEMPLATE = "migrated"
 _numbers = itertools.count()

@@ -14,6 +14,7 @@ from trinity.errors import StoreUnavailableError
 from trinity.observe.metrics import DATABASE
 from trinity.process import ProcessContext
 from trinity.store.embedded import Server
+from trinity.store.settings import server_settings
 
 # A turn of the loop: heartbeat, log lines of the server, its end. The supervisor expects a beat each 250 ms.
 _TURN_MS = 100
@@ -24,7 +25,7 @@ class _StopAskedError(Exception):
     """SIGTERM came before the server was there."""
 
 
-def run(context: ProcessContext, data_dir: Path) -> None:
+def run(context: ProcessContext, data_dir: Path, backed_up: bool = False) -> None:
     """Keep a server running until SIGTERM; StoreUnavailableError when it does not start or ends by itself."""
     stop_asked = False
 
@@ -43,7 +44,7 @@ def run(context: ProcessContext, data_dir: Path) -> None:
     context.block.beat(context.clock.monotonic_ns())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_stop)
-    server = Server(data_dir, context.log)
+    server = Server(data_dir, context.log, server_settings(backed_up))
     try:
         server.start(turn)
     except _StopAskedError:

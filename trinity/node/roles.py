@@ -154,7 +154,9 @@ ROLES = (
         "database",
         lambda plan: [""] if is_embedded(plan.config) else [],
         3,
-        lambda context, _memory, plan, _: trinity.node.database.run(context, plan.config.node.data_dir),
+        lambda context, _memory, plan, _: trinity.node.database.run(
+            context, plan.config.node.data_dir, backed_up=bool(plan.config.backup.target)
+        ),
         vital=False,
     ),
     Role(

@@ -37,16 +37,13 @@ SETTINGS: Mapping[str, str] = {
     # PostgreSQL out of /dev/shm, which is 64 MB in a container.
     "max_parallel_workers_per_gather": "0",
     "max_parallel_maintenance_workers": "0",
-    # Of backups: a base, the log, one of each by hand, and the drill's. They cost nothing while nobody backs up, and so
-    # backups can begin without a restart.
+    # Of backups: a base, the log, one of each by hand, and the drill's. They cost nothing while nobody backs up.
     "max_wal_senders": "5",
     "max_replication_slots": "5",
     "max_logical_replication_workers": "0",
     # A target of backups that is away for hours: the log waits here. Beyond this the ledger's disk comes first, and a
     # new base is taken when the target is back.
     "max_slot_wal_keep_size": "16GB",
-    # Which blocks changed since a backup is noted as the log is written, so that the next backup may be incremental.
-    "summarize_wal": "on",
     # Pages that are not cached are read by this many helpers; the others would sleep.
     "io_workers": "1",
     # A statement whose client was killed is given up, with its locks.
@@ -62,6 +59,16 @@ SETTINGS: Mapping[str, str] = {
     "log_checkpoints": "off",
     "lc_messages": "C",
 }
+
+# Of a server that is backed up: which blocks changed is noted as the log is written, so that the next backup may be
+# incremental. Of no other, because after a crash with a full disk these notes take the few hundred KB that recovery
+# frees, and without them no backend can connect: PostgreSQL 18 ends each that cannot write its pg_internal.init.
+_BACKED_UP: dict[str, str] = {"summarize_wal": "on"}
+
+
+def server_settings(backed_up: bool) -> Mapping[str, str]:
+    """The settings of a server, with what backups of it need or without."""
+    return dict(SETTINGS) | _BACKED_UP if backed_up else SETTINGS
 
 
 def render(settings: Mapping[str, str], socket_folder: Path) -> str:

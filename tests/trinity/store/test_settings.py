@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from trinity.store.settings import SETTINGS, render
+from trinity.store.settings import SETTINGS, render, server_settings
 
 
 def test_values_and_folders_are_quoted_for_the_file() -> None:
@@ -18,7 +18,13 @@ def test_the_server_takes_every_setting(database_url: str) -> None:
     """PostgreSQL knows each name and reads its file without an error."""
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("SELECT name, error FROM pg_file_settings").fetchall()
-        assert {name for name, _ in rows} == set(SETTINGS) | {
+        assert {name for name, _ in rows} == set(server_settings(backed_up=True)) | {
             "unix_socket_directories", "fsync", "full_page_writes",
         }  # fmt: skip
         assert [error for _, error in rows if error] == []
+
+
+def test_only_a_server_that_is_backed_up_notes_which_blocks_changed() -> None:
+    """The notes cost room on a full disk, where a few hundred KB decide whether anybody can connect after a crash."""
+    assert "summarize_wal" not in server_settings(backed_up=False)
+    assert server_settings(backed_up=True) == dict(SETTINGS) | {"summarize_wal": "on"}

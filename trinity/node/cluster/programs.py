@@ -33,7 +33,7 @@ from trinity.node.cluster.layout import (
 from trinity.node.cluster.monitoring import monitoring_parts
 from trinity.node.cluster.parts import ASKING_SECONDS, ClusterPart, DatabasePart, Program, get_status
 from trinity.store.embedded import Server
-from trinity.store.settings import SETTINGS
+from trinity.store.settings import server_settings
 
 _NGINX_PACKAGES, _VALKEY_PACKAGES = "nginx libnginx-mod-stream", "valkey-server, else redis-server"
 _MODULES_FOLDER = re.compile(r"--modules-path=(\S+)")
@@ -94,7 +94,8 @@ def build_groups(
 ) -> list[list[ClusterPart]]:
     """All parts in the order of a start: stores and exchanges, nodes, what stands in front of them."""
     nodes: list[ClusterPart] = [_node(layout, config, node) for node in layout.nodes]
-    database = DatabasePart(lambda: Server(layout.folder, log, dict(SETTINGS) | _DATABASE_SETTINGS), turn)
+    settings = dict(server_settings(backed_up=bool(config.backup.target))) | _DATABASE_SETTINGS
+    database = DatabasePart(lambda: Server(layout.folder, log, settings), turn)
     front: list[ClusterPart] = [_nginx(layout, programs), _balancer(layout, programs), *monitoring_parts(layout)]
     return [[database], [_valkey(layout, programs), _simulator(layout, config)], nodes, front]
 
