@@ -112,6 +112,10 @@ class Node:
     def health(self) -> dict[str, Any]:
         return self.get("/health", "HEALTH_PORT_LPO")[1]
 
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """Those that are meant to run, by name: not the spare worker and reporter, who rest."""
+        return {name: found for name, found in self.health()["processes"].items() if not found["resting"]}
+
     def pid(self, name: str) -> int:
         """The present number of one of the node's processes, 0 while it is not there."""
         process = self.health().get("processes", {}).get(name, {})

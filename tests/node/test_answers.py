@@ -122,7 +122,7 @@ def test_health_and_metrics_tell_the_truth(healthy: Node) -> None:
     } <= of_node
     assert of_reports < of_node
     assert "trinity_price_sources_used" not in of_reports
-    for name in healthy.health()["processes"]:
+    for name in healthy.processes():
         # Counted in hundredths of a second: a process that was just started may have none yet.
         healthy.wait(
             f"work of {name}", lambda name=name: healthy.metrics("trinity_process_cpu_seconds_total", process=name)[0]
@@ -135,7 +135,7 @@ def test_every_process_is_called_by_its_name(healthy: Node) -> None:
     """`ps` shows `trinity: worker 0 [node]`, the supervisor included; what `top` shows is the beginning of it."""
     node = healthy.environment["CLUSTER_NODE"]
     assert healthy.process is not None
-    titles = {name: f"trinity: {name.replace('-', ' ', 1)} [{node}]" for name in healthy.health()["processes"]}
+    titles = {name: f"trinity: {name.replace('-', ' ', 1)} [{node}]" for name in healthy.processes()}
     pids = {name: healthy.pid(name) for name in titles} | {"supervisor": healthy.process.pid}
     titles["supervisor"] = f"trinity: supervisor [{node}]"
     for name, title in titles.items():

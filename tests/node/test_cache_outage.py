@@ -90,7 +90,7 @@ def test_no_process_that_answers_lookups_has_a_connection_to_valkey(node: Node, 
         connections = process.net_connections(kind="tcp")
         if any(one.raddr and one.raddr.port == server.port for one in connections):
             asking.add(process.pid)
-    names = {name: found["pid"] for name, found in node.health()["processes"].items()}
+    names = {name: found["pid"] for name, found in node.processes().items()}
     assert names["cluster"] in asking
     silent = {pid for name, pid in names.items() if name.startswith(("worker", "consensus", "feed", "health"))}
     assert silent

@@ -26,7 +26,7 @@ BACK_SECONDS = 2.0 + 3.0
 
 def _processes(node: Node) -> dict[str, int]:
     """Process name -> pid, out of /health."""
-    return {name: int(entry["pid"]) for name, entry in node.health()["processes"].items()}
+    return {name: int(entry["pid"]) for name, entry in node.processes().items()}
 
 
 def lines_of(node: Node, process: str) -> list[dict[str, Any]]:

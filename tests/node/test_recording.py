@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 
 
 def processes(node: Node) -> dict[str, int]:
-    return {name: int(entry["pid"]) for name, entry in node.health()["processes"].items()}
+    return {name: int(entry["pid"]) for name, entry in node.processes().items()}
 
 
 def kill_everything(node: Node) -> None:

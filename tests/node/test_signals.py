@@ -22,7 +22,7 @@ def test_sighup_stops_no_process(fresh_node: Node) -> None:
     fresh_node.process.send_signal(signal.SIGHUP)
     fresh_node.wait_ready()
     fresh_node.wait_database()
-    before = fresh_node.health()["processes"]
+    before = fresh_node.processes()
     hit = [process for process in _tree(fresh_node) if process.is_running()]
     assert len(hit) > len(before), "PostgreSQL's own are among them"
     updates = fresh_node.metrics("trinity_price_updates_total")[0]
@@ -30,7 +30,7 @@ def test_sighup_stops_no_process(fresh_node: Node) -> None:
         os.kill(process.pid, signal.SIGHUP)
     # Each has run again since: its own loop has beaten, and prices go on.
     fresh_node.wait("new prices", lambda: fresh_node.metrics("trinity_price_updates_total")[0] > updates + 100)
-    after = fresh_node.health()["processes"]
+    after = fresh_node.processes()
     assert {name: view["pid"] for name, view in after.items()} == {name: view["pid"] for name, view in before.items()}
     assert all(view["alive"] and not view["restarts"] for view in after.values())
     postmaster = next(process for process in hit if process.ppid() == before["database"]["pid"])
