@@ -16,6 +16,7 @@ import pytest
 from tests.support.machine_code import share_machine_code
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.config import Config, NodeSection, RequestSection, SimulatorSection
+from trinity.config_checks import SPARES
 from trinity.markets import load_catalog
 from trinity.memory.access import AccessMemory
 from trinity.memory.node import NodeMemory
@@ -92,7 +93,7 @@ def test_rings_are_emptied_and_moved_on_before_anybody_writes(
     (former, _) = open_rings(UsageRing, tmp_path, 2, config.ledger.ring_records, 1000, LOG)
     assert append_record(former.words, 1, np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.uint64), *[0] * 7)
     rings = prepare_rings(config, memory, SystemClock(), LOG)
-    assert [ring.number for ring in rings.usage] == [0, 1, 2]
+    assert [ring.number for ring in rings.usage] == [*range(2 + SPARES + 1 + SPARES)], "the workers' and the reporter's"
     assert rings.deliveries == (), "this node has no pusher, and none before it had"
     now = SystemClock().wall_ns() // NS_PER_SECOND
     for ring in rings.usage:
