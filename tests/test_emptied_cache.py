@@ -222,7 +222,7 @@ def the_operators_jobs(scene: Scene) -> tuple[Callable[[], None], Callable[[], N
                 work = Work(
                     scene.connection, node, SystemClock(), CandleTable(scene.folder / "candles", LOG),
                     publisher(scene.cache), Retention(93, 36), LOG, QuotaWarnings(limits, mailer, block, LOG),
-                    EventMails(mailer, block, LOG), NodeAlarms(context.memory, LOG),
+                    EventMails(mailer, block, LOG), NodeAlarms(context.memory, LOG), block,
                 )  # fmt: skip
                 Jobs(Random(1), block).run_due(work, lambda: True)
 
