@@ -39,8 +39,8 @@ machine code, and where it lies); `memory/` (every shared byte); `native/` (byte
 code); `net/` (listeners, their guards, ways out); `access/` (keys, plans, blocks, the gate); `push/` (subscriptions,
 endpoints, events, which targets are refused); `store/` (PostgreSQL and all SQL); `backup/` (what is kept in a second
 place, and the way back); `sync/` (PostgreSQL -> Valkey, in bulk); `cache/` (Valkey: its names, the way there);
-`balancer/` (which nodes the load balancer asks); `observe/` (metrics, log, readings, status); `node/` (what composes and
-supervises the processes, and a cluster of nodes on one machine); `cli/` (the commands).
+`balancer/` (which nodes the load balancer asks); `observe/` (metrics, log, readings, status); `node/` (what composes
+and supervises the processes, and a cluster of nodes on one machine); `cli/` (the commands).
 
 `feeds` and `workers` import `trinity`, never each other; `trinity` imports them only in `node/` and `cli/`, where it
 composes. docs/architecture.md has the whole picture.
