@@ -16,5 +16,5 @@ def test_a_node_is_asked_on_its_ports_and_one_that_is_out_is_named() -> None:
         "server [fd00::2]:8080 max_fails=1 fail_timeout=1s;  # node-2",
     ]
     over_udp = texts["lookups_udp.conf"]
-    assert over_udp.count("server 10.0.0.11:2679 max_fails=1 fail_timeout=1s;") == 1
+    assert over_udp.count("server 10.0.0.11:2679 max_fails=1 fail_timeout=10s;") == 1
     assert over_udp.count("server 10.0.0.11:2679 backup max_fails=0;") == 1
