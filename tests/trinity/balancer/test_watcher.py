@@ -116,19 +116,19 @@ def test_a_node_that_drains_is_left_out_and_taken_back_when_it_is_ready(watched:
     node = watched.servers["node-2"]
     node.status = 503
     node.shut_connections()
-    watched.wait(lambda: read_standings(watched.folder) == {"node-1": True, "node-2": False})
-    assert "# node-2: draining" in watched.applied[-1]
+    watched.wait(lambda: "# node-2: draining" in watched.applied[-1])
     assert "server 127.0.0.2:" not in watched.applied[-1]
+    watched.wait(lambda: read_standings(watched.folder) == {"node-1": True, "node-2": False})
     node.status = 200
+    watched.wait(lambda: "server 127.0.0.2:8080" in watched.applied[-1])
     watched.wait(lambda: read_standings(watched.folder)["node-2"])
-    assert "server 127.0.0.2:8080" in watched.applied[-1]
 
 
 def test_a_node_that_is_killed_is_noticed_by_the_end_of_its_connection(watched: Watched) -> None:
     """However rarely it is asked."""
     watched.servers["node-1"].stop()
+    watched.wait(lambda: "# node-1: connection refused" in watched.applied[-1])
     watched.wait(lambda: not read_standings(watched.folder)["node-1"])
-    assert "# node-1: connection refused" in watched.applied[-1]
 
 
 def test_when_all_nodes_say_no_all_are_asked(watched: Watched) -> None:
