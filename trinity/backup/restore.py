@@ -58,6 +58,7 @@ _RECOVERY = {
     "max_wal_size": "16GB",
 }
 _TURN_SECONDS = 0.05
+_CLEAR_TURNS = 200  # 10 s: PostgreSQL's processes end within one of them once their postmaster is gone
 # Pieces are joined once a segment; three in the time of one reading would be a fault.
 _LOG_TRIES = 3
 
@@ -319,7 +320,7 @@ def _staging(folder: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise RestoreError(f"another restore into {folder} is under way") from None
         try:
-            shutil.rmtree(staging, ignore_errors=True)
+            _clear(staging)
             staging.mkdir(mode=0o711)
             yield staging
         except OSError as error:
@@ -328,6 +329,17 @@ def _staging(folder: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
             with contextlib.suppress(OSError):
                 (folder / "restoring.lock").unlink()
+
+
+def _clear(staging: Path) -> None:
+    """What a killed restore left; its server ends with it, a moment later, and writes until then."""
+    pause = threading.Event()
+    for _ in range(_CLEAR_TURNS):
+        shutil.rmtree(staging, ignore_errors=True)
+        if not staging.exists():
+            return
+        pause.wait(_TURN_SECONDS)
+    raise RestoreError(f"{staging} is of a former restore and cannot be removed: remove it, then try again")
 
 
 def _check_room(staging: Path, plan: RestorePlan) -> None:
