@@ -49,7 +49,7 @@ def add_arguments(_command: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=float, default=INTERVAL_SECONDS, metavar="SECONDS", help="of a well node (30)"
     )
-    parser.add_argument("--quick", type=float, default=QUICK_SECONDS, metavar="SECONDS", help="of any other (%(default)g)")
+    parser.add_argument("--quick", type=float, default=QUICK_SECONDS, metavar="SECONDS", help="of any other")
     parser.add_argument("--misses", type=int, default=MISSES_MAX, help="silences in a row until a node is out (3)")
 
 
