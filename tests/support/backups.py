@@ -16,7 +16,7 @@ from trinity.backup.base import Origin, ServerFacts, read_facts, take_base
 from trinity.backup.catalog import Base, read_catalog
 from trinity.backup.restore import RestoredCluster, restore_into
 from trinity.backup.target import BackupTarget, DirectoryTarget, recognise
-from trinity.backup.wal import LogStream, drop_slot, ensure_slot
+from trinity.backup.wal import LogStream, ensure_slot, slot_of
 from trinity.clock import NS_PER_SECOND, SystemClock
 from trinity.store.connect import AnyConnection, connect
 
@@ -32,6 +32,14 @@ def wait_for(holds: Callable[[], bool], seconds: float = _ARRIVE_SECONDS) -> Non
     while not holds():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.02)
+
+
+def drop_slot(connection: AnyConnection, facts: ServerFacts) -> None:
+    """As docs/backup.md has it for who backs up no more."""
+    connection.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
+        [slot_of(facts)],
+    )
 
 
 _numbers = itertools.count()

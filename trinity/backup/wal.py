@@ -61,14 +61,6 @@ def ensure_slot(connection: AnyConnection, facts: ServerFacts) -> tuple[int, boo
     return parse_lsn(made[0]), True
 
 
-def drop_slot(connection: AnyConnection, facts: ServerFacts) -> None:
-    """Where nobody backs up any more: a forgotten slot fills the disk."""
-    connection.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
-        [slot_of(facts)],
-    )
-
-
 def set_mark(connection: AnyConnection) -> LogMark:
     """Commit a mark of the server's present time."""
     row = connection.execute(

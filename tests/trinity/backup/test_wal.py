@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.backups import BackedUp, notes_in, wait_for
+from tests.support.backups import BackedUp, drop_slot, notes_in, wait_for
 from tests.support.database import DatabaseServer
 from trinity.backup.catalog import read_catalog
 from trinity.backup.layout import WalPiece
-from trinity.backup.wal import drop_slot, ensure_slot, slot_of
+from trinity.backup.wal import ensure_slot, slot_of
 from trinity.errors import BackupToolError
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backups import CLOCK, IDENTITY, LOG, notes_in, now, wait_for
+from tests.support.backups import CLOCK, IDENTITY, LOG, drop_slot, notes_in, now, wait_for
 from tests.support.contexts import OpenContext, open_context
 from tests.support.database import TEST_SETTINGS
 from trinity.backup.base import read_facts
 from trinity.backup.catalog import BackupCatalog, read_catalog
 from trinity.backup.restore import restore_into
 from trinity.backup.target import DirectoryTarget, read_bytes
-from trinity.backup.wal import drop_slot
 from trinity.config import BackupSection, Config, NodeSection, StoresSection
 from trinity.errors import BackupError
 from trinity.markets import load_catalog
